@@ -1,0 +1,136 @@
+"""relay.toml -> frozen settings.
+
+Owns: the settings, their defaults, reading and checking the file with all mistakes at once.
+Leaves to others: what the settings mean.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from relay.core.model import Format, Rule, Tracking
+
+
+@dataclass(frozen=True, slots=True)
+class Smtp:
+    listen: tuple[str, ...] = ("127.0.0.1:2525",)  # host:port, [v6]:port
+    listen_tls: tuple[str, ...] = ()
+    hostname: str = ""  # "" is the machine's name
+    certificate: Path | None = None
+    key: Path | None = None
+    auth: Literal["none", "users", "upstream"] = "none"
+    allow: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    max_message_size: int = 50_000_000  # octets; the file says "50MB"
+
+
+@dataclass(frozen=True, slots=True)
+class OAuth2:
+    token_url: str
+    client_id: str
+    scope: str = ""
+    client_secret: str = field(default="", repr=False)
+    refresh_token: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    url: str = ""  # smtp, smtps or lmtp://[user@]host[:port]
+    password: str = field(default="", repr=False)
+    oauth2: OAuth2 | None = None
+    tls: Literal["required", "opportunistic", "never"] = "required"  # resolved: never is the default on loopback
+    on_defer: Literal["spool", "pass"] = "spool"
+    queue_lifetime: float = 432_000.0  # seconds; the file says "5d"
+    patience: float = 4.0  # seconds
+    bounce_from: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Dkim:
+    domain: str
+    selector: str
+    key: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Http:
+    listen: str = "127.0.0.1:8080"
+    certificate: Path | None = None
+    key: Path | None = None
+    trusted_proxies: tuple[str, ...] = ("127.0.0.1/32",)
+
+
+@dataclass(frozen=True, slots=True)
+class Admin:
+    listen: str = "127.0.0.1:8081"
+    open: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Milter:
+    listen: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    url: str = "sqlite:trackrelay.db"  # relative to state_dir
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    id: str
+    email: str = ""
+    addresses: tuple[str, ...] = ()  # globs over the From header's address
+    mailbox: str = ""  # imaps://user@host[:port]/FOLDER, imap://…, maildir:/path
+    mailbox_password: str = field(default="", repr=False)
+    mailbox_oauth2: OAuth2 | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    poll_interval: float = 60.0  # seconds
+    notify_self: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    url: str
+    triggers: tuple[str, ...] = ()
+    secret: str = field(default="", repr=False)
+    verdicts: tuple[str, ...] = ()
+    format: Format = "nylas"
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookDelivery:
+    allow_private: tuple[str, ...] = ()  # networks or host names
+
+
+@dataclass(frozen=True, slots=True)
+class Privacy:
+    ip: Literal["full", "truncated", "none"] = "full"
+    user_agent: Literal["full", "family", "none"] = "full"
+    referer: Literal["full", "origin", "none"] = "full"
+    retention_days: int = 365
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    application_id: str = "trackrelay"
+    state_dir: Path = Path("./var")  # absolute once loaded
+    smtp: Smtp = Smtp()
+    upstream: Upstream = Upstream()
+    tracking: Tracking = Tracking()
+    rules: tuple[Rule, ...] = ()
+    dkim: tuple[Dkim, ...] = ()
+    http: Http = Http()
+    admin: Admin = Admin()
+    milter: Milter = Milter()
+    store: StoreSettings = StoreSettings()
+    grants: tuple[Grant, ...] = (Grant("default"),)  # "default" is always there, last
+    mailbox: Mailbox = Mailbox()
+    webhooks: tuple[Webhook, ...] = ()
+    webhook_delivery: WebhookDelivery = WebhookDelivery()
+    privacy: Privacy = Privacy()
+    file: Path | None = None  # where it was read from

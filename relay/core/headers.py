@@ -1,0 +1,176 @@
+"""Header fields of a message, as byte spans.
+
+Owns: where a field begins and ends, its unfolded and decoded text, the addresses and message identifiers in it.
+Leaves to others: what a field means (`instructions`, `threads`, `reports`) and every change of bytes (`parts.splice`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from email.errors import HeaderParseError
+from email.header import decode_header
+from typing import NamedTuple
+
+# RFC 5322 2.2: a field name is printable ASCII without colon; white space before the colon is the obsolete form
+# (4.5.8). A field goes on over lines that begin with a space or a tab (2.2.3). Lines end as they end: CRLF or LF.
+FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:((?:[^\n]*\n[ \t])*+[^\n]*(?:\n|\Z))")
+FOLD = re.compile(rb"\r?\n(?=[ \t])")
+ENCODED_WORD = re.compile(r"=\?[^?\s]+\?[bBqQ]\?[^?]*\?=")
+# A piece of an address list (RFC 5322 3.4). The standard library's parser recurses, and fails on hostile lists.
+# Whatever opens also ends, at the latest with the text: so no character is looked at twice.
+PIECE = re.compile(
+    r'"((?:[^"\\]|\\.|\\\Z)*+)(?:"|\Z)|\(((?:[^()\\]|\\.|\\\Z)*+)(?:\)|\Z|(?=\())|<([^<>]*+)(?:>|\Z|(?=<))|([,;:])|([^,;:"(<]++)',
+    re.S,
+)
+LONGEST_PARAMETERS = 16_384
+MESSAGE_ID = re.compile(r"<([^<>\s]+)>")
+
+
+class Field(NamedTuple):
+    """One field: `name` in lower case; `start` to `end` is the whole field with its line ending, `value` where the
+    text after the colon begins."""
+
+    name: str
+    start: int
+    value: int
+    end: int
+
+
+class Headers(NamedTuple):
+    """The header section of `raw`. `body` is the offset of the body (after the empty line, or the end of `raw`
+    where there is none). `malformed` is the offset of the first line that is no field, or -1; what follows such
+    a line is body, as most readers have it."""
+
+    raw: bytes
+    fields: tuple[Field, ...]
+    body: int
+    malformed: int
+
+    @property
+    def end(self) -> int:
+        """Where another field can be inserted: after the last field."""
+        return self.fields[-1].end if self.fields else 0
+
+    def all(self, name: str) -> tuple[Field, ...]:
+        return tuple(f for f in self.fields if f.name == name)
+
+    def first(self, name: str) -> Field | None:
+        return next((f for f in self.fields if f.name == name), None)
+
+    def bytes(self, field: Field) -> bytes:
+        """The value, unfolded (the line endings of folds taken out, nothing else), without space at either end."""
+        return FOLD.sub(b"", self.raw[field.value : field.end]).strip(b" \t\r\n")
+
+    def text(self, field: Field | None) -> str:
+        """The value as text: unfolded, encoded words decoded (RFC 2047). Never raises; "" for no field."""
+        return "" if field is None else decoded(self.bytes(field))
+
+    def get(self, name: str) -> str:
+        """The text of the first field of that name, or ""."""
+        return self.text(self.first(name))
+
+
+def read(raw: bytes, start: int = 0, stop: int | None = None) -> Headers:
+    """The header section that begins at `start`. For any bytes; time is linear in the section's length."""
+    stop = len(raw) if stop is None else stop
+    fields: list[Field] = []
+    at = start
+    while at < stop:
+        if raw.startswith((b"\r\n", b"\n"), at):
+            return Headers(raw, tuple(fields), at + (2 if raw[at] == 13 else 1), -1)
+        match = FIELD.match(raw, at, stop)
+        if not match:
+            return Headers(raw, tuple(fields), at, at)
+        fields.append(Field(match[1].decode("ascii").lower(), at, match.start(2), match.end()))
+        at = match.end()
+    return Headers(raw, tuple(fields), at, -1)
+
+
+def decoded(value: bytes) -> str:
+    """Header bytes as text: UTF-8 (RFC 6532) or else Latin-1; encoded words decoded, a broken one left as it is."""
+    try:
+        text = value.decode("utf-8")
+    except UnicodeDecodeError:
+        text = value.decode("latin-1")
+    if "=?" not in text or not ENCODED_WORD.search(text):
+        return text
+    try:
+        pieces = decode_header(text)
+        return "".join(p if isinstance(p, str) else p.decode(c or "latin-1", "replace") for p, c in pieces)
+    except (HeaderParseError, LookupError, ValueError):  # an unknown charset, base64 that is none
+        return text
+
+
+def addresses(text: str) -> tuple[str, ...]:
+    """The addr-specs in an address list (RFC 5322 3.4), in order, without display names, comments and group
+    names. Never raises; time is linear in the text."""
+    return tuple(spec for _, spec in mailboxes(text))
+
+
+def mailboxes(text: str) -> tuple[tuple[str, str], ...]:
+    """The (display name, addr-spec) pairs of an address list, in order; the name is "" where there is none."""
+    found: list[tuple[str, str]] = []
+    words: list[str] = []
+    angle: str | None = None
+
+    def end() -> None:
+        nonlocal angle
+        spec = ("".join(words) if angle is None else angle).strip()
+        if "@" in spec and not any(c.isspace() for c in spec.partition('"')[0]):
+            found.append((" ".join("".join(words).replace('"', "").split()) if angle is not None else "", spec))
+        words.clear()
+        angle = None
+
+    for match in PIECE.finditer(text):
+        quoted, _comment, inside, mark, plain = match.groups()
+        if mark == ":":  # the name of a group goes before its colon; in a route (RFC 5322 4.4) it is inside < >
+            words.clear()
+        elif mark:
+            end()
+        elif inside is not None and angle is None:
+            angle = inside.rpartition(":")[2] if inside.startswith("@") else inside
+        elif quoted is not None:
+            words.append(f'"{quoted}"')
+        elif plain:
+            words.append(plain)
+    end()
+    return tuple(found)
+
+
+def message_ids(text: str) -> tuple[str, ...]:
+    """The message identifiers (RFC 5322 3.6.4) in a field's text, in order, without their angle brackets."""
+    return tuple(MESSAGE_ID.findall(text))
+
+
+def parameters(text: str) -> tuple[str, dict[str, str]]:
+    """A structured value such as Content-Type (RFC 2045 5.1): its first word in lower case, and its parameters
+    (names in lower case). Continuations and charsets of RFC 2231 are joined and decoded."""
+    from email.message import Message  # the library's reading of RFC 2231, used on this one value only
+
+    if len(text) > LONGEST_PARAMETERS:  # the library's reading is not linear
+        return text[:255].split(";", 1)[0].strip().lower(), {}
+    shell = Message()
+    try:
+        shell["Content-Type"] = text.replace("\r", " ").replace("\n", " ")
+        pairs: list[tuple[str, str]] = shell.get_params(failobj=[], unquote=True)
+    except (ValueError, LookupError, TypeError, UnicodeError):
+        return text.split(";", 1)[0].strip().lower(), {}
+    if not pairs:
+        return text.split(";", 1)[0].strip().lower(), {}
+    found: dict[str, str] = {}
+    for name, value in pairs[1:]:
+        plain = value
+        if isinstance(value, tuple):
+            charset, _, encoded = value
+            try:
+                plain = encoded.encode("latin-1").decode(charset or "ascii", "replace")
+            except (LookupError, UnicodeError):
+                plain = encoded
+        found.setdefault(name.lower(), plain)
+    return pairs[0][0].strip().lower(), found
+
+
+def fields_named(headers: Headers, *names: str) -> Iterator[Field]:
+    """The fields of any of these names, in order."""
+    return (f for f in headers.fields if f.name in names)

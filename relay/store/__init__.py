@@ -1,0 +1,115 @@
+"""What the program remembers. This file is the interface; `sqlite` and `memory` implement it, one contract suite
+(tests/store) runs over both. `open` chooses by URL.
+
+A store never blocks the event loop. A method that raises `Unavailable` has done nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+from relay.core.model import Delivery, Endpoint, Event, History, Sent, Settlement
+
+
+class Unavailable(Exception):
+    """The store can't take this now: locked, full, gone. Its text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far a mailbox was read. `mailbox` names it (grant id and URL without secrets)."""
+
+    mailbox: str
+    uidvalidity: int = 0
+    uid: int = 0  # the highest one seen; of a Maildir: unused
+    seen: tuple[str, ...] = ()  # file names of a Maildir
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key of the admin API. Only the SHA-256 of the key itself is kept (`digest`, lower-case hex)."""
+
+    name: str
+    digest: str = field(repr=False)
+    scopes: tuple[str, ...]
+    grant: str = ""  # "" is all grants
+    created_at: float = 0.0
+    last_used_at: float = 0.0
+
+
+class Store(Protocol):
+    async def start(self) -> None: ...
+    async def stop(self) -> None:
+        """Commits what has queued and closes."""
+
+    # -- mail
+    async def record_sent(self, sent: Sent) -> None:
+        """Durable when it returns. Finds `thread_id` through `sent.references`, or makes a new one."""
+
+    async def record_reply(
+        self,
+        message_id: str,
+        recipients: Sequence[str],
+        state: Literal["pending", "done", "later", "never"],
+        reply: str,
+        upstream_id: str = "",
+    ) -> None:
+        """The upstream's last word for these envelope recipients of a submission."""
+
+    async def sent(self, message_id: str) -> Sent | None: ...
+    async def find_sent(self, internet_ids: Sequence[str]) -> Sent | None:
+        """The message recorded under the first of these Message-IDs that is known: ours or the upstream's."""
+
+    async def recent_sent(self, limit: int = 50, before: float | None = None) -> list[Sent]:
+        """Newest first; `before` is a `submitted_at`."""
+
+    # -- events
+    async def append(self, event: Event, cursor: Cursor | None = None) -> Event | None:
+        """In one transaction: the event as `core.tally` completes it, its outbox rows, the mailbox cursor. Durable
+        when it returns. None where an event of that `event_id` is there already (the cursor is moved all the same)."""
+
+    async def events(
+        self,
+        after: int = 0,
+        limit: int = 100,
+        *,
+        newest: bool = False,
+        message_id: str = "",
+        types: Sequence[str] = (),
+        grant_id: str = "",
+    ) -> list[Event]:
+        """Those with `position` > `after`, ascending; with `newest` the last `limit` of them, still ascending."""
+
+    async def history(self, event_id: str) -> History | None: ...
+    async def cursor(self, mailbox: str) -> Cursor | None: ...
+    async def save_cursor(self, cursor: Cursor) -> None: ...
+
+    # -- webhooks
+    async def sync_endpoints(self, endpoints: Sequence[Endpoint]) -> None:
+        """Those of the configuration: others with source "config" become status "gone"."""
+
+    async def endpoints(self) -> list[Endpoint]: ...
+    async def set_endpoint_status(self, endpoint_id: str, status: str) -> None: ...
+    async def claim_due(self, now: float, *, busy: frozenset[str] = frozenset(), limit: int = 50) -> list[Delivery]:
+        """Due deliveries, at most `limit` and fairly over the endpoints, of none in `busy`. Each attempt is counted
+        and leased for 120 s in the same transaction: a process that dies gives it back by the clock."""
+
+    async def settle(self, delivery_id: int, settlement: Settlement) -> None: ...
+    async def next_due(self) -> float | None:
+        """When the next delivery is due or a lease ends; None where nothing waits."""
+
+    # -- keys of the API
+    async def add_api_key(self, key: ApiKey) -> None: ...
+    async def api_keys(self) -> list[ApiKey]: ...
+    async def find_api_key(self, digest: str) -> ApiKey | None: ...
+    async def revoke_api_key(self, name: str) -> bool: ...
+
+    # -- the whole
+    async def backup(self, path: Path) -> None:
+        """A consistent copy, made while others write."""
+
+    async def check(self) -> None:
+        """Raises `Unavailable` where a write would fail now."""
