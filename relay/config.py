@@ -121,7 +121,7 @@ class Settings:
     state_dir: Path = Path("./var")  # absolute once loaded
     smtp: Smtp = Smtp()
     upstream: Upstream = Upstream()
-    tracking: Tracking = Tracking()
+    tracking: Tracking = field(default_factory=Tracking)
     rules: tuple[Rule, ...] = ()
     dkim: tuple[Dkim, ...] = ()
     http: Http = Http()

@@ -1,0 +1,92 @@
+"""One line per event: a name and its fields, as text or JSON.
+
+Owns: the form of a line, the escaping of what others wrote into it. Leaves to others: what is worth a line.
+Text: `2026-01-31T12:00:00.000Z INFO smtp accepted message_id=… size=5120`. Control characters, also those that
+turn text around, are escaped: one event is one line, and no terminal is driven by a subject.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+import time
+from typing import Any, Literal
+
+# C0, DEL, C1, line and paragraph separators, and the bidirectional controls of Unicode.
+UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+BARE = re.compile(r"[^\s\"=\\]+")
+
+
+def safe(text: str) -> str:
+    """The text with each control character as \\xNN or \\uNNNN."""
+    return UNSAFE.sub(lambda m: f"\\x{ord(m[0]):02x}" if ord(m[0]) < 256 else f"\\u{ord(m[0]):04x}", text)
+
+
+class Room:
+    """The log of one room. Fields are keyword arguments; a field that is None is left out."""
+
+    __slots__ = ("_logger",)
+
+    def __init__(self, name: str) -> None:
+        self._logger = logging.getLogger(f"trackrelay.{name}")
+
+    def debug(self, event: str, **fields: Any) -> None:
+        self._write(logging.DEBUG, event, fields, False)
+
+    def info(self, event: str, **fields: Any) -> None:
+        self._write(logging.INFO, event, fields, False)
+
+    def warning(self, event: str, **fields: Any) -> None:
+        self._write(logging.WARNING, event, fields, False)
+
+    def error(self, event: str, **fields: Any) -> None:
+        self._write(logging.ERROR, event, fields, False)
+
+    def exception(self, event: str, **fields: Any) -> None:
+        """As `error`, with the traceback of the exception being handled in the field `traceback`."""
+        self._write(logging.ERROR, event, fields, True)
+
+    def _write(self, level: int, event: str, fields: dict[str, Any], trace: bool) -> None:
+        if self._logger.isEnabledFor(level):
+            self._logger.log(level, event, extra={"fields": fields}, exc_info=trace)
+
+
+def room(name: str) -> Room:
+    return Room(name)
+
+
+class Form(logging.Formatter):
+    """Records as lines. `form` is "text" or "json"."""
+
+    def __init__(self, form: Literal["text", "json"]) -> None:
+        super().__init__()
+        self.form = form
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = {k: v for k, v in getattr(record, "fields", {}).items() if v is not None}
+        if record.exc_info:
+            fields["traceback"] = self.formatException(record.exc_info)
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z"
+        name = record.name.removeprefix("trackrelay.")
+        event = record.getMessage()
+        if self.form == "json":
+            line = {"time": stamp, "level": record.levelname.lower(), "room": name, "event": event, **fields}
+            return safe(json.dumps(line, ensure_ascii=False, default=str))
+        return " ".join([stamp, record.levelname, name, safe(event), *(f"{k}={quoted(v)}" for k, v in fields.items())])
+
+
+def quoted(value: Any) -> str:
+    text = safe(str(value))
+    return text if BARE.fullmatch(text) else '"' + text.replace('"', '\\"') + '"'
+
+
+def start(form: Literal["text", "json"] = "text", level: int = logging.INFO) -> None:
+    """Logs go to stderr from here on."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Form(form))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("trackrelay").setLevel(level)

@@ -1,0 +1,21 @@
+"""What is counted, for /metrics. Names begin with trackrelay_; units are in the name."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)
+
+ACCEPTED = Counter("trackrelay_accepted", "Messages accepted from clients")
+REFUSED = Counter("trackrelay_refused", "Messages refused, by reply code", ["code"])
+COPIES = Counter("trackrelay_copies", "Copies made, tracked or not", ["tracked"])
+UNTRACKED = Counter("trackrelay_untracked", "Copies not tracked, by reason code", ["reason"])
+OUTCOMES = Counter("trackrelay_outcomes", "Recipients by the upstream's word", ["outcome"])
+FAILED_OPEN = Counter("trackrelay_failed_open", "Messages that went out untracked since tracking failed", ["stage"])
+HITS = Counter("trackrelay_hits", "Pixel and link requests", ["type"])
+JOURNALED = Counter("trackrelay_journaled", "Events kept in the journal since the store did not take them")
+WEBHOOKS = Counter("trackrelay_webhook_attempts", "Attempts to deliver a notification", ["outcome"])
+ERRORS = Counter("trackrelay_errors", "Exceptions caught at an edge", ["room"])
+QUEUE = Gauge("trackrelay_queue_messages", "Messages in the spool")
+QUEUE_AGE = Gauge("trackrelay_queue_oldest_seconds", "Age of the oldest message in the spool")
+STAGE = Histogram("trackrelay_stage_seconds", "Time per stage of a message", ["stage"], buckets=FAST)
