@@ -1,0 +1,62 @@
+"""The command line: finds the command, and imports no other."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+
+from relay import __version__
+
+COMMANDS = (
+    "demo", "run", "check", "rewrite", "inspect", "events", "queue", "webhooks", "user", "api-key", "token-key",
+    "dkim", "backup",
+)  # fmt: skip
+
+
+def module_of(command: str) -> str:
+    return f"relay.commands.{command.replace('-', '_')}"
+
+
+def parser(only: str | None = None) -> argparse.ArgumentParser:
+    """The whole command line; with `only`, that command's arguments and just the names of the others."""
+    top = argparse.ArgumentParser(
+        prog="trackrelay", description="Open, click and reply tracking for the mail you send."
+    )
+    top.add_argument("--version", action="version", version=f"trackrelay {__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name in COMMANDS:
+        if only not in (None, name):
+            commands.add_parser(name, add_help=False)
+            continue
+        room = importlib.import_module(module_of(name))
+        own = commands.add_parser(name, help=room.HELP, description=room.__doc__ or room.HELP)
+        own.add_argument(
+            "--config",
+            metavar="FILE",
+            help="the settings; else $TRACKRELAY_CONFIG, ./relay.toml, /etc/trackrelay/relay.toml",
+        )
+        room.arguments(own)
+        own.set_defaults(run=room.run)
+    return top
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit code 0 is done, 1 a check that failed, 2 bad usage or configuration."""
+    words = sys.argv[1:] if arguments is None else arguments
+    only = next((word for word in words if word in COMMANDS), None)
+    if words and words[0].startswith("-") and words[0] not in COMMANDS:
+        only = None
+    args = parser(only).parse_args(words)
+    try:
+        return int(args.run(args))
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # `trackrelay events | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

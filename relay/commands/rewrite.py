@@ -1,0 +1,89 @@
+"""Read a message on standard input, write on standard output exactly what the relay would send.
+
+Nothing else is written. The settings are those of the configuration file where there is one; without keys, an
+ephemeral one signs, and the tracking server is http://127.0.0.1:8080."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+HELP = "dry run: show what would be sent, and why"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", nargs="?", metavar="FILE", help="the message; standard input without it")
+    parser.add_argument(
+        "--rcpt",
+        metavar="ADDRESS",
+        action="append",
+        help="envelope recipient; more make more copies, the first is shown",
+    )
+    parser.add_argument(
+        "--opens", action=argparse.BooleanOptionalAction, default=None, help="as the default for this run"
+    )
+    parser.add_argument(
+        "--links", action=argparse.BooleanOptionalAction, default=None, help="as the default for this run"
+    )
+    parser.add_argument(
+        "--thread-replies", action=argparse.BooleanOptionalAction, default=None, help="as the default for this run"
+    )
+    parser.add_argument(
+        "--text-links", action=argparse.BooleanOptionalAction, default=None, help="as the default for this run"
+    )
+    parser.add_argument("--label", metavar="TEXT", help="as the default for this run")
+    shown = parser.add_mutually_exclusive_group()
+    shown.add_argument(
+        "--explain", action="store_true", help="JSON instead: every part and link, what was done and why"
+    )
+    shown.add_argument("--diff", action="store_true", help="a readable diff instead")
+
+
+def run(args: argparse.Namespace) -> int:
+    import time
+    from dataclasses import replace
+
+    import msgspec
+
+    from relay import config, keys, outbound
+    from relay.core import diff, headers
+    from relay.core.model import Recipient, Submission
+    from relay.store import memory
+
+    settings = config.settings_of(args, needed=False)
+    if args.file:
+        with open(args.file, "rb") as file:
+            content = file.read()
+    else:
+        content = sys.stdin.buffer.read()
+    given = {k: getattr(args, k) for k in ("opens", "links", "thread_replies", "text_links", "label")}
+    given = {k: v for k, v in given.items() if v is not None}
+    tracking = replace(settings.tracking, url=settings.tracking.url or "http://127.0.0.1:8080", **given)
+    rules = tuple(
+        replace(
+            r, tracking=replace(r.tracking, url=r.tracking.url or tracking.url, **given), keys=r.keys - given.keys()
+        )
+        for r in settings.rules
+    )
+    settings = replace(settings, tracking=tracking, rules=rules)
+    file_of_keys = settings.state_dir / "keys" / "tokens.json"
+    ring = keys.Ring(file_of_keys) if settings.file and file_of_keys.exists() else keys.ephemeral()
+    tracker = outbound.Tracker(settings, ring, memory.Memory(), outbound.signers(settings))
+    head = headers.read(content)
+    recipients = args.rcpt or list(headers.addresses(head.get("to")))[:1] or ["recipient@example.com"]
+    senders = headers.addresses(head.get("from"))
+    submission = Submission(
+        reverse_path=senders[0] if senders else "sender@example.com",
+        recipients=tuple(Recipient(a) for a in recipients),
+        content=content,
+        received_at=time.time(),
+    )
+    result, report = tracker.explain(submission, recipients[0])
+    if args.explain:
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n")
+    elif args.diff:
+        sys.stdout.write(diff.render(content, result, colour=sys.stdout.isatty()))
+    else:
+        sys.stdout.buffer.write(result)
+        sys.stdout.buffer.flush()
+    return 0

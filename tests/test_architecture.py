@@ -1,0 +1,81 @@
+"""The rooms' rules: who may import what. See docs/flow.md."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+CORE = sorted((ROOT / "relay" / "core").rglob("*.py"))
+ALL = sorted([*(ROOT / "relay").rglob("*.py"), *(ROOT / "tracking_http").rglob("*.py")])
+# What the core may use beside itself: computation only. No event loop, sockets, files, clock, randomness, database.
+PURE = {
+    "__future__", "base64", "binascii", "bisect", "codecs", "collections", "colorsys", "contextlib", "copy", "dataclasses", "datetime",
+    "difflib", "email", "enum", "fnmatch", "functools", "hashlib", "heapq", "hmac", "html", "ipaddress", "itertools",
+    "json", "math", "operator", "quopri", "re", "reprlib", "string", "struct", "textwrap", "types", "typing", "unicodedata",
+    "urllib.parse", "uuid", "zlib",
+    "cryptography", "dkim", "msgspec", "nacl", "turbohtml",
+}  # fmt: skip
+FORBIDDEN_CALLS = {"open", "print", "input", "exec", "eval"}
+VAGUE = {"utils", "helpers", "manager", "base", "common", "misc"}
+
+
+def imports(path: Path) -> list[str]:
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            found += [
+                f"{node.module}.{alias.name}" if node.module == "relay" else str(node.module) for alias in node.names
+            ]
+    return found
+
+
+@pytest.mark.parametrize("path", CORE, ids=lambda p: p.stem)
+def test_the_core_is_pure(path: Path) -> None:
+    for name in imports(path):
+        allowed = name.startswith("relay.core") or any(name == p or name.startswith(p + ".") for p in PURE)
+        assert allowed, f"{path.relative_to(ROOT)} imports {name}"
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id not in FORBIDDEN_CALLS, f"{path.relative_to(ROOT)}:{node.lineno} calls {node.func.id}"
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            named = f"{node.value.id}.{node.attr}"
+            assert named not in {"uuid.uuid4", "uuid.uuid1", "datetime.now", "datetime.utcnow"}, (
+                f"{path}:{node.lineno} {named}"
+            )
+
+
+@pytest.mark.parametrize("path", ALL, ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_room_says_what_it_owns(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    assert not tree.body or ast.get_docstring(tree), f"{path.relative_to(ROOT)} has no docstring"
+    assert path.stem not in VAGUE and path.parent.name not in VAGUE
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in ALL if "relay" in p.relative_to(ROOT).parts[0]], ids=lambda p: str(p.relative_to(ROOT))
+)
+def test_the_relay_does_not_know_the_pages(path: Path) -> None:
+    wiring = {"app.py", "demo.py"}
+    if path.name in wiring or "demo" in path.parts:
+        return
+    assert not [n for n in imports(path) if n.startswith("tracking_http")], path
+
+
+@pytest.mark.parametrize(
+    ("module", "unneeded"),
+    [
+        ("relay.__main__", {"aiohttp", "aiosmtpd", "dkim", "sqlite_utils", "asyncio"}),
+        ("relay.core.tokens", {"aiohttp", "aiosmtpd", "dkim", "turbohtml"}),
+        ("tracking_http.public", {"aiosmtpd", "aiosmtplib", "dkim", "turbohtml", "imapclient", "jinja2"}),
+        ("relay.smtp", {"imapclient", "jinja2", "sqlite_utils"}),
+    ],
+)
+def test_a_role_imports_only_what_it_needs(module: str, unneeded: set[str]) -> None:
+    code = f"import sys, {module}; print(*sorted(m.split('.')[0] for m in sys.modules))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert not unneeded & set(found.stdout.split())
