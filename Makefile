@@ -1,7 +1,7 @@
 # Everything happens in .venv; nothing of the system is touched.
 PYTHON ?= python3
 BIN := .venv/bin
-.PHONY: run install test check bench torture clean
+.PHONY: run install test lint check bench torture clean
 
 run: install  ## try it: everything on loopback, nothing to configure
 	$(BIN)/trackrelay demo
@@ -11,11 +11,12 @@ install: .venv/installed  ## .venv/bin/trackrelay
 test: .venv/tested  ## all tests; one whose server is missing skips by name, or fails with REQUIRE_SERVERS=1
 	$(BIN)/python -m pytest
 
-check: .venv/checked  ## style, types, tests
+lint: .venv/checked  ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+
+check: lint test  ## style, types, tests
 
 bench: .venv/tested  ## ratios, measured side by side; takes some minutes
 	$(BIN)/python -m bench

@@ -42,13 +42,14 @@ async def show(url: str, state_dir: object, args: argparse.Namespace) -> int:
         return 1
     try:
         found = await opened.events(limit=args.limit, newest=True, message_id=args.message)
+        last = 0
         while True:
             for event in found:
                 print(json_line(event) if args.json else line(event))
             sys.stdout.flush()
             if not args.follow:
                 return 0
-            last = found[-1].position if found else (last if "last" in locals() else 0)
+            last = found[-1].position if found else last
             await asyncio.sleep(0.5)
             found = await opened.events(after=last, limit=500, message_id=args.message)
     finally:
