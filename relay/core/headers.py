@@ -76,6 +76,8 @@ def read(raw: bytes, start: int = 0, stop: int | None = None) -> Headers:
     stop = len(raw) if stop is None else stop
     fields: list[Field] = []
     at = start
+    if raw.startswith((b"From ", b">From "), start) and not FIELD.match(raw, start, stop):
+        at = raw.find(b"\n", start, stop) + 1 or stop  # the line that mbox puts before a message: no field, not the end
     while at < stop:
         if raw.startswith((b"\r\n", b"\n"), at):
             return Headers(raw, tuple(fields), at + (2 if raw[at] == 13 else 1), -1)

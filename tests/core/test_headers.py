@@ -1,0 +1,96 @@
+"""Header fields as spans."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.core import headers
+
+
+@given(st.binary(max_size=400) | st.text('aA:- \t\r\n<>@"(),;=?', max_size=400).map(str.encode))
+def test_spans_tile_the_header_section(raw: bytes) -> None:
+    """For any bytes: never raises; the fields follow each other without a gap and end before the body."""
+    found = headers.read(raw)
+    at = found.fields[0].start if found.fields else 0
+    for field in found.fields:
+        assert field.start == at
+        assert field.start < field.value <= field.end
+        assert raw[field.start : field.value].rstrip(b" \t:").decode("ascii").lower() == field.name
+        at = field.end
+        found.text(field)
+    assert at <= found.body <= len(raw)
+
+
+@pytest.mark.parametrize(
+    ("raw", "name", "text"),
+    [
+        (b"Subject: a\r\n b\r\n\tc\r\n\r\n", "subject", "a b\tc"),
+        (b"Subject : spaced\r\n\r\n", "subject", "spaced"),
+        (b"SUBJECT:=?utf-8?q?h=C3=A9?=\r\n =?utf-8?q?llo?=\r\n\r\n", "subject", "héllo"),
+        (b"Subject: =?x-none?b?AAAA?=\r\n\r\n", "subject", "=?x-none?b?AAAA?="),
+        (b"Subject: h\xc3\xa9\r\n\r\n", "subject", "hé"),
+        (b"Subject: h\xe9\r\n\r\n", "subject", "hé"),
+        (b"Subject:\r\n folded at once\r\n\r\n", "subject", "folded at once"),
+        (b"Subject: no line ending", "subject", "no line ending"),
+        (b"From a@b Mon Jan  1 00:00:00 2024\r\nSubject: mbox\r\n\r\n", "subject", "mbox"),
+        (b"A: 1\nSubject: lf\n more\n\nbody", "subject", "lf more"),
+    ],
+)
+def test_text(raw: bytes, name: str, text: str) -> None:
+    assert headers.read(raw).get(name) == text
+
+
+@pytest.mark.parametrize(
+    ("raw", "body", "malformed"),
+    [
+        (b"A: 1\r\n\r\nbody", 8, -1),
+        (b"A: 1\n\nbody", 6, -1),
+        (b"A: 1\r\nno field\r\nB: 2\r\n\r\n", 6, 6),
+        (b"\r\nbody", 2, -1),
+        (b"", 0, -1),
+        (b"body only", 0, 0),
+    ],
+)
+def test_where_the_body_begins(raw: bytes, body: int, malformed: int) -> None:
+    found = headers.read(raw)
+    assert (found.body, found.malformed) == (body, malformed)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('"Doe, J" <j@x.org>, a@b (hi), g: c@d, e@f;', [("Doe, J", "j@x.org"), ("", "a@b"), ("", "c@d"), ("", "e@f")]),
+        ('"a b"@x', [("", '"a b"@x')]),
+        ("Bob Smith <b@x>", [("Bob Smith", "b@x")]),
+        ("<@r:q@z>", [("", "q@z")]),
+        ("undisclosed-recipients:;", []),
+        ('unclosed "quote <a@b>', []),
+    ],
+)
+def test_mailboxes(text: str, expected: list[tuple[str, str]]) -> None:
+    assert list(headers.mailboxes(text)) == expected
+
+
+@given(st.text('<>"(),;: a@b\\.', max_size=200))
+def test_mailboxes_never_raise(text: str) -> None:
+    """For any text: pairs whose spec has an @, or nothing."""
+    assert all("@" in spec for _, spec in headers.mailboxes(text))
+
+
+def test_message_ids() -> None:
+    assert headers.message_ids("<a@b>\t<c@d> junk <e f> <g@h>") == ("a@b", "c@d", "g@h")
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "parameters"),
+    [
+        ('text/html; charset="utf-8"', "text/html", {"charset": "utf-8"}),
+        ("TEXT/Plain; Format=flowed; delsp=yes", "text/plain", {"format": "flowed", "delsp": "yes"}),
+        ("multipart/mixed; boundary*0=ab; boundary*1=cd", "multipart/mixed", {"boundary": "abcd"}),
+        ("attachment; filename*=utf-8''h%C3%A9.txt", "attachment", {"filename": "hé.txt"}),
+        ("", "", {}),
+        ("text/plain; " + "a=b;" * 9000, "text/plain", {}),
+    ],
+)
+def test_parameters(text: str, kind: str, parameters: dict[str, str]) -> None:
+    assert headers.parameters(text) == (kind, parameters)
