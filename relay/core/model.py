@@ -349,13 +349,15 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One notification that is due at one endpoint. `attempt` counts from 1 and was counted before it was made."""
+    """One notification that is due at one endpoint. `attempt` counts from 1 and was counted before it was made.
+    `trigger` is the notification's type: one event can be two notifications ("message.opened" and its legacy)."""
 
     delivery_id: int
     event_id: str
     endpoint_id: str
     attempt: int
     first_at: float
+    trigger: str = ""
 
 
 @dataclass(frozen=True, slots=True)
