@@ -1,0 +1,258 @@
+"""Wiring and shutdown: builds what the chosen roles need, keeps it running, stops it in order.
+
+Owns: which room gets which other, signals, readiness, the 30 seconds of a clean stop.
+Leaves to others: everything else. A role that fails is logged, counted and started again; mail does not wait for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from relay import config, keys, log, metrics, notify, store
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from relay import smtp
+
+LOG = log.room("app")
+
+ROLES = frozenset({"smtp", "http", "admin", "mailbox", "webhooks", "queue", "milter"})
+DRAIN_SECONDS = 30.0
+AGAIN_SECONDS = 1.0  # before a failed role is started again; doubles up to a minute
+
+Addresses = dict[str, list[tuple[str, int]]]
+
+
+class CannotStart(Exception):
+    """The service can't start; the text is a sentence for the operator, `code` the exit code."""
+
+    def __init__(self, sentence: str, code: int = 2) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+def main(settings: config.Settings, **how: Any) -> None:
+    """`run` on the fastest event loop there is."""
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(run(settings, **how))
+    else:
+        uvloop.run(run(settings, **how))
+
+
+async def run(
+    settings: config.Settings,
+    *,
+    only: frozenset[str] = ROLES,
+    ready: Callable[[Addresses], None] | None = None,
+    extra_routes: Sequence[web.AbstractRouteDef] = (),
+) -> None:
+    """Runs until SIGTERM or SIGINT, then drains. `ready` gets the addresses once every listener is up."""
+    service = Service(settings, only, extra_routes)
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stopping.set)
+    loop.add_signal_handler(signal.SIGHUP, service.reload)
+    try:
+        addresses = await service.start()
+        if ready:
+            ready(addresses)
+        LOG.info("ready", **{role: " ".join(f"{h}:{p}" for h, p in found) for role, found in addresses.items()})
+        notify.tell(READY=1, STATUS=f"running: {', '.join(sorted(addresses) or sorted(only))}")
+        await stopping.wait()
+        notify.tell(STOPPING=1, STATUS="draining")
+        LOG.info("stopping")
+    finally:
+        await service.stop()
+
+
+class Service:
+    """The roles of one process, and what they share."""
+
+    def __init__(
+        self, settings: config.Settings, only: frozenset[str], extra_routes: Sequence[web.AbstractRouteDef] = ()
+    ) -> None:
+        self.settings, self.only, self.extra_routes = settings, only, extra_routes
+        self.addresses: Addresses = {}
+        self.ready = False
+        self.tasks: list[asyncio.Task[None]] = []
+        self.closers: list[Callable[[], Awaitable[None]]] = []  # called last to first
+        self.server: smtp.Server | None = None
+        self.wake: Callable[[], None] = lambda: None
+
+    async def start(self) -> Addresses:
+        settings = self.settings
+        settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.ring = keys.Ring(settings.state_dir / "keys" / "tokens.json")
+        try:
+            self.store = store.open(settings.store.url, settings.state_dir)
+            await self.store.start()
+        except store.Unavailable as reason:
+            raise CannotStart(str(reason), 1) from reason
+        self.closers.append(self.store.stop)
+        starts = {
+            "webhooks": self.start_webhooks,
+            "queue": self.start_mail,
+            "smtp": self.start_mail,
+            "mailbox": self.start_mailbox,
+            "http": self.start_http,
+            "admin": self.start_admin,
+        }
+        for start in dict.fromkeys(starts[role] for role in starts if role in self.only):
+            await start()
+        seconds = notify.watchdog()
+        if seconds:
+            self.keep("watchdog", lambda: beat(seconds))
+        self.ready = True
+        return self.addresses
+
+    # -- roles ---------------------------------------------------------------------------------------------------------
+
+    async def start_webhooks(self) -> None:
+        from relay import webhooks
+
+        room = webhooks.Webhooks(self.settings, self.store)
+        self.wake = room.wake
+        self.keep("webhooks", room.run)
+
+    async def start_mail(self) -> None:
+        """smtp and queue: they share the courier and the spool where one process has both."""
+        from relay import courier, delivery, outbound, smtp, spool
+
+        hostname = self.settings.smtp.hostname or os.uname().nodename
+        out = courier.Courier(self.settings.upstream, hostname=hostname)
+        self.closers.append(out.close)
+        kept = spool.Spool(self.settings.state_dir / "spool", self.settings, out, self.store)
+        if "queue" in self.only:
+            self.keep("queue", kept.run)
+        if "smtp" not in self.only:
+            return
+        tracker = outbound.Tracker(self.settings, self.ring, self.store, outbound.signers(self.settings))
+        desk = delivery.Desk(self.settings, tracker, out, kept, self.store)
+        self.closers.append(desk.close)
+        try:
+            self.server = await smtp.serve(self.settings, desk.take, verify_upstream=out.try_login)
+        except (smtp.Refused, OSError) as reason:
+            raise CannotStart(f"smtp: {reason}") from reason
+        self.addresses["smtp"] = list(self.server.addresses)
+
+    async def start_mailbox(self) -> None:
+        from relay import mailbox
+
+        watcher = mailbox.Watcher(self.settings, self.store, self.ring, appended=self.appended)
+        self.keep("mailbox", watcher.run)
+
+    async def start_http(self) -> None:
+        from relay import journal
+        from tracking_http import public
+
+        kept = journal.Journal(self.settings.state_dir / "journal")
+        self.closers.append(kept.close)
+        self.keep("journal", lambda: kept.run(self.store))
+        application = public.application(self.settings, self.store, self.ring, kept, appended=self.appended)
+        http = self.settings.http
+        await self.listen("http", application, http.listen, certificate=http.certificate, key=http.key, **public.SERVER)
+
+    async def start_admin(self) -> None:
+        from tracking_http import admin
+
+        application = admin.application(self.settings, self.store, state=self, extra=self.extra_routes)
+        await self.listen("admin", application, self.settings.admin.listen)
+
+    # -- the means -----------------------------------------------------------------------------------------------------
+
+    async def listen(
+        self,
+        role: str,
+        application: web.Application,
+        listen: str,
+        *,
+        certificate: Any = None,
+        key: Any = None,
+        **how: Any,
+    ) -> None:
+        import ssl
+
+        from aiohttp import web
+
+        context = None
+        if certificate:
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.load_cert_chain(certificate, key)
+        runner = web.AppRunner(application, access_log=None, handle_signals=False, **how)
+        await runner.setup()
+        self.closers.append(runner.cleanup)
+        host, _, port = listen.rpartition(":")
+        try:
+            await web.TCPSite(
+                runner, host.strip("[]"), int(port), ssl_context=context, shutdown_timeout=5, reuse_address=True
+            ).start()
+        except OSError as reason:
+            raise CannotStart(f"{role}: can't listen on {listen}: {reason.strerror or reason}") from reason
+        self.addresses[role] = [address[:2] for address in runner.addresses]
+
+    def keep(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        self.tasks.append(asyncio.create_task(kept(name, work), name=name))
+
+    def appended(self) -> None:
+        """An event was stored in this process: its notifications need not wait for the next look."""
+        self.wake()
+
+    def reload(self) -> None:
+        """SIGHUP: certificates and token keys, without dropping a session."""
+        notify.tell(RELOADING=1, MONOTONIC_USEC=time.monotonic_ns() // 1000)
+        self.ring.reload_if_changed()
+        if self.server:
+            self.server.reload()
+        LOG.info("reloaded")
+        notify.tell(READY=1)
+
+    async def stop(self) -> None:
+        """Listeners first, then what is under way, then the loops, then the store."""
+        self.ready = False
+        if self.server:
+            self.server.stop_listening()
+            await self.server.drain(DRAIN_SECONDS)
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        for close in reversed(self.closers):
+            try:
+                async with asyncio.timeout(DRAIN_SECONDS):
+                    await close()
+            except Exception:
+                metrics.ERRORS.labels("app").inc()
+                LOG.exception("not_closed", what=getattr(close, "__qualname__", repr(close)))
+
+
+async def kept(name: str, work: Callable[[], Awaitable[None]]) -> None:
+    """Runs `work` until it is cancelled; when it fails, says so and starts it again."""
+    pause = AGAIN_SECONDS
+    while True:
+        began = time.monotonic()
+        try:
+            await work()
+            return
+        except Exception:  # the edge of a role
+            metrics.ERRORS.labels(name).inc()
+            LOG.exception("role_failed", role=name, again_in=f"{pause:.0f}s")
+        if time.monotonic() - began > 60:
+            pause = AGAIN_SECONDS
+        await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - no secret depends on it
+        pause = min(60.0, pause * 2)
+
+
+async def beat(seconds: float) -> None:
+    """Signs of life for systemd, from the loop itself: a loop that hangs gives none."""
+    while True:
+        notify.tell(WATCHDOG=1)
+        await asyncio.sleep(seconds)
