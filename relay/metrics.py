@@ -14,6 +14,7 @@ OUTCOMES = Counter("trackrelay_outcomes", "Recipients by the upstream's word", [
 FAILED_OPEN = Counter("trackrelay_failed_open", "Messages that went out untracked since tracking failed", ["stage"])
 HITS = Counter("trackrelay_hits", "Pixel and link requests", ["type"])
 JOURNALED = Counter("trackrelay_journaled", "Events kept in the journal since the store did not take them")
+LOST = Counter("trackrelay_events_lost", "Events that neither the store nor the journal took")
 WEBHOOKS = Counter("trackrelay_webhook_attempts", "Attempts to deliver a notification", ["outcome"])
 ERRORS = Counter("trackrelay_errors", "Exceptions caught at an edge", ["room"])
 QUEUE = Gauge("trackrelay_queue_messages", "Messages in the spool")

@@ -1,0 +1,22 @@
+"""What asked for a pixel or a link: a person, a proxy, a machine?
+
+Owns: the verdict that the request alone allows, with its reason code. Leaves to others: `self`, which needs the
+message that was sent, repeats and counting (`tally`); storing (`tracking_http.public`).
+
+A verdict is given only where something shows it; everything else is `unknown`, and counts (it may be a person).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from relay.core.model import Verdict
+
+
+def hit(*, method: str, user_agent: str = "", headers: Mapping[str, str] | None = None) -> tuple[Verdict, str]:
+    """The verdict of one request and the reason code for it.
+
+    `head`: nothing was displayed or followed, some program looked whether the address is there.
+    `unclassified`: the request shows nothing that tells a person from a machine.
+    """
+    return ("unknown", "head") if method == "HEAD" else ("unknown", "unclassified")

@@ -1,0 +1,249 @@
+"""Events that the store did not take, kept on disk until it does.
+
+Owns: the files, their form, the way back into the store. Leaves to others: when an event comes here
+(`tracking_http.public`), and that one which comes twice is written once (the store, by `event_id`).
+
+A folder of segments, `<nanoseconds>-<pid>-<number>.jsonl`, each written by one process, which holds a `flock` on it.
+A segment whose process died is read by whoever gets its lock. A line is the CRC-32 of the rest in eight hexadecimal
+digits, a space, and the event as JSON: a line cut short by a crash is seen and skipped, and takes no other with it.
+What the store refuses for another reason than being unavailable goes to `refused.jsonl` and holds up nothing.
+
+Lost by a kill at any instant: what `keep` had not returned for, that is what came in during one fsync.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from relay import log, metrics
+from relay import store as stores
+from relay.core.model import Event
+
+LOG = log.room("journal")
+BATCH = 256  # events on their way into the store at once
+PAUSE = 1.0  # seconds between two rounds, and after the store said no
+LOOK = 15.0  # seconds between looks for segments that a dead process left
+DECODER = msgspec.json.Decoder(Event)
+
+
+class Takes(Protocol):
+    """The one thing that is asked of a store here."""
+
+    async def append(self, event: Event) -> Event | None: ...
+
+
+class Journal:
+    """The journal in the folder `path`, of at most `limit` octets over all its segments."""
+
+    def __init__(self, path: Path, limit: int = 64_000_000) -> None:
+        self.path = path
+        self.limit = limit
+        self._queue: list[tuple[bytes, asyncio.Future[bool]]] = []
+        self._queued = 0  # octets
+        self._size: int | None = None  # octets on disk; None until looked
+        self._writer: asyncio.Task[None] | None = None
+        self._segment: tuple[Path, int] | None = None  # the one being written, and its descriptor
+        self._made = 0
+        self._full = False
+        self._work = asyncio.Event()
+        self._lock = asyncio.Lock()  # over the segment being written
+
+    async def keep(self, event: Event) -> bool:
+        """Durable when it returns True. False where the journal is full or the disk refuses: the event is lost, and
+        counted. Many that come together share one fsync."""
+        line = encode(event)
+        if self._size is None:
+            self._size = self._measure()  # once, and small; away from the loop the order of events would be lost
+        if self._size + self._queued + len(line) > self.limit:
+            return self._lose("full")
+        waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._queue.append((line, waiter))
+        self._queued += len(line)
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.get_running_loop().create_task(self._write_queue())
+        return await waiter
+
+    def _lose(self, why: str) -> bool:
+        metrics.LOST.inc()
+        if not self._full:  # one line per time of trouble
+            self._full = True
+            LOG.error("events_lost", why=why, folder=self.path, limit=self.limit)
+        return False
+
+    async def _write_queue(self) -> None:
+        while self._queue:
+            batch, self._queue = self._queue, []
+            data = b"".join(line for line, _ in batch)
+            async with self._lock:
+                try:
+                    await asyncio.to_thread(self._append, data)
+                    kept = True
+                except OSError as error:
+                    kept = False
+                    LOG.error("journal_write_failed", error=error)
+            self._queued -= len(data)
+            if kept:
+                self._size = (self._size or 0) + len(data)
+                self._full = False
+                metrics.JOURNALED.inc(len(batch))
+                self._work.set()
+            for _, waiter in batch:
+                if not kept:
+                    self._lose("disk")
+                if not waiter.done():
+                    waiter.set_result(kept)
+
+    async def run(self, store: Takes) -> None:
+        """Feeds what was kept to the store, oldest segment first and each in order, until cancelled."""
+        while True:
+            try:
+                settled = await self._round(store)
+            except OSError as error:
+                metrics.ERRORS.labels("journal").inc()
+                LOG.error("journal_read_failed", error=error)
+                settled = True
+            await asyncio.sleep(PAUSE)
+            if settled and not self._work.is_set():
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._work.wait(), LOOK)
+
+    async def stop(self) -> None:
+        """Waits for what is being written."""
+        if self._writer is not None:
+            await asyncio.wait((self._writer,))
+        async with self._lock:
+            self._close()
+
+    async def _round(self, store: Takes) -> bool:
+        """Whether all that was there has gone into the store."""
+        self._work.clear()
+        async with self._lock:
+            self._close()  # what comes from now on goes to a new segment
+        for segment in await asyncio.to_thread(self._segments):
+            descriptor = await asyncio.to_thread(lock, segment)
+            if descriptor is None:
+                continue
+            try:
+                if not await self._feed(segment, store):
+                    return False
+                await asyncio.to_thread(segment.unlink)
+            finally:
+                os.close(descriptor)
+            self._size = await asyncio.to_thread(self._measure)
+        return True
+
+    async def _feed(self, segment: Path, store: Takes) -> bool:
+        fed = broken = 0
+        for batch in batches(await asyncio.to_thread(segment.read_bytes)):
+            events = [event for event in batch if event is not None]
+            broken += len(batch) - len(events)
+            # Begun in order, so the store queues them in order, and many share one commit.
+            results = await asyncio.gather(*(store.append(event) for event in events), return_exceptions=True)
+            for event, result in zip(events, results, strict=True):
+                if isinstance(result, stores.Unavailable):
+                    return False
+                if isinstance(result, Exception):
+                    await asyncio.to_thread(self._refuse, event, result)
+                fed += 1
+        LOG.info("journal_replayed", events=fed, broken=broken or None)
+        return True
+
+    def _refuse(self, event: Event, error: Exception) -> None:
+        metrics.ERRORS.labels("journal").inc()
+        LOG.error("event_refused", event_id=event.event_id, error=repr(error))
+        with (self.path / "refused.jsonl").open("ab") as file:
+            file.write(encode(event))
+
+    # -- in a thread
+
+    def _append(self, data: bytes) -> None:
+        if self._segment is None:
+            self._segment = self._open()
+        descriptor = self._segment[1]
+        start = os.lseek(descriptor, 0, os.SEEK_END)
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(descriptor, view) :]
+            os.fsync(descriptor)
+        except OSError:
+            with suppress(OSError):  # half a batch would be a broken line before the next one
+                os.ftruncate(descriptor, start)
+            raise
+
+    def _open(self) -> tuple[Path, int]:
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._made += 1
+        path = self.path / f"{time.time_ns():020d}-{os.getpid()}-{self._made}.jsonl"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+        return path, descriptor
+
+    def _close(self) -> None:
+        if self._segment is not None:
+            os.close(self._segment[1])
+            self._segment = None
+
+    def _segments(self) -> list[Path]:
+        return sorted(p for p in self.path.glob("*.jsonl") if p.name != "refused.jsonl")
+
+    def _measure(self) -> int:
+        total = 0
+        for path in self._segments():
+            with suppress(FileNotFoundError):
+                total += path.stat().st_size
+        return total
+
+
+def lock(path: Path) -> int | None:
+    """A descriptor that holds the segment's lock; None where another holds it, or the segment is gone."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if path.exists():  # whoever held the lock before may have finished with it
+            return descriptor
+    except BlockingIOError:
+        pass
+    os.close(descriptor)
+    return None
+
+
+def encode(event: Event) -> bytes:
+    body = msgspec.json.encode(event)
+    return b"%08x %s\n" % (zlib.crc32(body), body)
+
+
+def decode(line: bytes) -> Event | None:
+    """The event of a line; None for a line that is not whole."""
+    check, _, body = line.partition(b" ")
+    try:
+        return DECODER.decode(body) if int(check, 16) == zlib.crc32(body) else None
+    except (ValueError, msgspec.MsgspecError):
+        return None
+
+
+def batches(data: bytes) -> Iterator[list[Event | None]]:
+    """The lines of a segment, decoded, some at a time."""
+    lines = data.split(b"\n")
+    if not lines[-1]:  # what follows the last line's end; anything else there is a line cut short
+        lines.pop()
+    for start in range(0, len(lines), BATCH):
+        yield [decode(line) for line in lines[start : start + BATCH]]

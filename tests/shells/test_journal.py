@@ -1,0 +1,156 @@
+"""What the journal keeps is there after anything, goes into the store once, and never grows without bound."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay import journal
+from relay.core.model import Event
+from tests.fakes.stores import MoodyStore
+from tests.until import until
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "PAUSE", 0.02)
+    monkeypatch.setattr(journal, "LOOK", 0.05)
+
+
+def event(number: int, **changes: object) -> Event:
+    return Event(f"event-{number}", "message.opened", "0" * 20, 1_700_000_000.5 + number).with_(**changes)
+
+
+@asynccontextmanager
+async def running(kept: journal.Journal, store: MoodyStore) -> AsyncIterator[None]:
+    task = asyncio.create_task(kept.run(store))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def test_kept_events_reach_the_store_in_order_when_it_takes_again(tmp_path: Path) -> None:
+    kept, store = journal.Journal(tmp_path), MoodyStore("unavailable")
+    events = [event(n, ip="192.0.2.1", data={"tid": "é\r\n"}) for n in range(600)]
+    async with running(kept, store):
+        assert all(await asyncio.gather(*(kept.keep(e) for e in events)))
+        await until(lambda: store.asked)
+        assert not store.taken
+        store.be("open")
+        await until(lambda: len(store.taken) == 600)
+        assert store.taken == events
+        await until(lambda: not list(tmp_path.glob("*.jsonl")))
+
+
+async def test_what_a_stopped_process_kept_is_found_by_the_next(tmp_path: Path) -> None:
+    first = journal.Journal(tmp_path)
+    await first.keep(event(1))
+    await first.stop()
+    store = MoodyStore()
+    async with running(journal.Journal(tmp_path), store):
+        await until(lambda: store.taken == [event(1)])
+
+
+async def test_a_living_process_keeps_its_own_segment(tmp_path: Path) -> None:
+    first, store = journal.Journal(tmp_path), MoodyStore()
+    await first.keep(event(1))
+    async with running(journal.Journal(tmp_path), store):
+        await asyncio.sleep(0.2)
+        assert not store.taken  # its owner will hand it over
+        await first.keep(event(2))
+        await first.stop()
+        await until(lambda: store.taken == [event(1), event(2)])
+
+
+async def test_a_line_cut_short_and_a_line_that_rotted_are_skipped_alone(tmp_path: Path) -> None:
+    lines = [journal.encode(event(n)) for n in range(4)]
+    rotted = lines[1].replace(b"event-1", b"event-9")
+    (tmp_path / "00000000000000000001-1-1.jsonl").write_bytes(lines[0] + rotted + b"\n\0\0" + lines[2] + lines[3][:50])
+    store = MoodyStore()
+    async with running(journal.Journal(tmp_path), store):
+        await until(lambda: not list(tmp_path.glob("*.jsonl")))
+    assert [e.event_id for e in store.taken] in (["event-0"], ["event-0", "event-2"])
+
+
+async def test_a_full_journal_says_so_and_takes_again_when_it_was_emptied(tmp_path: Path) -> None:
+    size = len(journal.encode(event(1)))
+    kept, store = journal.Journal(tmp_path, limit=size * 10), MoodyStore("unavailable")
+    async with running(kept, store):
+        results = await asyncio.gather(*(kept.keep(event(n)) for n in range(10, 30)))
+        assert results.count(True) == 9 or results.count(True) == 10
+        assert sum(p.stat().st_size for p in tmp_path.iterdir()) <= size * 10
+        store.be("open")
+        await until(lambda: len(store.taken) == results.count(True))
+        await until(lambda: not list(tmp_path.glob("*.jsonl")))
+        assert await kept.keep(event(99))
+        await until(lambda: store.taken[-1] == event(99))
+
+
+async def test_an_event_that_breaks_the_store_is_put_aside(tmp_path: Path) -> None:
+    kept, store = journal.Journal(tmp_path), MoodyStore("broken")
+    async with running(kept, store):
+        await kept.keep(event(1))
+        await until(lambda: (tmp_path / "refused.jsonl").exists())
+        store.be("open")
+        await kept.keep(event(2))
+        await until(lambda: store.taken == [event(2)])
+    assert journal.decode((tmp_path / "refused.jsonl").read_bytes().strip()) == event(1)
+
+
+async def test_a_folder_that_can_not_be_made_loses_the_event_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert await journal.Journal(tmp_path / "file" / "journal").keep(event(1)) is False
+
+
+KEEPER = """
+import asyncio, sys
+from pathlib import Path
+from relay import journal
+from relay.core.model import Event
+async def main():
+    kept = journal.Journal(Path(sys.argv[1]))
+    for n in range(10**6):
+        await kept.keep(Event(f"event-{n}", "message.opened", "0" * 20, 1.0))
+        print(n, flush=True)
+asyncio.run(main())
+"""
+
+
+async def test_a_process_killed_while_it_writes_loses_nothing_it_had_answered_for(tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", KEEPER, str(tmp_path)], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    said = [int(process.stdout.readline()) for _ in range(50)]
+    os.kill(process.pid, signal.SIGKILL)
+    said += [int(line) for line in process.stdout.read().split(b"\n") if line]
+    process.wait()
+    store = MoodyStore()
+    async with running(journal.Journal(tmp_path), store):
+        await until(lambda: not list(tmp_path.glob("*.jsonl")))
+    assert {f"event-{n}" for n in said} <= {e.event_id for e in store.taken}
+
+
+@given(st.binary(max_size=200))
+def test_for_any_bytes_a_line_is_an_event_or_none(line: bytes) -> None:
+    assert journal.decode(line) is None
+
+
+@given(st.text(max_size=50), st.floats(allow_nan=False, allow_infinity=False), st.dictionaries(st.text(), st.text()))
+def test_an_event_comes_back_as_it_was(text: str, at: float, data: dict[str, str]) -> None:
+    text = text.encode("utf-8", "replace").decode()
+    given_event = event(1, at=at, user_agent=text, data=data)
+    line = journal.encode(given_event)
+    assert line.count(b"\n") == 1
+    assert journal.decode(line[:-1]) == given_event

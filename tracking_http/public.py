@@ -1,0 +1,267 @@
+"""The server that recipients reach: pixel, click, a page that says what this host is, and nothing else.
+
+Owns: the routes, the answers, and the way of a hit into the store or, where the store does not take it in time, into
+the journal. Leaves to others: what a token says (`core.tokens`), who asked (`visitor`), what a hit means
+(`core.classify`) and whether it counts (`core.tally`, in the store).
+
+A pixel is always 200 and the picture; a click on a token that is ours is always 302, also with the store down, and
+any other is 404 without a Location. Nobody waits longer than twice `PATIENCE` for what the hit leaves behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Protocol
+from urllib.parse import quote, unquote_plus
+from uuid import uuid4
+
+import idna  # aiohttp's own dependency, through yarl
+from aiohttp import web
+from multidict import CIMultiDict, istr
+
+from relay import journal as journals
+from relay import log, metrics
+from relay import store as stores
+from relay.config import Settings
+from relay.core import classify, tokens
+from relay.core.model import Event, Keys, Token, TokenKind
+from tracking_http import visitor
+
+LOG = log.room("public")
+
+# For the runner of this application. The keep-alive time is also how long a client may take to send its first
+# header section (aiohttp starts that clock with the connection), so it is short. No access log: a hit is an event.
+RUNNER: dict[str, Any] = {
+    "access_log": None,
+    "keepalive_timeout": 10.0,
+    "lingering_time": 1.0,
+    "max_line_size": 16_384,  # a click's path holds its URL: at most 2,000 characters of ours, more where a proxy adds
+    "max_field_size": 8_190,
+}
+
+PATIENCE = 0.025  # seconds that a hit waits for the store, and then for the journal
+OVERDUE = 512  # appends that may be late at once; beyond, the journal is asked without asking the store
+
+# A transparent GIF of one pixel, 43 octets.
+PIXEL = bytes.fromhex("47494638396101000100800000ffffff00000021f90401000000002c00000000010001000002024401003b")
+NO_STORE = "no-store, no-cache, must-revalidate, proxy-revalidate, private"
+COMMON = {"Server": "trackrelay", "X-Robots-Tag": "noindex, nofollow", "X-Content-Type-Options": "nosniff"}
+UNCACHED = {"Cache-Control": NO_STORE, "Pragma": "no-cache", "Expires": "0"}
+PICTURE = CIMultiDict({"Content-Type": "image/gif", "Content-Length": str(len(PIXEL)), **UNCACHED, **COMMON})
+# No Referrer-Policy: a browser never names the redirecting address to the destination, and what the page with the
+# link lets it name is as it would be without us.
+REDIRECT = CIMultiDict({"Content-Length": "0", **UNCACHED, **COMMON})
+PAGE = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    **COMMON,
+}
+LOCATION, FORWARDED = istr("Location"), istr("X-Forwarded-For")
+USER_AGENT, REFERER = istr("User-Agent"), istr("Referer")
+
+SCHEMES = re.compile(r"(?:https?|mailto|tel):", re.I)
+HOST = re.compile(r"(https?://(?:[^/?#]*@)?)([^/?#:@]*)(.*)", re.I | re.S)
+CONTROL = re.compile("[\x00-\x1f\x7f]")
+# What RFC 3986 lets stand in a URI, and what browsers accept besides: these go out as they were signed.
+AS_IS = "".join(chr(c) for c in range(0x21, 0x7F))
+LONGEST_TID = 256
+
+HTML = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>{title}</title><style>body{{font:1rem/1.5 system-ui,sans-serif;max-width:36rem;margin:15vh auto;padding:0 1rem;
+color:#222;background:#fff}}@media(prefers-color-scheme:dark){{body{{color:#ddd;background:#181818}}}}</style>
+<h1>{title}</h1>{text}"""
+DISCLOSURE = HTML.format(
+    title="This host counts opens and clicks of e-mail",
+    text="<p>Somebody who sends e-mail uses this host to learn whether a message was opened and which of its links "
+    "were followed. Such a message holds a picture and links that lead here; a link leads on at once to the page "
+    "that the sender wrote.</p><p>This page itself counts nothing, sets no cookie and asks no other host for "
+    "anything.</p><p>If you do not want to be counted, switch off remote images in your mail program, and ask the "
+    "sender to leave you out: the message says who that is.</p>",
+)
+NOT_FOUND = HTML.format(
+    title="There is nothing here",
+    text="<p>If a link in a message brought you here, it was cut or changed on its way. Open the message again and "
+    "follow the link there, or ask the sender for the address.</p>",
+)
+
+
+class Ring(Protocol):
+    """The keys that verify tokens (`relay.keys.Ring`)."""
+
+    @property
+    def keys(self) -> Keys: ...
+    def reload_if_changed(self) -> object: ...
+
+
+def application(
+    settings: Settings,
+    store: journals.Takes,
+    ring: Ring,
+    journal: journals.Journal,
+    *,
+    clock: Callable[[], float] = time.time,
+    appended: Callable[[], None] | None = None,
+) -> web.Application:
+    """The application; run it with `web.AppRunner(app, **RUNNER)`. `clock` gives Unix seconds. `appended` is called
+    when the store took an event, so that its notification need not wait to be looked for."""
+    door = Door(settings, ring, Recorder(store, journal, appended), clock)
+    app = web.Application()
+    for prefix in ("/o/", "/v1/track/open/", "/api/v1/track/open/"):
+        app.router.add_get(prefix + "{token}", door.opened)
+    for prefix in ("/c/", "/v1/track/click/", "/api/v1/track/click/"):
+        app.router.add_get(prefix + "{token}", door.clicked)
+    app.router.add_get("/", disclosure)
+    app.router.add_get("/robots.txt", robots)
+    app.router.add_route("*", "/{tail:.*}", absent)
+    app.on_cleanup.append(door.recorder.stop)
+    return app
+
+
+class Door:
+    """One application's handlers."""
+
+    def __init__(self, settings: Settings, ring: Ring, recorder: Recorder, clock: Callable[[], float]) -> None:
+        self.ring = ring
+        self.recorder = recorder
+        self.clock = clock
+        self.privacy = settings.privacy
+        self.client = visitor.addresses(settings.http.trusted_proxies)
+        self.opens = metrics.HITS.labels("open")
+        self.clicks = metrics.HITS.labels("click")
+
+    async def opened(self, request: web.Request) -> web.Response:
+        token = self.token(request, "open")
+        if token is not None:
+            self.opens.inc()
+            await self.recorder.record(self.event(request, token))
+        return web.Response(body=PIXEL, headers=PICTURE.copy())
+
+    async def clicked(self, request: web.Request) -> web.Response:
+        token = self.token(request, "click")
+        target = None if token is None else location(token.url)
+        if token is None or target is None:
+            return await absent(request)
+        self.clicks.inc()
+        await self.recorder.record(self.event(request, token))
+        headers = REDIRECT.copy()
+        headers[LOCATION] = target
+        return web.Response(status=302, headers=headers)
+
+    def token(self, request: web.Request, kind: TokenKind) -> Token | None:
+        """What the last segment of the path says, as it came over the wire: a token needs no percent-encoding, so
+        one that has any is not in its canonical form."""
+        text = request.rel_url.raw_path.rpartition("/")[2]
+        token = tokens.read(text, kind, self.ring.keys)
+        if token is None and self.ring.reload_if_changed():  # another process may have made a new key
+            token = tokens.read(text, kind, self.ring.keys)
+        return token
+
+    def event(self, request: web.Request, token: Token) -> Event:
+        headers = request.headers
+        agent = headers.get(USER_AGENT, "")
+        verdict, reason = classify.hit(method=request.method, user_agent=agent)
+        peer = request.transport.get_extra_info("peername") if request.transport else None
+        forwarded = ",".join(headers.getall(FORWARDED)) if FORWARDED in headers else ""
+        address = self.client(peer[0] if isinstance(peer, tuple) else "", forwarded)
+        click = token.kind == "click"
+        return Event(
+            event_id=str(uuid4()),
+            type="message.link_clicked" if click else "message.opened",
+            message_id=tokens.message_id(token.message_key),
+            at=self.clock(),
+            recipient_index=token.recipient,
+            link_index=token.link,
+            url=token.url,
+            method=request.method,
+            ip=visitor.ip(address, self.privacy.ip),
+            user_agent=visitor.user_agent(agent, self.privacy.user_agent),
+            referer=visitor.referer(headers.get(REFERER, ""), self.privacy.referer),
+            verdict=verdict,
+            reason=reason,
+            data=tid(request.rel_url.raw_query_string),
+        )
+
+
+class Recorder:
+    """The way of an event into the store, or else into the journal.
+
+    An append that is late is not given up: it goes on, while the event is in the journal too. The store takes an
+    `event_id` once, so whichever comes second is nothing."""
+
+    def __init__(self, store: journals.Takes, journal: journals.Journal, appended: Callable[[], None] | None) -> None:
+        self.store = store
+        self.journal = journal
+        self.appended = appended
+        self.late: set[asyncio.Task[bool]] = set()
+
+    async def record(self, event: Event) -> None:
+        if len(self.late) < OVERDUE:
+            task = asyncio.get_running_loop().create_task(self.append(event))
+            await asyncio.wait((task,), timeout=PATIENCE)
+            if not task.done():
+                self.late.add(task)
+                task.add_done_callback(self.late.discard)
+            elif task.result():
+                return
+        keeping = asyncio.get_running_loop().create_task(self.journal.keep(event))
+        self.late.add(keeping)  # the loop itself holds tasks only weakly
+        keeping.add_done_callback(self.late.discard)
+        await asyncio.wait((keeping,), timeout=PATIENCE)
+
+    async def append(self, event: Event) -> bool:
+        """Whether the store has it now."""
+        try:
+            written = await self.store.append(event)
+        except stores.Unavailable:
+            return False
+        except Exception:
+            metrics.ERRORS.labels("public").inc()
+            LOG.exception("append_failed", event_id=event.event_id)
+            return False
+        if written is not None and self.appended is not None:
+            self.appended()
+        return True
+
+    async def stop(self, _app: web.Application) -> None:
+        """Waits for what is on its way; the journal has it in any case."""
+        if self.late:
+            await asyncio.wait(self.late, timeout=5.0)
+
+
+async def disclosure(_request: web.Request) -> web.Response:
+    return web.Response(text=DISCLOSURE, content_type="text/html", headers=PAGE)
+
+
+async def robots(_request: web.Request) -> web.Response:
+    return web.Response(text="User-agent: *\nDisallow: /\n", headers=COMMON)
+
+
+async def absent(_request: web.Request) -> web.Response:
+    return web.Response(status=404, text=NOT_FOUND, content_type="text/html", headers={**PAGE, **UNCACHED})
+
+
+def location(url: str) -> str | None:
+    """A signed URL as the value of Location: the same characters where it is ASCII; of others the host name by IDNA
+    (RFC 5891) and the rest percent-encoded (RFC 3987 3.1). None for what no header may hold or no browser should
+    get."""
+    if CONTROL.search(url) or not SCHEMES.match(url):
+        return None
+    if url.isascii() and " " not in url:
+        return url
+    if (match := HOST.fullmatch(url)) and not match[2].isascii():
+        with suppress(idna.IDNAError):  # browsers read a percent-encoded host name too
+            url = match[1] + idna.encode(match[2], uts46=True).decode("ascii") + match[3]
+    return quote(url, safe=AS_IS, errors="surrogatepass")
+
+
+def tid(query: str) -> dict[str, str]:
+    """The `tid` of a query, which is kept and routes nothing."""
+    for pair in query[:4096].split("&") if query else ():
+        name, _, value = pair.partition("=")
+        if name == "tid" and value:
+            return {"tid": unquote_plus(value)[:LONGEST_TID]}
+    return {}
