@@ -1,0 +1,125 @@
+"""The program as its operator runs it: a process of its own, a folder of its own, ports of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tests import peers
+
+T = TypeVar("T")
+ROOT = Path(__file__).parent.parent.parent
+
+
+@dataclass
+class Service:
+    """A running `trackrelay run`. `log` is its stderr so far."""
+
+    folder: Path
+    smtp: int
+    http: int
+    admin: int
+    process: subprocess.Popen[bytes]
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "relay.toml"
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "stderr.log").read_text()
+
+    def command(self, *words: str, code: int = 0, **how: Any) -> subprocess.CompletedProcess[str]:
+        """Another command with the same configuration; its exit code must be `code`."""
+        done = command(*words, "--config", str(self.config), **how)
+        assert done.returncode == code, f"{words}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self, seconds: float = 35) -> int:
+        """SIGTERM; the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise AssertionError(f"did not stop within {seconds} s\n{self.log}") from None
+
+
+def command(*words: str, **how: Any) -> subprocess.CompletedProcess[str]:
+    how.setdefault("text", True)
+    how.setdefault("timeout", 60)
+    return subprocess.run([sys.executable, "-m", "relay", *words], capture_output=True, cwd=how.pop("cwd", ROOT), **how)
+
+
+def settings(
+    folder: Path, *, upstream: int, more: str = "", tracking: str = "", smtp: str = ""
+) -> tuple[int, int, int]:
+    """Writes relay.toml; gives the ports of SMTP, tracking and admin. `more` is appended; `tracking` and `smtp` go
+    into those tables."""
+    ports = peers.free_port(), peers.free_port(), peers.free_port()
+    (folder / "relay.toml").write_text(f"""
+state_dir = "var"
+[smtp]
+listen = ["127.0.0.1:{ports[0]}"]
+hostname = "relay.example.test"
+{smtp}
+[upstream]
+url = "smtp://127.0.0.1:{upstream}"
+[tracking]
+url = "http://127.0.0.1:{ports[1]}"
+{tracking}
+[http]
+listen = "127.0.0.1:{ports[1]}"
+[admin]
+listen = "127.0.0.1:{ports[2]}"
+open = true
+{more}
+""")
+    return ports
+
+
+@contextmanager
+def running(
+    folder: Path, ports: tuple[int, int, int], *, only: str = "", env: dict[str, str] | None = None
+) -> Iterator[Service]:
+    """`trackrelay run` with the relay.toml of `folder`, from "trackrelay ready" to a clean stop."""
+    words = [sys.executable, "-m", "relay", "run", "--config", str(folder / "relay.toml")]
+    if only:
+        words += ["--only", only]
+    with (folder / "stderr.log").open("ab") as stderr:
+        began = stderr.tell()
+        process = subprocess.Popen(words, stderr=stderr, cwd=ROOT, env={**os.environ, **(env or {})})
+    service = Service(folder, *ports, process)
+    try:
+        until(
+            lambda: b"trackrelay ready\n" in (folder / "stderr.log").read_bytes()[began:] or process.poll() is not None
+        )
+        assert process.poll() is None, f"ended at once\n{service.log}"
+        yield service
+    finally:
+        if process.poll() is None:
+            assert service.stop() == 0, service.log
+
+
+def until(look: Callable[[], T], seconds: float = 20, pause: float = 0.02) -> T:
+    """The first true thing that `look` gives; fails after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = look()
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"nothing within {seconds} s"
+        time.sleep(pause)
