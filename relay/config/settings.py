@@ -1,7 +1,6 @@
-"""relay.toml -> frozen settings.
+"""The settings as the program uses them: frozen, with their defaults, in seconds and octets.
 
-Owns: the settings, their defaults, reading and checking the file with all mistakes at once.
-Leaves to others: what the settings mean.
+Owns: names, types, defaults. Leaves to others: how the file spells them (`table`), what they mean.
 """
 
 from __future__ import annotations
@@ -134,3 +133,4 @@ class Settings:
     webhook_delivery: WebhookDelivery = WebhookDelivery()
     privacy: Privacy = Privacy()
     file: Path | None = None  # where it was read from
+    warnings: tuple[str, ...] = ()  # what is no mistake and should be known: FILE:LINE: key: sentence

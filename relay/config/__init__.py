@@ -1,0 +1,47 @@
+"""relay.toml -> frozen settings, or all of its mistakes at once.
+
+`settings` has the values and their defaults, `table` the options of the file (name, kind, help), `kinds` how one value
+is read, `places` on which line it stands, `loading` finds and reads a file, `contradictions` looks at the whole,
+`reference` writes relay.toml and docs/config.md from the table. Leaves to others: what the settings mean.
+"""
+
+from relay.config.loading import Invalid, Missing, Mistake, find, load, settings_of
+from relay.config.settings import (
+    Admin,
+    Dkim,
+    Grant,
+    Http,
+    Mailbox,
+    Milter,
+    OAuth2,
+    Privacy,
+    Settings,
+    Smtp,
+    StoreSettings,
+    Upstream,
+    Webhook,
+    WebhookDelivery,
+)
+
+__all__ = [
+    "Admin",
+    "Dkim",
+    "Grant",
+    "Http",
+    "Invalid",
+    "Mailbox",
+    "Milter",
+    "Missing",
+    "Mistake",
+    "OAuth2",
+    "Privacy",
+    "Settings",
+    "Smtp",
+    "StoreSettings",
+    "Upstream",
+    "Webhook",
+    "WebhookDelivery",
+    "find",
+    "load",
+    "settings_of",
+]

@@ -1,0 +1,243 @@
+"""What is wrong only in combination, and the defaults that depend on other settings.
+
+Owns: the looks across the file. `mistake` and `warn` take the path of the key that should change. Leaves to others:
+single values (`kinds`), and whatever needs a network or a server to know (`trackrelay check`).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from relay.config import kinds, table
+from relay.config.settings import Grant, Settings, Webhook
+
+Path = tuple[str | int, ...]
+Warn = Callable[[Path, str], None]
+
+
+class Say(Protocol):
+    def __call__(self, path: Path, sentence: str, because: Sequence[str | Path] = ()) -> None: ...
+
+
+def resolve(found: Settings, tree: dict[str, Any], mistake: Say, warn: Warn) -> Settings:
+    """The settings with what was left out filled in. `tree` is the file as TOML has it: what was written at all."""
+    _smtp(found, mistake, warn)
+    _listeners(found, mistake)
+    found = _upstream(found, tree, mistake, warn)
+    found = _tracking(found, tree, mistake, warn)
+    _dkim(found, mistake)
+    _webhooks(found, mistake)
+    return _grants(found, tree, mistake, warn)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host names this machine only. No name but localhost does: others are the resolver's to say."""
+    if host.lower().rstrip(".") in ("localhost", "localhost.localdomain"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _beyond(addresses: Iterable[str]) -> list[str]:
+    return [a for a in addresses if a and not is_loopback(kinds.split_address(a)[0])]
+
+
+def _given(tree: dict[str, Any], section: str, key: str) -> bool:
+    return isinstance(tree.get(section), dict) and key in tree[section]
+
+
+# -- listeners ---------------------------------------------------------------------------------------------------------
+
+
+def _smtp(found: Settings, mistake: Say, warn: Warn) -> None:
+    smtp = found.smtp
+    _pair("smtp", smtp.certificate, smtp.key, mistake)
+    if smtp.listen_tls and not smtp.certificate:
+        mistake(("smtp", "listen_tls"), "needs smtp.certificate and smtp.key", ("certificate", "key"))
+    outside = _beyond(smtp.listen)
+    networks = [ipaddress.ip_network(n) for n in smtp.allow]
+    if [n for n in networks if n.prefixlen == 0]:
+        mistake(("smtp", "allow"), "lets the whole world submit, which makes an open relay; name your own networks")
+    elif (outside or _beyond(smtp.listen_tls)) and smtp.auth == "none" and all(n.is_loopback for n in networks):
+        key = "listen" if outside else "listen_tls"
+        mistake(("smtp", key), 'listens beyond this machine, but nobody there may submit; set smtp.auth = "users" '
+                'or "upstream", or name the networks in smtp.allow', ("auth", "allow"))  # fmt: skip
+    if smtp.auth != "none" and outside and not smtp.certificate:
+        mistake(("smtp", "auth"), f"passwords would cross the network in clear at {outside[0]}; set smtp.certificate "
+                "and smtp.key", ("certificate", "key"))  # fmt: skip
+    if not smtp.listen and not smtp.listen_tls and not found.milter.listen:
+        warn(("smtp", "listen"), "is empty and there is no milter: no mail can come in")
+
+
+def _pair(section: str, certificate: object, key: object, mistake: Say) -> None:
+    if bool(certificate) != bool(key):
+        there, missing = ("certificate", "key") if certificate else ("key", "certificate")
+        mistake((section, there), f"needs {section}.{missing} beside it", ("certificate", "key"))
+
+
+def _listeners(found: Settings, mistake: Say) -> None:
+    _pair("http", found.http.certificate, found.http.key, mistake)
+    if found.admin.open and _beyond([found.admin.listen]):
+        mistake(("admin", "open"), f"would show everything to everybody who reaches {found.admin.listen}; only on "
+                "loopback")  # fmt: skip
+    seen: dict[str, str] = {}
+    for section, key, addresses in (
+        ("smtp", "listen", found.smtp.listen),
+        ("smtp", "listen_tls", found.smtp.listen_tls),
+        ("http", "listen", (found.http.listen,)),
+        ("admin", "listen", (found.admin.listen,)),
+        ("milter", "listen", (found.milter.listen.removeprefix("inet:"),)),
+    ):
+        for address in addresses:
+            if address and not address.endswith(":0") and address in seen:
+                mistake((section, key), f"{address} is taken by {seen[address]} already")
+            seen.setdefault(address, f"{section}.{key}")
+
+
+# -- upstream ----------------------------------------------------------------------------------------------------------
+
+
+def _upstream(found: Settings, tree: dict[str, Any], mistake: Say, warn: Warn) -> Settings:
+    up = found.upstream
+    parts = urlsplit(up.url)
+    local = is_loopback(parts.hostname or "")
+    if up.password and up.oauth2:
+        mistake(("upstream", "oauth2"), "there is a password too; keep one of the two")
+    written = any(_given(tree, "upstream", key) for key in ("password", "password_file", "oauth2"))
+    if up.url and parts.username and not written:
+        mistake(("upstream", "url"), "names a login, and there is neither password_file nor oauth2; give one, or take "
+                "the login out")  # fmt: skip
+    if up.url and written and not parts.username:
+        mistake(("upstream", "url"), "names no login for the password; write it before the host: smtp://user@host")
+    if not _given(tree, "upstream", "tls") and local and parts.scheme != "smtps":
+        up = replace(up, tls="never")
+    elif up.tls != "required" and parts.scheme == "smtps":
+        mistake(("upstream", "tls"), f'is "{up.tls}", but smtps:// is TLS from the first byte; write smtp://, or leave '
+                "it out")  # fmt: skip
+    elif up.tls != "required" and not local and (written or found.smtp.auth == "upstream"):
+        mistake(("upstream", "tls"), f'is "{up.tls}": the password could cross the network in clear; a login needs '
+                '"required"')  # fmt: skip
+    if found.smtp.auth == "upstream":
+        if _given(tree, "upstream", "on_defer") and up.on_defer == "spool":
+            warn(("upstream", "on_defer"), 'is "pass" with smtp.auth = "upstream": passwords are not kept, so nothing '
+                 "can be sent later")  # fmt: skip
+        up = replace(up, on_defer="pass")
+    return replace(found, upstream=up)
+
+
+# -- tracking ----------------------------------------------------------------------------------------------------------
+
+
+def _tracking(found: Settings, tree: dict[str, Any], mistake: Say, warn: Warn) -> Settings:
+    tracking = found.tracking
+    if tracking.url and tracking.url.startswith("http://") and not is_loopback(urlsplit(tracking.url).hostname or ""):
+        warn(("tracking", "url"), "is http: what people click can be read and changed on the way; use https")
+    replies = tracking.thread_replies or any(r.tracking.thread_replies for r in found.rules)
+    if replies and not any(g.mailbox for g in found.grants):
+        warn(("tracking", "thread_replies"), "is on, but no grant has a mailbox: no reply can be seen")
+    if tracking.url or _given(tree, "tracking", "url"):
+        return found
+    sends = bool(found.upstream.url or found.milter.listen)
+    wanted = any(t.opens or t.links or t.thread_replies for t in (tracking, *(r.tracking for r in found.rules)))
+    here = is_loopback(urlsplit(found.upstream.url).hostname or "") or not sends
+    if sends and (wanted or not here):
+        mistake(("tracking", "url"), "is needed: the address of the tracking server as recipients reach it, such as "
+                '"https://t.example.com"' + ("" if wanted else "; any message may ask to be tracked"))  # fmt: skip
+        return found
+    scheme = "https" if found.http.certificate else "http"
+    address = found.http.listen if not _beyond([found.http.listen]) else "127.0.0.1:8080"
+    if sends:
+        warn(("tracking", "url"), f"is not set: links lead to {scheme}://{address}, which only this machine reaches")
+    tracking = replace(tracking, url=f"{scheme}://{address}")
+    rules = tuple(replace(r, tracking=replace(r.tracking, url=tracking.url)) for r in found.rules)
+    return replace(found, tracking=tracking, rules=rules)
+
+
+def _dkim(found: Settings, mistake: Say) -> None:
+    seen: set[str] = set()
+    for index, entry in enumerate(found.dkim):
+        if entry.domain.lower() in seen:
+            mistake(("dkim", index, "domain"), f"{entry.domain} has a key already; one per domain", ("domain",))
+        seen.add(entry.domain.lower())
+
+
+# -- webhooks ----------------------------------------------------------------------------------------------------------
+
+
+def _webhooks(found: Settings, mistake: Say) -> None:
+    seen: set[tuple[str, str]] = set()
+    for index, hook in enumerate(found.webhooks):
+        path = ("webhooks", index)
+        _hook_url(hook, found.webhook_delivery.allow_private, (*path, "url"), mistake)
+        if not hook.triggers:
+            mistake(
+                (*path, "triggers"),
+                'is empty, so that nothing would be sent; an example: ["message.opened"]',
+                ("triggers",),
+            )
+        theirs = table.UNOSEND_TRIGGERS if hook.format == "unosend" else table.TRIGGERS
+        for number, trigger in enumerate(hook.triggers):
+            if trigger not in theirs:
+                names = "email.opened, email.clicked, …" if hook.format == "unosend" else "message.opened, …"
+                mistake((*path, "triggers", number), f'"{trigger}" is not sent in the format "{hook.format}", which '
+                        f"has {names}", ("format",))  # fmt: skip
+        if (hook.url, hook.format) in seen:
+            mistake((*path, "url"), "is there already in the same format; put all triggers into one", ("url",))
+        seen.add((hook.url, hook.format))
+
+
+def _hook_url(hook: Webhook, allowed: tuple[str, ...], path: Path, mistake: Say) -> None:
+    parts = urlsplit(hook.url)
+    host = (parts.hostname or "").lower()
+    if not host or host in allowed:
+        return
+    networks = [ipaddress.ip_network(a) for a in allowed if "/" in a or a.replace(".", "").isdigit() or ":" in a]
+    try:
+        addresses = [ipaddress.ip_address(host)]
+    except ValueError:
+        addresses = [ipaddress.ip_address(a) for a in ("127.0.0.1", "::1")] if is_loopback(host) else []
+    if any(a in n for a in addresses for n in networks):
+        return
+    rests: list[str | Path] = [("webhook_delivery", "allow_private")]
+    if addresses and not addresses[0].is_global:
+        mistake(path, f'{host} is a private address; allow it by [webhook_delivery] allow_private = ["{host}"]', rests)
+    elif parts.scheme == "http" and (addresses or not networks):
+        mistake(path, f'is http, by which anybody on the way reads it; use https, or allow_private = ["{host}"]', rests)
+
+
+# -- grants ------------------------------------------------------------------------------------------------------------
+
+
+def _grants(found: Settings, tree: dict[str, Any], mistake: Say, warn: Warn) -> Settings:
+    seen: set[str] = set()
+    for index, grant in enumerate(found.grants):
+        path = ("grants", index)
+        if grant.id in seen:
+            mistake((*path, "id"), f'"{grant.id}" is taken by another grant', ("id",))
+        seen.add(grant.id)
+        _mailbox(grant, path, mistake)
+        if not grant.addresses and grant.id != "default":
+            warn((*path, "addresses"), "is empty: no mail is this grant's")
+    others = tuple(g for g in found.grants if g.id != "default")
+    default = next((g for g in found.grants if g.id == "default"), Grant("default"))
+    return replace(found, grants=(*others, default))
+
+
+def _mailbox(grant: Grant, path: Path, mistake: Say) -> None:
+    if grant.mailbox_password and grant.mailbox_oauth2:
+        mistake((*path, "mailbox_oauth2"), "there is a password too; keep one of the two")
+    secret = grant.mailbox_password or grant.mailbox_oauth2
+    if grant.mailbox.startswith(("imaps:", "imap:")) and not secret:
+        mistake(
+            (*path, "mailbox"),
+            "needs mailbox_password_file or mailbox_oauth2 beside it",
+            ("mailbox_password", "mailbox_oauth2"),
+        )
+    if secret and not grant.mailbox.startswith(("imaps:", "imap:")):
+        mistake((*path, "mailbox"), "there is a secret for it, but no imaps:// mailbox", ("mailbox",))
