@@ -1,0 +1,343 @@
+"""The pixel is always the picture; a click leads to a URL that was signed here and nowhere else; no hit is lost while
+the store is away, and nobody waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientResponse, ClientSession, web
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay import journal
+from relay.config import Http, Privacy, Settings
+from relay.core import tokens
+from relay.core.model import Keys, Token
+from tests.fakes.stores import MoodyStore
+from tests.until import until
+from tracking_http import public, visitor
+
+KEYS = Keys(3, {3: bytes(range(32)), 1: bytes(32)})
+KEY = tokens.message_key(1_700_000_000.0, bytes(range(16)))
+URL = "https://example.com/a(b)?x=1&y=%20ü#fragment".replace("ü", "%C3%BC")
+OPEN = tokens.write(Token("open", KEY, 2), KEYS)
+CLICK = tokens.write(Token("click", KEY, 2, 7, URL), KEYS)
+
+
+class Ring:
+    keys = KEYS
+
+    def reload_if_changed(self) -> bool:
+        return False
+
+
+class Site:
+    """The application on a port of its own."""
+
+    def __init__(self, base: str, store: MoodyStore, http: ClientSession, kept: journal.Journal) -> None:
+        self.base, self.store, self.http, self.kept = base, store, http, kept
+        self.port = int(base.rpartition(":")[2])
+
+    async def get(self, path: str, method: str = "GET", **headers: str) -> ClientResponse:
+        from yarl import URL as Address
+
+        address = Address(self.base + path, encoded=True)
+        answer = await self.http.request(
+            method, address, allow_redirects=False, headers={k.replace("_", "-"): v for k, v in headers.items()}
+        )
+        await answer.read()
+        return answer
+
+    async def raw(self, request: bytes) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(request)
+        try:
+            async with asyncio.timeout(10):
+                return await reader.read()
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def site(folder: Path, settings: Settings | None = None, store: MoodyStore | None = None) -> AsyncIterator[Site]:
+    store = store or MoodyStore()
+    kept = journal.Journal(folder / "journal")
+    app = public.application(settings or Settings(), store, Ring(), kept, clock=lambda: 1_700_000_100.25)
+    runner = web.AppRunner(app, **public.RUNNER)
+    await runner.setup()
+    listener = web.TCPSite(runner, "127.0.0.1", 0)
+    await listener.start()
+    feeding = asyncio.create_task(kept.run(store))
+    try:
+        async with ClientSession() as http:
+            yield Site(f"http://127.0.0.1:{runner.addresses[0][1]}", store, http, kept)
+    finally:
+        feeding.cancel()
+        with suppress(asyncio.CancelledError):
+            await feeding
+        await runner.cleanup()
+        await kept.stop()
+
+
+async def test_a_pixel_is_the_picture_and_an_event(tmp_path: Path) -> None:
+    async with site(tmp_path) as s:
+        answer = await s.get(f"/o/{OPEN}", User_Agent="Mail/1", Referer="https://webmail.example/")
+        assert answer.status == 200
+        assert await answer.read() == public.PIXEL
+        assert len(public.PIXEL) == 43
+        assert answer.headers["Content-Type"] == "image/gif"
+        assert "no-store" in answer.headers["Cache-Control"]
+        assert answer.headers["Pragma"] == "no-cache"
+        assert answer.headers["Expires"] == "0"
+        [event] = s.store.taken
+        assert (event.type, event.message_id) == ("message.opened", tokens.message_id(KEY))
+        assert (event.recipient_index, event.at, event.method) == (2, 1_700_000_100.25, "GET")
+        assert (event.ip, event.user_agent, event.referer) == ("127.0.0.1", "Mail/1", "https://webmail.example/")
+        assert (event.verdict, event.reason) == ("unknown", "unclassified")
+
+
+async def test_a_click_leads_to_exactly_the_signed_url(tmp_path: Path) -> None:
+    async with site(tmp_path) as s:
+        answer = await s.get(f"/c/{CLICK}?url=https://evil.example/&tid=a%20b+c")
+        assert (answer.status, answer.headers["Location"]) == (302, URL)
+        assert "no-store" in answer.headers["Cache-Control"]
+        [event] = s.store.taken
+        assert (event.type, event.url, event.link_index) == ("message.link_clicked", URL, 7)
+        assert event.data == {"tid": "a b c"}
+
+
+@pytest.mark.parametrize("prefix", ["/v1/track", "/api/v1/track"])
+async def test_the_aliases_answer_as_the_short_paths_do(tmp_path: Path, prefix: str) -> None:
+    async with site(tmp_path) as s:
+        assert (await s.get(f"{prefix}/open/{OPEN}")).headers["Content-Type"] == "image/gif"
+        assert (await s.get(f"{prefix}/click/{CLICK}")).headers["Location"] == URL
+        refused = await s.get(f"{prefix}/click/nothing?url=https://evil.example/")
+        assert refused.status == 404
+        assert "Location" not in refused.headers
+        assert (await s.get(f"{prefix}/open/nothing")).status == 200
+        assert len(s.store.taken) == 2
+
+
+async def test_a_head_request_is_kept_as_one(tmp_path: Path) -> None:
+    async with site(tmp_path) as s:
+        pixel, link = await s.get(f"/o/{OPEN}", "HEAD"), await s.get(f"/c/{CLICK}", "HEAD")
+        assert (pixel.status, pixel.headers["Content-Length"]) == (200, "43")
+        assert (link.status, link.headers["Location"]) == (302, URL)
+        assert [(e.method, e.reason) for e in s.store.taken] == [("HEAD", "head")] * 2
+
+
+async def test_no_altered_token_leads_anywhere_or_counts(tmp_path: Path) -> None:
+    raw = base64.urlsafe_b64decode(CLICK + "=" * (-len(CLICK) % 4))
+    dice = random.Random(7)
+    altered = {CLICK[:-1], CLICK + "A", CLICK + "=", CLICK + "%20", "%" + f"{ord(CLICK[0]):02x}" + CLICK[1:], OPEN}
+    for bit in range(0, len(raw) * 8):
+        changed = bytearray(raw)
+        changed[bit // 8] ^= 1 << bit % 8
+        altered.add(base64.urlsafe_b64encode(changed).rstrip(b"=").decode())
+    while len(altered) < len(raw) * 8 + 100:
+        altered.add(base64.urlsafe_b64encode(dice.randbytes(dice.randint(1, 90))).rstrip(b"=").decode())
+    async with site(tmp_path) as s:
+        for token in altered:
+            answer = await s.get(f"/c/{token}")
+            assert answer.status == 404, token
+            assert "Location" not in answer.headers
+        for token in (OPEN[:-1], OPEN + "/", OPEN + "%00", CLICK, "x" * 9000):
+            assert (await s.get(f"/o/{token}")).status in (200, 404)
+        assert not s.store.taken
+
+
+async def test_a_pixel_for_any_token_is_the_same_picture(tmp_path: Path) -> None:
+    async with site(tmp_path) as s:
+        good, bad = await s.get(f"/o/{OPEN}"), await s.get("/o/" + "A" * len(OPEN))
+        assert await good.read() == await bad.read()
+        same = [{k: v for k, v in a.headers.items() if k != "Date"} for a in (good, bad)]
+        assert same[0] == same[1]
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["javascript:alert(1)", "data:text/html,x", "//evil.example/", "https://a/\r\nSet-Cookie: x", "https://a/\0"],
+)
+async def test_a_target_that_no_browser_should_get_is_404(tmp_path: Path, target: str) -> None:
+    async with site(tmp_path) as s:
+        answer = await s.get("/c/" + tokens.write(Token("click", KEY, 0, 0, target), KEYS))
+        assert answer.status == 404
+        assert "Set-Cookie" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://example.com/%zz|{}\\^`\"<>'", "https://example.com/%zz|{}\\^`\"<>'"),
+        ("https://example.com/straße?q=ü#ö", "https://example.com/stra%C3%9Fe?q=%C3%BC#%C3%B6"),
+        ("https://user@bücher.example:8443/a b", "https://user@xn--bcher-kva.example:8443/a%20b"),
+        ("HTTP://EXAMPLE.com?a", "HTTP://EXAMPLE.com?a"),
+        ("mailto:a@b.example?subject=ü", "mailto:a@b.example?subject=%C3%BC"),
+        ("tel:+49123", "tel:+49123"),
+        ("ftp://example.com/", None),
+        ("https://a.example/\x7f", None),
+    ],
+)
+def test_location(url: str, expected: str | None) -> None:
+    assert public.location(url) == expected
+
+
+@given(st.text(max_size=80))
+def test_for_any_text_a_location_is_printable_ascii_or_none(text: str) -> None:
+    for url in (text, "https://" + text):
+        target = public.location(url)
+        assert target is None or (target.isascii() and target.isprintable() and " " not in target)
+
+
+async def test_there_is_nothing_else_here(tmp_path: Path) -> None:
+    async with site(tmp_path) as s:
+        home = await s.get("/")
+        assert home.status == 200
+        assert "counts opens and clicks" in await home.text()
+        assert "default-src 'none'" in home.headers["Content-Security-Policy"]
+        assert await (await s.get("/robots.txt")).text() == "User-agent: *\nDisallow: /\n"
+        for method, path in [("GET", "/metrics"), ("GET", "/v3/webhooks"), ("GET", "/o/"), ("POST", f"/c/{CLICK}"),
+                             ("GET", f"/c/x/{CLICK}"), ("GET", f"/C/{CLICK}"), ("DELETE", "/"), ("GET", "/o/..%2fc/x")]:  # fmt: skip
+            answer = await s.get(path, method)
+            assert "Location" not in answer.headers
+            assert answer.status == 404 or await answer.read() == public.PIXEL
+        assert not s.store.taken
+
+
+async def test_requests_as_no_client_library_writes_them(tmp_path: Path) -> None:
+    async with site(tmp_path) as s:
+        old = await s.raw(f"GET /o/{OPEN} HTTP/1.0\r\n\r\n".encode())
+        assert old.startswith(b"HTTP/1.0 200")
+        assert old.endswith(public.PIXEL)
+        proxied = await s.raw(
+            f"GET http://other.example/c/{CLICK} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
+        )
+        assert b"\r\nLocation: " + URL.encode() in proxied
+        ranged = await s.raw(
+            f"GET /o/{OPEN} HTTP/1.1\r\nHost: x\r\nRange: bytes=0-1\r\nConnection: close\r\n\r\n".encode()
+        )
+        assert ranged.startswith(b"HTTP/1.1 200")
+        twice = f"GET /o/{OPEN} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nContent-Length: 5\r\n\r\n".encode()
+        assert (await s.raw(twice)).startswith(b"HTTP/1.") is True
+        assert len(s.store.taken) == 3
+
+
+async def test_a_client_that_never_ends_its_headers_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(public.RUNNER, "keepalive_timeout", 0.2)
+    async with site(tmp_path) as s:
+        assert await s.raw(b"GET / HTTP/1.1\r\nHost:") == b""
+        assert await s.raw(b"") == b""
+
+
+async def test_hits_are_answered_and_kept_while_the_store_is_locked(tmp_path: Path) -> None:
+    async with site(tmp_path, store=MoodyStore("locked")) as s:
+        answers = await asyncio.gather(*(s.get(f"/{'oc'[n % 2]}/{(OPEN, CLICK)[n % 2]}") for n in range(700)))
+        assert {a.status for a in answers} == {200, 302}
+        assert not s.store.taken
+        assert s.store.asked <= 700
+        s.store.be("open")
+        await until(lambda: len(s.store.taken) == 700)
+        await until(lambda: not list((tmp_path / "journal").glob("*.jsonl")))
+        assert len(s.store.taken) == 700
+
+
+@pytest.mark.parametrize("mood", ["unavailable", "broken"])
+async def test_hits_reach_a_store_that_refused_them_at_first(tmp_path: Path, mood: str) -> None:
+    async with site(tmp_path, store=MoodyStore(mood)) as s:
+        assert (await s.get(f"/o/{OPEN}")).status == 200
+        assert (await s.get(f"/c/{CLICK}")).headers["Location"] == URL
+        if mood == "unavailable":
+            s.store.be("open")
+            await until(lambda: len(s.store.taken) == 2)
+
+
+async def test_a_late_append_that_succeeds_is_not_written_twice(tmp_path: Path) -> None:
+    async with site(tmp_path, store=MoodyStore("locked")) as s:
+        await s.get(f"/o/{OPEN}")
+        await until(lambda: s.store.asked >= 2)  # the append and the journal's own
+        s.store.be("open")
+        await until(lambda: not list((tmp_path / "journal").glob("*.jsonl")))
+        assert len(s.store.taken) == 1
+
+
+async def test_privacy_settings_decide_what_is_kept(tmp_path: Path) -> None:
+    settings = replace(Settings(), privacy=Privacy("truncated", "family", "origin"))
+    async with site(tmp_path, settings) as s:
+        agent = "Mozilla/5.0 (X11) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0 Safari/537.36"
+        await s.get(
+            f"/o/{OPEN}",
+            User_Agent=agent,
+            Referer="https://u:p@mail.example:8443/inbox?id=7",
+            X_Forwarded_For="203.0.113.77",
+        )
+        [event] = s.store.taken
+        assert (event.ip, event.user_agent, event.referer) == ("203.0.113.0", "Chrome", "https://mail.example:8443/")
+
+
+async def test_no_header_of_a_stranger_is_believed(tmp_path: Path) -> None:
+    async with site(tmp_path, replace(Settings(), http=Http(trusted_proxies=()))) as s:
+        await s.get(f"/o/{OPEN}", X_Forwarded_For="203.0.113.77", Host="evil.example")
+        assert s.store.taken[0].ip == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "expected"),
+    [
+        ("198.51.100.1", "203.0.113.1", "198.51.100.1"),
+        ("127.0.0.1", "", "127.0.0.1"),
+        ("127.0.0.1", "203.0.113.1", "203.0.113.1"),
+        ("127.0.0.1", "6.6.6.6, 203.0.113.1", "203.0.113.1"),
+        ("127.0.0.1", "6.6.6.6, 203.0.113.1, 10.0.0.9", "203.0.113.1"),
+        ("127.0.0.1", "10.0.0.8,10.0.0.9", "10.0.0.8"),
+        ("::ffff:127.0.0.1", "::ffff:203.0.113.1", "203.0.113.1"),
+        ("127.0.0.1", "[2001:db8::1]:443", "2001:db8::1"),
+        ("127.0.0.1", "203.0.113.1:5555", "203.0.113.1"),
+        ("127.0.0.1", "6.6.6.6, unknown", "127.0.0.1"),
+        ("127.0.0.1", "<script>", "127.0.0.1"),
+        ("127.0.0.1", ",,,", "127.0.0.1"),
+        ("fe80::1%eth0", "6.6.6.6", "fe80::1"),
+        ("", "6.6.6.6", ""),
+    ],
+)
+def test_the_client_behind_proxies(peer: str, forwarded: str, expected: str) -> None:
+    assert visitor.addresses(("127.0.0.1/32", "10.0.0.0/8"))(peer, forwarded) == expected
+
+
+@given(st.text(max_size=60), st.text(max_size=60))
+def test_for_any_text_a_client_is_an_address_or_nothing(peer: str, forwarded: str) -> None:
+    client = visitor.addresses(("0.0.0.0/0", "::/0"))(peer, forwarded)
+    assert client == "" or visitor.parse(client) is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "family"),
+    [
+        (
+            "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)",
+            "GoogleImageProxy",
+        ),
+        ("YahooMailProxy; https://help.yahoo.com/kb/yahoo-mail-proxy-SLN28749.html", "YahooMailProxy"),
+        ("Mozilla/5.0 AppleWebKit/537.36 Chrome/120.0 Safari/537.36 Edg/120.0", "Edg"),
+        ("curl/8.1", "curl"),
+        ("Mozilla/5.0", "Mozilla"),
+        ("", ""),
+        ("\x00", ""),
+    ],
+)
+def test_the_family_of_a_user_agent(text: str, family: str) -> None:
+    assert visitor.user_agent(text, "family") == family
+
+
+@pytest.mark.parametrize(
+    ("address", "kept"), [("203.0.113.77", "203.0.113.0"), ("2001:db8:1:2:3::4", "2001:db8:1::"), ("", "")]
+)
+def test_a_truncated_address(address: str, kept: str) -> None:
+    assert visitor.ip(address, "truncated") == kept
+    assert visitor.ip(address, "none") == ""
