@@ -1,0 +1,84 @@
+"""Which sent message does this one answer? And the entry of ours that makes it findable.
+
+Owns: the identifiers in In-Reply-To and References (RFC 5322 3.6.4), our entry `<t.TOKEN@host>` among them.
+Leaves to others: the token (`tokens`), the look-up (`store`), and whether an entry is wanted at all (`outbound`).
+
+The entry stands first in References: the last identifier stays the parent, by which clients build their trees, and
+those who trim the field keep its first. It is for upstreams that replace the Message-ID: an answer then names one
+that was never seen here, but copies References.
+"""
+
+from __future__ import annotations
+
+import re
+
+from relay.core import headers
+from relay.core.model import Edit
+
+MOST_PARENTS = 20  # identifiers taken from In-Reply-To; more than one is rare, hundreds are an attack
+MOST_REFERENCES = 100  # the last of References
+LONGEST_ID = 900  # octets; with brackets and a space it must stay below 998 a line (RFC 5322 2.1.1)
+WIDTH = 78
+
+# An identifier may be folded inside its brackets (RFC 5322 4.5.4), and some programs do so with long ones.
+BRACKETED = re.compile(r"<([^<>]*)>")
+SPACE = re.compile(r"\s+")
+
+
+def references(head: headers.Headers) -> tuple[str, ...]:
+    """The identifiers of what this message answers, likeliest first and without brackets: those of In-Reply-To, then
+    References from last to first. No duplicates; at most 20 and 100. Never raises."""
+    parents = [i for field in head.all("in-reply-to") for i in identifiers(head.text(field))]
+    ancestors = [i for field in head.all("references") for i in identifiers(head.text(field))]
+    return tuple(dict.fromkeys([*parents[:MOST_PARENTS], *reversed(ancestors[-MOST_REFERENCES:])]))
+
+
+def identifiers(text: str) -> list[str]:
+    """The message identifiers in a field's text, in order; also those without brackets, as some programs write."""
+    found = [SPACE.sub("", inside) for inside in BRACKETED.findall(text)]
+    if not found and "<" not in text:
+        found = [word for word in text.split() if "@" in word]
+    return [i for i in found if i and len(i) <= LONGEST_ID]
+
+
+def entry(host: str, token: str) -> str:
+    """The identifier that carries a token, without brackets: also for a Message-ID that has to be made."""
+    return f"t.{token}@{host}"
+
+
+def token(identifier: str) -> str | None:
+    """The token in an identifier of that form, with or without brackets; whether it is ours only a key can say."""
+    local, at, host = identifier.strip().removeprefix("<").removesuffix(">").rpartition("@")
+    return local[2:] if at and host and local.startswith("t.") and len(local) > 2 else None
+
+
+def edits(head: headers.Headers, entry: str, newline: bytes) -> tuple[Edit, ...]:
+    """Puts the entry first in References, and leaves what is there as it is. Where there is no References, one is
+    made of the entry and the identifiers of In-Reply-To: without these Dovecot takes the message out of its thread.
+    `newline` ends the lines."""
+    ours = f"<{entry}>".encode()
+    field = head.first("references")
+    if field is not None and head.bytes(field):
+        text = head.raw[field.value : field.end]
+        if text.lstrip(b" \t\r\n").startswith(ours):
+            return ()
+        if text.lstrip(b" \t")[:1] in (b"\r", b"\n"):  # the first line is empty: the entry fills it
+            return (Edit(field.value, field.value, b" " + ours),)
+        space = b"" if text[:1] in (b" ", b"\t") else b" "
+        return (Edit(field.value, field.value, b" " + ours + newline + space),)
+    parents = [i for f in head.all("in-reply-to") for i in identifiers(head.text(f))]
+    line = folded([ours, *(f"<{i}>".encode() for i in dict.fromkeys(parents[:MOST_PARENTS]))], newline)
+    if field is not None:
+        return (Edit(field.start, field.end, line),)
+    glue = b"" if not head.end or head.raw[: head.end].endswith(b"\n") else newline
+    return (Edit(head.end, head.end, glue + line),)
+
+
+def folded(words: list[bytes], newline: bytes) -> bytes:
+    """The References field of these words, lines at most 78 octets long where a single word is not longer."""
+    lines = [b"References:"]
+    for word in words:
+        if len(lines[-1]) + 1 + len(word) > WIDTH and lines[-1] != b"References:":
+            lines.append(b"")
+        lines[-1] += b" " + word
+    return newline.join(lines) + newline

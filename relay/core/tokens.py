@@ -1,0 +1,174 @@
+"""Tokens: what a pixel's or a link's URL carries, signed. And the identifiers of messages.
+
+Owns: the bytes of a token, its signature, the form of message keys and message ids.
+Leaves to others: where keys come from and how they are kept (`relay.keys`), what a hit means (`classify`).
+
+A token is unpadded base64url (RFC 4648 5) of
+
+    1 octet    version (upper 3 bits) and key id (lower 5 bits)
+    12 octets  message key: 48 bits of milliseconds since 1970, big-endian, then 48 random bits
+    varint     recipient: the index of the envelope recipient among the submission's
+    varint     link: the index of the link               (click only)
+    n octets   the URL, UTF-8, as it stands              (click only)
+    12 octets  HMAC-SHA256 over the kind and all before, cut to 96 bits
+
+Varints are LEB128, little end first. A click's link may have one redundant octet, so that the whole is never a
+multiple of three long and the text never ends in `-` or `_`: programs that look for URLs in plain text would leave
+such an end out. Version 0 is the above. Version 1 is reserved for the same under AES-SIV (RFC 5297), 2 to 7 are free;
+never a cipher that is broken by a nonce that repeats. The kind is signed but not written: the token of a pixel is no
+token of a link. Nothing in it names an address, an account or a Message-ID.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from base64 import b32hexdecode, b32hexencode
+from binascii import a2b_base64, b2a_base64
+
+from relay.core.model import Keys, Token, TokenKind
+
+VERSION = 0
+KEY_IDS = 32
+KEY_SIZE = 12
+MAC_SIZE = 12
+LONGEST = 16_384  # characters of a token; more than any URL that is tracked
+LARGEST_INDEX = (1 << 21) - 1  # three octets of varint
+
+# What the signature covers first. Frozen for ever, like the layout: links live as long as the mail they are in.
+KINDS: dict[TokenKind, bytes] = {
+    "open": b"trackrelay/0/open\0",
+    "click": b"trackrelay/0/click\0",
+    "reference": b"trackrelay/0/reference\0",
+}
+TO_URL = bytes.maketrans(b"+/", b"-_")
+FROM_URL = bytes.maketrans(b"-_+/=", b"+/!!!")
+LAST = {2: frozenset("AQgw"), 3: frozenset("AEIMQUYcgkosw048")}  # what can end a text with 4 or 2 bits to spare
+PADDING = {0: b"", 2: b"==", 3: b"="}
+ABSENT = bytes(32)  # stands in for a key that we do not have, so that such a token takes as long as any other
+MESSAGE_ID = re.compile(r"[0-9a-v]{19}[0g]\Z")  # 96 bits are 19 characters and one bit
+
+
+def write(token: Token, keys: Keys) -> str:
+    """The token's text, signed with the current key. ValueError for what no token can hold: a message key that is
+    not 12 octets, an index below 0 or above 2,097,151, a URL with lone surrogates or over some 12,000 octets."""
+    if len(token.message_key) != KEY_SIZE:
+        raise ValueError(f"a message key has {KEY_SIZE} octets, not {len(token.message_key)}")
+    head = bytes((VERSION << 5 | keys.current,)) + token.message_key + varint(token.recipient)
+    if token.kind == "click":
+        link, url = varint(token.link), token.url.encode()
+        if (len(head) + len(link) + len(url) + MAC_SIZE) % 3 == 0:
+            link = link[:-1] + bytes((link[-1] | 0x80, 0))
+        head += link + url
+    text = encode(head + mac(keys.secrets[keys.current], token.kind, head))
+    if len(text) > LONGEST:
+        raise ValueError("this URL is too long for a token")
+    return text
+
+
+def read(text: str, kind: TokenKind, keys: Keys) -> Token | None:
+    """The token, or None for every text that `write` did not make, with one of these keys and for this kind. Never
+    raises. Only the canonical text is accepted, and all that is refused takes the same time."""
+    raw = decode(text)
+    if raw is None or len(raw) < 1 + KEY_SIZE + 1 + MAC_SIZE:
+        return None
+    body, given = raw[:-MAC_SIZE], raw[-MAC_SIZE:]
+    secret = keys.secrets.get(raw[0] & 31)
+    genuine = hmac.compare_digest(mac(ABSENT if secret is None else secret, kind, body), given)
+    if not genuine or secret is None or raw[0] >> 5 != VERSION:
+        return None
+    return unpacked(body, kind)
+
+
+def unpacked(body: bytes, kind: TokenKind) -> Token | None:
+    """A signed body, read. None where it is not what `write` packs: that takes a key of ours, used elsewhere."""
+    try:
+        recipient, at = integer(body, 1 + KEY_SIZE)
+        if kind != "click":
+            return Token(kind, body[1 : 1 + KEY_SIZE], recipient) if at == len(body) else None
+        link, at = integer(body, at)
+        return Token(kind, body[1 : 1 + KEY_SIZE], recipient, link, body[at:].decode())
+    except (IndexError, ValueError):
+        return None
+
+
+def size(url: str) -> int:
+    """How many characters a click token for this URL has at most, whatever its recipient and link. More than any
+    limit allows where no token can hold the URL."""
+    try:
+        octets = len(url.encode())
+    except UnicodeEncodeError:
+        return LONGEST + 1
+    return -(-(1 + KEY_SIZE + 3 + 3 + 1 + octets + MAC_SIZE) * 4 // 3)
+
+
+# -- the signature and the text ----------------------------------------------------------------------------------------
+
+
+def mac(secret: bytes, kind: TokenKind, body: bytes) -> bytes:
+    return hmac.digest(secret, KINDS[kind] + body, "sha256")[:MAC_SIZE]
+
+
+def encode(raw: bytes) -> str:
+    return b2a_base64(raw, newline=False).translate(TO_URL).rstrip(b"=").decode("ascii")
+
+
+def decode(text: str) -> bytes | None:
+    """The octets of canonical, unpadded base64url; None for all else: foreign characters, padding, an impossible
+    length, and stray bits in the last character, which the strict decoder of the library lets pass."""
+    over = len(text) % 4
+    if len(text) > LONGEST or (over and (over == 1 or text[-1] not in LAST[over])):
+        return None
+    try:
+        return a2b_base64(text.encode("ascii").translate(FROM_URL) + PADDING[over], strict_mode=True)
+    except ValueError:
+        return None
+
+
+def varint(number: int) -> bytes:
+    if not 0 <= number <= LARGEST_INDEX:
+        raise ValueError(f"an index is between 0 and {LARGEST_INDEX}, not {number}")
+    if number < 0x80:
+        return bytes((number,))
+    if number < 0x4000:
+        return bytes((number & 0x7F | 0x80, number >> 7))
+    return bytes((number & 0x7F | 0x80, number >> 7 & 0x7F | 0x80, number >> 14))
+
+
+def integer(body: bytes, at: int) -> tuple[int, int]:
+    """The varint at `at`, and where it ends. IndexError where the body ends first, ValueError where it goes on."""
+    number = shift = 0
+    while True:
+        octet = body[at]
+        at += 1
+        number |= (octet & 0x7F) << shift
+        if octet < 0x80:
+            return number, at
+        shift += 7
+        if shift > 21:  # three octets and the redundant one
+            raise ValueError("a varint that does not end")
+
+
+# -- messages ----------------------------------------------------------------------------------------------------------
+
+
+def message_key(now: float, dice: bytes) -> bytes:
+    """A new key for a message sent at `now` (Unix seconds): 12 octets that sort by time. `dice` are 6 random octets,
+    or more, of which the first 6 count."""
+    if len(dice) < 6:
+        raise ValueError("6 random octets are needed")
+    return max(0, min(int(now * 1000), (1 << 48) - 1)).to_bytes(6, "big") + dice[:6]
+
+
+def message_id(key: bytes) -> str:
+    """The key as text: 20 characters of lower-case base32hex (RFC 4648 7), which sort as the keys do."""
+    if len(key) != KEY_SIZE:
+        raise ValueError(f"a message key has {KEY_SIZE} octets, not {len(key)}")
+    return b32hexencode(key).rstrip(b"=").decode("ascii").lower()
+
+
+def key_of(message_id: str) -> bytes | None:
+    """The key of a message id, or None for any text that is none."""
+    if not MESSAGE_ID.match(message_id):
+        return None
+    return b32hexdecode(message_id.upper() + "====")

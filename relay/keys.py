@@ -1,0 +1,220 @@
+"""The keys that sign tokens, in one file: made, read, rotated.
+
+Owns: `<state_dir>/keys/tokens.json` (mode 0600 in a folder of 0700), who may write it when, and when a running
+process reads it again.
+Leaves to others: what is signed (`core.tokens`).
+
+The file is JSON: `{"current": 1, "keys": {"0": {"secret": "<base64 of 32 octets>", "created": "<ISO 8601>"}, …}}`.
+It is only ever replaced whole (written beside, fsynced, renamed), under a lock that all processes share. A key is
+never removed: whoever loses it loses every link and pixel signed with it. So there is room for 32, and a 33rd is
+refused rather than given the number of an old one. A key that was seen by others has to go by hand, links and all.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from relay import log
+from relay.core import tokens
+from relay.core.model import Keys
+
+LOG = log.room("keys")
+
+SECRET_SIZE = 32
+STAT_SECONDS = 1.0  # a running process looks at most this often whether the file is another
+
+
+class Unusable(Exception):
+    """The keys can't be had: the file is damaged, not readable, or full. The text says which and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One key as `token-key list` shows it. `created` is ISO 8601 in UTC."""
+
+    key_id: int
+    created: str
+    current: bool
+
+
+class Stored(msgspec.Struct):
+    secret: str
+    created: str = ""
+
+
+class Document(msgspec.Struct):
+    current: int
+    keys: dict[str, Stored]
+
+
+class Ring:
+    """The keys of one file, made where there is none. `keys` is always what the file says now, give or take a
+    second. A file that goes or breaks while the process runs changes nothing: the keys at hand go on verifying."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._seen: tuple[int, ...] = ()
+        self._complaint = ""
+        self._next_look = time.monotonic() + STAT_SECONDS
+        self._seen, self._keys = read_or_make(path)
+
+    @property
+    def keys(self) -> Keys:
+        if time.monotonic() >= self._next_look:
+            self.reload_if_changed()
+        return self._keys
+
+    def reload_if_changed(self) -> bool:
+        """Reads the file again where it is another than before; True if so. Costs one stat a second at most."""
+        now = time.monotonic()
+        if now < self._next_look:
+            return False
+        self._next_look = now + STAT_SECONDS
+        try:
+            if mark(os.stat(self.path)) == self._seen:
+                self._complaint = ""
+                return False
+            self._seen, self._keys = load(self.path)
+        except (Unusable, OSError) as reason:
+            if str(reason) != self._complaint:  # said once, not once a second
+                LOG.warning("keys_not_reloaded", path=str(self.path), reason=str(reason))
+            self._complaint = str(reason)
+            return False
+        LOG.info("keys_reloaded", current=self._keys.current, keys=len(self._keys.secrets))
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Ephemeral:
+    """Keys of this process alone, for a dry run: nothing is read or written."""
+
+    keys: Keys = field(repr=False)
+
+    def reload_if_changed(self) -> bool:
+        return False
+
+
+def ephemeral() -> Ephemeral:
+    return Ephemeral(Keys(0, {0: os.urandom(SECRET_SIZE)}))
+
+
+def rotate(path: Path) -> Listed:
+    """Adds a key and makes it the one that signs; the others go on verifying. Running processes see it within a
+    second. Raises `Unusable` where there are 32 already."""
+    read_or_make(path)
+    with locked(path):
+        document = parsed(path.read_bytes(), path)
+        free = next((n for n in range(tokens.KEY_IDS) if str(n) not in document.keys), None)
+        if free is None:
+            raise Unusable(
+                f"{path} holds {tokens.KEY_IDS} keys, and a token has room for no more: the current key stays. "
+                "A key can only be taken out by hand, and every link signed with it dies."
+            )
+        document.current = free
+        document.keys[str(free)] = fresh()
+        replace(path, document)
+        return Listed(free, document.keys[str(free)].created, True)
+
+
+def listing(path: Path) -> list[Listed]:
+    """The keys by age, oldest first. Raises `Unusable` where there is no file or it can't be read."""
+    try:
+        document = parsed(path.read_bytes(), path)
+    except OSError as reason:
+        raise Unusable(f"{path}: {reason.strerror}") from reason
+    rows = [Listed(int(n), key.created, int(n) == document.current) for n, key in document.keys.items()]
+    return sorted(rows, key=lambda row: (row.created, row.key_id))
+
+
+# -- the file ----------------------------------------------------------------------------------------------------------
+
+
+def read_or_make(path: Path) -> tuple[tuple[int, ...], Keys]:
+    """The file's keys, made first where it is missing. Of processes that start at once one makes it, and all read
+    the same. A file that is there but damaged is never replaced: that would kill every link."""
+    try:
+        if not path.exists():
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with locked(path):
+                if not path.exists():
+                    replace(path, Document(0, {"0": fresh()}))
+        return load(path)
+    except OSError as reason:
+        raise Unusable(f"{path}: {reason.strerror}") from reason
+
+
+def load(path: Path) -> tuple[tuple[int, ...], Keys]:
+    """What tells this version of the file from another, and its keys."""
+    with path.open("rb") as file:
+        status = os.fstat(file.fileno())
+        document = parsed(file.read(), path)
+    if status.st_mode & 0o077:
+        LOG.warning("keys_readable_by_others", path=str(path), mode=oct(status.st_mode & 0o777))
+    secrets = {int(n): base64.b64decode(key.secret) for n, key in document.keys.items()}
+    return mark(status), Keys(document.current, secrets)
+
+
+def mark(status: os.stat_result) -> tuple[int, ...]:
+    return (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
+
+
+def parsed(content: bytes, path: Path) -> Document:
+    try:
+        document = msgspec.json.decode(content, type=Document)
+        for number, key in document.keys.items():
+            if not number.isdecimal() or str(int(number)) != number or int(number) >= tokens.KEY_IDS:
+                raise ValueError(f"{number!r} is no key id")
+            if len(base64.b64decode(key.secret, validate=True)) != SECRET_SIZE:
+                raise ValueError(f"key {number} does not have {SECRET_SIZE} octets")
+        if str(document.current) not in document.keys:
+            raise ValueError(f"the current key {document.current} is not among the keys")
+    except (msgspec.MsgspecError, ValueError) as reason:
+        raise Unusable(
+            f"{path} is damaged ({reason}). Put it back from a backup: without these keys every link already sent is dead."
+        ) from reason
+    return document
+
+
+def fresh() -> Stored:
+    secret = base64.b64encode(os.urandom(SECRET_SIZE)).decode("ascii")
+    return Stored(secret, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Alone among all processes that change this file. The kernel frees the lock of one that dies."""
+    handle = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def replace(path: Path, document: Any) -> None:
+    """The file, whole and on disk when this returns; called under the lock."""
+    draft = path.with_suffix(".new")
+    with contextlib.suppress(FileNotFoundError):
+        draft.unlink()  # of a process that died here
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with open(handle, "wb") as file:
+        file.write(msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(draft, path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

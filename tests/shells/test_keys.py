@@ -1,0 +1,178 @@
+"""The key file: made once whoever starts first, never lost, rotated under a running process."""
+
+import json
+import os
+import stat
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from relay import keys
+from relay.core import tokens
+from relay.core.model import Token
+
+TOKEN = Token("open", bytes(12), 0)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "state" / "keys" / "tokens.json"
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    monkeypatch.setattr(keys, "STAT_SECONDS", 0.0)
+
+
+def mode(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_a_missing_file_is_made_for_its_owner_alone(path):
+    old = os.umask(0)
+    try:
+        ring = keys.Ring(path)
+    finally:
+        os.umask(old)
+    assert (mode(path), mode(path.parent)) == (0o600, 0o700)
+    assert len(ring.keys.secrets[ring.keys.current]) == 32
+    assert keys.Ring(path).keys == ring.keys
+    assert sorted(p.name for p in path.parent.iterdir()) == ["tokens.json", "tokens.lock"]
+
+
+def test_processes_that_start_at_once_have_one_key(path):
+    code = (
+        "import sys, pathlib; from relay import keys; from relay.core import tokens; from relay.core.model import Token\n"
+        "sys.stdin.readline(); ring = keys.Ring(pathlib.Path(sys.argv[1]))\n"
+        "print(tokens.write(Token('open', bytes(12), 0), ring.keys))"
+    )
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(4)
+    ]
+    for process in started:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    assert len({process.communicate(timeout=60)[0] for process in started}) == 1
+
+
+def test_threads_that_start_at_once_have_one_key(path):
+    start, found = threading.Barrier(8), []
+
+    def run():
+        start.wait()
+        found.append(keys.Ring(path).keys)
+
+    started = [threading.Thread(target=run) for _ in range(8)]
+    for thread in started:
+        thread.start()
+    for thread in started:
+        thread.join()
+    assert len(found) == 8
+    assert all(k == found[0] for k in found)
+
+
+def test_rotation_is_seen_by_a_running_process_and_old_tokens_verify(path):
+    ring = keys.Ring(path)
+    before = tokens.write(TOKEN, ring.keys)
+    added = keys.rotate(path)
+    assert ring.keys.current == added.key_id == 1
+    after = tokens.write(TOKEN, ring.keys)
+    assert before != after
+    assert tokens.read(before, "open", ring.keys) == tokens.read(after, "open", ring.keys) == TOKEN
+    assert mode(path) == 0o600
+    assert [(row.key_id, row.current) for row in keys.listing(path)] == [(0, False), (1, True)]
+
+
+def test_a_process_that_looks_seldom(path, monkeypatch):
+    """The file is asked for once a second and not for every pixel."""
+    monkeypatch.setattr(keys, "STAT_SECONDS", 3600.0)
+    ring = keys.Ring(path)
+    keys.rotate(path)
+    assert ring.keys.current == 0
+    assert not ring.reload_if_changed()
+
+
+def test_rotating_what_is_not_there_makes_it_first(path):
+    assert keys.rotate(path).key_id == 1
+    assert len(keys.listing(path)) == 2
+
+
+def test_a_thirty_third_key_is_refused_and_nothing_changes(path):
+    for _ in range(31):
+        keys.rotate(path) if path.exists() else keys.Ring(path)
+    keys.rotate(path)
+    before = path.read_bytes()
+    with pytest.raises(keys.Unusable, match="32 keys"):
+        keys.rotate(path)
+    assert path.read_bytes() == before
+    assert keys.Ring(path).keys.current == 31
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"not json",
+        b"{}",
+        b'{"current": 0, "keys": {}}',
+        b'{"current": 0, "keys": {"0": {"secret": "c2hvcnQ="}}}',
+        b'{"current": 0, "keys": {"0": {"secret": "!!"}}}',
+        b'{"current": 32, "keys": {"32": {"secret": "' + b"A" * 43 + b'="}}}',
+        b'{"current": 0, "keys": {"00": {"secret": "' + b"A" * 43 + b'="}}}',
+    ],
+)
+def test_a_damaged_file_is_never_replaced(path, content):
+    """A new key in its place would kill every link that was ever sent."""
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    for attempt in (keys.Ring, keys.rotate, keys.listing):
+        with pytest.raises(keys.Unusable, match="damaged"):
+            attempt(path)
+    assert path.read_bytes() == content
+
+
+def test_a_file_that_breaks_or_goes_leaves_a_running_process_as_it_is(path, caplog):
+    ring = keys.Ring(path)
+    before = ring.keys
+    whole = path.read_bytes()
+    path.write_bytes(b"{")
+    assert [ring.keys for _ in range(3)] == [before] * 3
+    path.unlink()
+    assert ring.keys == before
+    assert sum("keys_not_reloaded" in r.message for r in caplog.records) == 2
+    path.write_bytes(whole)
+    path.chmod(0o600)
+    assert ring.keys == before
+
+
+def test_a_folder_that_can_not_be_written(tmp_path):
+    (tmp_path / "keys").write_text("a file where the folder should be")
+    with pytest.raises(keys.Unusable):
+        keys.Ring(tmp_path / "keys" / "tokens.json")
+
+
+def test_a_process_that_died_while_writing_leaves_nothing_in_the_way(path):
+    path.parent.mkdir(parents=True)
+    path.with_suffix(".new").write_bytes(b'{"current": 0, "ke')
+    keys.Ring(path)
+    path.with_suffix(".new").write_bytes(b"half")
+    assert keys.rotate(path).key_id == 1
+
+
+def test_secrets_are_not_shown(path):
+    ring = keys.Ring(path)
+    secret = json.loads(path.read_text())["keys"]["0"]["secret"]
+    assert secret not in repr(keys.listing(path)) + repr(ring.keys) + repr(ring.__dict__)
+
+
+def test_ephemeral_keys_touch_no_file_and_are_others_each_time():
+    one, other = keys.ephemeral(), keys.ephemeral()
+    text = tokens.write(TOKEN, one.keys)
+    assert tokens.read(text, "open", one.keys) == TOKEN
+    assert tokens.read(text, "open", other.keys) is None
+    assert not one.reload_if_changed()
