@@ -1,0 +1,129 @@
+"""AUTH: the exchange (RFC 4954, PLAIN RFC 4616, and LOGIN) and whether a login is good.
+
+Owns: both mechanisms, the throttle of failures, the question to the users' file or to the upstream. A password stays
+in memory and is never logged. Leaves to others: when AUTH is offered (`dialogue`), the file (`relay.users`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import binascii
+from collections.abc import Awaitable, Callable
+from ipaddress import IPv4Address, IPv6Address
+from typing import Protocol
+
+from relay import log, metrics
+from relay.core.model import Done, Later, Outcome, Reply
+from relay.smtp import throttle
+
+LOG = log.room("smtp")
+
+MECHANISMS = ("PLAIN", "LOGIN")
+ABORTED = Reply(501, "5.7.0 Authentication cancelled")
+UNREADABLE = Reply(501, "5.5.2 That is no base64 of a login")
+BAD = Reply(535, "5.7.8 Login or password is wrong")
+LOCKED = Reply(454, "4.7.0 Too many failed logins, try again later")
+UNAVAILABLE = Reply(454, "4.7.0 Logins can't be checked now, try again later")
+
+Ask = Callable[[bytes], Awaitable[bytes]]  # the text of a 334 -> the client's line
+VerifyUpstream = Callable[[str, str], Awaitable[Outcome]]
+
+
+class Users(Protocol):
+    async def verify(self, login: str, password: str) -> bool: ...
+
+
+class Aborted(Exception):
+    """The client said "*", or what is no base64."""
+
+
+async def credentials(argument: str | None, ask: Ask) -> tuple[str, str] | Reply:
+    """Login and password from the argument of AUTH and, where it lacks them, from the client."""
+    mechanism, _, initial = (argument or "").strip().partition(" ")
+    try:
+        match mechanism.upper():
+            case "PLAIN":
+                answer = decoded(initial.strip().encode("utf-8", "replace")) if initial else decoded(await ask(b""))
+                return plain(answer)
+            case "LOGIN":
+                login = decoded(initial.encode("utf-8", "replace") if initial else await ask(b"VXNlcm5hbWU6"))
+                password = decoded(await ask(b"UGFzc3dvcmQ6"))
+                return pair(login, password)
+    except Aborted:
+        return ABORTED
+    except ValueError:
+        return UNREADABLE
+    return Reply(504, "5.5.4 Unknown mechanism") if mechanism else Reply(501, "5.5.4 Syntax: AUTH mechanism")
+
+
+def decoded(line: bytes) -> bytes:
+    line = line.strip()
+    if line == b"*":
+        raise Aborted
+    if line == b"=":  # RFC 4954 section 4: an empty initial response
+        return b""
+    return binascii.a2b_base64(line, strict_mode=True) if line else b""
+
+
+def plain(answer: bytes) -> tuple[str, str] | Reply:
+    """authzid NUL authcid NUL password. Acting for someone else is not offered."""
+    parts = answer.split(b"\0")
+    if len(parts) != 3:
+        return UNREADABLE
+    return BAD if parts[0] not in (b"", parts[1]) else pair(parts[1], parts[2])
+
+
+def pair(login: bytes, password: bytes) -> tuple[str, str] | Reply:
+    try:
+        return login.decode(), password.decode()
+    except UnicodeDecodeError:
+        return UNREADABLE
+
+
+class Gate:
+    """Says whether a login is good. With neither `users` nor `verify_upstream` there are no logins."""
+
+    def __init__(self, users: Users | None, verify_upstream: VerifyUpstream | None) -> None:
+        self._users, self._verify_upstream = users, verify_upstream
+        self._throttle = throttle.Throttle(asyncio.get_running_loop().time)
+
+    @property
+    def offered(self) -> bool:
+        return self._users is not None or self._verify_upstream is not None
+
+    @property
+    def keeps_password(self) -> bool:
+        """Whether the upstream needs it again with the message."""
+        return self._verify_upstream is not None
+
+    async def admit(self, login: str, password: str, address: IPv4Address | IPv6Address | None) -> Reply | None:
+        """None for a good login, else the refusal, already late enough to make guessing slow."""
+        if self._throttle.locked(address, login):
+            outcome, refusal = "locked", LOCKED
+        else:
+            outcome, refusal = await self._check(login, password)
+        metrics.LOGINS.labels(outcome).inc()
+        if outcome == "good":
+            self._throttle.passed(address, login)
+            return None
+        LOG.warning("login refused", login=login, peer=address, outcome=outcome)
+        if outcome == "bad":
+            await asyncio.sleep(self._throttle.failed(address, login))
+        return refusal
+
+    async def _check(self, login: str, password: str) -> tuple[str, Reply]:
+        try:
+            if self._users is not None:
+                good = await self._users.verify(login, password)
+            else:
+                assert self._verify_upstream is not None
+                outcome = await self._verify_upstream(login, password)
+                if isinstance(outcome, Later):
+                    return "unavailable", UNAVAILABLE
+                good = isinstance(outcome, Done)
+        except Exception:
+            # The traceback has no values, so no password either.
+            LOG.exception("login check failed", login=login)
+            metrics.ERRORS.labels("smtp").inc()
+            return "unavailable", UNAVAILABLE
+        return ("good" if good else "bad"), BAD

@@ -1,0 +1,149 @@
+"""DATA read in bulk: whole chunks up to CRLF.CRLF, and what a message's bytes may be.
+
+Owns: the end of DATA, dots, size and pace, and the check of line endings, line length and hops. Only CRLF.CRLF ends
+a message (RFC 5321 4.1.1.4): any other sequence is part of it and, having a bare CR or LF, has it refused. So nothing
+can be smuggled in as a second message, and no bare CR can become a header line at the next hop.
+Leaves to others: the dialogue, and all meaning of the bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from relay.core.model import Reply
+from relay.smtp import limits
+
+END = b"\r\n.\r\n"
+CHUNK = 1 << 18
+
+
+class Gone(ConnectionError):
+    """The client went away, or was too slow, before the message was whole."""
+
+
+class TooSlow(Gone):
+    """Held to `limits.SLOWEST`; the connection must be closed."""
+
+
+class Endless(Gone):
+    """Far over the size limit and still no end in sight; the connection must be closed."""
+
+
+async def read(
+    reader: asyncio.StreamReader, *, limit: int, flight: limits.Flight, tick: Callable[[float], None]
+) -> bytes | Reply:
+    """The message with its dots taken out, or the refusal when all of it has been read. Its octets are added to
+    `flight` until then; those of a message returned stay there, for the caller to take off. `tick(seconds)` is called
+    at each chunk to set the timer of the connection anew. Raises `Gone`."""
+    held, seen, size, refusal = bytearray(b"\r\n"), 0, 0, None  # that CRLF ends DATA's own line: "." may come first
+    clock = asyncio.get_running_loop().time
+    began, counted = clock(), 0
+    try:
+        while True:
+            chunk = await reader.read(CHUNK)
+            if not chunk:
+                raise Gone
+            size += len(chunk)
+            held += chunk
+            at = held.find(END, seen)
+            if at >= 0:
+                break
+            if refusal is None:
+                flight.add(len(chunk))
+                counted += len(chunk)
+                refusal = too_much(size, limit, flight)
+            if refusal:
+                del held[:-4]
+                flight.add(-counted)
+                counted = 0
+            seen = max(0, len(held) - 4)
+            pace(clock() - began, size, limit)
+            tick(limits.BLOCK_TIMEOUT)
+        rest = held[at + 5 :]
+        if rest:  # pipelined: it belongs to the next command
+            reader._buffer[:0] = rest  # type: ignore[attr-defined]
+        if refusal:
+            return refusal
+        if at > limit + 2:
+            return too_large(limit)
+        content = bytes(memoryview(held)[2 : at + 2])
+        del held, chunk, rest
+        refusal = judge(content)
+        if refusal:
+            return refusal
+        content = undot(content)
+        flight.add(len(content) - counted)
+        counted = 0
+        return content
+    finally:
+        flight.add(-counted)
+
+
+def too_much(size: int, limit: int, flight: limits.Flight) -> Reply | None:
+    if size > limit + CHUNK:  # the chunk may hold the end and more
+        return too_large(limit)
+    return crowded() if flight.used > flight.limit else None
+
+
+def pace(elapsed: float, size: int, limit: int) -> None:
+    if elapsed > limits.SLOW_START + size / limits.SLOWEST:
+        raise TooSlow
+    if size > 2 * limit + 16 * CHUNK:
+        raise Endless
+
+
+def too_large(limit: int) -> Reply:
+    return Reply(552, f"5.3.4 The message is larger than {limit} octets")
+
+
+def crowded() -> Reply:
+    return Reply(452, "4.3.1 Too much mail at once, try again later")
+
+
+def undot(content: bytes) -> bytes:
+    """Without the dot that a client puts before a line that begins with one (RFC 5321 4.5.2)."""
+    if content[:1] == b".":
+        content = content[1:]
+    return content.replace(b"\r\n.", b"\r\n") if b"\r\n." in content else content
+
+
+def judge(content: bytes) -> Reply | None:
+    """Why these bytes are no message that can be handed on; None when they are."""
+    lines = content.count(b"\r\n")
+    if content.count(b"\r") != lines or content.count(b"\n") != lines:
+        name, line = bare(content)
+        return Reply(550, f"5.6.0 Line {line} of the message has a bare {name}: only CR LF may end a line")
+    if len(content) > limits.MAX_LINE:
+        line = long_line(content)
+        if line:
+            return Reply(550, f"5.6.0 Line {line} of the message is longer than {limits.MAX_LINE} octets")
+    if hops(content) > limits.MAX_HOPS:
+        return Reply(554, f"5.4.6 More than {limits.MAX_HOPS} Received fields: the message goes in circles")
+    return None
+
+
+def bare(content: bytes) -> tuple[str, int]:
+    """The first bare CR or LF: its name, and the number of its line, counted by whatever ends one."""
+    marked = content.replace(b"\r\n", b"\x00\x00")
+    cr, lf = marked.find(b"\r"), marked.find(b"\n")
+    at = min(position for position in (cr, lf) if position >= 0)
+    return "CR" if at == cr else "LF", 1 + content.count(b"\r\n", 0, at)
+
+
+def long_line(content: bytes) -> int:
+    """The number of the first line over the limit, 0 for none."""
+    at = 0
+    while len(content) - at > limits.MAX_LINE:
+        end = content.rfind(b"\n", at, at + limits.MAX_LINE + 2)
+        if end < 0:
+            return 1 + content.count(b"\n", 0, at)
+        at = end + 1
+    return 0
+
+
+def hops(content: bytes) -> int:
+    """The number of Received fields (RFC 5321 6.3)."""
+    end = content.find(b"\r\n\r\n", 0, limits.MAX_HEADER)
+    header = content[: end if end >= 0 else limits.MAX_HEADER].lower()
+    return header.count(b"\r\nreceived:") + header.startswith(b"received:")

@@ -1,0 +1,75 @@
+"""What one client, one address and all together may use.
+
+Owns: the numbers, with their reasons, and the counters of connections and of bytes in flight.
+Leaves to others: what is said to a client that passes one.
+"""
+
+from __future__ import annotations
+
+import resource
+from collections import Counter
+
+MAX_CONNECTIONS = 1000  # a connection costs some 50 kB; the file limit of the process may lower it
+PER_ADDRESS = 200  # an office behind one address; a connection that waits costs others nothing
+RESERVED_FILES = 48  # listeners, database, spool, logs, mailboxes
+
+MAX_RECIPIENTS = 1000  # ten times what RFC 5321 4.5.3.1.8 asks for
+MAX_LINE = 65_536  # octets; long lines are real mail, and ten times RFC 5321's limit is common
+MAX_HOPS = 50  # Received fields, RFC 5321 6.3 asks for at least 100 or a configured limit: loops end sooner
+MAX_HEADER = 1 << 20  # octets that are searched for Received fields
+
+COMMAND_TIMEOUT = 300.0  # seconds without a whole command, RFC 5321 4.5.3.2.7
+STRANGER_TIMEOUT = 60.0  # the same for those who may not submit yet
+BLOCK_TIMEOUT = 180.0  # seconds without a byte of DATA, RFC 5321 4.5.3.2.5
+SLOW_START = 120.0  # seconds that a message may take whatever its size …
+SLOWEST = 1_000  # … and octets per second beyond that: slower is no line but a held place
+WITHOUT_MESSAGE = 1800.0  # seconds a session may last without a message
+HANDSHAKE_TIMEOUT = 30.0  # seconds for TLS
+
+MAX_ERRORS = 20  # refused commands in a row of one session, between two accepted messages
+MAX_IDLE_COMMANDS = 200  # commands other than MAIL, RCPT and DATA between two messages
+IN_FLIGHT = 1 << 30  # octets of messages being received or delivered; beyond it 452 and the client tries again
+
+
+def connections() -> int:
+    """How many connections there may be: each may need a second file, the one to the upstream."""
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return max(4, min(MAX_CONNECTIONS, (files - RESERVED_FILES) // 2)) if files > 0 else MAX_CONNECTIONS
+
+
+class Places:
+    """Counts connections, in all and per address. Loopback is bounded by the whole alone."""
+
+    def __init__(self, total: int, each: int = PER_ADDRESS) -> None:
+        self.total, self.each = total, each
+        self.taken = 0
+        self.by_address: Counter[str] = Counter()
+
+    def take(self, address: str, *, loopback: bool) -> str | None:
+        """None and a place is taken, or why not."""
+        if self.taken >= self.total:
+            return "4.3.2 Too many connections, try again later"
+        if not loopback and self.by_address[address] >= self.each:
+            return "4.7.0 Too many connections from your address, try again later"
+        self.taken += 1
+        self.by_address[address] += 1
+        return None
+
+    def leave(self, address: str) -> None:
+        self.taken -= 1
+        self.by_address[address] -= 1
+        if not self.by_address[address]:
+            del self.by_address[address]
+
+
+class Flight:
+    """Octets of the messages that are being received or delivered."""
+
+    def __init__(self, limit: int = IN_FLIGHT) -> None:
+        self.limit, self.used = limit, 0
+
+    def room(self, octets: int) -> bool:
+        return self.used + octets <= self.limit
+
+    def add(self, octets: int) -> None:
+        self.used += octets
