@@ -1,0 +1,192 @@
+"""SMTP out: an envelope and its bytes -> one outcome per recipient.
+
+Owns: the pool of connections to the upstream, how many there are, which carries what, when one is tried again.
+`doors` opens them (TLS, logins), `dialogue` is one transaction. Leaves to others: what becomes of an outcome
+(`delivery`, `spool`), what may stand in a command (`core.envelopes`).
+
+A message goes to the upstream once per call. The one exception: a connection that had been used before and that the
+upstream left before the message was handed over says nothing about the message; then a new one is opened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import Callable
+
+from relay import config, log, metrics
+from relay.core import envelopes
+from relay.core.model import Done, Envelope, Never, Outcome, Reply
+from relay.courier import dialogue, doors
+
+LOG = log.room("courier")
+
+MOST_CONNECTIONS = 20
+IDLE_SECONDS = 30.0  # servers close idle ones after minutes; a burst is over sooner
+MOST_LOGINS = 10_000
+
+Times = dialogue.Times
+Credentials = tuple[str, str] | None
+
+
+class Courier:
+    """`trust` and `times` are for tests and for those who know better than the system's certificates and RFC 5321."""
+
+    def __init__(
+        self,
+        settings: config.Upstream,
+        *,
+        hostname: str,
+        times: Times | None = None,
+        trust: ssl.SSLContext | None = None,
+        most: int = MOST_CONNECTIONS,
+        idle_seconds: float = IDLE_SECONDS,
+    ) -> None:
+        self.times = times or Times()
+        self.doors = doors.Doors(settings, hostname=hostname, times=self.times, trust=trust)
+        self.idle_seconds = idle_seconds
+        self._most, self._places = most, asyncio.Semaphore(most)
+        self._idle: dict[Credentials, list[doors.Connection]] = {}
+        self._busy: set[doors.Connection] = set()
+        self._logins: dict[str, str] = {}
+        self._closed = False
+
+    @property
+    def host(self) -> str:
+        return self.doors.address.host
+
+    async def send(
+        self, envelope: Envelope, content: bytes, *, started: Callable[[], None] | None = None
+    ) -> tuple[Outcome, ...]:
+        """One outcome per recipient, in order. Never raises but for cancellation; cancelled, the upstream may or may
+        not have the message. `started` is called when a connection's place is free: before that a caller may cancel
+        and be sure that nothing was sent."""
+        async with self._places:
+            if started:
+                started()
+            began = time.perf_counter()
+            outcomes = await self._send(envelope, content)
+            metrics.STAGE.labels("upstream").observe(time.perf_counter() - began)
+        for outcome in outcomes:
+            metrics.OUTCOMES.labels(type(outcome).__name__.lower()).inc()
+        return outcomes
+
+    async def _send(self, envelope: Envelope, content: bytes) -> tuple[Outcome, ...]:
+        many = len(envelope.recipients)
+        while True:
+            try:
+                connection = self._take(envelope.credentials) or await self._open(envelope.credentials)
+                lines = envelopes.lines(envelope, content, connection.offered)
+                if isinstance(lines, Never):
+                    self._give(envelope.credentials, connection)
+                    return (lines,) * many
+                reused = connection.used
+                verdicts = await self._converse(envelope.credentials, connection, lines, content)
+            except doors.Closed as closed:
+                LOG.warning("upstream_closed", upstream=str(self.doors.address), reason=str(closed))
+                return (closed.outcome,) * many
+            if not (verdicts.stale and reused):
+                return verdicts.outcomes
+
+    async def _converse(
+        self, credentials: Credentials, connection: doors.Connection, lines: envelopes.Lines, content: bytes
+    ) -> dialogue.Verdicts:
+        self._busy.add(connection)
+        reusable = False
+        try:
+            verdicts = await connection.converse(lines, content, self.times)
+            reusable = verdicts.reusable
+            return verdicts
+        finally:  # cancelled as well: then the upstream may be inside the message, and the connection is closed
+            self._busy.discard(connection)
+            if reusable:
+                self._give(credentials, connection)
+            else:
+                connection.close()
+                self._count()
+
+    async def try_login(self, user: str, password: str) -> Outcome:
+        """Does the upstream take this login? `Never` where it refuses it, `Later` where it can't be asked. The
+        session is kept for the mail that follows; name and password stay in memory only."""
+        async with self._places:
+            try:
+                connection = await self._open((user, password))
+            except doors.Closed as closed:
+                return closed.outcome
+            self._give((user, password), connection)
+        self._logins.pop(user, None)
+        self._logins[user] = password
+        while len(self._logins) > MOST_LOGINS:
+            del self._logins[next(iter(self._logins))]
+        return Done(Reply(235, "2.7.0 Authentication successful"))
+
+    def credentials_of(self, login: str) -> Credentials:
+        """What that user logged in with last, since this process began."""
+        return (login, self._logins[login]) if login in self._logins else None
+
+    async def probe(self) -> Outcome:
+        """Can a connection be opened, secured and logged in? Sends no mail."""
+        try:
+            connection = await self._open(None)
+        except doors.Closed as closed:
+            return closed.outcome
+        connection.close(politely=True)
+        return Done(Reply(250, "2.0.0 Ok"))
+
+    async def close(self) -> None:
+        """Leaves idle connections; those in use end with their transaction."""
+        self._closed = True
+        for waiting in self._idle.values():
+            for connection in waiting:
+                connection.close(politely=True)
+        self._idle.clear()
+        self._count()
+
+    # -- the pool ------------------------------------------------------------------------------------------------------
+
+    async def _open(self, credentials: Credentials) -> doors.Connection:
+        began = time.perf_counter()
+        connection = await self.doors.open(credentials)
+        metrics.STAGE.labels("connect").observe(time.perf_counter() - began)
+        return connection
+
+    def _take(self, credentials: Credentials) -> doors.Connection | None:
+        """The idle one that was used last."""
+        waiting = self._idle.get(credentials)
+        while waiting:
+            connection = waiting.pop()
+            if not waiting:
+                del self._idle[credentials]
+            if connection.timer:
+                connection.timer.cancel()
+            if connection.open:
+                return connection
+            connection.close()
+        return None
+
+    def _give(self, credentials: Credentials, connection: doors.Connection) -> None:
+        if self._closed:
+            connection.close(politely=True)
+        else:
+            while sum(map(len, self._idle.values())) >= self._most:  # other users' sessions: the oldest goes
+                self._drop(*next((who, waiting[0]) for who, waiting in self._idle.items()))
+            self._idle.setdefault(credentials, []).append(connection)
+            loop = asyncio.get_running_loop()
+            connection.timer = loop.call_later(self.idle_seconds, self._expire, credentials, connection)
+        self._count()
+
+    def _expire(self, credentials: Credentials, connection: doors.Connection) -> None:
+        if connection in self._idle.get(credentials, []):
+            self._drop(credentials, connection)
+        self._count()
+
+    def _drop(self, credentials: Credentials, connection: doors.Connection) -> None:
+        self._idle[credentials].remove(connection)
+        if not self._idle[credentials]:
+            del self._idle[credentials]
+        connection.close(politely=True)
+
+    def _count(self) -> None:
+        metrics.CONNECTIONS.labels("idle").set(sum(map(len, self._idle.values())))
+        metrics.CONNECTIONS.labels("busy").set(len(self._busy))

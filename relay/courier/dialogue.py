@@ -1,0 +1,295 @@
+"""One mail transaction, pipelined, on a connection that somebody else opened, greeted, secured and logged in.
+
+Owns: the commands from MAIL to the final dot and their replies (RFC 5321 3.3, RFC 2920; LMTP: RFC 2033).
+Leaves to others: connections (`courier.doors`), what may stand in a command (`core.envelopes`).
+
+aiosmtplib's own protocol waits for each reply and drops those that arrive together. So for the length of a transaction
+`Dialogue` stands in its place on the transport, and gives it back afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import cast
+
+from relay.core import envelopes
+from relay.core.model import Done, Later, Outcome, Reply
+
+REPLY = re.compile(rb"([2-5][0-9][0-9])(?:([ -])(.*))?", re.S)
+LONGEST_LINE = 8192
+MOST_LINES = 100
+SLICE = 1 << 18  # octets handed to the transport at once
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Seconds to wait (RFC 5321 4.5.3.2). `connect` is for each of connection, handshake, greeting, EHLO and AUTH."""
+
+    connect: float = 60
+    mail: float = 300
+    data: float = 120
+    block: float = 180
+    dot: float = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """How a transaction ended, per recipient. `reusable`: the connection may carry another one, which begins with RSET
+    where `rset` says so. `stale`: the upstream left (it did not hang) before the message was handed over, as it does
+    with a connection that was idle for too long or carried its share: another connection may do."""
+
+    outcomes: tuple[Outcome, ...]
+    reusable: bool = False
+    rset: bool = False
+    stale: bool = False
+
+
+class Cut(Exception):
+    """The connection ended, hung or made no sense; the text says which."""
+
+    def __init__(self, why: str, *, left: bool = False) -> None:
+        super().__init__(why)
+        self.left = left
+
+
+class Dialogue(asyncio.Protocol):
+    """Reads replies as they come, several at a time."""
+
+    def __init__(self, transport: asyncio.Transport, home: asyncio.Protocol) -> None:
+        self.transport, self.home = transport, home
+        self.replies: collections.deque[Reply] = collections.deque()
+        self.lost = ""  # why, once it is
+        self._buffer = b""
+        self._texts: list[str] = []
+        self._paused = self._failed = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    def data_received(self, data: bytes) -> None:
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        for line in lines:
+            match = REPLY.fullmatch(line.removesuffix(b"\r"))
+            if not match:
+                return self._fail("no SMTP reply: " + envelopes.reply(0, [line[:80].decode("utf-8", "replace")]).text)
+            self._texts.append((match[3] or b"").decode("utf-8", "replace"))
+            if match[2] != b"-":
+                self.replies.append(envelopes.reply(int(match[1]), self._texts))
+                self._texts = []
+        if len(self._buffer) > LONGEST_LINE or len(self._texts) > MOST_LINES:
+            return self._fail("a reply without an end")
+        self._wake()
+
+    def eof_received(self) -> bool:
+        self.lost = self.lost or "it closed the connection"
+        self._wake()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = self.lost or (f"connection lost: {exc}" if exc else "it closed the connection")
+        self._wake()
+        self.home.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _fail(self, why: str) -> None:
+        self.lost, self._failed = self.lost or why, True
+        self._wake()
+        self.transport.abort()
+
+    async def _wait(self, seconds: float) -> None:
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._waiter
+        except TimeoutError:
+            raise Cut(f"nothing heard for {seconds:g} s") from None
+
+    def cut(self) -> Cut:
+        return Cut(self.lost, left=not self._failed)
+
+    async def write(self, data: bytes | memoryview, seconds: float) -> None:
+        """Until the transport has room again; sooner where the upstream speaks or goes."""
+        self.transport.write(data)
+        while self._paused and not self.replies and not self.lost:
+            await self._wait(seconds)
+        if self.lost and not self.replies:
+            raise self.cut()
+
+    async def reply(self, seconds: float) -> Reply:
+        while not self.replies:
+            if self.lost:
+                raise self.cut()
+            await self._wait(seconds)
+        return self.replies.popleft()
+
+
+@dataclass(slots=True)
+class _Progress:
+    """What is known while a transaction runs. `words` are the last words per recipient, None while there is none."""
+
+    words: list[Outcome | None]
+    handed_over: bool = False  # all of the message went to the transport: the upstream may have it
+
+    def fill(self, outcome: Outcome) -> tuple[Outcome, ...]:
+        return tuple(word or outcome for word in self.words)
+
+
+class Transaction:
+    """One MAIL, its RCPTs, one message. `run` is called once, and raises only what cancels it."""
+
+    def __init__(
+        self, dialogue: Dialogue, lines: envelopes.Lines, *, pipelining: bool, rset: bool, lmtp: bool, times: Times
+    ) -> None:
+        self.dialogue, self.lines = dialogue, lines
+        self.pipelining, self.rset, self.lmtp, self.times = pipelining, rset, lmtp, times
+        self.progress = _Progress(list(lines.refused))
+
+    async def run(self, content: bytes) -> Verdicts:
+        progress = self.progress
+        try:
+            verdicts = await self._talk(content)
+        except Cut as cut:
+            said = "after the message, before the upstream's word" if progress.handed_over else "before the message"
+            reply = envelopes.reply(451, [f"4.4.2 The upstream went away {said}: {cut}"])
+            later = Later(reply, uncertain=progress.handed_over)
+            verdicts = Verdicts(progress.fill(later), stale=cut.left and not progress.handed_over)
+        if verdicts.reusable and (self.dialogue.replies or self.dialogue.lost or self.dialogue.transport.is_closing()):
+            return replace(verdicts, reusable=False)  # it said more than it was asked, or goes
+        return verdicts
+
+    async def _talk(self, content: bytes) -> Verdicts:
+        progress = self.progress
+        mail, rcpts, data = await (self._together() if self.pipelining else self._one_by_one())
+        asked = [i for i, word in enumerate(progress.words) if word is None]
+        accepted = []
+        for i, word in zip(asked, rcpts, strict=True):
+            if mail.code // 100 != 2:
+                progress.words[i] = envelopes.outcome(mail)
+            elif word.code // 100 == 2:
+                accepted.append(i)
+            else:
+                progress.words[i] = envelopes.outcome(word)
+        if mail.code // 100 != 2 and data.code == 354:
+            # It refused the sender and asks for the message all the same: whatever we send may be mail to it.
+            return Verdicts(progress.fill(Later(mail)))
+        if data.code != 354:
+            for i in accepted:  # RFC 5321 4.2.5: a 2xx to DATA is no word on the message
+                progress.words[i] = envelopes.outcome(
+                    data
+                    if data.code // 100 in (4, 5)
+                    else Reply(451, f"4.5.0 The upstream answered DATA with {data.code}")
+                )
+            known = mail.code != 421 and data.code // 100 in (4, 5) and data.code != 421
+            # Postfix keeps the sender after it refused DATA: the next message would go out under it.
+            return Verdicts(progress.fill(Later(data)), reusable=known, rset=True)
+        if not accepted:
+            self.dialogue.transport.write(b".\r\n")  # RFC 2920 3.1: end it at once; it has no recipients
+            await self.dialogue.reply(self.times.dot)
+            return Verdicts(progress.fill(Later(data)), reusable=True, rset=True)
+        return await self._message(content, accepted)
+
+    async def _together(self) -> tuple[Reply, list[Reply], Reply]:
+        rcpt = [line for line in self.lines.rcpt if line is not None]
+        commands = [*([b"RSET"] if self.rset else []), self.lines.mail, *rcpt, b"DATA", b""]
+        self.dialogue.transport.write(b"\r\n".join(commands))
+        replies = [await self._answer(self.times.mail) for _ in commands[:-2]]
+        replies.append(await self._answer(self.times.data))
+        if self.rset:
+            del replies[0]
+        return replies[0], replies[1:-1], replies[-1]
+
+    async def _one_by_one(self) -> tuple[Reply, list[Reply], Reply]:
+        if self.rset:
+            await self._ask(b"RSET", self.times.mail)
+        mail = await self._ask(self.lines.mail, self.times.mail)
+        rcpt = [line for line in self.lines.rcpt if line is not None]
+        if mail.code // 100 != 2:
+            return mail, [mail] * len(rcpt), mail
+        rcpts = [await self._ask(line, self.times.mail) for line in rcpt]
+        if not any(word.code // 100 == 2 for word in rcpts):
+            return mail, rcpts, rcpts[-1]
+        return mail, rcpts, await self._ask(b"DATA", self.times.data)
+
+    async def _ask(self, command: bytes, seconds: float) -> Reply:
+        self.dialogue.transport.write(command + b"\r\n")
+        return await self._answer(seconds)
+
+    async def _answer(self, seconds: float) -> Reply:
+        """The next reply. RFC 5321 3.8: after a 421 no more is said, so it answers all that is left."""
+        reply = await self.dialogue.reply(seconds)
+        if reply.code == 421:
+            raise Cut(f"{reply}", left=True)
+        return reply
+
+    async def _message(self, content: bytes, accepted: Sequence[int]) -> Verdicts:
+        progress = self.progress
+        body = memoryview(stuffed(content))
+        end = b".\r\n" if not content or content.endswith(b"\r\n") else b"\r\n.\r\n"
+        for at in range(0, max(len(body), 1), SLICE):
+            last = at + SLICE >= len(body)
+            progress.handed_over = last
+            await self.dialogue.write(bytes(body[at:]) + end if last else body[at : at + SLICE], self.times.block)
+            if self.dialogue.replies and not last:
+                # Refused half-way (552, for one): final. The upstream is still inside the message, so it is closed.
+                word = await self.dialogue.reply(0)
+                return Verdicts(progress.fill(envelopes.outcome(word)))
+        words = [await self.dialogue.reply(self.times.dot)]
+        final = words[0]
+        if self.lmtp:  # RFC 2033 4.2: one word per accepted recipient
+            progress.words[accepted[0]] = _last(final)
+            for i in accepted[1:]:
+                words.append(final := await self.dialogue.reply(self.times.dot))
+                progress.words[i] = _last(final)
+        known = all(word.code // 100 in (2, 4, 5) and word.code != 421 for word in words)
+        return Verdicts(
+            progress.fill(_last(final)), reusable=known, rset=any(not isinstance(_last(w), Done) for w in words)
+        )
+
+
+def _last(word: Reply) -> Outcome:
+    """The answer to the dot. One that is none leaves open what became of the message."""
+    outcome = envelopes.outcome(word)
+    if isinstance(outcome, Later) and word.code // 100 != 4:
+        return Later(outcome.reply, uncertain=True)
+    return outcome
+
+
+def stuffed(content: bytes) -> bytes:
+    """RFC 5321 4.5.2: a dot that begins a line is doubled."""
+    if content.startswith(b"."):
+        content = b"." + content
+    return content.replace(b"\r\n.", b"\r\n..") if b"\r\n." in content else content
+
+
+async def converse(
+    transport: asyncio.BaseTransport,
+    home: asyncio.BaseProtocol,
+    lines: envelopes.Lines,
+    content: bytes,
+    *,
+    pipelining: bool,
+    rset: bool,
+    lmtp: bool,
+    times: Times,
+) -> Verdicts:
+    """Runs one transaction on `transport`, whose protocol is `home` before and after."""
+    writer = cast(asyncio.Transport, transport)
+    dialogue = Dialogue(writer, cast(asyncio.Protocol, home))
+    writer.set_protocol(dialogue)
+    try:
+        transaction = Transaction(dialogue, lines, pipelining=pipelining, rset=rset, lmtp=lmtp, times=times)
+        return await transaction.run(content)
+    finally:
+        writer.set_protocol(home)

@@ -1,0 +1,285 @@
+"""Connections to one upstream: connect, greet, secure, log in.
+
+Owns: the rules of TLS and credentials. Where TLS is required it is verified (chain and name), or nothing is sent.
+Credentials never go over a connection without verified TLS; the one exception is an upstream on loopback where the
+operator set tls = "never".
+Leaves to others: mail transactions (`courier.dialogue`), which connection is used when (`courier`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import ipaddress
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+from urllib.parse import unquote, urlsplit
+
+import aiosmtplib
+
+from relay import config, oauth
+from relay.core import envelopes
+from relay.core.model import Later, Never, Outcome, Reply
+from relay.courier import dialogue
+
+PORTS = {"smtps": 465, "lmtp": 24}
+# Under verified TLS the plain ones are the ones that work everywhere; CRAM-MD5 only where nothing else is offered.
+METHODS = ("plain", "login", "cram-md5")
+
+
+class Closed(Exception):
+    """This door does not open. `outcome` is what that means for a message that waits before it."""
+
+    def __init__(self, code: int, text: str, *, never: bool = False) -> None:
+        reply = envelopes.reply(code, [text])
+        super().__init__(str(reply))
+        self.outcome: Outcome = Never(reply) if never else Later(reply)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the upstream is: upstream.url, read."""
+
+    scheme: Literal["smtp", "smtps", "lmtp"]
+    host: str
+    port: int
+    user: str
+
+    @property
+    def loopback(self) -> bool:
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host.lower() == "localhost"
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+def address(url: str) -> Address:
+    """smtp, smtps or lmtp://[user@]host[:port]; smtp is 587 with a login and 25 without one."""
+    parts = urlsplit(url)
+    user = unquote(parts.username or "")
+    if parts.scheme not in ("smtp", "smtps", "lmtp") or not parts.hostname:
+        raise ValueError(f"{url!r} is no smtp, smtps or lmtp URL")
+    port = parts.port or PORTS.get(parts.scheme, 587 if user else 25)
+    scheme: Literal["smtp", "smtps", "lmtp"] = parts.scheme  # type: ignore[assignment]
+    return Address(scheme, parts.hostname, port, user)
+
+
+class Client(aiosmtplib.SMTP):
+    """aiosmtplib's, with LHLO where the upstream speaks LMTP (RFC 2033 4.1)."""
+
+    hello = b"EHLO"
+
+    async def ehlo(self, *, hostname: str | None = None, timeout: object = None) -> aiosmtplib.SMTPResponse:  # noqa: ASYNC109
+        name = (hostname or self.local_hostname or "localhost").encode("ascii", "replace")
+        response = await self.execute_command(self.hello, name)
+        if response.code != 250:
+            raise aiosmtplib.SMTPHeloError(response.code, response.message)
+        self.last_ehlo_response = response
+        return response
+
+
+class ClientOfLmtp(Client):
+    hello = b"LHLO"
+
+
+@dataclass(eq=False, slots=True)
+class Connection:
+    """An open one. `rset`: the next transaction begins with RSET. `used`: it has carried a transaction."""
+
+    client: Client
+    lmtp: bool
+    rset: bool = False
+    used: bool = False
+    timer: asyncio.TimerHandle | None = field(default=None, repr=False)
+
+    @property
+    def open(self) -> bool:
+        return self.client.is_connected
+
+    @property
+    def offered(self) -> Mapping[str, str]:
+        return self.client.esmtp_extensions
+
+    async def converse(self, lines: envelopes.Lines, content: bytes, times: dialogue.Times) -> dialogue.Verdicts:
+        transport, home = self.client.transport, self.client.protocol
+        if transport is None or home is None or transport.is_closing():
+            later = Later(Reply(451, "4.4.2 The upstream closed the connection"))
+            return dialogue.Verdicts((later,) * len(lines.rcpt), stale=True)
+        verdicts = await dialogue.converse(
+            transport,
+            home,
+            lines,
+            content,
+            pipelining="pipelining" in self.offered,
+            rset=self.rset,
+            lmtp=self.lmtp,
+            times=times,
+        )
+        self.rset, self.used = verdicts.rset, True
+        return verdicts
+
+    def close(self, *, politely: bool = False) -> None:
+        if self.timer:
+            self.timer.cancel()
+        if politely and self.client.is_connected and isinstance(self.client.transport, asyncio.WriteTransport):
+            self.client.transport.write(b"QUIT\r\n")  # the answer is not waited for
+        self.client.close()
+
+
+class Doors:
+    """Opens connections to the upstream of `settings`. `trust` is the TLS context that verifies; the system's
+    certificates by default."""
+
+    def __init__(
+        self, settings: config.Upstream, *, hostname: str, times: dialogue.Times, trust: ssl.SSLContext | None = None
+    ) -> None:
+        self.settings, self.hostname, self.times = settings, hostname, times
+        self.address = address(settings.url)
+        self.tokens = oauth.Tokens(settings.oauth2) if settings.oauth2 else None
+        self._trust = trust
+
+    async def open(self, credentials: tuple[str, str] | None) -> Connection:
+        """A connection ready for MAIL, or raises `Closed`. `credentials` are a client's own; else the settings' are
+        used where there are any."""
+        own = self.address.user and (self.settings.password or self.tokens) and not credentials
+        trust = await self._context(verify=self.settings.tls == "required" or bool(credentials or own))
+        kind = ClientOfLmtp if self.address.scheme == "lmtp" else Client
+        client = kind(
+            hostname=self.address.host,
+            port=self.address.port,
+            local_hostname=self.hostname,
+            timeout=self.times.connect,
+            use_tls=self.address.scheme == "smtps",
+            start_tls=False,
+            tls_context=trust,
+        )
+        try:
+            await self._greet(client)
+            if credentials:
+                await self._login(client, credentials, ours=False)
+            elif self.tokens and own:
+                await self._login_by_token(client, self.tokens)
+            elif own:
+                await self._login(client, (self.address.user, self.settings.password), ours=True)
+            if client.is_ehlo_or_helo_needed:
+                await client.ehlo()
+        except BaseException as reason:
+            client.close()
+            closed = self._closed(reason)
+            if closed:
+                raise closed from reason
+            raise
+        return Connection(client, self.address.scheme == "lmtp")
+
+    async def _context(self, *, verify: bool) -> ssl.SSLContext:
+        if verify:
+            if self._trust is None:
+                self._trust = await asyncio.to_thread(ssl.create_default_context)
+            return self._trust
+        unverified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        unverified.check_hostname = False
+        unverified.verify_mode = ssl.CERT_NONE
+        return unverified
+
+    async def _greet(self, client: Client) -> None:
+        await client.connect()
+        if self.address.scheme == "smtps" or self.settings.tls == "never":
+            return
+        await client.ehlo()
+        if client.supports_extension("starttls"):
+            await client.starttls()
+            await client.ehlo()  # RFC 3207 4.2: what it offered before the handshake is forgotten
+        elif self.settings.tls == "required":
+            raise Closed(
+                451, f'4.7.4 The upstream {self.address} does not offer STARTTLS, and upstream.tls is "required"'
+            )
+
+    # -- credentials ---------------------------------------------------------------------------------------------------
+
+    def _may_log_in(self, client: Client) -> None:
+        if client.get_transport_info("sslcontext") is not None:
+            return  # verified: `open` chose the context
+        if self.address.loopback and self.settings.tls == "never":
+            return
+        raise Closed(451, f"4.7.11 No credentials go to the upstream {self.address} over a connection without TLS")
+
+    async def _login(self, client: Client, credentials: tuple[str, str], *, ours: bool) -> None:
+        self._may_log_in(client)
+        if client.is_ehlo_or_helo_needed:
+            await client.ehlo()
+        offered = client.server_auth_methods
+        method = next((m for m in METHODS if m in offered), None)
+        if method is None:
+            raise Closed(451, f"4.7.4 The upstream {self.address} offers none of AUTH PLAIN, LOGIN and CRAM-MD5")
+        verbs = {"plain": client.auth_plain, "login": client.auth_login, "cram-md5": client.auth_crammd5}
+        try:
+            await verbs[method](*credentials)
+        except aiosmtplib.SMTPAuthenticationError as refusal:
+            self._refused(refusal, ours=ours)
+
+    async def _login_by_token(self, client: Client, tokens: oauth.Tokens) -> None:
+        self._may_log_in(client)
+        if client.is_ehlo_or_helo_needed:
+            await client.ehlo()
+        offered = client.server_auth_methods
+        if "xoauth2" not in offered and "oauthbearer" not in offered:
+            raise Closed(451, f"4.7.4 The upstream {self.address} offers neither AUTH XOAUTH2 nor OAUTHBEARER")
+        for fresh in (False, True):  # a token that was good for another minute may have been revoked
+            token = await tokens.access(fresh=fresh)
+            try:
+                if "xoauth2" in offered:
+                    await client.auth_xoauth2(self.address.user, token)
+                else:
+                    await self._oauthbearer(client, token)
+            except aiosmtplib.SMTPAuthenticationError as refusal:
+                if fresh:
+                    self._refused(refusal, ours=True)
+            else:
+                return
+
+    async def _oauthbearer(self, client: Client, token: str) -> None:
+        """RFC 7628 3.1; a refusal is a challenge that wants one more word (3.2.3)."""
+        user = self.address.user.replace("=", "=3D").replace(",", "=2C")
+        text = f"n,a={user},\x01host={self.address.host}\x01port={self.address.port}\x01auth=Bearer {token}\x01\x01"
+        response = await client.execute_command(b"AUTH OAUTHBEARER", base64.b64encode(text.encode()))
+        if response.code == 334:
+            response = await client.execute_command(b"AQ==")
+        if response.code != 235:
+            raise aiosmtplib.SMTPAuthenticationError(response.code, response.message)
+
+    def _refused(self, refusal: aiosmtplib.SMTPAuthenticationError, *, ours: bool) -> None:
+        word = envelopes.reply(refusal.code, refusal.message.split("\n"))
+        if ours or word.code // 100 != 5:  # our own credentials are the operator's to mend: mail waits for it
+            raise Closed(451, f"4.7.8 The upstream {self.address} refused the login: {word}")
+        raise Closed(535, word.text if envelopes.ENHANCED.match(word.text) else f"5.7.8 {word.text}", never=True)
+
+    # -- what went wrong -----------------------------------------------------------------------------------------------
+
+    def _closed(self, reason: BaseException) -> Closed | None:
+        cause = reason.__cause__ if isinstance(reason, aiosmtplib.SMTPConnectError) else None
+        match cause or reason:
+            case Closed() as closed:
+                return closed
+            case ssl.SSLCertVerificationError() as bad:
+                return Closed(
+                    451, f"4.7.5 The certificate of the upstream {self.address} is refused: {bad.verify_message}"
+                )
+            case ssl.SSLError() as bad:
+                return Closed(451, f"4.7.5 No TLS with the upstream {self.address}: {bad.reason or bad}")
+            case oauth.Refused() as refused:
+                return Closed(451, f"4.7.8 No access token for the upstream {self.address}: {refused}")
+            case aiosmtplib.SMTPResponseException() as said:
+                word = envelopes.reply(said.code, said.message.split("\n"))
+                return Closed(451, f"4.4.1 The upstream {self.address} does not take us: {word}")
+            case TimeoutError() | aiosmtplib.SMTPTimeoutError():
+                return Closed(451, f"4.4.1 The upstream {self.address} does not answer within {self.times.connect:g} s")
+            case OSError() as bad:
+                return Closed(451, f"4.4.1 The upstream {self.address} does not answer: {bad.strerror or bad}")
+            case aiosmtplib.SMTPException() | ValueError() as bad:
+                return Closed(451, f"4.4.1 The upstream {self.address} does not answer: {bad}")
+        return None

@@ -1,0 +1,373 @@
+"""The courier against a scripted upstream and against Postfix."""
+
+import asyncio
+import ssl
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from relay import config, courier
+from relay.core.model import Done, Envelope, Later, Never, Recipient, Reply
+from tests.fakes import upstream as fake
+
+MESSAGE = b"From: a@here.example\r\nTo: b@there.example\r\nSubject: x\r\n\r\nHello\r\n.dot\r\n..two\r\n"
+BIG = b"Subject: big\r\n\r\n" + b"0123456789abcdef" * 60 + b"\r\n" + b"x" * 70 + b"\r\n"
+HUGE = b"Subject: huge\r\n\r\n" + (b"y" * 998 + b"\r\n") * 2000  # more than one slice, and than socket buffers hold
+TIMES = courier.Times(connect=2, mail=0.3, data=0.3, block=0.3, dot=0.3)
+
+
+def envelope(*recipients: str, sender: str = "a@here.example", options: tuple[str, ...] = ()) -> Envelope:
+    return Envelope(sender, tuple(Recipient(r) for r in recipients or ("b@there.example",)), options)
+
+
+@asynccontextmanager
+async def sending(
+    script=None, *, tls="never", password="", user="", trust=None, times=TIMES, most=20, idle=30.0, **how
+):
+    async with fake.Upstream(script, **how) as server:
+        url = server.url.replace("://", f"://{user}@") if user else server.url
+        settings = config.Upstream(url=url, password=password, tls=tls)
+        out = courier.Courier(settings, hostname="relay.test", times=times, trust=trust, most=most, idle_seconds=idle)
+        try:
+            yield server, out
+        finally:
+            await out.close()
+
+
+@pytest.mark.parametrize("offers", [fake.USUAL, ()], ids=["pipelined", "plain"])
+async def test_a_message_arrives_byte_for_byte_and_the_upstreams_words_come_back(offers):
+    async with sending(offers=offers) as (server, out):
+        outcomes = await out.send(envelope("b@x.example", "c@y.example"), MESSAGE)
+        assert outcomes == (Done(Reply(250, "2.0.0 Ok: queued as 000001")),) * 2
+        (kept,) = server.kept
+        assert (kept.content, kept.reverse_path, kept.recipients) == (
+            MESSAGE, "a@here.example", ["b@x.example", "c@y.example"],
+        )  # fmt: skip
+        assert server.lines[0] == "EHLO relay.test"
+
+
+@pytest.mark.parametrize("content", [b".\r\n", b"", b"no end", b"..\r\n.\r\n\r\n", HUGE, b"a\r\n." * 70_000 + b"\r\n"])
+async def test_dots_and_ends(content):
+    async with sending() as (server, out):
+        (outcome,) = await out.send(envelope(), content)
+        assert isinstance(outcome, Done)
+        assert server.kept[0].content == content + (b"" if not content or content.endswith(b"\r\n") else b"\r\n")
+
+
+# point -> what the upstream does there, what it means, and whether the message may be there all the same
+CUTS = [
+    ("connect", "drop", Later, False),
+    ("banner", "554 5.3.2 no", Later, False),
+    ("banner", "421 4.3.2 busy", Later, False),
+    ("banner", "hang", Later, False),
+    ("banner", "garbage", Later, False),
+    ("ehlo", "drop", Later, False),
+    ("ehlo", "550 no", Later, False),
+    ("mail", "drop", Later, False),
+    ("mail", "reset", Later, False),
+    ("mail", "hang", Later, False),
+    ("mail", "garbage", Later, False),
+    ("mail", "451 4.3.0 busy", Later, False),
+    ("mail", "421 4.7.0 too much", Later, False),
+    ("mail", "550 5.7.1 not you", Never, False),
+    ("mail", "552 5.3.4 too large", Never, False),
+    ("rcpt", "450 4.2.0 later", Later, False),
+    ("rcpt", "550 5.1.1 unknown", Never, False),
+    ("rcpt", "drop", Later, False),
+    ("rcpt", "hang", Later, False),
+    ("rcpt", "354 what", Later, False),
+    ("data", "drop", Later, False),
+    ("data", "hang", Later, False),
+    ("data", "451 4.3.0 no space", Later, False),
+    ("data", "554 5.7.1 no", Never, False),
+    ("data", "250 ok?", Later, False),
+    ("data", "garbage", Later, False),
+    ("dot", "drop", Later, True),
+    ("dot", "reset", Later, True),
+    ("dot", "hang", Later, True),
+    ("dot", "garbage", Later, True),
+    ("dot", "354 more?", Later, True),
+    ("dot", "451 4.3.0 disk", Later, False),
+    ("dot", "421 4.3.0 closing", Later, False),
+    ("dot", "554 5.6.0 spam", Never, False),
+    ("dot_half", "drop", Later, True),
+    ("after", "drop", Done, False),
+    ("idle", "close:421 4.4.2 idle", Done, False),
+]
+
+
+@pytest.mark.parametrize("offers", [fake.USUAL, ()], ids=["pipelined", "plain"])
+@pytest.mark.parametrize(("point", "does", "meaning", "uncertain"), CUTS)
+async def test_what_an_upstream_does_and_what_it_means(point, does, meaning, uncertain, offers):
+    async with sending({point: [does, None]}, offers=offers, times=courier.Times(0.5, 0.3, 0.3, 0.3, 0.3)) as (
+        server,
+        out,
+    ):
+        (outcome,) = await out.send(envelope(), MESSAGE)
+        assert type(outcome) is meaning, outcome
+        assert getattr(outcome, "uncertain", False) is uncertain
+        if "5" in does[:1] and meaning is Never:
+            assert str(outcome.reply) == does
+        assert server.sessions == 1  # one attempt, whatever happened
+        # and the next message goes out whole, under its own sender, once
+        before = len(server.taken)
+        (outcome,) = await out.send(envelope(sender="next@here.example"), BIG)
+        assert isinstance(outcome, Done)
+        assert [(k.reverse_path, k.content) for k in server.taken[before:]] == [("next@here.example", BIG)]
+
+
+@pytest.mark.parametrize(("does", "uncertain"), [("drop", False), ("hang", False), ("552 5.3.4 too large", None)])
+async def test_cut_inside_a_message_that_is_larger_than_the_buffers(does, uncertain):
+    async with sending({"body_half": [does, None]}) as (server, out):
+        (outcome,) = await out.send(envelope(), HUGE * 8)
+        if uncertain is None:
+            assert outcome == Never(Reply(552, "5.3.4 too large"))
+        else:
+            assert isinstance(outcome, Later)
+            assert outcome.uncertain is uncertain
+        assert isinstance((await out.send(envelope(), MESSAGE))[0], Done)
+        assert [k.content for k in server.taken] == [MESSAGE]
+
+
+async def test_each_recipient_has_a_word_of_its_own():
+    script = {
+        "rcpt": lambda c: "550 5.1.1 nobody" if "<no@" in c else "450 4.2.1 greylisted" if "<later@" in c else None
+    }
+    script["rcpt2"] = script["rcpt"]
+    async with sending(script) as (server, out):
+        outcomes = await out.send(envelope("no@x.example", "yes@x.example", "later@x.example", "b@x.example"), MESSAGE)
+        assert [type(o) for o in outcomes] == [Never, Done, Later, Done]
+        assert server.kept[0].recipients == ["yes@x.example", "b@x.example"]
+
+
+async def test_a_confused_upstream_never_gets_a_message_that_nobody_was_to_have():
+    async with sending({"mail": ["550 5.7.1 no", None], "data": ["354 go on", None]}) as (server, out):
+        assert isinstance((await out.send(envelope(), MESSAGE))[0], Never)
+        assert isinstance((await out.send(envelope(), MESSAGE))[0], Done)
+        assert server.sessions == 2
+    async with sending({"rcpt": ["550 5.1.1 no", None], "data": ["354 go on", None]}) as (server, out):
+        assert isinstance((await out.send(envelope(), MESSAGE))[0], Never)
+        assert server.raw.endswith(b"DATA\r\n.\r\n")
+        assert isinstance((await out.send(envelope(), MESSAGE))[0], Done)
+        assert server.sessions == 1
+
+
+async def test_after_a_refused_data_the_next_message_begins_with_rset():
+    async with sending({"data": ["554 5.7.1 no", None]}) as (server, out):
+        await out.send(envelope(sender="first@x.example"), MESSAGE)
+        await out.send(envelope(sender="second@x.example"), MESSAGE)
+        assert server.lines[-4:] == [
+            "RSET", f"MAIL FROM:<second@x.example> SIZE={len(MESSAGE)}", "RCPT TO:<b@there.example>", "DATA",
+        ]  # fmt: skip
+        assert server.sessions == 1
+        assert server.kept[0].reverse_path == "second@x.example"
+
+
+async def test_a_connection_that_went_stale_is_replaced_without_a_word():
+    async with sending({"mail": [None, "close:421 4.4.2 idle for too long", None]}) as (server, out):
+        for _ in range(2):
+            assert isinstance((await out.send(envelope(), MESSAGE))[0], Done)
+        assert (server.sessions, len(server.taken)) == (2, 2)
+
+
+async def test_a_message_that_was_handed_over_is_never_sent_again_by_itself():
+    async with sending({"dot": [None, "drop", None]}) as (server, out):
+        assert isinstance((await out.send(envelope(), MESSAGE))[0], Done)
+        (outcome,) = await out.send(envelope(), MESSAGE)
+        assert isinstance(outcome, Later)
+        assert outcome.uncertain
+        assert server.sessions == 1
+
+
+async def test_connections_are_bounded_shared_and_closed_when_idle():
+    async with sending(most=3, idle=0.05) as (server, out):
+        outcomes = await asyncio.gather(*(out.send(envelope(), MESSAGE) for _ in range(30)))
+        assert all(isinstance(o[0], Done) for o in outcomes)
+        assert server.sessions == 3
+        async with asyncio.timeout(5):
+            while server.lines.count("QUIT") < 3:
+                await asyncio.sleep(0.01)
+        assert isinstance((await out.send(envelope(), MESSAGE))[0], Done)
+        assert server.sessions == 4
+
+
+async def test_a_cancelled_transaction_leaves_no_connection_behind():
+    async with sending({"dot": ["hang", None]}, times=courier.Times()) as (server, out):
+        task = asyncio.create_task(out.send(envelope(), MESSAGE))
+        async with asyncio.timeout(5):
+            while not server.raw.endswith(b"\r\n.\r\n"):
+                await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert isinstance((await out.send(envelope(), BIG))[0], Done)
+        assert server.sessions == 2
+
+
+# -- what the upstream offers ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hide", ["PIPELINING", "SIZE 52428800", "8BITMIME", "SMTPUTF8", "DSN"])
+async def test_only_what_is_offered_is_asked_for(hide):
+    offers = tuple(o for o in fake.USUAL if o != hide)
+    async with sending(offers=offers) as (server, out):
+        to = (Recipient("b@x.example", ("NOTIFY=FAILURE", "ORCPT=rfc822;b@x.example")),)
+        asked = Envelope("a@x.example", to, ("BODY=8BITMIME", "SMTPUTF8", "RET=HDRS", "ENVID=t.1"))
+        (outcome,) = await out.send(asked, MESSAGE)
+        assert isinstance(outcome, Done)
+        words = {
+            "SIZE 52428800": [f"SIZE={len(MESSAGE)}"], "8BITMIME": ["BODY=8BITMIME"], "SMTPUTF8": ["SMTPUTF8"],
+            "DSN": ["RET=HDRS", "ENVID=t.1"], "PIPELINING": [],
+        }  # fmt: skip
+        expected = [w for name, ws in words.items() if name != hide for w in ws]
+        mail, rcpt = server.kept[0].commands
+        assert mail.split()[2:] == expected
+        assert rcpt.split()[2:] == ([] if hide == "DSN" else ["NOTIFY=FAILURE", "ORCPT=rfc822;b@x.example"])
+
+
+# -- LMTP --------------------------------------------------------------------------------------------------------------
+
+
+async def test_lmtp_has_a_word_per_recipient_after_the_message():
+    script = {"dot": lambda who: {"b@x": "452 4.2.2 full", "c@x": "550 5.2.1 off"}.get(who)}
+    async with sending(script, lmtp=True) as (server, out):
+        outcomes = await out.send(envelope("a@x", "b@x", "c@x"), MESSAGE)
+        assert [type(o) for o in outcomes] == [Done, Later, Never]
+        assert server.lines[0] == "LHLO relay.test"
+    async with sending({"dot": lambda who: "drop" if who == "b@x" else None}, lmtp=True) as (server, out):
+        first, second = await out.send(envelope("a@x", "b@x"), MESSAGE)
+        assert isinstance(first, Done)
+        assert isinstance(second, Later)
+        assert second.uncertain
+
+
+# -- TLS and logins ----------------------------------------------------------------------------------------------------
+
+SECRET = "canary-9f3b"
+
+
+@pytest.fixture(scope="module")
+def contexts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[ssl.SSLContext, ssl.SSLContext]]:
+    folder: Path = tmp_path_factory.mktemp("tls")
+    return {
+        "good": fake.certificate(folder),
+        "wrong name": fake.certificate(folder, "other.example"),
+        "expired": fake.certificate(folder, days=-1),
+    }
+
+
+def heard_no_secret(server: fake.Upstream) -> bool:
+    import base64
+
+    return (
+        b"AUTH" not in server.raw
+        and SECRET.encode() not in server.raw
+        and base64.b64encode(SECRET.encode()) not in server.raw
+    )
+
+
+@pytest.mark.parametrize("method", ["PLAIN", "LOGIN", "CRAM-MD5", "CRAM-MD5 LOGIN PLAIN"])
+@pytest.mark.parametrize("implicit", [False, True])
+async def test_tls_then_login(contexts, method, implicit):
+    server_tls, trust = contexts["good"]
+    how = {"implicit": server_tls} if implicit else {"starttls": server_tls}
+    users = {"user@x.example": SECRET}
+    async with sending(
+        user="user%40x.example", password=SECRET, tls="required", trust=trust, users=users, methods=method, **how
+    ) as (server, out):
+        assert isinstance((await out.send(envelope(), MESSAGE))[0], Done)
+        assert isinstance((await out.send(envelope(), HUGE))[0], Done)
+        assert (server.kept[0].login, server.kept[0].tls, server.sessions) == ("user@x.example", True, 1)
+        assert server.kept[1].content == HUGE
+
+
+@pytest.mark.parametrize("tls", ["required", "opportunistic"])
+@pytest.mark.parametrize(
+    "fault", ["no STARTTLS", "STARTTLS refused", "dropped in the handshake", "wrong name", "expired", "unknown"]
+)
+async def test_no_credentials_without_verified_tls(contexts, fault, tls):
+    server_tls, trust = contexts.get(fault, contexts["good"])
+    if fault == "unknown":
+        trust = ssl.create_default_context()
+    script = {"STARTTLS refused": {"starttls": "454 4.7.0 not now"}, "dropped in the handshake": {"handshake": "drop"}}
+    how = {} if fault == "no STARTTLS" else {"starttls": server_tls}
+    async with sending(
+        script.get(fault), user="u", password=SECRET, tls=tls, trust=trust, users={"u": SECRET}, **how
+    ) as (server, out):
+        (outcome,) = await out.send(envelope(), MESSAGE)
+        assert isinstance(outcome, Later)
+        assert outcome.reply.code == 451
+        assert outcome.reply.text.startswith(("4.7.", "4.4."))
+        assert heard_no_secret(server)
+        assert server.taken == []
+        login = await out.try_login("client", SECRET)
+        assert isinstance(login, Later)
+        assert heard_no_secret(server)
+
+
+async def test_tls_required_without_a_login_sends_nothing_in_clear():
+    async with sending(tls="required") as (server, out):
+        (outcome,) = await out.send(envelope(), MESSAGE)
+        assert isinstance(outcome, Later)
+        assert "STARTTLS" in outcome.reply.text
+        assert not any(line.startswith("MAIL") for line in server.lines)
+
+
+async def test_opportunistic_uses_tls_where_it_is(contexts):
+    async with sending(tls="opportunistic", starttls=contexts["expired"][0]) as (server, out):
+        await out.send(envelope(), MESSAGE)
+        assert server.kept[0].tls
+    async with sending(tls="opportunistic") as (server, out):
+        await out.send(envelope(), MESSAGE)
+        assert not server.kept[0].tls
+
+
+async def test_what_stands_in_the_buffer_before_the_handshake_is_dropped(contexts):
+    server_tls, trust = contexts["good"]
+    script = {"starttls": "220 go\n250-injected\n250 AUTH PLAIN"}
+    async with sending(script, tls="required", trust=trust, starttls=server_tls) as (server, out):
+        (outcome,) = await out.send(envelope(), MESSAGE)
+        assert not isinstance(outcome, Never)
+        assert all(k.tls for k in server.taken)
+
+
+async def test_our_login_refused_makes_mail_wait_and_a_clients_is_refused(contexts):
+    server_tls, trust = contexts["good"]
+    async with sending(
+        user="u", password="old", tls="required", trust=trust, starttls=server_tls, users={"u": "new", "c": SECRET}
+    ) as (server, out):
+        (outcome,) = await out.send(envelope(), MESSAGE)
+        assert isinstance(outcome, Later)
+        assert "refused the login" in outcome.reply.text
+        assert await out.try_login("c", "wrong") == Never(Reply(535, "5.7.8 wrong login"))
+        assert out.credentials_of("c") is None
+        assert isinstance(await out.try_login("c", SECRET), Done)
+        sessions = server.sessions
+        mail = Envelope("c@x.example", (Recipient("b@x.example"),), credentials=("c", SECRET))
+        assert isinstance((await out.send(mail, MESSAGE))[0], Done)
+        assert (server.kept[0].login, server.sessions) == ("c", sessions)  # on the session that the login opened
+        assert out.credentials_of("c") == ("c", SECRET)
+
+
+async def test_one_users_session_never_carries_anothers_mail(contexts):
+    server_tls, trust = contexts["good"]
+    users = {"a": "1", "b": "2"}
+    async with sending(tls="required", trust=trust, starttls=server_tls, users=users) as (server, out):
+        for _ in range(3):
+            for login, password in users.items():
+                mail = Envelope(f"{login}@x.example", (Recipient("b@x.example"),), credentials=(login, password))
+                assert isinstance((await out.send(mail, MESSAGE))[0], Done)
+        await out.send(envelope(sender="none@x.example"), MESSAGE)
+        assert [k.reverse_path.split("@")[0] for k in server.kept] == [k.login or "none" for k in server.kept]
+        assert server.sessions == 3
+
+
+async def test_the_address_of_an_upstream():
+    from relay.courier import doors
+
+    assert str(doors.address("smtp://h.example")) == "h.example:25"
+    assert str(doors.address("smtp://u@h.example")) == "h.example:587"
+    assert str(doors.address("smtps://u%40x@h.example")) == "h.example:465"
+    assert doors.address("smtps://u%40x@h.example").user == "u@x"
+    assert doors.address("lmtp://[::1]:2424").loopback
+    assert not doors.address("smtp://h.example").loopback
