@@ -156,11 +156,11 @@ class Service:
         from tracking_http import public
 
         kept = journal.Journal(self.settings.state_dir / "journal")
-        self.closers.append(kept.close)
+        self.closers.append(kept.stop)
         self.keep("journal", lambda: kept.run(self.store))
         application = public.application(self.settings, self.store, self.ring, kept, appended=self.appended)
         http = self.settings.http
-        await self.listen("http", application, http.listen, certificate=http.certificate, key=http.key, **public.SERVER)
+        await self.listen("http", application, http.listen, certificate=http.certificate, key=http.key, **public.RUNNER)
 
     async def start_admin(self) -> None:
         from tracking_http import admin
@@ -188,7 +188,7 @@ class Service:
         if certificate:
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             context.load_cert_chain(certificate, key)
-        runner = web.AppRunner(application, access_log=None, handle_signals=False, **how)
+        runner = web.AppRunner(application, **{"access_log": None, **how})
         await runner.setup()
         self.closers.append(runner.cleanup)
         host, _, port = listen.rpartition(":")

@@ -332,8 +332,8 @@ class Tracker:
         base = group.decision.tracking.url.rstrip("/")
         newline = newline_of(message.submission.content)
         edits, added = list(message.common), list(message.added)
-        removed = [head.fields[i].name for i in message.instructions.strip]
-        removed += [f.name for f in headers.fields_named(head, *NEVER_LEAVES)]
+        taken = [head.fields[i] for i in message.instructions.strip]
+        taken += headers.fields_named(head, *NEVER_LEAVES)
         hrefs: list[str] = []
         pixel: str | None = None
         edited = group.prepared is not None and group.prepared.reason is None
@@ -346,10 +346,10 @@ class Tracker:
             entry = threads.entry(host_of(base), tokens.write(Token("reference", key, index), keys))
             edits += threads.edits(head, entry, newline)
             added.append("References")
-        changed = {*removed, *(name.lower() for name in added)}
+        changed = {*(field.name for field in taken), *(name.lower() for name in added)}
         broken = dkim.broken(head, changed=changed, body=edited)
         edits += [Edit(head.fields[i].start, head.fields[i].end, b"") for i in broken]
-        removed += [head.fields[i].name for i in broken]
+        taken += [head.fields[i] for i in broken]
         if edited and group.prepared:
             content = rewrite.render(group.prepared, hrefs=hrefs, pixel=pixel, edits=edits)
         else:
@@ -357,7 +357,8 @@ class Tracker:
         content, note = self.signed(message, content, broken)
         if note == "signed":
             added.append("DKIM-Signature")
-        return Rendered(content, tuple(hrefs), pixel, tuple(removed), tuple(added), note)
+        removed = tuple(head.raw[f.start : f.value].rstrip(b": \t").decode("ascii") for f in taken)
+        return Rendered(content, tuple(hrefs), pixel, removed, tuple(added), note)
 
     def wants_reference(self, message: Message, decision: Decision) -> bool:
         if not (decision.thread_replies and message.grant.mailbox and decision.tracking.url):

@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from relay.config import Settings
 
 HELP = "dry run: show what would be sent, and why"
 
@@ -39,18 +43,30 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     shown.add_argument("--diff", action="store_true", help="a readable diff instead")
 
 
+def settings_or_defaults(args: argparse.Namespace) -> Settings:
+    """A dry run needs no file; one that is named, or that has mistakes, is told of."""
+    from relay import config
+
+    if args.config is None:
+        try:
+            config.find(None)
+        except config.Missing:
+            return config.Settings()
+    return config.settings_of(args)
+
+
 def run(args: argparse.Namespace) -> int:
     import time
     from dataclasses import replace
 
     import msgspec
 
-    from relay import config, keys, outbound
+    from relay import keys, outbound
     from relay.core import diff, headers
     from relay.core.model import Recipient, Submission
     from relay.store import memory
 
-    settings = config.settings_of(args, needed=False)
+    settings = settings_or_defaults(args)
     if args.file:
         with open(args.file, "rb") as file:
             content = file.read()
