@@ -13,9 +13,17 @@ from typing import Literal, Protocol
 
 from relay.core.model import Delivery, Endpoint, Event, History, Sent, Settlement
 
+LEASE = 120.0  # seconds that a claimed delivery is nobody else's
+RECENTS = 50  # events that a history holds at most
+BARE_ID = 16  # characters from which an upstream's identifier without "@" may stand for any domain
+
 
 class Unavailable(Exception):
     """The store can't take this now: locked, full, gone. Its text says why."""
+
+
+class Newer(Unavailable):
+    """The store was written by a newer program. Its text says so; the program must not start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +48,43 @@ class ApiKey:
     last_used_at: float = 0.0
 
 
+LetterState = Literal["pending", "delivered", "dead"]
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One row of the outbox as it stands, for people. `status` is the last attempt's HTTP status (0 for none)."""
+
+    delivery_id: int
+    event_id: str
+    message_id: str
+    endpoint_id: str
+    trigger: str
+    state: LetterState
+    attempt: int
+    first_at: float
+    next_at: float
+    settled_at: float
+    status: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """How one endpoint stands: what waits (and since when: `oldest`, 0 for nothing), what arrived, what is dead."""
+
+    endpoint_id: str
+    pending: int = 0
+    delivered: int = 0
+    dead: int = 0
+    oldest: float = 0.0
+
+
 class Store(Protocol):
-    async def start(self) -> None: ...
+    async def start(self) -> None:
+        """Opens it, and brings an older one up to date. Raises `Newer`, or `Unavailable`: the store can be used all
+        the same, each call tries again."""
+
     async def stop(self) -> None:
         """Commits what has queued and closes."""
 
@@ -101,6 +144,25 @@ class Store(Protocol):
     async def next_due(self) -> float | None:
         """When the next delivery is due or a lease ends; None where nothing waits."""
 
+    async def letters(
+        self, *, endpoint_id: str = "", state: LetterState | Literal[""] = "", limit: int = 100
+    ) -> list[Letter]:
+        """The newest of the outbox, newest first."""
+
+    async def backlog(self) -> list[Backlog]: ...
+    async def replay(
+        self,
+        now: float,
+        *,
+        event_ids: Sequence[str] = (),
+        since: float | None = None,
+        dead: bool = False,
+        endpoint_id: str = "",
+    ) -> int:
+        """Makes due again, with the whole schedule before them: of these events, of all events since a time, or all
+        dead ones; at one endpoint or all. An active endpoint that never was owed one of these events, but asks for
+        such, gets it now. The number of notifications."""
+
     # -- keys of the API
     async def add_api_key(self, key: ApiKey) -> None: ...
     async def api_keys(self) -> list[ApiKey]: ...
@@ -113,3 +175,18 @@ class Store(Protocol):
 
     async def check(self) -> None:
         """Raises `Unavailable` where a write would fail now."""
+
+
+def open(url: str, state_dir: Path) -> Store:
+    """The store at `url`: "sqlite:PATH" (relative to `state_dir`) or "memory:". Nothing is touched before `start`."""
+    scheme, _, rest = url.partition(":")
+    match scheme:
+        case "sqlite":
+            from relay.store.sqlite import Sqlite
+
+            return Sqlite(state_dir / (rest.removeprefix("//") or "trackrelay.db"))
+        case "memory":
+            from relay.store.memory import Memory
+
+            return Memory()
+    raise ValueError(f"store.url: {scheme}: is not a kind of store; sqlite:PATH is one")

@@ -1,0 +1,311 @@
+"""The one thread of a process that writes to its SQLite database.
+
+Owns: the queue, group commit, the lock between processes, opening and opening again, and the rule that an operation
+either was committed or raises. Leaves to others: what an operation does (`appending`, `outbox`, `rows`).
+
+Whatever has queued, at most BATCH operations, is one transaction, and so one fsync: no timer, since each one tried was
+slower. Around it every process holds a flock on a file beside the database, so that two busy ones share fairly: with
+SQLite's own waiting alone the light one starves. Operations are taken only once the lock is held; until then the event
+loop can take them back, and does after `PATIENCE`: `Unavailable` means that nothing was done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from relay import log
+from relay.core.model import Event
+from relay.store import Cursor, Newer, Unavailable, schema
+
+LOG = log.room("store")
+BATCH = 512
+QUEUE = 20_000  # operations that may wait; beyond, Unavailable at once
+PATIENCE = 5.0  # seconds that an operation waits for its turn
+IMPATIENCE = 0.5  # the same, while it is known that nothing gets through
+BUSY = 1.0  # seconds that SQLite itself waits for a lock that is not ours, before the queue is looked at again
+LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+BROKEN = LOCKED | {
+    sqlite3.SQLITE_PERM, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_NOLFS, sqlite3.SQLITE_NOTADB,
+}  # fmt: skip
+
+Hit = tuple[Event, Cursor | None]
+Work = Callable[[sqlite3.Connection], Any]
+Outcome = tuple["asyncio.Future[Any]", Any, BaseException | None]
+
+
+class Operation:
+    """Something to be written: a `Hit`, which goes in bulk with others, or a function of the connection."""
+
+    __slots__ = ("at", "future", "work")
+
+    def __init__(self, work: Hit | Work, future: asyncio.Future[Any], at: float) -> None:
+        self.work = work
+        self.future = future
+        self.at = at
+
+
+class Writer:
+    """`hits` writes many hits at once and returns their results; `mend` makes one that failed fit to be tried alone."""
+
+    def __init__(
+        self,
+        path: Path,
+        hits: Callable[[sqlite3.Connection, Sequence[Hit]], list[Any]],
+        mend: Callable[[Hit], Hit],
+    ) -> None:
+        self.path = path
+        self._hits = hits
+        self._mend = mend
+        self._queue: deque[Operation] = deque()
+        self._taking = threading.Lock()
+        self._wake: SimpleQueue[None] = SimpleQueue()
+        self._asleep = False
+        self._stopping = False
+        self._stuck = False
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._watch: asyncio.TimerHandle | None = None
+        self._db: sqlite3.Connection | None = None
+        self._lock: int | None = None
+        self._inode = (0, 0)
+
+    # -- on the event loop ---------------------------------------------------------------------------------------------
+
+    def submit(self, work: Hit | Work) -> asyncio.Future[Any]:
+        """The future of `work`. Must be called on the event loop."""
+        loop = self._loop
+        if loop is None or self._thread is None:
+            loop = self._start()
+        future: asyncio.Future[Any] = loop.create_future()
+        if len(self._queue) >= QUEUE or self._stopping:
+            future.set_exception(Unavailable("stopped" if self._stopping else f"{QUEUE} operations wait already"))
+            return future
+        self._queue.append(Operation(work, future, loop.time()))
+        if self._asleep:
+            self._wake.put(None)
+        if self._watch is None:
+            self._watch = loop.call_later(IMPATIENCE / 2, self._look)
+        return future
+
+    async def stop(self) -> None:
+        self._stopping = True
+        if self._watch is not None:
+            self._watch.cancel()
+        if (thread := self._thread) is not None:
+            self._wake.put(None)
+            await asyncio.to_thread(thread.join, PATIENCE)
+        self._thread = None
+
+    def _start(self) -> asyncio.AbstractEventLoop:
+        loop = self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
+        self._thread.start()
+        return loop
+
+    def _look(self) -> None:
+        """Takes back what has waited too long."""
+        loop, late = self._loop, []
+        assert loop is not None
+        limit = loop.time() - (IMPATIENCE if self._stuck else PATIENCE)
+        with self._taking:
+            while self._queue and self._queue[0].at < limit:
+                late.append(self._queue.popleft())
+        if late and not self._stuck:
+            self._stuck = True
+            LOG.error("locked", path=self.path, waited=PATIENCE)
+        for operation in late:
+            if not operation.future.done():
+                operation.future.set_exception(Unavailable("another process holds the database"))
+        self._watch = loop.call_later(IMPATIENCE / 2, self._look) if self._queue else None
+
+    # -- in the thread -------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while True:
+            if not self._queue:
+                if self._stopping:
+                    break
+                self._asleep = True
+                if not self._queue:  # asked again: whoever appends looks at _asleep after it
+                    self._wake.get()
+                self._asleep = False
+                continue
+            try:
+                self._turn()
+            except (sqlite3.Error, OSError, Unavailable) as error:
+                if code(error) in LOCKED:  # the operations wait on, until the event loop takes them back
+                    time.sleep(0.01)
+                    continue
+                self._broken(error, self._take())
+        self._close()
+
+    def _turn(self) -> None:
+        """One transaction over what has queued by the time the lock is held."""
+        self._hold()
+        try:
+            if not self._queue:
+                return
+            db = self._opened()
+            db.execute("BEGIN IMMEDIATE")
+            operations = self._take()
+            try:
+                outcomes = self._perform(db, operations)
+                db.execute("COMMIT")
+            except BaseException as error:
+                self._undo(db)
+                if not isinstance(error, sqlite3.Error | OSError):
+                    LOG.exception("batch_failed")
+                self._broken(error, operations)
+                return
+        finally:
+            if self._lock is not None:
+                fcntl.flock(self._lock, fcntl.LOCK_UN)
+        if self._stuck:
+            self._stuck = False
+            LOG.info("available", path=self.path)
+        self._resolve(outcomes)
+
+    def _take(self) -> list[Operation]:
+        with self._taking:
+            taken = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
+        # Whoever gave up waiting goes on without it, and must not find it done later.
+        return [operation for operation in taken if not operation.future.cancelled()]
+
+    def _perform(self, db: sqlite3.Connection, operations: list[Operation]) -> list[Outcome]:
+        outcomes: list[Outcome] = []
+        at = 0
+        while at < len(operations):
+            end = at
+            while end < len(operations) and isinstance(operations[end].work, tuple):
+                end += 1
+            if end > at:
+                outcomes += self._many(db, operations[at:end])
+                at = end
+            else:
+                outcomes.append(self._alone(db, operations[at]))
+                at += 1
+        return outcomes
+
+    def _many(self, db: sqlite3.Connection, operations: list[Operation]) -> list[Outcome]:
+        """Hits in bulk; where one of them is bad, each alone."""
+        db.execute("SAVEPOINT many")
+        try:
+            results = self._hits(db, [o.work for o in operations if isinstance(o.work, tuple)])
+        except Exception as error:
+            if broken(error) or not db.in_transaction:
+                raise
+            db.execute("ROLLBACK TO many")
+            db.execute("RELEASE many")
+            return [self._alone(db, operation) for operation in operations]
+        db.execute("RELEASE many")
+        return [(o.future, result, None) for o, result in zip(operations, results, strict=True)]
+
+    def _alone(self, db: sqlite3.Connection, operation: Operation) -> Outcome:
+        work = operation.work
+        db.execute("SAVEPOINT alone")
+        try:
+            result = self._hits(db, [self._mend(work)])[0] if isinstance(work, tuple) else work(db)
+        except Exception as error:
+            if broken(error) or not db.in_transaction:
+                raise
+            db.execute("ROLLBACK TO alone")
+            db.execute("RELEASE alone")
+            return (operation.future, None, error)
+        db.execute("RELEASE alone")
+        return (operation.future, result, None)
+
+    def _resolve(self, outcomes: list[Outcome]) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(settle, outcomes)
+
+    def _broken(self, error: BaseException, operations: list[Operation]) -> None:
+        """These were not written, and why. The next operation tries anew."""
+        if not self._stuck:
+            self._stuck = True
+            LOG.error("unavailable", path=self.path, error=str(error))
+        if code(error) != sqlite3.SQLITE_FULL:
+            self._close()
+        raised = error if isinstance(error, Unavailable) else Unavailable(f"{self.path.name}: {error}")
+        self._resolve([(operation.future, None, raised) for operation in operations])
+
+    def _undo(self, db: sqlite3.Connection) -> None:
+        try:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+        except sqlite3.Error:
+            self._close()
+
+    # -- the file ------------------------------------------------------------------------------------------------------
+
+    def _hold(self) -> None:
+        if self._lock is None:
+            name = self.path.with_name(self.path.name + ".lock")
+            self._lock = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+
+    def _opened(self) -> sqlite3.Connection:
+        """The connection. A file that was deleted or replaced under us is opened, or made, again."""
+        if self._db is not None and inode(self.path) != self._inode:
+            LOG.error("replaced", path=self.path)
+            self._db.close()
+            self._db = None
+        if self._db is None:
+            db = schema.connect(self.path, busy=BUSY)
+            try:
+                schema.migrate(db)
+            except BaseException:
+                db.close()
+                raise
+            self._db, self._inode = db, inode(self.path)
+        return self._db
+
+    def _close(self) -> None:
+        db, self._db = self._db, None
+        lock, self._lock = self._lock, None
+        if db is not None:
+            try:
+                db.close()
+            except sqlite3.Error as error:
+                LOG.error("not_closed", path=self.path, error=str(error))
+        if lock is not None:
+            os.close(lock)
+
+
+def inode(path: Path) -> tuple[int, int]:
+    """What identifies the file at `path` now; (0, 0) for none."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return (0, 0)
+    return (found.st_dev, found.st_ino)
+
+
+def code(error: BaseException) -> int:
+    """SQLite's primary result code; -1 for an error that is not SQLite's."""
+    return getattr(error, "sqlite_errorcode", -1) & 0xFF if isinstance(error, sqlite3.Error) else -1
+
+
+def broken(error: BaseException) -> bool:
+    """Is it the database that failed, and not this one operation?"""
+    return isinstance(error, Newer | OSError | MemoryError) or code(error) in BROKEN
+
+
+def settle(outcomes: list[Outcome]) -> None:
+    for future, result, error in outcomes:
+        if future.done():
+            continue
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)
