@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from relay.config import kinds, table
+from relay.config import addresses, table
 from relay.config.settings import Grant, Settings, Webhook
 
 Path = tuple[str | int, ...]
@@ -44,8 +44,8 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _beyond(addresses: Iterable[str]) -> list[str]:
-    return [a for a in addresses if a and not is_loopback(kinds.split_address(a)[0])]
+def _beyond(listeners: Iterable[str]) -> list[str]:
+    return [a for a in listeners if a and not is_loopback(addresses.split_address(a)[0])]
 
 
 def _given(tree: dict[str, Any], section: str, key: str) -> bool:
@@ -87,14 +87,14 @@ def _listeners(found: Settings, mistake: Say) -> None:
         mistake(("admin", "open"), f"would show everything to everybody who reaches {found.admin.listen}; only on "
                 "loopback")  # fmt: skip
     seen: dict[str, str] = {}
-    for section, key, addresses in (
+    for section, key, listeners in (
         ("smtp", "listen", found.smtp.listen),
         ("smtp", "listen_tls", found.smtp.listen_tls),
         ("http", "listen", (found.http.listen,)),
         ("admin", "listen", (found.admin.listen,)),
         ("milter", "listen", (found.milter.listen.removeprefix("inet:"),)),
     ):
-        for address in addresses:
+        for address in listeners:
             if address and not address.endswith(":0") and address in seen:
                 mistake((section, key), f"{address} is taken by {seen[address]} already")
             seen.setdefault(address, f"{section}.{key}")
@@ -199,15 +199,15 @@ def _hook_url(hook: Webhook, allowed: tuple[str, ...], path: Path, mistake: Say)
         return
     networks = [ipaddress.ip_network(a) for a in allowed if "/" in a or a.replace(".", "").isdigit() or ":" in a]
     try:
-        addresses = [ipaddress.ip_address(host)]
+        numbers = [ipaddress.ip_address(host)]
     except ValueError:
-        addresses = [ipaddress.ip_address(a) for a in ("127.0.0.1", "::1")] if is_loopback(host) else []
-    if any(a in n for a in addresses for n in networks):
+        numbers = [ipaddress.ip_address(a) for a in ("127.0.0.1", "::1")] if is_loopback(host) else []
+    if any(a in n for a in numbers for n in networks):
         return
     rests: list[str | Path] = [("webhook_delivery", "allow_private")]
-    if addresses and not addresses[0].is_global:
+    if numbers and not numbers[0].is_global:
         mistake(path, f'{host} is a private address; allow it by [webhook_delivery] allow_private = ["{host}"]', rests)
-    elif parts.scheme == "http" and (addresses or not networks):
+    elif parts.scheme == "http" and (numbers or not networks):
         mistake(path, f'is http, by which anybody on the way reads it; use https, or allow_private = ["{host}"]', rests)
 
 

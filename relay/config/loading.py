@@ -10,15 +10,14 @@ import argparse
 import difflib
 import os
 import re
-import stat
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from relay.config import contradictions, kinds, places, settings, table
+from relay.config import addresses, contradictions, kinds, places, secrets, settings, table
 from relay.config.kinds import Use, Wrong
 from relay.config.settings import OAuth2, Settings
 from relay.config.table import Option, Section
@@ -222,7 +221,7 @@ class _Reader:
             value: Any
             try:
                 if option.secret:
-                    value = self._secret(option, given, path)
+                    value = self._secret(option.key, given, path)
                 elif option.key not in given:
                     value = None
                 elif option.kind is table.LOGIN:
@@ -232,7 +231,7 @@ class _Reader:
             except Wrong as wrong:
                 for below, sentence in wrong.found:
                     self.mistake((*path, option.key, *below), sentence)
-                value = section.default(option) if section.default(option) is not MISSING else ""
+                continue
             if value is not None:
                 values[option.attribute] = value
             elif option.required:
@@ -263,61 +262,18 @@ class _Reader:
         values = self._fields(table.OAUTH2, given, path)
         return OAuth2(**values) if self._complete(table.OAUTH2, values) else None
 
-    def _secret(self, option: Option, given: dict[str, Any], path: places.Path) -> str | None:
-        """The text of KEY, of the environment variable that it names, or of the file that KEY_file names."""
-        in_file = f"{option.key}_file"
-        if option.key in given and in_file in given:
-            raise Wrong(f"is given twice, here and as {in_file}; keep one")
-        if in_file in given:
-            try:
-                return self._secret_file(given[in_file], (*path, in_file))
-            except Wrong as wrong:
-                self.mistake((*path, in_file), wrong.found[0][1])
-                self.wrong.add((*path, option.key))
-                return ""
-        if option.key not in given:
-            return None
-        text: str = kinds.TEXT.read(given[option.key], self.use)
-        if text.startswith("env:"):
-            name = text.removeprefix("env:")
-            if name not in self.environ:
-                raise Wrong(f"the environment variable {name or '(no name)'} is not set")
-            text = self.environ[name]
-        if not text:
-            raise Wrong(f'is empty; write the secret, "env:NAME", or name a file by {in_file}')
-        return text
-
-    def _secret_file(self, given: Any, path: places.Path) -> str:
-        name = kinds.TEXT.read(given, self.use)
-        if not name:
-            raise Wrong("is empty; name the file that holds the secret")
-        if name.startswith("$CREDENTIALS_DIRECTORY/"):
-            # systemd's LoadCredential: the folder differs from unit to unit.
-            if "CREDENTIALS_DIRECTORY" not in self.environ:
-                raise Wrong("$CREDENTIALS_DIRECTORY is not set: that file is there only within the systemd unit")
-            name = self.environ["CREDENTIALS_DIRECTORY"] + name.removeprefix("$CREDENTIALS_DIRECTORY")
-        file = kinds.beside(name, self.use)
+    def _secret(self, key: str, given: dict[str, Any], path: places.Path) -> str | None:
+        if f"{key}_file" not in given or key in given:
+            return secrets.read(key, given, self.use)
         try:
-            with file.open("rb") as stream:
-                mode = os.fstat(stream.fileno()).st_mode
-                content = stream.read(65_537)
-        except FileNotFoundError:
-            raise Wrong(f"there is no file {file}") from None
-        except OSError as error:
-            raise Wrong(f"{file} can't be read: {error.strerror}") from None
-        try:
-            text = content.decode().strip()
-        except UnicodeDecodeError:
-            raise Wrong(f"{file} is not text") from None
-        if not text or len(content) > 65_536:
-            raise Wrong(f"{file} is {'too long for a secret' if text else 'empty'}")
-        if stat.S_ISREG(mode) and mode & 0o077 and not self._by_systemd(file):
-            self.warn(path, f"others on this machine can read {file}; chmod 600 it")
+            text, warning = secrets.from_file(given[f"{key}_file"], self.use)
+        except Wrong as wrong:
+            self.mistake((*path, f"{key}_file"), wrong.found[0][1])
+            self.wrong.add((*path, key))
+            return ""
+        if warning:
+            self.warn((*path, f"{key}_file"), warning)
         return text
-
-    def _by_systemd(self, file: Path) -> bool:
-        folder = self.environ.get("CREDENTIALS_DIRECTORY")
-        return bool(folder) and file.is_relative_to(Path(str(folder)))
 
     def _exposed(self, tree: dict[str, Any]) -> None:
         """Warns where a secret stands in the file itself and others can read the file."""
@@ -326,7 +282,7 @@ class _Reader:
         for path in self.lines:
             key = path[-1] if path else ""
             section = table.BY_KEY.get(str(path[0])) if path else None
-            if key in ("password", "secret", "mailbox_password", "client_secret", "refresh_token") and section:
+            if key in secrets.KEYS and section:
                 value: Any = tree
                 for step in path:
                     value = value[step]
@@ -336,7 +292,7 @@ class _Reader:
     def _state_dir(self) -> Path:
         """$STATE_DIRECTORY of a systemd unit (the first, where it names several), else the default."""
         given = self.environ.get("STATE_DIRECTORY", "").split(":")[0]
-        return Path(given) if given else kinds.beside(str(settings.Settings().state_dir), self.use)
+        return Path(given) if given else addresses.beside(str(settings.Settings().state_dir), self.use)
 
 
 def _nearest(key: str, names: list[str]) -> str:

@@ -1,0 +1,250 @@
+"""The kinds of values that name something: files, networks, hosts, mail addresses, URLs.
+
+Owns: their forms. Leaves to others: whether what they name answers (`trackrelay check`).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from relay.config import kinds
+from relay.config.kinds import Kind, Use, Wrong, shown
+from relay.core.model import VENDORS
+
+HOST = re.compile(r"(?=.{1,253}\Z)(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(?:\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*")
+
+
+def beside(text: str, use: Use) -> Path:
+    """A path of the file: relative to its folder; `~` is the home folder."""
+    try:
+        return (use.folder / Path(text).expanduser()).absolute()
+    except RuntimeError:
+        raise Wrong(f"{shown(text)} begins with ~, and that home folder is not known") from None
+
+
+def _present(value: Any, use: Use) -> Path:
+    text = kinds.text_of(value, use)
+    if not text:
+        raise Wrong("is empty; name a file, or leave the key out")
+    path = beside(text, use)
+    try:
+        with path.open("rb"):
+            return path
+    except FileNotFoundError:
+        raise Wrong(f"there is no file {path}") from None
+    except OSError as error:
+        raise Wrong(f"{path} can't be read: {error.strerror}") from None
+
+
+PRESENT = Kind("the path of a file that exists", _present, lambda path: "" if path is None else str(path))
+FOLDER = Kind(
+    "the path of a folder", lambda value, use: beside(kinds.text_of(value, use), use), lambda path: f"./{path}"
+)
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """("127.0.0.1", 2525) of "127.0.0.1:2525", ("::1", 25) of "[::1]:25". Raises ValueError."""
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]/@\s]*)):(\d{1,5})", text)
+    if not match or int(match[3]) > 65_535:
+        raise ValueError(text)
+    if match[1]:
+        ipaddress.IPv6Address(match[1])
+    elif match[2] and not HOST.fullmatch(match[2]):
+        raise ValueError(text)
+    return match[1] or match[2], int(match[3])
+
+
+def _address(value: Any, use: Use) -> str:
+    text = kinds.text_of(value, use)
+    try:
+        host, _ = split_address(text)
+    except ValueError:
+        raise Wrong(f'{shown(text)} is not HOST:PORT, such as "127.0.0.1:2525" or "[::1]:2525"') from None
+    if not host:
+        raise Wrong(f'{shown(text)} names no host; for all addresses of this machine write "0.0.0.0{text}"')
+    return text
+
+
+ADDRESS = Kind("HOST:PORT, IPv6 in brackets", _address)
+
+
+def _milter(value: Any, use: Use) -> str:
+    text = kinds.text_of(value, use)
+    if text.startswith("inet:"):
+        return "inet:" + str(_address(text[5:], use))
+    if text and not re.fullmatch(r"unix:/.+", text):
+        raise Wrong(f'{shown(text)} is neither "inet:127.0.0.1:8891" nor "unix:/run/trackrelay/milter.sock"')
+    return text
+
+
+MILTER = Kind('"inet:HOST:PORT" or "unix:/PATH"; empty is off', _milter)
+
+
+def _network(value: Any, use: Use) -> str:
+    text = kinds.text_of(value, use)
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        try:
+            right = ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            raise Wrong(f'{shown(text)} is not a network such as "192.0.2.0/24" or "2001:db8::/32"') from None
+        raise Wrong(f'{shown(text)} has bits beyond its prefix; write "{right}"') from None
+    return text
+
+
+NETWORK = Kind("a network, ADDRESS/PREFIX", _network)
+
+
+def _host(value: Any, use: Use) -> str:
+    text = kinds.text_of(value, use)
+    if text and not HOST.fullmatch(text):
+        raise Wrong(f'{shown(text)} is not a host name such as "mail.example.com"')
+    return text
+
+
+HOSTNAME = Kind("a host name", _host)
+
+
+def _network_or_host(value: Any, use: Use) -> str:
+    text = kinds.text_of(value, use)
+    if text and HOST.fullmatch(text) and not re.fullmatch(r"[\d.]+", text):
+        return text.lower()
+    return str(_network(text, use))
+
+
+NETWORK_OR_HOST = Kind("a network or a host name", _network_or_host)
+
+
+def _mail_address(value: Any, use: Use) -> str:
+    text = kinds.text_of(value, use)
+    if text and not re.fullmatch(r"[^\s<>@,;:]+@[^\s<>@,;:]+", text):
+        raise Wrong(f'{shown(text)} is not an address such as "sales@example.com" (without a name or brackets)')
+    return text
+
+
+MAIL_ADDRESS = Kind("a mail address", _mail_address)
+
+
+def _glob(value: Any, use: Use) -> str:
+    text = kinds.text_of(value, use)
+    if not text or re.search(r"[\s<>,]", text):
+        raise Wrong(f'{shown(text)} is not a pattern such as "*@sales.example.com" (one address, * and ? allowed)')
+    return text
+
+
+GLOB = Kind("a pattern for an address; * and ? stand for anything", _glob)
+
+# -- URLs --------------------------------------------------------------------------------------------------------------
+
+
+def _parts(text: str, schemes: Sequence[str], example: str) -> Any:
+    """urlsplit of a URL with one of the schemes and a good host and port, else Wrong."""
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError as error:
+        raise Wrong(f"{shown(text)} is not a URL ({error}); an example: {shown(example)}") from None
+    if parts.scheme not in schemes:
+        raise Wrong(f"{shown(text)} should begin with {' or '.join(s + '://' for s in schemes)}; an example: "
+                    f"{shown(example)}")  # fmt: skip
+    if not host or not (":" in host or HOST.fullmatch(host)):
+        raise Wrong(f"{shown(text)} names no host that can be reached; an example: {shown(example)}")
+    return parts
+
+
+def _public(value: Any, use: Use) -> str:
+    text = kinds.text_of(value, use)
+    if not text:
+        return ""
+    parts = _parts(text, ("https", "http"), "https://t.example.com")
+    if parts.query or parts.fragment or "?" in text or "#" in text:
+        raise Wrong(f"{shown(text)} has a query or a fragment; end it after the host or its path")
+    if parts.username is not None:
+        raise Wrong(f"{shown(text)} has a login in it, which every recipient would see")
+    if len(text) > 200:
+        raise Wrong("has more than 200 characters, which leaves too little room for tokens in links")
+    return text.rstrip("/")
+
+
+PUBLIC_URL = Kind("an http or https URL without a query", _public)
+
+
+def _tracking_host(value: Any, use: Use) -> str:
+    text = kinds.text_of(value, use)
+    if HOST.fullmatch(text):
+        return f"https://{text}"
+    if not text:
+        raise Wrong('is empty; name an address such as "https://t2.example.com"')
+    return _public(text, use)
+
+
+TRACKING_HOST = Kind("an http or https URL, or a host name (then https)", _tracking_host)
+
+
+def web(*schemes: str, example: str) -> Kind:
+    def read(value: Any, use: Use) -> str:
+        text = kinds.text_of(value, use)
+        parts = _parts(text, schemes, example)
+        if parts.username is not None:
+            raise Wrong(f"{shown(text)} has a login in it; it would be shown wherever the URL is")
+        return text
+
+    return Kind(f"an {' or '.join(schemes)} URL", read)
+
+
+def _upstream(value: Any, use: Use) -> str:
+    text = kinds.text_of(value, use)
+    if not text:
+        return ""
+    parts = _parts(text, ("smtp", "smtps", "lmtp"), "smtp://user@smtp.example.com:587")
+    if parts.password is not None:
+        raise Wrong("a password does not belong in a URL; put it into upstream.password_file")
+    if parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise Wrong(f"{shown(text)} should end after the host and the port")
+    return text
+
+
+UPSTREAM_URL = Kind("smtp://, smtps:// or lmtp://[USER@]HOST[:PORT]", _upstream)
+
+
+def _mailbox(value: Any, use: Use) -> str:
+    text = kinds.text_of(value, use)
+    if text.startswith("maildir:"):
+        folder = text.removeprefix("maildir:")
+        if not folder:
+            raise Wrong('names no folder; an example: "maildir:/home/sales/Maildir"')
+        return f"maildir:{beside(folder, use)}"
+    if not text:
+        return ""
+    parts = _parts(text, ("imaps", "imap"), "imaps://sales@imap.example.com/INBOX")
+    if parts.password is not None:
+        raise Wrong("a password does not belong in a URL; put it into mailbox_password_file")
+    if not parts.username:
+        raise Wrong(f'{shown(text)} names no login; an example: "imaps://sales@imap.example.com/INBOX"')
+    return text
+
+
+MAILBOX_URL = Kind("imaps://USER@HOST[:PORT]/FOLDER, imap://… or maildir:/PATH", _mailbox)
+
+
+def _store(value: Any, use: Use) -> str:
+    text = kinds.text_of(value, use)
+    if not re.fullmatch(r"sqlite:(?!//)[^?#]+|sqlite:///[^?#]+|postgresql://.+", text):
+        raise Wrong(f'{shown(text)} is neither "sqlite:FILE" nor "postgresql://USER@HOST/DATABASE"')
+    return text
+
+
+STORE_URL = Kind("sqlite:FILE or postgresql://…", _store)
+
+SCHEME = kinds.named("the scheme of a URL", r"[a-z][a-z0-9+.-]*", "https")
+DIALECT = kinds.choice(*VENDORS)
+# A key that is signed may hold dots and hyphens, in any case: RFC 6376 3.1.
+SELECTOR = kinds.named("a DKIM selector", HOST.pattern, "t1")
+PARAMETER = kinds.named("the name of a query parameter", r"[^\s&=#?]+", "token")
+IDENTIFIER = kinds.named("an identifier (letters, digits, . _ -)", r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", "sales")

@@ -1,0 +1,75 @@
+"""Secrets: KEY = "the secret itself", KEY = "env:NAME", or KEY_file = "a path".
+
+Owns: reading them, and whether others on the machine can. Leaves to others: what they open.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from relay.config import addresses, kinds
+from relay.config.kinds import Use, Wrong
+
+KEYS = frozenset({"password", "secret", "mailbox_password", "client_secret", "refresh_token"})
+CREDENTIALS = "CREDENTIALS_DIRECTORY"
+LARGEST = 65_536  # octets of a file
+
+
+def read(key: str, given: Mapping[str, Any], use: Use) -> str | None:
+    """The secret of KEY, None where the key is absent. KEY_file beside it is a mistake."""
+    if key not in given:
+        return None
+    if f"{key}_file" in given:
+        raise Wrong(f"is given twice, here and as {key}_file; keep one")
+    text = kinds.text_of(given[key], use)
+    if text.startswith("env:"):
+        name = text.removeprefix("env:")
+        if name not in use.environ:
+            raise Wrong(f"the environment variable {name or '(no name)'} is not set")
+        text = use.environ[name]
+    if not text:
+        raise Wrong(f'is empty; write the secret, "env:NAME", or name a file by {key}_file')
+    return text
+
+
+def from_file(given: Any, use: Use) -> tuple[str, str]:
+    """The secret in the file, without blanks around it, and a warning or ""."""
+    file = _path(kinds.text_of(given, use), use)
+    try:
+        with file.open("rb") as stream:
+            mode = os.fstat(stream.fileno()).st_mode
+            content = stream.read(LARGEST + 1)
+    except FileNotFoundError:
+        raise Wrong(f"there is no file {file}") from None
+    except OSError as error:
+        raise Wrong(f"{file} can't be read: {error.strerror}") from None
+    try:
+        text = content.decode().strip()
+    except UnicodeDecodeError:
+        raise Wrong(f"{file} is not text") from None
+    if not text or len(content) > LARGEST:
+        raise Wrong(f"{file} is {'too long for a secret' if text else 'empty'}")
+    if kinds.CONTROL.search(text):
+        raise Wrong(f"{file} has more than one line; a secret is one")
+    if not stat.S_ISREG(mode) or not mode & 0o077 or _of_systemd(file, use):
+        return text, ""
+    return text, f"others on this machine can read {file}; chmod 600 it"
+
+
+def _path(name: str, use: Use) -> Path:
+    if not name:
+        raise Wrong("is empty; name the file that holds the secret")
+    if name.startswith(f"${CREDENTIALS}/"):
+        # systemd's LoadCredential: the folder differs from unit to unit.
+        if CREDENTIALS not in use.environ:
+            raise Wrong(f"${CREDENTIALS} is not set: that file is there only within the systemd unit")
+        name = use.environ[CREDENTIALS] + name.removeprefix(f"${CREDENTIALS}")
+    return addresses.beside(name, use)
+
+
+def _of_systemd(file: Path, use: Use) -> bool:
+    return CREDENTIALS in use.environ and file.is_relative_to(use.environ[CREDENTIALS])
