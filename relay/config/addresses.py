@@ -42,9 +42,16 @@ def _present(value: Any, use: Use) -> Path:
 
 
 PRESENT = Kind("the path of a file that exists", _present, lambda path: "" if path is None else str(path))
-FOLDER = Kind(
-    "the path of a folder", lambda value, use: beside(kinds.text_of(value, use), use), lambda path: f"./{path}"
-)
+
+
+def _folder(value: Any, use: Use) -> Path:
+    text = kinds.text_of(value, use)
+    if not text:
+        raise Wrong("is empty; name a folder, or leave the key out")
+    return beside(text, use)
+
+
+FOLDER = Kind("the path of a folder", _folder, lambda path: f"./{path}")
 
 
 def split_address(text: str) -> tuple[str, int]:
