@@ -1,0 +1,181 @@
+"""The admin server: health, metrics, the live page; later the API.
+
+Owns: which routes are open and which ask for a key, and the headers that every answer carries. Leaves to others: keys
+and sessions (`gate`), the live page (`dashboard`), the facts (`store`, `metrics`, the supervisor).
+
+`/healthz` says that the process answers; `/readyz` that it can do its work, with the reasons where it can't. Both and
+`/metrics` ask for no key: they name no address and no subject.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Protocol
+
+import prometheus_client
+from aiohttp import web
+
+from relay import __version__, log, metrics, store
+from relay.config import Settings
+from tracking_http import gate
+from tracking_http.dashboard import feed, pages
+
+LOG = log.room("admin")
+
+CHECK_SECONDS = 3.0
+LARGEST_BODY = 4_000_000  # octets of a request
+
+OPEN = frozenset({"/healthz", "/readyz", "/metrics"})
+OPEN_PREFIXES = ("/static/",)  # the looks of the login form; nothing of the installation's
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class State(Protocol):
+    """What the supervisor knows: whether all listeners are up and it is not stopping, and where they are."""
+
+    ready: bool
+
+    @property
+    def addresses(self) -> Mapping[str, Sequence[tuple[str, int]]]: ...
+
+
+STATE = web.AppKey("state", State)
+
+
+def application(
+    settings: Settings,
+    known: store.Store,
+    *,
+    state: State | None = None,
+    extra: Sequence[web.AbstractRouteDef] = (),
+) -> web.Application:
+    """`extra` are further routes, behind the same gate; one of them may be `/`, which else is the live page."""
+    app = web.Application(middlewares=[caught, guarded], client_max_size=LARGEST_BODY)
+    app[pages.SETTINGS], app[pages.STORE] = settings, known
+    app[pages.GATE] = gate.Gate(known, open_=settings.admin.open)
+    app[pages.FEED] = feed.Feed(known)
+    if state is not None:
+        app[STATE] = state
+    app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", counted)])
+    app.add_routes(pages.routes())
+    app.add_routes(extra)
+    if not any(isinstance(route, web.RouteDef) and route.path == "/" for route in extra):
+        app.router.add_get("/", pages.live)
+    app.on_response_prepare.append(dress)
+    app.on_shutdown.append(close)
+    return app
+
+
+async def close(app: web.Application) -> None:
+    await app[pages.FEED].close()
+
+
+# -- health -----------------------------------------------------------------------------------------------------------
+
+
+async def healthz(request: web.Request) -> web.Response:
+    return web.json_response({"alive": True, "version": __version__}, headers={"Cache-Control": "no-store"})
+
+
+async def readyz(request: web.Request) -> web.Response:
+    """200, or 503 with the reasons."""
+    reasons: list[str] = []
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            await request.app[pages.STORE].check()
+    except store.Unavailable as reason:
+        reasons.append(f"store: {reason}")
+    except TimeoutError:
+        reasons.append(f"store: no answer within {CHECK_SECONDS:.0f} seconds")
+    listeners: dict[str, list[str]] = {}
+    state = request.app.get(STATE)
+    if state is not None:
+        if not state.ready:
+            reasons.append("service: starting or stopping")
+        listeners = {role: [f"{a[0]}:{a[1]}" for a in found] for role, found in state.addresses.items()}
+    return web.json_response(
+        {"ready": not reasons, "reasons": reasons, "listeners": listeners},
+        status=503 if reasons else 200,
+        headers={"Cache-Control": "no-store"},
+    )
+
+
+async def counted(request: web.Request) -> web.Response:
+    """Prometheus' text format."""
+    body = prometheus_client.generate_latest()
+    return web.Response(body=body, headers={"Content-Type": prometheus_client.CONTENT_TYPE_LATEST})
+
+
+# -- what every request goes through ----------------------------------------------------------------------------------
+
+
+async def dress(request: web.Request, response: web.StreamResponse) -> None:
+    """The headers of every answer, errors and streams too. A route that sets one of these itself keeps its own."""
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    response.headers["Server"] = "trackrelay"
+
+
+@web.middleware
+async def caught(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """The one edge where an exception becomes a 500."""
+    try:
+        return await handler(request)
+    except web.HTTPException:
+        raise
+    except store.Unavailable as reason:
+        LOG.warning("store_unavailable", path=request.path, reason=str(reason))
+        return web.Response(status=503, text="The store can't answer now.", headers={"Retry-After": "5"})
+    except Exception:
+        metrics.ERRORS.labels("admin").inc()
+        LOG.exception("failed", path=request.path)
+        return web.Response(status=500, text="This failed; the log says why.")
+
+
+@web.middleware
+async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Nothing that tells of mail, and nothing that changes anything, without a key or an open door on loopback."""
+    path = request.path
+    if path in OPEN or path.startswith(OPEN_PREFIXES):
+        return await handler(request)
+    changes = request.method not in gate.SAFE_METHODS
+    if changes and gate.bearer(request) is None and not gate.same_origin(request):
+        raise web.HTTPForbidden(text="This came from a page of another site.")
+    if path == "/login":
+        return await handler(request)
+    who = await request.app[pages.GATE].who(request)
+    if who is None:
+        return refused(request)
+    request[gate.WHO] = who
+    return await handler(request)
+
+
+def refused(request: web.Request) -> web.Response:
+    settings = request.app[pages.SETTINGS]
+    if settings.admin.open and not gate.loopback(request.host):
+        return web.Response(
+            status=403, text="admin.open answers to 127.0.0.1 and localhost only; other names need a key."
+        )
+    if request.method in gate.SAFE_METHODS and "text/html" in request.headers.get("Accept", ""):
+        return web.Response(status=303, headers={"Location": "/login", "Cache-Control": "no-store"})
+    return web.json_response(
+        {"error": {"type": "unauthorized", "message": "An API key is needed: Authorization: Bearer KEY"}},
+        status=401,
+        headers={"WWW-Authenticate": "Bearer", "Cache-Control": "no-store"},
+    )

@@ -1,0 +1,200 @@
+"""What happens, to every open page, as Server-Sent Events.
+
+Owns: one look at the store for all pages together, the frames, the queues and their bounds. Leaves to others: the
+HTTP of it (`pages`), what a frame holds (`shape`).
+
+A frame is `event` (one stored event; its id is the event's position, so that a browser that comes back says how far
+it was), `message` (a message as the list shows it now) or `reset` (too much was missed: read the list again). The
+store is asked a few times a second while somebody looks, and never otherwise; so events of other processes show too.
+A page that reads too slowly loses its queue and gets `reset`: it costs no memory and holds up nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from relay import log, metrics, store
+from relay.core.model import Event, Sent
+from tracking_http.dashboard import shape
+
+LOG = log.room("feed")
+
+LOOK_SECONDS = 0.3
+BEAT_SECONDS = 15.0  # a comment, so that proxies keep the connection and a lost page is noticed
+PAGES = 64  # open at once
+WAITING = 500  # frames that may wait for one page
+AT_ONCE = 200  # events per look
+REPLAY = 1_000  # events that a page which comes back may have missed
+RECENT = 40  # messages watched for changes that are no event
+PER_MESSAGE = 1_000  # events of one message that its states are made from
+
+
+class Full(Exception):
+    """So many pages are open that there is no room for another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """`grant` is whose mail it is of; "" is of everybody's. `position` is 0 but for an `event`."""
+
+    kind: str
+    data: Any
+    grant: str = ""
+    position: int = 0
+
+    def encode(self) -> bytes:
+        """The frame as it goes over the wire (HTML Standard 9.2.6). JSON has no line break outside of `\\n`."""
+        text = json.dumps(self.data, ensure_ascii=True, separators=(",", ":"))
+        head = f"id: {self.position}\n" if self.position else ""
+        return f"{head}event: {self.kind}\ndata: {text}\n\n".encode("ascii")
+
+
+RESET = Frame("reset", {})
+
+
+@dataclass(eq=False, slots=True)
+class Page:
+    """One open page. `grant` is whose mail it may see ("" is everybody's); `gone` tells whether it was closed."""
+
+    grant: str
+    gone: Callable[[], bool]
+    frames: asyncio.Queue[Frame | None] = field(default_factory=lambda: asyncio.Queue(WAITING))
+
+    def put(self, frame: Frame | None) -> None:
+        if frame and self.grant and frame.grant and frame.grant != self.grant:
+            return
+        if self.frames.full():
+            while not self.frames.empty():
+                self.frames.get_nowait()
+            self.frames.put_nowait(RESET)
+        self.frames.put_nowait(frame)
+
+
+class Feed:
+    """The looking and the telling. `close` ends every page's stream, for a clean stop."""
+
+    def __init__(self, known: store.Store, *, look: float = LOOK_SECONDS, pages: int = PAGES) -> None:
+        self.store, self.look, self.limit = known, look, pages
+        self.pages: set[Page] = set()
+        self.position = 0
+        self.recent: dict[str, Sent] = {}
+        self.task: asyncio.Task[None] | None = None
+        self.closed = False
+
+    async def watch(
+        self, after: int | None, grant: str, gone: Callable[[], bool] = lambda: False
+    ) -> AsyncGenerator[Frame | None, None]:
+        """Frames from after that position on (None: from now); None every `BEAT_SECONDS` without one. `gone` tells
+        whether the page has left already. Raises `Full` and `store.Unavailable` before the first."""
+        if len(self.pages) >= self.limit:
+            self.pages = {page for page in self.pages if not page.gone()}
+        if len(self.pages) >= self.limit or self.closed:
+            raise Full
+        page = Page(grant, gone)
+        self.pages.add(page)
+        try:
+            await self.begin()
+            seen = self.position if after is None else after
+            async for frame in self.missed(seen, grant):
+                seen = max(seen, frame.position)
+                yield frame
+            yield None  # the page knows now that it is connected
+            while not self.closed:
+                try:
+                    async with asyncio.timeout(BEAT_SECONDS):
+                        kept = await page.frames.get()
+                except TimeoutError:
+                    yield None
+                    continue
+                if kept is None:
+                    return
+                if kept.position == 0 or kept.position > seen:
+                    yield kept
+        finally:
+            self.pages.discard(page)
+
+    async def begin(self) -> None:
+        """Looking starts with the first page, from the newest event on."""
+        if self.task and not self.task.done():
+            return
+        newest = await self.store.events(newest=True, limit=1)
+        recent = await self.store.recent_sent(RECENT)
+        if self.task and not self.task.done():  # another page was faster
+            return
+        self.position = newest[-1].position if newest else 0
+        self.recent = {sent.message_id: sent for sent in recent}
+        self.task = asyncio.create_task(self.run(), name="feed")
+
+    async def missed(self, after: int, grant: str) -> AsyncIterator[Frame]:
+        """What happened between `after` and now, for a page that comes back."""
+        found = await self.store.events(after, REPLAY + 1, grant_id=grant)
+        if len(found) > REPLAY:
+            yield RESET
+            return
+        for event in found:
+            yield event_frame(event)
+        for message_id in dict.fromkeys(event.message_id for event in found):
+            frame = await self.message(message_id)
+            if frame:
+                yield frame
+
+    async def run(self) -> None:
+        """Looks until no page is left."""
+        failed = False
+        while self.pages and not self.closed:
+            try:
+                more = await self.step()
+                failed = False
+            except Exception as reason:  # the edge of the feed: a store that is away comes back
+                more = False
+                if not failed:
+                    metrics.ERRORS.labels("feed").inc()
+                    LOG.warning("no_look", reason=str(reason) or type(reason).__name__)
+                failed = True
+            if not more:
+                await asyncio.sleep(self.look * (10 if failed else 1))
+
+    async def step(self) -> bool:
+        """One look. True where there is more to see at once."""
+        events = await self.store.events(self.position, AT_ONCE)
+        recent = {sent.message_id: sent for sent in await self.store.recent_sent(RECENT)}
+        changed = [i for i, sent in recent.items() if self.recent.get(i) != sent]
+        ids = dict.fromkeys([*reversed(changed), *(e.message_id for e in events)])
+        frames = [event_frame(event) for event in events]
+        if len(events) < AT_ONCE:
+            frames += [f for f in [await self.message(i, recent.get(i)) for i in ids] if f]
+        else:
+            frames.append(RESET)
+        self.recent = recent
+        if events:
+            self.position = events[-1].position
+        self.tell(frames)
+        return len(events) == AT_ONCE
+
+    async def message(self, message_id: str, sent: Sent | None = None) -> Frame | None:
+        found = sent or await self.store.sent(message_id)
+        if found is None:
+            return None
+        events = await self.store.events(limit=PER_MESSAGE, newest=True, message_id=message_id)
+        return Frame("message", shape.summary(found, events), found.grant_id)
+
+    def tell(self, frames: Iterable[Frame]) -> None:
+        for frame in frames:
+            for page in self.pages:
+                page.put(frame)
+
+    async def close(self) -> None:
+        self.closed = True
+        for page in self.pages:
+            page.put(None)
+        if self.task:
+            self.task.cancel()
+            await asyncio.gather(self.task, return_exceptions=True)
+
+
+def event_frame(event: Event) -> Frame:
+    return Frame("event", shape.line(event), event.grant_id, event.position)

@@ -1,0 +1,209 @@
+"""The routes of the live page: the page itself, its data, its stream, the login form, the static files.
+
+Owns: HTTP for all of these. Leaves to others: who may ask (`gate`), what is shown (`shape`), when (`feed`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from aiohttp import web
+
+from relay import log, store
+from relay.config import Settings
+from tracking_http import gate
+from tracking_http.dashboard import feed as feeds
+from tracking_http.dashboard import shape
+
+LOG = log.room("pages")
+
+HERE = Path(__file__).parent
+STATIC = {p.name: p for p in (HERE / "static").iterdir() if p.is_file()}
+TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+MOST, USUAL = 100, 30  # messages per request
+SCOPES = ("messages:read", "events:read")
+TIMELINE = 200
+STREAM = {"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+GATE = web.AppKey("gate", gate.Gate)
+FEED = web.AppKey("feed", feeds.Feed)
+STORE = web.AppKey("store", store.Store)
+SETTINGS = web.AppKey("settings", Settings)
+
+
+def environment(*folders: Path) -> jinja2.Environment:
+    """Templates from these folders and our own; every value is escaped; an unknown name is an error."""
+    loader = jinja2.FileSystemLoader([*folders, HERE / "templates"])
+    return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+
+
+PAGES = environment()
+
+
+def page(name: str, *, status: int = 200, pages: jinja2.Environment = PAGES, **values: Any) -> web.Response:
+    return web.Response(
+        text=pages.get_template(name).render(**values),
+        content_type="text/html",
+        status=status,
+        headers={"Cache-Control": "no-store"},
+    )
+
+
+def routes() -> list[web.AbstractRouteDef]:
+    return [
+        web.get("/live", live),
+        web.get("/live/messages", messages),
+        web.get("/live/messages/{id}", message),
+        web.get("/live/events", events),
+        web.get("/login", login_form),
+        web.post("/login", login),
+        web.post("/logout", logout),
+        web.get("/static/{name}", static),
+    ]
+
+
+async def live(request: web.Request) -> web.Response:
+    settings = request.app[SETTINGS]
+    who: store.ApiKey = request[gate.WHO]
+    return page(
+        "live.html",
+        listen=", ".join(settings.smtp.listen + settings.smtp.listen_tls),
+        tracking=settings.tracking,
+        rules=bool(settings.rules),
+        mailbox=any(grant.mailbox for grant in settings.grants),
+        who=who.name,
+    )
+
+
+def check(request: web.Request) -> store.ApiKey:
+    who: store.ApiKey = request[gate.WHO]
+    if not gate.permits(who, *SCOPES):
+        raise web.HTTPForbidden(text="This key may not read messages and events.")
+    return who
+
+
+# -- data ----------------------------------------------------------------------------------------------------------------
+
+
+async def messages(request: web.Request) -> web.Response:
+    """`?limit=` (at most 100) and `?before=` (a `submitted_at`): the newest messages, and the position from which
+    `/live/events?after=` goes on."""
+    who, known = check(request), request.app[STORE]
+    limit = number(request, "limit", USUAL, least=1, most=MOST)
+    try:
+        before = float(request.query["before"]) if "before" in request.query else None
+    except ValueError as wrong:
+        raise web.HTTPBadRequest(text="before: a time in Unix seconds.") from wrong
+    newest = await known.events(newest=True, limit=1)
+    found = await known.recent_sent(limit, before)
+    shown = [sent for sent in found if who.grant in ("", sent.grant_id)]
+    listed = [
+        shape.summary(sent, await known.events(limit=feeds.PER_MESSAGE, newest=True, message_id=sent.message_id))
+        for sent in shown
+    ]
+    recent = await known.events(newest=True, limit=50, grant_id=who.grant)
+    return web.json_response(
+        {
+            "messages": listed,
+            "before": found[-1].submitted_at if len(found) == limit else None,
+            "events": [shape.line(event) for event in reversed(recent)],
+            "position": newest[-1].position if newest else 0,
+        },
+        headers={"Cache-Control": "no-store"},
+    )
+
+
+async def message(request: web.Request) -> web.Response:
+    who, known = check(request), request.app[STORE]
+    sent = await known.sent(request.match_info["id"])
+    if sent is None or who.grant not in ("", sent.grant_id):
+        raise web.HTTPNotFound(text="No such message.")
+    own = await known.events(limit=feeds.PER_MESSAGE, newest=True, message_id=sent.message_id)
+    found = shape.details(sent, own)
+    found["timeline"] = found["timeline"][:TIMELINE]
+    return web.json_response(found, headers={"Cache-Control": "no-store"})
+
+
+def number(request: web.Request, name: str, usual: int, *, least: int, most: int) -> int:
+    text = request.query.get(name, str(usual))
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise web.HTTPBadRequest(text=f"{name}: a whole number.")
+    return max(least, min(most, int(text)))
+
+
+async def events(request: web.Request) -> web.StreamResponse:
+    """The stream. A browser that reconnects names the last id it saw in Last-Event-ID; `?after=` does the same."""
+    who, gatekeeper = check(request), request.app[GATE]
+    last = request.headers.get("Last-Event-ID") or request.query.get("after")
+    after = int(last) if last and last.isascii() and last.isdigit() and len(last) < 19 else None
+    stream = web.StreamResponse(headers=STREAM)
+
+    def gone() -> bool:
+        return request.transport is None or request.transport.is_closing()
+
+    frames = request.app[FEED].watch(after, who.grant, gone)
+    try:
+        async with contextlib.aclosing(frames):
+            async for frame in frames:
+                if not stream.prepared:
+                    await stream.prepare(request)
+                    await stream.write(b"retry: 2000\n\n")
+                await stream.write(frame.encode() if frame else b": still here\n\n")
+                if frame is None and await gatekeeper.who(request) is None:  # the key was revoked meanwhile
+                    break
+    except feeds.Full:
+        raise web.HTTPServiceUnavailable(text="Too many pages are open.", headers={"Retry-After": "30"}) from None
+    except ConnectionError:  # the page was closed
+        pass
+    return stream
+
+
+# -- the login form --------------------------------------------------------------------------------------------------
+
+
+async def login_form(request: web.Request) -> web.Response:
+    return page("login.html", wrong="")
+
+
+async def login(request: web.Request) -> web.Response:
+    gatekeeper = request.app[GATE]
+    form = await request.post()
+    given = form.get("key")
+    text = given.strip() if isinstance(given, str) else ""
+    try:
+        key = await gatekeeper.key(text, request.remote or "") if text else None
+    except web.HTTPTooManyRequests as refused:
+        answer = page("login.html", status=429, wrong="Too many wrong keys. Wait a minute, then try again.")
+        answer.headers["Retry-After"] = refused.headers["Retry-After"]
+        return answer
+    if key is None:
+        return page("login.html", status=401, wrong="That is not one of this installation's keys.")
+    response = web.Response(status=303, headers={"Location": "/", "Cache-Control": "no-store"})
+    gate.set_cookie(response, request, gatekeeper.begin(key))
+    LOG.info("login", key=key.name, peer=request.remote)
+    return response
+
+
+async def logout(request: web.Request) -> web.Response:
+    request.app[GATE].end(request.cookies.get(gate.COOKIE, ""))
+    response = web.Response(status=303, headers={"Location": "/login", "Cache-Control": "no-store"})
+    response.del_cookie(gate.COOKIE, path="/")
+    return response
+
+
+async def static(request: web.Request) -> web.Response:
+    """One of the files that are there; a name is a key of a table, so no path can be walked."""
+    return file_of(STATIC, request)
+
+
+def file_of(files: dict[str, Path], request: web.Request) -> web.Response:
+    path = files.get(request.match_info["name"])
+    if path is None or path.suffix not in TYPES:
+        raise web.HTTPNotFound(text="Not here.")
+    body = path.read_bytes()
+    return web.Response(
+        body=body, content_type=TYPES[path.suffix], charset="utf-8", headers={"Cache-Control": "no-cache"}
+    )

@@ -1,0 +1,241 @@
+"""A message and its events -> what the live page shows. Pure: values in, JSON-ready values out.
+
+Owns: the states of a message, its links and its recipients, and the lines of its timeline. Leaves to others: fetching
+(`feed`, `pages`), the sentences (`words`). All text goes out as it is: the page puts it in as text, never as HTML.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from relay.core.model import Event, Sent
+from tracking_http.dashboard import words
+
+LONGEST = 2_100  # characters of any one text on the page
+MOST_RECIPIENTS = 200  # of one message in its details
+MACHINES = frozenset({"prefetch", "scanner", "crawler"})
+
+State = dict[str, Any]
+
+
+def clip(text: str, longest: int = LONGEST) -> str:
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def from_people(event: Event) -> bool:
+    return event.counted and event.verdict in words.PEOPLE
+
+
+def of_type(events: Sequence[Event], type_: str) -> list[Event]:
+    return [e for e in events if e.type == type_]
+
+
+def first(events: Sequence[Event]) -> Event | None:
+    return min(events, key=lambda e: (e.at, e.position), default=None)
+
+
+def summary(sent: Sent, events: Sequence[Event]) -> dict[str, Any]:
+    """One line of the list. `events` are all of this message, ascending."""
+    return {
+        "id": sent.message_id,
+        "subject": clip(sent.subject, 300),
+        "sender": clip(sent.sender, 320),
+        "to": [clip(a, 320) for a in (sent.to or tuple(c.recipient for c in sent.copies))[:5]],
+        "recipients": len(sent.copies),
+        "label": clip(sent.label, 200),
+        "grant": sent.grant_id,
+        "at": sent.submitted_at,
+        "asked": [
+            n
+            for n, on in (("opens", sent.opens), ("links", sent.links_tracked), ("replies", sent.thread_replies))
+            if on
+        ],
+        "states": states(sent, events),
+        "latest": max((e.at for e in events), default=sent.submitted_at),
+    }
+
+
+def states(sent: Sent, events: Sequence[Event]) -> list[State]:
+    """What is known of a message, in the order in which it happens: each has a `name` (the page's icon and colour), a
+    `text`, and a `title` that says more."""
+    found = [way(sent), *untracked(sent)]
+    found += opened(of_type(events, "message.opened"))
+    found += clicked(of_type(events, "message.link_clicked"))
+    found += answered(events)
+    found += troubles(events)
+    return found
+
+
+def way(sent: Sent) -> State:
+    """How far the message came: the word of the upstream, over all recipients."""
+    by = [copy.state for copy in sent.copies]
+    done, never, later = by.count("done"), by.count("never"), by.count("later")
+    last = clip(next((c.reply for c in sent.copies if c.reply), ""), 300)
+    if by and done == len(by):
+        return {"name": "delivered", "text": "Delivered", "title": f"The upstream server took it: {last}"}
+    if by and never == len(by):
+        return {"name": "bounced", "text": "Refused", "title": f"The upstream server refused it: {last}"}
+    if done:
+        return {"name": "delivered", "text": f"Delivered to {done} of {len(by)}", "title": last}
+    if later or never:
+        return {"name": "waiting", "text": "Waiting", "title": f"It will be tried again: {last}"}
+    return {"name": "sent", "text": "Sent", "title": "Handed in; the upstream server has not answered yet"}
+
+
+def untracked(sent: Sent) -> list[State]:
+    if sent.reason:
+        text = f"Not tracked: {words.reason(sent.reason)}"
+        return [{"name": "untracked", "text": text, "title": text}]
+    left = [c for c in sent.copies if not c.tracked]
+    if left and len(left) < len(sent.copies):
+        text = f"{len(left)} of {len(sent.copies)} not tracked"
+        return [{"name": "untracked", "text": text, "title": f"{text}: {words.reason(left[0].reason)}"}]
+    return []
+
+
+def opened(events: Sequence[Event]) -> list[State]:
+    people = [e for e in events if from_people(e)]
+    if people:
+        begun = first(people)
+        who = f" by {begun.recipient}" if begun and begun.recipient else ""
+        proxy = all(e.verdict == "proxy" for e in people)
+        title = f"First seen{who}" + (", through an image proxy" if proxy else "")
+        return [
+            {
+                "name": "opened",
+                "text": "Opened at least once",
+                "title": clip(title, 400),
+                "at": begun.at if begun else 0,
+            }
+        ]
+    if any(e.verdict in MACHINES for e in events):
+        title = "The pixel was loaded by a machine: no sign that a person opened it"
+        return [{"name": "machine", "text": "Fetched by a machine", "title": title}]
+    return []
+
+
+def clicked(events: Sequence[Event]) -> list[State]:
+    people = [e for e in events if from_people(e)]
+    if people:
+        urls = list(dict.fromkeys(e.url for e in people))
+        more = f" and {len(urls) - 1} more" if len(urls) > 1 else ""
+        text = f"Clicked {short(urls[0])}{more}"
+        return [{"name": "clicked", "text": text, "title": clip("Clicked: " + ", ".join(urls), 600)}]
+    if any(e.verdict in MACHINES for e in events):
+        return [
+            {
+                "name": "machine",
+                "text": "Links checked by a machine",
+                "title": "A scanner follows links before delivery",
+            }
+        ]
+    return []
+
+
+def short(url: str) -> str:
+    """A URL as a chip has room for it: host and path, without scheme and query."""
+    rest = url.partition("://")[2] or url
+    rest = rest.partition("?")[0].partition("#")[0].removeprefix("www.").rstrip("/")
+    return clip(rest, 34)
+
+
+def answered(events: Sequence[Event]) -> list[State]:
+    replies = [e for e in of_type(events, "thread.replied") if not e.data.get("from_self")]
+    found: list[State] = []
+    if replies:
+        who = ", ".join(dict.fromkeys(e.recipient for e in replies if e.recipient))
+        found.append(
+            {"name": "replied", "text": "Replied", "title": clip(f"Answered by {who}" if who else "Answered", 400)}
+        )
+    elif of_type(events, "message.auto_replied"):
+        found.append({"name": "auto", "text": "Automatic answer", "title": "An automatic answer is no reply"})
+    return found
+
+
+def troubles(events: Sequence[Event]) -> list[State]:
+    found: list[State] = []
+    for type_, name, text in (
+        ("message.bounce_detected", "bounced", "Bounced"),
+        ("message.failed", "bounced", "Failed"),
+        ("message.complained", "bounced", "Marked as spam"),
+    ):
+        for event in of_type(events, type_)[:1]:
+            found.append(
+                {"name": name, "text": text, "title": clip(event.reason or str(event.data.get("reason", text)), 400)}
+            )
+    if not found and of_type(events, "message.delayed"):
+        found.append({"name": "waiting", "text": "Delayed", "title": "A server on the way is still trying"})
+    return found
+
+
+# -- details -------------------------------------------------------------------------------------------------------------
+
+
+def details(sent: Sent, events: Sequence[Event]) -> dict[str, Any]:
+    """All that the page knows of one message."""
+    return {
+        **summary(sent, events),
+        "internet_message_id": clip(sent.internet_message_id, 998),
+        "size": sent.size,
+        "reason": words.reason(sent.reason),
+        "reason_code": sent.reason,
+        "metadata": {clip(str(k), 100): clip(str(v), 300) for k, v in list(sent.metadata.items())[:50]},
+        "people": [person(copy, events) for copy in sent.copies[:MOST_RECIPIENTS]],
+        "links": links(sent, events),
+        "timeline": [line(event) for event in reversed(events)],
+    }
+
+
+def person(copy: Any, events: Sequence[Event]) -> dict[str, Any]:
+    """One recipient: what the upstream said, and what is known of this copy alone."""
+    own = [e for e in events if e.recipient == copy.recipient and from_people(e)]
+    return {
+        "address": clip(copy.recipient, 320),
+        "state": copy.state,
+        "reply": clip(copy.reply, 500),
+        "tracked": copy.tracked,
+        "reason": words.reason(copy.reason),
+        "opened": any(e.type == "message.opened" for e in own),
+        "clicked": any(e.type == "message.link_clicked" for e in own),
+        "replied": any(e.type == "thread.replied" and e.recipient == copy.recipient for e in events),
+    }
+
+
+def links(sent: Sent, events: Sequence[Event]) -> list[dict[str, Any]]:
+    clicks = of_type(events, "message.link_clicked")
+    found = []
+    for index, url in enumerate(sent.links):
+        own = [e for e in clicks if e.link_index == index]
+        people = [e for e in own if from_people(e)]
+        found.append({"index": index, "url": clip(url), "clicks": len(people), "machines": len(own) - len(people)})
+    return found
+
+
+def line(event: Event) -> dict[str, Any]:
+    """One line of a timeline, or of the stream of all events."""
+    from_self = bool(event.data.get("from_self"))
+    begun = event.counted and event.ordinal == 0
+    return {
+        "position": event.position,
+        "id": event.message_id,
+        "type": event.type,
+        "title": words.title(event.type, event.verdict, first=begun, from_self=from_self),
+        "at": event.at,
+        "recipient": clip(event.recipient, 320),
+        "url": clip(event.url),
+        "verdict": event.verdict if event.type in ("message.opened", "message.link_clicked") else "",
+        "who": words.VERDICTS.get(event.verdict, "")
+        if event.type in ("message.opened", "message.link_clicked")
+        else "",
+        "reason": clip(event.reason or text_of(event.data, "reason", "diagnostic", "reply"), 500),
+        "counted": event.counted,
+        "ip": clip(event.ip, 64),
+        "user_agent": clip(event.user_agent, 400),
+        "note": clip(text_of(event.data, "subject", "status", "code"), 300),
+    }
+
+
+def text_of(data: Mapping[str, Any], *names: str) -> str:
+    """The first of these that is there, as text."""
+    return next((str(data[n]) for n in names if data.get(n) not in (None, "", [], {})), "")

@@ -1,0 +1,174 @@
+"""Who may ask the admin server: keys, sessions, throttling, and what a browser may be talked into.
+
+Owns: the check of every request (an API key, a session made by the login form, or `admin.open` on loopback), the
+count of wrong keys, sessions, the Host and Origin checks. Leaves to others: what a scope allows (`permits` is asked
+by the route), and the pages.
+
+A key is looked up by its SHA-256: the text of a key is kept nowhere. A session is a random name for the digest of a
+key and nothing more, so a key that is revoked ends its sessions at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import secrets
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from relay import log, store
+
+LOG = log.room("gate")
+
+COOKIE = "trackrelay_session"
+SESSION_SECONDS = 12 * 3600.0
+SESSIONS = 1_000  # the oldest goes
+WRONG_KEYS, WRONG_SECONDS = 10, 60.0  # so many wrong keys per address in so long, then 429
+ADDRESSES = 10_000  # remembered for their wrong keys
+LONGEST_KEY = 512
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+ANYBODY = store.ApiKey(name="", digest="", scopes=("*",))  # who asks where `admin.open` holds
+
+WHO = "who"  # request[WHO] is the ApiKey that asks
+
+
+def permits(key: store.ApiKey, *scopes: str) -> bool:
+    """Whether the key has each of these scopes. "admin" has all."""
+    return bool({"*", "admin"} & set(key.scopes)) or set(scopes) <= set(key.scopes)
+
+
+def digest_of(key: str) -> str:
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def loopback(host: str) -> bool:
+    """Whether a host name or address, as a Host header has it, can only be this machine."""
+    name = host.strip().lower()
+    if name.startswith("["):
+        name = name[1:].partition("]")[0]
+    elif name.count(":") == 1:
+        name = name.partition(":")[0]
+    if name == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return address.is_loopback or (
+        address.version == 6 and bool(address.ipv4_mapped and address.ipv4_mapped.is_loopback)
+    )
+
+
+def same_origin(request: web.Request) -> bool:
+    """Whether a request that changes something can come from our own pages only. Browsers send Origin with every
+    POST; what sends none is no browser and carries no cookie by accident."""
+    site = request.headers.get("Sec-Fetch-Site")
+    if site not in (None, "same-origin", "none"):
+        return False
+    origin = request.headers.get("Origin")
+    return origin is None or urlsplit(origin).netloc.lower() == request.host.lower()
+
+
+@dataclass(slots=True)
+class Session:
+    digest: str = field(repr=False)
+    ends: float
+
+
+class Gate:
+    """The check itself. `clock` is monotonic seconds."""
+
+    def __init__(self, known: store.Store, *, open_: bool, clock: Callable[[], float] = time.monotonic) -> None:
+        self.store, self.open, self.clock = known, open_, clock
+        self.sessions: OrderedDict[str, Session] = OrderedDict()
+        self.wrong: OrderedDict[str, deque[float]] = OrderedDict()
+
+    async def who(self, request: web.Request) -> store.ApiKey | None:
+        """The key behind a request; None where it has none. Raises `web.HTTPException` where it is refused, and
+        `store.Unavailable`."""
+        given = bearer(request)
+        if given is not None:
+            return await self.key(given, request.remote or "")
+        cookie = request.cookies.get(COOKIE, "")
+        if cookie:
+            found = await self.session(cookie)
+            if found:
+                return found
+        if self.open and self.local(request):
+            return ANYBODY
+        return None
+
+    def local(self, request: web.Request) -> bool:
+        """From this machine, by a name that only this machine has: a page of another site that had its name point to
+        127.0.0.1 (DNS rebinding) still sends that name. Behind a proxy the peer says nothing."""
+        if any(name in request.headers for name in ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")):
+            return False
+        return loopback(request.remote or "") and loopback(request.host)
+
+    async def key(self, given: str, peer: str) -> store.ApiKey | None:
+        """The key of that text, or None. Raises 429 for an address with too many wrong ones lately."""
+        self.throttle(peer)
+        digest = digest_of(given[: LONGEST_KEY + 1])
+        found = await self.store.find_api_key(digest)
+        if found and hmac.compare_digest(found.digest, digest):
+            return found
+        self.remember_wrong(peer)
+        LOG.warning("wrong_key", peer=peer)
+        return None
+
+    def throttle(self, peer: str) -> None:
+        times = self.wrong.get(peer)
+        now = self.clock()
+        while times and times[0] <= now - WRONG_SECONDS:
+            times.popleft()
+        if times and len(times) >= WRONG_KEYS:
+            wait = int(times[0] + WRONG_SECONDS - now) + 1
+            raise web.HTTPTooManyRequests(text="Too many wrong keys.", headers={"Retry-After": str(wait)})
+
+    def remember_wrong(self, peer: str) -> None:
+        self.wrong.setdefault(peer, deque(maxlen=WRONG_KEYS)).append(self.clock())
+        self.wrong.move_to_end(peer)
+        if len(self.wrong) > ADDRESSES:
+            self.wrong.popitem(last=False)
+
+    # -- sessions -------------------------------------------------------------------------------------------------------
+
+    def begin(self, key: store.ApiKey) -> str:
+        """A new session's name, for the cookie. Only its hash is kept."""
+        name = secrets.token_urlsafe(32)
+        self.sessions[digest_of(name)] = Session(key.digest, self.clock() + SESSION_SECONDS)
+        if len(self.sessions) > SESSIONS:
+            self.sessions.popitem(last=False)
+        return name
+
+    async def session(self, name: str) -> store.ApiKey | None:
+        own = digest_of(name[: LONGEST_KEY + 1])
+        kept = self.sessions.get(own)
+        if kept is None:
+            return None
+        found = await self.store.find_api_key(kept.digest) if kept.ends > self.clock() else None
+        if found is None:
+            self.sessions.pop(own, None)
+        return found
+
+    def end(self, name: str) -> None:
+        self.sessions.pop(digest_of(name[: LONGEST_KEY + 1]), None)
+
+
+def bearer(request: web.Request) -> str | None:
+    """The key in `Authorization: Bearer KEY`; None where that header is missing or another scheme's."""
+    scheme, _, rest = request.headers.get("Authorization", "").partition(" ")
+    return rest.strip() if scheme.lower() == "bearer" else None
+
+
+def set_cookie(response: web.StreamResponse, request: web.Request, name: str) -> None:
+    secure = request.secure or request.headers.get("X-Forwarded-Proto", "").lower() == "https"
+    response.set_cookie(
+        COOKIE, name, max_age=int(SESSION_SECONDS), path="/", httponly=True, samesite="Strict", secure=secure
+    )
