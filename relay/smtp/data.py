@@ -65,8 +65,10 @@ async def read(
             reader._buffer[:0] = rest  # type: ignore[attr-defined]
         if refusal:
             return refusal
-        if at > limit + 2:
+        if at > limit:  # `at` is the length: two octets before it, and two of the end belong to it
             return too_large(limit)
+        if not flight.room(at - counted):
+            return crowded()
         content = bytes(memoryview(held)[2 : at + 2])
         del held, chunk, rest
         refusal = judge(content)

@@ -156,6 +156,8 @@ class Dialogue(STOCK):  # type: ignore[misc]
 
     async def push(self, status: str | bytes) -> None:
         line = status if isinstance(status, bytes) else status.encode("utf-8", "replace")
+        if line.startswith(b"500 Error"):  # aiosmtpd's own loop: without an enhanced code, and echoing the command
+            line = b"500 5.5.2 That is no command here"
         self._writer.write(line + b"\r\n")
         if line[:1] in b"45":
             self.errors += 1

@@ -99,6 +99,7 @@ class Server:
             if not session.busy:
                 session.retire()
         deadline = house.loop.time() + seconds
+        await asyncio.sleep(0)
         while (house.dialogues or house.tasks) and house.loop.time() < deadline:  # noqa: ASYNC110 (once in a life)
             await asyncio.sleep(0.02)
         left = list(house.tasks)

@@ -1,0 +1,81 @@
+"""An SMTP client that sends exactly the bytes it is given and reads replies. Every wait has a limit."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Callable
+
+WAIT = 10.0
+
+
+class Wire:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    async def send(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def reply(self) -> str:
+        """One whole reply, its lines joined by "\\n"; "" at the end of the connection."""
+        lines = []
+        while True:
+            line = (await asyncio.wait_for(self.reader.readline(), WAIT)).decode()
+            lines.append(line.rstrip("\r\n"))
+            if line[3:4] != "-":
+                return "\n".join(lines)
+
+    async def ask(self, line: bytes | str) -> str:
+        await self.send((line.encode() if isinstance(line, str) else line) + b"\r\n")
+        return await self.reply()
+
+    async def closed(self) -> bool:
+        """Whether the other side closes without another word."""
+        try:
+            return await asyncio.wait_for(self.reader.read(), WAIT) == b""
+        except ConnectionError:
+            return True
+
+    async def greet(self) -> str:
+        assert (await self.reply()).startswith("220 ")
+        return await self.ask("EHLO client.example")
+
+    async def envelope(self, *recipients: str) -> None:
+        assert (await self.ask("MAIL FROM:<a@example.com>")).startswith("250")
+        for recipient in recipients or ("b@example.com",):
+            assert (await self.ask(f"RCPT TO:<{recipient}>")).startswith("250")
+
+    async def mail(self, content: bytes) -> str:
+        """A whole transaction; `content` is sent as it is, the final dot line after it."""
+        await self.envelope()
+        assert (await self.ask("DATA")).startswith("354")
+        await self.send(content + b".\r\n")
+        return await self.reply()
+
+    async def start_tls(self, context: ssl.SSLContext) -> None:
+        await self.writer.start_tls(context, server_hostname="localhost")
+
+
+@contextlib.asynccontextmanager
+async def connect(
+    address: tuple[str, int], *, context: ssl.SSLContext | None = None, source: str | None = None
+) -> AsyncIterator[Wire]:
+    reader, writer = await asyncio.open_connection(
+        *address, ssl=context, server_hostname="localhost" if context else None,
+        local_addr=(source, 0) if source else None,
+    )  # fmt: skip
+    try:
+        yield Wire(reader, writer)
+    finally:
+        writer.transport.abort()
+
+
+async def until(condition: Callable[[], object], words: str = "what was awaited") -> None:
+    """Polls; fails after ten seconds."""
+    for _ in range(1000):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"{words} did not happen")

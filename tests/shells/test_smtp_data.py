@@ -1,0 +1,206 @@
+"""What may be a message, and where it ends: smuggling, line endings, sizes, lines, hops."""
+
+import asyncio
+import contextlib
+import itertools
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from relay import smtp
+from relay.config import Settings, Smtp
+from relay.core.model import Reply
+from relay.smtp import data, limits
+from tests.fakes.taker import Taker
+from tests.fakes.wire import connect, until
+
+LIMIT = 100_000
+
+
+@pytest.fixture
+async def relay():
+    taker = Taker()
+    server = await smtp.serve(Settings(smtp=Smtp(listen=("127.0.0.1:0",), max_message_size=LIMIT)), taker)
+    yield server, taker
+    await server.drain(0)
+
+
+# What servers somewhere have taken for the end of DATA (CVE-2023-51764, -51765, -51766, CVE-2024-27305 …).
+FALSE_ENDS = [
+    b"\n.\n", b"\n.\r\n", b"\r\n.\n", b"\r.\r", b"\r.\r\n", b"\r\n.\r", b"\r.\n", b"\n.\r", b"\r\r\n.\n", b"\n\n.\r\n",
+    b"\r\n\x00.\r\n", b"\x00\r\n.\x00\r\n",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("end", FALSE_ENDS)
+async def test_nothing_is_smuggled(relay, end):
+    server, taker = relay
+    second = b"MAIL FROM:<evil@x>\r\nRCPT TO:<victim@y>\r\nDATA\r\nSubject: smuggled\r\n"
+    async with connect(server.addresses[0]) as client:
+        await client.greet()
+        await client.envelope()
+        await client.ask("DATA")
+        await client.send(b"Subject: one\r\n\r\nbody" + end + second + b"\r\n.\r\n")
+        first = await client.reply()
+        bare = end.replace(b"\r\n", b"").strip(b"\x00.") != b""
+        assert first.startswith("550 5.6.0" if bare else "250")
+        assert (await client.ask("NOOP")).startswith("250")  # and nothing was answered in between
+    assert len(taker.taken) == (0 if bare else 1)
+    assert all(s.reverse_path == "a@example.com" for s in taker.taken)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"Subject: a\rBcc: injected@x\r\n\r\nb\r\n", "550 5.6.0 Line 1 of the message has a bare CR"),
+        (b"Subject: a\r\n\r\nb\nc\r\n", "550 5.6.0 Line 3 of the message has a bare LF"),
+        (b"a\r\r\n", "550 5.6.0 Line 1 of the message has a bare CR"),
+        (b"a\r\n\nb\r\n", "550 5.6.0 Line 2 of the message has a bare LF"),
+        (b"a\r\n" + b"x" * 65_537 + b"\r\n", "550 5.6.0 Line 2 of the message is longer than 65536 octets"),
+        (b"x" * (LIMIT - 2) + b"\r\n", "550 5.6.0 Line 1"),
+        (b"x\r\n" * 33_334, f"552 5.3.4 The message is larger than {LIMIT} octets"),
+        (b"x\r\n" * 300_000, f"552 5.3.4 The message is larger than {LIMIT} octets"),
+        (b"Received: by x\r\n" * 51 + b"\r\n", "554 5.4.6 More than 50 Received"),
+    ],
+)
+async def test_what_is_refused_and_the_connection_goes_on(relay, content, words):
+    server, taker = relay
+    async with connect(server.addresses[0]) as client:
+        await client.greet()
+        assert (await client.mail(content)).startswith(words)
+        assert (await client.mail(b"Subject: good\r\n\r\n")).startswith("250")
+    assert [s.content for s in taker.taken] == [b"Subject: good\r\n\r\n"]
+    assert server._house.flight.used == 0
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"x\r\n",
+        b"\r\n",
+        b"nul \x00 and 8 bit \xff\xfe\r\n",
+        b"x" * 65_536 + b"\r\n",
+        b"a\r\n" * 33_333,
+        b"Received: by x\r\n" * 50 + b"\r\n" + b"Received: in the body\r\n" * 100,
+        b"no header end: " + b"y" * 5000 + b"\r\n",
+    ],
+)
+async def test_what_passes_as_it_is(relay, content):
+    server, taker = relay
+    async with connect(server.addresses[0]) as client:
+        await client.greet()
+        assert (await client.mail(content)).startswith("250")
+    assert taker.taken[0].content == content
+    await until(lambda: server._house.flight.used == 0)
+
+
+async def test_beyond_the_bytes_in_flight(relay):
+    server, taker = relay
+    server._house.flight.limit = 50_000
+    taker.gate.clear()
+    async with connect(server.addresses[0]) as first, connect(server.addresses[0]) as second:
+        await first.greet()
+        await second.greet()
+        await first.envelope()
+        await first.ask("DATA")
+        await first.send(b"x\r\n" * 10_000 + b".\r\n")
+        await until(lambda: taker.taken)
+        assert (await second.mail(b"x\r\n" * 10_000)).startswith("452 4.3.1")
+        assert (await second.ask("MAIL FROM:<a@b> SIZE=30000")).startswith("452 4.3.1")
+        taker.gate.set()
+        assert (await first.reply()).startswith("250")
+        assert (await second.mail(b"x\r\n" * 10_000)).startswith("250")
+
+
+async def test_a_message_without_end_is_cut(relay):
+    server, taker = relay
+    async with connect(server.addresses[0]) as client:
+        await client.greet()
+        await client.envelope()
+        await client.ask("DATA")
+        with contextlib.suppress(ConnectionError):
+            for _ in range(400):
+                await client.send(b"x" * 50_000)
+        await until(lambda: not server._house.dialogues)
+    assert taker.taken == []
+    assert server._house.flight.used == 0
+
+
+async def test_a_slow_dripper_loses_its_place(relay, monkeypatch):
+    server, taker = relay
+    monkeypatch.setattr(limits, "SLOW_START", 0.05)
+    monkeypatch.setattr(limits, "SLOWEST", 1_000_000)
+    async with connect(server.addresses[0]) as client:
+        await client.greet()
+        await client.envelope()
+        await client.ask("DATA")
+        with contextlib.suppress(ConnectionError):
+            for _ in range(500):
+                await client.send(b"x")
+                await asyncio.sleep(0.01)
+                if not server._house.dialogues:
+                    break
+        assert not server._house.dialogues
+        assert (await client.reply()).startswith("421 4.4.2")
+    assert taker.taken == []
+
+
+# -- the reading itself, over any cut ----------------------------------------------------------------------------------
+
+
+def feed(pieces: list[bytes], limit: int = 10_000) -> tuple[bytes | Reply, bytes, int]:
+    """What `data.read` returns, what it leaves for the next command, and what stays in flight."""
+
+    async def main() -> tuple[bytes | Reply, bytes, int]:
+        reader, flight = asyncio.StreamReader(), limits.Flight()
+
+        async def write() -> None:
+            for piece in pieces:
+                reader.feed_data(piece)
+                await asyncio.sleep(0)
+
+        writing = asyncio.ensure_future(write())
+        found = await data.read(reader, limit=limit, flight=flight, tick=lambda seconds: None)
+        await writing
+        return found, bytes(reader._buffer), flight.used
+
+    with asyncio.Runner() as runner:
+        return runner.run(main())
+
+
+WORDS = st.lists(
+    st.sampled_from([b"\r\n", b".", b"\r\n.", b"\r\n..", b"a", b"received:", b"\r", b"\n", b"\x00", b"\r\n\r\n"]),
+    max_size=12,
+).map(b"".join)
+
+
+@settings(max_examples=150, deadline=None)
+@given(WORDS, st.lists(st.integers(0, 60), max_size=5))
+@example(b"", [1, 3])
+@example(b".\r\n", [2])
+def test_any_content_comes_out_as_it_went_in_or_is_refused(content, cuts):
+    """For any content and any cuts: the same bytes or a refusal, and what follows the end is left for the next."""
+    if content and not content.endswith(b"\r\n"):
+        content += b"\r\n"
+    stuffed = (b"\r\n" + content).replace(b"\r\n.", b"\r\n..")[2:]
+    sent = stuffed + b".\r\nQUIT\r\n"
+    edges = sorted({0, len(sent), *(cut for cut in cuts if cut < len(sent))})
+    found, rest, flying = feed([sent[a:b] for a, b in itertools.pairwise(edges)])
+    assert rest == b"QUIT\r\n"
+    plain = content.replace(b"\r\n", b"")
+    if b"\r" in plain or b"\n" in plain:
+        assert isinstance(found, Reply)
+        assert found.code == 550
+        assert flying == 0
+    else:
+        assert found == content
+        assert flying == len(content)
+
+
+@given(st.integers(0, 3 * limits.MAX_LINE), st.integers(0, 3 * limits.MAX_LINE))
+def test_long_lines_are_found(one, two):
+    content = b"x" * one + b"\r\n" + b"y" * two + b"\r\n"
+    expected = 1 if one > limits.MAX_LINE else 2 if two > limits.MAX_LINE else 0
+    assert data.long_line(content) == expected
