@@ -1,0 +1,150 @@
+"""What a message asks for, and what is done for one recipient.
+
+Owns: precedence (control headers, dialects, rules, defaults), which fields must not leave, who is never tracked.
+Leaves to others: the values of our headers (`control`, `values`) and of vendors' (`dialects`); doing it (`outbound`).
+
+Precedence, per switch: the specific header, X-Track, X-Track-Options, the first dialect that speaks (in the order of
+`dialects`), the first rule that matches, the defaults. X-Track, X-Track-Options and a dialect set all three switches.
+A label comes from the first of X-Track-Label, X-Track-Options, dialect, rule, default that has one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+
+from relay.core import headers
+from relay.core.instructions import control
+from relay.core.instructions.dialects import DIALECTS
+from relay.core.instructions.values import Invalid, Source, Voice
+from relay.core.model import Decision, Instructions, Reason, Rule, Switch, Tracking
+
+SWITCHES: tuple[Switch, ...] = ("opens", "links", "thread_replies")
+NOTHING = Instructions()
+LARGEST_METADATA = 16_384  # characters of names and values together
+
+# RFC 3462 (reports), 3464 (delivery), 8098 (disposition), 5965 (feedback), 6533 (the same in Unicode).
+REPORTS = frozenset(
+    {
+        "multipart/report",
+        "message/delivery-status",
+        "message/disposition-notification",
+        "message/feedback-report",
+        "message/global-delivery-status",
+        "message/global-disposition-notification",
+    }
+)
+
+
+def read(head: headers.Headers, *, dialects: Sequence[str], hosts: Sequence[str]) -> Instructions:
+    """What the control headers and the dialects that are on say. `hosts` are the tracking hosts that X-Track-Domain
+    may name. Never raises: what can't be read is `invalid`, a sentence; `strip` is complete in any case."""
+    on = [DIALECTS[name] for name in dialects if name in DIALECTS]
+    fields: dict[str, list[headers.Field]] = {}
+    strip: list[int] = []
+    for index, field in enumerate(head.fields):
+        if control.ours(field.name) or any(dialect.has(field.name) for dialect in on):
+            fields.setdefault(field.name, []).append(field)
+            strip.append(index)
+    if not strip:
+        return NOTHING
+    source = Source(head, fields)
+    try:
+        voices = [dialect.read(source) for dialect in on]
+        return replace(merged(source, voices, hosts), strip=tuple(strip))
+    except Invalid as reason:
+        return Instructions(strip=tuple(strip), invalid=str(reason))
+
+
+def merged(source: Source, voices: Sequence[Voice], hosts: Sequence[str]) -> Instructions:
+    control.unknown(source)
+    options = control.options(source, hosts)
+    spoken: dict[Switch, tuple[bool, str]] = {}
+    for said in (
+        control.specific(source),
+        control.general(source),
+        options.switches,
+        next((voice.switches for voice in voices if voice.switches), {}),
+    ):
+        spoken = {**said, **spoken}
+    labels = (control.own_label(source), options.label, *(voice.label for voice in voices))
+    metadata: dict[str, str] = {}
+    for voice in voices:
+        metadata = {**voice.metadata, **metadata}
+    if sum(len(key) + len(value) for key, value in metadata.items()) > LARGEST_METADATA:
+        raise Invalid(
+            f"the metadata has more than {LARGEST_METADATA:,} characters; send less, it is in every notification"
+        )
+    return Instructions(
+        switches=spoken,
+        label=next((label for label in labels if label is not None), None),
+        metadata=metadata,
+        domain=control.domain(source, hosts) or options.domain,
+        pixel=next((voice.pixel for voice in voices if voice.pixel), None),
+        text_links=next((voice.text_links for voice in voices if voice.text_links is not None), None),
+        exclude=control.excluded(source),
+    )
+
+
+def never(head: headers.Headers, reverse_path: str) -> Reason | None:
+    """Why this message is tracked in no case: a bounce, an answer by a program (RFC 3834 5), a report. A program's
+    own mail (`auto-generated`) may be tracked."""
+    if reverse_path in ("", "<>"):
+        return "null_sender"
+    for field in head.all("auto-submitted"):
+        if head.text(field).partition(";")[0].partition("(")[0].strip().lower() == "auto-replied":
+            return "auto_reply"
+    kind, _ = headers.parameters(head.get("content-type"))
+    return "auto_reply" if kind in REPORTS else None
+
+
+def decide(i: Instructions, *, tracking: Tracking, rules: Sequence[Rule], sender: str, recipient: str) -> Decision:
+    """What is done for the copy of one envelope recipient. `sender` is the From header's address; `tracking` the
+    defaults. Globs and addresses are compared without regard to case."""
+    rule = next((rule for rule in rules if matches(rule, sender, recipient)), None)
+    options = rule.tracking if rule else tracking
+    ruled = rule.keys if rule else frozenset()
+    fallback: dict[Switch, bool] = {
+        "opens": options.opens,
+        "links": options.links,
+        "thread_replies": options.thread_replies,
+    }
+    values = {
+        s: i.switches[s] if s in i.switches else (fallback[s], "rule" if s in ruled else "default") for s in SWITCHES
+    }
+    reason: Reason | None = None
+    if i.invalid:
+        reason = "invalid_instruction"
+    elif recipient.lower() in i.exclude:
+        reason = "excluded_recipient"
+    elif not any(value for value, _ in values.values()):
+        reason = "not_requested"
+    return Decision(
+        opens=reason is None and values["opens"][0],
+        links=reason is None and values["links"][0],
+        thread_replies=reason is None and values["thread_replies"][0],
+        label=options.label if i.label is None else i.label,
+        metadata=i.metadata,
+        source={s: origin for s, (_, origin) in values.items()},
+        tracking=chosen(i, options, tracking),
+        reason=reason,
+    )
+
+
+def matches(rule: Rule, sender: str, recipient: str) -> bool:
+    return fnmatchcase(sender.lower(), rule.sender.lower()) and fnmatchcase(recipient.lower(), rule.recipient.lower())
+
+
+def chosen(i: Instructions, options: Tracking, defaults: Tracking) -> Tracking:
+    """The options in force: what the message asks for laid over them, `url` the tracking host that it names."""
+    if i.domain is None and i.pixel is None and i.text_links is None:
+        return options
+    urls = (options.url, *options.domains, defaults.url, *defaults.domains)
+    named = next((url for url in urls if i.domain and control.host_of(url) == i.domain), None)
+    return replace(
+        options,
+        url=options.url if named is None else named if "://" in named else f"https://{named}",
+        pixel=i.pixel or options.pixel,
+        text_links=options.text_links if i.text_links is None else i.text_links,
+    )
