@@ -68,12 +68,10 @@ CREATE TABLE events (
   sequence INTEGER NOT NULL,           -- per message, from 1
   counted INTEGER NOT NULL,
   ordinal INTEGER NOT NULL,            -- per message and type among the counted, from 0; else -1
-  link_count INTEGER NOT NULL          -- of a click: how often this link was clicked, this time included
+  link_counts TEXT NOT NULL            -- of a counted click: JSON, link index to clicks so far; else empty
 );
-CREATE INDEX events_message ON events (message_id, sequence);
-CREATE INDEX events_counted ON events (message_id, type, ordinal) WHERE counted;
-CREATE INDEX events_links ON events (message_id, link_index, ordinal)
-  WHERE counted AND type = 'message.link_clicked';
+-- One index for a message's events and for its newest counted ones: each further one costs a page per hit.
+CREATE INDEX events_message ON events (message_id, type, ordinal);
 
 -- core.tally's Facts per message, as JSON. Also of messages whose row is gone.
 CREATE TABLE tallies (

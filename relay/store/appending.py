@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from itertools import chain
 
 import msgspec
 
@@ -18,6 +19,8 @@ from relay.store import Cursor, rows
 from relay.store.writer import Hit
 
 SIZES = (1, 8, 64, 512)  # how many are asked for at once: few sizes, so that their statements stay prepared
+
+MOST = 64  # rows in one statement
 
 KNOWN = """
 WITH asked (n, event_id, message_id, idx) AS (VALUES {places})
@@ -30,9 +33,12 @@ LEFT JOIN messages m ON m.message_id = asked.message_id
 LEFT JOIN tallies t ON t.message_id = asked.message_id
 """
 STATEMENTS = {size: KNOWN.format(places=", ".join(["(?, ?, ?, ?)"] * size)) for size in SIZES}
-EVENTS = f"INSERT INTO events VALUES ({', '.join('?' * 21)})"
-TALLIES = "INSERT INTO tallies VALUES (?, ?) ON CONFLICT (message_id) DO UPDATE SET facts = excluded.facts"
-DELIVERIES = "INSERT INTO deliveries (position, endpoint_id, trigger, first_at, next_at) VALUES (?, ?, ?, ?, ?)"
+EVENTS = ("INSERT INTO events VALUES ", f"({', '.join('?' * 21)})")
+TALLIES = ("INSERT OR REPLACE INTO tallies VALUES ", "(?, ?)")
+DELIVERIES = (
+    "INSERT INTO deliveries (position, endpoint_id, trigger, first_at, next_at) VALUES ",
+    "(?, ?, ?, ?, ?)",
+)
 CURSORS = "INSERT OR REPLACE INTO cursors VALUES (?, ?, ?, ?)"
 
 encode = msgspec.json.Encoder().encode
@@ -62,17 +68,29 @@ def hits(db: sqlite3.Connection, batch: Sequence[Hit], owed: Sequence[Endpoint],
         position += 1
         done = tally.complete(event, fact, origin, position)
         results.append(done)
-        event_rows.append(rows.event(done, fact.links.get(done.link_index, 0) if done.ordinal >= 0 else 0))
+        clicked = done.counted and done.type == "message.link_clicked"
+        event_rows.append(rows.event(done, rows.json(fact.links) if clicked else ""))
         for endpoint in owed:
             for trigger in payload.triggers(endpoint, done):
                 delivery_rows.append((position, endpoint.endpoint_id, trigger, now, now))
-    db.executemany(EVENTS, event_rows)
-    db.executemany(TALLIES, [(message_id, encode(fact).decode()) for message_id, fact in facts.items()])
-    if delivery_rows:
-        db.executemany(DELIVERIES, delivery_rows)
+    bulk(db, EVENTS, event_rows)
+    bulk(db, TALLIES, [(message_id, encode(fact).decode()) for message_id, fact in facts.items()])
+    bulk(db, DELIVERIES, delivery_rows)
     if cursors:
         db.executemany(CURSORS, [rows.cursor(cursor) for cursor in cursors.values()])
     return results
+
+
+def bulk(db: sqlite3.Connection, statement: tuple[str, str], values: Sequence[tuple[object, ...]]) -> None:
+    """The rows by 64, 32, 16 … in one statement each. `executemany` would give up and take back the interpreter's lock
+    at each row, and wait each time for the event loop's thread."""
+    head, row = statement
+    at = 0
+    while at < len(values):
+        size = min(MOST, 1 << (len(values) - at).bit_length() - 1)
+        sql = head + row if size == 1 else head + ",".join([row] * size)
+        db.execute(sql, list(chain.from_iterable(values[at : at + size])))
+        at += size
 
 
 def read(db: sqlite3.Connection, batch: Sequence[Hit]) -> list[tuple[bool, tally.Origin, str | None]]:

@@ -30,12 +30,12 @@ def json(value: object) -> str:
     return encode(value).decode()
 
 
-def event(value: Event, link_count: int) -> tuple[Any, ...]:
+def event(value: Event, link_counts: str) -> tuple[Any, ...]:
     e = value
     return (
         e.position, e.event_id, e.type, e.message_id, e.at, e.recipient_index, e.recipient, e.link_index, e.url,
         e.method, e.ip, e.user_agent, e.referer, e.verdict, e.reason, json(e.data) if e.data else "", e.grant_id,
-        e.sequence, e.counted, e.ordinal, link_count,
+        e.sequence, e.counted, e.ordinal, link_counts,
     )  # fmt: skip
 
 

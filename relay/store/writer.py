@@ -93,6 +93,7 @@ class Writer:
             return future
         self._queue.append(Operation(work, future, loop.time()))
         if self._asleep:
+            self._asleep = False  # one token wakes it, further ones would only turn it around
             self._wake.put(None)
         if self._watch is None:
             self._watch = loop.call_later(IMPATIENCE / 2, self._look)
