@@ -1,0 +1,277 @@
+"""One HTML text: the spans of its link values, and the places for the pixel.
+
+Owns: the way through the markup (by turbohtml's tokeniser, so that what a browser takes for a tag is one here),
+Outlook's conditional comments, and where an image would be swallowed.
+Leaves to others: whether a link is tracked (`links.judge`), plain text (`links.plain`), bytes (`rewrite`).
+
+All offsets are into the text as given. For any text; time is linear in its length.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from typing import NamedTuple
+
+from turbohtml import tokenize
+
+from relay.core.links import entities
+
+ATTRIBUTES = 200  # of one tag: what people write has a dozen
+
+# HTML 13.2.5.32 to 13.2.5.39, on text whose line endings have become spaces. Nothing here is looked at twice.
+_SPACE = r"[ \t\f/]*+"
+_NAME = r"[^ \t\f/>][^ \t\f/>=]*+"
+_EQUALS = r"[ \t\f]*+=[ \t\f]*+"
+_BARE = r"[^ \t\f>\"'][^ \t\f>]*+|(?=>)"
+_OTHER = rf"{_SPACE}(?!href[ \t\f/>=]){_NAME}(?:{_EQUALS}(?:\"[^\"]*+\"|'[^']*+'|{_BARE}))?"
+ATTRIBUTE = re.compile(rf"{_SPACE}({_NAME})(?:{_EQUALS}(?:\"([^\"]*+)\"|'([^']*+)'|({_BARE})))?")
+HREF = re.compile(
+    rf"(?:{_OTHER}){{0,{ATTRIBUTES}}}+{_SPACE}href{_EQUALS}(?:\"([^\"]*+)\"|'([^']*+)'|({_BARE}))", re.I | re.A
+)
+MANY = re.compile(rf"(?:{_OTHER}){{{ATTRIBUTES + 1}}}+", re.I | re.A)
+CLOSE = re.compile(rf"{_SPACE}>")
+
+# Elements whose content is not shown as it stands: an image inside one that is still open would not be loaded.
+INERT = frozenset({"template", "select", "object", "video", "audio", "canvas", "datalist", "svg", "math"})
+VML = frozenset(
+    f"v:{name}" for name in ("arc", "curve", "group", "image", "line", "oval", "polyline", "rect", "roundrect", "shape")
+)
+LINKS = frozenset({"a", "area"}) | VML
+WATCHED = LINKS | INERT | {"base", "body", "html", "head", "img", "trackrelay-end"}
+END = "<trackrelay-end>"
+
+# Mail is read without scripts, where <noscript> is an element like any other; the tokeniser takes it for raw text.
+NOSCRIPT = re.compile(r"(</?)noscript", re.I | re.A)
+
+# Where the older message begins in an answer: a pixel further down is the older message's.
+QUOTE = re.compile(
+    r"<blockquote|gmail_quote|yahoo_quoted|moz-cite-prefix|divRplyFwdMsg|OLK_SRC_BODY|border-top: ?solid #(?:E1E1E1|B5C4DF)",
+    re.I | re.A,
+)
+
+# "Not here", as the vendors write it; a value of the second group takes it back.
+REFUSALS = frozenset(
+    {"data-track", "clicktracking", "data-msys-clicktrack", "disable-tracking", "mc:disable-tracking", "data-pm-no-track",
+     "ses:no-track"}
+)  # fmt: skip
+OFF = frozenset({"off", "no", "false", "0"})
+SWITCHES = frozenset({"data-track", "clicktracking", "data-msys-clicktrack"})  # refused where off; the others where not
+
+
+class Link(NamedTuple):
+    """One link value: `start` to `end` between the quotes; `quote` is the quote character or ""."""
+
+    start: int
+    end: int
+    quote: str
+    tag: str
+    refused: bool
+    shown: str | None  # the text of the element, where it was asked for
+
+
+class Page(NamedTuple):
+    """`links` in order of occurrence; `base` the value of the first <base href>, decoded, or "". `bottom` and `top`
+    are the pixel's places, None where it would be swallowed. `pixels`: where images of ours are."""
+
+    links: tuple[Link, ...]
+    base: str
+    bottom: int | None
+    top: int | None
+    pixels: tuple[int, ...]
+    quotes: int  # where the quoted older message begins, or the text's length
+    overloaded: bool  # a tag with more attributes than are looked at
+
+
+def scan(text: str, *, own: Collection[str] = (), shown: bool = False) -> Page:
+    """The links of one HTML text. `own`: hosts (in lower case) whose images are ours; `shown`: collect the text of
+    each link."""
+    return _Reader(text, own, shown).page()
+
+
+def text_size(text: str, enough: int) -> int:
+    """Octets of text between the tags, white space not counted; stops counting at `enough`."""
+    size = 0
+    for token in tokenize(text, capture_source=False, capture_attributes=False):
+        if token.tag is None and token.type == 0 and token.data:
+            size += len("".join(token.data.split()).encode("utf-8", "replace"))
+            if size >= enough:
+                break
+    return size
+
+
+class _Reader:
+    def __init__(self, text: str, own: Collection[str], shown: bool) -> None:
+        flat = text.replace("\r", " ").replace("\n", " ")  # same length: the tokeniser's column is the offset
+        lower = flat.lower() if flat.isascii() else re.sub("[A-Z]+", lambda m: m[0].lower(), flat)
+        if "noscript" in lower:
+            flat = NOSCRIPT.sub(r"\1noscrapt", flat)
+        self.text, self.flat, self.length = text, flat, len(flat)
+        self.shown = shown
+        self.conditional = "<!--[if" in lower
+        self.refusable = "track" in lower
+        self.own = tuple(host for host in own if host in lower)
+        self.links: list[Link] = []
+        self.base = ""
+        self.pixels: list[int] = []
+        self.overloaded = False
+        self.body = self.body_end = self.html = self.html_end = self.head = self.head_end = -1
+        self.inert: list[tuple[int, bool]] = []
+        self.whole = False
+
+    def page(self) -> Page:
+        self.walk(self.flat + END, 0, False)
+        quoted = QUOTE.search(self.flat) if self.pixels else None
+        return Page(
+            tuple(self.links),
+            self.base,
+            self.bottom(),
+            self.top(),
+            tuple(self.pixels),
+            quoted.start() if quoted else self.length,
+            self.overloaded,
+        )
+
+    # -- the way through -------------------------------------------------------------------------------------------
+
+    def walk(self, flat: str, offset: int, comment: bool) -> None:
+        """All tokens of `flat`, which begins at `offset` of the text. `comment`: inside a conditional comment, where
+        only links matter."""
+        watched, links = WATCHED, LINKS
+        texts: list[str] | None = None
+        for token in tokenize(flat, resolve_references=False, capture_source=False, capture_attributes=False):
+            tag = token.tag
+            if tag is None:
+                if self.conditional and not comment and flat.startswith("<!--[", token.col):
+                    self.comment(token.col)
+                elif texts is not None and token.data and token.type != 3:
+                    texts.append(token.data)
+            elif tag in watched:
+                at = token.col
+                if flat[at + 1] == "/":
+                    if tag == "a" and texts is not None:
+                        self.links[-1] = self.links[-1]._replace(shown="".join(texts))
+                        texts = None
+                    elif not comment:
+                        self.closing(tag, at)
+                elif tag in links:
+                    before = len(self.links)
+                    self.link(flat, at + 1 + len(tag), offset, tag)
+                    texts = [] if self.shown and len(self.links) > before else None
+                elif not comment:
+                    self.opening(tag, at)
+
+    def link(self, flat: str, at: int, offset: int, tag: str) -> None:
+        match = HREF.match(flat, at)
+        if not match:
+            self.overloaded = self.overloaded or MANY.match(flat, at) is not None
+            return
+        group = match.lastindex or 3
+        start, end = match.span(group)
+        refused = self.refusable and self.refuses(flat, at)
+        self.links.append(Link(start + offset, end + offset, ('"', "'", "")[group - 1], tag, refused, None))
+
+    def refuses(self, flat: str, at: int) -> bool:
+        for _ in range(ATTRIBUTES):
+            match = ATTRIBUTE.match(flat, at)
+            if not match:
+                return False
+            name = match[1].lower()
+            if name in REFUSALS:
+                value = (match[2] or match[3] or match[4] or "").strip().lower()
+                if (value in OFF) == (name in SWITCHES):
+                    return True
+            at = match.end()
+        return False
+
+    def comment(self, at: int) -> None:
+        """Outlook's conditional comment: its inside is markup for Outlook on the desktop."""
+        flat = self.flat
+        end = flat.find("-->", at + 5)
+        if end < 0 or flat[at + 5 : at + 7].lower() != "if":
+            return
+        bang = flat.find("--!>", at + 5, end)
+        end = end if bang < 0 else bang
+        start = flat.find("]>", at, end)
+        if start > 0 and "href" in flat[start:end].lower():
+            self.walk(flat[start + 2 : end], start + 2, True)
+
+    def opening(self, tag: str, at: int) -> None:
+        if tag == "img":
+            if self.own and self.is_own(at):
+                self.pixels.append(at)
+        elif tag == "base":
+            match = HREF.match(self.flat, at + 5)
+            if match and not self.base:
+                self.base = entities.attribute(self.text[slice(*match.span(match.lastindex or 3))]).strip()
+        elif tag in INERT:
+            self.inert.append((at, True))
+        elif tag == "body" and self.body < 0:
+            self.body = at
+        elif tag == "html" and self.html < 0:
+            self.html = at
+        elif tag == "head" and self.head < 0:
+            self.head = at
+        elif tag == "trackrelay-end" and at == self.length:
+            self.whole = True
+
+    def closing(self, tag: str, at: int) -> None:
+        if tag == "body":
+            self.body_end = at
+        elif tag == "html":
+            self.html_end = at
+        elif tag == "head" and self.head_end < 0:
+            self.head_end = at
+        elif tag in INERT:
+            self.inert.append((at, False))
+
+    def is_own(self, at: int) -> bool:
+        at += 4
+        for _ in range(ATTRIBUTES):
+            match = ATTRIBUTE.match(self.flat, at)
+            if not match:
+                return False
+            if match[1].lower() == "src":
+                value = (match[2] or match[3] or match[4] or "").lower()
+                return any(host in value for host in self.own)
+            at = match.end()
+        return False
+
+    # -- places ----------------------------------------------------------------------------------------------------
+
+    def bottom(self) -> int | None:
+        """Before the last real </body>, else before the last </html>, else at the end."""
+        place = self.body_end if self.body_end >= 0 else self.html_end
+        if place < 0:
+            place = len(self.flat.rstrip(" \t\f")) if self.whole else -1
+        return place if place >= 0 and self.visible(place) else None
+
+    def top(self) -> int | None:
+        """After <body>, else after </head>, else at the very beginning of a text that has no frame at all."""
+        place = -1
+        if self.body >= 0:
+            place = self.after(self.body, 5)
+        elif self.head_end >= 0:
+            place = self.after(self.head_end, 6)
+        elif self.html < 0 and self.head < 0 and not self.flat.lstrip().startswith(("<!", "<?")):
+            place = 0
+        return place if place >= 0 and self.visible(place) else None
+
+    def visible(self, place: int) -> bool:
+        depth = 0
+        for at, opens in self.inert:
+            if at >= place:
+                break
+            depth = depth + 1 if opens else max(0, depth - 1)
+        return depth == 0
+
+    def after(self, at: int, length: int) -> int:
+        """The offset after the tag that begins at `at` and whose name ends `length` later, or -1."""
+        at += length
+        for _ in range(ATTRIBUTES):
+            match = ATTRIBUTE.match(self.flat, at)
+            if not match:
+                close = CLOSE.match(self.flat, at)
+                return close.end() if close else -1
+            at = match.end()
+        return -1

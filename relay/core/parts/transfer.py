@@ -1,0 +1,266 @@
+"""Content-Transfer-Encoding: bytes as they travel, and as they are meant (RFC 2045 6).
+
+Owns: decoding, the way from a decoded offset to the place in the encoded body, and encoding what an edit puts there
+so that every line outside the edits stays as it was.
+Leaves to others: what is edited (`rewrite`) and charsets (`parts.charsets`).
+
+An encoded body with edits is a `Frame`: what no copy changes is laid out once, `fill` puts the values of one copy in.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+LINE = 998  # octets without the line ending: RFC 5322 2.1.1
+QP_LINE = 76  # RFC 2045 6.7 (5)
+IDENTITY = frozenset({"7bit", "8bit", "binary"})
+BASE64_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+HEX = frozenset(b"0123456789ABCDEFabcdef")
+QP_SPECIAL = re.compile(rb"[^ -<>-~\t]")
+
+Bytes = bytes | memoryview
+
+
+def exact(body: bytes, encoding: str) -> bytes | None:
+    """As `decode`, but None also for quoted-printable that readers would not agree on."""
+    found = decode(body, encoding)
+    if found is not None and encoding == "quoted-printable" and not regular(body, found):
+        return None
+    return found
+
+
+def decode(body: bytes, encoding: str) -> bytes | None:
+    """The meant bytes; None for an encoding that is unknown, and for base64 that readers would not agree on."""
+    if encoding in IDENTITY:
+        return body
+    if encoding == "quoted-printable":
+        return binascii.a2b_qp(body)
+    if encoding == "base64":
+        return _from_base64(body)
+    return None
+
+
+def _from_base64(body: bytes) -> bytes | None:
+    packed = body.translate(None, b" \t\r\n")
+    bare = packed.rstrip(b"=")
+    if len(packed) - len(bare) > 2 or len(packed) % 4 or bare.translate(None, BASE64_ALPHABET):
+        return None
+    return binascii.a2b_base64(packed)
+
+
+# -- frames ------------------------------------------------------------------------------------------------------------
+
+
+class Plain(NamedTuple):
+    """7bit, 8bit, binary: the constant pieces between the values."""
+
+    pieces: tuple[Bytes, ...]
+
+    def fill(self, values: Sequence[bytes]) -> list[Bytes]:
+        woven: list[Bytes] = [b""] * (2 * len(values) + 1)
+        woven[0::2] = self.pieces
+        woven[1::2] = values
+        return woven
+
+
+class Quoted(NamedTuple):
+    """quoted-printable. For each piece: how many octets it has before its first line ending (or in all), and how
+    many after its last one, or -1 where it has no line ending."""
+
+    pieces: tuple[Bytes, ...]
+    heads: tuple[int, ...]
+    tails: tuple[int, ...]
+    newline: bytes
+
+    def fill(self, values: Sequence[bytes]) -> list[Bytes]:
+        soft = b"=" + self.newline
+        woven: list[Bytes] = [self.pieces[0]]
+        column = self.tails[0] if self.tails[0] >= 0 else self.heads[0]
+        for value, piece, head, tail in zip(values, self.pieces[1:], self.heads[1:], self.tails[1:], strict=True):
+            encoded = quote(value)
+            if column + len(encoded) >= QP_LINE:
+                encoded, column = _wrapped(encoded, column, soft)
+            else:
+                column += len(encoded)
+            woven.append(encoded)
+            if column + head > QP_LINE:  # what follows on the line has no room: it goes to the next one
+                woven.append(soft)
+                column = 0
+            woven.append(piece)
+            column = tail if tail >= 0 else column + head
+        return woven
+
+
+class Packed(NamedTuple):
+    """base64. What lies before the first edit, in whole lines, stays as it is (`lead`); `pieces` are decoded."""
+
+    lead: Bytes
+    pieces: tuple[Bytes, ...]
+    width: int
+    newline: bytes
+    trail: bytes
+
+    def fill(self, values: Sequence[bytes]) -> list[Bytes]:
+        packed = binascii.b2a_base64(b"".join(Plain(self.pieces).fill(values)), newline=False)
+        width = self.width
+        lines = [packed[at : at + width] for at in range(0, len(packed), width)]
+        return [self.lead, self.newline.join(lines), self.trail]
+
+
+Frame = Plain | Quoted | Packed
+
+
+def frame(body: memoryview, decoded: bytes, encoding: str, spans: Sequence[tuple[int, int]], newline: bytes) -> Frame:
+    """The frame of an encoded `body`, whose meant bytes are `decoded`, for values in place of `spans` of the latter
+    (ascending, not overlapping)."""
+    if encoding == "base64":
+        return _packed(body, decoded, spans, newline)
+    if encoding == "quoted-printable":
+        raw = bytes(body)
+        return quoted(raw, _places(raw, spans), newline)
+    return Plain(_between(body, spans))
+
+
+def _between(body: Bytes, spans: Sequence[tuple[int, int]]) -> tuple[Bytes, ...]:
+    at = 0
+    pieces: list[Bytes] = []
+    for start, end in spans:
+        pieces.append(body[at:start])
+        at = end
+    pieces.append(body[at:])
+    return tuple(pieces)
+
+
+def quoted(raw: bytes, spans: Sequence[tuple[int, int]], newline: bytes) -> Quoted:
+    """A frame over quoted-printable bytes; `spans` are offsets into them."""
+    pieces = _between(raw, spans)
+    heads: list[int] = []
+    tails: list[int] = []
+    for piece in pieces:
+        assert isinstance(piece, bytes)
+        first = piece.find(b"\n")
+        if first < 0:
+            heads.append(len(piece))
+            tails.append(-1)
+        else:
+            heads.append(first - 1 if piece.endswith(b"\r\n", 0, first + 1) else first)
+            tails.append(len(piece) - piece.rfind(b"\n") - 1)
+    return Quoted(pieces, tuple(heads), tuple(tails), newline)
+
+
+def _places(raw: bytes, spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Spans of the decoded bytes as spans of the quoted-printable `raw`, which is `regular`."""
+    found: list[tuple[int, int]] = []
+    at = place = 0
+    for start, end in spans:
+        first = _seek(raw, at, start - place)
+        at = _seek(raw, first, end - start)
+        place = end
+        found.append((first, at))
+    return found
+
+
+def _seek(raw: bytes, at: int, count: int) -> int:
+    """The offset that is `count` decoded octets beyond `at`. Whole stretches are counted, not walked."""
+    while count > 0:
+        if raw[at] == 61:
+            if raw[at + 1] in HEX:
+                at += 3
+                count -= 1
+            else:
+                at += 3 if raw[at + 1] == 13 else 2
+            continue
+        to = at + count
+        if raw[to - 1] == 61:
+            to -= 1
+        elif to - at > 1 and raw[to - 2] == 61:
+            to -= 2
+        count -= to - at
+        if marks := raw.count(b"=", at, to):
+            count += 2 * marks + raw.count(b"=\r\n", at, to)  # an escape has 2 octets too many, CRLF one more
+        at = to
+    return at
+
+
+def regular(raw: bytes, decoded: bytes) -> bool:
+    """Is every "=" in `raw` the beginning of an escape or a soft line break (RFC 2045 6.7)? Where one is not, readers
+    disagree about what the bytes are."""
+    marks, crlf, lf = raw.count(b"="), raw.count(b"=\r\n"), raw.count(b"=\n")
+    last = raw.endswith(b"=")  # a soft line break whose line ending went to the delimiter
+    if raw.count(b"=\r") != crlf:
+        return False
+    return len(decoded) == len(raw) - 2 * (marks - crlf - lf - last) - 3 * crlf - 2 * lf - last
+
+
+def quote(value: bytes) -> bytes:
+    """Quoted-printable without line breaks."""
+    if QP_SPECIAL.search(value):
+        return QP_SPECIAL.sub(lambda match: b"=%02X" % match[0][0], value)
+    return value
+
+
+def _wrapped(encoded: bytes, column: int, soft: bytes) -> tuple[bytes, int]:
+    """`encoded` with soft line breaks, written from `column` on; and the column after it."""
+    lines: list[bytes] = []
+    at = 0
+    while column + len(encoded) - at >= QP_LINE:
+        cut = at + max(0, QP_LINE - 1 - column)
+        escape = encoded.rfind(b"=", max(at, cut - 2), cut)  # an escape is not divided
+        cut = cut if escape < 0 else escape
+        lines.append(encoded[at:cut])
+        at, column = cut, 0
+    lines.append(encoded[at:])
+    return soft.join(lines), column + len(encoded) - at
+
+
+def longest(pieces: Sequence[Bytes], lengths: Sequence[int]) -> int:
+    """Octets in the longest line that a value is in, where the values have these lengths."""
+    most = column = 0
+    for index, piece in enumerate(pieces):
+        data = bytes(piece)
+        first = data.find(b"\n")
+        head = len(data) if first < 0 else first
+        if index:
+            most = max(most, column + head)
+        column = column + head if first < 0 else len(data) - data.rfind(b"\n") - 1
+        column += lengths[index] if index < len(lengths) else 0
+    return most
+
+
+def to_quoted(pieces: Sequence[Bytes], newline: bytes) -> Quoted:
+    """A frame in quoted-printable with the same constant pieces, which were plain so far. Lines stay lines."""
+    soft = b"=" + newline
+    encoded: list[bytes] = []
+    for piece in pieces:
+        lines = []
+        for line in bytes(piece).split(newline):
+            text = quote(line)
+            if text[-1:] in (b" ", b"\t"):  # RFC 2045 6.7 (3)
+                text = text[:-1] + b"=%02X" % text[-1]
+            lines.append(_wrapped(text, 0, soft)[0] if len(text) > QP_LINE else text)
+        encoded.append(newline.join(lines))
+    whole = b"".join(encoded)
+    spans, at = [], 0
+    for piece_ in encoded[:-1]:
+        at += len(piece_)
+        spans.append((at, at))
+    return quoted(whole, spans, newline)
+
+
+def _packed(body: memoryview, decoded: bytes, spans: Sequence[tuple[int, int]], newline: bytes) -> Packed:
+    raw = bytes(body)
+    bare = raw.rstrip(b" \t\r\n")
+    first = raw.find(b"\n")
+    ending = newline if first < 0 else (b"\r\n" if raw.endswith(b"\r\n", 0, first + 1) else b"\n")
+    width = first - len(ending) + 1
+    if first < 0 or width % 4 or not 4 <= width <= LINE:
+        width = 76
+    count = spans[0][0] // (width // 4 * 3) if spans else 0  # whole lines before the first edit
+    lead, kept = raw[: count * (width + len(ending))], count * (width // 4 * 3)
+    if lead.count(b"\n") != count or not lead.endswith(ending) or binascii.a2b_base64(lead) != decoded[:kept]:
+        lead, kept = b"", 0
+    pieces = _between(decoded, spans)
+    return Packed(lead, (pieces[0][kept:], *pieces[1:]), width, ending, raw[len(bare) :])

@@ -1,0 +1,97 @@
+"""The values of a rewrite: what is wanted, what was found, how it is laid out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from relay.core.headers import Headers
+from relay.core.model import Reason, Tracking
+from relay.core.parts.transfer import Frame
+
+Place = Literal["bottom", "top"]
+PIXEL_ROOM = 400  # octets that the pixel's markup is expected to need at most
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is wanted of one message. `own`: base URLs of all our tracking hosts. `href_length`: characters of the
+    whole tracked href for a URL, an upper bound over the copies."""
+
+    opens: bool
+    links: bool
+    tracking: Tracking
+    own: tuple[str, ...]
+    href_length: Callable[[str], int]
+
+
+class PartReport(NamedTuple):
+    """One part: edited, or the `reason` why not (None for a multipart, and where there was nothing to edit)."""
+
+    path: str
+    content_type: str
+    start: int
+    end: int
+    edited: bool
+    reason: Reason | None
+
+
+class LinkReport(NamedTuple):
+    """One link: `start` to `end` is the value's span in the part's decoded octets. `number` counts the tracked ones as
+    the tokens do, and is -1 for one that was left."""
+
+    part: str
+    tag: str
+    start: int
+    end: int
+    before: str
+    number: int
+    reason: Reason | None
+
+
+class PixelReport(NamedTuple):
+    part: str | None
+    place: Place | None
+    reason: Reason | None
+
+
+class Slot(NamedTuple):
+    """What goes where a frame has a value: `link` of the tracked links, or the pixel (-1). `quote`: the quote character around it,
+    "" for an unquoted attribute, "text" for plain text."""
+
+    link: int
+    quote: str
+
+
+class Section(NamedTuple):
+    """One edited body: octets `start` to `end` of the message are filled anew from `frame`. `codec` is how values
+    become octets. `room`: how long each value may be at most, in octets, while the lines keep to 998; None where that
+    can't happen. `recoding` is the edit of the header that makes the body quoted-printable, as (start, end, new);
+    `recoded` says that `frame` needs it."""
+
+    start: int
+    end: int
+    frame: Frame
+    slots: tuple[Slot, ...]
+    codec: str
+    room: tuple[int, ...] | None
+    recoding: tuple[int, int, bytes]
+    recoded: bool
+    newline: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A message, ready for its copies. `links`: the tracked URLs by occurrence, as they go into the tokens. `reason`
+    is None when something will be edited."""
+
+    raw: bytes = field(repr=False)
+    headers: Headers = field(repr=False)
+    links: tuple[str, ...] = ()
+    has_pixel: bool = False
+    reason: Reason | None = None
+    sections: tuple[Section, ...] = field(default=(), repr=False)
+    part_reports: tuple[PartReport, ...] = field(default=(), repr=False)
+    link_reports: tuple[LinkReport, ...] = field(default=(), repr=False)
+    pixel_report: PixelReport | None = None

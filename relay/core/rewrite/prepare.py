@@ -1,0 +1,376 @@
+"""Once per message: which parts are entered, what is edited there, and the frames that copies fill."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from relay.core import links, parts
+from relay.core.headers import Headers
+from relay.core.links import entities, plain
+from relay.core.links import judge as judging
+from relay.core.model import Reason
+from relay.core.parts import Part, charsets, transfer
+from relay.core.rewrite.plan import (
+    PIXEL_ROOM,
+    LinkReport,
+    PartReport,
+    PixelReport,
+    Place,
+    Plan,
+    Prepared,
+    Section,
+    Slot,
+)
+
+LARGEST = 2_000_000  # octets of one text, decoded
+CLIPPED = 102_000  # beyond, Gmail shows the beginning and a link: a pixel at the end is not loaded
+NOT_REQUESTED: Reason = "not_requested"
+PGP = b"-----BEGIN PGP "
+LISTED = re.compile(r"<([^<>]*)>")
+
+WHOLE_TYPES: dict[str, Reason] = {
+    "multipart/signed": "signed",
+    "multipart/encrypted": "encrypted",
+    "application/pgp": "pgp",
+    "application/pgp-encrypted": "encrypted",
+    "text/calendar": "calendar",
+    "text/x-amp-html": "amp",
+}
+
+
+class Text(NamedTuple):
+    """A part's text, open for edits. In `view` markup has its meaning: the text itself, or the octets as Latin-1
+    where `latin` (then offsets are the same)."""
+
+    part: int
+    decoded: bytes
+    view: str
+    codec: str
+    latin: bool
+    html: links.Page | None
+    places: dict[int, int]  # view -> octets, for every place an edit may begin or end; empty where `latin`
+
+
+class Change(NamedTuple):
+    start: int
+    end: int
+    slot: Slot
+    room: int
+
+
+def prepare(raw: bytes, headers: Headers, plan: Plan) -> Prepared:
+    """Everything that all copies share. For any bytes; never raises."""
+    if not (plan.opens or plan.links):
+        return Prepared(raw, headers, reason="not_requested")
+    scanned = parts.scan(raw, headers)
+    if scanned.reason is not None:
+        reports = tuple(_report(part, scanned.reason) for part in scanned.parts)
+        return Prepared(raw, headers, reason=scanned.reason, part_reports=reports)
+    return _Preparation(raw, headers, plan, scanned.parts).result()
+
+
+def _report(part: Part, reason: Reason | None) -> PartReport:
+    return PartReport(part.path, part.content_type, part.start, part.end, False, reason)
+
+
+class _Preparation:
+    def __init__(self, raw: bytes, headers: Headers, plan: Plan, found: tuple[Part, ...]) -> None:
+        self.raw, self.headers, self.plan, self.parts = raw, headers, plan, found
+        self.rules = judging.rules(plan.tracking, plan.own, listed_urls(headers), plan.href_length)
+        self.hosts = tuple(host for host, _ in self.rules.own)
+        self.reasons: list[Reason | None] = []
+        self.texts: list[Text] = []
+        self.changes: dict[int, list[Change]] = {}
+        self.links: list[str] = []
+        self.reports: list[LinkReport] = []
+        self.pixel = PixelReport(None, None, "not_requested")
+
+    def result(self) -> Prepared:
+        for index, part in enumerate(self.parts):
+            self.reasons.append(self.enter(index, part))
+        for text in self.texts:
+            if text.html is not None:
+                self.changes[text.part] = list(self.html_links(text, text.html))
+            else:
+                self.changes[text.part] = list(self.text_links(text))
+        if self.plan.opens:
+            self.pixel = self.place_pixel()
+        sections = [section for text in self.texts if (section := self.section(text))]
+        reports = [
+            PartReport(part.path, part.content_type, part.start, part.end, True, None)
+            if self.changes.get(index)
+            else _report(part, reason or self.idle(part.path))
+            for index, (part, reason) in enumerate(zip(self.parts, self.reasons, strict=True))
+        ]
+        return Prepared(
+            self.raw,
+            self.headers,
+            tuple(self.links),
+            self.pixel.part is not None,
+            None if sections else self.why(),
+            tuple(sections),
+            tuple(reports),
+            tuple(self.reports),
+            self.pixel,
+        )
+
+    # -- parts -----------------------------------------------------------------------------------------------------
+
+    def enter(self, index: int, part: Part) -> Reason | None:
+        """Why this part is not entered; None for one that is, and for a multipart."""
+        if part.parent >= 0 and self.closed(part.parent):
+            return self.reasons[part.parent]
+        reason = closed(part)
+        if reason or part.content_type.startswith("multipart/"):
+            return reason
+        if part.content_type == "text/html":
+            return self.open(index, part)
+        if part.content_type != "text/plain":
+            return "no_html"
+        if PGP in self.raw[part.start : part.end]:
+            return "pgp"
+        return self.open(index, part) if self.plan.links and self.plan.tracking.text_links else "not_requested"
+
+    def closed(self, index: int) -> bool:
+        return self.reasons[index] is not None
+
+    def open(self, index: int, part: Part) -> Reason | None:
+        if part.end - part.start > 3 * LARGEST:
+            return "limit_size"
+        decoded = transfer.exact(self.raw[part.start : part.end], part.encoding)
+        if decoded is None:
+            return "charset"
+        if len(decoded) > LARGEST:
+            return "limit_size"
+        if PGP in decoded:
+            return "pgp"
+        label = part.parameters.get("charset", "")
+        latin = charsets.superset(decoded, label)
+        if latin is None:
+            return "charset"
+        if latin:
+            view, codec = decoded.decode("latin-1"), charsets.reader(label)
+        else:
+            text = charsets.decoded(decoded, label)
+            if text is None:
+                return "charset"
+            view, codec = text
+        page = None
+        if part.content_type == "text/html":
+            page = links.scan(view, own=self.hosts, shown=self.plan.links and self.plan.tracking.skip_visible_urls)
+            if page.overloaded:
+                return "limit_size"
+        places: dict[int, int] | None = {}
+        if not latin:
+            lines = "\n".encode(codec) == b"\n" or part.encoding not in transfer.IDENTITY
+            places = self.proven(view, codec, decoded, page) if lines else None
+        if places is None:
+            return "charset"
+        self.texts.append(Text(index, decoded, view, codec, latin, page, places))
+        return None
+
+    def proven(self, view: str, codec: str, decoded: bytes, page: links.Page | None) -> dict[int, int] | None:
+        """Where edits may be, in octets; None where an edit there would change octets elsewhere."""
+        places: set[int] = set()
+        for start, end in ((x.start, x.end) for x in (page.links if page else plain.scan(view))):
+            places |= {start, end}
+        if page:
+            places |= {place for place in (page.bottom, page.top) if place is not None}
+        ordered = sorted(places)
+        found = charsets.offsets(view, codec, decoded, ordered)
+        return None if found is None else dict(zip(ordered, found, strict=True))
+
+    # -- links -----------------------------------------------------------------------------------------------------
+
+    def html_links(self, text: Text, page: links.Page) -> Iterator[Change]:
+        view, base = text.view, page.base
+        for link in page.links:
+            value = view[link.start : link.end]
+            if text.latin and not value.isascii():
+                value = value.encode("latin-1").decode(text.codec, "replace")
+            value = entities.attribute(value)
+            refusal: Reason | None = "refused" if link.refused else None
+            if link.shown is not None and judging.looks_like_url(link.shown):
+                refusal = refusal or "visible_url"
+            yield from self.decide(text, link.start, link.end, value, base, link.tag, link.quote, refusal)
+
+    def text_links(self, text: Text) -> Iterator[Change]:
+        part = self.parts[text.part]
+        delsp = (
+            part.parameters.get("format", "").lower() == "flowed" and part.parameters.get("delsp", "").lower() == "yes"
+        )
+        for start, end, reason in plain.scan(text.view, latin=text.codec if text.latin else "", delsp=delsp):
+            yield from self.decide(text, start, end, text.view[start:end], "", "", "text", reason)
+
+    def decide(
+        self, text: Text, start: int, end: int, value: str, base: str, tag: str, quote: str, refusal: Reason | None
+    ) -> Iterator[Change]:
+        """One link: reported, and changed where nothing speaks against it."""
+        url, reason = judging.judge(value, base, self.rules) if self.plan.links else (value, NOT_REQUESTED)
+        if reason is None:
+            reason = refusal
+        if reason is None and len(self.links) >= self.plan.tracking.max_links:
+            reason = "limit_links"
+        index = -1
+        if reason is None:
+            index = len(self.links)
+            self.links.append(url)
+            yield Change(start, end, Slot(index, quote), self.plan.href_length(url) + 2)
+        self.reports.append(LinkReport(self.parts[text.part].path, tag, start, end, value, index, reason))
+
+    # -- the pixel -------------------------------------------------------------------------------------------------
+
+    def place_pixel(self) -> PixelReport:
+        pages = {text.part: text for text in self.texts if text.html is not None}
+        if not pages:
+            return PixelReport(None, None, self.why_no_page())
+        if any(has_pixel(text) for text in pages.values()):
+            return PixelReport(None, None, "duplicate_pixel")
+        reason: Reason = "unsafe_place"
+        for index in shown(self.parts, pages):
+            text = pages[index]
+            place, at = self.place(text)
+            if at is None:
+                continue
+            minimum = self.plan.tracking.pixel_min_text
+            if minimum and links.text_size(text.view, minimum) < minimum:
+                reason = "not_requested"
+                continue
+            self.changes[index].append(Change(at, at, Slot(-1, "pixel"), PIXEL_ROOM))
+            self.changes[index].sort(key=lambda change: (change.start, change.end))
+            return PixelReport(self.parts[index].path, place, None)
+        return PixelReport(None, None, reason)
+
+    def place(self, text: Text) -> tuple[Place, int | None]:
+        page = text.html
+        assert page is not None
+        size = len(text.decoded) + PIXEL_ROOM
+        size += sum(change.room - change.end + change.start for change in self.changes[text.part])
+        if (self.plan.tracking.pixel == "top" or size > CLIPPED) and page.top is not None:
+            return "top", page.top
+        return "bottom", page.bottom
+
+    # -- layout ----------------------------------------------------------------------------------------------------
+
+    def section(self, text: Text) -> Section | None:
+        changes = self.changes[text.part]
+        if not changes:
+            return None
+        part = self.parts[text.part]
+        spans = [(change.start, change.end) for change in changes]
+        if not text.latin:
+            spans = [(text.places[start], text.places[end]) for start, end in spans]
+        newline = newline_of(self.raw, part.start, part.end)
+        body = memoryview(self.raw)[part.start : part.end]
+        frame = transfer.frame(body, text.decoded, part.encoding, spans, newline)
+        room: tuple[int, ...] | None = None
+        recoded = False
+        if isinstance(frame, transfer.Plain):
+            room = tuple(change.room for change in changes)
+            if transfer.longest(frame.pieces, room) > transfer.LINE:
+                frame, room, recoded = transfer.to_quoted(frame.pieces, newline), None, True
+        codec = "ascii" if text.latin else text.codec
+        slots = tuple(change.slot for change in changes)
+        recoding = recode(part, newline)
+        return Section(part.start, part.end, frame, slots, codec, room, recoding, recoded, newline)
+
+    # -- why not ---------------------------------------------------------------------------------------------------
+
+    def why(self) -> Reason:
+        """Nothing is edited: the reason that says most."""
+        if self.reasons and self.reasons[0]:
+            root = self.reasons[0]
+            if root not in ("no_html", "not_requested"):
+                return root
+        if not any(text.html for text in self.texts):
+            return self.why_no_page()
+        if self.plan.opens and self.pixel.reason:
+            return self.pixel.reason
+        return next((report.reason for report in self.reports if report.reason), "no_html")
+
+    def why_no_page(self) -> Reason:
+        """There is no HTML part to edit: why the first one was not entered, or what else there is."""
+        pairs = list(zip(self.parts, self.reasons, strict=True))
+        for part, reason in pairs:
+            if part.content_type == "text/html" and reason:
+                return reason
+        for _, reason in pairs:
+            if reason in ("signed", "encrypted", "pgp"):
+                return reason
+        return "no_html"
+
+    def idle(self, path: str) -> Reason | None:
+        """Why a part that was entered is not edited."""
+        return next((report.reason for report in self.reports if report.part == path and report.reason), None)
+
+
+def closed(part: Part) -> Reason | None:
+    """Why a part of this type is never entered."""
+    kind = part.content_type
+    if kind in WHOLE_TYPES:
+        return WHOLE_TYPES[kind]
+    if kind in ("application/pkcs7-mime", "application/x-pkcs7-mime"):
+        return "signed" if part.parameters.get("smime-type", "").lower() == "signed-data" else "encrypted"
+    if kind.startswith("message/"):
+        return "embedded"
+    if part.disposition not in ("", "inline"):  # RFC 2183 2.8: one that is unknown is an attachment
+        return "attachment"
+    return "unsafe_place" if part.doubtful else None
+
+
+def listed_urls(headers: Headers) -> list[str]:
+    """The URLs in List-* fields (RFC 2369, RFC 8058): a redirect would break one-click unsubscription."""
+    found: list[str] = []
+    for field in headers.fields:
+        if field.name.startswith("list-"):
+            found += LISTED.findall(headers.text(field))
+    return found
+
+
+def has_pixel(text: Text) -> bool:
+    """Is a pixel of ours there that stands for this message? One in the older message below an answer does not, unless
+    it is exactly where ours would go."""
+    page = text.html
+    if page is None or not page.pixels:
+        return False
+    if page.pixels[0] < page.quotes:
+        return True
+    last = page.pixels[-1]
+    return page.bottom is not None and last < page.bottom and "<" not in text.view[last + 1 : page.bottom]
+
+
+def shown(found: Sequence[Part], pages: dict[int, Text]) -> list[int]:
+    """The HTML parts that a reader shows, in the order in which a pixel is tried: of alternatives the last that has
+    HTML (RFC 2046 5.1.4), of related parts the root (RFC 2387), of others one after the other."""
+    lists: dict[int, list[list[int]]] = {}
+    for index in range(len(found) - 1, -1, -1):
+        part = found[index]
+        mine = [index] if index in pages else []
+        children = [child for child in reversed(lists.pop(index, [])) if child]
+        if children:
+            if part.content_type == "multipart/alternative":
+                mine = children[-1]
+            elif part.content_type == "multipart/related":
+                mine = children[0]
+            else:
+                mine = [page for child in children for page in child]
+        lists.setdefault(part.parent, []).append(mine)
+    return lists[-1][0] if -1 in lists else []
+
+
+def newline_of(raw: bytes, start: int, end: int) -> bytes:
+    """The line ending in use there: that of the first line, or of the message's."""
+    at = raw.find(b"\n", start, end)
+    if at < 0:
+        at = raw.find(b"\n")
+    return b"\n" if at > 0 and raw[at - 1] != 13 else b"\r\n"
+
+
+def recode(part: Part, newline: bytes) -> tuple[int, int, bytes]:
+    """The edit of a part's header section that makes its body quoted-printable."""
+    field = part.headers.first("content-transfer-encoding")
+    if field is None:
+        return part.headers.end, part.headers.end, b"Content-Transfer-Encoding: quoted-printable" + newline
+    return field.value, field.end, b" quoted-printable" + newline

@@ -1,0 +1,100 @@
+"""Once per copy: the frames are filled with that copy's URLs. And what is said about it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from relay.core import parts
+from relay.core.links import entities
+from relay.core.model import Edit
+from relay.core.parts import transfer
+from relay.core.rewrite.plan import PixelReport, Prepared, Section, Slot
+
+BARE = re.compile(r"[^\s\"'=<>`]+")  # what an attribute value without quotes may hold (HTML 13.1.2.3)
+
+
+def render(prepared: Prepared, *, hrefs: Sequence[str], pixel: str | None, edits: Sequence[Edit] = ()) -> bytes:
+    """One copy: `hrefs[i]` in place of `links[i]`, `pixel` the pixel's URL (None: no pixel). `edits` are those of the
+    top-level header; they must not touch the body."""
+    if not prepared.sections:
+        return parts.splice(prepared.raw, edits)
+    changes: list[tuple[int, int, Sequence[transfer.Bytes]]] = [(e.start, e.end, (e.new,)) for e in edits]
+    for section in prepared.sections:
+        frame, recoded = section.frame, section.recoded
+        values = [_value(slot, hrefs, pixel, section.codec) for slot in section.slots]
+        if section.room is not None and any(len(v) > r for v, r in zip(values, section.room, strict=True)):
+            frame, recoded = _fitting(section, values)
+        if recoded:
+            start, end, new = section.recoding
+            changes.append((start, end, (new,)))
+        changes.append((section.start, section.end, frame.fill(values)))
+    changes.sort(key=lambda change: change[:2])
+    view = memoryview(prepared.raw)
+    pieces: list[transfer.Bytes] = []
+    at = 0
+    for start, end, new_ in changes:
+        if start < at:
+            raise ValueError(f"edit {start}:{end} overlaps another")
+        pieces.append(view[at:start])
+        pieces += new_
+        at = end
+    pieces.append(view[at:])
+    return b"".join(pieces)
+
+
+def _fitting(section: Section, values: Sequence[bytes]) -> tuple[transfer.Frame, bool]:
+    """A plain body whose values are longer than planned: quoted-printable where a line would pass 998 octets."""
+    if transfer.longest(section.frame.pieces, [len(v) for v in values]) <= transfer.LINE:
+        return section.frame, False
+    return transfer.to_quoted(section.frame.pieces, section.newline), True
+
+
+def _value(slot: Slot, hrefs: Sequence[str], pixel: str | None, codec: str) -> bytes:
+    if slot.link >= 0:
+        text = hrefs[slot.link]
+        if slot.quote != "text":
+            text = entities.escaped(text)
+            if not slot.quote and not BARE.fullmatch(text):
+                text = f'"{text}"'
+    else:
+        text = markup(pixel) if pixel is not None else ""
+    return text.encode(codec, "xmlcharrefreplace")
+
+
+def markup(url: str) -> str:
+    """The pixel. Not hidden: Gmail's proxy and others don't fetch what is not displayed."""
+    return f'<img src="{entities.escaped(url)}" width="1" height="1" alt="" style="border:0">'
+
+
+def explain(prepared: Prepared, *, hrefs: Sequence[str], pixel: str | None) -> dict[str, Any]:
+    """`parts`, `links` and `pixel` of `rewrite --explain`. Spans are [start, end]: of a part in the message's octets,
+    of a link in the part's decoded text."""
+    place = prepared.pixel_report or PixelReport(None, None, prepared.reason)
+    return {
+        "parts": [
+            {
+                "path": part.path,
+                "content_type": part.content_type,
+                "action": "edited" if part.edited else "untouched",
+                "reason": part.reason,
+                "span": [part.start, part.end],
+            }
+            for part in prepared.part_reports
+        ],
+        "links": [
+            {
+                "part": link.part,
+                "index": link.number if link.number >= 0 else None,
+                "tag": link.tag,
+                "before": link.before,
+                "after": hrefs[link.number] if link.number >= 0 else link.before,
+                "action": "tracked" if link.number >= 0 else "left",
+                "reason": link.reason,
+                "span": [link.start, link.end],
+            }
+            for link in prepared.link_reports
+        ],
+        "pixel": {"part": place.part, "place": place.place, "reason": place.reason},
+    }
