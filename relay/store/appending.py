@@ -3,7 +3,7 @@
 Owns: the path of every hit; the rows of events, tallies, the outbox and cursors that one batch makes. Leaves to others:
 what counts (`tally`), who is owed what (`payload.triggers`), the transaction (`writer`).
 """
-# ruff: noqa: S608 - SQL is put together from constants of this package; values are bound
+
 
 from __future__ import annotations
 
