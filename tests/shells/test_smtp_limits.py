@@ -1,0 +1,249 @@
+"""SMTP in: who may submit, and what one client may use."""
+
+import ipaddress
+
+import pytest
+
+from relay import smtp
+from relay.config import Settings, Smtp, Upstream
+from relay.smtp import limits, submitters, throttle
+from tests.fakes.taker import Taker
+from tests.fakes.wire import connect, until
+
+# -- who may submit ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("peer", "allow", "may"),
+    [
+        (("127.0.0.1", 1), ("127.0.0.0/8",), True),
+        (("127.8.9.1", 1), ("127.0.0.0/8",), True),
+        (("::1", 1, 0, 0), ("::1/128",), True),
+        (("::ffff:127.0.0.1", 1, 0, 0), ("127.0.0.0/8",), True),
+        (("::ffff:192.0.2.1", 1, 0, 0), ("127.0.0.0/8", "::1/128"), False),
+        (("fe80::1%eth0", 1, 0, 2), ("fe80::/10",), True),
+        (("10.1.2.3", 1), ("10.0.0.0/8",), True),
+        (("10.1.2.3", 1), ("10.1.2.4",), False),
+        (("192.0.2.1", 1), (), False),
+        ("", ("0.0.0.0/0",), False),
+        (None, ("127.0.0.0/8",), False),
+    ],
+)
+def test_addresses(peer, allow, may):
+    assert submitters.allowed(submitters.address(peer), submitters.networks(allow)) is may
+
+
+PROBLEMS = [
+    (Smtp(), None),
+    (Smtp(listen=("[::1]:2525", "localhost:25")), None),
+    (Smtp(listen=("0.0.0.0:25",)), "nobody beyond loopback may submit"),
+    (Smtp(listen=(":25",)), "nobody beyond loopback may submit"),
+    (Smtp(listen=("[::]:25",), allow=()), "nobody beyond loopback may submit"),
+    (Smtp(listen=("mail.example.com:25",)), "nobody beyond loopback may submit"),
+    (Smtp(listen=("0.0.0.0:25",), allow=("10.0.0.0/8",)), None),
+    (Smtp(listen=("0.0.0.0:25",), allow=("0.0.0.0/0",)), "open relay"),
+    (Smtp(listen=("0.0.0.0:25",), allow=("0.0.0.0/1", "128.0.0.0/1")), "open relay"),
+    (Smtp(listen=("[::]:25",), allow=("10.0.0.0/8", "::/0")), "open relay"),
+    (Smtp(listen=("0.0.0.0:25",), auth="users"), "under TLS"),
+    (Smtp(listen=("25",)), "is not host:port"),
+    (Smtp(allow=("nonsense",)), "smtp.allow"),
+    (Smtp(listen_tls=("127.0.0.1:465",)), "implicit TLS needs"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("settings", "words"), PROBLEMS)
+def test_what_keeps_the_listener_from_starting(settings, words):
+    found = smtp.problems(Settings(smtp=settings))
+    assert (found == []) if words is None else any(words in sentence for sentence in found), found
+
+
+@pytest.mark.parametrize(
+    ("url", "listen", "loops"),
+    [
+        ("smtp://127.0.0.1:2525", "127.0.0.1:2525", True),
+        ("smtp://localhost:2525", "0.0.0.0:2525", True),
+        ("smtp://[::1]:2525", "[::1]:2525", True),
+        ("smtp://mail.example:25", "mail.example:25", True),
+        ("smtp://mail.example", "mail.example:25", True),
+        ("smtp://127.0.0.1:2526", "127.0.0.1:2525", False),
+        ("smtp://other.example:2525", "127.0.0.1:2525", False),
+        ("", "127.0.0.1:2525", False),
+        ("smtp://[broken", "127.0.0.1:2525", False),
+    ],
+)
+def test_the_relay_is_not_its_own_upstream(url, listen, loops):
+    settings = Settings(smtp=Smtp(listen=(listen,), allow=("10.0.0.0/8",)), upstream=Upstream(url=url))
+    assert any("circles" in sentence for sentence in smtp.problems(settings)) is loops
+
+
+async def test_a_stranger_is_turned_down():
+    server = await smtp.serve(Settings(smtp=Smtp(listen=("127.0.0.1:0",), allow=("192.0.2.0/24",))), Taker())
+    async with connect(server.addresses[0]) as client:
+        await client.greet()
+        for sender in ("<>", "<a@example.com>", "<root@localhost>"):
+            assert (await client.ask(f"MAIL FROM:{sender}")).startswith("550 5.7.1")
+        assert (await client.ask("RCPT TO:<victim@example.org>")).startswith("503")
+        assert (await client.ask("DATA")).startswith("503")
+    await server.drain(0)
+
+
+# -- connections and commands ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def server():
+    taker = Taker()
+    server = await smtp.serve(Settings(smtp=Smtp(listen=("127.0.0.1:0",))), taker)
+    server.taker = taker
+    yield server
+    await server.drain(0)
+
+
+async def test_places_in_all(server):
+    server._house.places.total = 2
+    async with connect(server.addresses[0]) as one, connect(server.addresses[0]) as two:
+        await one.greet()
+        await two.greet()
+        async with connect(server.addresses[0]) as three:
+            assert (await three.reply()).startswith("421 4.3.2 Too many")
+            assert await three.closed()
+        assert (await one.mail(b"x\r\n")).startswith("250")
+        await one.ask("QUIT")
+        await until(lambda: server._house.places.taken == 1)
+        async with connect(server.addresses[0]) as three:
+            await three.greet()
+
+
+def test_places_per_address():
+    places = limits.Places(10, each=2)
+    assert [places.take("a", loopback=False) for _ in range(3)][:2] == [None, None]
+    assert places.take("a", loopback=False).startswith("4.7.0")
+    assert places.take("b", loopback=False) is None
+    assert [places.take("127.0.0.1", loopback=True) for _ in range(8)].count(None) == 7
+    for who in ("a", "a", "b"):
+        places.leave(who)
+    assert places.take("a", loopback=False) is None
+    assert set(places.by_address) == {"a", "127.0.0.1"}
+
+
+async def test_too_many_errors_end_a_session(server, monkeypatch):
+    monkeypatch.setattr(limits, "MAX_ERRORS", 5)
+    async with connect(server.addresses[0]) as client:
+        await client.greet()
+        await client.send(b"RCPT TO:<a@b>\r\n" * 50)
+        answers = [await client.reply() for _ in range(6)]
+        assert [a[:3] for a in answers] == ["503"] * 5 + ["421"]
+        assert await client.closed()
+
+
+async def test_talk_without_a_message_ends(server, monkeypatch):
+    monkeypatch.setattr(limits, "MAX_IDLE_COMMANDS", 10)
+    async with connect(server.addresses[0]) as client:
+        await client.greet()
+        for _ in range(3):  # a message begins the count anew
+            for _ in range(8):
+                assert (await client.ask("NOOP")).startswith("250")
+            assert (await client.mail(b"x\r\n")).startswith("250")
+        await client.send(b"NOOP\r\n" * 30)
+        answers = [(await client.reply())[:3] for _ in range(11)]
+        assert answers == ["250"] * 10 + ["421"]
+        assert await client.closed()
+
+
+async def test_silence_ends(server):
+    async with connect(server.addresses[0]) as client:
+        await client.greet()
+        (session,) = server._house.dialogues
+        session._timeout_duration = 0.05
+        await client.ask("NOOP")
+        await client.send(b"NOO")  # half a command is none
+        assert (await client.reply()).startswith("421 4.4.2")
+        assert await client.closed()
+    await until(lambda: server._house.places.taken == 0)
+
+
+async def test_the_timer_rests_while_a_message_is_taken(server):
+    server.taker.gate.clear()
+    async with connect(server.addresses[0]) as client:
+        await client.greet()
+        await client.envelope()
+        await client.ask("DATA")
+        (session,) = server._house.dialogues
+        await client.send(b"x\r\n.\r\n")
+        await until(lambda: server.taker.taken)
+        assert session._timeout_handle.cancelled()
+        server.taker.gate.set()
+        assert (await client.reply()).startswith("250")
+        assert not session._timeout_handle.cancelled()
+
+
+async def test_too_many_recipients(server, monkeypatch):
+    monkeypatch.setattr(limits, "MAX_RECIPIENTS", 3)
+    async with connect(server.addresses[0]) as client:
+        await client.greet()
+        await client.ask("MAIL FROM:<a@b>")
+        answers = [(await client.ask(f"RCPT TO:<r{n}@b>"))[:9] for n in range(5)]
+        assert answers == ["250 2.1.5"] * 3 + ["452 4.5.3"] * 2
+        await client.ask("DATA")
+        assert (await client.ask(".")).startswith("250")
+    assert [r.address for r in server.taker.taken[0].recipients] == ["r0@b", "r1@b", "r2@b"]
+
+
+def test_few_files_mean_few_places(monkeypatch):
+    monkeypatch.setattr(limits.resource, "getrlimit", lambda what: (64, 64))
+    assert limits.connections() == 8
+    monkeypatch.setattr(limits.resource, "getrlimit", lambda what: (1_048_576, 1_048_576))
+    assert limits.connections() == limits.MAX_CONNECTIONS
+
+
+# -- the throttle of logins --------------------------------------------------------------------------------------------
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_pauses_grow_and_end():
+    clock = Clock()
+    guard = throttle.Throttle(clock)
+    here = ipaddress.ip_address("192.0.2.1")
+    pauses = [guard.failed(here, "jane") for _ in range(throttle.LOCK_ADDRESS)]
+    assert pauses == sorted(pauses)
+    assert pauses[0] == throttle.FIRST_PAUSE
+    assert pauses[-1] == throttle.LONGEST_PAUSE
+    assert guard.locked(here, "anyone")
+    assert not guard.locked(ipaddress.ip_address("192.0.2.2"), "jane")
+    clock.now += throttle.MEMORY
+    assert not guard.locked(here, "jane")
+
+
+def test_guessing_from_everywhere_locks_a_login_but_not_its_owner_out():
+    guard = throttle.Throttle(Clock())
+    home = ipaddress.ip_address("198.51.100.7")
+    guard.passed(home, "jane")
+    for n in range(throttle.LOCK_LOGIN):
+        guard.failed(ipaddress.ip_address(f"192.0.2.{n}"), "jane")
+    assert guard.locked(ipaddress.ip_address("203.0.113.1"), "jane")
+    assert not guard.locked(home, "jane")
+    assert not guard.locked(ipaddress.ip_address("203.0.113.1"), "joe")
+
+
+def test_an_ipv6_network_is_one_guesser():
+    guard = throttle.Throttle(Clock())
+    for n in range(throttle.LOCK_ADDRESS):
+        guard.failed(ipaddress.ip_address(f"2001:db8::{n}"), f"user{n}")
+    assert guard.locked(ipaddress.ip_address("2001:db8::ffff"), "other")
+    assert not guard.locked(ipaddress.ip_address("2001:db8:0:1::1"), "other")
+
+
+def test_the_memory_of_the_throttle_is_bounded(monkeypatch):
+    monkeypatch.setattr(throttle, "MAX_KEYS", 100)
+    guard = throttle.Throttle(Clock())
+    for n in range(500):
+        guard.failed(ipaddress.ip_address(n), f"user{n}")
+        guard.passed(ipaddress.ip_address(n), f"user{n}")
+    assert len(guard._failures) <= 100
+    assert len(guard._friends) <= 100

@@ -1,0 +1,302 @@
+"""SMTP in: TLS, logins, and the clients that people have."""
+
+import asyncio
+import base64
+import logging
+import smtplib
+import ssl
+import subprocess
+import warnings
+
+import pytest
+
+from relay import smtp, users
+from relay.config import Settings, Smtp, Upstream
+from relay.core.model import Done, Later, Never, Reply
+from relay.smtp import throttle
+from tests import peers
+from tests.fakes import certificates
+from tests.fakes.taker import Taker
+from tests.fakes.wire import connect, until
+
+MESSAGE = b"Subject: hello\r\n\r\nworld\r\n"
+SECRET = "canary-Secret 1"  # smtplib takes ASCII only
+
+
+def plain(login: str, password: str, authzid: str = "") -> str:
+    return base64.b64encode(f"{authzid}\0{login}\0{password}".encode()).decode()
+
+
+@pytest.fixture
+async def relay(tmp_path, monkeypatch):
+    monkeypatch.setattr(throttle, "FIRST_PAUSE", 0.0)
+    taker = Taker()
+    certificate, key = certificates.make(tmp_path / "tls")
+    settings = Settings(
+        state_dir=tmp_path,
+        smtp=Smtp(
+            listen=("127.0.0.1:0",), listen_tls=("127.0.0.1:0",), certificate=certificate, key=key, auth="users",
+            allow=("192.0.2.0/24",),
+        ),
+    )  # fmt: skip
+    users.add(users.path(settings), "jane", SECRET)
+    server = await smtp.serve(settings, taker)
+    server.taker, server.certificate, server.folder = taker, certificate, tmp_path / "tls"
+    server.context = certificates.trusting(certificate)
+    yield server
+    await server.drain(0)
+
+
+async def test_starttls_forgets_what_was_said(relay):
+    async with connect(relay.addresses[0]) as client:
+        assert "STARTTLS" in await client.greet()
+        assert (await client.ask("STARTTLS now")).startswith("501")
+        assert (await client.ask("STARTTLS")).startswith("220")
+        await client.start_tls(relay.context)
+        assert (await client.ask("AUTH PLAIN " + plain("jane", SECRET))).startswith("503")
+        assert (await client.ask("MAIL FROM:<a@b>")).startswith("503")
+        answer = await client.ask("EHLO again")
+        assert "STARTTLS" not in answer
+        assert "AUTH PLAIN LOGIN" in answer
+        assert (await client.ask("STARTTLS")).startswith("503")
+        assert (await client.ask("AUTH PLAIN " + plain("jane", SECRET))).startswith("235")
+        assert (await client.mail(MESSAGE)).startswith("250")
+    (submission,) = relay.taker.taken
+    assert submission.login == "jane"
+    assert submission.password == ""
+    assert submission.content == MESSAGE
+
+
+async def test_what_came_before_the_handshake_is_not_run(relay):
+    """CVE-2024-34083, CVE-2011-0411."""
+    async with connect(relay.addresses[0]) as client:
+        await client.greet()
+        await client.send(b"STARTTLS\r\nEHLO injected\r\nMAIL FROM:<evil@x>\r\nNOOP\r\n")
+        assert (await client.reply()).startswith("220")
+        await client.start_tls(relay.context)
+        assert (await client.ask("MAIL FROM:<a@b>")).startswith("503 5.5.1 Say EHLO")  # the first answer, to this
+        assert (await client.ask("NOOP")) == "250 2.0.0 Ok"
+
+
+async def test_a_failed_handshake_gives_its_place_back(relay):
+    async with connect(relay.addresses[0]) as client:
+        await client.greet()
+        await client.ask("STARTTLS")
+        await client.send(b"this is no handshake, not at all, whatever you may think of it\r\n" * 5)
+        await client.closed()
+    async with connect(relay.addresses[1]) as client:
+        await client.send(b"EHLO in clear on the TLS port, which is no handshake either\r\n" * 5)
+        await client.closed()
+    await until(lambda: relay._house.places.taken == 0)
+
+
+async def test_old_versions_of_tls_are_refused(relay):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.maximum_version = ssl.TLSVersion.TLSv1_1
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        async with connect(relay.addresses[1], context=context) as client:
+            await client.reply()
+
+
+async def test_a_certificate_is_read_anew(relay):
+    old = relay.context
+    async with connect(relay.addresses[1], context=old) as client:
+        await client.greet()
+        certificates.make(relay.folder)
+        relay.reload()
+        assert (await client.ask("NOOP")).startswith("250")
+        with pytest.raises(ssl.SSLCertVerificationError):
+            async with connect(relay.addresses[1], context=old):
+                pass
+        async with connect(relay.addresses[1], context=certificates.trusting(relay.certificate)) as second:
+            await second.greet()
+        (relay.folder / "key.pem").write_text("no key")
+        with pytest.raises(OSError):
+            relay.reload()
+        async with connect(relay.addresses[1], context=certificates.trusting(relay.certificate)) as second:
+            await second.greet()
+
+
+LOGINS = {
+    "plain at once": [("AUTH PLAIN " + plain("jane", SECRET), "235"), ("AUTH PLAIN " + plain("jane", SECRET), "503")],
+    "plain in two steps": [("auth plain", "334 "), (plain("jane", SECRET), "235")],
+    "plain for oneself": [("AUTH PLAIN " + plain("jane", SECRET, "jane"), "235")],
+    "plain for another": [("AUTH PLAIN " + plain("jane", SECRET, "root"), "535")],
+    "login": [("AUTH LOGIN", "334 VXNlcm5hbWU6"), (base64.b64encode(b"jane").decode(), "334 UGFzc3dvcmQ6"),
+              (base64.b64encode(SECRET.encode()).decode(), "235")],
+    "login with the name at once": [("AUTH LOGIN " + base64.b64encode(b"jane").decode(), "334"),
+                                    (base64.b64encode(SECRET.encode()).decode(), "235")],
+    "wrong, then right": [("AUTH PLAIN " + plain("jane", "no"), "535"), ("AUTH PLAIN " + plain("jane", ""), "535"),
+                          ("AUTH PLAIN " + plain("joe", SECRET), "535"), ("AUTH PLAIN " + plain("jane", SECRET), "235")],
+    "what can't be read": [
+        ("AUTH", "501"), ("AUTH XOAUTH2 AAAA", "504"), ("AUTH PLAIN %%%%", "501"), ("AUTH PLAIN AAAA", "501"), ("AUTH PLAIN =", "501"),
+        ("AUTH PLAIN", "334"), ("*", "501"), ("AUTH LOGIN", "334"), ("*", "501"), ("AUTH PLAIN", "334"), ("x" * 13_000, "501"),
+        ("AUTH PLAIN " + base64.b64encode(b"\0\xff\0\xfe").decode(), "501"),
+    ],
+    "not in a transaction": [("AUTH PLAIN " + plain("jane", SECRET), "235"), ("MAIL FROM:<a@b>", "250"),
+                             ("AUTH PLAIN " + plain("jane", SECRET), "503")],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LOGINS)
+async def test_logins(relay, name):
+    async with connect(relay.addresses[1], context=relay.context) as client:
+        await client.greet()
+        assert (await client.ask("MAIL FROM:<a@b>")).startswith("530 5.7.0")
+        for line, expected in LOGINS[name]:
+            assert (await client.ask(line)).startswith(expected), line
+
+
+async def test_guessing_is_stopped(relay, monkeypatch):
+    monkeypatch.setattr(throttle, "LOCK_ADDRESS", 4)
+    answers = []
+    for n in range(6):
+        async with connect(relay.addresses[1], context=relay.context) as client:
+            await client.greet()
+            answers.append((await client.ask("AUTH PLAIN " + plain("jane", f"guess {n}")))[:9])
+    assert answers == ["535 5.7.8"] * 4 + ["454 4.7.0"] * 2
+    async with connect(relay.addresses[1], context=relay.context) as client:
+        await client.greet()
+        assert (await client.ask("AUTH PLAIN " + plain("jane", SECRET))).startswith("454 4.7.0")
+
+
+async def test_a_password_is_in_no_log(relay, caplog):
+    caplog.set_level(logging.DEBUG)
+    for name in ("trackrelay.smtp", "mail.log", "asyncio"):
+        logging.getLogger(name).disabled = False
+    logging.getLogger("trackrelay").setLevel(logging.DEBUG)
+    words = base64.b64encode(SECRET.encode()).decode()
+    async with connect(relay.addresses[1], context=relay.context) as client:
+        await client.greet()
+        await client.ask("AUTH PLAIN " + plain("jane", SECRET + "x"))
+        await client.ask("AUTH PLAIN " + plain("jane", SECRET, "other"))
+        await client.ask(words)
+        await client.ask("AUTH LOGIN")
+        await client.ask(base64.b64encode(b"joe").decode())
+        await client.ask(words)
+        await client.ask("AUTH PLAIN " + plain("jane", SECRET))
+        relay.taker.replies.append(RuntimeError("boom"))
+        await client.mail(MESSAGE)
+    logged = caplog.text + repr([r.__dict__ for r in caplog.records])
+    for secret in (SECRET, words, words.upper(), plain("jane", SECRET)):
+        assert secret not in logged, logged[max(0, logged.find(secret) - 200) :]
+    assert "login refused" in logged
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code"),
+    [
+        (Done(Reply(235, "ok")), "235"),
+        (Never(Reply(535, "5.7.8 no")), "535 5.7.8"),
+        (Later(Reply(421, "4.3.0 busy")), "454 4.7.0"),
+        (OSError("gone"), "454 4.7.0"),
+    ],
+)
+async def test_the_upstream_is_asked(tmp_path, outcome, code, monkeypatch):
+    monkeypatch.setattr(throttle, "FIRST_PAUSE", 0.0)
+    asked = []
+
+    async def verify(login: str, password: str):
+        asked.append((login, password))
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    taker = Taker()
+    settings = Settings(smtp=Smtp(listen=("127.0.0.1:0",), auth="upstream", allow=("192.0.2.0/24",)))
+    server = await smtp.serve(settings, taker, verify_upstream=verify)
+    async with connect(server.addresses[0]) as client:
+        assert "AUTH PLAIN LOGIN" in await client.greet()  # on loopback without TLS too
+        answer = await client.ask("AUTH PLAIN " + plain("joe", SECRET))
+        assert answer.startswith(code)
+        if code == "235":
+            assert (await client.mail(MESSAGE)).startswith("250")
+            assert (taker.taken[0].login, taker.taken[0].password) == ("joe", SECRET)
+            assert SECRET not in repr(taker.taken[0])
+    assert asked == [("joe", SECRET)]
+    await server.drain(0)
+
+
+async def test_no_password_in_clear_beyond_loopback(relay):
+    async with connect(relay.addresses[0]) as client:
+        await client.reply()
+        (session,) = relay._house.dialogues
+        session.loopback = False
+        assert "AUTH" not in await client.ask("EHLO x")
+        assert (await client.ask("AUTH PLAIN " + plain("jane", SECRET))).startswith("538 5.7.11")
+
+
+async def test_starting_refuses(tmp_path):
+    async def none(*_):
+        raise AssertionError
+
+    for settings in (
+        Smtp(listen=("0.0.0.0:0",)),
+        Smtp(listen=("127.0.0.1:0",), listen_tls=("127.0.0.1:0",)),
+        Smtp(listen=("127.0.0.1:0",), certificate=tmp_path / "none", key=tmp_path / "none"),
+        Smtp(listen=("127.0.0.1:0",), auth="upstream"),
+    ):
+        with pytest.raises(smtp.Refused):
+            await smtp.serve(Settings(smtp=settings), none)
+
+
+# -- real clients ------------------------------------------------------------------------------------------------------
+
+
+async def run(*command: str, text: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    return await asyncio.to_thread(subprocess.run, command, input=text, capture_output=True, timeout=60)
+
+
+async def test_smtplib(relay):
+    def send() -> None:
+        with smtplib.SMTP("localhost", relay.addresses[0][1], timeout=10) as client:
+            client.starttls(context=relay.context)
+            client.login("jane", SECRET)
+            client.sendmail("a@example.com", ["b@example.com"], MESSAGE)
+        with smtplib.SMTP_SSL("localhost", relay.addresses[1][1], timeout=10, context=relay.context) as client:
+            client.login("jane", SECRET)
+            client.sendmail("a@example.com", ["b@example.com"], MESSAGE)
+
+    await asyncio.to_thread(send)
+    assert [s.content for s in relay.taker.taken] == [MESSAGE] * 2
+
+
+@pytest.mark.parametrize("way", [("--tls",), ("--tls-on-connect",)])
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
+async def test_swaks(relay, way, mechanism):
+    swaks = peers.require("swaks", package="swaks")
+    port = relay.addresses[way == ("--tls-on-connect",)][1]
+    done = await run(
+        swaks, "--server", "127.0.0.1", "--port", str(port), *way, "--auth", mechanism, "--auth-user", "jane",
+        "--auth-password", SECRET, "--from", "a@example.com", "--to", "b@example.com,c@example.com", "--body", "hello",
+        "--timeout", "20",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout.decode()
+    (submission,) = relay.taker.taken
+    assert [r.address for r in submission.recipients] == ["b@example.com", "c@example.com"]
+
+
+@pytest.mark.parametrize("starttls", ["on", "off"])
+async def test_msmtp(relay, starttls, tmp_path):
+    msmtp = peers.require("msmtp", package="msmtp")
+    port = relay.addresses[starttls == "off"][1]
+    settings = tmp_path / "msmtprc"
+    settings.write_text(
+        f"account default\nhost localhost\nport {port}\ntls on\ntls_starttls {starttls}\nauth on\nuser jane\n"
+        f"tls_trust_file {relay.certificate}\npassword {SECRET.replace(' ', '_')}\nfrom a@example.com\nlogfile -\n"
+    )
+    settings.chmod(0o600)
+    users.add(users.path(Settings(state_dir=tmp_path)), "jane", SECRET.replace(" ", "_"))
+    relay._house.gate._users._looked = -1.0
+    done = await run(msmtp, "-C", str(settings), "b@example.com", text=MESSAGE.replace(b"\r\n", b"\n"))
+    assert done.returncode == 0, done.stderr.decode()
+    assert relay.taker.taken[0].content.endswith(b"Subject: hello\r\n\r\nworld\r\n")
+
+
+def test_upstream_settings_are_needed_for_the_loop_check():
+    settings = Settings(smtp=Smtp(listen=("127.0.0.1:2525",)), upstream=Upstream(url="smtp://localhost:2525"))
+    assert any("circles" in sentence for sentence in smtp.problems(settings))

@@ -1,0 +1,110 @@
+"""The file of SMTP logins, its verification, and `trackrelay user`."""
+
+import argparse
+import threading
+
+import pytest
+
+from relay import users
+from relay.commands import user
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "state" / "keys" / "smtp-users"
+
+
+def test_the_file(file):
+    assert users.read(file) == {}
+    assert users.add(file, "jane", "one") is True
+    assert users.add(file, "joe@example.com", "two") is True
+    assert users.add(file, "jane", "three") is False
+    assert set(users.read(file)) == {"jane", "joe@example.com"}
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert file.parent.stat().st_mode & 0o777 == 0o700
+    assert "three" not in file.read_text()
+    assert "$argon2id$" in file.read_text()
+    assert users.remove(file, "jane") is True
+    assert users.remove(file, "jane") is False
+    assert set(users.read(file)) == {"joe@example.com"}
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a:b", "a\nb", "a\x00", "x" * 129, "a\u0085b"])
+def test_names_that_can_not_be(file, name):
+    with pytest.raises(users.Invalid):
+        users.add(file, name, "password")
+
+
+@pytest.mark.parametrize("password", ["", "x" * 1025])
+def test_passwords_that_can_not_be(file, password):
+    with pytest.raises(users.Invalid):
+        users.add(file, "jane", password)
+
+
+def test_many_at_once(file):
+    threads = [threading.Thread(target=users.add, args=(file, f"user{n}", "x")) for n in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(users.read(file)) == 12
+
+
+async def test_verification(file, monkeypatch):
+    hashed = []
+    stock = users.fits
+    monkeypatch.setattr(users, "fits", lambda *args: hashed.append(args[0]) or stock(*args))
+    now = [0.0]
+    users.add(file, "jane", "pässword")
+    book = users.Book(file, clock=lambda: now[0])
+    assert await book.verify("jane", "pässword")
+    assert await book.verify("jane", "pässword")
+    assert len(hashed) == 1  # the second time it was known
+    assert not await book.verify("jane", "passwort")
+    assert not await book.verify("nobody", "pässword")
+    assert len(hashed) == 3
+    assert hashed[-1] == book._decoy  # a login that there is not costs the same
+    assert not await book.verify("", "")
+    users.add(file, "jane", "new")
+    users.add(file, "joe", "x")
+    now[0] += 1
+    assert not await book.verify("jane", "pässword")
+    assert await book.verify("jane", "new")
+    assert await book.verify("joe", "x")
+    users.remove(file, "jane")
+    now[0] += 1
+    assert not await book.verify("jane", "new")
+
+
+async def test_a_damaged_line_is_no_login(file):
+    users.add(file, "jane", "x")
+    with file.open("a") as out:
+        out.write("joe:plaintext\n:nobody\nempty:\n# comment:x\n")
+    book = users.Book(file)
+    assert not await book.verify("joe", "plaintext")
+    assert await book.verify("jane", "x")
+
+
+def command(tmp_path, *words: str) -> int:
+    parser = argparse.ArgumentParser()
+    user.arguments(parser)
+    args = parser.parse_args(list(words))
+    args.config = str(tmp_path / "relay.toml")
+    return user.run(args)
+
+
+def test_the_command(tmp_path, capsys):
+    (tmp_path / "relay.toml").write_text('state_dir = "state"\n')
+    (tmp_path / "password").write_text("secret words \nsecond line\n")
+    assert command(tmp_path, "add", "jane", "--password-file", str(tmp_path / "password")) == 0
+    assert command(tmp_path, "add", "jane", "--password-file", str(tmp_path / "password")) == 0
+    assert command(tmp_path, "add", "b ad", "--password-file", str(tmp_path / "password")) == 2
+    assert command(tmp_path, "add", "joe", "--password-file", str(tmp_path / "missing")) == 2
+    assert command(tmp_path, "list") == 0
+    captured = capsys.readouterr()
+    assert captured.out == "jane\n"
+    assert "secret" not in captured.out + captured.err
+    file = tmp_path / "state" / "keys" / "smtp-users"
+    assert users.fits(users.read(file)["jane"], "secret words ")
+    assert command(tmp_path, "remove", "jane") == 0
+    assert command(tmp_path, "remove", "jane") == 1
