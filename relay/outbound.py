@@ -38,6 +38,7 @@ LOG = log.room("outbound")
 
 RECORD_SECONDS = 2.0  # how long a message waits for its record before it goes out untracked
 OFF_THE_LOOP = 262_144  # octets; scanning more than this would hold up the other sessions
+MOST_KEPT = 200  # parts or links in a recorded explanation
 NEVER_LEAVES = frozenset({"bcc", "resent-bcc"})
 # Upstreams known to replace the Message-ID, so that answers name one that we never saw.
 RENAMING_UPSTREAMS = ("amazonaws.com", "office365.com", "outlook.com", "hotmail.com")
@@ -428,10 +429,20 @@ def end_of_links(group: Group) -> int:
 
 
 def explanation_of(group: Group) -> dict[str, Any]:
-    """The explanation as it is kept: compact, without the text before and after."""
-    if group.prepared is None:
+    """The explanation as it is kept, compact: per part "edited" or its reason, per link that was left its reason (the
+    tracked ones are the record's own `links`), where the pixel went or why not."""
+    prepared = group.prepared
+    if prepared is None:
         return {"reason": group.reason} if group.reason else {}
-    return rewrite.compact(group.prepared)
+    left = [link for link in prepared.link_reports if link.number < 0]
+    pixel = prepared.pixel_report
+    return {
+        "parts": [
+            [p.path, p.content_type, "edited" if p.edited else p.reason] for p in prepared.part_reports[:MOST_KEPT]
+        ],
+        "left": [[link.part, link.before[:500], link.reason] for link in left[:MOST_KEPT]],
+        "pixel": [pixel.part, pixel.place, pixel.reason] if pixel else None,
+    }
 
 
 def plain(submission: Submission, dice: bytes) -> Tracked:
