@@ -147,6 +147,17 @@ def _glob(value: Any, use: Use) -> str:
 
 GLOB = Kind("a pattern for an address; * and ? stand for anything", _glob)
 
+
+def is_loopback(host: str) -> bool:
+    """Whether a host names this machine only. No name but localhost does: others are the resolver's to say."""
+    if host.lower().rstrip(".") in ("localhost", "localhost.localdomain"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 # -- URLs --------------------------------------------------------------------------------------------------------------
 
 
@@ -205,6 +216,17 @@ def web(*schemes: str, example: str) -> Kind:
     return Kind(f"an {' or '.join(schemes)} URL", read)
 
 
+def _token_url(value: Any, use: Use) -> str:
+    text = kinds.text_of(value, use)
+    parts = _parts(text, ("https", "http"), "https://login.example.com/token")
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
+        raise Wrong(f"{shown(text)} is http: the refresh token would cross the network in clear; use https")
+    return text
+
+
+TOKEN_URL = Kind("an https URL", _token_url)
+
+
 def _upstream(value: Any, use: Use) -> str:
     text = kinds.text_of(value, use)
     if not text:
@@ -242,12 +264,14 @@ MAILBOX_URL = Kind("imaps://USER@HOST[:PORT]/FOLDER, imap://… or maildir:/PATH
 
 def _store(value: Any, use: Use) -> str:
     text = kinds.text_of(value, use)
-    if not re.fullmatch(r"sqlite:(?!//)[^?#]+|sqlite:///[^?#]+|postgresql://.+", text):
-        raise Wrong(f'{shown(text)} is neither "sqlite:FILE" nor "postgresql://USER@HOST/DATABASE"')
+    if text.startswith(("postgresql:", "postgres:")):
+        raise Wrong('PostgreSQL is not there in this version; write "sqlite:trackrelay.db"')
+    if not re.fullmatch(r"sqlite:(?!//)[^?#]+|sqlite:///[^?#]+", text):
+        raise Wrong(f'{shown(text)} is not "sqlite:FILE", such as "sqlite:trackrelay.db" or "sqlite:/srv/relay.db"')
     return text
 
 
-STORE_URL = Kind("sqlite:FILE or postgresql://…", _store)
+STORE_URL = Kind("sqlite:FILE", _store)
 
 SCHEME = kinds.named("the scheme of a URL", r"[a-z][a-z0-9+.-]*", "https")
 DIALECT = kinds.choice(*VENDORS)

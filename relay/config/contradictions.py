@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from relay.config import addresses, table
+from relay.config.addresses import is_loopback
 from relay.config.settings import Grant, Settings, Webhook
 
 Path = tuple[str | int, ...]
@@ -32,16 +33,6 @@ def resolve(found: Settings, tree: dict[str, Any], mistake: Say, warn: Warn) -> 
     _dkim(found, mistake)
     _webhooks(found, mistake)
     return _grants(found, tree, mistake, warn)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host names this machine only. No name but localhost does: others are the resolver's to say."""
-    if host.lower().rstrip(".") in ("localhost", "localhost.localdomain"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _beyond(listeners: Iterable[str]) -> list[str]:

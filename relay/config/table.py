@@ -66,7 +66,7 @@ OAUTH2 = Section(
     settings.OAuth2,
     "A login by OAuth2 (XOAUTH2, OAUTHBEARER) in place of a password: an inline table.",
     (
-        Option("token_url", addresses.web("https", "http", example="https://login.example.com/token"),
+        Option("token_url", addresses.TOKEN_URL,
                "Where a refresh token is turned into an access token.",
                example="https://login.example.com/token", required=True),
         Option("client_id", kinds.TEXT, "The identifier of the application that you registered there.",

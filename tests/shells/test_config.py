@@ -359,6 +359,11 @@ WRONG = [
     ('[[rules]]\nfrom = "Sales <x@y>"', "2: rules[0].from: "),
     ('[milter]\nlisten = "127.0.0.1:8891"', "2: milter.listen: "),
     ('[store]\nurl = "mysql://x"', "2: store.url: "),
+    ('[store]\nurl = "postgresql://db/relay"', "2: store.url: PostgreSQL is not there in this version"),
+    (
+        '[upstream.oauth2]\ntoken_url = "http://x.test"\nclient_id = "c"\nrefresh_token = "r"',
+        '2: upstream.oauth2.token_url: "http://x.test" is http',
+    ),
     ("[privacy]\nretention_days = 0", "2: privacy.retention_days: 0 is out of range"),
     ('[[dkim]]\ndomain = "e.test"\nselector = "t1"\nkey = "gone.pem"', "4: dkim[0].key: there is no file "),
     ('[[dkim]]\ndomain = "e.test"\nkey = "key.pem"', "1: dkim[0].selector: is needed here"),

@@ -1,0 +1,31 @@
+"""Validate the configuration, then try what it says: ports, upstream, mailboxes, tracking host, DKIM records.
+
+One line for each thing that was looked at. Nothing is changed and no mail is sent. Exit 0 where all is well or there
+are warnings only, 1 with a sentence per failure, 2 where the file itself has mistakes.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+HELP = "validate the configuration and try what it says"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    pass
+
+
+def run(args: argparse.Namespace) -> int:
+    import asyncio
+
+    from relay import config, trials
+
+    settings = config.settings_of(args)
+    print(trials.ok("file", f"{settings.file} has no mistakes"))
+    for words in settings.warnings:
+        place, key, sentence = words.split(": ", 2)
+        print(trials.warning(key, f"{sentence} ({place})"))
+    found = asyncio.run(trials.run(settings))
+    for finding in found:
+        print(finding)
+    return 1 if any(finding.kind == "failure" for finding in found) else 0

@@ -1,0 +1,145 @@
+"""Other mail servers: the upstream and the mailboxes. Connects and logs in as the service would; sends nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import ssl
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from relay import config, oauth
+from relay.config.addresses import is_loopback
+from relay.trials import SECONDS, Finding, failure, ok, warning
+
+CODES = re.compile(r"^\d{3} (?:\d\.\d+\.\d+ )?")  # what a client would hear before the sentence
+
+# Whose users' mail is counted per copy and filed under Sent, and who refuse MAIL FROM:<>.
+COUNTED = {"gmail.com": "Gmail", "googlemail.com": "Gmail", "google.com": "Gmail", "office365.com": "Microsoft 365",
+           "outlook.com": "Microsoft 365"}  # fmt: skip
+PICKY = {**COUNTED, "amazonaws.com": "Amazon SES", "postmarkapp.com": "Postmark", "sendgrid.net": "SendGrid",
+         "mailgun.org": "Mailgun", "mandrillapp.com": "Mandrill", "mailjet.com": "Mailjet"}  # fmt: skip
+
+
+def provider(host: str, names: dict[str, str]) -> str:
+    return names.get(".".join(host.lower().rstrip(".").split(".")[-2:]), "")
+
+
+# -- upstream ----------------------------------------------------------------------------------------------------------
+
+
+async def upstream(settings: config.Settings) -> list[Finding]:
+    from relay.courier import dialogue, doors
+
+    if not settings.upstream.url:
+        return [failure("upstream", 'upstream.url is missing: say where the mail goes on to, such as url = "smtp://'
+                        'user@smtp.example.com:587" under [upstream]')]  # fmt: skip
+    room = doors.Doors(
+        settings.upstream,
+        hostname=settings.smtp.hostname or os.uname().nodename,
+        times=dialogue.Times(connect=SECONDS),
+    )
+    try:
+        connection = await room.open(None)
+    except doors.Closed as closed:
+        return [failure("upstream", CODES.sub("", str(closed)))]
+    try:
+        return _offers(settings, connection, room.address) + _advice(settings, room.address.host)
+    finally:
+        connection.close(politely=True)
+
+
+def _offers(settings: config.Settings, connection: Any, address: Any) -> list[Finding]:
+    tls = connection.client.get_transport_info("ssl_object")
+    over = f"over {tls.version()}" if tls else "without TLS"
+    if tls and settings.upstream.tls == "required":
+        over += ", certificate verified,"
+    own = address.user and (settings.upstream.password or settings.upstream.oauth2)
+    done = f"took the login {address.user} {over}" if own else f"answers {over}"
+    found = [ok("upstream", f"{address} {done.rstrip(',')}")]
+    if settings.smtp.auth == "upstream" and not connection.client.server_auth_methods:
+        found.append(failure("upstream", f'{address} offers no AUTH, and smtp.auth = "upstream" needs it'))
+    size = connection.offered.get("size", "").strip()
+    if size.isdecimal() and 0 < int(size) < settings.smtp.max_message_size:
+        found.append(warning("upstream", f"{address} takes messages up to {int(size):,} octets only; lower "
+                             f"smtp.max_message_size ({settings.smtp.max_message_size:,}) to that"))  # fmt: skip
+    return found
+
+
+def _advice(settings: config.Settings, host: str) -> list[Finding]:
+    found = []
+    who = provider(host, COUNTED)
+    tracked = [settings.tracking, *(rule.tracking for rule in settings.rules)]
+    if who and any(t.per_recipient for t in tracked):
+        found.append(warning("upstream", f"{who} counts each recipient's copy as a message and may file each under "
+                             "Sent; set tracking.per_recipient = false"))  # fmt: skip
+    who = provider(host, PICKY)
+    if who and not settings.upstream.bounce_from:
+        found.append(warning("upstream", f"{who} may refuse the empty sender of bounces; set upstream.bounce_from to an "
+                             "address that it lets you send from"))  # fmt: skip
+    return found
+
+
+# -- mailboxes ---------------------------------------------------------------------------------------------------------
+
+
+async def mailboxes(settings: config.Settings) -> list[Finding]:
+    return [await _mailbox(grant) for grant in settings.grants if grant.mailbox]
+
+
+async def _mailbox(grant: config.Grant) -> Finding:
+    what = f"grants.{grant.id}"
+    if grant.mailbox.startswith("maildir:"):
+        return _maildir(what, Path(grant.mailbox.removeprefix("maildir:")))
+    secret = grant.mailbox_password
+    if grant.mailbox_oauth2:
+        try:
+            secret = await oauth.Tokens(grant.mailbox_oauth2).access()
+        except oauth.Refused as error:
+            return failure(what, f"no access token for {grant.mailbox}: {error}")
+    return await asyncio.to_thread(_imap, what, grant, secret)
+
+
+def _maildir(what: str, folder: Path) -> Finding:
+    for part in ("cur", "new"):
+        if not (folder / part).is_dir():
+            return failure(what, f"{folder} is no Maildir: it has no folder {part}")
+        if not os.access(folder / part, os.R_OK | os.X_OK):
+            return failure(what, f"{folder / part} can't be read")
+    return ok(what, f"{folder} is a Maildir and can be read")
+
+
+def _imap(what: str, grant: config.Grant, secret: str) -> Finding:
+    from imapclient import IMAPClient
+    from imapclient.exceptions import IMAPClientError, LoginError
+
+    parts = urlsplit(grant.mailbox)
+    user, host, folder = unquote(parts.username or ""), parts.hostname or "", unquote(parts.path.strip("/")) or "INBOX"
+    secure = parts.scheme == "imaps"
+    client = None
+    try:
+        context = ssl.create_default_context()
+        port = parts.port or (993 if secure else 143)
+        client = IMAPClient(host, port, ssl=secure, ssl_context=context if secure else None, timeout=SECONDS)
+        if not secure and not is_loopback(host):
+            client.starttls(context)
+        if grant.mailbox_oauth2:
+            client.oauth2_login(user, secret)
+        else:
+            client.login(user, secret)
+        many = client.select_folder(folder, readonly=True)[b"EXISTS"]
+        waits = "IDLE" if client.has_capability("IDLE") else "no IDLE: it is polled"
+        return ok(what, f"{host} took the login {user}; {folder} holds {many} messages ({waits})")
+    except LoginError as error:
+        return failure(what, f"{host} refused the login {user}: {error}")
+    except ssl.SSLError as error:
+        return failure(what, f"no TLS with {host}: {getattr(error, 'verify_message', '') or error.reason or error}")
+    except (OSError, IMAPClientError) as error:
+        return failure(what, f"{host}: {getattr(error, 'strerror', None) or error}")
+    finally:
+        if client:
+            with contextlib.suppress(Exception):
+                client.logout()

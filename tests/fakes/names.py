@@ -1,0 +1,48 @@
+"""A name server on loopback that knows the TXT records that it was given."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import dns.asyncresolver
+import dns.flags
+import dns.message
+import dns.rcode
+import dns.rrset
+
+
+class _Names(asyncio.DatagramProtocol):
+    def __init__(self, records: Mapping[str, str]) -> None:
+        self.records = records
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        query = dns.message.from_wire(data)
+        answer = dns.message.make_response(query)
+        answer.flags |= dns.flags.RA
+        name = query.question[0].name
+        text = self.records.get(name.to_text(omit_final_dot=True))
+        if text is None:
+            answer.set_rcode(dns.rcode.NXDOMAIN)
+        else:  # strings of a TXT record hold at most 255 octets
+            strings = " ".join(f'"{text[at : at + 255]}"' for at in range(0, len(text), 255))
+            answer.answer.append(dns.rrset.from_text(name, 60, "IN", "TXT", strings))
+        self.transport.sendto(answer.to_wire(), addr)  # type: ignore[attr-defined]
+
+
+@asynccontextmanager
+async def resolver(records: Mapping[str, str]) -> AsyncIterator[dns.asyncresolver.Resolver]:
+    """A resolver that asks this name server only."""
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_datagram_endpoint(lambda: _Names(records), local_addr=("127.0.0.1", 0))
+    made = dns.asyncresolver.Resolver(configure=False)
+    made.nameservers = ["127.0.0.1"]
+    made.port = transport.get_extra_info("sockname")[1]
+    try:
+        yield made
+    finally:
+        transport.close()
