@@ -1,0 +1,238 @@
+"""Nylas' notifications: v3 (CloudEvents 1.0), the legacy triggers of v3, and the bare deltas of v2.
+
+Owns: their fields and types, as developer.nylas.com has them under "notification schemas" (v3) and "message tracking"
+(v2). What we add stands inside `data.object` and changes no type of theirs. Leaves to others: who gets what.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import Any
+
+from relay.core.model import Event, History, Sent
+
+NAMES: Mapping[str, tuple[str, ...]] = {
+    "message.opened": ("message.opened", "message.opened.legacy"),
+    "message.link_clicked": ("message.link_clicked", "message.link_clicked.legacy"),
+    "thread.replied": ("thread.replied", "thread.replied.legacy"),
+    "message.bounce_detected": ("message.bounce_detected",),
+}
+NAMES_V2: Mapping[str, tuple[str, ...]] = {
+    "message.opened": ("message.opened",),
+    "message.link_clicked": ("message.link_clicked",),
+    "thread.replied": ("thread.replied",),
+}
+LEGACY = ".legacy"
+TRACKING, V2, SEND = "/com/nylas/tracking", "/com/nylas/v2/webhooks", "/nylas/send"
+NAMESPACE = uuid.UUID("6f1c0f35-4d0e-4b36-9f0c-0f3c1d6f8a11")
+NO_URL = "about:blank"  # of a link whose message's row is gone: its place in `link_data` must hold something
+
+
+def notification_id(event: Event, trigger: str) -> str:
+    """The event's own id; its legacy twin has one derived from it, since receivers drop what they have seen."""
+    return str(uuid.uuid5(NAMESPACE, event.event_id)) if trigger.endswith(LEGACY) else event.event_id
+
+
+def notification(history: History, trigger: str, application_id: str, attempt: int) -> dict[str, Any]:
+    event = history.event
+    if trigger.endswith(LEGACY):
+        source, thing = V2, legacy(history)
+    elif event.type == "message.bounce_detected":
+        source, thing = SEND, bounce(history)
+    else:
+        source, thing = TRACKING, tracked(history, application_id)
+    return {
+        "specversion": "1.0",
+        "type": trigger,
+        "source": source,
+        "id": notification_id(event, trigger),
+        "time": int(event.at),
+        "webhook_delivery_attempt": attempt,
+        "data": {
+            "application_id": application_id,
+            "grant_id": event.grant_id,
+            "object": thing | {k: v for k, v in ours(history).items() if k not in thing},
+        },
+    }
+
+
+def ours(history: History) -> dict[str, Any]:
+    """What Nylas does not have."""
+    event, sent = history.event, history.sent
+    return {
+        "recipient": event.recipient,
+        "internet_message_id": sent.internet_message_id if sent else "",
+        "verdict": event.verdict,
+        "reason": event.reason,
+        "sequence": event.sequence,
+        "event_id": event.event_id,
+        "metadata": dict(sent.metadata) if sent else {},
+    }
+
+
+def tracked(history: History, application_id: str) -> dict[str, Any]:
+    """`data.object` of an open, a click or a reply."""
+    event = history.event
+    at = int(event.at)
+    common = {
+        "object": "message",
+        "grant_id": event.grant_id,
+        "message_id": event.message_id,
+        "label": history.sent.label if history.sent else "",
+        "sender_app_id": application_id,
+        "timestamp": at,
+    }
+    match event.type:
+        case "message.opened":
+            seen = [{"opened_id": e.ordinal} | visit(e) for e in history.recents]
+            return common | {"message_data": {"count": event.ordinal + 1, "timestamp": at}, "recents": seen}
+        case "message.link_clicked":
+            seen = [{"click_id": str(e.ordinal), "link_index": str(e.link_index)} | visit(e) for e in history.recents]
+            return common | {"link_data": link_data(history), "recents": seen}
+    return common | {
+        "object": "thread",
+        "message_id": reply_id(event),
+        "root_message_id": event.message_id,
+        "reply_to_message_id": replied_to(event),
+        "reply_data": {"count": event.ordinal + 1},
+        "thread_id": thread_id(history),
+        "from_self": bool(event.data.get("from_self")),
+        "reply_internet_message_id": str(event.data.get("reply_internet_id", "")),
+    }
+
+
+def visit(event: Event) -> dict[str, Any]:
+    """An entry of `recents` but for its ids. What privacy removed is ""."""
+    return {
+        "ip": event.ip,
+        "timestamp": int(event.at),
+        "user_agent": event.user_agent,
+        "recipient": event.recipient,
+        "verdict": event.verdict,
+        "reason": event.reason,
+    }
+
+
+def link_data(history: History) -> list[dict[str, Any]]:
+    """All tracked links of the message in their order, duplicates kept; `link_index` points into it."""
+    urls = list(history.sent.links) if history.sent else []
+    urls += [NO_URL] * (len(history.link_counts) - len(urls))
+    if history.sent is None:
+        for event in history.recents:  # the tokens of those clicked say it
+            if event.link_index < len(urls):
+                urls[event.link_index] = event.url or NO_URL
+    counts = history.link_counts + (0,) * (len(urls) - len(history.link_counts))
+    return [{"count": count, "url": url} for url, count in zip(urls, counts, strict=True)]
+
+
+def reply_id(event: Event) -> str:
+    return str(event.data.get("reply_id") or event.event_id)
+
+
+def replied_to(event: Event) -> str:
+    return str(event.data.get("reply_to_message_id") or event.message_id)
+
+
+def thread_id(history: History) -> str:
+    return (history.sent.thread_id if history.sent else "") or history.event.message_id
+
+
+def bounce(history: History) -> dict[str, Any]:
+    event, sent = history.event, history.sent
+    data = event.data
+    return {
+        "bounce_reason": str(data.get("reason") or event.reason),
+        "bounce_date": date(event.at),
+        "bounced_addresses": event.recipient or str(data.get("recipient") or "unknown"),
+        "type": str(data.get("type") or "mailbox_unavailable"),
+        "code": int(data.get("code") or 550),
+        "grant_id": event.grant_id,
+        "message_id": event.message_id,
+        "label": sent.label if sent else "",
+        "origin": {
+            "to": list(sent.to) if sent else [],
+            "from": [sent.sender] if sent else [],
+            "cc": list(sent.cc) if sent else [],
+            "bcc": bcc(sent) if sent else [],
+            "subject": sent.subject if sent else "",
+            "mime_id": (sent.internet_message_id if sent else "") or event.message_id,
+            "id": event.message_id,
+            "original_send_at": date(sent.submitted_at if sent else event.at),
+        },
+    }
+
+
+def bcc(sent: Sent) -> list[str]:
+    """The envelope recipients that no header names."""
+    shown = " ".join((*sent.to, *sent.cc)).lower()
+    return [c.recipient for c in sent.copies if c.recipient.lower() not in shown]
+
+
+def date(at: float) -> str:
+    """RFC 5322 3.3, in UTC."""
+    return format_datetime(datetime.fromtimestamp(int(at), UTC))
+
+
+# -- v2 ----------------------------------------------------------------------------------------------------------------
+
+
+def legacy(history: History) -> dict[str, Any]:
+    """`data.object` of a legacy trigger: v2's delta inside v3's envelope. Ids and link indexes are integers here."""
+    event = history.event
+    thing = "message" if event.type == "thread.replied" else "metadata"
+    delta = {
+        "date": int(event.at),
+        "object": thing,
+        "object_data": {
+            "account_id": event.grant_id,
+            "id": event.event_id,
+            "metadata": metadata(history),
+            "namespace_id": event.grant_id,
+            "object": thing,
+        },
+        "type": event.type,
+    }
+    outer = "thread" if event.type == "thread.replied" else "message"
+    return {"deltas": [delta], "grant_id": event.grant_id, "object": outer}
+
+
+def bare(history: History, application_id: str) -> dict[str, Any]:
+    """The whole notification as v2 sent it."""
+    event = history.event
+    return {
+        "deltas": [
+            {
+                "date": int(event.at),
+                "type": event.type,
+                "object": "metadata",
+                "object_data": {
+                    "object": "metadata",
+                    "id": event.event_id,
+                    "account_id": event.grant_id,
+                    "namespace_id": event.grant_id,
+                    "metadata": {"sender_app_id": application_id} | metadata(history),
+                },
+            }
+        ]
+    }
+
+
+def metadata(history: History) -> dict[str, Any]:
+    event = history.event
+    common = {"payload": history.sent.label if history.sent else "", "timestamp": int(event.at)}
+    match event.type:
+        case "message.opened":
+            seen = [{"id": e.ordinal} | visit(e) for e in history.recents]
+            return common | {"message_id": event.message_id, "count": event.ordinal + 1, "recents": seen}
+        case "message.link_clicked":
+            seen = [{"id": e.ordinal, "link_index": e.link_index} | visit(e) for e in history.recents]
+            return common | {"message_id": event.message_id, "link_data": link_data(history), "recents": seen}
+    return common | {
+        "message_id": reply_id(event),
+        "reply_to_message_id": replied_to(event),
+        "thread_id": thread_id(history),
+        "from_self": bool(event.data.get("from_self")),
+    }

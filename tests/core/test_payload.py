@@ -1,0 +1,259 @@
+"""Every notification is valid by its schema, says what the contract says, and verifies with others' code."""
+
+import base64
+import hashlib
+import hmac
+import json
+from dataclasses import replace
+from typing import Any, get_args
+
+import pytest
+from standardwebhooks.webhooks import Webhook
+
+from relay.core import payload
+from relay.core.model import Endpoint, Event, EventType, Format, History, Sent
+from tests import contract
+from tests.store.contract import T0, sent
+
+SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
+MESSAGE = replace(sent(), thread_id="t1")
+V3 = Endpoint("e1", "https://x", ())
+KINDS: dict[str, dict[str, Any]] = {
+    "message.opened": {},
+    "message.link_clicked": {"link_index": 2, "url": "https://a.example/"},
+    "thread.replied": {"data": {"reply_id": "r1", "reply_internet_id": "r1@x", "from_self": False}},
+    "message.bounce_detected": {"data": {"code": 550, "status": "5.1.1", "reason": "no such user"}},
+}
+
+
+def event(kind: str, **changes: Any) -> Event:
+    values: dict[str, Any] = {
+        "recipient": "bob@example.org", "ip": "8.8.8.8", "user_agent": "Mail/1.0", "verdict": "human", "reason": "plain",
+        "grant_id": "sales", "sequence": 4, "counted": True, "ordinal": 1, "position": 9,
+    }  # fmt: skip
+    identity = "0195f000-0000-7000-8000-000000000001"
+    return Event(identity, kind, "m1", T0 + 60.7, **(values | KINDS.get(kind, {}) | changes))  # type: ignore[arg-type]
+
+
+def history(kind: str, message: Sent | None = MESSAGE, **changes: Any) -> History:
+    last = event(kind, **changes)
+    first = replace(last, event_id="first", at=T0 + 5.2, ordinal=0, link_index=0, ip="", user_agent="")
+    counts = (1, 0, 1) if kind == "message.link_clicked" else ()
+    return History(last, message, (first, last), counts, T0 + 5.2)
+
+
+def shaped(trigger: str, format: Format = "nylas", past: History | None = None, attempt: int = 1) -> Any:
+    past = past or history(trigger.removesuffix(".legacy"))
+    body = payload.shape(past, replace(V3, format=format), application_id="app", attempt=attempt, trigger=trigger)
+    return json.loads(body)
+
+
+@pytest.mark.parametrize("trigger", [name for names in payload.NAMES["nylas"].values() for name in names])
+@pytest.mark.parametrize("message", [MESSAGE, None], ids=["known", "purged"])
+def test_nylas_by_its_schema(trigger: str, message: Sent | None) -> None:
+    made = shaped(trigger, past=history(trigger.removesuffix(".legacy"), message))
+    assert contract.errors(made) == []
+    assert made["type"] == trigger
+
+
+@pytest.mark.parametrize("name", ["email.opened", "email.clicked"])
+@pytest.mark.parametrize("message", [MESSAGE, None], ids=["known", "purged"])
+def test_unosend_by_its_schema(name: str, message: Sent | None) -> None:
+    kind = {"email.opened": "message.opened", "email.clicked": "message.link_clicked"}[name]
+    assert contract.errors(shaped(name, "unosend", history(kind, message))) == []
+    assert contract.errors(shaped(name, "unosend", history(kind, message, recipient=""))) == []
+
+
+def test_an_open() -> None:
+    made = shaped("message.opened")
+    thing = made["data"].pop("object")
+    assert made == {
+        "specversion": "1.0", "type": "message.opened", "source": "/com/nylas/tracking",
+        "id": "0195f000-0000-7000-8000-000000000001", "time": 1_700_000_060, "webhook_delivery_attempt": 1,
+        "data": {"application_id": "app", "grant_id": "sales"},
+    }  # fmt: skip
+    recents = thing.pop("recents")
+    assert thing == {
+        "object": "message", "grant_id": "sales", "message_id": "m1", "label": "spring", "sender_app_id": "app",
+        "timestamp": 1_700_000_060, "message_data": {"count": 2, "timestamp": 1_700_000_060},
+        "recipient": "bob@example.org", "internet_message_id": "m1@mail.example", "verdict": "human", "reason": "plain",
+        "sequence": 4, "event_id": "0195f000-0000-7000-8000-000000000001", "metadata": {"campaign": "7"},
+    }  # fmt: skip
+    assert [(r["opened_id"], r["timestamp"], r["ip"]) for r in recents] == [
+        (0, 1_700_000_005, ""),
+        (1, 1_700_000_060, "8.8.8.8"),
+    ]
+    assert recents[-1]["verdict"] == "human"
+
+
+def test_a_click_counts_every_link() -> None:
+    thing = shaped("message.link_clicked")["data"]["object"]
+    assert thing["link_data"] == [
+        {"count": 1, "url": "https://a.example/"},
+        {"count": 0, "url": "https://b.example/"},
+        {"count": 1, "url": "https://a.example/"},
+    ]
+    assert [(r["click_id"], r["link_index"]) for r in thing["recents"]] == [("0", "0"), ("1", "2")]
+
+
+def test_a_click_of_a_message_whose_row_is_gone_says_what_its_tokens_said() -> None:
+    thing = shaped("message.link_clicked", past=history("message.link_clicked", None))["data"]["object"]
+    assert [link["url"] for link in thing["link_data"]] == ["https://a.example/", "about:blank", "https://a.example/"]
+    assert thing["label"] == thing["internet_message_id"] == ""
+
+
+def test_a_reply() -> None:
+    thing = shaped("thread.replied")["data"]["object"]
+    wanted = {
+        "object": "thread", "message_id": "r1", "root_message_id": "m1", "reply_to_message_id": "m1",
+        "reply_data": {"count": 2}, "thread_id": "t1", "from_self": False, "label": "spring",
+    }  # fmt: skip
+    assert wanted.items() <= thing.items()
+
+
+def test_a_bounce() -> None:
+    made = shaped("message.bounce_detected")
+    assert made["source"] == "/nylas/send"
+    thing = made["data"]["object"]
+    assert thing["bounced_addresses"] == "bob@example.org"
+    assert (thing["code"], thing["bounce_reason"], thing["type"]) == (550, "no such user", "mailbox_unavailable")
+    assert thing["bounce_date"] == "Tue, 14 Nov 2023 22:14:20 +0000"
+    origin = thing["origin"]
+    assert (origin["from"], origin["cc"], origin["bcc"], origin["id"]) == (
+        ["ann@example.com"], ["dora@example.org"], [], "m1",
+    )  # fmt: skip
+
+
+def test_legacy_is_v2_inside_v3() -> None:
+    made = shaped("message.link_clicked.legacy")
+    assert made["source"] == "/com/nylas/v2/webhooks"
+    assert made["id"] != shaped("message.link_clicked")["id"]
+    thing = made["data"]["object"]
+    (delta,) = thing["deltas"]
+    assert delta["type"] == "message.link_clicked"
+    assert delta["object_data"]["account_id"] == delta["object_data"]["namespace_id"] == "sales"
+    recent = delta["object_data"]["metadata"]["recents"][-1]
+    assert (recent["id"], recent["link_index"]) == (1, 2)
+    assert thing["recipient"] == "bob@example.org"
+    assert shaped("thread.replied.legacy")["data"]["object"]["object"] == "thread"
+
+
+@pytest.mark.parametrize("kind", list(payload.NAMES["nylas-v2"]))
+def test_bare_v2(kind: str) -> None:
+    made = shaped(kind, "nylas-v2")
+    assert list(made) == ["deltas"]
+    (delta,) = made["deltas"]
+    assert (delta["type"], delta["object"], delta["date"]) == (kind, "metadata", 1_700_000_060)
+    metadata = delta["object_data"]["metadata"]
+    assert (metadata["payload"], metadata["sender_app_id"]) == ("spring", "app")
+    if kind != "thread.replied":
+        assert isinstance(metadata["recents"][0]["id"], int)
+
+
+def test_unosend_says_the_first_open_and_this_one() -> None:
+    made = shaped("email.opened", "unosend", history("message.opened"))
+    assert made["created_at"] == "2023-11-14T22:14:20.700Z"
+    assert made["data"]["opened_at"] == "2023-11-14T22:13:25.200Z"
+    assert (made["id"], made["data"]["to"]) == ("evt_0195f000000070008000000000000001", "bob@example.org")
+
+
+def test_unosend_names_a_link_three_times() -> None:
+    data = shaped("email.clicked", "unosend", history("message.link_clicked", data={"tid": "t"}))["data"]
+    assert data["link"] == data["link_url"] == data["url"] == "https://a.example/"
+    assert data["tid"] == "t"
+
+
+@pytest.mark.parametrize("kind", list(payload.NAMES["unosend"]))
+def test_every_unosend_event(kind: str) -> None:
+    made = shaped("", "unosend", history(kind))
+    assert made["type"] == payload.NAMES["unosend"][kind][0]
+    assert made["data"]["email_id"] == "m1"
+
+
+def test_a_retry_repeats_the_body_but_for_its_number() -> None:
+    for trigger in ("message.opened", "message.opened.legacy"):
+        first, second = shaped(trigger, attempt=1), shaped(trigger, attempt=2)
+        assert first.pop("webhook_delivery_attempt") == 1
+        assert second.pop("webhook_delivery_attempt") == 2
+        assert first == second
+    assert shaped("message.opened", "nylas-v2", attempt=1) == shaped("message.opened", "nylas-v2", attempt=2)
+
+
+def test_a_format_without_a_name_for_it() -> None:
+    with pytest.raises(ValueError, match=r"message\.sent"):
+        shaped("", past=history("message.sent"))
+
+
+WANTS: list[tuple[str, tuple[str, ...], dict[str, Any], dict[str, Any], tuple[str, ...]]] = [
+    ("asked", ("message.opened",), {}, {}, ("message.opened",)),
+    ("both names", ("message.opened", "message.opened.legacy"), {}, {}, ("message.opened", "message.opened.legacy")),
+    ("another", ("thread.replied",), {}, {}, ()),
+    ("none named is all", (), {}, {}, ("message.opened",)),
+    ("not counted", ("message.opened",), {}, {"counted": False}, ()),
+    ("verdict asked for", (), {"verdicts": ("human",)}, {}, ("message.opened",)),
+    ("verdict not asked for", (), {"verdicts": ("proxy",)}, {}, ()),
+    ("v2", ("message.opened",), {"format": "nylas-v2"}, {}, ("message.opened",)),
+    ("unosend", ("email.opened",), {"format": "unosend"}, {}, ("email.opened",)),
+    ("unosend repeat", ("email.opened",), {"format": "unosend"}, {"counted": False}, ("email.opened",)),
+    ("unosend HEAD", ("email.opened",), {"format": "unosend"}, {"counted": False, "method": "HEAD"}, ()),
+]
+
+
+@pytest.mark.parametrize(("triggers", "asks", "seen", "expected"), [w[1:] for w in WANTS], ids=[w[0] for w in WANTS])
+def test_who_is_owed_what(
+    triggers: tuple[str, ...], asks: dict[str, Any], seen: dict[str, Any], expected: tuple[str, ...]
+) -> None:
+    endpoint = replace(V3, triggers=triggers, **asks)
+    assert payload.triggers(endpoint, event("message.opened", **seen)) == expected
+    assert payload.wants(endpoint, event("message.opened", **seen)) is bool(expected)
+
+
+def test_verdicts_are_of_hits_only() -> None:
+    assert payload.wants(replace(V3, verdicts=("human",)), event("thread.replied", verdict="unknown"))
+
+
+def test_every_name_is_of_an_event_there_is() -> None:
+    for names in payload.NAMES.values():
+        assert set(names) <= set(get_args(EventType))
+
+
+# -- signatures --------------------------------------------------------------------------------------------------------
+
+BODY = '{"a":"Grüße"}'.encode()
+
+
+def test_nylas_signature_is_keyed_on_the_secrets_text() -> None:
+    made = payload.signatures(BODY, SECRET, event_id="x", timestamp=1, format="nylas")
+    assert made["x-nylas-signature"] == hmac.new(SECRET.encode(), BODY, hashlib.sha256).hexdigest()
+
+
+@pytest.mark.parametrize("secret", [SECRET, SECRET.removeprefix("whsec_")])
+def test_standard_webhooks_verify(secret: str) -> None:
+    import time
+
+    made = payload.signatures(BODY, secret, event_id="id-1", timestamp=int(time.time()), format="nylas")
+    assert Webhook(SECRET).verify(BODY, made) == {"a": "Grüße"}
+    with pytest.raises(Exception, match="signature"):
+        Webhook(SECRET).verify(BODY + b" ", made)
+
+
+def test_a_rotation_verifies_with_both_secrets() -> None:
+    import time
+
+    other = "whsec_" + base64.b64encode(b"o" * 32).decode()
+    made = payload.signatures(BODY, other, event_id="i", timestamp=int(time.time()), format="nylas", previous=SECRET)
+    for secret in (SECRET, other):
+        assert Webhook(secret).verify(BODY, made)
+    assert made["x-nylas-signature"] == hmac.new(other.encode(), BODY, hashlib.sha256).hexdigest()
+
+
+def test_unosend_signature_is_over_time_and_body() -> None:
+    made = payload.signatures(BODY, SECRET, event_id="x", timestamp=1700000000, format="unosend")
+    expected = hmac.new(SECRET.encode(), b"1700000000." + BODY, hashlib.sha256).hexdigest()
+    assert made == {"X-Unosend-Signature": expected, "X-Unosend-Timestamp": "1700000000"}
+
+
+def test_a_secret_that_is_no_base64_signs_with_its_text() -> None:
+    made = payload.signatures(BODY, "not base64!", event_id="i", timestamp=1, format="nylas")
+    expected = base64.b64encode(hmac.digest(b"not base64!", b"i.1." + BODY, "sha256")).decode()
+    assert made["webhook-signature"] == f"v1,{expected}"
