@@ -43,7 +43,7 @@ def environment(*folders: Path) -> jinja2.Environment:
 PAGES = environment()
 
 
-def page(name: str, *, status: int = 200, pages: jinja2.Environment = PAGES, **values: Any) -> web.Response:
+def page(name: str, /, *, status: int = 200, pages: jinja2.Environment = PAGES, **values: Any) -> web.Response:
     return web.Response(
         text=pages.get_template(name).render(**values),
         content_type="text/html",

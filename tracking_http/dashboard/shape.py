@@ -228,12 +228,17 @@ def line(event: Event) -> dict[str, Any]:
         "who": words.VERDICTS.get(event.verdict, "")
         if event.type in ("message.opened", "message.link_clicked")
         else "",
-        "reason": clip(event.reason or text_of(event.data, "reason", "diagnostic", "reply"), 500),
+        "reason": clip(said(event) or text_of(event.data, "reason", "diagnostic", "reply"), 500),
         "counted": event.counted,
         "ip": clip(event.ip, 64),
         "user_agent": clip(event.user_agent, 400),
         "note": clip(text_of(event.data, "subject", "status", "code"), 300),
     }
+
+
+def said(event: Event) -> str:
+    """The reason of a verdict, where it says more than that there is none."""
+    return "" if event.verdict == "unknown" and event.reason in ("", "unclassified", "unknown") else event.reason
 
 
 def text_of(data: Mapping[str, Any], *names: str) -> str:

@@ -1,6 +1,6 @@
 // Messages and what becomes of them, as it happens. The page gives the elements; all of them are optional.
 
-import { ago, el, fetched, icon, size, time } from "./dom.js";
+import { el, fetched, icon, size, time } from "./dom.js";
 
 const LISTED = 300; // messages kept in the list
 const SHOWN = 120; // lines kept in the activity
@@ -191,8 +191,10 @@ export class Live {
   }
 
   emptiness() {
-    if (this.parts.empty) this.parts.empty.hidden = this.known.size > 0;
-    if (this.parts.quiet) this.parts.quiet.hidden = Boolean(this.chosen) || this.parts.activity.childElementCount > 0;
+    const { empty, quiet, divider, activity } = this.parts;
+    if (empty) empty.hidden = this.known.size > 0;
+    if (quiet) quiet.hidden = Boolean(this.chosen) || activity.childElementCount > 0;
+    if (divider) divider.hidden = activity.childElementCount === 0;
   }
 
   // -- what happens ---------------------------------------------------------------------------------------------
@@ -221,10 +223,11 @@ export class Live {
       if (each === chosen) link.setAttribute("aria-current", "true");
       else link.removeAttribute("aria-current");
     }
-    const { detail, activity, back, title } = this.parts;
+    const { detail, activity, back, title, overview } = this.parts;
     if (!detail) return;
     detail.hidden = !chosen;
-    if (activity) activity.hidden = Boolean(chosen);
+    const behind = overview ?? activity; // what the details take the place of
+    if (behind) behind.hidden = Boolean(chosen);
     if (back) back.hidden = !chosen;
     if (title) title.hidden = Boolean(chosen);
     this.emptiness();
@@ -308,5 +311,3 @@ function facts(message) {
   ];
   return el("dl", { class: "facts" }, pairs.filter(([, value]) => value).flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
 }
-
-export { ago };

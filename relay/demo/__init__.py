@@ -1,0 +1,102 @@
+"""The demo: the whole service on loopback, with a built-in inbox as its upstream, and one page to see it all.
+
+Owns: its ports, its settings, its temporary folder, the start and the end. Leaves to others: the service itself
+(`app`, which runs as it always does), the inbox (`inbox`), the page (`pages`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from relay import app, config
+from relay.core.model import Tracking
+from relay.demo import inbox, pages, writing
+
+HOST = "127.0.0.1"
+TRIES = 200  # ports looked at from the one asked for
+
+
+class NoPort(Exception):
+    """No free port where one was asked for."""
+
+
+def free_port(first: int, taken: frozenset[int] = frozenset()) -> int:
+    """`first`, or the next port of 127.0.0.1 that nobody listens on; 0 is any."""
+    for port in range(first, min(first + TRIES, 65_536)) if first else [0]:
+        if port in taken:
+            continue
+        with socket.socket() as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                listener.bind((HOST, port))
+                listener.listen(1)
+            except OSError:
+                continue
+            return int(listener.getsockname()[1])
+    raise NoPort(f"no free port on {HOST} from {first} on")
+
+
+def settings(folder: Path, *, smtp: int, http: int, admin: int, upstream: int) -> config.Settings:
+    """The demo's settings: everything tracked, everybody's mail one grant's, its mailbox a Maildir in the folder."""
+    return config.Settings(
+        application_id="trackrelay-demo",
+        state_dir=folder / "state",
+        smtp=config.Smtp(listen=(f"{HOST}:{smtp}",), hostname="relay.localhost"),
+        upstream=config.Upstream(url=f"smtp://{HOST}:{upstream}", tls="never"),
+        tracking=Tracking(url=f"http://{HOST}:{http}", opens=True, links=True, thread_replies=True),
+        http=config.Http(listen=f"{HOST}:{http}"),
+        admin=config.Admin(listen=f"{HOST}:{admin}", open=True),
+        grants=(
+            config.Grant("demo", addresses=("*",), mailbox=f"maildir:{folder / 'Maildir'}"),
+            config.Grant("default"),
+        ),
+        mailbox=config.Mailbox(poll_interval=1.0),
+    )
+
+
+async def run(smtp: int, http: int, admin: int, *, say: Callable[[str], None]) -> None:
+    """Runs until SIGINT or SIGTERM. `say` gets the lines for the person, once everything is up."""
+    with tempfile.TemporaryDirectory(prefix="trackrelay-demo-") as name:
+        folder = Path(name)
+        post = inbox.Inbox()
+        upstream = await post.start()
+        chosen: list[int] = [upstream]
+        for wanted in (smtp, http, admin):
+            chosen.append(free_port(wanted, frozenset(chosen)))
+        own = settings(folder, smtp=chosen[1], http=chosen[2], admin=chosen[3], upstream=upstream)
+        writing.make_mailbox(folder / "Maildir")
+        places = pages.Places((HOST, chosen[1]), own.tracking.url, f"http://{HOST}:{chosen[3]}", folder / "Maildir")
+
+        def ready(addresses: app.Addresses) -> None:
+            say(f"Open {places.admin}/")
+            say(f"Mail to {HOST}:{chosen[1]} (SMTP, no login) arrives there too. Ctrl-C ends the demo and forgets it.")
+
+        try:
+            await app.run(own, ready=ready, extra_routes=pages.Demo(post, lambda: places).routes())
+        finally:
+            await post.stop()
+
+
+def main(smtp: int, http: int, admin: int) -> int:
+    """The exit code: 0 after a clean stop, 1 where it could not start."""
+
+    def say(text: str) -> None:
+        print(text, flush=True)
+
+    try:
+        import uvloop
+    except ImportError:
+        runner = asyncio.run
+    else:
+        runner = uvloop.run
+    try:
+        runner(run(smtp, http, admin, say=say))
+    except (app.CannotStart, NoPort) as reason:
+        print(f"trackrelay demo: {reason}", file=sys.stderr)
+        return 1
+    return 0

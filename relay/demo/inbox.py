@@ -1,0 +1,87 @@
+"""The demo's upstream: an SMTP server that keeps what it gets in memory, as a mailbox provider would.
+
+Owns: taking mail, its bounds, the list. Leaves to others: reading a message (`letter`), showing it (`pages`).
+Nothing is ever sent on. An address that begins with `bounce` is refused, so that a bounce can be seen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+from aiosmtpd.smtp import SMTP
+
+LARGEST = 30_000_000  # octets of one message
+MOST, MOST_OCTETS = 200, 120_000_000  # kept; the oldest go
+REFUSED = "bounce"
+
+
+@dataclass(slots=True)
+class Letter:
+    """One message as it came: `recipients` are the envelope's, `raw` its bytes with CRLF."""
+
+    id: str
+    reverse_path: str
+    recipients: tuple[str, ...]
+    raw: bytes
+    at: float
+    seen: bool = False
+    answered: bool = False
+
+
+class Dialogue(SMTP):
+    """aiosmtpd's, for lines as long as real mail has them."""
+
+    line_length_limit = 65_536
+
+
+class Inbox:
+    """The server and what it keeps, newest last."""
+
+    def __init__(self, *, most: int = MOST, octets: int = MOST_OCTETS) -> None:
+        self.most, self.most_octets = most, octets
+        self.letters: OrderedDict[str, Letter] = OrderedDict()
+        self.octets = 0
+        self.server: asyncio.Server | None = None
+
+    async def start(self) -> int:
+        """Listens on a free port of 127.0.0.1, and says which."""
+        loop = asyncio.get_running_loop()
+
+        def dialogue() -> Any:
+            return Dialogue(
+                self, data_size_limit=LARGEST, enable_SMTPUTF8=True, hostname="inbox.localhost", ident="demo", loop=loop
+            )
+
+        self.server = await loop.create_server(dialogue, "127.0.0.1", 0)
+        return int(self.server.sockets[0].getsockname()[1])
+
+    async def stop(self) -> None:
+        if self.server:
+            self.server.close()
+
+    def keep(self, letter: Letter) -> None:
+        self.letters[letter.id] = letter
+        self.octets += len(letter.raw)
+        while len(self.letters) > self.most or (self.octets > self.most_octets and len(self.letters) > 1):
+            _, gone = self.letters.popitem(last=False)
+            self.octets -= len(gone.raw)
+
+    # -- aiosmtpd asks these -------------------------------------------------------------------------------------------
+
+    async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: list[str]) -> str:
+        if address.lower().startswith(REFUSED):
+            return f"550 5.1.1 <{address}>: this address refuses mail, so that you can see a bounce"
+        envelope.rcpt_tos.append(address)
+        envelope.rcpt_options.extend(options)
+        return "250 2.1.5 Ok"
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
+        identifier = secrets.token_hex(8)
+        raw = envelope.original_content or b""
+        self.keep(Letter(identifier, envelope.mail_from or "", tuple(envelope.rcpt_tos), raw, time.time()))
+        return f"250 2.0.0 Ok: kept as {identifier}"

@@ -1,0 +1,217 @@
+"""A raw message -> what a mail client shows of it.
+
+Owns: the choice of parts, their text, pictures inside the message, the list of attachments, the HTML document for the
+frame. Leaves to others: isolating that document (`pages` serves it in a sandbox without scripts).
+The standard library reads the MIME structure here: the demo's inbox stands for other people's mail clients, and is on
+no path of the relay's own.
+"""
+
+from __future__ import annotations
+
+import base64
+import email
+import html
+import re
+from dataclasses import dataclass, field
+from email.message import Message
+from email.policy import compat32
+from html.parser import HTMLParser
+from typing import Any
+from urllib.parse import unquote
+
+from relay.core import headers
+from relay.demo.inbox import Letter
+
+MOST_PARTS = 300
+MOST_TEXT = 4_000_000  # characters shown of one part
+MOST_INLINE = 4_000_000  # octets of pictures put into one document
+PICTURES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp", "image/svg+xml"})
+SHOWN = ("from", "to", "cc", "subject", "date", "reply-to")
+CID = re.compile(r"cid:([^\"'\s<>)]{1,500})", re.I)
+# Where our <base> goes: after <head>, else <html>, else the doctype; before any of these it would mean quirks mode.
+PLACES = (re.compile(r"<head(?:\s[^>]{0,2000})?>", re.I), re.compile(r"<html(?:\s[^>]{0,2000})?>", re.I))
+DOCTYPE = re.compile(r"\s*<!doctype[^>]{0,1000}>", re.I)
+BASE = '<base target="_blank">'
+
+
+@dataclass(slots=True)
+class Attachment:
+    """A part that is offered for saving."""
+
+    name: str
+    type: str
+    content: bytes = field(repr=False)
+
+
+@dataclass(slots=True)
+class Reading:
+    """One message, read. `html` and `text` are None where it has none; `pictures` are data URLs by Content-ID."""
+
+    html: str | None = None
+    text: str | None = None
+    pictures: dict[str, str] = field(default_factory=dict)
+    attachments: list[Attachment] = field(default_factory=list)
+    trouble: str = ""
+
+
+def read(raw: bytes) -> Reading:
+    """Never raises: a message that can't be read through shows its source, and says so."""
+    try:
+        return sort(email.message_from_bytes(raw, policy=compat32))
+    except (RecursionError, ValueError, LookupError, TypeError, AttributeError) as reason:
+        return Reading(trouble=f"This message can't be read: {type(reason).__name__}. Its source is all there is.")
+
+
+def sort(message: Message) -> Reading:
+    found = Reading()
+    named: list[tuple[str, Attachment]] = []
+    for count, part in enumerate(message.walk()):
+        if count >= MOST_PARTS:
+            found.trouble = f"Only the first {MOST_PARTS} parts are shown."
+            break
+        if part.is_multipart() and part.get_content_maintype() != "message":
+            continue
+        attached = part.get_content_disposition() == "attachment"
+        kind = part.get_content_type()
+        if kind == "text/html" and not attached and found.html is None:
+            found.html = text_of(part)
+        elif kind == "text/plain" and not attached and found.text is None:
+            found.text = text_of(part)
+        elif not part.is_multipart():
+            identifier = str(part.get("Content-ID", "")).strip().strip("<>")
+            named.append((identifier, Attachment(name_of(part, count), kind, octets_of(part))))
+    used = {unquote(i) for i in CID.findall(found.html or "")}
+    room = MOST_INLINE
+    for identifier, attachment in named:
+        if identifier in used and attachment.type in PICTURES and len(attachment.content) <= room:
+            room -= len(attachment.content)
+            found.pictures[identifier] = (
+                f"data:{attachment.type};base64,{base64.b64encode(attachment.content).decode()}"
+            )
+        else:
+            found.attachments.append(attachment)
+    return found
+
+
+def octets_of(part: Message) -> bytes:
+    content = part.get_payload(decode=True)
+    return content if isinstance(content, bytes) else b""
+
+
+def text_of(part: Message) -> str:
+    """The part's text. A charset that is unknown or lies gives UTF-8, then Latin-1: something is always shown."""
+    content = octets_of(part)
+    for charset in (part.get_content_charset() or "utf-8", "utf-8"):
+        try:
+            return content.decode(charset)[:MOST_TEXT]
+        except (LookupError, UnicodeError, ValueError):
+            continue
+    return content.decode("latin-1")[:MOST_TEXT]
+
+
+def name_of(part: Message, count: int) -> str:
+    name = headers.decoded(str(part.get_filename() or "").encode("utf-8", "replace"))
+    return re.sub(r"[\x00-\x1f\x7f/\\]", "_", name).strip()[:150] or f"part-{count}"
+
+
+def document(reading: Reading, *, target: str = BASE) -> str:
+    """The HTML document for the frame: links open in a new tab, pictures of the message are inside."""
+    if reading.html is None:
+        text = html.escape(reading.text if reading.text is not None else reading.trouble or "(no text)")
+        return f"<!doctype html><html><head>{BASE}<style>body{{font:15px/1.55 system-ui,sans-serif;margin:20px;white-space:pre-wrap;overflow-wrap:anywhere}}</style></head><body>{text}</body></html>"
+    body = CID.sub(lambda m: reading.pictures.get(unquote(m[1]), m[0]), reading.html)
+    for place in PLACES:
+        found = place.search(body, 0, 20_000)
+        if found:
+            return body[: found.end()] + target + body[found.end() :]
+    doctype = DOCTYPE.match(body)
+    at = doctype.end() if doctype else 0
+    return body[:at] + target + body[at:]
+
+
+def line(letter: Letter) -> dict[str, Any]:
+    """One line of the list."""
+    head = headers.read(letter.raw)
+    sender = headers.mailboxes(head.get("from"))
+    return {
+        "id": letter.id,
+        "from": ((sender[0][0] or sender[0][1]) if sender else head.get("from") or letter.reverse_path)[:200],
+        "subject": head.get("subject")[:300],
+        "for": list(letter.recipients[:10]),
+        "at": letter.at,
+        "seen": letter.seen,
+        "answered": letter.answered,
+    }
+
+
+def view(letter: Letter) -> dict[str, Any]:
+    """All that the reading pane shows, but for the HTML."""
+    head, reading = headers.read(letter.raw), read(letter.raw)
+    return {
+        **line(letter),
+        "shown": {name: head.get(name)[:2_000] for name in SHOWN if head.first(name)},
+        "html": reading.html is not None,
+        "text": reading.text if reading.text is not None else (plain(reading.html) if reading.html else ""),
+        "derived": reading.text is None and reading.html is not None,
+        "trouble": reading.trouble,
+        "size": len(letter.raw),
+        "headers": [
+            [letter.raw[f.start : f.value].split(b":")[0].decode("ascii").strip(), head.text(f)[:4_000]]
+            for f in head.fields[:300]
+        ],
+        "attachments": [
+            {"index": i, "name": a.name, "type": a.type, "size": len(a.content)}
+            for i, a in enumerate(reading.attachments)
+        ],
+    }
+
+
+# -- HTML as text --------------------------------------------------------------------------------------------------------
+
+
+class Words(HTMLParser):
+    """The text of an HTML document: blocks on lines of their own, links with their address beside them."""
+
+    BLOCKS = frozenset(
+        ["p", "div", "br", "tr", "li", "h1", "h2", "h3", "h4", "table", "ul", "ol", "blockquote", "hr", "section"]
+    )
+    HIDDEN = frozenset({"style", "script", "title", "head"})
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.pieces: list[str] = []
+        self.hidden = 0
+        self.link = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag in self.BLOCKS:
+            self.pieces.append("\n")
+        if tag in self.HIDDEN:
+            self.hidden += 1
+        if tag == "a":
+            self.link = dict(attrs).get("href") or ""
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in self.HIDDEN:
+            self.hidden = max(0, self.hidden - 1)
+        if tag == "a" and self.link:
+            self.pieces.append(f" <{self.link}>")
+            self.link = ""
+        if tag in self.BLOCKS and tag != "br":
+            self.pieces.append("\n")
+
+    def handle_data(self, data: str) -> None:
+        if not self.hidden:
+            self.pieces.append(re.sub(r"\s+", " ", data))
+
+
+def plain(document: str) -> str:
+    """An HTML document as plain text."""
+    words = Words()
+    try:
+        words.feed(document[:1_000_000])
+        words.close()
+    except (AssertionError, ValueError):  # what html.parser makes of some broken declarations
+        return ""
+    lines = (each.strip() for each in "".join(words.pieces).split("\n"))
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip() + "\n"

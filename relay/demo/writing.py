@@ -1,0 +1,106 @@
+"""Messages that the demo writes: one that goes out through the relay, and the answers that come back.
+
+Owns: their headers and text, and the way of an answer into the sender's mailbox. Leaves to others: sending
+(`pages` does it over SMTP, through the relay's own port) and reading the mailbox (the relay's mailbox role).
+"""
+
+from __future__ import annotations
+
+import mailbox
+from dataclasses import dataclass
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime, localtime, make_msgid
+from pathlib import Path
+
+from relay.core import headers
+from relay.demo import letter
+from relay.demo.inbox import Letter
+
+LONGEST_SUBJECT = 500
+MOST_RECIPIENTS = 20
+
+
+class Unwritable(Exception):
+    """What was filled in makes no message; the text says what would."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What the form says. `track` has some of "opens", "links", "thread_replies"."""
+
+    sender: str
+    to: str
+    subject: str
+    html: str
+    track: frozenset[str]
+    label: str = ""
+
+
+def compose(draft: Draft) -> tuple[str, list[str], bytes]:
+    """(sender, recipients, message) as a mail client hands them in, with the control headers that ask for tracking."""
+    sender = headers.addresses(draft.sender)
+    recipients = list(dict.fromkeys(headers.addresses(draft.to)))
+    if len(sender) != 1:
+        raise Unwritable("From needs one address, for example mara@studio.example.")
+    if not recipients or len(recipients) > MOST_RECIPIENTS:
+        raise Unwritable(f"To needs an address, and at most {MOST_RECIPIENTS}.")
+    message = EmailMessage(policy=SMTP)
+    try:
+        message["From"] = draft.sender
+        message["To"] = draft.to
+        message["Subject"] = " ".join(draft.subject.split())[:LONGEST_SUBJECT]
+        message["Date"] = format_datetime(localtime())
+        message["Message-ID"] = make_msgid(domain=sender[0].rpartition("@")[2])
+        for name, switch in (("Opens", "opens"), ("Links", "links"), ("Thread-Replies", "thread_replies")):
+            message[f"X-Track-{name}"] = "yes" if switch in draft.track else "no"
+        if draft.label.strip():
+            message["X-Track-Label"] = " ".join(draft.label.split())
+        message.set_content(letter.plain(draft.html))
+        message.add_alternative(draft.html, subtype="html")
+        return sender[0], recipients, message.as_bytes()
+    except (ValueError, IndexError, UnicodeError) as reason:
+        raise Unwritable(f"This can't be sent: {reason}.") from reason
+
+
+def answer(original: Letter, text: str, *, automatic: bool = False) -> bytes:
+    """The recipient's reply as a mail client writes it (RFC 5322 3.6.4): In-Reply-To names the message, References the
+    thread. An automatic one says so (RFC 3834)."""
+    head = headers.read(original.raw)
+    own = original.recipients[0] if original.recipients else "recipient@inbox.localhost"
+    subject = " ".join(head.get("subject").split())[:LONGEST_SUBJECT]
+    identifiers = headers.message_ids(head.get("message-id"))
+    before = [*headers.message_ids(head.get("references")), *identifiers]
+    message = EmailMessage(policy=SMTP)
+    try:
+        message["From"] = own
+        message["To"] = next(iter(headers.addresses(head.get("reply-to") or head.get("from"))), original.reverse_path)
+        message["Subject"] = f"Automatic reply: {subject}" if automatic else again(subject)
+        message["Date"] = format_datetime(localtime())
+        message["Message-ID"] = make_msgid(domain=own.rpartition("@")[2] or "inbox.localhost")
+        if identifiers:
+            message["In-Reply-To"] = f"<{identifiers[0]}>"
+        if before:
+            message["References"] = " ".join(f"<{i}>" for i in before[-20:])
+        if automatic:
+            message["Auto-Submitted"] = "auto-replied"
+        reading = letter.read(original.raw)
+        quoted = reading.text if reading.text is not None else letter.plain(reading.html or "")
+        quote = "".join(f"> {each}\n" for each in quoted.splitlines()[:200])
+        message.set_content(text.rstrip() + "\n" + ("" if automatic else f"\n{head.get('from')} wrote:\n{quote}"))
+        return message.as_bytes()
+    except (ValueError, IndexError, UnicodeError) as reason:
+        raise Unwritable(f"This message can't be answered: {reason}.") from reason
+
+
+def again(subject: str) -> str:
+    return subject if subject.lower().startswith("re:") else f"Re: {subject}"
+
+
+def make_mailbox(path: Path) -> None:
+    mailbox.Maildir(path, create=True).close()
+
+
+def deliver(path: Path, message: bytes) -> None:
+    """Into the sender's mailbox: written in `tmp`, then moved to `new`, as every delivery agent does."""
+    mailbox.Maildir(path, create=True).add(message)
