@@ -61,15 +61,19 @@ STOCK: Any = aiosmtpd.SMTP
 
 class Dialogue(STOCK):  # type: ignore[misc]
     transport: Any
+    _smtp_methods: dict[str, Any]
     line_length_limit = limits.MAX_LINE  # of the reader's buffer: it stops reading the socket at twice this
     command_size_limit = 12_288  # RFC 4954 section 4 asks for it; MAIL and RCPT have bounds of their own in core.paths
     command_size_limits: ClassVar[dict[str, int]] = defaultdict(lambda: 12_288)
 
     def __init__(self, house: House, *, implicit_tls: bool) -> None:
-        super().__init__(
-            EDGE, hostname=house.hostname, ident="ESMTP trackrelay", enable_SMTPUTF8=True,
-            timeout=limits.COMMAND_TIMEOUT, loop=house.loop,
-        )  # fmt: skip
+        if house.pattern is None:
+            super().__init__(
+                EDGE, hostname=house.hostname, ident="ESMTP trackrelay", enable_SMTPUTF8=True,
+                timeout=limits.COMMAND_TIMEOUT, loop=house.loop,
+            )  # fmt: skip
+        else:
+            self.become(house.pattern)
         self.house = house
         self.implicit_tls = implicit_tls
         self.secure = False
@@ -80,14 +84,27 @@ class Dialogue(STOCK):  # type: ignore[misc]
         self.placed = False
         self.errors = self.idle = 0
         self.since_message = house.loop.time()
+        self.held = b""  # replies that wait for those to the commands that came with them (RFC 2920 3.2)
+
+    def become(self, pattern: Dialogue) -> None:
+        """As after aiosmtpd's own __init__, which inspects all members anew for each connection (300 µs)."""
+        self.__dict__.update(pattern.__dict__)
+        asyncio.StreamReaderProtocol.__init__(
+            self,
+            asyncio.StreamReader(limit=self.line_length_limit, loop=self.loop),
+            self._cb_client_connected,
+            self.loop,
+        )
+        self._smtp_methods = {name: getattr(self, f"smtp_{name}") for name in pattern._smtp_methods}
 
     # -- the connection ------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: Any) -> None:
         self.address = submitters.address(transport.get_extra_info("peername"))
         self.loopback = self.address is not None and self.address.is_loopback
-        why = self.house.places.take(str(self.address), loopback=self.loopback)
-        if why or self.house.draining:
+        draining = self.house.draining
+        why = None if draining else self.house.places.take(str(self.address), loopback=self.loopback)
+        if why or draining:
             # Said in clear also where the client expects TLS: it fails there either way.
             transport.write(f"421 {why}\r\n".encode() if why else f"{CLOSING}\r\n".encode())
             transport.close()
@@ -115,7 +132,7 @@ class Dialogue(STOCK):  # type: ignore[misc]
     def retire(self, words: str = CLOSING) -> None:
         """Says so and closes, from outside of the command loop."""
         if self.transport is not None and not self.transport.is_closing():
-            self.transport.write(words.encode() + b"\r\n")
+            self.transport.write(self.held + words.encode() + b"\r\n")
             self.transport.close()
             self._handler_coroutine.cancel()
 
@@ -158,13 +175,21 @@ class Dialogue(STOCK):  # type: ignore[misc]
         line = status if isinstance(status, bytes) else status.encode("utf-8", "replace")
         if line.startswith(b"500 Error"):  # aiosmtpd's own loop: without an enhanced code, and echoing the command
             line = b"500 5.5.2 That is no command here"
-        self._writer.write(line + b"\r\n")
+        self.held += line + b"\r\n"
         if line[:1] in b"45":
             self.errors += 1
             if self.errors >= limits.MAX_ERRORS:
                 LOG.warning("too many errors in a session", peer=self.address)
                 await self.goodbye("421 4.7.0 Too many errors")
-        await self._writer.drain()
+        if b"\n" not in self._reader._buffer:
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Sends the replies that wait. Call it before anything that takes time."""
+        if self.held:
+            self._writer.write(self.held)
+            self.held = b""
+            await self._writer.drain()
 
     async def say(self, reply: Reply, *, utf8: bool = False) -> None:
         """A reply of others, who may have written anything into it: one line or several, nothing that ends a line."""
@@ -175,7 +200,8 @@ class Dialogue(STOCK):  # type: ignore[misc]
 
     async def goodbye(self, words: str) -> None:
         """The last reply. What the client has sent already is not looked at."""
-        self._writer.write(words.encode() + b"\r\n")
+        self._writer.write(self.held + words.encode() + b"\r\n")
+        self.held = b""
         if self.transport is not None:
             self.transport.close()
         self._handler_coroutine.cancel()
@@ -227,6 +253,7 @@ class Dialogue(STOCK):  # type: ignore[misc]
         if self.secure:
             return await self.push("503 5.5.1 TLS is active already")
         await self.push("220 2.0.0 Ready to start TLS")
+        await self.flush()
         await self.start_tls()
 
     @property
@@ -247,6 +274,7 @@ class Dialogue(STOCK):  # type: ignore[misc]
         found = await auth.credentials(argument, self.ask)
         if isinstance(found, Reply):
             return await self.say(found)
+        await self.flush()
         refusal = await gate.admit(*found, self.address)
         if refusal:
             return await self.say(refusal)
@@ -258,6 +286,7 @@ class Dialogue(STOCK):  # type: ignore[misc]
 
     async def ask(self, words: bytes) -> bytes:
         await self.push(b"334 " + words)
+        await self.flush()
         try:
             line: bytes = await self._reader.readuntil(b"\n")
         except asyncio.LimitOverrunError:
@@ -317,6 +346,7 @@ class Dialogue(STOCK):  # type: ignore[misc]
         self.busy = True
         try:
             await self.push(b"354 End with a line that has only a dot")
+            await self.flush()
             reply = await self.receive(transaction, transaction.mail)
         except data.Gone as error:
             LOG.info("message not finished", peer=self.address, why=type(error).__name__)

@@ -41,6 +41,8 @@ class House:
         self.dialogues: set[dialogue.Dialogue] = set()
         self.tasks: set[asyncio.Task[Reply]] = set()
         self.draining = False
+        self.pattern: dialogue.Dialogue | None = None
+        self.pattern = dialogue.Dialogue(self, implicit_tls=False)
 
     def start(self, submission: Submission) -> asyncio.Task[Reply]:
         """Takes a message in a task of its own, which no client can cancel. Its octets are on `flight` already."""

@@ -58,6 +58,12 @@ async def test_private_members_of_a_live_session(relay):
         assert isinstance(session._reader._buffer, bytearray)
         assert session._reader._paused is False
         assert session._reader._transport is session._writer._transport
+        # A session that became one by the pattern is as aiosmtpd makes it.
+        pattern = relay.server._house.pattern
+        assert session.__dict__.keys() - pattern.__dict__.keys() == {"_reader", "_writer"}
+        assert not pattern.__dict__.keys() - session.__dict__.keys()
+        assert all(method.__self__ is session for method in session._smtp_methods.values())
+        assert session._stream_reader is not pattern._stream_reader
 
 
 async def test_a_message_from_smtplib(relay):
@@ -160,6 +166,27 @@ async def test_pipelined_messages_in_one_segment(relay):
         assert codes == ["250", "250", "354", "250"] * 20 + ["221"]
         assert await client.closed()
     assert [s.content for s in taker.taken] == [MESSAGE] * 20
+
+
+async def test_replies_do_not_wait_for_a_command_that_is_not_whole(relay):
+    async with connect(await relay(Taker())) as client:
+        await client.greet()
+        await client.send(b"NOOP\r\nRSET\r\nNOO")
+        assert (await client.reply()).startswith("250")
+        assert (await client.reply()).startswith("250")
+        await client.send(b"P\r\n")
+        assert (await client.reply()).startswith("250")
+
+
+async def test_replies_do_not_wait_for_a_message_to_be_taken(relay):
+    taker = Taker()
+    taker.gate.clear()
+    async with connect(await relay(taker)) as client:
+        await client.greet()
+        await client.send(b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nx\r\n.\r\nNOOP\r\nRSET\r\n")
+        assert [(await client.reply())[:3] for _ in range(3)] == ["250", "250", "354"]
+        taker.gate.set()
+        assert [(await client.reply())[:3] for _ in range(3)] == ["250", "250", "250"]
 
 
 async def test_the_message_cut_anywhere(relay):
