@@ -1,0 +1,200 @@
+"""A failure or a delay -> the report to the sender (RFC 3464), as the bytes of a message.
+
+Owns: the form of reports, and who wants which (RFC 3461 NOTIFY, RET, ENVID, ORCPT; RFC 6533 for addresses in UTF-8).
+Leaves to others: when something has failed (`core.queue`), and sending (`spool`): from the null reverse-path, never to it.
+"""
+
+from __future__ import annotations
+
+import email.utils
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from relay.core import envelopes
+from relay.core.model import Recipient
+
+Action = Literal["failed", "delayed"]
+LONGEST_HEADERS = 65_536  # octets of the original's header section that go along
+LONGEST_ORIGINAL = 1_000_000  # octets of an original that goes along whole (RET=FULL)
+TEXTS: dict[Action, tuple[str, str]] = {
+    "failed": (
+        "Undelivered mail returned to sender",
+        "Your message could not be delivered to the recipients below. It will not be tried again.",
+    ),
+    "delayed": (
+        "Your mail is delayed",
+        "Your message could not be delivered yet to the recipients below. It is kept, and tried again until {until}.\r\n"
+        "You need not send it again.",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What happened to one recipient: `status` is an enhanced status code (RFC 3463), `diagnostic` the reply that said
+    so ("550 5.1.1 No such user") or "", `remote` the host that gave it."""
+
+    recipient: Recipient
+    action: Action
+    status: str
+    diagnostic: str = ""
+    remote: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """The message that the report is about: its bytes as they were sent, its MAIL options, when it came in."""
+
+    reverse_path: str
+    content: bytes
+    options: tuple[str, ...]
+    arrived_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What makes a report this one: who reports and from which address, when, its Message-ID without brackets, and a
+    boundary that occurs nowhere in the original (say, 128 random bits in hex)."""
+
+    hostname: str
+    sender: str
+    at: float
+    message_id: str
+    boundary: str
+    until: float = 0.0  # of a delay: when the last attempt will be made
+
+
+def wanted(recipient: Recipient, action: Action) -> bool:
+    """Does the sender want to hear this about that recipient? Without NOTIFY (RFC 3461 4.1) failures and delays."""
+    keyword = "FAILURE" if action == "failed" else "DELAY"
+    for option in recipient.options:
+        name, _, value = option.partition("=")
+        if name.upper() == "NOTIFY":
+            return keyword in value.upper().split(",")
+    return True
+
+
+def render(original: Original, notices: Sequence[Notice], made: Made) -> bytes:
+    """The report, with CRLF line endings. All notices have one action. Some octets may be above 127 where the
+    original's header fields or an address have such."""
+    action = notices[0].action
+    international = any(not n.recipient.address.isascii() for n in notices)
+    parts = [
+        _text(notices, made),
+        _status(original, notices, made, international),
+        _returned(original),
+    ]
+    subject, _ = TEXTS[action]
+    eight = any(not part.isascii() for part in parts)
+    head = [
+        f"From: Mail Delivery System <{clean(made.sender)}>",
+        f"To: <{clean(original.reverse_path)}>",
+        f"Subject: {subject}",
+        f"Date: {email.utils.formatdate(made.at)}",
+        f"Message-ID: <{made.message_id}>",
+        "Auto-Submitted: auto-replied",  # RFC 3834 5; RFC 3464 2
+        "MIME-Version: 1.0",
+        f'Content-Type: multipart/report; report-type=delivery-status;\r\n boundary="{made.boundary}"',
+        f"Content-Transfer-Encoding: {'8bit' if eight else '7bit'}",
+    ]
+    mark = b"\r\n--" + made.boundary.encode()
+    body = b"".join(mark + b"\r\n" + part for part in parts) + mark + b"--\r\n"
+    return "\r\n".join(head).encode() + b"\r\n" + body
+
+
+def _text(notices: Sequence[Notice], made: Made) -> bytes:
+    _, sentence = TEXTS[notices[0].action]
+    until = email.utils.formatdate(made.until) if made.until else ""
+    lines = [f"This is the mail system at {clean(made.hostname)}.", "", *sentence.format(until=until).split("\r\n"), ""]
+    for notice in notices:
+        said = f"{clean(notice.remote)} said: " if notice.remote and notice.diagnostic else ""
+        lines += [f"<{clean(notice.recipient.address)}>", f"    {said}{clean(notice.diagnostic) or notice.status}", ""]
+    text = "\r\n".join(lines)
+    charset, encoding = ("us-ascii", "7bit") if text.isascii() else ("utf-8", "8bit")
+    head = f"Content-Type: text/plain; charset={charset}\r\nContent-Transfer-Encoding: {encoding}\r\n"
+    return (head + "Content-Description: Notification\r\n\r\n" + text).encode()
+
+
+def _status(original: Original, notices: Sequence[Notice], made: Made, international: bool) -> bytes:
+    """RFC 3464 2.2 and 2.3; with an address in UTF-8 it is RFC 6533's type, which needs 8bit."""
+    kind = "global-delivery-status" if international else "delivery-status"
+    groups = []
+    first = [f"Reporting-MTA: dns; {clean(made.hostname)}"]
+    envid = next((o.partition("=")[2] for o in original.options if o.upper().startswith("ENVID=")), "")
+    if envid:
+        first.append(f"Original-Envelope-Id: {clean(unxtext(envid))}")
+    first.append(f"Arrival-Date: {email.utils.formatdate(original.arrived_at)}")
+    groups.append(first)
+    for notice in notices:
+        lines = []
+        orcpt = next((o.partition("=")[2] for o in notice.recipient.options if o.upper().startswith("ORCPT=")), "")
+        if ";" in orcpt:
+            form, _, address = orcpt.partition(";")
+            lines.append(f"Original-Recipient: {clean(form)}; {clean(unxtext(address))}")
+        form = "rfc822" if notice.recipient.address.isascii() else "utf-8"
+        lines += [
+            f"Final-Recipient: {form}; {clean(notice.recipient.address)}",
+            f"Action: {notice.action}",
+            f"Status: {notice.status}",
+        ]
+        if notice.remote:
+            lines.append(f"Remote-MTA: dns; {clean(notice.remote)}")
+        if notice.diagnostic:
+            lines.append(f"Diagnostic-Code: smtp; {clean(notice.diagnostic)}")
+        if notice.action == "delayed" and made.until:
+            lines.append(f"Will-Retry-Until: {email.utils.formatdate(made.until)}")
+        groups.append(lines)
+    text = "\r\n\r\n".join("\r\n".join(group) for group in groups) + "\r\n"
+    encoding = "7bit" if text.isascii() else "8bit"
+    head = f"Content-Type: message/{kind}\r\nContent-Transfer-Encoding: {encoding}\r\n"
+    return (head + "Content-Description: Delivery report\r\n\r\n" + text).encode()
+
+
+def _returned(original: Original) -> bytes:
+    """The original: whole with RET=FULL (RFC 3461 4.3) unless it is large, else its header section (RFC 6522 4)."""
+    full = any(option.upper() == "RET=FULL" for option in original.options)
+    if full and len(original.content) <= LONGEST_ORIGINAL:
+        kind, text = "message/rfc822", original.content
+    else:
+        kind, text = "text/rfc822-headers", envelopes.header_section(original.content)
+        if len(text) > LONGEST_HEADERS:
+            text = text[: text.rfind(b"\r\n", 0, LONGEST_HEADERS) + 2]
+    if not text.isascii():
+        if kind == "text/rfc822-headers" and _utf8(text):
+            kind = "message/global-headers"  # RFC 6533 6.1
+        elif kind == "message/rfc822" and not envelopes.header_section(text).isascii():
+            kind = "message/global"
+    encoding = "7bit" if text.isascii() else "8bit"
+    head = f"Content-Type: {kind}\r\nContent-Transfer-Encoding: {encoding}\r\n"
+    return (head + "Content-Description: Undelivered message\r\n\r\n").encode() + text
+
+
+def _utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def unxtext(text: str) -> str:
+    """xtext (RFC 3461 4) decoded; what is none stays."""
+    out, at = "", 0
+    while at < len(text):
+        pair = text[at + 1 : at + 3]
+        if text[at] == "+" and len(pair) == 2 and all(c in "0123456789ABCDEF" for c in pair):
+            out += chr(int(pair, 16))
+            at += 3
+        else:
+            out += text[at]
+            at += 1
+    return out
+
+
+def clean(text: str) -> str:
+    """Without control characters and lone surrogates: what others wrote never becomes a line of its own."""
+    return "".join(
+        "?" if ord(c) < 32 or 127 <= ord(c) < 160 or 0xD800 <= ord(c) < 0xE000 or c in "\u2028\u2029" else c
+        for c in text
+    )

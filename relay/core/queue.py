@@ -1,0 +1,183 @@
+"""A message that waits: its state, and what an attempt makes of it.
+
+Owns: the form of an entry (one line of JSON), when it is tried next, when a recipient is given up, who hears of it.
+Leaves to others: files (`spool.files`), attempts (`courier`), the reports themselves (`core.dsn`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+
+from relay.core import dsn, envelopes, retry
+from relay.core.model import Done, Envelope, Later, Never, Outcome, Recipient, Reply
+
+# Pauses in seconds before the 1st, 2nd, … attempt; the last one is for all that follow. Greylisting ends after
+# minutes, an outage after hours; RFC 5321 4.5.4.1 asks for 30 minutes once the first tries are over.
+SCHEDULE = (0.0, 60.0, 180.0, 300.0, 600.0, 900.0, 1800.0, 1800.0, 3600.0, 3600.0, 7200.0)
+DELAY_AFTER = 14_400.0  # seconds after which the sender hears that it is late
+
+
+class Waiting(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One recipient. `index` is its place among the submission's; `reply` the upstream's last word."""
+
+    address: str
+    options: tuple[str, ...] = ()
+    index: int = 0
+    state: Literal["waiting", "done", "never"] = "waiting"
+    reply: str = ""
+
+    @property
+    def recipient(self) -> Recipient:
+        return Recipient(self.address, self.options)
+
+
+class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One message on disk. `message_id` is ours, "" for a report of ours (`kind`), which is never reported on.
+    `login`: it goes out over that user's own session, and waits until there is one. `duplicates` counts the attempts
+    after which the upstream may have had it without saying so. Times are Unix seconds."""
+
+    entry_id: str
+    message_id: str
+    created_at: float
+    next_at: float
+    reverse_path: str
+    recipients: tuple[Waiting, ...]
+    options: tuple[str, ...] = ()
+    kind: Literal["mail", "report"] = "mail"
+    login: str = ""
+    attempts: int = 0
+    duplicates: int = 0
+    told_of_delay: bool = False
+
+    @property
+    def waiting(self) -> tuple[Waiting, ...]:
+        return tuple(r for r in self.recipients if r.state == "waiting")
+
+    @property
+    def last_reply(self) -> str:
+        return next((r.reply for r in self.waiting if r.reply), "")
+
+    @property
+    def domain(self) -> str:
+        """Of the first recipient that waits: what concurrency is counted by."""
+        return self.waiting[0].address.rpartition("@")[2].lower() if self.waiting else ""
+
+    def envelope(self, credentials: tuple[str, str] | None) -> Envelope:
+        """For the recipients that still wait."""
+        return Envelope(self.reverse_path, tuple(r.recipient for r in self.waiting), self.options, credentials)
+
+
+class Unreadable(ValueError):
+    """The bytes are no entry; the text says why."""
+
+
+def write(entry: Entry) -> bytes:
+    """One line, with its line ending."""
+    return msgspec.json.encode(entry) + b"\n"
+
+
+def read(line: bytes) -> Entry:
+    try:
+        return msgspec.json.decode(line, type=Entry)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as reason:
+        raise Unreadable(str(reason)) from reason
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """`lifetime`: seconds from the first try to giving up. `bounce_from`: the sender of a report where the null one was
+    refused."""
+
+    lifetime: float = 432_000.0
+    bounce_from: str = ""
+    schedule: Sequence[float] = SCHEDULE
+    delay_after: float = DELAY_AFTER
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """An attempt's consequences: the entry as it goes on (None: nobody waits any more), and the recipients whose state
+    is final now or who are late for the first time."""
+
+    entry: Entry | None
+    done: tuple[Waiting, ...] = ()
+    failed: tuple[tuple[Waiting, dsn.Notice], ...] = ()
+    delayed: tuple[tuple[Waiting, dsn.Notice], ...] = ()
+
+
+def settle(
+    entry: Entry, outcomes: Sequence[Outcome], *, now: float, dice: float, policy: Policy, remote: str = ""
+) -> Settled:
+    """`outcomes` are those of `entry.waiting`, in order."""
+    if _refuses_the_null_sender(entry, outcomes) and policy.bounce_from:
+        again = msgspec.structs.replace(
+            entry, reverse_path=policy.bounce_from, attempts=entry.attempts + 1, next_at=now
+        )
+        return Settled(again)
+    over = now >= entry.created_at + policy.lifetime
+    words = iter(outcomes)
+    recipients, done, failed = [], [], []
+    for recipient in entry.recipients:
+        if recipient.state != "waiting":
+            recipients.append(recipient)
+            continue
+        outcome = next(words)
+        state: Literal["waiting", "done", "never"] = "waiting"
+        match outcome:
+            case Done():
+                state = "done"
+            case Never():
+                state = "never"
+            case Later():
+                state = "never" if over else "waiting"
+        after = msgspec.structs.replace(recipient, state=state, reply=str(outcome.reply))
+        recipients.append(after)
+        if state == "done":
+            done.append(after)
+        elif state == "never":
+            failed.append((after, _notice(after, outcome, "failed", remote)))
+    attempts = entry.attempts + 1
+    pause = retry.after(policy.schedule, min(attempts, len(policy.schedule) - 1), dice) or 0.0
+    next_at = now + pause
+    if now < entry.created_at + policy.lifetime < next_at:
+        next_at = entry.created_at + policy.lifetime  # one last try at the very end
+    unsure = any(isinstance(o, Later) and o.uncertain for o in outcomes)
+    late = now >= entry.created_at + policy.delay_after and not entry.told_of_delay
+    after_all = msgspec.structs.replace(
+        entry,
+        recipients=tuple(recipients),
+        attempts=attempts,
+        next_at=next_at,
+        duplicates=entry.duplicates + unsure,
+        told_of_delay=entry.told_of_delay or late,
+    )
+    if not after_all.waiting:
+        return Settled(None, tuple(done), tuple(failed))
+    delayed = [(r, _notice(r, Later(_reply(r.reply)), "delayed", remote)) for r in after_all.waiting] if late else []
+    return Settled(after_all, tuple(done), tuple(failed), tuple(delayed))
+
+
+def _refuses_the_null_sender(entry: Entry, outcomes: Sequence[Outcome]) -> bool:
+    """A refused report from the null reverse-path: Gmail and Microsoft 365 may refuse that, whatever the recipient."""
+    return entry.kind == "report" and not entry.reverse_path and all(isinstance(o, Never) for o in outcomes)
+
+
+def _notice(recipient: Waiting, outcome: Outcome, action: dsn.Action, remote: str) -> dsn.Notice:
+    status = envelopes.status(outcome.reply)
+    if action == "failed" and isinstance(outcome, Later):
+        status = "4.4.7"  # RFC 3463: delivery time expired
+    return dsn.Notice(recipient.recipient, action, status, str(outcome.reply), remote)
+
+
+def _reply(text: str) -> Reply:
+    code, _, words = text.partition(" ")
+    return Reply(int(code) if code.isdigit() else 451, words)
+
+
+def due(entry: Entry, now: float, policy: Policy) -> bool:
+    """Is it time? Also where the clock was set back, so that no entry waits for longer than the longest pause."""
+    return entry.next_at <= now or entry.next_at > now + 1.2 * max(policy.schedule)

@@ -1,0 +1,257 @@
+"""One submission from the client's dot to its answer.
+
+Owns: the copies' way to the upstream, when the client hears what, when the spool takes over, and that a message sent
+twice by a client which could not wait goes out once.
+Leaves to others: the copies themselves (`outbound`), attempts (`courier`), what waits (`spool`), the dialogue (`smtp`).
+
+What the client hears, over all recipients of all copies:
+    all refused                         the first refusal's 5xx
+    none accepted, some put off         on_defer "pass": the first 4xx; "spool": kept, then 250
+    some accepted                       250; those put off are kept, those refused are reported to the reverse-path
+    not known after `patience`          on_defer "spool": kept, then 250, and the attempt under way owns what was kept
+A 250 is said when the upstream said it, or when the message was fsynced here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import msgspec
+
+from relay import config, log, metrics, spool, store
+from relay.core import dsn, envelopes, queue
+from relay.core.model import Done, Envelope, Later, Never, Reply, Submission
+from relay.courier import Courier
+from relay.delivery import attempts, returning
+
+if TYPE_CHECKING:
+    from relay import outbound
+
+LOG = log.room("delivery")
+
+AT_ONCE = 4  # copies of one submission in flight, and in memory
+OFF_THE_LOOP = 262_144  # octets: rendering more than this would hold up the other sessions
+CLOSE_SECONDS = 25.0
+FULL = Reply(452, "4.3.1 The message can't be kept now: {reason}")
+FAILED = Reply(451, "4.3.0 The message could not be taken; try again")
+
+
+class Tracker(Protocol):
+    async def track(self, submission: Submission) -> outbound.Tracked: ...
+
+
+class Desk:
+    def __init__(
+        self,
+        settings: config.Settings,
+        tracker: Tracker,
+        courier: Courier,
+        spool: spool.Spool,
+        store: store.Store,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.upstream, self.tracker, self.courier, self.spool = settings.upstream, tracker, courier, spool
+        self.auth = settings.smtp.auth
+        self.ledger = spool.ledger
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._visits = returning.Visits(clock=clock)
+
+    async def take(self, submission: Submission) -> Reply:
+        """The answer to a message. Never raises but for cancellation. Runs in a task of its own, which `left` can name."""
+        before = self._visits.before(submission)
+        if before:
+            LOG.info("joined", peer=submission.peer)
+            return await asyncio.shield(before.answer)
+        task = cast("asyncio.Task[Reply]", asyncio.current_task())
+        self._visits.begin(task, submission)
+        reply = FAILED
+        try:
+            reply = await self._take(submission)
+        except Exception:  # the edge: the client keeps the message, and tries again
+            metrics.ERRORS.labels("delivery").inc()
+            LOG.exception("not_taken", peer=submission.peer)
+        finally:
+            self._visits.end(task, reply)
+        return reply
+
+    def left(self, task: asyncio.Task[Reply]) -> None:
+        """The client of the message that `task` takes went away unanswered. When it comes back with the same bytes
+        within a quarter of an hour, it gets this message's answer."""
+        self._visits.left(task)
+
+    # -- one submission --------------------------------------------------------------------------------------------------
+
+    async def _take(self, submission: Submission) -> Reply:
+        tracked = await self.tracker.track(submission)
+        if tracked.refusal:
+            return tracked.refusal
+        journey = attempts.Journey(
+            submission, tracked.message_id, self._credentials(submission), self._spools(submission)
+        )
+        found = attempts.of(submission, tracked)
+        gate = asyncio.Semaphore(AT_ONCE)
+        running = {a: self._task(self._attempt(a, journey, gate)) for a in found}
+        patience = self.upstream.patience if journey.spools else None
+        _, slow = await asyncio.wait(running.values(), timeout=patience)
+        if slow:
+            await asyncio.gather(*(self._hand_over(a, running[a], journey) for a in found if not a.outcomes))
+            # Those that have their outcome but are not kept yet, and those that the disk did not take.
+            ending = [running[a] for a in found if not a.kept and not running[a].done()]
+            if ending:
+                await asyncio.wait(ending)
+        return await self._answer(found, journey)
+
+    def _spools(self, submission: Submission) -> bool:
+        """A user whose own session carries the mail is there to try again, and we can't without that session."""
+        return self.upstream.on_defer == "spool" and self._credentials(submission) is None
+
+    def _credentials(self, submission: Submission) -> tuple[str, str] | None:
+        """A client's own login goes along only where the upstream is who checked it."""
+        return (submission.login, submission.password) if self.auth == "upstream" and submission.login else None
+
+    def _task(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _attempt(self, attempt: attempts.Attempt, journey: attempts.Journey, gate: asyncio.Semaphore) -> None:
+        def started() -> None:
+            attempt.started = True
+
+        async with gate:
+            try:
+                if len(journey.submission.content) > OFF_THE_LOOP:
+                    content = await asyncio.to_thread(attempt.render)
+                else:
+                    content = attempt.render()
+                envelope = Envelope(
+                    journey.submission.reverse_path, attempt.copy.recipients, attempt.copy.options, journey.credentials
+                )
+                attempt.outcomes = await self.courier.send(envelope, content, started=started)
+            except Exception:  # the edge of one copy: the others go on
+                metrics.ERRORS.labels("delivery").inc()
+                LOG.exception("not_sent", message_id=journey.message_id)
+                attempt.outcomes = (Later(FAILED),) * len(attempt.copy.recipients)
+            if attempt.kept:
+                return  # the spool's entry is settled by who kept it
+            if journey.spools and any(isinstance(o, Later) for o in attempt.outcomes):
+                await self._put_off(attempt, journey)
+            if all(isinstance(o, Done) for o in attempt.outcomes):
+                attempt.content = None
+
+    # -- into the spool --------------------------------------------------------------------------------------------------
+
+    def _entry(
+        self, journey: attempts.Journey, waiting: Sequence[queue.Waiting], options: Sequence[str], **how: Any
+    ) -> queue.Entry:
+        login = journey.credentials[0] if journey.credentials else ""
+        return self.spool.entry(
+            journey.message_id, journey.submission.reverse_path, waiting, options, login=login, **how
+        )
+
+    async def _put_off(self, attempt: attempts.Attempt, journey: attempts.Journey) -> None:
+        """Keeps what the upstream put off."""
+        late = [(w, o) for w, o in attempt.words() if isinstance(o, Later)]
+        waiting = [msgspec.structs.replace(w, reply=str(o.reply)) for w, o in late]
+        unsure = any(o.uncertain for _, o in late)
+        entry = self._entry(journey, waiting, attempt.copy.options, tried=True, duplicates=int(unsure))
+        try:
+            await self.spool.put(entry, attempt.render())
+        except spool.Unwritable as reason:
+            attempt.unwritable = str(reason)
+        else:
+            attempt.put_off = True
+            LOG.info("kept", entry=entry.entry_id, message_id=journey.message_id, reply=entry.last_reply)
+
+    async def _hand_over(self, attempt: attempts.Attempt, task: asyncio.Task[None], journey: attempts.Journey) -> None:
+        """Keeps a copy whose attempt takes longer than a client waits. An attempt under way owns what is kept; one
+        that waits for a place ends here, so that a slow upstream fills the disk and not the memory."""
+        entry = self._entry(journey, attempt.waiting(), attempt.copy.options)
+        try:
+            claim = await self.spool.keep(entry, attempt.render())
+        except spool.Unwritable as reason:
+            LOG.error("not_kept", message_id=journey.message_id, reason=str(reason))
+            return
+        if attempt.outcomes:
+            await asyncio.to_thread(claim.remove)  # it ended meanwhile, and sees to itself
+            return
+        attempt.kept = True
+        LOG.info("handed_over", entry=entry.entry_id, message_id=journey.message_id, started=attempt.started)
+        if attempt.started:
+            self._task(self._own(attempt, task, claim))
+        else:
+            task.cancel()
+            self.spool.release(claim)
+
+    async def _own(self, attempt: attempts.Attempt, task: asyncio.Task[None], claim: spool.Claim) -> None:
+        """The end of an attempt that outlasted its client."""
+        try:
+            await asyncio.wait({task})
+            if attempt.outcomes:
+                attempt.content = None
+                await self.spool.settle(claim, attempt.outcomes)
+                return
+        except Exception:
+            metrics.ERRORS.labels("delivery").inc()
+            LOG.exception("not_settled", entry=claim.entry.entry_id)
+        self.spool.release(claim)
+
+    # -- the answer ------------------------------------------------------------------------------------------------------
+
+    async def _answer(self, found: Sequence[attempts.Attempt], journey: attempts.Journey) -> Reply:
+        known = [a for a in found if not a.kept]
+        words = sorted(((w.index, o) for a in known for w, o in a.words()), key=lambda pair: pair[0])
+        for attempt in known:
+            self.ledger.replies(journey.message_id, [r.address for r in attempt.copy.recipients], attempt.outcomes)
+        unwritable = next((a.unwritable for a in known if a.unwritable), "")
+        if unwritable:
+            return Reply(FULL.code, FULL.text.format(reason=unwritable))
+        accepted = any(isinstance(o, Done) for _, o in words) or any(a.kept or a.put_off for a in found)
+        if not accepted:
+            return next((o.reply for _, o in words if isinstance(o, Later)), words[0][1].reply)
+        try:
+            await self._leftovers(known, journey)
+        except spool.Unwritable as reason:
+            return Reply(FULL.code, FULL.text.format(reason=reason))
+        said = next((o.reply.text for _, o in words if isinstance(o, Done)), "")
+        first = envelopes.ENHANCED.match(said)
+        text = (said[len(first[0]) :] if first else said).strip() or "queued"
+        return Reply(250, f"2.0.0 Ok {journey.message_id} {text}")
+
+    async def _leftovers(self, known: Sequence[attempts.Attempt], journey: attempts.Journey) -> None:
+        """Somebody has the message, so the client hears 250: what was put off is kept, what was refused is reported."""
+        refused: list[tuple[queue.Waiting, dsn.Notice]] = []
+        content = b""
+        options: tuple[str, ...] = ()
+        for attempt in known:
+            if not attempt.put_off and any(isinstance(o, Later) for o in attempt.outcomes):
+                await self._put_off(attempt, journey)
+                if attempt.unwritable:
+                    raise spool.Unwritable(attempt.unwritable)
+            for waiting, outcome in attempt.words():
+                if isinstance(outcome, Never):
+                    word = outcome.reply
+                    notice = dsn.Notice(
+                        waiting.recipient, "failed", envelopes.status(word), str(word), self.courier.host
+                    )
+                    refused.append((waiting, notice))
+                    content, options = content or attempt.render(), attempt.copy.options
+        if refused:
+            LOG.info("refused", message_id=journey.message_id, recipients=len(refused))
+            entry = self._entry(journey, [w for w, _ in refused], options)
+            await self.spool.report(entry, content, refused)
+
+    async def close(self) -> None:
+        """Waits for attempts that outlast their clients; what is still under way then is in the spool, or its client
+        has no answer."""
+        if self._tasks:
+            _, left = await asyncio.wait(set(self._tasks), timeout=CLOSE_SECONDS)
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+        await self.ledger.flush()

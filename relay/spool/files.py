@@ -1,0 +1,211 @@
+"""The spool on disk: one file per entry, owned by who holds its lock. Blocking; call it off the loop.
+
+Owns: the form of the files and their durability. Leaves to others: what the state means (`core.queue`), sending.
+
+    ID.msg     one line of JSON (`core.queue.Entry` as it was put), then the message's bytes; never changed
+    ID.now     the entry's state since the first attempt, replaced as a whole; its absence means none was made
+    ID.tmp     a file that was not finished; nobody was promised anything
+    .wake      touched when something was put or changed, so that a process which sends looks again
+    broken/    what can't be read: kept for a person to look at
+
+An entry exists from the moment that ID.msg has its name and the folder was fsynced. Whoever sends or changes one holds
+an exclusive flock on ID.msg: the system releases it when a process dies, however it dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from relay import log
+from relay.core import queue
+
+LOG = log.room("spool")
+
+LEFT_OVER = 3600.0  # seconds after which an unfinished file that nobody locks is taken away
+
+
+class Unwritable(Exception):
+    """The disk did not take it (full, read-only, failing). Nothing was kept; the text says why."""
+
+
+@dataclass(eq=False, slots=True)
+class Claim:
+    """An entry that is ours until `release` or `remove`."""
+
+    files: Files
+    entry: queue.Entry
+    descriptor: int
+
+    def content(self) -> bytes:
+        """The message's bytes."""
+        with open(os.dup(self.descriptor), "rb") as file:
+            file.seek(0)
+            file.readline()
+            return file.read()
+
+    def save(self, entry: queue.Entry) -> None:
+        """Replaces the entry's state. Raises `Unwritable`: then the old one stands."""
+        self.files.replace(entry)
+        self.entry = entry
+
+    def remove(self) -> None:
+        """Done with it. The lock goes last, so that nobody takes it up in between."""
+        name = self.entry.entry_id
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.files.path(name, "msg"))
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.files.path(name, "now"))
+        self.files.sync()
+        self.release()
+
+    def release(self) -> None:
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+
+class Files:
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def path(self, entry_id: str, kind: str) -> Path:
+        return self.directory / f"{entry_id}.{kind}"
+
+    def start(self) -> None:
+        """Makes the folder, and takes away what a crash left unfinished."""
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for path in self.directory.glob("*.tmp"):
+            with contextlib.suppress(OSError), open(path, "rb") as file:
+                if time.time() - os.fstat(file.fileno()).st_mtime > LEFT_OVER:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    path.unlink()
+
+    def put(self, entry: queue.Entry, content: bytes) -> Claim:
+        """Keeps a message: when this returns it survives a loss of power. Raises `Unwritable`."""
+        temporary, final = self.path(entry.entry_id, "tmp"), self.path(entry.entry_id, "msg")
+        descriptor = -1
+        try:
+            descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _write(descriptor, queue.write(entry))
+            _write(descriptor, content)
+            os.fsync(descriptor)
+            os.rename(temporary, final)
+            self.sync()
+        except OSError as reason:
+            for path in (temporary, final):
+                with contextlib.suppress(OSError):
+                    path.unlink()
+            if descriptor >= 0:
+                os.close(descriptor)
+            raise Unwritable(f"{reason.strerror or reason}") from reason
+        return Claim(self, entry, descriptor)
+
+    def replace(self, entry: queue.Entry) -> None:
+        temporary = self.directory / f"{entry.entry_id}.now.tmp"
+        try:
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            try:
+                _write(descriptor, queue.write(entry))
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            os.rename(temporary, self.path(entry.entry_id, "now"))
+            self.sync()
+        except OSError as reason:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise Unwritable(f"{reason.strerror or reason}") from reason
+
+    def claim(self, entry_id: str) -> Claim | None:
+        """The entry, if it is there, whole, and nobody else's now."""
+        try:
+            descriptor = os.open(self.path(entry_id, "msg"), os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(descriptor).st_nlink == 0:  # removed between open and lock
+                raise BlockingIOError
+            entry = self.read(entry_id)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except BaseException:
+            os.close(descriptor)
+            raise
+        if entry is None:
+            os.close(descriptor)
+            return None
+        return Claim(self, entry, descriptor)
+
+    def read(self, entry_id: str) -> queue.Entry | None:
+        """The entry as it stands. One that can't be read is set aside, whole, with a line in the log."""
+        message = self.path(entry_id, "msg")
+        try:
+            with open(message, "rb") as file:
+                entry = queue.read(file.readline(1 << 24))
+            with contextlib.suppress(FileNotFoundError):
+                entry = queue.read(self.path(entry_id, "now").read_bytes())
+            if entry.entry_id != entry_id:
+                raise queue.Unreadable(f"it calls itself {entry.entry_id}")
+        except FileNotFoundError:
+            return None
+        except queue.Unreadable as reason:
+            self.set_aside(entry_id, str(reason))
+            return None
+        return entry
+
+    def set_aside(self, entry_id: str, reason: str) -> None:
+        broken = self.directory / "broken"
+        broken.mkdir(mode=0o700, exist_ok=True)
+        for kind in ("msg", "now"):
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(self.path(entry_id, kind), broken / f"{entry_id}.{kind}")
+        LOG.error("set_aside", entry=entry_id, folder=str(broken), reason=reason)
+
+    def scan(self) -> Iterator[str]:
+        """The ids of all entries, oldest first."""
+        try:
+            with os.scandir(self.directory) as found:
+                return iter(sorted(item.name[:-4] for item in found if item.name.endswith(".msg")))
+        except FileNotFoundError:
+            return iter(())
+
+    def changed_at(self, entry_id: str) -> int:
+        """When its state was written last, in nanoseconds; 0 where no attempt was made."""
+        try:
+            return os.stat(self.path(entry_id, "now")).st_mtime_ns
+        except FileNotFoundError:
+            return 0
+
+    def wake(self) -> None:
+        path = self.directory / ".wake"
+        with contextlib.suppress(OSError):
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            os.utime(path)
+
+    def woken_at(self) -> int:
+        try:
+            return os.stat(self.directory / ".wake").st_mtime_ns
+        except FileNotFoundError:
+            return 0
+
+    def sync(self) -> None:
+        descriptor = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]

@@ -1,0 +1,34 @@
+"""A tracker that gives fixed copies: one per recipient, told apart by one header field, or one for all."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from relay import outbound
+from relay.core.model import Reply, Submission
+
+
+class FixedTracker:
+    """`together`: all recipients share one copy. `refusal`: what it answers instead. Ids are 20 characters and count up;
+    `rendered` counts the copies made, by recipient index."""
+
+    def __init__(self, *, together: bool = False, refusal: Reply | None = None) -> None:
+        self.together, self.refusal = together, refusal
+        self.ids: list[str] = []
+        self.rendered: dict[int, int] = {}
+
+    async def track(self, submission: Submission) -> outbound.Tracked:
+        self.ids.append(f"{len(self.ids) + 1:020d}")
+        if self.refusal:
+            return outbound.Tracked(self.ids[-1], (), self.refusal)
+        to = submission.recipients
+        groups = [to] if self.together else [(recipient,) for recipient in to]
+        copies = tuple(
+            outbound.PendingCopy(i, tuple(group), partial(self._render, i, submission.content), submission.options)
+            for i, group in enumerate(groups)
+        )
+        return outbound.Tracked(self.ids[-1], copies)
+
+    def _render(self, index: int, content: bytes) -> bytes:
+        self.rendered[index] = self.rendered.get(index, 0) + 1
+        return b"X-Copy: %d\r\n" % index + content

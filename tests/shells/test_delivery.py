@@ -1,0 +1,355 @@
+"""What a client hears, and where its message is then: the desk with a real courier, spool and store, and a scripted
+upstream."""
+
+import asyncio
+import email
+import email.policy
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from relay import config, courier, delivery, spool
+from relay.core.model import Recipient, Reply, Sent, SentCopy, Submission
+from relay.store import memory
+from tests.fakes import copies
+from tests.fakes import upstream as fake
+
+MESSAGE = b"From: a@here.example\r\nTo: b@there.example\r\nSubject: x\r\nMessage-ID: <1@here.example>\r\n\r\nHello\r\n"
+TIMES = courier.Times(connect=2, mail=2, data=2, block=2, dot=2)
+FAST = (0.0, 0.05, 0.05)
+
+
+@dataclass
+class House:
+    upstream: fake.Upstream
+    desk: delivery.Desk
+    spool: spool.Spool
+    store: memory.Memory
+    tracker: copies.FixedTracker
+
+    def spooled(self):
+        return [self.spool.files.read(name) for name in self.spool.files.scan()]
+
+    def contents(self):
+        return [k.content for k in self.upstream.taken]
+
+    async def kept(self, count):
+        """Until the upstream has that many."""
+        async with asyncio.timeout(10):
+            while len(self.upstream.kept) < count:
+                await asyncio.sleep(0.01)
+
+    async def empty(self):
+        async with asyncio.timeout(10):
+            while self.spooled():
+                await asyncio.sleep(0.01)
+
+    async def bounced(self):
+        async with asyncio.timeout(5):
+            while not (found := await self.store.events(types=["message.bounce_detected"])):
+                await asyncio.sleep(0.01)
+        return found
+
+
+@asynccontextmanager
+async def house(folder, script=None, *, together=False, refusal=None, sends=False, times=TIMES, auth="none", **how):
+    settings_of = {k: how.pop(k) for k in ("on_defer", "patience", "bounce_from", "queue_lifetime") if k in how}
+    async with fake.Upstream(script, **how) as server:
+        settings = config.Settings(
+            state_dir=folder,
+            smtp=config.Smtp(hostname="relay.test", auth=auth),
+            upstream=config.Upstream(url=server.url, tls="never", **settings_of),
+        )
+        store = memory.Memory()
+        await store.start()
+        tracker = copies.FixedTracker(together=together, refusal=refusal)
+        out = courier.Courier(settings.upstream, hostname="relay.test", times=times)
+        kept = spool.Spool(folder / "spool", settings, out, store, schedule=FAST)
+        desk = delivery.Desk(settings, tracker, out, kept, store)
+        running = asyncio.create_task(kept.run()) if sends else None
+        try:
+            yield House(server, desk, kept, store, tracker)
+        finally:
+            if running:
+                running.cancel()
+                await asyncio.gather(running, return_exceptions=True)
+            for task in desk._tasks:
+                task.cancel()
+            await desk.close()
+            await out.close()
+
+
+def submission(*recipients, sender="a@here.example", content=MESSAGE, **how):
+    to = tuple(r if isinstance(r, Recipient) else Recipient(r) for r in recipients or ("b@x.example",))
+    return Submission(sender, to, content, **how)
+
+
+def by_recipient(**words):
+    """A script for RCPT: the local part decides."""
+    return {p: lambda c: words.get(c.partition("<")[2].partition("@")[0]) for p in ("rcpt", "rcpt2")}
+
+
+NO, LATER = "550 5.1.1 nobody", "450 4.2.1 greylisted"
+
+
+async def test_one_copy_hears_the_upstreams_words(tmp_path):
+    async with house(tmp_path) as it:
+        reply = await it.desk.take(submission())
+        assert str(reply) == "250 2.0.0 Ok 00000000000000000001 Ok: queued as 000001"
+        assert it.contents() == [b"X-Copy: 0\r\n" + MESSAGE]
+        assert not (tmp_path / "spool").exists()  # no fsync on the way of a message that goes out
+
+
+@pytest.mark.parametrize(
+    ("script", "on_defer", "code"),
+    [
+        ({"rcpt": NO}, "spool", 550),
+        ({"rcpt": NO}, "pass", 550),
+        ({"mail": "550 5.7.1 not you"}, "spool", 550),
+        ({"dot": "554 5.6.0 spam"}, "spool", 554),
+        ({"rcpt": LATER}, "pass", 450),
+        ({"dot": "451 4.3.0 disk"}, "pass", 451),
+        ({"dot": "drop"}, "pass", 451),
+        ({"banner": "421 busy"}, "pass", 451),
+    ],
+)
+async def test_a_refusal_goes_back_in_its_class_and_nothing_is_kept(tmp_path, script, on_defer, code):
+    async with house(tmp_path, script, on_defer=on_defer) as it:
+        for to in ([], ["b@x.example", "c@x.example"]):
+            reply = await it.desk.take(submission(*to))
+            assert reply.code == code
+        if code in (550, 450, 554):
+            assert str(reply) == next(iter(script.values()))
+        assert not (tmp_path / "spool").exists()
+        assert await it.store.events() == []
+
+
+@pytest.mark.parametrize(
+    "script",
+    [{"rcpt": [LATER, None]}, {"dot": ["drop", None]}, {"connect": ["drop", None]}, {"data": ["451 no", None]}],
+)
+async def test_what_is_put_off_is_kept_then_sent_as_it_was(tmp_path, script):
+    async with house(tmp_path, script, sends=True) as it:
+        await it.store.record_sent(sent("b@x.example"))
+        reply = await it.desk.take(submission(options=("BODY=8BITMIME",)))
+        assert str(reply) == "250 2.0.0 Ok 00000000000000000001 queued"
+        await it.kept(1)
+        await it.empty()
+        assert it.upstream.kept[0].content == b"X-Copy: 0\r\n" + MESSAGE
+        assert "BODY=8BITMIME" in it.upstream.kept[0].commands[0]
+        assert it.tracker.rendered == {0: 1}
+        await it.spool.ledger.flush()
+        (copy,) = (await it.store.sent("00000000000000000001")).copies
+        assert (copy.state, copy.reply.startswith("250 2.0.0 Ok: queued")) == ("done", True)
+
+
+def sent(*recipients):
+    return Sent("0" * 19 + "1", "default", "1@here.example", 1.0,
+                copies=tuple(SentCopy(r, i, True) for i, r in enumerate(recipients)))  # fmt: skip
+
+
+@pytest.mark.parametrize("together", [False, True], ids=["copies", "one copy"])
+@pytest.mark.parametrize("on_defer", ["spool", "pass"])
+async def test_some_accepted_is_a_250_with_the_rest_kept_and_reported(tmp_path, together, on_defer):
+    script = by_recipient(no=NO)
+    script["rcpt"] = script["rcpt2"] = lambda c, met=[]: (
+        NO if "<no@" in c else LATER if "<later@" in c and not met.append(c) and len(met) == 1 else None
+    )
+    async with house(tmp_path, script, together=together, on_defer=on_defer, sends=True) as it:
+        await it.store.record_sent(sent("yes@x.example", "no@x.example", "later@x.example"))
+        reply = await it.desk.take(submission("yes@x.example", "no@x.example", "later@x.example"))
+        assert reply.code == 250
+        await it.kept(3)  # yes, later, and the report
+        await it.empty()
+        to = [k.recipients for k in it.upstream.kept]
+        assert sorted(map(tuple, to)) == [("a@here.example",), ("later@x.example",), ("yes@x.example",)]
+        report = next(k for k in it.upstream.kept if k.recipients == ["a@here.example"])
+        assert report.reverse_path == ""
+        said = email.message_from_bytes(report.content, policy=email.policy.SMTP)
+        assert said.get_content_type() == "multipart/report"
+        assert "no@x.example" in str(said.get_payload(1).get_payload(1)["Final-Recipient"])
+        assert "yes@x.example" not in report.content.decode()
+        (event,) = await it.bounced()
+        assert (event.recipient, event.recipient_index, event.data["code"]) == ("no@x.example", 1, 550)
+        assert event.message_id == "00000000000000000001"
+
+
+async def test_refused_and_put_off_without_an_acceptance(tmp_path):
+    async with house(tmp_path, by_recipient(no=NO, later=LATER), on_defer="pass") as it:
+        reply = await it.desk.take(submission("no@x.example", "later@x.example"))
+        assert str(reply) == LATER  # the client keeps it, and asks again
+        assert not (tmp_path / "spool").exists()
+    async with house(tmp_path, by_recipient(no=NO, later=LATER), on_defer="spool") as it:
+        reply = await it.desk.take(submission("no@x.example", "later@x.example"))
+        assert reply.code == 250
+        kinds = sorted((e.kind, e.recipients[0].address) for e in it.spooled())
+        assert kinds == [("mail", "later@x.example"), ("report", "a@here.example")]
+
+
+async def test_the_null_sender_is_never_told(tmp_path):
+    async with house(tmp_path, by_recipient(no=NO)) as it:
+        reply = await it.desk.take(submission("yes@x.example", "no@x.example", sender=""))
+        assert reply.code == 250
+        assert it.spooled() == []
+
+
+async def test_who_wants_no_report_gets_none(tmp_path):
+    async with house(tmp_path, by_recipient(no=NO)) as it:
+        never = Recipient("no@x.example", ("NOTIFY=NEVER",))
+        assert (await it.desk.take(submission("yes@x.example", never))).code == 250
+        assert it.spooled() == []
+        assert len(await it.bounced()) == 1  # the event is no mail
+
+
+async def test_patience_ends_and_the_attempt_owns_what_was_kept(tmp_path):
+    """The upstream never answers the dot: the next attempt is made when the first has ended, and not before."""
+    async with house(tmp_path, {"dot": "hang"}, patience=0.05, sends=True, times=courier.Times(2, 2, 2, 2, 0.8)) as it:
+        reply = await it.desk.take(submission())
+        assert str(reply) == "250 2.0.0 Ok 00000000000000000001 queued"
+        (entry,) = it.spooled()
+        assert entry.attempts == 0
+        assert it.spool.files.claim(entry.entry_id) is None  # nobody else may send it now
+        it.upstream.script.clear()  # from the next connection on it goes well
+        await it.kept(1)
+        await it.empty()
+        assert len(set(it.contents())) == 1  # it may have had the first as well: then byte for byte the same
+
+
+async def test_patience_ends_and_the_upstream_says_yes_or_no_later(tmp_path):
+    for word, left in ((None, 0), (NO, 1)):
+        release = asyncio.Event()
+
+        class Slow(fake.Upstream):
+            async def _point(self, session, point, usual, command="", release=release):
+                if point == "dot":
+                    await release.wait()
+                return await super()._point(session, point, usual, command)
+
+        server = Slow({"dot": word} if word else None)
+        folder = tmp_path / str(left)
+        folder.mkdir()
+        async with house(folder, patience=0.05) as it, server:
+            it.desk.courier.doors.address = courier.doors.address(server.url)
+            assert (await it.desk.take(submission())).code == 250
+            assert len(it.spooled()) == 1
+            release.set()
+            async with asyncio.timeout(5):
+                while it.desk._tasks:
+                    await asyncio.sleep(0.01)
+            entries = it.spooled()
+            assert [e.kind for e in entries] == ["report"] * left
+            assert len(server.kept) == 1 - left
+            if left:
+                assert len(await it.bounced()) == 1
+
+
+async def test_pass_waits_for_the_upstreams_word(tmp_path):
+    async with house(
+        tmp_path, {"dot": ["hang"]}, on_defer="pass", patience=0.01, times=courier.Times(2, 2, 2, 2, 0.2)
+    ) as it:
+        reply = await it.desk.take(submission())
+        assert reply.code == 451
+        assert not (tmp_path / "spool").exists()
+
+
+async def test_many_hung_attempts_fill_the_disk_and_not_the_memory(tmp_path):
+    async with house(tmp_path, {"mail": "hang"}, patience=0.1, times=courier.Times(5, 5, 5, 5, 5)) as it:
+        replies = await asyncio.gather(*(it.desk.take(submission()) for _ in range(40)))
+        assert {r.code for r in replies} == {250}
+        assert len(it.spooled()) == 40
+        under_way = [e for e in it.spooled() if it.spool.files.claim(e.entry_id) is None]
+        assert len(under_way) == courier.MOST_CONNECTIONS
+        assert len(it.desk._tasks) == 2 * courier.MOST_CONNECTIONS  # an attempt and who awaits it
+
+
+async def test_at_most_four_copies_are_in_memory(tmp_path):
+    async with house(tmp_path, {"mail": "hang"}, on_defer="pass", times=courier.Times(5, 5, 5, 5, 5)) as it:
+        task = asyncio.create_task(it.desk.take(submission(*(f"r{i}@x.example" for i in range(20)))))
+        async with asyncio.timeout(5):
+            while it.upstream.sessions < delivery.AT_ONCE:
+                await asyncio.sleep(0.01)
+        assert sum(it.tracker.rendered.values()) == delivery.AT_ONCE
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_full_disk_is_a_452_and_recovers_by_itself(tmp_path):
+    async with house(tmp_path, {"rcpt": [LATER, LATER, None]}) as it:
+        (tmp_path / "spool").write_text("in the way")
+        reply = await it.desk.take(submission())
+        assert reply.code == 452
+        assert reply.text.startswith("4.3.1 ")
+        (tmp_path / "spool").unlink()
+        assert (await it.desk.take(submission())).code == 250
+        assert len(it.spooled()) == 1
+
+
+async def test_a_full_disk_while_an_attempt_is_slow_waits_for_the_attempt(tmp_path):
+    async with house(tmp_path, {"dot": ["hang"]}, patience=0.05, times=courier.Times(2, 2, 2, 2, 0.3)) as it:
+        (tmp_path / "spool").write_text("in the way")
+        reply = await it.desk.take(submission())
+        assert reply.code == 452
+
+
+async def test_a_refusal_of_the_tracker_goes_back(tmp_path):
+    async with house(tmp_path, refusal=Reply(550, "5.6.0 X-Track: what?")) as it:
+        assert (await it.desk.take(submission())).code == 550
+        assert it.contents() == []
+
+
+async def test_a_client_that_left_and_comes_back_joins_the_first_outcome(tmp_path):
+    async with house(tmp_path, {"dot": None}) as it:
+        held = asyncio.Event()
+        track = it.tracker.track
+
+        async def slow(what):
+            await held.wait()
+            return await track(what)
+
+        it.tracker.track = slow
+        first = asyncio.create_task(it.desk.take(submission()))
+        await asyncio.sleep(0)
+        it.desk.left(first)
+        again = asyncio.create_task(it.desk.take(submission()))
+        other = asyncio.create_task(it.desk.take(submission("c@x.example")))
+        held.set()
+        replies = [str(await t) for t in (first, again, other)]
+        assert replies[0] == replies[1] != replies[2]
+        assert len(it.contents()) == 2
+        assert str(await it.desk.take(submission())) == replies[0]  # also after it has ended
+        assert len(it.contents()) == 2
+
+
+async def test_two_clients_that_stay_are_two_messages(tmp_path):
+    async with house(tmp_path) as it:
+        await asyncio.gather(*(it.desk.take(submission()) for _ in range(2)))
+        assert len(it.contents()) == 2
+
+
+async def test_a_try_that_ended_in_4xx_is_no_answer_for_the_next(tmp_path):
+    async with house(tmp_path, {"rcpt": [LATER, None]}, on_defer="pass") as it:
+        first = asyncio.create_task(it.desk.take(submission()))
+        await asyncio.sleep(0)
+        it.desk.left(first)
+        assert (await first).code == 450
+        assert (await it.desk.take(submission())).code == 250
+
+
+async def test_left_over_copies_of_a_user_wait_for_that_users_session(tmp_path):
+    script = {"rcpt": [None, LATER, None]}
+    async with house(tmp_path, script, users={"u": "pw"}, auth="upstream", sends=True) as it:
+        mail = submission("b@x.example", "c@x.example", login="u", password="canary-77")
+        it.upstream.users["u"] = "canary-77"
+        assert (await it.desk.take(mail)).code == 250
+        await it.kept(1)
+        (entry,) = it.spooled()
+        assert entry.login == "u"
+        for path in (tmp_path / "spool").iterdir():
+            assert b"canary-77" not in path.read_bytes()
+        await asyncio.sleep(0.2)  # several turns of the queue: nothing may go out
+        assert len(it.upstream.kept) == 1
+        await it.desk.courier.try_login("u", "canary-77")
+        await it.kept(2)
+        await it.empty()
+        assert [k.login for k in it.upstream.kept] == ["u", "u"]
