@@ -1,0 +1,98 @@
+"""The units, as far as they can be judged without a running systemd."""
+
+import configparser
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from relay.commands import run
+from tests import peers
+
+FOLDER = Path(__file__).parent.parent / "systemd"
+SERVICES = sorted(FOLDER.glob("*.service"))
+ROLES = [p for p in SERVICES if p.stem != "trackrelay"]
+PROGRAM = "/opt/trackrelay/.venv/bin/trackrelay"
+
+
+@pytest.fixture
+def analyze() -> str:
+    return peers.require("systemd-analyze", package="systemd")
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """The units with a program that exists here, since `verify` looks for it."""
+    for unit in (*SERVICES, *FOLDER.glob("*.target")):
+        text = unit.read_text().replace(PROGRAM, sys.executable)
+        if not Path("/bin/kill").exists():
+            text = text.replace("/bin/kill", shutil.which("true") or sys.executable)
+        (tmp_path / unit.name).write_text(text)
+    return tmp_path
+
+
+def settings(unit: Path, section: str = "Service") -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    parser = configparser.RawConfigParser(strict=False)
+    parser.read(unit)  # only whether it is well-formed; keys may be repeated
+    text = unit.read_text().split(f"[{section}]")[1].split("\n[")[0]
+    for line in text.splitlines():
+        if line and not line.startswith("#"):
+            key, _, value = line.partition("=")
+            found.setdefault(key, []).append(value)
+    return found
+
+
+@pytest.mark.parametrize("unit", [*SERVICES, FOLDER / "trackrelay.target"], ids=lambda p: p.name)
+def test_systemd_has_nothing_to_say_about_the_unit(analyze, folder, unit):
+    """`verify` exits 0 for a key that it does not know, and says so on stderr."""
+    done = subprocess.run(
+        [analyze, "verify", "--man=no", "--recursive-errors=no", folder / unit.name],
+        capture_output=True, text=True, timeout=60, env={"SYSTEMD_UNIT_PATH": f"{folder}:", "PATH": "/usr/bin:/bin"},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("unit", SERVICES, ids=lambda p: p.name)
+def test_the_exposure_is_at_most_2(analyze, folder, unit):
+    done = subprocess.run(
+        [analyze, "security", "--offline=true", "--threshold=20", "--no-pager", folder / unit.name],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert float(re.findall(r"Overall exposure level for .*: ([\d.]+)", done.stdout)[0]) <= 2.0
+
+
+def test_the_user_of_the_units_is_made(analyze):
+    sysusers = peers.require("systemd-sysusers", package="systemd")
+    done = subprocess.run(
+        [sysusers, "--dry-run", FOLDER / "trackrelay.sysusers"], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert {user for unit in SERVICES for user in settings(unit)["User"]} == {"trackrelay"}
+
+
+def test_each_role_has_a_unit_and_each_unit_a_role():
+    roles = {unit.stem.removeprefix("trackrelay-") for unit in ROLES}
+    assert roles == set(run.ROLES) - {"milter"}
+    for unit in ROLES:
+        role = unit.stem.removeprefix("trackrelay-")
+        assert settings(unit)["ExecStart"] == [f"{PROGRAM} run --only {role} --config /etc/trackrelay/relay.toml"]
+
+
+@pytest.mark.parametrize("unit", ROLES, ids=lambda p: p.name)
+def test_the_roles_are_as_hard_as_the_whole(unit):
+    whole, role = settings(FOLDER / "trackrelay.service"), settings(unit)
+    del whole["ExecStart"]
+    for key, values in whole.items():
+        assert role[key] == values
+    assert set(role) - set(whole) <= {"ExecStart", "SocketBindDeny", "IPAddressDeny", "IPAddressAllow"}
+
+
+def test_every_line_of_hardening_is_explained():
+    """A comment stands above each group of lines."""
+    groups = (FOLDER / "trackrelay.service").read_text().split("[Service]\n")[1].split("\n[Install]")[0].split("\n\n")
+    assert [group for group in groups if not group.startswith("#")] == []
