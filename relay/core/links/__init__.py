@@ -30,6 +30,7 @@ HREF = re.compile(
     rf"(?:{_OTHER}){{0,{ATTRIBUTES}}}+{_SPACE}href{_EQUALS}(?:\"([^\"]*+)\"|'([^']*+)'|({_BARE}))", re.I | re.A
 )
 MANY = re.compile(rf"(?:{_OTHER}){{{ATTRIBUTES + 1}}}+", re.I | re.A)
+QUOTES = ("", '"', "'", "")  # by the group that matched
 CLOSE = re.compile(rf"{_SPACE}>")
 
 # Elements whose content is not shown as it stands: an image inside one that is still open would not be loaded.
@@ -38,7 +39,7 @@ VML = frozenset(
     f"v:{name}" for name in ("arc", "curve", "group", "image", "line", "oval", "polyline", "rect", "roundrect", "shape")
 )
 LINKS = frozenset({"a", "area"}) | VML
-WATCHED = LINKS | INERT | {"base", "body", "html", "head", "img", "trackrelay-end"}
+WATCHED = LINKS | INERT | {"base", "body", "html", "head", "noscript", "trackrelay-end"}
 END = "<trackrelay-end>"
 
 # Mail is read without scripts, where <noscript> is an element like any other; the tokeniser takes it for raw text.
@@ -59,15 +60,9 @@ OFF = frozenset({"off", "no", "false", "0"})
 SWITCHES = frozenset({"data-track", "clicktracking", "data-msys-clicktrack"})  # refused where off; the others where not
 
 
-class Link(NamedTuple):
-    """One link value: `start` to `end` between the quotes; `quote` is the quote character or ""."""
-
-    start: int
-    end: int
-    quote: str
-    tag: str
-    refused: bool
-    shown: str | None  # the text of the element, where it was asked for
+# One link value: start and end between the quotes, the quote character or "", the tag, whether the author refused, the
+# element's text where it was asked for. A bare tuple, since there can be many.
+Link = tuple[int, int, str, str, bool, str | None]
 
 
 class Page(NamedTuple):
@@ -103,14 +98,12 @@ def text_size(text: str, enough: int) -> int:
 class _Reader:
     def __init__(self, text: str, own: Collection[str], shown: bool) -> None:
         flat = text.replace("\r", " ").replace("\n", " ")  # same length: the tokeniser's column is the offset
-        lower = flat.lower() if flat.isascii() else re.sub("[A-Z]+", lambda m: m[0].lower(), flat)
-        if "noscript" in lower:
-            flat = NOSCRIPT.sub(r"\1noscrapt", flat)
+        lower = flat.encode("latin-1", "replace").lower()  # only of ASCII, and fast
         self.text, self.flat, self.length = text, flat, len(flat)
         self.shown = shown
-        self.conditional = "<!--[if" in lower
-        self.refusable = "track" in lower
-        self.own = tuple(host for host in own if host in lower)
+        self.conditional = "[" in flat and "<!--[" in flat
+        self.refusable = b"track" in lower
+        self.own = tuple(host for host in own if host.encode("ascii", "replace") in lower)
         self.links: list[Link] = []
         self.base = ""
         self.pixels: list[int] = []
@@ -120,7 +113,10 @@ class _Reader:
         self.whole = False
 
     def page(self) -> Page:
-        self.walk(self.flat + END, 0, False)
+        if not self.walk(self.flat + END, 0, False):
+            again = _Reader(self.text, self.own, self.shown)
+            again.flat = NOSCRIPT.sub(r"\1noscrapt", self.flat)
+            return again.page()
         quoted = QUOTE.search(self.flat) if self.pixels else None
         return Page(
             tuple(self.links),
@@ -134,15 +130,16 @@ class _Reader:
 
     # -- the way through -------------------------------------------------------------------------------------------
 
-    def walk(self, flat: str, offset: int, comment: bool) -> None:
+    def walk(self, flat: str, offset: int, comment: bool) -> bool:
         """All tokens of `flat`, which begins at `offset` of the text. `comment`: inside a conditional comment, where
-        only links matter."""
-        watched, links = WATCHED, LINKS
+        only links matter. False at <noscript>: what follows was not read as it should be."""
+        watched, links = WATCHED | {"img"} if self.own else WATCHED, LINKS
+        conditional = self.conditional and not comment
         texts: list[str] | None = None
         for token in tokenize(flat, resolve_references=False, capture_source=False, capture_attributes=False):
             tag = token.tag
             if tag is None:
-                if self.conditional and not comment and flat.startswith("<!--[", token.col):
+                if conditional and flat.startswith("<!--[", token.col):
                     self.comment(token.col)
                 elif texts is not None and token.data and token.type != 3:
                     texts.append(token.data)
@@ -150,7 +147,7 @@ class _Reader:
                 at = token.col
                 if flat[at + 1] == "/":
                     if tag == "a" and texts is not None:
-                        self.links[-1] = self.links[-1]._replace(shown="".join(texts))
+                        self.links[-1] = (*self.links[-1][:5], "".join(texts))
                         texts = None
                     elif not comment:
                         self.closing(tag, at)
@@ -158,8 +155,12 @@ class _Reader:
                     before = len(self.links)
                     self.link(flat, at + 1 + len(tag), offset, tag)
                     texts = [] if self.shown and len(self.links) > before else None
+                elif tag == "noscript":
+                    if not comment:
+                        return False
                 elif not comment:
                     self.opening(tag, at)
+        return True
 
     def link(self, flat: str, at: int, offset: int, tag: str) -> None:
         match = HREF.match(flat, at)
@@ -169,7 +170,7 @@ class _Reader:
         group = match.lastindex or 3
         start, end = match.span(group)
         refused = self.refusable and self.refuses(flat, at)
-        self.links.append(Link(start + offset, end + offset, ('"', "'", "")[group - 1], tag, refused, None))
+        self.links.append((start + offset, end + offset, QUOTES[group], tag, refused, None))
 
     def refuses(self, flat: str, at: int) -> bool:
         for _ in range(ATTRIBUTES):
@@ -198,7 +199,7 @@ class _Reader:
 
     def opening(self, tag: str, at: int) -> None:
         if tag == "img":
-            if self.own and self.is_own(at):
+            if self.is_own(at):
                 self.pixels.append(at)
         elif tag == "base":
             match = HREF.match(self.flat, at + 5)

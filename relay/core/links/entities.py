@@ -14,6 +14,8 @@ def attribute(value: str) -> str:
     where a letter, a digit or "=" follows: `?a=1&copy=2` has a parameter "copy"."""
     if "&" not in value:
         return value
+    if value.count("&") == value.count("&amp;"):
+        return value.replace("&amp;", "&")
 
     def meant(match: re.Match[str]) -> str:
         text = match[0]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote_plus, unquote, urljoin
 
@@ -18,6 +19,8 @@ LONGEST = 2_000  # characters of the whole href: Outlook stops at 2,083
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*+):")
 # http(s) with two slashes and a host. Browsers read fewer or other slashes too; people don't write them.
 AUTHORITY = re.compile(r"https?://([^/?#\\\s]++)", re.I)
+# A URL that needs no second look: no placeholder, white space, escape or fragment in it. Most are such.
+PLAIN = re.compile(r"(https?)://([A-Za-z0-9.-]++(?::[0-9]++)?)(?:[/?][!$&-)+-;=?-Z^_a-z|~]*+)?")
 HOST = re.compile(r"(?:[^\x00-\x20\"<>\\^`{|}/?#@:%\[\]]|%[0-9A-Fa-f]{2})++|\[[0-9A-Fa-f:.]++\]")
 CONTROLS = "".join(map(chr, range(33)))  # URL 4.4: taken off either end
 NEWLINES = {9: None, 10: None, 13: None}  # and these taken out
@@ -29,21 +32,24 @@ PLACEHOLDER = re.compile(
     r"\{\{|\}\}|\{%|%\}|\$\{|<%|%%|\*\||\|\*|\[\[|\]\]|##[A-Za-z_]++##|^\[[A-Za-z_ ]++\]$|^\{[A-Za-z_.]++\}$"
     r"|%[A-Za-z_][A-Za-z0-9_.:-]{2,}+%(?![0-9A-Fa-f]{2})"
 )
+UNUSUAL = re.compile(r"[{}\[\]%<*#]")  # one of these is in every placeholder
 # How a link's visible text looks when it is an address: with a scheme, "www.", or a host with a path.
 VISIBLE = re.compile(r"(?:https?://|www\.)\S++|(?:[a-z0-9-]++\.)++[a-z]{2,}+(?:/\S*+)?", re.I)
 
 
 class Rules(NamedTuple):
     """What decides, worked out once per message. `own` are (host, path) of our tracking hosts, in lower case and
-    without the last slash; `listed` the URLs of List-* fields, normalised."""
+    without the last slash; `listed` the URLs of List-* fields, normalised. `hosts` remembers what was found about an
+    authority: the reason to leave it, and the paths at which it is ours."""
 
     tracking: Tracking
     schemes: frozenset[str]
     own: tuple[tuple[str, str], ...]
     listed: frozenset[str]
-    credentials: frozenset[str]
+    credentials: re.Pattern[str] | None
     skipped: frozenset[str]
     href_length: Callable[[str], int]
+    hosts: dict[str, tuple[Reason | None, tuple[str, ...]]]
 
 
 def rules(tracking: Tracking, own: Iterable[str], listed: Iterable[str], href_length: Callable[[str], int]) -> Rules:
@@ -53,17 +59,30 @@ def rules(tracking: Tracking, own: Iterable[str], listed: Iterable[str], href_le
         frozenset(tracking.schemes),
         tuple(_place(base) for base in own if base),
         frozenset(normal(url) for url in listed),
-        frozenset(name.lower() for name in tracking.credential_params),
+        _credentials(tuple(tracking.credential_params)),
         frozenset(host.lower().rstrip(".") for host in tracking.skip_hosts),
         href_length,
+        {},
     )
 
 
-def judge(value: str, base: str, rules: Rules) -> tuple[str, Reason | None]:
-    """The URL that a link value means, and the reason to leave it, or None; where it is tracked, the URL has what the
-    settings append. `base` is the document's base URL, or "". Never raises."""
-    if PLACEHOLDER.search(value):
-        return value, "placeholder"
+@lru_cache(maxsize=64)
+def _credentials(names: tuple[str, ...]) -> re.Pattern[str] | None:
+    if not names:
+        return None
+    return re.compile(rf"[?&;#](?:{'|'.join(map(re.escape, names))})=", re.I)
+
+
+def judge(value: str, base: str, rules: Rules) -> tuple[str, Reason | None, int]:
+    """The URL that a link value means, the reason to leave it, or None, and how long its tracked href gets at most.
+    Where it is tracked, the URL has what the settings append. `base` is the document's base URL, or "". Never
+    raises."""
+    match = PLAIN.fullmatch(value)
+    if match and (known := rules.hosts.get(match[2])) and not known[1] and match[1] in rules.schemes:
+        reason = known[0] or _listed_or_secret(value, match.end(2), rules)
+        return _measured(value, reason, rules)
+    if UNUSUAL.search(value) and PLACEHOLDER.search(value):
+        return value, "placeholder", 0
     url = value.strip(CONTROLS)
     if "\n" in url or "\r" in url or "\t" in url:
         url = url.translate(NEWLINES)
@@ -71,19 +90,25 @@ def judge(value: str, base: str, rules: Rules) -> tuple[str, Reason | None]:
     if not match:
         url, match = _absolute(url, base)
         if not match:
-            return url, "relative"
+            return url, "relative", 0
     scheme = match[1].lower()
     if scheme not in rules.schemes:
-        return url, "scheme"
+        return url, "scheme", 0
     if scheme in ("http", "https"):
-        reason = _web(url, rules)
-        if reason is None and rules.tracking.append:
-            url = appended(url, rules.tracking.append)
-    else:
-        reason = "unsubscribe" if rules.listed and normal(url) in rules.listed else None
-    if reason is None and (len(url) > LONGEST or rules.href_length(url) > LONGEST):
-        reason = "limit_url"
-    return url, reason
+        return _measured(url, _web(url, rules), rules)
+    if rules.listed and normal(url) in rules.listed:
+        return url, "unsubscribe", 0
+    return _measured(url, None, rules, web=False)
+
+
+def _measured(url: str, reason: Reason | None, rules: Rules, web: bool = True) -> tuple[str, Reason | None, int]:
+    """The verdict; where it is to track, with what is appended, and only if the tracked href is short enough."""
+    if reason is not None:
+        return url, reason, 0
+    if web and rules.tracking.append:
+        url = appended(url, rules.tracking.append)
+    length = rules.href_length(url) if len(url) <= LONGEST else len(url)
+    return url, ("limit_url" if length > LONGEST else None), length
 
 
 def _absolute(url: str, base: str) -> tuple[str, re.Match[str] | None]:
@@ -106,25 +131,44 @@ def _web(url: str, rules: Rules) -> Reason | None:
     match = AUTHORITY.match(url)
     if not match:
         return "scheme"
-    authority = match[1]
+    known = rules.hosts.get(match[1])
+    if known is None:
+        known = rules.hosts[match[1]] = _host(match[1], rules)
+    reason, paths = known
+    if paths:
+        after = match.end()
+        for path in paths:
+            if url.startswith(path, after) and url[after + len(path) : after + len(path) + 1] in ("", "/", "?", "#"):
+                return "own_link"
+    return reason or _listed_or_secret(url, match.end(), rules)
+
+
+def _host(authority: str, rules: Rules) -> tuple[Reason | None, tuple[str, ...]]:
+    """What an authority (RFC 3986 3.2) says about every URL that has it."""
     if "@" in authority:
-        return "credentials"
-    host, _, port = authority.rpartition(":") if not authority.endswith("]") else (authority, "", "")
-    if not host or not (port.isdecimal() or not port):
+        return "credentials", ()
+    host, colon, port = authority.rpartition(":")
+    if not colon or authority.endswith("]") or (port and not port.isdecimal()):
         host, port = authority, ""
     if not HOST.fullmatch(host):
-        return "scheme"
+        return "scheme", ()
     host = host.lower().rstrip(".")
-    if rules.own and _is_own(host + (f":{port}" if port else ""), url, match.end(), rules.own):
-        return "own_link"
+    place = _portless(f"{host}:{port}" if port else host)
+    reason: Reason | None = "host_excluded" if host in rules.skipped else None
+    return reason, tuple(path for ours, path in rules.own if ours == place)
+
+
+def _listed_or_secret(url: str, at: int, rules: Rules) -> Reason | None:
+    """Is it in a List-* field, or has it a parameter (in query or fragment, from `at` on) that lets in whoever has
+    it?"""
     if rules.listed and normal(url) in rules.listed:
         return "unsubscribe"
-    if host in rules.skipped:
-        return "host_excluded"
-    if rules.credentials and "=" in url:
-        for name in NAMES.findall(url, match.end()):
-            if (unquote(name) if "%" in name else name).lower() in rules.credentials:
-                return "credentials"
+    names = rules.credentials
+    if names and "=" in url:
+        if names.search(url, at):
+            return "credentials"
+        if "%" in url and any("%" in n and names.search(f"?{unquote(n)}=") for n in NAMES.findall(url, at)):
+            return "credentials"
     return None
 
 
@@ -137,14 +181,6 @@ def _place(base: str) -> tuple[str, str]:
 
 def _portless(host: str) -> str:
     return host.removesuffix(":443").removesuffix(":80")
-
-
-def _is_own(host: str, url: str, after: int, own: tuple[tuple[str, str], ...]) -> bool:
-    host = _portless(host)
-    return any(
-        host == ours and url.startswith(path, after) and url[after + len(path) : after + len(path) + 1] in ("", *"/?#")
-        for ours, path in own
-    )
 
 
 def normal(url: str) -> str:

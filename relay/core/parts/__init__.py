@@ -146,9 +146,16 @@ class _Scanner:
         """The next delimiter of an open multipart that begins between `at` (a line's beginning) and `stop`: its line,
         what follows the line, the multipart's place in the stack, whether it closes."""
         raw, levels = self.raw, self.levels
-        at -= 1
+        dashes = 0
         while self.lines <= LINES:
-            hit = raw.find(b"\n--", at, stop)
+            if dashes < 64:  # one octet is found ten times faster than three, and base64 has none
+                hit = raw.find(b"-", at, stop) - 1
+                if hit >= -1 and (raw[hit] != 10 or not raw.startswith(b"--", hit + 1)):
+                    dashes += 1
+                    at = hit + 2
+                    continue
+            else:
+                hit = raw.find(b"\n--", at - 1, stop)
             if hit < 0:
                 return None
             at = hit + 3

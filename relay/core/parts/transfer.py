@@ -216,18 +216,20 @@ def _wrapped(encoded: bytes, column: int, soft: bytes) -> tuple[bytes, int]:
     return soft.join(lines), column + len(encoded) - at
 
 
-def longest(pieces: Sequence[Bytes], lengths: Sequence[int]) -> int:
-    """Octets in the longest line that a value is in, where the values have these lengths."""
-    most = column = 0
-    for index, piece in enumerate(pieces):
-        data = bytes(piece)
-        first = data.find(b"\n")
-        head = len(data) if first < 0 else first
-        if index:
-            most = max(most, column + head)
-        column = column + head if first < 0 else len(data) - data.rfind(b"\n") - 1
-        column += lengths[index] if index < len(lengths) else 0
-    return most
+def longest(body: bytes, spans: Sequence[tuple[int, int]], lengths: Sequence[int]) -> int:
+    """Octets in the longest line of `body` that a value is in, where values of these lengths replace the spans."""
+    most = column = at = 0
+    for (start, end), length in zip(spans, lengths, strict=True):
+        last = body.rfind(b"\n", at, start)
+        if last < 0:
+            column += start - at
+        else:
+            most = max(most, column + body.find(b"\n", at, start) - at if at else 0)
+            column = start - last - 1
+        column += length
+        at = end
+    last = body.find(b"\n", at)
+    return max(most, column + (last if last >= 0 else len(body)) - at)
 
 
 def to_quoted(pieces: Sequence[Bytes], newline: bytes) -> Quoted:

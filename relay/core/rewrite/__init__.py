@@ -8,8 +8,8 @@ The work is done once per message (`prepare`); a copy (`render`) only joins what
 For any bytes: nothing raises, and outside the edits the bytes are equal.
 """
 
+from relay.core.rewrite.copies import explain, render
 from relay.core.rewrite.plan import Plan, Prepared
-from relay.core.rewrite.prepare import prepare
-from relay.core.rewrite.render import explain, render
+from relay.core.rewrite.survey import prepare
 
 __all__ = ["Plan", "Prepared", "explain", "prepare", "render"]

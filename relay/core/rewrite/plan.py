@@ -56,12 +56,9 @@ class PixelReport(NamedTuple):
     reason: Reason | None
 
 
-class Slot(NamedTuple):
-    """What goes where a frame has a value: `link` of the tracked links, or the pixel (-1). `quote`: the quote character around it,
-    "" for an unquoted attribute, "text" for plain text."""
-
-    link: int
-    quote: str
+# What goes in place of start to end of a part's text: number of the tracked link, or -1 for the pixel; the quote
+# character around it, "" for an unquoted attribute, "text" for plain text; the octets it is expected to need at most.
+Slot = tuple[int, int, int, str, int]
 
 
 class Section(NamedTuple):
@@ -93,5 +90,9 @@ class Prepared:
     reason: Reason | None = None
     sections: tuple[Section, ...] = field(default=(), repr=False)
     part_reports: tuple[PartReport, ...] = field(default=(), repr=False)
-    link_reports: tuple[LinkReport, ...] = field(default=(), repr=False)
+    link_rows: tuple[tuple[str, str, int, int, str, int, Reason | None], ...] = field(default=(), repr=False)
     pixel_report: PixelReport | None = None
+
+    @property
+    def link_reports(self) -> tuple[LinkReport, ...]:
+        return tuple(map(LinkReport._make, self.link_rows))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 from relay.core import parts
@@ -46,17 +47,21 @@ def render(prepared: Prepared, *, hrefs: Sequence[str], pixel: str | None, edits
 
 def _fitting(section: Section, values: Sequence[bytes]) -> tuple[transfer.Frame, bool]:
     """A plain body whose values are longer than planned: quoted-printable where a line would pass 998 octets."""
-    if transfer.longest(section.frame.pieces, [len(v) for v in values]) <= transfer.LINE:
+    pieces = [bytes(piece) for piece in section.frame.pieces]
+    ends = list(accumulate(map(len, pieces)))[:-1]
+    body, spans = b"".join(pieces), [(end, end) for end in ends]
+    if transfer.longest(body, spans, [len(v) for v in values]) <= transfer.LINE:
         return section.frame, False
     return transfer.to_quoted(section.frame.pieces, section.newline), True
 
 
 def _value(slot: Slot, hrefs: Sequence[str], pixel: str | None, codec: str) -> bytes:
-    if slot.link >= 0:
-        text = hrefs[slot.link]
-        if slot.quote != "text":
+    _, _, number, quote, _ = slot
+    if number >= 0:
+        text = hrefs[number]
+        if quote != "text":
             text = entities.escaped(text)
-            if not slot.quote and not BARE.fullmatch(text):
+            if not quote and not BARE.fullmatch(text):
                 text = f'"{text}"'
     else:
         text = markup(pixel) if pixel is not None else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from relay.core import links, parts
@@ -14,7 +14,6 @@ from relay.core.model import Reason
 from relay.core.parts import Part, charsets, transfer
 from relay.core.rewrite.plan import (
     PIXEL_ROOM,
-    LinkReport,
     PartReport,
     PixelReport,
     Place,
@@ -53,13 +52,6 @@ class Text(NamedTuple):
     places: dict[int, int]  # view -> octets, for every place an edit may begin or end; empty where `latin`
 
 
-class Change(NamedTuple):
-    start: int
-    end: int
-    slot: Slot
-    room: int
-
-
 def prepare(raw: bytes, headers: Headers, plan: Plan) -> Prepared:
     """Everything that all copies share. For any bytes; never raises."""
     if not (plan.opens or plan.links):
@@ -82,9 +74,9 @@ class _Preparation:
         self.hosts = tuple(host for host, _ in self.rules.own)
         self.reasons: list[Reason | None] = []
         self.texts: list[Text] = []
-        self.changes: dict[int, list[Change]] = {}
+        self.changes: dict[int, list[Slot]] = {}
         self.links: list[str] = []
-        self.reports: list[LinkReport] = []
+        self.rows: list[tuple[str, str, int, int, str, int, Reason | None]] = []
         self.pixel = PixelReport(None, None, "not_requested")
 
     def result(self) -> Prepared:
@@ -92,9 +84,9 @@ class _Preparation:
             self.reasons.append(self.enter(index, part))
         for text in self.texts:
             if text.html is not None:
-                self.changes[text.part] = list(self.html_links(text, text.html))
+                self.changes[text.part] = self.html_links(text, text.html)
             else:
-                self.changes[text.part] = list(self.text_links(text))
+                self.changes[text.part] = self.text_links(text)
         if self.plan.opens:
             self.pixel = self.place_pixel()
         sections = [section for text in self.texts if (section := self.section(text))]
@@ -112,7 +104,7 @@ class _Preparation:
             None if sections else self.why(),
             tuple(sections),
             tuple(reports),
-            tuple(self.reports),
+            tuple(self.rows),
             self.pixel,
         )
 
@@ -174,7 +166,7 @@ class _Preparation:
     def proven(self, view: str, codec: str, decoded: bytes, page: links.Page | None) -> dict[int, int] | None:
         """Where edits may be, in octets; None where an edit there would change octets elsewhere."""
         places: set[int] = set()
-        for start, end in ((x.start, x.end) for x in (page.links if page else plain.scan(view))):
+        for start, end in (x[:2] for x in (page.links if page else plain.scan(view))):
             places |= {start, end}
         if page:
             places |= {place for place in (page.bottom, page.top) if place is not None}
@@ -184,41 +176,48 @@ class _Preparation:
 
     # -- links -----------------------------------------------------------------------------------------------------
 
-    def html_links(self, text: Text, page: links.Page) -> Iterator[Change]:
-        view, base = text.view, page.base
+    def html_links(self, text: Text, page: links.Page) -> list[Slot]:
+        view, latin, codec, base = text.view, text.latin, text.codec, page.base
+        found = []
         for link in page.links:
-            value = view[link.start : link.end]
-            if text.latin and not value.isascii():
-                value = value.encode("latin-1").decode(text.codec, "replace")
-            value = entities.attribute(value)
-            refusal: Reason | None = "refused" if link.refused else None
-            if link.shown is not None and judging.looks_like_url(link.shown):
+            value = view[link[0] : link[1]]
+            if latin and not value.isascii():
+                value = value.encode("latin-1").decode(codec, "replace")
+            refusal: Reason | None = "refused" if link[4] else None
+            if link[5] is not None and judging.looks_like_url(link[5]):
                 refusal = refusal or "visible_url"
-            yield from self.decide(text, link.start, link.end, value, base, link.tag, link.quote, refusal)
+            slot = self.decide(text, link, entities.attribute(value), base, refusal)
+            if slot:
+                found.append(slot)
+        return found
 
-    def text_links(self, text: Text) -> Iterator[Change]:
+    def text_links(self, text: Text) -> list[Slot]:
         part = self.parts[text.part]
-        delsp = (
-            part.parameters.get("format", "").lower() == "flowed" and part.parameters.get("delsp", "").lower() == "yes"
-        )
+        flowed = part.parameters.get("format", "").lower() == "flowed"
+        delsp = flowed and part.parameters.get("delsp", "").lower() == "yes"
+        found = []
         for start, end, reason in plain.scan(text.view, latin=text.codec if text.latin else "", delsp=delsp):
-            yield from self.decide(text, start, end, text.view[start:end], "", "", "text", reason)
+            link: links.Link = (start, end, "text", "", False, None)
+            slot = self.decide(text, link, text.view[start:end], "", reason)
+            if slot:
+                found.append(slot)
+        return found
 
-    def decide(
-        self, text: Text, start: int, end: int, value: str, base: str, tag: str, quote: str, refusal: Reason | None
-    ) -> Iterator[Change]:
-        """One link: reported, and changed where nothing speaks against it."""
-        url, reason = judging.judge(value, base, self.rules) if self.plan.links else (value, NOT_REQUESTED)
-        if reason is None:
-            reason = refusal
-        if reason is None and len(self.links) >= self.plan.tracking.max_links:
+    def decide(self, text: Text, link: links.Link, value: str, base: str, refusal: Reason | None) -> Slot | None:
+        """One link: reported, and replaced where nothing speaks against it."""
+        start, end, quote, tag, _, _ = link
+        url, reason, room = judging.judge(value, base, self.rules) if self.plan.links else (value, NOT_REQUESTED, 0)
+        reason = reason or refusal
+        number = len(self.links)
+        if reason is None and number >= self.plan.tracking.max_links:
             reason = "limit_links"
-        index = -1
-        if reason is None:
-            index = len(self.links)
-            self.links.append(url)
-            yield Change(start, end, Slot(index, quote), self.plan.href_length(url) + 2)
-        self.reports.append(LinkReport(self.parts[text.part].path, tag, start, end, value, index, reason))
+        path = self.parts[text.part].path
+        if reason is not None:
+            self.rows.append((path, tag, start, end, value, -1, reason))
+            return None
+        self.links.append(url)
+        self.rows.append((path, tag, start, end, value, number, None))
+        return start, end, number, quote, room + 2
 
     # -- the pixel -------------------------------------------------------------------------------------------------
 
@@ -238,8 +237,8 @@ class _Preparation:
             if minimum and links.text_size(text.view, minimum) < minimum:
                 reason = "not_requested"
                 continue
-            self.changes[index].append(Change(at, at, Slot(-1, "pixel"), PIXEL_ROOM))
-            self.changes[index].sort(key=lambda change: (change.start, change.end))
+            self.changes[index].append((at, at, -1, "pixel", PIXEL_ROOM))
+            self.changes[index].sort()
             return PixelReport(self.parts[index].path, place, None)
         return PixelReport(None, None, reason)
 
@@ -247,7 +246,7 @@ class _Preparation:
         page = text.html
         assert page is not None
         size = len(text.decoded) + PIXEL_ROOM
-        size += sum(change.room - change.end + change.start for change in self.changes[text.part])
+        size += sum(room - end + start for start, end, _, _, room in self.changes[text.part])
         if (self.plan.tracking.pixel == "top" or size > CLIPPED) and page.top is not None:
             return "top", page.top
         return "bottom", page.bottom
@@ -259,7 +258,7 @@ class _Preparation:
         if not changes:
             return None
         part = self.parts[text.part]
-        spans = [(change.start, change.end) for change in changes]
+        spans = [(start, end) for start, end, _, _, _ in changes]
         if not text.latin:
             spans = [(text.places[start], text.places[end]) for start, end in spans]
         newline = newline_of(self.raw, part.start, part.end)
@@ -268,11 +267,11 @@ class _Preparation:
         room: tuple[int, ...] | None = None
         recoded = False
         if isinstance(frame, transfer.Plain):
-            room = tuple(change.room for change in changes)
-            if transfer.longest(frame.pieces, room) > transfer.LINE:
+            room = tuple(change[4] for change in changes)
+            if transfer.longest(text.decoded, spans, room) > transfer.LINE:
                 frame, room, recoded = transfer.to_quoted(frame.pieces, newline), None, True
         codec = "ascii" if text.latin else text.codec
-        slots = tuple(change.slot for change in changes)
+        slots = tuple(changes)
         recoding = recode(part, newline)
         return Section(part.start, part.end, frame, slots, codec, room, recoding, recoded, newline)
 
@@ -288,7 +287,7 @@ class _Preparation:
             return self.why_no_page()
         if self.plan.opens and self.pixel.reason:
             return self.pixel.reason
-        return next((report.reason for report in self.reports if report.reason), "no_html")
+        return next((row[6] for row in self.rows if row[6]), "no_html")
 
     def why_no_page(self) -> Reason:
         """There is no HTML part to edit: why the first one was not entered, or what else there is."""
@@ -303,7 +302,7 @@ class _Preparation:
 
     def idle(self, path: str) -> Reason | None:
         """Why a part that was entered is not edited."""
-        return next((report.reason for report in self.reports if report.part == path and report.reason), None)
+        return next((row[6] for row in self.rows if row[0] == path and row[6]), None)
 
 
 def closed(part: Part) -> Reason | None:
