@@ -6,13 +6,15 @@ A store never blocks the event loop. A method that raises `Unavailable` has done
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal, Protocol
 
 from relay.core.model import Delivery, Endpoint, Event, History, Sent, Settlement
 
+NONE: Mapping[str, int] = MappingProxyType({})
 LEASE = 120.0  # seconds that a claimed delivery is nobody else's
 RECENTS = 50  # events that a history holds at most
 BARE_ID = 16  # characters from which an upstream's identifier without "@" may stand for any domain
@@ -136,9 +138,12 @@ class Store(Protocol):
 
     async def endpoints(self) -> list[Endpoint]: ...
     async def set_endpoint_status(self, endpoint_id: str, status: str) -> None: ...
-    async def claim_due(self, now: float, *, busy: frozenset[str] = frozenset(), limit: int = 50) -> list[Delivery]:
-        """Due deliveries, at most `limit` and fairly over the endpoints, of none in `busy`. Each attempt is counted
-        and leased for 120 s in the same transaction: a process that dies gives it back by the clock."""
+    async def claim_due(
+        self, now: float, *, busy: Mapping[str, int] = NONE, each: int = 50, limit: int = 50
+    ) -> list[Delivery]:
+        """Due deliveries, at most `limit` and fairly over the endpoints; of one endpoint at most `each`, less what
+        `busy` says that it has under way. Each attempt is counted and leased for LEASE in the same transaction: a
+        process that dies gives it back by the clock."""
 
     async def settle(self, delivery_id: int, settlement: Settlement) -> None: ...
     async def next_due(self) -> float | None:

@@ -4,7 +4,6 @@ Owns: the path of every hit; the rows of events, tallies, the outbox and cursors
 what counts (`tally`), who is owed what (`payload.triggers`), the transaction (`writer`).
 """
 
-
 from __future__ import annotations
 
 import sqlite3

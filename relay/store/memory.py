@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Literal
 
 from relay.core import payload, tally
 from relay.core.model import Delivery, Endpoint, Event, History, Sent, Settlement
-from relay.store import BARE_ID, LEASE, RECENTS, ApiKey, Backlog, Cursor, Letter, LetterState, Unavailable
+from relay.store import BARE_ID, LEASE, NONE, RECENTS, ApiKey, Backlog, Cursor, Letter, LetterState, Unavailable
 
 LIVE = ("active", "failing")
 
@@ -169,12 +169,17 @@ class Memory:
         if endpoint_id in self._endpoints:
             self._endpoints[endpoint_id] = replace(self._endpoints[endpoint_id], status=status)  # type: ignore[arg-type]
 
-    async def claim_due(self, now: float, *, busy: frozenset[str] = frozenset(), limit: int = 50) -> list[Delivery]:
+    async def claim_due(
+        self, now: float, *, busy: Mapping[str, int] = NONE, each: int = 50, limit: int = 50
+    ) -> list[Delivery]:
         due = sorted(
             (x for x in self._letters if x.state == "pending" and x.next_at <= now),
             key=lambda x: (x.next_at, x.delivery_id),
         )
-        lanes = [[x for x in due if x.endpoint_id == e.endpoint_id] for e in self._live() if e.endpoint_id not in busy]
+        lanes = [
+            [x for x in due if x.endpoint_id == e.endpoint_id][: max(0, each - busy.get(e.endpoint_id, 0))]
+            for e in self._live()
+        ]
         found = [x for turn in zip_longest(*lanes) for x in turn if x is not None][:limit]
         for x in found:
             self._letters[x.delivery_id - 1] = replace(x, attempt=x.attempt + 1, next_at=now + LEASE)

@@ -8,7 +8,7 @@ what (`payload.triggers`), when to try again (`retry`), the POST (`webhooks`).
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import zip_longest
 
@@ -55,10 +55,14 @@ def set_status(db: sqlite3.Connection, endpoint_id: str, status: str) -> None:
     db.execute("UPDATE endpoints SET status = ? WHERE endpoint_id = ?", (status, endpoint_id))
 
 
-def claim(db: sqlite3.Connection, now: float, busy: frozenset[str], limit: int) -> list[Delivery]:
+def claim(db: sqlite3.Connection, now: float, busy: Mapping[str, int], each: int, limit: int) -> list[Delivery]:
     """In turns: the first due one of each endpoint, then the second of each."""
-    live = [row[0] for row in db.execute(f"SELECT endpoint_id FROM endpoints WHERE {LIVE}") if row[0] not in busy]
-    lanes = [[Delivery(*row) for row in db.execute(DUE, (endpoint_id, now, limit))] for endpoint_id in live]
+    live = [row[0] for row in db.execute(f"SELECT endpoint_id FROM endpoints WHERE {LIVE} ORDER BY endpoint_id")]
+    lanes = []
+    for endpoint_id in live:
+        room = min(limit, each - busy.get(endpoint_id, 0))
+        if room > 0:
+            lanes.append([Delivery(*row) for row in db.execute(DUE, (endpoint_id, now, room))])
     found = [delivery for turn in zip_longest(*lanes) for delivery in turn if delivery is not None][:limit]
     db.executemany(
         "UPDATE deliveries SET attempt = ?, next_at = ? WHERE delivery_id = ?",

@@ -12,7 +12,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -20,6 +20,7 @@ from typing import Any, Literal, TypeVar
 from relay.core.model import Delivery, Endpoint, Event, History, Sent, Settlement
 from relay.store import (
     BARE_ID,
+    NONE,
     ApiKey,
     Backlog,
     Cursor,
@@ -172,8 +173,10 @@ class Sqlite:
     async def set_endpoint_status(self, endpoint_id: str, status: str) -> None:
         await self._write(lambda db: outbox.set_status(db, endpoint_id, status))
 
-    async def claim_due(self, now: float, *, busy: frozenset[str] = frozenset(), limit: int = 50) -> list[Delivery]:
-        return await self._write(lambda db: outbox.claim(db, now, busy, limit))
+    async def claim_due(
+        self, now: float, *, busy: Mapping[str, int] = NONE, each: int = 50, limit: int = 50
+    ) -> list[Delivery]:
+        return await self._write(lambda db: outbox.claim(db, now, busy, each, limit))
 
     async def settle(self, delivery_id: int, settlement: Settlement) -> None:
         await self._write(lambda db: outbox.settle(db, delivery_id, settlement))

@@ -301,10 +301,10 @@ async def test_claims_are_fair_and_leave_the_busy_alone(kept: Store) -> None:
     for n in range(10):
         await kept.append(click(n))
     now = time.time() + 1
-    due = await kept.claim_due(now, busy=frozenset({"e2"}), limit=6)
-    assert Counter(d.endpoint_id for d in due) == {"e1": 3, "e3": 3}
+    due = await kept.claim_due(now, busy={"e2": 4, "e3": 2}, each=4, limit=6)
+    assert Counter(d.endpoint_id for d in due) == {"e1": 4, "e3": 2}
     first = [d.event_id for d in due if d.endpoint_id == "e1"]
-    assert first == [e.event_id for e in (await kept.events())[:3]]
+    assert first == [e.event_id for e in (await kept.events())[:4]]
 
 
 async def test_one_is_never_claimed_twice(kept: Store) -> None:
