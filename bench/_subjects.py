@@ -1,0 +1,66 @@
+"""What trackrelay is measured against, each a process that prints its port: python -m bench._subjects NAME."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import uvloop
+
+
+async def discard() -> int:
+    """aiosmtpd as it comes, throwing messages away."""
+    import logging
+
+    from aiosmtpd.smtp import SMTP
+
+    class Handler:
+        async def handle_DATA(self, server, session, envelope):  # type: ignore[no-untyped-def]
+            return "250 2.0.0 Ok"
+
+    logging.getLogger("mail.log").setLevel(logging.CRITICAL)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(
+        lambda: SMTP(Handler(), hostname="discard.example", enable_SMTPUTF8=True, loop=loop), "127.0.0.1", 0
+    )
+    return int(server.sockets[0].getsockname()[1])
+
+
+async def ours() -> int:
+    """The relay's own SMTP in, throwing messages away: what is left is rewriting, recording and sending."""
+    from relay import smtp
+    from relay.config import Settings, Smtp
+    from relay.core.model import Reply, Submission
+
+    async def take(submission: Submission) -> Reply:
+        return Reply(250, "2.0.0 Ok")
+
+    server = await smtp.serve(Settings(smtp=Smtp(listen=("127.0.0.1:0",), hostname="ours.example")), take)
+    return server.addresses[0][1]
+
+
+async def picture() -> int:
+    """An aiohttp handler that returns the GIF."""
+    from aiohttp import web
+
+    from tracking_http import public
+
+    async def pixel(request: web.Request) -> web.Response:
+        return web.Response(body=public.PIXEL, content_type="image/gif", headers={"Cache-Control": "no-store"})
+
+    app = web.Application()
+    app.router.add_get("/o/{token}", pixel)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0, backlog=1024)
+    await site.start()
+    return int(runner.addresses[0][1])
+
+
+async def main(name: str) -> None:
+    print(await {"discard": discard, "ours": ours, "picture": picture}[name](), flush=True)
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    uvloop.run(main(sys.argv[1]))
