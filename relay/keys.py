@@ -1,7 +1,7 @@
 """The keys that sign tokens, in one file: made, read, rotated.
 
 Owns: `<state_dir>/keys/tokens.json` (mode 0600 in a folder of 0700), who may write it when, and when a running
-process reads it again.
+process reads it again; how any private file is kept (`keep`).
 Leaves to others: what is signed (`core.tokens`).
 
 The file is JSON: `{"current": 1, "keys": {"0": {"secret": "<base64 of 32 octets>", "created": "<ISO 8601>"}, …}}`.
@@ -21,7 +21,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -113,6 +112,13 @@ def rotate(path: Path) -> Listed:
     """Adds a key and makes it the one that signs; the others go on verifying. Running processes see it within a
     second. Raises `Unusable` where there are 32 already."""
     read_or_make(path)
+    try:
+        return added(path)
+    except OSError as reason:
+        raise Unusable(f"{path}: {reason.strerror}") from reason
+
+
+def added(path: Path) -> Listed:
     with locked(path):
         document = parsed(path.read_bytes(), path)
         free = next((n for n in range(tokens.KEY_IDS) if str(n) not in document.keys), None)
@@ -131,6 +137,8 @@ def listing(path: Path) -> list[Listed]:
     """The keys by age, oldest first. Raises `Unusable` where there is no file or it can't be read."""
     try:
         document = parsed(path.read_bytes(), path)
+    except FileNotFoundError as reason:
+        raise Unusable(f"there is no {path}: the first start makes it") from reason
     except OSError as reason:
         raise Unusable(f"{path}: {reason.strerror}") from reason
     rows = [Listed(int(n), key.created, int(n) == document.current) for n, key in document.keys.items()]
@@ -145,7 +153,7 @@ def read_or_make(path: Path) -> tuple[tuple[int, ...], Keys]:
     the same. A file that is there but damaged is never replaced: that would kill every link."""
     try:
         if not path.exists():
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder(path.parent)
             with locked(path):
                 if not path.exists():
                     replace(path, Document(0, {"0": fresh()}))
@@ -196,25 +204,62 @@ def locked(path: Path) -> Iterator[None]:
     """Alone among all processes that change this file. The kernel frees the lock of one that dies."""
     handle = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
+        give(handle, path.parent)
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
         os.close(handle)
 
 
-def replace(path: Path, document: Any) -> None:
-    """The file, whole and on disk when this returns; called under the lock."""
-    draft = path.with_suffix(".new")
-    with contextlib.suppress(FileNotFoundError):
-        draft.unlink()  # of a process that died here
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with open(handle, "wb") as file:
-        file.write(msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(draft, path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+def replace(path: Path, document: Document) -> None:
+    keep(path, msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n", over=True)
+
+
+# -- private files -----------------------------------------------------------------------------------------------------
+
+
+def folder(path: Path) -> None:
+    """The folder, for its owner alone, made where it is missing."""
+    if path.is_dir():
+        return
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(folder)
+        give(handle, path.parent)
     finally:
-        os.close(folder)
+        os.close(handle)
+
+
+def keep(path: Path, content: bytes, *, over: bool) -> None:
+    """A file for its owner alone (0600), whole and on disk when this returns. Raises FileExistsError where there is
+    one already and `over` is false."""
+    draft = path.with_name(path.name + f".{os.getpid()}.new")
+    with contextlib.suppress(FileNotFoundError):
+        draft.unlink()  # of a process of the same number that died here
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with open(handle, "wb") as file:
+            give(file.fileno(), path.parent)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        if over:
+            os.replace(draft, path)
+        else:
+            os.link(draft, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            draft.unlink()
+    above = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(above)
+    finally:
+        os.close(above)
+
+
+def give(handle: int, above: Path) -> None:
+    """To the owner of the folder it is in, where root made it: the service runs as another, and a key rotated by
+    root must not be one that the service can't read."""
+    if os.geteuid() == 0:
+        owner = above.stat()
+        os.fchown(handle, owner.st_uid, owner.st_gid)

@@ -158,10 +158,23 @@ def test_a_folder_that_can_not_be_written(tmp_path):
 
 def test_a_process_that_died_while_writing_leaves_nothing_in_the_way(path):
     path.parent.mkdir(parents=True)
-    path.with_suffix(".new").write_bytes(b'{"current": 0, "ke')
+    draft = path.with_name(f"tokens.json.{os.getpid()}.new")
+    draft.write_bytes(b'{"current": 0, "ke')
     keys.Ring(path)
-    path.with_suffix(".new").write_bytes(b"half")
+    draft.write_bytes(b"half")
     assert keys.rotate(path).key_id == 1
+    assert not draft.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_what_root_makes_belongs_to_the_owner_of_the_folder(path):
+    """An operator rotates as root, the service reads as itself."""
+    path.parent.parent.mkdir(parents=True)
+    os.chown(path.parent.parent, 4321, 4321)
+    keys.Ring(path)
+    keys.rotate(path)
+    for made in (path.parent, path, path.with_suffix(".lock")):
+        assert (made.stat().st_uid, made.stat().st_gid) == (4321, 4321)
 
 
 def test_secrets_are_not_shown(path):

@@ -1,0 +1,81 @@
+"""Make a DKIM key pair: the private key goes into a file, the DNS record and the lines for relay.toml are printed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+HELP = "make a DKIM key and print its DNS record"
+RSA_BITS = 2048  # what every verifier takes and what fits into one DNS answer (RFC 8301 3.2)
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    verbs = parser.add_subparsers(dest="verb", metavar="create", required=True)
+    create = verbs.add_parser("create", help="make a key for mail from a domain; a key that is there is never replaced")
+    create.add_argument("domain", metavar="DOMAIN", help="of the From addresses, e.g. example.com")
+    create.add_argument("selector", metavar="SELECTOR", help="a name for this key in DNS, e.g. t1")
+    kind = create.add_mutually_exclusive_group()
+    kind.add_argument("--rsa", action="store_true", help=f"RSA of {RSA_BITS} bits, which all verify (default)")
+    kind.add_argument("--ed25519", action="store_true", help="shorter and faster; some receivers can't verify it yet")
+    create.add_argument("--out", metavar="FILE", help="the private key's file; else below state_dir, in keys/dkim/")
+
+
+def run(args: argparse.Namespace) -> int:
+    from relay import config, keys
+    from relay.core import dkim
+
+    try:
+        pem = generated(args.ed25519)
+        signer = dkim.load(pem, args.domain, args.selector)
+    except dkim.BadKey as reason:
+        print(f"trackrelay dkim: {reason}", file=sys.stderr)
+        return 2
+    name = f"{signer.domain}.{signer.selector}.pem"
+    path = Path(args.out) if args.out else config.settings_of(args).state_dir / "keys" / "dkim" / name
+    try:
+        if not args.out:
+            keys.folder(path.parent.parent)
+            keys.folder(path.parent)
+        keys.keep(path, pem, over=False)
+    except FileExistsError:
+        print(
+            f"trackrelay dkim: {path} is there already and is not replaced: mail signed with it could not be "
+            "verified any more. Take another selector.",
+            file=sys.stderr,
+        )
+        return 1
+    except OSError as reason:
+        print(f"trackrelay dkim: {path}: {reason.strerror}", file=sys.stderr)
+        return 1
+    print(instructions(dkim.zone_line(signer), dkim.record(signer), path.absolute(), signer.domain, signer.selector))
+    return 0
+
+
+def generated(edwards: bool) -> bytes:
+    """A new private key, PEM, PKCS #8."""
+    from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    key = ed25519.Ed25519PrivateKey.generate() if edwards else rsa.generate_private_key(65537, RSA_BITS)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def instructions(zone: str, text: str, path: Path, domain: str, selector: str) -> str:
+    return "\n".join(
+        (
+            "; 1. Publish this TXT record. As a line of a zone file:",
+            zone,
+            "",
+            "; or in the form of a DNS provider:",
+            f";   name   {selector}._domainkey.{domain}",
+            f";   value  {text}",
+            "",
+            "# 2. When it can be seen (trackrelay check says so), add this to relay.toml:",
+            "[[dkim]]",
+            f"domain = {json.dumps(domain)}",
+            f"selector = {json.dumps(selector)}",
+            f"key = {json.dumps(str(path), ensure_ascii=False)}",
+        )
+    )
