@@ -14,6 +14,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -217,7 +218,8 @@ class Tracker:
             new += f"Message-ID: <{identifier}>".encode() + newline
             added.append("Message-ID")
         if not head.first("date") and head.malformed < 0:
-            stamp = email.utils.formatdate(submission.received_at or self.clock(), localtime=False)
+            now = datetime.fromtimestamp(submission.received_at or self.clock(), UTC)
+            stamp = email.utils.format_datetime(now)
             new += f"Date: {stamp}".encode() + newline
             added.append("Date")
         if new:

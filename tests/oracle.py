@@ -50,7 +50,7 @@ def content(part: Message) -> bytes:
 def untracked(text: bytes, base: str) -> bytes:
     """The text with our links and pixel taken out again, entities decoded and quotes around values taken away."""
     there = re.escape(base.encode())
-    text = re.sub(rb'<img [^>]*src="?' + there + rb'/o/[\w-]+"?[^>]*>(\r?\n)?', b"", text)
+    text = re.sub(rb'<img [^>]*src="?' + there + rb'/o/[\w-]+"?[^>]*>', b"", text)
     text = re.sub(there + rb"/c/([\w-]+)(\?a)?", lambda m: html.escape(url_in(m[1].decode())).encode(), text)
     return html.unescape(text.decode("latin-1")).encode("utf-8", "surrogatepass")
 
@@ -89,4 +89,5 @@ def squeezed(text: bytes) -> bytes:
 
 def difference(a: bytes, b: bytes) -> str:
     at = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
-    return f"{a[at - 30 : at + 40]!r} became {b[at - 30 : at + 40]!r}"
+    since = max(0, at - 30)
+    return f"{a[since : at + 40]!r} became {b[since : at + 40]!r}"
