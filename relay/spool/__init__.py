@@ -144,6 +144,7 @@ class Spool:
             policy=self.policy,
             remote=self.courier.host,
         )
+        self._tell(entry, outcomes, settled)
         try:
             for group in (settled.failed, settled.delayed):
                 if group and entry.kind == "mail":
@@ -158,7 +159,6 @@ class Spool:
             metrics.ERRORS.labels("spool").inc()
             LOG.error("not_settled", entry=entry.entry_id, reason=str(reason))
             await self._hold(claim, settled)
-        self._tell(entry, outcomes, settled)
 
     async def _hold(self, claim: Claim, settled: queue.Settled) -> None:
         """Nothing could be written. Those who have the message must not get it again if that can be had at all; the

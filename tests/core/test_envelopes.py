@@ -1,0 +1,138 @@
+"""Envelopes, what an upstream offers, and the commands that come of it."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.core import envelopes
+from relay.core.model import Done, Envelope, Later, Never, Recipient, Reply
+
+ALL = {"size": "1000", "8bitmime": "", "smtputf8": "", "dsn": "", "pipelining": ""}
+PLAIN = b"Subject: x\r\n\r\nHi\r\n"
+EIGHT = "Subject: x\r\n\r\nGrüße\r\n".encode()
+UTF8_FIELDS = "Subject: Grüße\r\n\r\nx\r\n".encode()
+
+
+def lines(*to, sender="a@x.example", options=(), content=PLAIN, offered=ALL):
+    return envelopes.lines(
+        Envelope(sender, tuple(Recipient(t) for t in to or ("b@x.example",)), options), content, offered
+    )
+
+
+@pytest.mark.parametrize(
+    ("address", "fits"),
+    [
+        ("a@x.example", True), ("postmaster", True), ('"a b"@x.example', True), ('"a>b\\" c"@x.example', True),
+        ("a%b@x.example", True), ("ü@x.example", True), ("a@[127.0.0.1]", True), ("a@[IPv6:::1]", True), ("a!b@x", True),
+        ("", False), ("a b@x.example", False), ("a@x> SIZE=1", False), ("a@x\r\nDATA", False), ("a\x00@x", False), ("<a@x", False),
+        ("a@x\x85y", False), ("a@\ud800", False), ("x" * 1100 + "@x.example", False), ('"a@x.example', False), ("a@b@c d", False),
+    ],
+)  # fmt: skip
+def test_what_may_stand_between_brackets(address, fits):
+    assert envelopes.fits(address) is fits
+    assert isinstance(lines(address), Never) is not fits
+
+
+def test_one_recipient_that_does_not_fit_leaves_the_others():
+    found = lines("b@x.example", "c d@x.example")
+    assert found.rcpt == (b"RCPT TO:<b@x.example>", None)
+    assert found.refused[1].reply.text.startswith("5.1.3")
+
+
+@pytest.mark.parametrize("bad", [b"a\rb\r\n", b"a\nb\r\n", b"a\r\n.\n", b"a\n.\r\n", b"\r\r\n", b"a\r\n\r"])
+def test_nothing_with_a_bare_line_ending_leaves(bad):
+    refused = lines(content=bad)
+    assert isinstance(refused, Never)
+    assert refused.reply.text.startswith("5.6.0")
+
+
+@given(st.binary(max_size=50).map(lambda b: b.replace(b"a", b"\r").replace(b"b", b"\n")))
+def test_whole_means_that_no_line_ending_is_bare(content):
+    assert envelopes.whole(content) is (re.search(rb"(?<!\r)\n|\r(?!\n)", content) is None)
+
+
+@pytest.mark.parametrize(
+    ("how", "hidden", "result"),
+    [
+        # declared or not, what is 8bit says so where it can be said
+        ({"content": EIGHT}, "", b"BODY=8BITMIME"),
+        ({"content": EIGHT}, "8bitmime", b""),  # never declared: it goes as it came
+        ({"content": EIGHT, "options": ("BODY=8BITMIME",)}, "8bitmime", "5.6.3"),
+        ({"content": PLAIN, "options": ("BODY=8BITMIME",)}, "8bitmime", b""),  # it is 7bit after all
+        ({"to": ("ü@x.example",)}, "", b"SMTPUTF8"),
+        ({"to": ("ü@x.example",)}, "smtputf8", "5.6.7"),
+        ({"sender": "ü@x.example"}, "smtputf8", "5.6.7"),
+        ({"content": UTF8_FIELDS, "options": ("SMTPUTF8",)}, "smtputf8", "5.6.7"),
+        ({"content": PLAIN, "options": ("SMTPUTF8",)}, "smtputf8", b""),  # nothing in it needs it
+        ({"content": UTF8_FIELDS}, "smtputf8", b"BODY=8BITMIME"),
+        ({"options": ("ENVID=t.1", "RET=FULL")}, "", b"RET=FULL ENVID=t.1"),
+        ({"options": ("ENVID=t.1",)}, "dsn", b""),
+        ({"options": ("ENVID=a b", "RET=\r\nDATA")}, "", b""),
+    ],
+)
+def test_extensions_are_matched(how, hidden, result):
+    how = dict(how)
+    to = how.pop("to", ("b@x.example",))
+    found = lines(*to, offered={k: v for k, v in ALL.items() if k != hidden}, **how)
+    if isinstance(result, str):
+        assert isinstance(found, Never)
+        assert found.reply.text.startswith(result)
+    else:
+        assert found.mail.split()[3:] == result.split()
+
+
+@given(st.text(max_size=30), st.lists(st.text(max_size=20), max_size=3), st.text(max_size=20), st.booleans())
+def test_a_command_is_one_line_whatever_is_in_it(address, options, of_rcpt, offers):
+    """For any envelope: refused, or commands without control characters, and with one pair of brackets that is ours."""
+    envelope = Envelope(address, (Recipient(address, (of_rcpt,)), Recipient("b@x.example")), tuple(options))
+    found = envelopes.lines(envelope, PLAIN, ALL if offers else {})
+    if isinstance(found, envelopes.Lines):
+        for command in (found.mail, *(r for r in found.rcpt if r)):
+            assert not any(c < 32 or c == 127 for c in command)
+            assert command.startswith((b"MAIL FROM:<", b"RCPT TO:<"))
+
+
+@pytest.mark.parametrize(
+    ("texts", "text"),
+    [
+        (["2.0.0 Ok"], "2.0.0 Ok"),
+        (["5.7.1 One", "5.7.1 two", "5.7.1"], "5.7.1 One two"),
+        (["bad\x1b[31m\u202e ü", "\ttwo"], "bad?[31m? ? two"),
+        ([], ""),
+        (["x" * 1000], "x" * 397 + "..."),
+    ],
+)
+def test_a_reply_is_one_clean_line(texts, text):
+    assert envelopes.reply(250, texts).text == text
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"), [(250, Done), (251, Done), (450, Later), (421, Later), (550, Never), (354, Later), (199, Later)]
+)
+def test_what_a_code_means(code, kind):
+    outcome = envelopes.outcome(Reply(code, "x"))
+    assert type(outcome) is kind
+    assert outcome.reply.code in (code, 451)
+    assert outcome.reply.code != 421
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "found"),
+    [
+        ("Ok 0102018f-1a2b-3c4d-000000", "email-smtp.eu-west-1.amazonaws.com", "0102018f-1a2b-3c4d-000000@eu-west-1.amazonses.com"),
+        ("Ok 0102018f-1a2b-3c4d-000000", "email-smtp.us-east-1.amazonaws.com", "0102018f-1a2b-3c4d-000000@email.amazonses.com"),
+        ("2.0.0 OK <AB1@PR.prod.outlook.com> [Hostname=x]", "smtp.office365.com", "AB1@PR.prod.outlook.com"),
+        ("2.0.0 Ok: queued as 4F2AB", "mail.example", ""),
+    ],
+)  # fmt: skip
+def test_the_name_an_upstream_gives(text, host, found):
+    assert envelopes.upstream_id(Reply(250, text), host) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "status"), [("5.1.1 no", 550, "5.1.1"), ("no", 550, "5.0.0"), ("no", 354, "4.0.0")]
+)
+def test_the_status_of_a_reply(text, code, status):
+    assert envelopes.status(Reply(code, text)) == status
