@@ -27,6 +27,7 @@ import msgspec
 
 from relay import log, metrics
 from relay import store as stores
+from relay.core import tally
 from relay.core.model import Event
 
 LOG = log.room("journal")
@@ -227,6 +228,9 @@ def lock(path: Path) -> int | None:
 
 
 def encode(event: Event) -> bytes:
+    """A line. What privacy settings let pass through memory only does not go to disk."""
+    if tally.TRANSIENT in event.data:
+        event = event.with_(data={k: v for k, v in event.data.items() if k != tally.TRANSIENT})
     body = msgspec.json.encode(event)
     return b"%08x %s\n" % (zlib.crc32(body), body)
 

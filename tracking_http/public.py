@@ -27,7 +27,7 @@ from relay import journal as journals
 from relay import log, metrics
 from relay import store as stores
 from relay.config import Settings
-from relay.core import classify, tokens
+from relay.core import classify, tally, tokens
 from relay.core.model import Event, Keys, Token, TokenKind
 from tracking_http import visitor
 
@@ -168,6 +168,9 @@ class Door:
         forwarded = ",".join(headers.getall(FORWARDED)) if FORWARDED in headers else ""
         address = self.client(peer[0] if isinstance(peer, tuple) else "", forwarded)
         click = token.kind == "click"
+        data = tid(request.rel_url.raw_query_string)
+        if self.privacy.ip != "full" and address:  # for telling the sender's own hit; the store keeps it not
+            data[tally.TRANSIENT] = address
         return Event(
             event_id=str(uuid4()),
             type="message.link_clicked" if click else "message.opened",
@@ -182,7 +185,7 @@ class Door:
             referer=visitor.referer(headers.get(REFERER, ""), self.privacy.referer),
             verdict=verdict,
             reason=reason,
-            data=tid(request.rel_url.raw_query_string),
+            data=data,
         )
 
 

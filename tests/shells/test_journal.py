@@ -142,6 +142,12 @@ async def test_a_process_killed_while_it_writes_loses_nothing_it_had_answered_fo
     assert {f"event-{n}" for n in said} <= {e.event_id for e in store.taken}
 
 
+def test_an_address_that_is_not_to_be_kept_is_not_written() -> None:
+    line = journal.encode(event(1, data={"peer": "203.0.113.77", "tid": "x"}))
+    assert b"203.0.113.77" not in line
+    assert journal.decode(line.strip()) == event(1, data={"tid": "x"})
+
+
 @given(st.binary(max_size=200))
 def test_for_any_bytes_a_line_is_an_event_or_none(line: bytes) -> None:
     assert journal.decode(line) is None

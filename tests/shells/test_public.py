@@ -279,6 +279,7 @@ async def test_privacy_settings_decide_what_is_kept(tmp_path: Path) -> None:
         )
         [event] = s.store.taken
         assert (event.ip, event.user_agent, event.referer) == ("203.0.113.0", "Chrome", "https://mail.example:8443/")
+        assert event.data == {"peer": "203.0.113.77"}  # in memory, for the verdict; no store keeps it
 
 
 async def test_no_header_of_a_stranger_is_believed(tmp_path: Path) -> None:

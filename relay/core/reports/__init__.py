@@ -108,6 +108,11 @@ def read(raw: bytes) -> Report:
     return Report("other", reason="it answers nothing and reports nothing")
 
 
+def needs_body(head: Headers) -> bool:
+    """Whether the header section alone does not say what the message is."""
+    return head.get("content-type").lower().startswith("multipart/report") or prose.looks_automatic(head)
+
+
 def from_parts(letter: Letter) -> Report | None:
     """What the parts made for programs say, where there are any."""
     for part in letter.parts:

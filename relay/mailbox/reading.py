@@ -1,0 +1,199 @@
+"""What one message in a sender's mailbox means: an answer, an automatic one, a bounce, a delay, a complaint, nothing.
+
+Owns: matching it with what was sent, and the events it makes. Leaves to others: what it says of itself
+(`core.reports`, `core.threads`), whether an event counts and who is told (the store, by `core.tally`).
+
+A message seen twice makes one event: `event_id` is derived from the sent message, the kind, and the Message-ID of the
+message seen (of its content where it has none), so neither a rescan nor a second mailbox invents anything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any, Protocol
+from uuid import UUID, uuid5
+
+from relay import store as stores
+from relay.config import Grant, Mailbox
+from relay.core import headers, reports, threads, tokens
+from relay.core.headers import Headers
+from relay.core.model import Event, EventType, Keys, Sent
+from relay.core.reports import Report
+from relay.core.reports.delivery import Entry
+from relay.mailbox.letters import Fetched
+
+NAMESPACE = UUID("6f1a7f1e-0c5b-5d0e-9d9c-7a6d5c0e4b21")
+LONGEST_SUBJECT = 998  # characters of another's subject that are kept
+REPORTED: dict[str, EventType] = {
+    "bounce": "message.bounce_detected",
+    "delay": "message.delayed",
+    "complaint": "message.complained",
+}
+
+# The sent message, the recipient index where a token named one, and whether a Message-ID led to it (not just a token).
+Match = tuple[Sent, int | None, bool]
+
+
+class Ring(Protocol):
+    @property
+    def keys(self) -> Keys: ...
+
+
+class Reader:
+    """Reads the mailbox of one grant."""
+
+    def __init__(self, grant: Grant, settings: Mailbox, store: stores.Store, ring: Ring) -> None:
+        self.grant = grant
+        self.settings = settings
+        self.store = store
+        self.ring = ring
+
+    async def events(self, fetched: Fetched, now: float) -> list[Event]:
+        """The events of one message. Asks the store what was sent; raises what the store raises."""
+        raw = fetched.head
+        if reports.needs_body(headers.read(raw)):
+            raw = await fetched.whole()
+        report = reports.read(raw)
+        head = headers.read(raw)
+        at = min(now, fetched.arrived) if fetched.arrived > 0 else now
+        if report.kind in REPORTED:
+            return await self.reported(report, head, at)
+        if report.kind in ("reply", "auto_reply"):
+            return await self.answered(report, head, at)
+        return []
+
+    async def answered(self, report: Report, head: Headers, at: float) -> list[Event]:
+        author = first(headers.addresses(head.get("from"))).lower()
+        match = await self.find(report.references)
+        if match is None:
+            return []
+        sent, index, known = match
+        if not sent.thread_replies:
+            return []
+        own = author != "" and author in (sent.sender.lower(), self.grant.email.lower())
+        if own and (not known or await self.store.find_sent(identifiers(head)) is not None):
+            return []  # what the sender sent, in a Sent folder or as a copy to self; that is no answer
+        automatic = report.kind == "auto_reply"
+        identity = identify(head)
+        kind: EventType = "message.auto_replied" if automatic else "thread.replied"
+        copy = whose(sent, (author,), index)
+        data: dict[str, Any] = {
+            "reply_id": reply_id(identity),
+            "reply_internet_id": first(identifiers(head)),
+            "reply_to_message_id": sent.message_id,
+            "from": author,
+            "subject": head.get("subject")[:LONGEST_SUBJECT],
+            "from_self": own,
+            "notify": not automatic and (not own or self.settings.notify_self),
+        }
+        recipient = copy[1] or ("" if own else author)
+        event = Event(
+            derive(sent, kind, identity),
+            kind,
+            sent.message_id,
+            at,
+            recipient_index=copy[0],
+            recipient=recipient,
+            reason=report.reason if automatic else "",
+            data=data,
+        )
+        return [event]
+
+    async def reported(self, report: Report, head: Headers, at: float) -> list[Event]:
+        ids = [report.original_message_id or "", *report.original_references, *report.references]
+        envelope = threads.token(f"{report.envelope_id}@envelope")  # ENVID is the identifier without its host
+        match = await self.find([i for i in ids if i], envelope=envelope)
+        if match is None:
+            return []
+        sent, index, _ = match
+        kind = REPORTED[report.kind]
+        identity = identify(head)
+        entries = report.entries or (Entry(""),)
+        events = []
+        for entry in entries:
+            number, recipient = whose(sent, (entry.recipient.lower(), entry.final.lower()), index)
+            recipient = recipient or entry.recipient
+            data: dict[str, Any] = {
+                "report_internet_id": first(identifiers(head)),
+                "recipient": recipient,
+                "status": entry.status or "",
+                "code": entry.smtp_code or {"5": 550, "4": 450}.get((entry.status or "5")[0], 550),
+                "reason": entry.reason or report.reason,
+                "type": nature(entry.status or ""),
+            }
+            event_id = derive(sent, kind, identity, recipient.lower())
+            events.append(
+                Event(event_id, kind, sent.message_id, at, recipient_index=number, recipient=recipient, data=data)
+            )
+        return list({event.event_id: event for event in events}.values())
+
+    async def find(self, ids: Sequence[str], *, envelope: str | None = None) -> Match | None:
+        """The sent message that these identifiers name: by those recorded, else by the tokens in them, which also
+        stand where an upstream wrote a Message-ID of its own. `envelope` is the token that came back as ENVID."""
+        found = await self.store.find_sent(ids) if ids else None
+        index: int | None = None
+        keys = self.ring.keys
+        for text in (envelope, *(threads.token(i) for i in ids)):
+            token = tokens.read(text, "reference", keys) if text else None
+            if token is None:
+                continue
+            named = tokens.message_id(token.message_key)
+            if found is None:
+                sent = await self.store.sent(named)
+                if sent is not None:
+                    return sent, token.recipient, False
+            elif named == found.message_id:
+                index = token.recipient
+                break
+        return None if found is None else (found, index, True)
+
+
+def whose(sent: Sent, addresses: Sequence[str], index: int | None) -> tuple[int, str]:
+    """The recipient index and envelope recipient that these addresses, else a token, else the lack of others name;
+    (0, "") where nothing does."""
+    for copy in sent.copies:
+        if copy.recipient.lower() in addresses:
+            return copy.index, copy.recipient
+    sharing = [copy for copy in sent.copies if copy.index == index] if index is not None else list(sent.copies)
+    if len(sharing) == 1:
+        return sharing[0].index, sharing[0].recipient
+    return (index or 0), ""
+
+
+def nature(status: str) -> str:
+    """The type of a bounce in words, by its enhanced status code (RFC 3463 3)."""
+    subject = status.partition(".")[2]
+    if subject.startswith("2.2"):
+        return "mailbox_full"
+    if subject.startswith("7."):
+        return "blocked"
+    if subject.startswith(("3.4", "2.3")):
+        return "message_too_large"
+    return "mailbox_unavailable"
+
+
+def identify(head: Headers) -> str:
+    """What tells the message from any other: its Message-ID, else its header fields."""
+    found = identifiers(head)
+    if found:
+        return found[0]
+    stable = b"".join(head.raw[f.start : f.end] for f in head.fields if f.name not in ("received", "status", "x-uid"))
+    return hashlib.sha256(stable).hexdigest()
+
+
+def identifiers(head: Headers) -> list[str]:
+    return threads.identifiers(head.get("message-id"))[:1]
+
+
+def derive(sent: Sent, kind: str, identity: str, recipient: str = "") -> str:
+    return str(uuid5(NAMESPACE, "\n".join((sent.message_id, kind, identity, recipient))))
+
+
+def reply_id(identity: str) -> str:
+    """Our id for a message that is not ours: of the form of our own, and always the same for the same message."""
+    return tokens.message_id(hashlib.sha256(identity.encode("utf-8", "surrogateescape")).digest()[:12])
+
+
+def first(found: Sequence[str]) -> str:
+    return found[0] if found else ""

@@ -1,0 +1,414 @@
+"""Every answer in a mailbox is seen once: pushed or polled, after a restart, a new UIDVALIDITY, a server that was away.
+Nothing that is no answer becomes one, and nothing in the mailbox changes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import imapclient
+import pytest
+
+from relay import mailbox
+from relay import store as stores
+from relay.config import Grant, Mailbox, Settings
+from relay.core import threads, tokens
+from relay.core.model import Event, Keys, Sent, SentCopy, Token
+from relay.mailbox import imap, maildir
+from tests.peers import dovecot
+from tests.until import until
+
+KEYS = Keys(1, {1: bytes(range(32))})
+KEY = tokens.message_key(1_700_000_000.0, bytes(16))
+SENT = Sent(
+    tokens.message_id(KEY), "sales", "sent.1@example.test", 1_700_000_000.0, sender="sales@example.test",
+    thread_replies=True, copies=(SentCopy("ann@example.org", 0, True), SentCopy("bob@example.org", 1, True)),
+)  # fmt: skip
+USER, WORD = "sales@example.test", "se cret\"'"
+
+
+class Ring:
+    keys = KEYS
+
+
+def letter(*fields: str, sender: str = "Ann <ann@example.org>", body: str = "Yes.", number: int = 1) -> bytes:
+    lines = [
+        f"From: {sender}",
+        "To: sales@example.test",
+        f"Message-ID: <answer.{number}@example.org>",
+        *fields,
+        "",
+        body,
+        "",
+    ]
+    return "\r\n".join(lines).encode()
+
+
+def answer(number: int = 1, **changes: Any) -> bytes:
+    return letter("Subject: Re: Offer", "In-Reply-To: <sent.1@example.test>", number=number, **changes)
+
+
+BOUNCE = """From: MAILER-DAEMON@mx.example.org
+To: sales@example.test
+Message-ID: <bounce@mx.example.org>
+Subject: Undelivered Mail Returned to Sender
+Auto-Submitted: auto-replied
+MIME-Version: 1.0
+Content-Type: multipart/report; report-type=delivery-status; boundary="b"
+
+--b
+Content-Type: text/plain
+
+I am sorry.
+
+--b
+Content-Type: message/delivery-status
+
+Reporting-MTA: dns; mx.example.org
+Original-Envelope-Id: {envelope}
+
+Final-Recipient: rfc822; bob@example.org
+Action: {action}
+Status: 5.1.1
+Diagnostic-Code: smtp; 550 5.1.1 No such user
+
+--b
+Content-Type: text/rfc822-headers
+
+Message-ID: <{original}>
+To: bob@example.org
+
+--b--
+"""
+
+
+def bounce(original: str = "sent.1@example.test", action: str = "failed", envelope: str = "x") -> bytes:
+    return BOUNCE.format(original=original, action=action, envelope=envelope).replace("\n", "\r\n").encode()
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mailbox, "BROKEN", (0.05,))
+    monkeypatch.setattr(mailbox, "REFUSED", (0.05,))
+
+
+@pytest.fixture
+async def store() -> AsyncIterator[stores.Store]:
+    opened = stores.open("memory:", Path("."))
+    await opened.start()
+    await opened.record_sent(SENT)
+    yield opened
+    await opened.stop()
+
+
+@pytest.fixture(params=[True, False], ids=["idle", "poll"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dovecot.Dovecot]:
+    with dovecot.running(tmp_path_factory.mktemp("dovecot"), {USER: WORD}, idle=request.param) as running:
+        yield running
+
+
+@pytest.fixture
+def idle_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dovecot.Dovecot]:
+    with dovecot.running(tmp_path_factory.mktemp("dovecot"), {USER: WORD}) as running:
+        yield running
+
+
+def settings(url: str, **changes: Any) -> Settings:
+    grant = Grant("sales", email="sales@example.test", mailbox=url, mailbox_password=WORD)
+    return replace(Settings(), grants=(grant, Grant("default")), mailbox=Mailbox(poll_interval=0.1, **changes))
+
+
+def by_imap(server: dovecot.Dovecot, **changes: Any) -> Settings:
+    return settings(f"imap://sales%40example.test@127.0.0.1:{server.imap_port}/INBOX", **changes)
+
+
+def by_maildir(folder: Path) -> Settings:
+    for name in ("new", "cur", "tmp"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    return settings(f"maildir:{folder}")
+
+
+@asynccontextmanager
+async def watching(chosen: Settings, store: stores.Store, state: str = "watching") -> AsyncIterator[mailbox.Watcher]:
+    watcher = mailbox.Watcher(chosen, store, Ring())
+    task = asyncio.create_task(watcher.run())
+    try:
+        await until(lambda: task.done() or (watcher.states and watcher.states[0].state == state), 20)
+        yield watcher
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def seen(store: stores.Store, count: int) -> list[Event]:
+    """The events, once there are as many as that."""
+    async with asyncio.timeout(20):
+        while len(found := await store.events()) < count:
+            await asyncio.sleep(0.02)
+    return found
+
+
+# -- IMAP, with a real server
+
+
+async def test_an_answer_is_seen_as_it_comes(server: dovecot.Dovecot, store: stores.Store) -> None:
+    server.deliver(USER, answer(1))  # before the first start: not asked for
+    async with watching(by_imap(server), store):
+        server.deliver(USER, letter("Subject: news", number=7))
+        server.deliver(USER, answer(2))
+        [event] = await seen(store, 1)
+        assert (event.type, event.message_id, event.grant_id) == ("thread.replied", SENT.message_id, "sales")
+        assert (event.recipient_index, event.recipient, event.counted) == (0, "ann@example.org", True)
+        assert event.data["reply_internet_id"] == "answer.2@example.org"
+        assert (event.data["from_self"], event.data["from"]) == (False, "ann@example.org")
+        server.deliver(USER, answer(3))
+        assert len(await seen(store, 2)) == 2
+    with closing_imap(server) as client:
+        client.select_folder("INBOX", readonly=True)
+        assert all(b"\\Seen" not in flags for flags in client.get_flags(client.search()).values())
+
+
+async def test_a_restart_goes_on_where_it_stood(server: dovecot.Dovecot, store: stores.Store) -> None:
+    async with watching(by_imap(server), store):
+        pass
+    for number in (1, 2, 3):
+        server.deliver(USER, answer(number))
+    async with watching(by_imap(server), store):
+        assert len(await seen(store, 3)) == 3
+    async with watching(by_imap(server), store):
+        server.deliver(USER, answer(4))
+        assert [e.data["reply_internet_id"][:8] for e in await seen(store, 4)] == [f"answer.{n}" for n in (1, 2, 3, 4)]
+
+
+async def test_a_folder_made_anew_is_read_again_and_no_answer_counts_twice(
+    idle_server: dovecot.Dovecot, store: stores.Store
+) -> None:
+    chosen = settings(f"imap://sales%40example.test@127.0.0.1:{idle_server.imap_port}/Answers")
+    with closing_imap(idle_server) as client:
+        client.create_folder("Answers")
+        async with watching(chosen, store):
+            client.append("Answers", answer(1))
+            client.append("Answers", answer(2))
+            await seen(store, 2)
+        client.delete_folder("Answers")
+        client.create_folder("Answers")
+        for number in (3, 1, 2):
+            client.append("Answers", answer(number))
+    async with watching(chosen, store):
+        found = await seen(store, 3)
+    assert [e.data["reply_internet_id"][:8] for e in found] == [f"answer.{n}" for n in (1, 2, 3)]
+
+
+async def test_a_server_that_was_away_is_found_again(idle_server: dovecot.Dovecot, store: stores.Store) -> None:
+    async with watching(by_imap(idle_server), store) as watcher:
+        idle_server.stop()
+        await until(lambda: watcher.states[0].state == "unreachable", 20)
+        idle_server.start()
+        idle_server.deliver(USER, answer(1))
+        await seen(store, 1)
+        assert watcher.states[0].state == "watching"
+
+
+async def test_a_refused_password_is_said_and_tried_again(idle_server: dovecot.Dovecot, store: stores.Store) -> None:
+    idle_server.users({USER: "another"})
+    async with watching(by_imap(idle_server), store, "refused") as watcher:
+        assert "AUTHENTICATIONFAILED" in watcher.states[0].reason
+        assert WORD not in watcher.states[0].reason
+        idle_server.users({USER: WORD})
+        await until(lambda: watcher.states[0].state == "watching", 20)
+
+
+async def test_a_long_backlog_is_read_in_order(idle_server: dovecot.Dovecot, store: stores.Store) -> None:
+    async with watching(by_imap(idle_server), store):
+        pass
+    with closing_imap(idle_server) as client:
+        for number in range(imap.BATCH + 20):
+            client.append("INBOX", answer(number))
+    async with watching(by_imap(idle_server), store):
+        found = await seen(store, imap.BATCH + 20)
+    assert [e.data["reply_internet_id"] for e in found] == [f"answer.{n}@example.org" for n in range(len(found))]
+
+
+async def test_a_first_start_that_was_late_looks_back(
+    idle_server: dovecot.Dovecot, store: stores.Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imap, "LATE", 0.0)
+    idle_server.stop()
+    async with watching(by_imap(idle_server), store, "unreachable"):
+        idle_server.start()
+        idle_server.deliver(USER, answer(1))
+        await seen(store, 1)
+
+
+async def test_no_password_goes_to_another_machine_in_clear() -> None:
+    assert imap.loopback("127.0.0.1")
+    assert imap.loopback("localhost")
+    assert imap.loopback("::1")
+    assert not imap.loopback("imap.example.com")
+    assert not imap.loopback("10.0.0.1")
+
+
+def closing_imap(server: dovecot.Dovecot) -> Any:
+    client = imapclient.IMAPClient("127.0.0.1", server.imap_port, ssl=False)
+    client.login(USER, WORD)
+    return client
+
+
+# -- Maildir
+
+
+def drop(folder: Path, name: str, content: bytes, place: str = "new") -> None:
+    (folder / "tmp" / name).write_bytes(content)
+    (folder / "tmp" / name).rename(folder / place / name)
+
+
+async def test_a_maildir_is_read_as_mail_comes(tmp_path: Path, store: stores.Store) -> None:
+    chosen = by_maildir(tmp_path)
+    async with watching(chosen, store):
+        drop(tmp_path, "1700000000.M1P1.host", answer(1))
+        await seen(store, 1)
+        drop(tmp_path, "1600000000.M2P1.host:2,S", answer(2), "cur")
+        await seen(store, 2)
+        (tmp_path / "new" / "1700000000.M1P1.host").rename(tmp_path / "cur" / "1700000000.M1P1.host:2,RS")
+    drop(tmp_path, "1700000001.M3P1.host", answer(3))
+    async with watching(chosen, store):
+        assert len(await seen(store, 3)) == 3
+    async with watching(chosen, store):
+        drop(tmp_path, "1700000002.M4P1.host", answer(4))
+        assert len(await seen(store, 4)) == 4
+    assert sorted(p.name for p in (tmp_path / "new").iterdir()) == ["1700000001.M3P1.host", "1700000002.M4P1.host"]
+
+
+async def test_a_maildir_that_is_not_there_yet_is_waited_for(tmp_path: Path, store: stores.Store) -> None:
+    async with watching(settings(f"maildir:{tmp_path / 'mail'}"), store, "unreachable"):
+        by_maildir(tmp_path / "mail")
+        drop(tmp_path / "mail", "1.M1P1.host", answer(1))
+        await seen(store, 1)
+
+
+def test_a_cursor_of_a_maildir_stays_small() -> None:
+    recent = {f"name.{n}": 1_700_000_000.0 + n for n in range(maildir.MOST_NAMES * 2)}
+    cursor = maildir.stand(stores.Cursor("m", 1, 0), recent)
+    assert len(cursor.seen) <= maildir.MOST_NAMES
+    assert cursor.uid == 1_700_000_000 + maildir.MOST_NAMES * 2 - 1
+
+
+# -- what a message means: through a Maildir, since the way does not matter
+
+
+async def events_of(tmp_path: Path, store: stores.Store, *messages: bytes, **changes: Any) -> list[Event]:
+    """The events of these messages; a last answer, which always makes one, is taken off."""
+    chosen = replace(by_maildir(tmp_path), mailbox=Mailbox(0.1, **changes))
+    async with watching(chosen, store):
+        for number, message in enumerate(messages):
+            drop(tmp_path, f"{number:04}", message)
+        drop(tmp_path, "zzz", answer(99))
+        async with asyncio.timeout(20):
+            while not any("answer.99@" in str(e.data.get("reply_internet_id")) for e in await store.events()):
+                await asyncio.sleep(0.02)
+        return (await store.events())[:-1]
+
+
+def token_of(recipient: int) -> str:
+    return threads.entry("t.example.test", tokens.write(Token("reference", KEY, recipient), KEYS))
+
+
+async def test_an_answer_to_an_answer_is_one_by_its_references(tmp_path: Path, store: stores.Store) -> None:
+    later = letter(
+        "Subject: Re: Offer", "In-Reply-To: <other@x.example>", "References: <sent.1@example.test> <other@x.example>"
+    )
+    [event] = await events_of(tmp_path, store, later)
+    assert event.type == "thread.replied"
+
+
+async def test_an_answer_is_found_by_our_token_where_the_upstream_renamed_the_message(
+    tmp_path: Path, store: stores.Store
+) -> None:
+    renamed = letter(
+        f"References: <{token_of(1)}> <renamed@ses.example>", "In-Reply-To: <renamed@ses.example>", sender="x@y.example"
+    )
+    forged = letter("References: <t.AAAA@t.example.test>", number=2)
+    [event] = await events_of(tmp_path, store, renamed, forged)
+    assert (event.recipient_index, event.recipient) == (1, "bob@example.org")
+    assert event.data["from"] == "x@y.example"
+
+
+async def test_what_the_sender_sent_is_no_answer(tmp_path: Path, store: stores.Store) -> None:
+    follow_up = replace(SENT, message_id=tokens.message_id(b"follow-up-12"), internet_message_id="answer.2@example.org")
+    await store.record_sent(follow_up)
+    itself = letter("Subject: Offer", f"References: <{token_of(0)}>", sender="sales@example.test", number=1)
+    through_us = answer(2, sender="sales@example.test")
+    assert await events_of(tmp_path, store, itself, through_us) == []
+
+
+async def test_the_senders_own_answer_is_kept_and_not_notified(tmp_path: Path, store: stores.Store) -> None:
+    [event] = await events_of(tmp_path, store, answer(1, sender="Sales <Sales@Example.test>"))
+    assert (event.data["from_self"], event.counted) == (True, False)
+
+
+async def test_the_senders_own_answer_is_notified_on_request(tmp_path: Path, store: stores.Store) -> None:
+    [event] = await events_of(tmp_path, store, answer(1, sender="sales@example.test"), notify_self=True)
+    assert (event.data["from_self"], event.counted) == (True, True)
+
+
+async def test_two_users_of_the_same_relay_answer_each_other(tmp_path: Path, store: stores.Store) -> None:
+    theirs = replace(
+        SENT, message_id=tokens.message_id(b"from-ann-now"), internet_message_id="answer.1@example.org",
+        sender="ann@example.org", references=("sent.1@example.test",),
+    )  # fmt: skip
+    await store.record_sent(theirs)
+    [event] = await events_of(tmp_path, store, answer(1))
+    assert event.message_id == SENT.message_id
+
+
+async def test_answers_that_were_not_asked_for_are_not_kept(tmp_path: Path, store: stores.Store) -> None:
+    silent = replace(
+        SENT, message_id=tokens.message_id(b"silent-one--"), internet_message_id="s@x", thread_replies=False
+    )
+    await store.record_sent(silent)
+    assert (
+        await events_of(tmp_path, store, letter("In-Reply-To: <s@x>"), letter("In-Reply-To: <unknown@x>", number=2))
+        == []
+    )
+
+
+async def test_an_automatic_answer_is_an_event_of_its_own(tmp_path: Path, store: stores.Store) -> None:
+    away = letter("Subject: Away", "In-Reply-To: <sent.1@example.test>", "Auto-Submitted: auto-replied")
+    [event] = await events_of(tmp_path, store, away)
+    assert (event.type, event.counted) == ("message.auto_replied", False)
+
+
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [
+        (bounce(), "message.bounce_detected"),
+        (bounce(action="delayed"), "message.delayed"),
+        (bounce("renamed@ses.example", envelope=token_of(1).partition("@")[0]), "message.bounce_detected"),
+    ],
+)
+async def test_a_report_is_an_event_of_its_recipient(
+    tmp_path: Path, store: stores.Store, message: bytes, kind: str
+) -> None:
+    [event] = await events_of(tmp_path, store, message)
+    assert (event.type, event.recipient_index, event.recipient) == (kind, 1, "bob@example.org")
+    assert (event.data["code"], event.data["status"]) == (550, "5.1.1")
+    assert event.data["reason"] == "550 5.1.1 No such user"
+
+
+async def test_a_report_about_a_message_of_others_is_nothing(tmp_path: Path, store: stores.Store) -> None:
+    assert await events_of(tmp_path, store, bounce("unknown@x.example")) == []
+
+
+async def test_the_same_message_in_two_files_is_one_event(tmp_path: Path, store: stores.Store) -> None:
+    assert len(await events_of(tmp_path, store, answer(1), answer(1), bounce(), bounce())) == 2
+
+
+async def test_rubbish_holds_up_nothing(tmp_path: Path, store: stores.Store) -> None:
+    assert (
+        await events_of(tmp_path, store, b"", b"\0" * 1000, b"\xff\n\n", b"From: <" + b"<" * 5000, b"\r\n\r\nx") == []
+    )
