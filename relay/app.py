@@ -131,7 +131,7 @@ class Service:
         hostname = self.settings.smtp.hostname or os.uname().nodename
         out = courier.Courier(self.settings.upstream, hostname=hostname)
         self.closers.append(out.close)
-        kept = spool.Spool(self.settings.state_dir / "spool", self.settings, out, self.store)
+        kept = spool.Spool(self.settings.state_dir / "spool", self.settings, out, self.store, appended=self.appended)
         if "queue" in self.only:
             self.keep("queue", kept.run)
         if "smtp" not in self.only:
@@ -210,10 +210,14 @@ class Service:
     def reload(self) -> None:
         """SIGHUP: certificates and token keys, without dropping a session."""
         notify.tell(RELOADING=1, MONOTONIC_USEC=time.monotonic_ns() // 1000)
-        self.ring.reload_if_changed()
-        if self.server:
-            self.server.reload()
-        LOG.info("reloaded")
+        try:
+            self.ring.reload_if_changed()
+            if self.server:
+                self.server.reload()
+            LOG.info("reloaded")
+        except OSError as reason:  # a certificate that can't be read: the old one stays in use
+            metrics.ERRORS.labels("app").inc()
+            LOG.error("not_reloaded", reason=str(reason))
         notify.tell(READY=1)
 
     async def stop(self) -> None:
