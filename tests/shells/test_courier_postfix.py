@@ -1,0 +1,93 @@
+"""The courier against a real Postfix."""
+
+import asyncio
+import ssl
+
+import pytest
+
+from relay import config, courier
+from relay.core.model import Done, Envelope, Later, Never, Recipient
+from tests.fakes import upstream as fake
+from tests.peers import postfix
+
+MESSAGE = b"From: a@here.example\r\nTo: b@there.example\r\nDate: Sun, 22 Nov 2026 10:00:00 +0000\r\nMessage-ID: <1@here.example>\r\nSubject: x\r\n\r\nHello\r\n.dot\r\n"
+
+
+def envelope(*to: str, sender: str = "a@here.example", options: tuple[str, ...] = ()) -> Envelope:
+    return Envelope(sender, tuple(Recipient(r) for r in to or ("b@there.example",)), options)
+
+
+async def arrived(sink: fake.Upstream, count: int) -> None:
+    async with asyncio.timeout(20):
+        while len(sink.kept) < count:
+            await asyncio.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory):
+    folder = tmp_path_factory.mktemp("tls")
+    _, trust = fake.certificate(folder)
+    return folder, trust
+
+
+async def test_messages_pass_whole_and_words_come_back(tls):
+    folder, trust = tls
+    async with fake.Upstream(lmtp=True) as sink:
+        settings = {
+            "message_size_limit": "200000",
+            "smtpd_recipient_restrictions": "check_recipient_access inline:{no@x.example=REJECT, later@x.example=DEFER}",
+        }
+        with postfix.running(
+            transport=f"lmtp:inet:127.0.0.1:{sink.port}", settings=settings,
+            certificate=folder / "localhost.pem", key=folder / "localhost.key",
+        ) as server:  # fmt: skip
+            upstream = config.Upstream(url=f"smtp://127.0.0.1:{server.port}", tls="required")
+            out = courier.Courier(upstream, hostname="relay.test", trust=trust)
+            (outcome,) = await out.send(envelope(), MESSAGE)
+            assert isinstance(outcome, Done)
+            assert "queued as" in outcome.reply.text
+            await arrived(sink, 1)
+            assert sink.kept[0].content.endswith(MESSAGE)
+            outcomes = await out.send(envelope("no@x.example", "yes@x.example", "later@x.example"), MESSAGE)
+            assert [type(o) for o in outcomes] == [Never, Done, Later]
+            (outcome,) = await out.send(envelope(), b"Subject: large\r\n\r\n" + b"x" * 998 + b"\r\n" * 150_000)
+            assert isinstance(outcome, Never)
+            assert outcome.reply.code == 552
+            await arrived(sink, 2)
+            assert sink.kept[1].recipients == ["yes@x.example"]
+            # the same connection all along, and it is in order
+            assert isinstance((await out.send(envelope(sender=""), MESSAGE))[0], Done)
+            await arrived(sink, 3)
+            assert sink.kept[2].reverse_path == ""
+            assert server.log().count("connect from") - server.log().count("disconnect from") <= 2
+            await out.close()
+
+
+async def test_after_a_refused_data_the_next_message_has_its_own_sender():
+    """Postfix keeps the MAIL of a transaction whose DATA it refused."""
+    async with fake.Upstream(lmtp=True) as sink:
+        settings = {"smtpd_data_restrictions": "check_sender_access inline:{first@x.example=REJECT}"}
+        with postfix.running(transport=f"lmtp:inet:127.0.0.1:{sink.port}", settings=settings) as server:
+            out = courier.Courier(
+                config.Upstream(url=f"smtp://127.0.0.1:{server.port}", tls="never"), hostname="relay.test"
+            )
+            (outcome,) = await out.send(envelope(sender="first@x.example"), MESSAGE)
+            assert isinstance(outcome, Never)
+            assert outcome.reply.code == 554
+            (outcome,) = await out.send(envelope(sender="second@x.example"), MESSAGE)
+            assert isinstance(outcome, Done)
+            await arrived(sink, 1)
+            assert [k.reverse_path for k in sink.kept] == ["second@x.example"]
+            await out.close()
+
+
+async def test_a_certificate_that_is_not_trusted_sends_nothing(tls):
+    folder, _ = tls
+    with postfix.running(certificate=folder / "localhost.pem", key=folder / "localhost.key") as server:
+        upstream = config.Upstream(url=f"smtp://127.0.0.1:{server.port}", tls="required")
+        out = courier.Courier(upstream, hostname="relay.test", trust=ssl.create_default_context())
+        (outcome,) = await out.send(envelope(), MESSAGE)
+        assert isinstance(outcome, Later)
+        assert outcome.reply.text.startswith("4.7.5 ")
+        await out.close()
+        assert "MAIL" not in server.log()
