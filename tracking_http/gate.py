@@ -18,6 +18,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -35,7 +36,8 @@ LONGEST_KEY = 512
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 ANYBODY = store.ApiKey(name="", digest="", scopes=("*",))  # who asks where `admin.open` holds
 
-WHO = "who"  # request[WHO] is the ApiKey that asks
+# request[WHO] is the ApiKey that asks. Newer versions of aiohttp want a typed key, older ones have none.
+WHO: Any = web.RequestKey("who", store.ApiKey) if hasattr(web, "RequestKey") else "who"
 
 
 def permits(key: store.ApiKey, *scopes: str) -> bool:

@@ -19,9 +19,18 @@ const TONES = {
 };
 const MACHINES = ["prefetch", "scanner", "crawler"];
 
+// What is new glows once; not again when it is hidden and shown.
+function glowing(element, fresh) {
+  if (fresh) {
+    element.classList.add("fresh");
+    setTimeout(() => element.classList.remove("fresh"), 2000);
+  }
+  return element;
+}
+
 function chip(state, fresh) {
-  const made = el("li", { class: `chip tone-${state.name}${fresh ? " fresh" : ""}`, title: state.title }, icon(state.name), el("span", {}, state.text));
-  return made;
+  const made = el("li", { class: `chip tone-${state.name}`, title: state.title }, icon(state.name), el("span", {}, state.text));
+  return glowing(made, fresh);
 }
 
 function recipients(message) {
@@ -42,8 +51,8 @@ function line(event, subject, fresh) {
   if (event.user_agent && subject === undefined) about.append(el("div", { class: "small" }, [event.ip, event.user_agent].filter(Boolean).join(" · ")));
   return el(
     "li",
-    { class: `tone-${tone}${fresh ? " fresh-line" : ""}` },
-    el("span", { class: `dot${fresh ? " fresh" : ""}` }, icon(tone)),
+    { class: `tone-${tone}` },
+    glowing(el("span", { class: "dot" }, icon(tone)), fresh),
     el("span", { class: "what" }, event.title),
     time(event.at),
     about,

@@ -1,0 +1,536 @@
+"""The admin server over real HTTP on loopback: health, who may ask, the live page's data and stream; and the page
+itself in a real browser."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import re
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from relay import config, store
+from relay.core.model import Event, EventType, Sent, SentCopy, Verdict
+from tests.peers import browser
+from tests.until import until
+from tracking_http import admin, gate
+from tracking_http.dashboard import feed, pages
+
+KEYS = {"all": "tr_all", "sales": "tr_sales", "hooks": "tr_hooks"}
+
+
+@dataclass
+class State:
+    """What the supervisor tells."""
+
+    ready: bool = True
+    addresses: Any = None
+
+
+@dataclass
+class Server:
+    """An admin server on a free port. `known` is its store; `ask` sends a request by that name to it."""
+
+    known: store.Store
+    app: web.Application
+    port: int
+    session: aiohttp.ClientSession
+    state: State
+
+    def ask(self, path: str, *, method: str = "GET", key: str = "", **how: Any) -> Any:
+        headers = dict(how.pop("headers", {}))
+        if key:
+            headers["Authorization"] = f"Bearer {key}"
+        return self.session.request(
+            method, f"http://127.0.0.1:{self.port}{path}", headers=headers, allow_redirects=False, **how
+        )
+
+    async def sent(self, number: int, **more: Any) -> Sent:
+        to = more.pop("to", ("jonas@example.org",))
+        sent = Sent(
+            message_id=f"{number:020d}",
+            grant_id=more.pop("grant_id", "default"),
+            internet_message_id=f"{number}@example.org",
+            submitted_at=1_700_000_000.0 + number,
+            to=to,
+            copies=tuple(SentCopy(a, i, True, state="done", reply="250 2.0.0 Ok") for i, a in enumerate(to)),
+            **{"sender": "mara@example.com", "subject": f"Message {number}", "opens": True, **more},
+        )
+        await self.known.record_sent(sent)
+        return sent
+
+    async def happened(self, number: int, type_: EventType, verdict: Verdict = "human", **more: Any) -> Event:
+        more.setdefault("recipient", "jonas@example.org")
+        event = Event(str(uuid.uuid4()), type_, f"{number:020d}", 1_700_001_000.0 + number, verdict=verdict, **more)
+        found = await self.known.append(event)
+        assert found is not None
+        return found
+
+
+@contextlib.asynccontextmanager
+async def serving(tmp_path: Path, *, open_: bool = False, **how: Any) -> AsyncIterator[Server]:
+    known = store.open("memory:", tmp_path)
+    await known.start()
+    for name, (scopes, grant) in {
+        "all": (("admin",), ""),
+        "sales": (("messages:read", "events:read"), "sales"),
+        "hooks": (("webhooks",), ""),
+    }.items():
+        await known.add_api_key(store.ApiKey(name, gate.digest_of(KEYS[name]), scopes, grant))
+    state = State(addresses={"admin": [("127.0.0.1", 1)]})
+    settings = config.Settings(state_dir=tmp_path, admin=config.Admin(open=open_))
+    app = admin.application(settings, known, state=state, **how)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=2)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as session:
+        try:
+            yield Server(known, app, runner.addresses[0][1], session, state)
+        finally:
+            await runner.cleanup()
+            await known.stop()
+
+
+# -- health ----------------------------------------------------------------------------------------------------------
+
+
+async def test_health_is_open_to_all(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server:
+        async with server.ask("/healthz") as answer:
+            assert (answer.status, (await answer.json())["alive"]) == (200, True)
+        async with server.ask("/metrics") as answer:
+            assert answer.status == 200
+            assert "trackrelay_accepted_total" in await answer.text()
+        async with server.ask("/readyz") as answer:
+            assert answer.status == 200
+            assert await answer.json() == {"ready": True, "reasons": [], "listeners": {"admin": ["127.0.0.1:1"]}}
+
+
+async def test_not_ready_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving(tmp_path) as server:
+        server.state.ready = False
+        async with server.ask("/readyz") as answer:
+            assert (answer.status, (await answer.json())["reasons"]) == (503, ["service: starting or stopping"])
+        server.state.ready = True
+
+        async def full() -> None:
+            raise store.Unavailable("the disk is full")
+
+        monkeypatch.setattr(server.known, "check", full)
+        async with server.ask("/readyz") as answer:
+            assert (answer.status, (await answer.json())["reasons"]) == (503, ["store: the disk is full"])
+
+
+# -- who may ask -------------------------------------------------------------------------------------------------------
+
+GUARDED = ["/", "/live", "/live/messages", "/live/messages/00000000000000000001", "/live/events", "/extra"]
+
+
+async def extra(request: web.Request) -> web.Response:
+    return web.Response(text="extra")
+
+
+async def test_nothing_tells_of_mail_without_a_key(tmp_path: Path) -> None:
+    """Every route that there is, but for those that are open by name."""
+    async with serving(tmp_path, extra=[web.get("/extra", extra)]) as server:
+        await server.sent(1)
+        paths = {r.resource.canonical for r in server.app.router.routes() if r.resource}
+        paths = {p.replace("{id}", "00000000000000000001").replace("{name}", "style.css") for p in paths}
+        assert paths - admin.OPEN - {"/login", "/logout", "/static/style.css"} == set(GUARDED)
+        for path in sorted(GUARDED):
+            for headers in (
+                {},
+                {"Authorization": "Bearer wrong"},
+                {"Authorization": "Basic dHJfYWxs"},
+                {"Cookie": f"{gate.COOKIE}=x"},
+            ):
+                server.app[pages.GATE].wrong.clear()
+                async with server.ask(path, headers=headers) as answer:
+                    assert answer.status == 401, (path, headers)
+                    assert "Message 1" not in await answer.text()
+        async with server.ask("/logout", method="POST") as answer:
+            assert answer.status == 401
+
+
+@pytest.mark.parametrize(
+    ("open_", "headers", "status"),
+    [
+        (True, {}, 200),
+        (True, {"Host": "localhost:8081"}, 200),
+        (True, {"Host": "[::1]:8081"}, 200),
+        (True, {"Host": "evil.example:8081"}, 403),
+        (True, {"Host": "127.0.0.1.evil.example"}, 403),
+        (True, {"Host": "localhost.evil.example"}, 403),
+        (True, {"Host": "evil.example", "Authorization": "Bearer tr_all"}, 200),
+        (True, {"X-Forwarded-For": "203.0.113.9"}, 401),
+        (True, {"Forwarded": "for=203.0.113.9"}, 401),
+        (False, {}, 401),
+        (False, {"Authorization": "Bearer tr_all"}, 200),
+        (False, {"Authorization": "bearer tr_sales"}, 200),
+        (False, {"Authorization": "Bearer tr_hooks"}, 403),
+        (False, {"Authorization": "Bearer "}, 401),
+        (False, {"Authorization": "Bearer " + "x" * 7000}, 401),
+    ],
+)
+async def test_doors(tmp_path: Path, open_: bool, headers: dict[str, str], status: int) -> None:
+    async with serving(tmp_path, open_=open_) as server, server.ask("/live/messages", headers=headers) as answer:
+        assert answer.status == status
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [("127.0.0.1", True), ("127.8.8.8:80", True), ("LOCALHOST:1", True), ("::1", True), ("[::1]", True), ("[::ffff:127.0.0.1]:80", True),
+     ("0.0.0.0", False), ("10.0.0.1", False), ("", False), ("localhost.", False), ("[::1", True), ("127.0.0.1@x", False), ("2130706433", False)],
+)  # fmt: skip
+def test_loopback_names(host: str, expected: bool) -> None:
+    assert gate.loopback(host) is expected
+
+
+async def test_the_form_makes_a_session_that_a_revoked_key_ends(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server:
+        async with server.ask("/", headers={"Accept": "text/html"}) as answer:
+            assert (answer.status, answer.headers["Location"]) == (303, "/login")
+        async with server.ask("/login") as answer:
+            assert answer.status == 200
+        async with server.ask("/login", method="POST", data={"key": "<wrong>"}) as answer:
+            assert answer.status == 401
+            assert "Set-Cookie" not in answer.headers
+        async with server.ask("/login", method="POST", data={"key": KEYS["all"]}) as answer:
+            assert (answer.status, answer.headers["Location"]) == (303, "/")
+            cookie = answer.headers["Set-Cookie"]
+            assert KEYS["all"] not in cookie
+            assert all(word in cookie for word in ("HttpOnly", "SameSite=Strict", "Path=/", "Max-Age="))
+        async with server.ask("/live/messages") as answer:
+            assert answer.status == 200
+        async with server.ask("/logout", method="POST", headers={"Origin": "http://evil.example"}) as answer:
+            assert answer.status == 403
+        await server.known.revoke_api_key("all")
+        async with server.ask("/live/messages") as answer:
+            assert answer.status == 401
+
+
+async def test_log_out_ends_the_session_itself(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server:
+        async with server.ask("/login", method="POST", data={"key": KEYS["all"]}) as answer:
+            cookie = answer.headers["Set-Cookie"].split(";")[0]
+        async with server.ask("/logout", method="POST") as answer:
+            assert answer.status == 303
+        async with server.ask("/live/messages", headers={"Cookie": cookie}) as answer:
+            assert answer.status == 401
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 401),
+        ({"Origin": "http://127.0.0.1:{port}"}, 401),
+        ({"Sec-Fetch-Site": "same-origin", "Origin": "null"}, 401),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "http://127.0.0.1:1"}, 403),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+    ],
+)
+async def test_other_sites_change_nothing(tmp_path: Path, headers: dict[str, str], status: int) -> None:
+    async with serving(tmp_path) as server:
+        headers = {name: value.format(port=server.port) for name, value in headers.items()}
+        async with server.ask("/login", method="POST", data={"key": "wrong"}, headers=headers) as answer:
+            assert answer.status == status
+
+
+async def test_wrong_keys_are_slowed_down_and_forgotten(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server:
+        now = 1000.0
+        server.app[pages.GATE].clock = lambda: now
+        asked = 0
+        plain = server.known.find_api_key
+
+        async def counting(digest: str) -> store.ApiKey | None:
+            nonlocal asked
+            asked += 1
+            return await plain(digest)
+
+        server.known.find_api_key = counting  # type: ignore[method-assign]
+        for attempt in range(50):
+            async with server.ask("/live/messages", key=f"guess{attempt}") as answer:
+                assert answer.status == (401 if attempt < gate.WRONG_KEYS else 429)
+        assert (asked, answer.headers["Retry-After"]) == (gate.WRONG_KEYS, "61")
+        async with server.ask("/login", method="POST", data={"key": "guess"}) as answer:
+            assert answer.status == 429
+        now += gate.WRONG_SECONDS + 1
+        async with server.ask("/live/messages", key=KEYS["all"]) as answer:
+            assert answer.status == 200
+
+
+async def test_a_grants_key_sees_its_mail_only(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server:
+        await server.sent(1)
+        await server.sent(2, grant_id="sales")
+        await server.happened(1, "message.opened")
+        await server.happened(2, "message.opened")
+        async with server.ask("/live/messages", key=KEYS["sales"]) as answer:
+            found = await answer.json()
+        assert [m["subject"] for m in found["messages"]] == ["Message 2"]
+        assert [e["id"] for e in found["events"]] == [f"{2:020d}"]
+        for number, status in ((1, 404), (2, 200), (3, 404)):
+            async with server.ask(f"/live/messages/{number:020d}", key=KEYS["sales"]) as answer:
+                assert answer.status == status
+        async with server.ask("/live/events?after=0", key=KEYS["sales"]) as answer:
+            assert [frame["id"] for frame in await frames(answer, 2)] == [f"{2:020d}"] * 2
+            await server.happened(1, "message.link_clicked")
+            await server.happened(2, "message.link_clicked")
+            assert {frame["id"] for frame in await frames(answer, 2)} == {f"{2:020d}"}
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/login", "/healthz", "/nowhere", "/live/events", "/static/style.css", "/static/..%2fpages.py"]
+)
+async def test_every_answer_is_dressed(tmp_path: Path, path: str) -> None:
+    async with serving(tmp_path, open_=True) as server, server.ask(path) as answer:
+        policy = answer.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert "unsafe" not in policy
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["Server"] == "trackrelay"
+        assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+async def test_a_failure_is_a_500_without_its_text(tmp_path: Path) -> None:
+    async def fails(request: web.Request) -> web.Response:
+        raise RuntimeError("secret <b>")
+
+    async def away(request: web.Request) -> web.Response:
+        raise store.Unavailable("locked")
+
+    async with serving(tmp_path, open_=True, extra=[web.get("/fails", fails), web.get("/away", away)]) as server:
+        async with server.ask("/fails") as answer:
+            assert answer.status == 500
+            assert "secret" not in await answer.text()
+            assert "Content-Security-Policy" in answer.headers
+        async with server.ask("/away") as answer:
+            assert answer.status == 503
+
+
+@pytest.mark.parametrize("query", ["limit=x", "limit=-1", "before=yesterday", "limit=" + "9" * 40])
+async def test_bad_questions(tmp_path: Path, query: str) -> None:
+    async with serving(tmp_path, open_=True) as server, server.ask(f"/live/messages?{query}") as answer:
+        assert answer.status == 400
+
+
+async def test_earlier_messages_come_by_pages(tmp_path: Path) -> None:
+    async with serving(tmp_path, open_=True) as server:
+        for number in range(7):
+            await server.sent(number)
+        seen: list[str] = []
+        before = ""
+        while True:
+            async with server.ask(f"/live/messages?limit=3{before}") as answer:
+                found = await answer.json()
+            seen += [m["subject"] for m in found["messages"]]
+            if found["before"] is None:
+                break
+            before = f"&before={found['before']}"
+        assert seen == [f"Message {n}" for n in reversed(range(7))]
+
+
+# -- the stream --------------------------------------------------------------------------------------------------------
+
+
+async def frames(answer: aiohttp.ClientResponse, number: int) -> list[dict[str, Any]]:
+    """The next frames of a stream, with their kind as "kind" and their id as "last"; comments are passed over."""
+    found: list[dict[str, Any]] = []
+    async with asyncio.timeout(10):
+        while len(found) < number:
+            block = (await answer.content.readuntil(b"\n\n")).decode()
+            fields = dict(line.split(": ", 1) for line in block.strip().splitlines() if not line.startswith(":"))
+            if "event" in fields:
+                found.append({"kind": fields["event"], "last": fields.get("id"), **json.loads(fields["data"])})
+    return found
+
+
+async def test_the_stream_tells_what_happens_and_resumes(tmp_path: Path) -> None:
+    async with serving(tmp_path, open_=True) as server:
+        await server.sent(1)
+        async with server.ask("/live/events") as answer:
+            assert answer.content_type == "text/event-stream"
+            await server.happened(1, "message.opened")
+            opened, message = await frames(answer, 2)
+            assert (opened["kind"], opened["title"], message["kind"]) == ("event", "Opened at least once", "message")
+            assert [s["name"] for s in message["states"]] == ["delivered", "opened"]
+            await server.sent(2)  # no event at all, and shown all the same
+            assert [f["subject"] for f in await frames(answer, 1)] == ["Message 2"]
+        missed = await server.happened(1, "message.link_clicked", url="https://x.example/")
+        async with server.ask("/live/events", headers={"Last-Event-ID": str(opened["last"])}) as answer:
+            again, _ = await frames(answer, 2)
+            assert (again["last"], again["title"]) == (str(missed.position), "Link clicked")
+
+
+async def test_a_page_that_missed_too_much_reads_the_list_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "REPLAY", 3)
+    async with serving(tmp_path, open_=True) as server:
+        await server.sent(1)
+        for _ in range(5):
+            await server.happened(1, "message.link_clicked")
+        async with server.ask("/live/events?after=0") as answer:
+            assert (await frames(answer, 1))[0]["kind"] == "reset"
+
+
+async def test_pages_are_bounded_and_leave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed, "BEAT_SECONDS", 0.05)
+    async with serving(tmp_path, open_=True) as server:
+        kept = server.app[pages.FEED]
+        kept.limit = 2
+        async with server.ask("/live/events"), server.ask("/live/events") as second:
+            async with server.ask("/live/events") as answer:
+                assert (answer.status, answer.headers["Retry-After"]) == (503, "30")
+            assert b"still here" in await second.content.readuntil(b"here\n\n")
+        await until(lambda: not kept.pages)
+        await until(lambda: kept.task and kept.task.done())  # nobody looks: nobody asks the store
+
+
+def test_a_slow_page_costs_a_bounded_queue() -> None:
+    page = feed.Page("", lambda: False)
+    for position in range(1, 5 * feed.WAITING):
+        page.put(feed.Frame("event", {}, position=position))
+    assert page.frames.qsize() <= feed.WAITING
+    assert page.frames.get_nowait() is feed.RESET
+
+
+async def test_a_revoked_key_ends_its_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed, "BEAT_SECONDS", 0.05)
+    async with serving(tmp_path) as server, server.ask("/live/events", key=KEYS["all"]) as answer:
+        await server.known.revoke_api_key("all")
+        async with asyncio.timeout(5):
+            await answer.content.read()
+
+
+async def test_a_stop_ends_the_streams(tmp_path: Path) -> None:
+    async with serving(tmp_path, open_=True) as server, server.ask("/live/events") as answer:
+        await server.app[pages.FEED].close()
+        async with asyncio.timeout(5):
+            await answer.content.read()
+
+
+async def test_the_feed_outlives_a_store_that_is_away(tmp_path: Path) -> None:
+    async with serving(tmp_path, open_=True) as server:
+        kept = server.app[pages.FEED]
+        kept.look = 0.01
+        async with server.ask("/live/events") as answer:
+            plain = server.known.recent_sent
+            failed = asyncio.Event()
+
+            async def away(*words: Any, **more: Any) -> Any:
+                failed.set()
+                raise store.Unavailable("locked")
+
+            server.known.recent_sent = away  # type: ignore[method-assign]
+            await asyncio.wait_for(failed.wait(), 5)
+            server.known.recent_sent = plain  # type: ignore[method-assign]
+            await server.sent(1)
+            assert (await frames(answer, 1))[0]["subject"] == "Message 1"
+
+
+# -- the page in a browser ---------------------------------------------------------------------------------------------
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(2)>",
+    '"><svg onload=alert(3)>',
+    "javascript:alert(4)",
+    "'-alert(5)-'",
+    "</title><script>alert(6)</script>",
+    "{{ 7*7 }}<b>{% raw %}",
+    "\u202egnp.exe\x00\x1b[31m<iframe srcdoc='<script>parent.alert(7)</script>'>",
+]
+
+
+async def test_the_page_moves_without_a_reload(tmp_path: Path) -> None:
+    async with serving(tmp_path, open_=True) as server, browser.running_async() as chromium:
+        page = await chromium.new_page()
+        seen = browser.watch(page)
+        await page.goto(f"http://127.0.0.1:{server.port}/")
+        await page.get_by_text("No mail yet").wait_for()
+        await page.get_by_text("Live", exact=True).wait_for()
+        await page.evaluate("window.notReloaded = true")
+        await server.sent(1, links=("https://x.example/menu",))
+        await page.get_by_role("link", name="Message 1").wait_for()
+        for type_, chip, more in (
+            ("message.opened", "Opened at least once", {}),
+            ("message.link_clicked", "Clicked x.example/menu", {"url": "https://x.example/menu"}),
+            ("thread.replied", "Replied", {"verdict": "unknown"}),
+        ):
+            await server.happened(1, type_, **more)  # type: ignore[arg-type]
+            await page.locator("#messages .chip", has_text=chip).wait_for()
+        await server.happened(1, "message.opened")
+        await page.keyboard.press("Tab")  # past the brand
+        await page.keyboard.press("Tab")
+        await page.keyboard.press("Enter")
+        await page.get_by_role("heading", name="What happened").wait_for()
+        shown = await page.locator("#detail").inner_text()
+        assert "https://x.example/menu" in shown
+        assert "1 click" in shown
+        assert not re.search(r"opened (twice|\d+)|\d+ (opens|reads)", shown, re.I)
+        assert await page.evaluate("window.notReloaded")
+        assert seen.clean, seen
+
+
+async def test_nothing_that_a_message_says_is_html(tmp_path: Path) -> None:
+    """Payloads in every field: shown as text, no dialog, no element of theirs, no request to anywhere else."""
+    async with serving(tmp_path, open_=True) as server, browser.running_async() as chromium:
+        for number, text in enumerate(HOSTILE, 1):
+            await server.sent(
+                number, subject=text, sender=text, label=text, to=(text,), links=(text,), metadata={text: text}
+            )
+            more = {"recipient": text, "user_agent": text, "ip": text, "reason": text, "url": text}
+            await server.happened(number, "message.opened", **more)
+            await server.happened(number, "message.link_clicked", **more)
+            await server.happened(number, "thread.replied", data={"subject": text}, **more)
+            await server.happened(number, "message.bounce_detected", data={"status": text}, **more)
+        page = await chromium.new_page()
+        seen = browser.watch(page)
+        await page.goto(f"http://127.0.0.1:{server.port}/")
+        for number, text in enumerate(HOSTILE, 1):
+            await page.locator(f"#messages li[data-id='{number:020d}'] a").click()
+            await page.get_by_role("heading", name="What happened").wait_for()
+            shown = await page.locator("#detail .headline").text_content()
+            assert shown == text
+            await page.get_by_role("button", name="All activity").click()
+        live = await server.happened(1, "message.link_clicked", url=HOSTILE[1])
+        await page.locator("#activity").get_by_text(HOSTILE[1]).first.wait_for()
+        assert live.position
+        found = await page.evaluate(
+            "[...document.querySelectorAll('script:not([src]), img:not([src=\"/static/logo.svg\"]), iframe, [onerror], [onload]')].length"
+        )
+        assert found == 0
+        hrefs = await page.evaluate("[...document.querySelectorAll('a')].map((a) => a.protocol)")
+        assert set(hrefs) == {"http:"}
+        assert seen.clean, seen
+
+
+async def test_the_login_form_in_a_browser(tmp_path: Path) -> None:
+    """By another name than localhost, too: there a browser says less of where a form comes from."""
+    rule = "--host-resolver-rules=MAP admin.test 127.0.0.1"
+    async with serving(tmp_path) as server, browser.running_async(rule) as chromium:
+        page = await chromium.new_page()
+        await page.goto(f"http://admin.test:{server.port}/")
+        await page.get_by_label("API key").fill("<script>alert(1)</script>")
+        await page.get_by_role("button", name="Log in").click()
+        await page.get_by_role("alert").wait_for()
+        await page.get_by_label("API key").fill(KEYS["all"])
+        await page.get_by_role("button", name="Log in").click()
+        await page.get_by_text("Live", exact=True).wait_for()
+        await page.get_by_role("button", name="Log out").click()
+        await page.get_by_label("API key").wait_for()

@@ -1,0 +1,116 @@
+"""What the live page says of a message: words and states, over values."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.core.model import Event, EventType, Reason, Sent, SentCopy, Verdict
+from tracking_http.dashboard import shape, words
+
+COPY = SentCopy("a@example.org", 0, True, state="done", reply="250 2.0.0 Ok")
+SENT = Sent("m1", "default", "id@example.org", 1000.0, sender="s@example.com", to=("a@example.org",), subject="Hello",
+            opens=True, links_tracked=True, links=("https://x.example/a", "https://x.example/b"), copies=(COPY,))  # fmt: skip
+
+
+def event(type_: EventType, verdict: Verdict = "human", **more: Any) -> Event:
+    more.setdefault("counted", verdict != "self")
+    more.setdefault("recipient", "a@example.org")
+    return Event("e", type_, "m1", 1100.0, verdict=verdict, **more)
+
+
+def names(sent: Sent, *events: Event) -> list[str]:
+    return [state["name"] for state in shape.states(sent, events)]
+
+
+def test_every_code_has_words() -> None:
+    assert set(words.REASONS) == set(get_args(Reason))
+    assert set(words.VERDICTS) == set(get_args(Verdict))
+    assert set(words.TITLES) == set(get_args(EventType))
+    assert all(text and not text.endswith(".") for text in words.REASONS.values())
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        ((), ["delivered"]),
+        ((event("message.opened"),), ["delivered", "opened"]),
+        ((event("message.opened", "proxy"),), ["delivered", "opened"]),
+        ((event("message.opened", "unknown"),), ["delivered", "opened"]),
+        ((event("message.opened", "self"),), ["delivered"]),
+        ((event("message.opened", "scanner"),), ["delivered", "machine"]),
+        ((event("message.opened", "prefetch"),), ["delivered", "machine"]),
+        ((event("message.opened", "prefetch"), event("message.opened")), ["delivered", "opened"]),
+        ((event("message.opened", counted=False),), ["delivered"]),
+        ((event("message.link_clicked", url="https://x.example/a"),), ["delivered", "clicked"]),
+        ((event("message.link_clicked", "scanner", url="https://x.example/a"),), ["delivered", "machine"]),
+        ((event("thread.replied", "unknown"),), ["delivered", "replied"]),
+        ((event("thread.replied", "unknown", data={"from_self": True}),), ["delivered"]),
+        ((event("message.auto_replied", "unknown"),), ["delivered", "auto"]),
+        ((event("message.bounce_detected", "unknown"),), ["delivered", "bounced"]),
+        ((event("message.delayed", "unknown"),), ["delivered", "waiting"]),
+        ((event("message.complained", "unknown"),), ["delivered", "bounced"]),
+    ],
+)
+def test_states_say_what_is_known(events: tuple[Event, ...], expected: list[str]) -> None:
+    assert names(SENT, *events) == expected
+
+
+@pytest.mark.parametrize(
+    ("copies", "expected"),
+    [
+        (("pending",), "Sent"),
+        (("done", "done"), "Delivered"),
+        (("done", "never", "later"), "Delivered to 1 of 3"),
+        (("never",), "Refused"),
+        (("later", "pending"), "Waiting"),
+    ],
+)
+def test_the_way_is_the_upstreams_word(copies: tuple[Any, ...], expected: str) -> None:
+    sent = replace(SENT, copies=tuple(replace(COPY, index=i, state=s) for i, s in enumerate(copies)))
+    assert shape.states(sent, ())[0]["text"] == expected
+
+
+def test_untracked_says_why_in_words() -> None:
+    sent = replace(SENT, reason="encrypted", copies=(replace(COPY, tracked=False, reason="encrypted"),))
+    assert shape.states(sent, ())[1]["text"] == "Not tracked: it is encrypted"
+    one = replace(
+        SENT,
+        copies=(COPY, replace(COPY, recipient="b@example.org", index=1, tracked=False, reason="excluded_recipient")),
+    )
+    assert shape.states(one, ())[1]["text"] == "1 of 2 not tracked"
+    assert shape.details(one, ())["people"][1]["reason"] == words.REASONS["excluded_recipient"]
+
+
+def test_reads_are_never_counted() -> None:
+    """However often a pixel is loaded: opened at least once."""
+    one = shape.details(SENT, [event("message.opened", position=1, ordinal=0)])
+    many = shape.details(SENT, [event("message.opened", position=i, ordinal=i - 1) for i in range(1, 8)])
+    assert one["states"] == many["states"]
+    assert one["people"] == many["people"]
+    assert [line["title"] for line in many["timeline"]] == ["Pixel loaded again"] * 6 + ["Opened at least once"]
+
+
+def test_links_and_recipients_have_their_own_marks() -> None:
+    two = replace(SENT, copies=(COPY, replace(COPY, recipient="b@example.org", index=1)))
+    events = [
+        event("message.opened", recipient="b@example.org"),
+        event("message.link_clicked", url="https://x.example/b", link_index=1, recipient="b@example.org"),
+        event("message.link_clicked", "scanner", url="https://x.example/a", link_index=0, recipient="a@example.org"),
+        event("thread.replied", "unknown", recipient="b@example.org"),
+    ]
+    found = shape.details(two, events)
+    assert [(link["clicks"], link["machines"]) for link in found["links"]] == [(0, 1), (1, 0)]
+    assert [(p["opened"], p["clicked"], p["replied"]) for p in found["people"]] == [(False,) * 3, (True,) * 3]
+
+
+@given(text=st.text(max_size=50), data=st.dictionaries(st.sampled_from(["subject", "reason", "status"]), st.text()))
+def test_any_text_becomes_json(text: str, data: dict[str, str]) -> None:
+    sent = replace(SENT, subject=text * 100, sender=text, label=text, links=(text,), metadata={text: text})
+    found = shape.details(sent, [event("message.link_clicked", url=text, user_agent=text, reason=text, data=data)])
+    assert json.loads(json.dumps(found))["subject"] == shape.clip(text * 100, 300)
