@@ -148,7 +148,7 @@ class _Scanner:
         raw, levels = self.raw, self.levels
         dashes = 0
         while self.lines <= LINES:
-            if dashes < 64:  # one octet is found ten times faster than three, and base64 has none
+            if dashes < 8:  # one octet is found ten times faster than three, and base64 has none
                 hit = raw.find(b"-", at, stop) - 1
                 if hit >= -1 and (raw[hit] != 10 or not raw.startswith(b"--", hit + 1)):
                     dashes += 1
