@@ -1,0 +1,246 @@
+"""Due deliveries -> POST -> settled.
+
+Owns: the lanes, what follows from an answer, the endpoints of the configuration. Leaves to others: what is owed and
+since when (`store`), the body and its signatures (`core.payload`), the request (`post`), where it may go (`guard`).
+
+An attempt is counted and leased before it is made, so that a crash can only make one too many. Each endpoint has a lane
+of its own, so that a slow one delays no other; one that does not answer keeps a single place until it does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from relay import log, metrics
+from relay.config import Settings
+from relay.core import payload, retry
+from relay.core.model import Delivery, Endpoint, Settlement
+from relay.store import Store, Unavailable
+from relay.webhooks.endpoints import configured, secrets
+
+if TYPE_CHECKING:
+    from relay.webhooks.post import Answer, Poster
+
+__all__ = ["Webhooks", "configured"]
+
+LOG = log.room("webhooks")
+
+# Seconds before each attempt: about three days in all. Then it is a dead letter, kept.
+SCHEDULE = (0, 5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
+LANE = 8  # attempts under way at one endpoint
+TOTAL = 256  # and at all
+POLL = 1.0  # seconds after which other processes' events are looked for
+END = 3.0  # seconds that attempts under way have when the service stops
+SETTLING = 60.0  # seconds for which a result is offered to a store that does not take it; then its lease ends
+GONE = 410
+
+
+@dataclass(slots=True)
+class Lane:
+    """One endpoint: how many attempts are under way, does it answer, until when it asked for quiet."""
+
+    under_way: int = 0
+    answers: bool = True
+    quiet_until: float = 0.0
+
+    def taken(self, now: float) -> int:
+        """The places that are not free."""
+        if now < self.quiet_until:
+            return LANE
+        if self.answers:
+            return self.under_way
+        return LANE if self.under_way else LANE - 1
+
+
+class Webhooks:
+    """`run` until cancelled; `wake` when something was appended in this process."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        *,
+        poster: Poster | None = None,
+        clock: Callable[[], float] = time.time,
+        dice: Callable[[], float] = random.random,
+    ) -> None:
+        self.settings = settings
+        self.store = store
+        self._poster = poster
+        self._clock = clock
+        self._dice = dice
+        self._secrets = secrets(settings)
+        self._endpoints: dict[str, Endpoint] = {}
+        self._lanes: dict[str, Lane] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._news = asyncio.Event()
+
+    def wake(self) -> None:
+        self._news.set()
+
+    async def run(self) -> None:
+        if self._poster is None:
+            from relay.webhooks.guard import Rules
+            from relay.webhooks.post import Poster
+
+            self._poster = Poster(Rules(self.settings.webhook_delivery.allow_private))
+        synced = False
+        try:
+            while True:
+                self._news.clear()
+                try:
+                    if not synced:
+                        await self.store.sync_endpoints(configured(self.settings))
+                        synced = True
+                    pause = await self._turn()
+                except Unavailable as reason:
+                    LOG.warning("store_unavailable", reason=str(reason))
+                    pause = POLL
+                if pause:
+                    await self._rest(pause)
+        finally:
+            await self._end()
+
+    async def _rest(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._news.wait()
+
+    async def _turn(self) -> float:
+        """Starts what is due. The seconds until there may be more: 0 for at once."""
+        now = self._clock()
+        room = TOTAL - len(self._tasks)
+        busy = {endpoint_id: taken for endpoint_id, lane in self._lanes.items() if (taken := lane.taken(now))}
+        due = await self.store.claim_due(now, busy=busy, each=LANE, limit=min(room, 50)) if room > 0 else []
+        if due:
+            self._endpoints = {e.endpoint_id: e for e in await self.store.endpoints()}
+            for delivery in due:
+                self._start(delivery)
+            return 0.0
+        next_due = await self.store.next_due()
+        if next_due is None or next_due <= now:  # all that is due waits for its lane: the end of an attempt wakes
+            return POLL
+        return min(max(next_due - now, 0.01), POLL)
+
+    def _start(self, delivery: Delivery) -> None:
+        lane = self._lanes.setdefault(delivery.endpoint_id, Lane())
+        lane.under_way += 1
+        task = asyncio.create_task(self._deliver(delivery, lane), name=f"webhook-{delivery.delivery_id}")
+        self._tasks.add(task)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            lane.under_way -= 1
+            self.wake()
+
+        task.add_done_callback(ended)
+
+    async def _deliver(self, delivery: Delivery, lane: Lane) -> None:
+        """One attempt, whatever happens in it: the edge of this room."""
+        try:
+            settlement = await self._attempt(delivery, lane)
+        except asyncio.CancelledError:
+            now = self._clock()
+            stopped = Settlement("retry", now, next_at=now, error="cut short by a stop of the service")
+            await asyncio.shield(self._settle(delivery, stopped))
+            raise
+        except Unavailable as reason:  # the history could not be read: nothing was sent
+            now = self._clock()
+            settlement = Settlement("retry", now, next_at=now + POLL, error=f"store: {reason}")
+        except Exception as error:  # an event that can't be told must not hold up the others
+            metrics.ERRORS.labels("webhooks").inc()
+            LOG.exception("attempt_failed", event_id=delivery.event_id, endpoint=delivery.endpoint_id)
+            settlement = self._again(delivery, 0, f"{type(error).__name__}: {error}"[:300])
+        await self._settle(delivery, settlement)
+
+    async def _attempt(self, delivery: Delivery, lane: Lane) -> Settlement:
+        assert self._poster is not None
+        endpoint = self._endpoints.get(delivery.endpoint_id)
+        secret = self._secrets.get(delivery.endpoint_id) or (endpoint.secret if endpoint else "")
+        if endpoint is None or not secret:
+            return self._again(delivery, 0, "the endpoint's secret is not known here")
+        history = await self.store.history(delivery.event_id)
+        if history is None:
+            return Settlement("dead", self._clock(), error="the event is gone")
+        body = payload.shape(
+            history,
+            endpoint,
+            application_id=self.settings.application_id,
+            attempt=delivery.attempt,
+            trigger=delivery.trigger,
+        )
+        now = self._clock()
+        number = payload.notification_id(history.event, endpoint, delivery.trigger)
+        headers = request_headers(body, endpoint, secret, number, now, delivery.attempt)
+        answer = await self._poster.post(endpoint.url, body, headers, now)
+        return await self._judge(delivery, lane, endpoint, answer)
+
+    async def _judge(self, delivery: Delivery, lane: Lane, endpoint: Endpoint, answer: Answer) -> Settlement:
+        now = self._clock()
+        lane.answers = answer.status != 0
+        if answer.good:
+            return Settlement("delivered", now, status=answer.status)
+        if answer.status == GONE:
+            LOG.warning("endpoint_gone", endpoint=endpoint.endpoint_id, url=endpoint.url)
+            await self.store.set_endpoint_status(endpoint.endpoint_id, "failed")
+            return Settlement("dead", now, status=GONE, error=answer.error)
+        if answer.retry_after:
+            lane.quiet_until = now + answer.retry_after
+        return self._again(delivery, answer.status, answer.error, answer.retry_after)
+
+    def _again(self, delivery: Delivery, status: int, error: str, at_least: float = 0.0) -> Settlement:
+        now = self._clock()
+        pause = retry.after(SCHEDULE, delivery.attempt, self._dice())
+        if pause is None:
+            return Settlement("dead", now, status=status, error=error)
+        return Settlement("retry", now, next_at=now + max(pause, at_least), status=status, error=error)
+
+    async def _settle(self, delivery: Delivery, settlement: Settlement) -> None:
+        metrics.WEBHOOKS.labels(settlement.state).inc()
+        write = LOG.info if settlement.state == "delivered" else LOG.warning
+        write(
+            settlement.state,
+            event_id=delivery.event_id,
+            endpoint=delivery.endpoint_id,
+            trigger=delivery.trigger,
+            attempt=delivery.attempt,
+            status=settlement.status or None,
+            error=settlement.error or None,
+        )
+        until = self._clock() + SETTLING
+        while True:
+            try:
+                return await self.store.settle(delivery.delivery_id, settlement)
+            except Unavailable as reason:
+                if self._clock() > until:
+                    LOG.error("not_settled", delivery=delivery.delivery_id, reason=str(reason))
+                    return
+                await asyncio.sleep(POLL)
+
+    async def _end(self) -> None:
+        """What is under way may end; what does not is due again at once."""
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=END)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late, timeout=END)
+        if self._poster is not None:
+            await self._poster.close()
+
+
+def request_headers(
+    body: bytes, endpoint: Endpoint, secret: str, number: str, now: float, attempt: int
+) -> dict[str, str]:
+    """All headers of a notification. `number` is its id."""
+    headers = {"Content-Type": "application/json"}
+    headers |= payload.signatures(body, secret, event_id=number, timestamp=int(now), format=endpoint.format)
+    if endpoint.format == "unosend":
+        headers |= {"X-Unosend-Webhook-Id": endpoint.endpoint_id, "X-Unosend-Retry-Attempt": str(attempt - 1)}
+    return headers

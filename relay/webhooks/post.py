@@ -1,0 +1,119 @@
+"""One POST: bytes and headers to a URL -> what came of it.
+
+Owns: the client's settings (no redirects, no proxies, no cookies, capped answers, times). Leaves to others: what is
+sent, which addresses are allowed (`guard`), what follows from the answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+
+import aiohttp
+from aiohttp.abc import AbstractResolver
+from yarl import URL
+
+from relay import __version__
+from relay.webhooks.guard import Refused, Resolver, Rules
+
+TIMEOUT = 10.0  # seconds for the whole of it
+ANSWER = 4096  # octets of an answer that are read; then the connection is closed
+READING = 1.0  # seconds for that
+LONGEST_WAIT = 86_400.0  # of a Retry-After
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`status` is 0 where there was none; `error` is "" for a 2xx; `retry_after` seconds, 0 for none named."""
+
+    status: int
+    error: str = ""
+    retry_after: float = 0.0
+
+    @property
+    def good(self) -> bool:
+        return 200 <= self.status < 300
+
+
+class Poster:
+    """Holds the connections. One session for https and one for http, since http is for fewer addresses."""
+
+    def __init__(
+        self,
+        rules: Rules,
+        *,
+        timeout: float = TIMEOUT,
+        resolver: AbstractResolver | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self.rules = rules
+        self._sessions: dict[str, aiohttp.ClientSession] = {}
+        self._timeout = timeout
+        self._resolver = resolver
+        self._tls = tls
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str], now: float) -> Answer:
+        """Never raises but for cancellation. `now` is for a Retry-After that names a date."""
+        try:
+            target = URL(url)
+            self.rules.check(target)
+            session = self._session(target.scheme)
+            async with session.post(target, data=body, headers=headers, allow_redirects=False) as response:
+                status = response.status
+                # A short answer is read, so that its connection can be used again. The status says all we ask.
+                with contextlib.suppress(TimeoutError, aiohttp.ClientError):
+                    async with asyncio.timeout(READING):
+                        await response.content.read(ANSWER)
+                wait = retry_after(response.headers.get("Retry-After", ""), now) if status in (429, 503) else 0.0
+        except Refused as reason:
+            return Answer(0, f"refused: {reason}")
+        except TimeoutError:
+            return Answer(0, f"no answer within {self._timeout:g} s")
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            return Answer(0, said(error))
+        return Answer(status, "" if 200 <= status < 300 else f"HTTP {status}", wait)
+
+    async def close(self) -> None:
+        sessions, self._sessions = self._sessions, {}
+        await asyncio.gather(*(session.close() for session in sessions.values()))
+
+    def _session(self, scheme: str) -> aiohttp.ClientSession:
+        session = self._sessions.get(scheme)
+        if session is None:
+            session = self._sessions[scheme] = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    resolver=Resolver(self.rules, plain=scheme == "http", inner=self._resolver),
+                    use_dns_cache=False,  # a connection that is kept was checked; a new one is checked again
+                    limit=0,  # the lanes are the limit
+                    ssl=self._tls or True,
+                ),
+                timeout=aiohttp.ClientTimeout(total=self._timeout),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers={"User-Agent": f"trackrelay/{__version__}", "Accept-Encoding": "identity"},
+                trust_env=False,
+                auto_decompress=False,
+            )
+        return session
+
+
+def said(error: BaseException) -> str:
+    """An error in words, with the refusal inside it where there is one."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, Refused):
+            return f"refused: {cause}"
+        cause = cause.__cause__ or cause.__context__
+    return f"{type(error).__name__}: {error}"[:300]
+
+
+def retry_after(text: str, now: float) -> float:
+    """Seconds (RFC 9110 10.2.3: a number of them, or a date), at most a day; 0 where it says nothing sensible."""
+    try:
+        seconds = float(text) if text.strip().isdecimal() else parsedate_to_datetime(text).timestamp() - now
+    except (ValueError, TypeError, OverflowError):
+        return 0.0
+    return min(max(seconds, 0.0), LONGEST_WAIT)

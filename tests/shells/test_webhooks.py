@@ -1,0 +1,477 @@
+"""Notifications from the outbox to real HTTP receivers on loopback."""
+
+import asyncio
+import contextlib
+import json
+import random
+import socket
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp.abc import AbstractResolver, ResolveResult
+from standardwebhooks.webhooks import Webhook as Verifier
+from yarl import URL
+
+from relay import store, webhooks
+from relay.config import Settings, Webhook, WebhookDelivery
+from relay.core.model import Event
+from relay.store import Store
+from relay.webhooks.guard import Refused, Rules, numeric, public
+from relay.webhooks.post import Poster, retry_after
+from tests import contract
+from tests.fakes import hooks
+from tests.fakes.hooks import Answer
+from tests.store.contract import click, event, sent
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+LOOPBACK = ("127.0.0.0/8",)
+CLICKS = ("message.link_clicked",)
+
+
+class Clock:
+    """Real time, and as much more as a test says."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.ahead
+
+
+def settings(*urls: str, allow: Sequence[str] = LOOPBACK, **more: Any) -> Settings:
+    asked = {"triggers": CLICKS, "secret": SECRET} | more
+    return Settings(
+        application_id="app",
+        webhooks=tuple(Webhook(url, **asked) for url in urls),
+        webhook_delivery=WebhookDelivery(tuple(allow)),
+    )
+
+
+@pytest.fixture
+async def kept(tmp_path: Path) -> AsyncIterator[Store]:
+    opened = store.open("sqlite:t.db", tmp_path)
+    await opened.start()
+    await opened.record_sent(sent())
+    yield opened
+    await opened.stop()
+
+
+@asynccontextmanager
+async def running(config: Settings, kept: Store, **how: Any) -> AsyncIterator[webhooks.Webhooks]:
+    await kept.sync_endpoints(webhooks.configured(config))
+    room = webhooks.Webhooks(config, kept, **how)
+    task = asyncio.create_task(room.run())
+    try:
+        yield room
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def settled(kept: Store, state: str, number: int = 1) -> None:
+    async with asyncio.timeout(20):
+        while sum(x.state == state for x in await kept.letters(limit=10_000)) < number:
+            await asyncio.sleep(0.01)
+
+
+async def append(kept: Store, given: Event) -> Event:
+    done = await kept.append(given)
+    assert done is not None
+    return done
+
+
+async def test_a_notification_arrives_at_once_and_verifies(kept: Store) -> None:
+    async with hooks.receiver() as hook, running(settings(hook.url), kept) as room:
+        done = await append(kept, click(2))
+        room.wake()
+        await hook.until(lambda h: len(h.received) == 1)
+        await settled(kept, "delivered")
+    got = hook.received[0]
+    assert contract.errors(got.json) == []
+    assert got.json["id"] == got.headers["webhook-id"] == done.event_id
+    assert got.json["data"]["object"]["link_data"][2] == {"count": 1, "url": "https://a.example/"}
+    assert got.headers["content-type"] == "application/json"
+    assert len(got.headers["x-nylas-signature"]) == 64
+    assert Verifier(SECRET).verify(got.body, dict(got.headers)) == got.json
+
+
+async def test_what_another_process_appends_goes_out_too(kept: Store) -> None:
+    async with hooks.receiver() as hook, running(settings(hook.url), kept):
+        await append(kept, click())
+        await hook.until(lambda h: len(h.received) == 1)
+
+
+async def test_the_formats_side_by_side(kept: Store) -> None:
+    async with hooks.receiver() as v3, hooks.receiver() as v2, hooks.receiver() as unosend:
+        config = Settings(
+            webhooks=(
+                Webhook(v3.url, ("message.opened", "message.opened.legacy"), SECRET),
+                Webhook(v2.url, ("message.opened",), SECRET, format="nylas-v2"),
+                Webhook(unosend.url, ("email.opened",), SECRET, format="unosend"),
+            ),
+            webhook_delivery=WebhookDelivery(LOOPBACK),
+        )
+        async with running(config, kept) as room:
+            await append(kept, event())
+            room.wake()
+            await settled(kept, "delivered", 4)
+    assert Counter(r.json["type"] for r in v3.received) == {"message.opened": 1, "message.opened.legacy": 1}
+    assert list(v2.received[0].json) == ["deltas"]
+    got = unosend.received[0]
+    assert contract.errors(got.json) == []
+    assert got.headers["x-unosend-retry-attempt"] == "0"
+    assert "x-unosend-signature" in got.headers
+
+
+async def test_a_retry_repeats_the_body_but_for_its_number(kept: Store) -> None:
+    clock = Clock()
+    async with (
+        hooks.receiver(lambda n, _: Answer(500 if n < 2 else 204)) as hook,
+        running(settings(hook.url), kept, clock=clock) as room,
+    ):
+        await append(kept, click())
+        for n in range(3):
+            room.wake()
+            await hook.until(lambda h, n=n: len(h.received) == n + 1)
+            await append(kept, event())  # whatever comes in between
+            clock.ahead += 400
+        await settled(kept, "delivered")
+    bodies = [r.json for r in hook.received]
+    assert [b.pop("webhook_delivery_attempt") for b in bodies] == [1, 2, 3]
+    assert bodies[0] == bodies[1] == bodies[2]
+    assert len({r.headers["webhook-id"] for r in hook.received}) == 1
+    assert len({r.headers["webhook-timestamp"] for r in hook.received}) == 3
+    for r in hook.received:
+        expected = webhooks.payload.signatures(
+            r.body,
+            SECRET,
+            event_id=r.headers["webhook-id"],
+            timestamp=int(r.headers["webhook-timestamp"]),
+            format="nylas",
+        )
+        assert expected.items() <= r.headers.items()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [Answer(500), Answer(404), Answer(301, {"Location": "/elsewhere"}), Answer(304), Answer(cut=True), Answer(pause=5)],
+    ids=["500", "404", "301", "304", "cut", "silent"],
+)
+async def test_what_is_tried_again(kept: Store, answer: Answer) -> None:
+    async with hooks.receiver(lambda n, _: answer) as hook:
+        poster = Poster(Rules(LOOPBACK), timeout=0.3)
+        async with running(settings(hook.url), kept, poster=poster) as room:
+            await append(kept, click())
+            room.wake()
+            async with asyncio.timeout(20):
+                while not (found := await kept.letters())[0].error:
+                    await asyncio.sleep(0.01)
+    (letter,) = found
+    assert (letter.state, letter.attempt, letter.status) == (
+        "pending",
+        1,
+        answer.status if not (answer.cut or answer.pause) else 0,
+    )
+    assert 4 < letter.next_at - letter.settled_at < 6
+    assert [r.path for r in hook.received] == ["/hook"]
+
+
+async def test_after_the_last_attempt_it_is_a_dead_letter_that_can_be_replayed(kept: Store) -> None:
+    clock = Clock()
+    good = False
+    async with (
+        hooks.receiver(lambda n, _: Answer(200 if good else 500)) as hook,
+        running(settings(hook.url), kept, clock=clock) as room,
+    ):
+        await append(kept, click())
+        settled_at = 0.0
+        for n in range(10):
+            room.wake()
+            await hook.until(lambda h, n=n: len(h.received) == n + 1)
+            async with asyncio.timeout(10):
+                while (letter := (await kept.letters())[0]).settled_at == settled_at:
+                    await asyncio.sleep(0.005)
+            settled_at = letter.settled_at
+            clock.ahead += 100_000
+        assert letter.state == "dead"
+        assert await kept.next_due() is None
+        good = True
+        assert await kept.replay(clock(), dead=True) == 1
+        room.wake()
+        await settled(kept, "delivered")
+    assert [r.json["webhook_delivery_attempt"] for r in hook.received] == [*range(1, 11), 1]
+
+
+async def test_410_shuts_the_endpoint(kept: Store) -> None:
+    async with hooks.receiver(lambda n, _: Answer(410)) as hook, running(settings(hook.url), kept) as room:
+        await append(kept, click())
+        room.wake()
+        await settled(kept, "dead")
+        await append(kept, click())
+        room.wake()
+        assert [e.status for e in await kept.endpoints()] == ["failed"]
+        assert len(await kept.letters()) == 1
+    assert len(hook.received) == 1
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_retry_after_is_honoured_for_the_whole_endpoint(kept: Store, status: int) -> None:
+    clock = Clock()
+    async with (
+        hooks.receiver(lambda n, _: Answer(status, {"Retry-After": "100"}) if n == 0 else Answer()) as hook,
+        running(settings(hook.url), kept, clock=clock) as room,
+    ):
+        await append(kept, click())
+        room.wake()
+        async with asyncio.timeout(10):
+            while not (await kept.letters())[0].error:
+                await asyncio.sleep(0.01)
+        (letter,) = await kept.letters()
+        assert 99 < letter.next_at - letter.settled_at < 101
+        await append(kept, click())
+        room.wake()
+        clock.ahead += 50
+        room.wake()
+        await asyncio.sleep(0.2)  # nothing may come meanwhile
+        assert len(hook.received) == 1
+        clock.ahead += 60
+        room.wake()
+        await settled(kept, "delivered", 2)
+
+
+async def test_a_silent_endpoint_delays_no_other_and_keeps_one_place(kept: Store) -> None:
+    async with hooks.receiver(lambda n, _: Answer(pause=30)) as silent, hooks.receiver() as good:
+        poster = Poster(Rules(LOOPBACK), timeout=0.5)
+        async with running(settings(silent.url, good.url), kept, poster=poster) as room:
+            for n in range(100):
+                await append(kept, click(n % 3))
+            room.wake()
+            await good.until(lambda h: len(h.received) == 100)
+            assert len(silent.received) <= 2 * webhooks.LANE  # the good one was not paced by it
+            before = len(silent.received)
+            await silent.until(lambda h: len(h.received) >= before + 2)
+    assert silent.most_under_way <= webhooks.LANE
+
+
+async def test_every_event_arrives_though_a_third_of_the_answers_fail(kept: Store) -> None:
+    dice = random.Random(7)
+    clock = Clock()
+    number = 300
+
+    def script(n: int, headers: object) -> Answer:
+        return dice.choice([Answer(), Answer(), Answer(), Answer(), Answer(500), Answer(cut=True)])
+
+    async with hooks.receiver(script) as hook:
+        ids = set()
+        for start in range(3):  # the service stops and starts in the middle of it
+            async with running(settings(hook.url), kept, clock=clock) as room:
+                for done in await asyncio.gather(*(append(kept, click(n % 3)) for n in range(number // 3))):
+                    ids.add(done.event_id)
+                room.wake()
+                await hook.until(lambda h, start=start: len(h.received) > 80 * (start + 1))
+        async with running(settings(hook.url), kept, clock=clock) as room:
+            async with asyncio.timeout(60):
+                while any(x.state == "pending" for x in await kept.letters(limit=1000)):
+                    clock.ahead += 2000  # past leases and pauses, never past an attempt's own timeout
+                    room.wake()
+                    await asyncio.sleep(0.02)
+    assert {x.state for x in await kept.letters(limit=1000)} == {"delivered"}
+    assert {r.json["id"] for r in hook.accepted} == ids
+    assert len(ids) == number
+
+
+async def test_a_poisoned_event_is_given_up_and_the_others_go_on(kept: Store) -> None:
+    clock = Clock()
+    async with hooks.receiver() as hook, running(settings(hook.url), kept, clock=clock) as room:
+        await append(kept, click(message_id="other"))
+        await kept._writer.submit(lambda db: db.execute("UPDATE events SET data = '{broken'").rowcount)  # type: ignore[attr-defined]
+        await append(kept, click())
+        room.wake()
+        await settled(kept, "delivered")
+        async with asyncio.timeout(20):
+            while Counter(x.state for x in await kept.letters()) != {"dead": 1, "delivered": 1}:
+                clock.ahead += 20_000
+                room.wake()
+                await asyncio.sleep(0.01)
+    assert len(hook.received) == 1
+
+
+async def test_a_stop_gives_back_what_is_under_way(kept: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhooks, "END", 0.05)
+    async with hooks.receiver(lambda n, _: Answer(pause=30)) as hook:
+        async with running(settings(hook.url), kept) as room:
+            await append(kept, click())
+            room.wake()
+            await hook.until(lambda h: len(h.received) == 1)
+        due = await kept.next_due()
+        assert due is not None
+        assert due <= time.time()
+
+
+async def test_an_endpoint_without_a_known_secret_gets_nothing(kept: Store) -> None:
+    async with hooks.receiver() as hook, running(settings(hook.url, secret=""), kept) as room:
+        await append(kept, click())
+        room.wake()
+        async with asyncio.timeout(10):
+            while not (await kept.letters())[0].error:
+                await asyncio.sleep(0.01)
+        assert hook.received == []
+
+
+# -- where it may go ---------------------------------------------------------------------------------------------------
+
+SPELLINGS = [
+    "127.0.0.1", "127.1", "2130706433", "0x7f000001", "0x7f.0.0.1", "017700000001", "0177.0.0.1", "127.0.0.1.",
+    "[::1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[0:0:0:0:0:ffff:127.0.0.1]", "[::127.0.0.1]", "0.0.0.0", "0",
+    "[::]", "localhost", "LOCALHOST", "localhost.", "user:password@127.0.0.1", "user@localhost", "127.0.0.1%2f",
+    "[fe80::1%25lo]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "10.0.0.1", "192.168.0.1", "172.16.0.1",
+    "169.254.169.254", "100.64.0.1", "[fd00::1]", "\u2460\u2461\u2466.0.0.1", "127\u30020.0.1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_no_spelling_of_a_private_address_is_dialled(scheme: str) -> None:
+    async with hooks.receiver() as hook:
+        port = URL(hook.url).port
+        poster = Poster(Rules(), timeout=2)
+        for spelling in SPELLINGS:
+            answer = await poster.post(f"{scheme}://{spelling}:{port}/", b"{}", {}, 0)
+            assert answer.status == 0, spelling
+        for url in [
+            "ftp://127.0.0.1/",
+            "unix:///tmp/x",
+            "file:///etc/passwd",
+            "//127.0.0.1/",
+            "",
+            "http://",
+            "nonsense",
+        ]:
+            assert (await poster.post(url, b"{}", {}, 0)).status == 0
+        await poster.close()
+        assert hook.received == []
+
+
+class Scripted(AbstractResolver):
+    """Answers with one list of addresses after the other."""
+
+    def __init__(self, *answers: list[str]) -> None:
+        self.answers = list(answers)
+        self.asked = 0
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        self.asked += 1
+        found = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        return [
+            ResolveResult(hostname=host, host=a, port=port, family=socket.AF_INET, proto=0, flags=socket.AI_NUMERICHOST)
+            for a in found
+        ]
+
+    async def close(self) -> None: ...
+
+
+@pytest.mark.parametrize("answers", [["127.0.0.1"], ["8.8.8.8", "127.0.0.1"], ["10.0.0.7"], ["169.254.169.254"]])
+async def test_a_name_that_leads_inside_is_refused(answers: list[str]) -> None:
+    async with hooks.receiver() as hook:
+        poster = Poster(Rules(), timeout=2, resolver=Scripted(answers))
+        for scheme in ("http", "https"):
+            answer = await poster.post(f"{scheme}://hooks.example:{URL(hook.url).port}/", b"{}", {}, 0)
+            assert answer.error.startswith("refused:")
+        await poster.close()
+    assert hook.received == []
+
+
+async def test_a_name_is_looked_up_once_for_a_connection_and_pinned() -> None:
+    async with hooks.receiver() as hook:
+        resolver = Scripted(["127.0.0.1"], ["10.9.9.9"])
+        poster = Poster(Rules(["127.0.0.1"]), timeout=2, resolver=resolver)
+        port = URL(hook.url).port
+        assert (await poster.post(f"http://hooks.example:{port}/", b"{}", {}, 0)).good
+        assert resolver.asked == 1
+        assert (await poster.post(f"http://hooks.example:{port}/", b"{}", {}, 0)).good  # the same connection
+        other = await poster.post(f"http://HOOKS.example.:{port}/", b"{}", {}, 0)
+        assert other.good or other.error.startswith("refused:")
+        await poster.close()
+
+
+async def test_what_is_allowed(kept: Store) -> None:
+    async with hooks.receiver() as hook:
+        port = URL(hook.url).port
+        for allow, url, good in [
+            (["127.0.0.1"], hook.url, True),
+            (["127.0.0.0/8"], hook.url, True),
+            (["10.0.0.0/8"], hook.url, False),
+            (["localhost"], f"http://localhost:{port}/", True),
+            (["localhost"], hook.url, False),
+        ]:
+            poster = Poster(Rules(allow), timeout=2)
+            assert (await poster.post(url, b"{}", {}, 0)).good is good, (allow, url)
+            await poster.close()
+
+
+async def test_no_redirect_no_proxy_no_cookie(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with hooks.receiver() as proxy:
+        for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY"):
+            monkeypatch.setenv(name, proxy.url)
+        away = Answer(302, {"Location": "/elsewhere", "Set-Cookie": "a=b"})
+        async with hooks.receiver(lambda n, _: away) as hook:
+            poster = Poster(Rules(LOOPBACK), timeout=2)
+            for _ in range(2):
+                assert (await poster.post(hook.url, b"{}", {}, 0)).status == 302
+            await poster.close()
+        assert [r.path for r in hook.received] == ["/hook", "/hook"]
+        assert all("cookie" not in r.headers for r in hook.received)
+        assert proxy.received == []
+
+
+async def test_a_huge_answer_is_not_read() -> None:
+    async with hooks.receiver(lambda n, _: Answer(200, body=b"x" * 50_000_000)) as hook:
+        poster = Poster(Rules(LOOPBACK), timeout=5)
+        assert (await poster.post(hook.url, b"{}", {}, 0)).good
+        await poster.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("5", 5.0), ("0", 0.0), ("", 0.0), ("soon", 0.0), ("-5", 0.0), ("9" * 30, 86_400.0),
+     ("Tue, 14 Nov 2023 22:13:30 GMT", 10.0), ("Tue, 14 Nov 2023 22:13:00 GMT", 0.0)],
+)  # fmt: skip
+def test_retry_after(text: str, expected: float) -> None:
+    assert retry_after(text, 1_700_000_000) == expected
+
+
+PUBLIC = ["8.8.8.8", "2001:4860:4860::8888", "::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808::1"]
+PRIVATE = [
+    "127.0.0.1", "0.0.0.0", "10.1.1.1", "255.255.255.255", "224.0.0.1", "240.0.0.1", "192.0.2.1", "100.64.0.1", "::",
+    "::1", "::ffff:10.0.0.1", "64:ff9b::a00:1", "2002:a00:1::1", "fe80::1", "fc00::1", "ff02::1", "2001:db8::1",
+    "::7f00:1", "64:ff9b:1::a00:1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("address", PUBLIC + PRIVATE)
+def test_public(address: str) -> None:
+    found = numeric(address)
+    assert found is not None
+    assert public(found) is (address in PUBLIC)
+
+
+def test_http_is_for_allowed_hosts_only() -> None:
+    with pytest.raises(Refused, match="http"):
+        Rules().check(URL("http://8.8.8.8/"))
+    Rules().check(URL("https://8.8.8.8/"))
+    Rules(["8.8.8.8"]).check(URL("http://8.8.8.8/"))
+
+
+def test_the_example_of_the_documentation_of_standard_webhooks() -> None:
+    body = json.dumps({"test": 2432232314}).encode()
+    made = webhooks.payload.signatures(
+        body, SECRET, event_id="msg_p5jXN8AQM9LWM0D4loKWxJek", timestamp=1614265330, format="nylas"
+    )
+    assert made["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
