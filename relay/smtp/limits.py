@@ -32,9 +32,18 @@ IN_FLIGHT = 1 << 30  # octets of messages being received or delivered; beyond it
 
 
 def connections() -> int:
-    """How many connections there may be: each may need a second file, the one to the upstream."""
-    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return max(4, min(MAX_CONNECTIONS, (files - RESERVED_FILES) // 2)) if files > 0 else MAX_CONNECTIONS
+    """How many connections there may be: each may need a second file, the one to the upstream. Lifts the soft limit
+    of open files towards the hard one first: the usual 1,024 would do for 488."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * MAX_CONNECTIONS + RESERVED_FILES
+    if resource.RLIM_INFINITY != soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return (
+        MAX_CONNECTIONS
+        if soft == resource.RLIM_INFINITY
+        else max(4, min(MAX_CONNECTIONS, (soft - RESERVED_FILES) // 2))
+    )
 
 
 class Places:

@@ -189,11 +189,23 @@ async def test_too_many_recipients(server, monkeypatch):
     assert [r.address for r in server.taker.taken[0].recipients] == ["r0@b", "r1@b", "r2@b"]
 
 
-def test_few_files_mean_few_places(monkeypatch):
-    monkeypatch.setattr(limits.resource, "getrlimit", lambda what: (64, 64))
-    assert limits.connections() == 8
-    monkeypatch.setattr(limits.resource, "getrlimit", lambda what: (1_048_576, 1_048_576))
-    assert limits.connections() == limits.MAX_CONNECTIONS
+@pytest.mark.parametrize(
+    ("now", "then", "places"),
+    [
+        ((64, 64), (64, 64), 8),
+        ((1024, 1_048_576), (2 * 1000 + 48, 1_048_576), 1000),
+        ((1024, 1500), (1500, 1500), 726),
+        ((1024, -1), (2 * 1000 + 48, -1), 1000),
+        ((-1, -1), (-1, -1), 1000),
+        ((20, 20), (20, 20), 4),
+    ],
+)
+def test_few_files_mean_few_places(monkeypatch, now, then, places):
+    limit = [now]
+    monkeypatch.setattr(limits.resource, "getrlimit", lambda what: limit[0])
+    monkeypatch.setattr(limits.resource, "setrlimit", lambda what, pair: limit.__setitem__(0, pair))
+    assert limits.connections() == places
+    assert limit[0] == then or limit[0][0] == limits.MAX_CONNECTIONS * 2 + limits.RESERVED_FILES
 
 
 # -- the throttle of logins --------------------------------------------------------------------------------------------
