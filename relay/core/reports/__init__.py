@@ -93,7 +93,10 @@ class Letter:
 def read(raw: bytes) -> Report:
     """What the message says. Never raises, for any bytes."""
     head = headers.read(raw)
-    letter = Letter(raw, head, parts.scan(raw, head).parts, threads.references(head))
+    scan = parts.scan(raw, head)
+    if scan.reason == "limit_headers" and not scan.parts:
+        return Report("other", reason="unreadable: more header fields than a message has")
+    letter = Letter(raw, head, scan.parts, threads.references(head))
     report = from_parts(letter) or from_prose(letter)
     if report is not None:
         return replace(report, references=letter.references)
@@ -162,7 +165,7 @@ def texts(letter: Letter) -> list[str]:
     """The report's own words: the first text, of an alternative the plain one. A message that declares parts and
     has none is read as it stands."""
     for part in letter.parts:
-        if part.content_type == "text/plain" and part.disposition != "attachment":
+        if plain(part) and part.disposition != "attachment":
             found = letter.text(part)
             if found.strip():
                 return [found]
@@ -183,13 +186,21 @@ def returned(letter: Letter) -> list[str]:
 
 def original(letter: Letter, report: Report) -> Report:
     """The report, with what the returned message says about itself."""
-    plain = [part for part in letter.parts if part.content_type == "text/plain"][1:]
-    candidates = [part for part in letter.parts if part.content_type in ORIGINAL] + plain
+    further = [part for part in letter.parts if plain(part)][1:]
+    candidates = [part for part in letter.parts if part.content_type in ORIGINAL] + further
     for part in candidates:
         report = quoted(report, letter.body(part, LONGEST_HEADERS))
         if report.original_message_id:
-            break
-    return report
+            return report
+    # Boundaries that do not match hide the returned message: the last Message-ID in the body is its own.
+    tail = letter.raw[max(letter.head.body, len(letter.raw) - LONGEST_HEADERS) :].replace(b"\r\n", b"\n")
+    found = [m for m in MESSAGE_ID.finditer(tail) if any(c in m[1] for c in b"<")]
+    ids = threads.identifiers(found[-1][1].decode("latin-1")) if found and not candidates else []
+    return replace(report, original_message_id=ids[0]) if ids else report
+
+
+def plain(part: Part) -> bool:
+    return part.content_type.startswith("text/plain") and part.content_type[10:11] in ("", " ")
 
 
 def quoted(report: Report, section: bytes) -> Report:

@@ -72,7 +72,7 @@ def circumstantial(head: Headers, references: tuple[str, ...]) -> str:
     if SUBJECT.match(subject):
         return "its subject is that of an automatic answer"
     null = head.first("return-path") is not None and head.get("return-path").strip() == "<>"
-    if null and (references or answers(head) or head.first("x-auto-response-suppress")):
+    if null and (references or head.first("x-auto-response-suppress")):
         return "its reverse-path is null"
     if references and head.first("x-auto-response-suppress") and head.get("precedence").strip().lower() in BULK:
         return "has X-Auto-Response-Suppress and Precedence"

@@ -17,7 +17,7 @@ LONGEST_REASON = 1_000  # characters
 # An enhanced status code (RFC 3463): not a piece of an address or a version.
 ENHANCED = re.compile(r"(?<![\w.])([245])\.(\d{1,3})\.(\d{1,3})(?![\w]|\.\d)")
 # A reply code (RFC 5321 4.2): "550 5.1.1", "550-5.7.1", "'550", "(550)", ":550". Not a number in a running text.
-REPLY = re.compile(r"(?<![\w.,-])([45][0-5]\d)(?=[ \-:,]{1,3}(?:\(?#?[245]\.\d|[A-Za-z<\"'\[(#:])|$)", re.M)
+REPLY = re.compile(r"(?<![\w.,-])(?<!port )([45][0-5]\d)(?=[ \-:,]{1,3}(?:\(?#?[245]\.\d|[A-Za-z<\"'\[(#:])|$)", re.M)
 ADDRESS = re.compile(r"[^\s<>\"(),;:\[\]]{1,64}@[^\s<>\"(),;:\[\]@]{1,255}")
 # Kinds of feedback (RFC 5965 7.3 and later registrations) that are no complaint about a message.
 NOT_COMPLAINTS = frozenset({"auth-failure", "not-spam", "dmarc"})

@@ -1,0 +1,52 @@
+"""`trackrelay inspect`: what the mailbox reader makes of messages in files. No store is asked, nothing is written."""
+
+from __future__ import annotations
+
+import argparse
+
+HELP = "say what the mailbox reader makes of messages: reply, bounce, automatic answer …"
+LONGEST = 64_000_000  # octets of a file that are read
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", nargs="+", metavar="FILE", help='a message (RFC 5322); "-" is standard input')
+
+
+def run(args: argparse.Namespace) -> int:
+    import sys
+
+    for name in args.files:
+        sys.stdout.write(line(name) + "\n")
+        sys.stdout.flush()
+    return 0
+
+
+def line(name: str) -> str:
+    """One message as one line of JSON; a file that can't be read is of kind other, with the reason."""
+    import json
+    import sys
+    from pathlib import Path
+
+    from relay.core import reports
+
+    try:
+        if name == "-":
+            raw = sys.stdin.buffer.read(LONGEST)
+        else:
+            with Path(name).open("rb") as file:
+                raw = file.read(LONGEST)
+        report = reports.read(raw)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        report = reports.Report("other", reason=f"unreadable: {getattr(error, 'strerror', None) or error}")
+    return json.dumps(
+        {
+            "kind": report.kind,
+            "recipients": list(report.recipients),
+            "status": report.status,
+            "smtp_code": report.smtp_code,
+            "action": report.action,
+            "original_message_id": report.original_message_id,
+            "references": list(report.references),
+            "reason": report.reason,
+        }
+    )
