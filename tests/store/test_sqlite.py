@@ -1,0 +1,298 @@
+"""What only SQLite's store promises: kills, several processes, a database that fails and comes back."""
+
+import asyncio
+import fcntl
+import os
+import random
+import signal
+import sqlite3
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from relay.store import Newer, Unavailable, schema, writer
+from relay.store.sqlite import Sqlite
+from tests.store.contract import click, endpoint, event, sent
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "t.db"
+
+
+@pytest.fixture
+async def kept(path: Path) -> AsyncIterator[Sqlite]:
+    opened = Sqlite(path)
+    await opened.start()
+    yield opened
+    await opened.stop()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "PATIENCE", 0.2)
+    monkeypatch.setattr(writer, "IMPATIENCE", 0.1)
+    monkeypatch.setattr(writer, "BUSY", 0.05)
+
+
+async def appender(path: Path, number: int, message_id: str = "m1") -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.store.appender", str(path), str(number), message_id,
+        stdout=asyncio.subprocess.PIPE, cwd=ROOT,
+    )  # fmt: skip
+
+
+def look(path: Path, sql: str) -> list[tuple[object, ...]]:
+    db = sqlite3.connect(path)
+    try:
+        return db.execute(sql).fetchall()
+    finally:
+        db.close()
+
+
+async def test_nothing_acknowledged_is_lost_by_a_kill(path: Path) -> None:
+    dice = random.Random(14)
+    acknowledged: set[str] = set()
+    for _ in range(5):
+        process = await appender(path, 1_000_000)
+        assert process.stdout is not None
+        acknowledged.add((await process.stdout.readline()).decode().strip())  # it is at work
+        reading = asyncio.create_task(process.stdout.read())
+        await asyncio.sleep(dice.random() * 0.15)
+        process.send_signal(signal.SIGKILL)
+        await process.wait()
+        whole, _, _ = (await reading).rpartition(b"\n")  # the last line may be cut
+        acknowledged.update(whole.decode().split())
+        assert look(path, "PRAGMA integrity_check") == [("ok",)]
+    stored = {str(row[0]) for row in look(path, "SELECT event_id FROM events")}
+    assert acknowledged <= stored
+    assert len(acknowledged) > 100
+    count = len(stored)
+    assert look(path, "SELECT min(sequence), max(sequence), count(DISTINCT sequence) FROM events") == [
+        (1, count, count)
+    ]
+    assert look(path, "SELECT count(DISTINCT position), count(*) FROM deliveries") == [(count, count)]
+
+
+async def test_processes_share_one_file(path: Path) -> None:
+    processes = [await appender(path, 300) for _ in range(2)]
+    outputs = [await p.communicate() for p in processes]
+    assert [p.returncode for p in processes] == [0, 0]
+    assert [len(out.split()) for out, _ in outputs] == [300, 300]
+    numbers = [row[0] for row in look(path, "SELECT sequence FROM events ORDER BY position")]
+    assert numbers == list(range(1, 601))
+    last = look(path, "SELECT link_counts FROM events ORDER BY position DESC LIMIT 1")
+    assert last == [('{"0":200,"1":200,"2":200}',)]
+
+
+async def test_two_stores_of_one_process_see_each_other(kept: Sqlite, path: Path) -> None:
+    other = Sqlite(path)
+    await other.start()
+    await kept.sync_endpoints([endpoint()])
+    await asyncio.gather(*(store.append(click(n)) for n in range(50) for store in (kept, other)))
+    claims = await asyncio.gather(*(store.claim_due(1e11, limit=20) for _ in range(10) for store in (kept, other)))
+    ids = [d.delivery_id for claim in claims for d in claim]
+    assert len(ids) == len(set(ids)) == 100
+    await other.stop()
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_locked_database_is_unavailable_and_then_available_again(kept: Sqlite, path: Path) -> None:
+    await kept.append(event())
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(Unavailable, match="another process"):
+        await kept.append(click())
+    with pytest.raises(Unavailable):
+        await kept.check()
+    assert len(await kept.events()) == 1  # reading goes on
+    other.execute("ROLLBACK")
+    other.close()
+    await kept.check()
+    assert await kept.append(click()) is not None
+    assert len(await kept.events()) == 2  # and the one refused was not done
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_process_that_hangs_with_the_lock(kept: Sqlite, path: Path) -> None:
+    held = os.open(f"{path}.lock", os.O_RDWR)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    with pytest.raises(Unavailable):
+        await kept.append(click())
+    waiting = asyncio.ensure_future(kept.append(click(1)))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    os.close(held)
+    assert await kept.append(click(2)) is not None
+    assert [e.link_index for e in await kept.events()] == [2]  # neither refused nor given up ones are done later
+
+
+async def test_a_full_disk(kept: Sqlite) -> None:
+    await kept.record_sent(sent())
+    pages = await kept._write(lambda db: db.execute("PRAGMA page_count").fetchone()[0])
+    await kept._write(lambda db: db.execute(f"PRAGMA max_page_count = {pages}").fetchone())
+
+    async def fill() -> None:
+        for n in range(1000):
+            await kept.append(click(n, user_agent="x" * 500))
+
+    with pytest.raises(Unavailable, match="full"):
+        await fill()
+    stored = len(await kept.events(limit=2000))
+    await kept._write(lambda db: db.execute("PRAGMA max_page_count = 1000000").fetchone())
+    assert await kept.append(click()) is not None
+    assert len(await kept.events(limit=2000)) == stored + 1
+    assert [e.sequence for e in await kept.events(limit=2000)] == list(range(1, stored + 2))
+
+
+async def test_a_folder_that_is_gone_and_comes_back(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    kept = Sqlite(folder / "t.db")
+    await kept.start()
+    await kept.append(event())
+    away = tmp_path / "away"
+    folder.rename(away)
+    with pytest.raises(Unavailable):
+        await kept.append(click())
+    with pytest.raises(Unavailable):
+        await kept.events()
+    away.rename(folder)
+    assert await kept.append(click()) is not None
+    assert len(await kept.events()) == 2
+    await kept.stop()
+
+
+async def test_a_file_that_was_deleted_is_made_again(kept: Sqlite, path: Path) -> None:
+    await kept.append(event())
+    for name in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
+        name.unlink(missing_ok=True)
+    assert await kept.append(click()) is not None
+    assert len(await kept.events()) == 1
+
+
+async def test_a_file_that_is_no_database(path: Path) -> None:
+    path.write_bytes(b"something else entirely " * 1000)
+    kept = Sqlite(path)
+    with pytest.raises(Unavailable, match="not a database"):
+        await kept.start()
+    with pytest.raises(Unavailable):
+        await kept.append(click())
+    path.unlink()
+    assert await kept.append(click()) is not None
+    await kept.stop()
+
+
+async def test_one_bad_operation_harms_no_other(kept: Sqlite) -> None:
+    bad = event(at=float("nan"))  # SQLite has no NaN: it would be NULL
+    results = await asyncio.gather(
+        *(kept.append(e) for e in (click(0), bad, click(1))),
+        kept._write(lambda db: db.execute("INSERT INTO nowhere VALUES (1)")),
+        kept.append(click(2)),
+        return_exceptions=True,
+    )
+    failed = [type(r).__name__ for r in results if isinstance(r, BaseException)]
+    assert failed == ["IntegrityError", "OperationalError"]
+    assert [(e.sequence, e.link_index) for e in await kept.events()] == [(1, 0), (2, 1), (3, 2)]
+
+
+async def test_a_newer_schema_is_refused(path: Path) -> None:
+    kept = Sqlite(path)
+    await kept.start()
+    await kept._write(lambda db: db.execute("INSERT INTO migrations VALUES (9999, 0)"))
+    await kept.stop()
+    other = Sqlite(path)
+    with pytest.raises(Newer, match="9999"):
+        await other.start()
+    with pytest.raises(Unavailable):
+        await other.append(click())
+    await other.stop()
+    assert look(path, "SELECT count(*) FROM events") == [(0,)]
+
+
+async def test_the_file_is_its_owners_only_and_says_its_version(kept: Sqlite, path: Path) -> None:
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert look(path, "SELECT max(number) FROM migrations") == [(schema.LATEST,)]
+    assert look(path, "PRAGMA journal_mode") == [("wal",)]
+
+
+async def test_processes_that_start_at_once_make_one_schema(path: Path) -> None:
+    stores = [Sqlite(path) for _ in range(8)]
+    await asyncio.gather(*(store.start() for store in stores))
+    await asyncio.gather(*(store.stop() for store in stores))
+    assert look(path, "SELECT count(*) FROM migrations") == [(schema.LATEST,)]
+
+
+async def test_a_backup_is_consistent_while_others_write(kept: Sqlite, tmp_path: Path) -> None:
+    await kept.record_sent(sent())
+    stop = False
+
+    async def write() -> None:
+        while not stop:
+            await kept.append(click())
+
+    writers = [asyncio.create_task(write()) for _ in range(8)]
+    copy = tmp_path / "copy.db"
+    for _ in range(3):
+        await asyncio.sleep(0.02)
+        await kept.backup(copy)
+        assert look(copy, "PRAGMA integrity_check") == [("ok",)]
+        ((events, sequence),) = look(copy, "SELECT count(*), max(sequence) FROM events")
+        assert events == sequence
+    stop = True
+    await asyncio.gather(*writers)
+    assert copy.stat().st_mode & 0o777 == 0o600
+    assert not Path(f"{copy}-wal").exists()
+    restored = Sqlite(copy)
+    await restored.start()
+    assert await restored.sent("m1") == await kept.sent("m1")
+    await restored.stop()
+    with pytest.raises(Unavailable):
+        await kept.backup(tmp_path / "no" / "such" / "folder.db")
+
+
+async def test_what_has_queued_is_written_by_a_stop(path: Path) -> None:
+    kept = Sqlite(path)
+    await kept.start()
+    tasks = [asyncio.ensure_future(kept.append(click(n))) for n in range(100)]
+    await asyncio.sleep(0)
+    await kept.stop()
+    done = await asyncio.gather(*tasks)
+    assert all(done)
+    assert look(path, "SELECT count(*) FROM events") == [(100,)]
+    with pytest.raises(Unavailable, match="stopped"):
+        await kept.append(click())
+
+
+async def test_a_history_takes_no_longer_with_more_events(kept: Sqlite) -> None:
+    """Counted in SQLite's own steps: a message clicked ten times as often costs the same."""
+    await kept.record_sent(sent())
+
+    async def steps() -> int:
+        done = await kept.append(click())
+        assert done is not None
+        count = 0
+
+        def work(db: sqlite3.Connection) -> None:
+            from relay.store import past
+
+            def step() -> int:
+                nonlocal count
+                count += 1
+                return 0
+
+            db.set_progress_handler(step, 10)
+            past.history(db, done.event_id)
+            db.set_progress_handler(None, 0)
+
+        await kept._read(work)
+        return count
+
+    await asyncio.gather(*(kept.append(click()) for _ in range(100)))
+    few = await steps()
+    await asyncio.gather(*(kept.append(click()) for _ in range(1000)))
+    assert await steps() <= few * 1.1
