@@ -87,8 +87,11 @@ def scan(text: str, *, own: Collection[str] = (), shown: bool = False) -> Page:
 def text_size(text: str, enough: int) -> int:
     """Octets of text between the tags, white space not counted; stops counting at `enough`."""
     size = 0
+    hidden: str | None = None
     for token in tokenize(text, capture_source=False, capture_attributes=False):
-        if token.tag is None and token.type == 0 and token.data:
+        if token.tag is not None:
+            hidden = token.tag if token.type == 1 else None
+        elif token.type == 0 and token.data and hidden not in ("style", "script", "title"):
             size += len("".join(token.data.split()).encode("utf-8", "replace"))
             if size >= enough:
                 break
@@ -111,12 +114,15 @@ class _Reader:
         self.body = self.body_end = self.html = self.html_end = self.head = self.head_end = -1
         self.inert: list[tuple[int, bool]] = []
         self.whole = False
+        self.last = 0, 0  # where the last link's attributes begin
 
     def page(self) -> Page:
         if not self.walk(self.flat + END, 0, False):
             again = _Reader(self.text, self.own, self.shown)
             again.flat = NOSCRIPT.sub(r"\1noscrapt", self.flat)
             return again.page()
+        if not self.whole and self.links and self.after(*self.last) < 0:
+            del self.links[-1]  # the text ends inside that tag, which our own end closed
         quoted = QUOTE.search(self.flat) if self.pixels else None
         return Page(
             tuple(self.links),
@@ -169,6 +175,8 @@ class _Reader:
             return
         group = match.lastindex or 3
         start, end = match.span(group)
+        if not offset:
+            self.last = at, 0
         refused = self.refusable and self.refuses(flat, at)
         self.links.append((start + offset, end + offset, QUOTES[group], tag, refused, None))
 

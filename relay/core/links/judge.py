@@ -20,7 +20,7 @@ SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*+):")
 # http(s) with two slashes and a host. Browsers read fewer or other slashes too; people don't write them.
 AUTHORITY = re.compile(r"https?://([^/?#\\\s]++)", re.I)
 # A URL that needs no second look: no placeholder, white space, escape or fragment in it. Most are such.
-PLAIN = re.compile(r"(https?)://([A-Za-z0-9.-]++(?::[0-9]++)?)(?:[/?][!$&-)+-;=?-Z^_a-z|~]*+)?")
+PLAIN = re.compile(r"(https?)://([A-Za-z0-9._-]++(?::[0-9]++)?)(?:[/?][!$&-)+-;=?-Z^_a-z|~]*+)?")
 HOST = re.compile(r"(?:[^\x00-\x20\"<>\\^`{|}/?#@:%\[\]]|%[0-9A-Fa-f]{2})++|\[[0-9A-Fa-f:.]++\]")
 CONTROLS = "".join(map(chr, range(33)))  # URL 4.4: taken off either end
 NEWLINES = {9: None, 10: None, 13: None}  # and these taken out

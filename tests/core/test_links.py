@@ -1,0 +1,259 @@
+"""Links in HTML: for any text a scan never raises, and finds the links that a browser finds."""
+
+from __future__ import annotations
+
+import html
+import io
+from typing import Any
+
+import pytest
+from html5lib import _tokenizer, constants
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.core import links
+from relay.core.links import entities
+from tests.core.rewriting import BASE, MARKUP, check, href, message, payload, prepared, rendered
+from tests.core.rewriting import leaves as leaf_parts
+
+URL = "https://a.example/"
+
+
+def values(text: str) -> list[str]:
+    return [text[link[0] : link[1]] for link in links.scan(text).links]
+
+
+@pytest.mark.parametrize(
+    "markup",
+    [
+        '<a href="https://a.example/">', "<a href='https://a.example/'>", "<a href=https://a.example/>",
+        '<A HREF="https://a.example/">', '<a href = "https://a.example/">', '<a\r\n href\t=\r\n"https://a.example/">',
+        '<a/href="https://a.example/">', '<a class="x"href="https://a.example/">', '<a x=">" href="https://a.example/">',
+        "<a title='<a href=\"https://b.example/\">' href=https://a.example/ >", '<a data-href="x" href="https://a.example/">',
+        '<area shape="rect" href="https://a.example/">', '<a href="https://a.example/" href="https://b.example/">',
+        '<!--[if mso]><a href="https://a.example/"><![endif]-->', '<!--[IF gte mso 9]><v:roundrect href="https://a.example/"/><![endif]-->',
+        '<!--[if !mso]><!--><a href="https://a.example/"><!--<![endif]-->', '<![if !mso]><a href="https://a.example/"><![endif]>',
+        '<noscript><a href="https://a.example/"></noscript>', '<svg><a href="https://a.example/"></svg>',
+        '<a href="https://a.example/"', '<a =x href="https://a.example/">', "<p><a\x0c href='https://a.example/'>",
+        '<a href="https://a.example/" disabled/>', '<a "href="x" href="https://a.example/">',
+    ],
+)  # fmt: skip
+def test_however_written(markup: str) -> None:
+    unfinished = not markup.endswith(">")
+    assert values(markup) == ([] if unfinished else [URL])
+
+
+@pytest.mark.parametrize(
+    "markup",
+    [
+        '<!-- <a href="https://a.example/"> -->', '<textarea><a href="https://a.example/"></textarea>',
+        '<title><a href="https://a.example/"></title>', '<style><a href="https://a.example/"></style>',
+        '<xmp><a href="https://a.example/"></xmp>', '<link href="https://a.example/">', '<img src="https://a.example/">',
+        '<a data-x="href=https://a.example/">', '<abbr href="https://a.example/">', '</a href="https://a.example/">',
+        '<form action="https://a.example/">', '<plaintext><a href="https://a.example/">', "<a hreflang=https://a.example/>",
+    ],
+)  # fmt: skip
+def test_no_links(markup: str) -> None:
+    assert values(markup) == []
+
+
+@pytest.mark.parametrize(
+    ("raw", "meant"),
+    [
+        ("a&amp;b", "a&b"), ("a&b", "a&b"), ("?a=1&copy=2", "?a=1&copy=2"), ("?a=1&copy", "?a=1©"),
+        ("?a=1&copy;=2", "?a=1©=2"), ("?a&ampb", "?a&ampb"), ("?a&amp=b", "?a&amp=b"), ("&#38;&#x26;&#38", "&&&"),
+        ("&amp;amp;", "&amp;"), ("&notit;", "&notit;"), ("&not;it", "¬it"), ("&;&#;&#x;", "&;&#;&#x;"),
+        ("&quot;&apos;&lt;", "\"'<"), ("&lang=en&region=x", "&lang=en&region=x"),
+    ],
+)  # fmt: skip
+def test_entities(raw: str, meant: str) -> None:
+    assert entities.attribute(raw) == meant
+
+
+@given(st.text("ab&;#x=0123456789ampcopyltquo \"'<>é", max_size=40))
+def test_entities_are_written_so_that_they_are_read_back(text: str) -> None:
+    """For any text: what is written into an attribute is read as that text again."""
+    assert entities.attribute(entities.escaped(text)) == text
+    assert html.unescape(entities.escaped(text)) == text
+
+
+# -- the pixel's place ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("<html><body>x", "</body></html>\r\n"), ("<body>a</body>b", "</body>"), ("<p>x</p>", "\r\n\r\n"), ("<p>x", "</html>\n"),
+        ("<body>x", "</BODY\n></html>"), ("<body>x", "</body><!-- </body> -->"), ("x", ""), ("<div><b>x", ""),
+        ("<body><textarea></body></textarea>", "</body>"), ("<body><script>'</body>'</script>", "</body>"),
+        ("<noscript>x", "</body>"), ("<body><object></object>", "</body>"),
+    ],
+)  # fmt: skip
+def test_bottom(before: str, after: str) -> None:
+    raw = message((before + after).encode())
+    assert payload(leaf_parts(rendered(prepared(raw)))[0]).decode() == before + MARKUP + after
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<p>x<a href='", "<p>x<!-- y", "<p>x<plaintext>y", "<p>x<xmp>y", "<title>x", "<style>x", "<textarea>x", "<p>x <b", "<p>x</",
+        "<p>x<!", "<p>x<?", "<script>x", "<select>", "<template></body>", "<iframe>", "<body><object></body>", "<!DOCTYPE html",
+    ],
+)  # fmt: skip
+def test_swallowed(text: str) -> None:
+    found = prepared(message(text))
+    assert not found.has_pixel
+    assert found.pixel_report is not None
+    assert found.pixel_report.reason == "unsafe_place"
+    assert found.reason == "unsafe_place"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("<html><body class='>'>", "x</body>"), ("<html><head></head>", "x"), ("", "<p>x</p>"),
+        ("<!DOCTYPE html><html><head><title></title></head><BODY\r\n>", "x</BODY>"),
+    ],
+)  # fmt: skip
+def test_top(before: str, after: str) -> None:
+    out = rendered(prepared(message((before + after).encode()), pixel="top"))
+    assert payload(leaf_parts(out)[0]).decode() == before + MARKUP + after
+
+
+def test_top_where_gmail_clips() -> None:
+    text = "<html><body>" + "<p>x</p>\n" * 12_000 + "</body></html>"
+    found, out = check(message(text))
+    assert found.pixel_report is not None
+    assert found.pixel_report.place == "top"
+    assert b"<body>" + MARKUP.encode() in out
+
+
+def test_size_counts_what_links_grow_by() -> None:
+    text = "<html><body>" + "<a href='https://a.example/'>x</a>\n" * 1_500 + "</body></html>"
+    assert len(text) < 60_000
+    found = prepared(message(text), max_links=10_000)
+    assert found.pixel_report is not None
+    assert found.pixel_report.place == "top"
+
+
+def test_a_pixel_in_a_quoted_message_is_not_this_message_s() -> None:
+    older = f"<div>Am 1. schrieb A:</div><blockquote>old <img src='{BASE}/o/older'></blockquote>"
+    found, out = check(message(f"<html><body>new {older}</body></html>"))
+    assert found.has_pixel
+    again = prepared(out)
+    assert again.reason == "duplicate_pixel"
+
+
+def test_pixel_min_text() -> None:
+    raw = message("<html><head><style>a { color: red; }</style></head><body><p>four five</p></body></html>")
+    assert prepared(raw, pixel_min_text=8).has_pixel
+    assert not prepared(raw, pixel_min_text=9).has_pixel
+
+
+# -- a second tokeniser ----------------------------------------------------------------------------------------------------
+
+
+def witness(text: str) -> list[str]:
+    """The link values by html5lib's tokeniser, told of raw text as a tree builder would."""
+    stream = _tokenizer.HTMLTokenizer(io.StringIO(text))
+    states = {
+        "title": stream.rcdataState, "textarea": stream.rcdataState, "plaintext": stream.plaintextState,
+        "script": stream.scriptDataState,
+        **dict.fromkeys(("style", "xmp", "iframe", "noembed", "noframes"), stream.rawtextState),
+    }  # fmt: skip
+    found = []
+    for token in stream:
+        if token["type"] == constants.tokenTypes["StartTag"]:
+            if token["name"] in links.LINKS:
+                found += [value for name, value in token["data"].items() if name == "href"]
+            if token["name"] in states:
+                stream.state = states[token["name"]]
+    return found
+
+
+TOKENS = [
+    "<a", "<a ", "<A\n", "<area ", "<abbr ", "</a", "<b ", ">", "/>", " href", "HREF", "href=", " = ", '"', "'", "x", "&amp;", "&copy",
+    "&copy=", "https://a.example/", " title=", "data-href=", "/", "=", "<!--", "-->", "--!>", "<!-", "<!", "<?", "</", "<textarea>",
+    "</textarea>", "<style>", "</style>", "<title>", "</title>", "<script>", "</script>", "<xmp>", "</xmp>", "<plaintext>", "\f", "\t",
+    "\n", "\r\n", "é", "\u2028", "\x85", "\xa0", "\x0b", "\x1c", "<svg>", "<v:rect ", "<iframe>", "</iframe>", "<", "&",
+]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(TOKENS), max_size=30).map("".join))
+def test_as_html5lib_reads_it(text: str) -> None:
+    """For any soup of tags: the same link values as html5lib's tokeniser, decoded."""
+    expected = [value.replace("\r\n", "\n").replace("\r", "\n") for value in witness(text)]
+    assert [entities.attribute(value).replace("\r\n", "\n") for value in values(text)] == expected
+
+
+@given(st.one_of(st.text(max_size=200), st.lists(st.sampled_from(TOKENS), max_size=60).map("".join)))
+def test_any_text(text: str) -> None:
+    """For any text: never raises; values are in order and apart, places inside the text, and a second scan of the text
+    with an image at a place sees that image."""
+    page = links.scan(text, own=("t.example",), shown=True)
+    at = 0
+    for link in page.links:
+        assert at <= link[0] <= link[1] <= len(text)
+        at = link[1]
+    for place in (page.bottom, page.top):
+        if place is not None:
+            assert 0 <= place <= len(text)
+            assert len(
+                links.scan(text[:place] + '<img src="//t.example/">' + text[place:], own=("t.example",)).pixels
+            ) > len(page.pixels)
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "<a ",
+        "<!--",
+        "<a href='",
+        "<a x=",
+        "</",
+        "<a href=x>",
+        "<!--[if mso]>",
+        "<!--[if]>href-->",
+        "&amp;",
+        '<a "',
+        "<b>",
+        "<template>",
+    ],
+)
+def test_work_grows_with_the_text(unit: str) -> None:
+    """Twice the text is at most (a little over) twice the work: counted in calls and lines, not in seconds."""
+    assert work(unit * 4_000) <= 2.5 * work(unit * 2_000) + 1_000
+
+
+def work(text: str) -> int:
+    import sys
+
+    count = 0
+
+    def trace(frame: Any, event: str, argument: Any) -> Any:
+        nonlocal count
+        count += 1
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        page = links.scan(text, shown=True)
+        [entities.attribute(text[link[0] : link[1]]) for link in page.links]
+    finally:
+        sys.settrace(before)
+    return count
+
+
+def test_attributes_of_one_tag_are_bounded() -> None:
+    found = prepared(message("<a " + "x " * 5_000 + f"href='{URL}'>y</a>"))
+    assert found.reason == "limit_size"
+    assert prepared(message("<a " + "x " * 190 + f"href='{URL}'>y</a>")).links == (URL,)
+
+
+def test_tracked_in_place() -> None:
+    raw = message("<a href=https://a.example/x>a</a><a\r\nhref = 'https://a.example/y'>b</a>")
+    _, out = check(raw)
+    assert f"<a href={href(0)}>".encode() in out
+    assert f"href = '{href(1)}'>".encode() in out
