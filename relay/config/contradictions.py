@@ -10,7 +10,7 @@ import ipaddress
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from relay.config import addresses, table
 from relay.config.addresses import is_loopback
@@ -27,7 +27,7 @@ class Say(Protocol):
 def resolve(found: Settings, tree: dict[str, Any], mistake: Say, warn: Warn) -> Settings:
     """The settings with what was left out filled in. `tree` is the file as TOML has it: what was written at all."""
     _smtp(found, mistake, warn)
-    _listeners(found, mistake)
+    _listeners(found, mistake, warn)
     found = _upstream(found, tree, mistake, warn)
     found = _tracking(found, tree, mistake, warn)
     _dkim(found, mistake)
@@ -43,6 +43,9 @@ def _given(tree: dict[str, Any], section: str, key: str) -> bool:
     return isinstance(tree.get(section), dict) and key in tree[section]
 
 
+# Shorter prefixes are nobody's own network: 10.0.0.0/8 and fc00::/7 are the largest private ones.
+WIDEST = {4: 8, 6: 7}
+
 # -- listeners ---------------------------------------------------------------------------------------------------------
 
 
@@ -53,7 +56,7 @@ def _smtp(found: Settings, mistake: Say, warn: Warn) -> None:
         mistake(("smtp", "listen_tls"), "needs smtp.certificate and smtp.key", ("certificate", "key"))
     outside = _beyond(smtp.listen)
     networks = [ipaddress.ip_network(n) for n in smtp.allow]
-    if [n for n in networks if n.prefixlen == 0]:
+    if [n for n in networks if n.prefixlen < WIDEST[n.version]]:
         mistake(("smtp", "allow"), "lets the whole world submit, which makes an open relay; name your own networks")
     elif (outside or _beyond(smtp.listen_tls)) and smtp.auth == "none" and all(n.is_loopback for n in networks):
         key = "listen" if outside else "listen_tls"
@@ -72,11 +75,16 @@ def _pair(section: str, certificate: object, key: object, mistake: Say) -> None:
         mistake((section, there), f"needs {section}.{missing} beside it", ("certificate", "key"))
 
 
-def _listeners(found: Settings, mistake: Say) -> None:
+def _listeners(found: Settings, mistake: Say, warn: Warn) -> None:
     _pair("http", found.http.certificate, found.http.key, mistake)
     if found.admin.open and _beyond([found.admin.listen]):
         mistake(("admin", "open"), f"would show everything to everybody who reaches {found.admin.listen}; only on "
                 "loopback")  # fmt: skip
+    elif _beyond([found.admin.listen]):
+        warn(("admin", "listen"), "is reached from other machines, and has no TLS: keys and subjects cross the network in "
+             "clear; put a TLS proxy or a VPN before it")  # fmt: skip
+    if found.milter.listen:
+        warn(("milter", "listen"), "has no effect in this version")
     seen: dict[str, str] = {}
     for section, key, listeners in (
         ("smtp", "listen", found.smtp.listen),
@@ -98,6 +106,8 @@ def _upstream(found: Settings, tree: dict[str, Any], mistake: Say, warn: Warn) -
     up = found.upstream
     parts = urlsplit(up.url)
     local = is_loopback(parts.hostname or "")
+    if local and _is_ours(parts, found):
+        mistake(("upstream", "url"), "is this relay itself: mail would go round in circles")
     if up.password and up.oauth2:
         mistake(("upstream", "oauth2"), "there is a password too; keep one of the two")
     written = any(_given(tree, "upstream", key) for key in ("password", "password_file", "oauth2"))
@@ -122,6 +132,14 @@ def _upstream(found: Settings, tree: dict[str, Any], mistake: Say, warn: Warn) -
     return replace(found, upstream=up)
 
 
+def _is_ours(parts: SplitResult, found: Settings) -> bool:
+    """Whether an upstream on this machine is one of our own listeners."""
+    port = parts.port or {"smtps": 465, "lmtp": 24}.get(parts.scheme, 587 if parts.username else 25)
+    everywhere = ("0.0.0.0", "::", "")  # noqa: S104 - compared with, not listened on
+    taken = [addresses.split_address(a) for a in (*found.smtp.listen, *found.smtp.listen_tls)]
+    return any(port == p and (is_loopback(host) or host in everywhere) for host, p in taken)
+
+
 # -- tracking ----------------------------------------------------------------------------------------------------------
 
 
@@ -132,6 +150,11 @@ def _tracking(found: Settings, tree: dict[str, Any], mistake: Say, warn: Warn) -
     replies = tracking.thread_replies or any(r.tracking.thread_replies for r in found.rules)
     if replies and not any(g.mailbox for g in found.grants):
         warn(("tracking", "thread_replies"), "is on, but no grant has a mailbox: no reply can be seen")
+    for index, rule in enumerate(found.rules[:-1]):
+        if (rule.sender, rule.recipient) == ("*", "*"):
+            warn(("rules", index), "matches all mail, so that no rule after it is ever looked at")
+    if any(t.suppress != "off" for t in (tracking, *(r.tracking for r in found.rules))):
+        warn(("tracking", "suppress"), "has no effect in this version")
     if tracking.url or _given(tree, "tracking", "url"):
         return found
     sends = bool(found.upstream.url or found.milter.listen)

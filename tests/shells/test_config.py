@@ -384,6 +384,12 @@ WRONG = [
     ('[smtp]\nlisten = ["0.0.0.0:25"]', "2: smtp.listen: listens beyond this machine, but nobody there may submit"),
     ('[smtp]\nlisten = ["mail.test:25"]', "2: smtp.listen: listens beyond this machine"),
     ('[smtp]\nallow = ["0.0.0.0/0"]', "2: smtp.allow: lets the whole world submit"),
+    ('[smtp]\nallow = ["0.0.0.0/1", "128.0.0.0/1"]', "2: smtp.allow: lets the whole world submit"),
+    ('[upstream]\nurl = "smtp://localhost:2525"', "2: upstream.url: is this relay itself"),
+    (
+        '[smtp]\nlisten = ["127.0.0.1:25"]\n[upstream]\nurl = "smtp://127.0.0.1"',
+        "4: upstream.url: is this relay itself",
+    ),
     ('[smtp]\nallow = ["::/0"]', "2: smtp.allow: lets the whole world submit"),
     ('[smtp]\nlisten = ["0.0.0.0:25"]\nauth = "users"', "3: smtp.auth: passwords would cross the network in clear"),
     ('[http]\nlisten = "127.0.0.1:2525"', "2: http.listen: 127.0.0.1:2525 is taken by smtp.listen already"),
@@ -462,6 +468,25 @@ def test_one_mistake_one_sentence(folder, text, expected):
 )
 def test_these_are_right(folder, text):
     load(folder, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('[admin]\nlisten = "0.0.0.0:8081"', "2: admin.listen: is reached from other machines"),
+        ('[tracking]\nurl = "http://t.example.com"', "2: tracking.url: is http"),
+        ("[tracking]\nthread_replies = true", "2: tracking.thread_replies: is on, but no grant has a mailbox"),
+        ('[tracking]\nsuppress = "reject"', "2: tracking.suppress: has no effect in this version"),
+        ('[milter]\nlisten = "inet:127.0.0.1:8891"\n' + URL, "2: milter.listen: has no effect in this version"),
+        ('[[rules]]\nopens = true\n[[rules]]\nfrom = "a@b.test"', "1: rules[0]: matches all mail"),
+        ('[upstream]\nurl = "smtp://127.0.0.1"', "1: tracking.url: is not set: links lead to http://127.0.0.1:8080"),
+        ("[smtp]\nlisten = []", "2: smtp.listen: is empty and there is no milter"),
+        ('[[grants]]\nid = "a"', "1: grants[0].addresses: is empty"),
+    ],
+)
+def test_one_warning_one_sentence(folder, text, expected):
+    (warning,) = load(folder, text).warnings
+    assert warning.removeprefix(f"{folder / 'relay.toml'}:").startswith(expected)
 
 
 def test_a_mistake_makes_no_second_one_of_what_follows_from_it(folder):
