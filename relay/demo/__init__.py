@@ -65,18 +65,18 @@ async def run(smtp: int, http: int, admin: int, *, say: Callable[[str], None]) -
         folder = Path(name)
         post = inbox.Inbox()
         upstream = await post.start()
-        chosen: list[int] = [upstream]
-        for wanted in (smtp, http, admin):
-            chosen.append(free_port(wanted, frozenset(chosen)))
-        own = settings(folder, smtp=chosen[1], http=chosen[2], admin=chosen[3], upstream=upstream)
-        writing.make_mailbox(folder / "Maildir")
-        places = pages.Places((HOST, chosen[1]), own.tracking.url, f"http://{HOST}:{chosen[3]}", folder / "Maildir")
-
-        def ready(addresses: app.Addresses) -> None:
-            say(f"Open {places.admin}/")
-            say(f"Mail to {HOST}:{chosen[1]} (SMTP, no login) arrives there too. Ctrl-C ends the demo and forgets it.")
-
         try:
+            chosen: list[int] = [upstream]
+            for wanted in (smtp, http, admin):
+                chosen.append(free_port(wanted, frozenset(chosen)))
+            own = settings(folder, smtp=chosen[1], http=chosen[2], admin=chosen[3], upstream=upstream)
+            writing.make_mailbox(folder / "Maildir")
+            places = pages.Places((HOST, chosen[1]), own.tracking.url, f"http://{HOST}:{chosen[3]}", folder / "Maildir")
+
+            def ready(addresses: app.Addresses) -> None:
+                say(f"Open {places.admin}/")
+                say(f"Mail to {HOST}:{chosen[1]} (SMTP, no login) arrives there too. Ctrl-C ends it and forgets all.")
+
             await app.run(own, ready=ready, extra_routes=pages.Demo(post, lambda: places).routes())
         finally:
             await post.stop()

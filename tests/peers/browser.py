@@ -79,7 +79,12 @@ class Seen:
 
     @property
     def clean(self) -> bool:
-        return not (self.dialogs or self.console or self.errors or self.outside)
+        return self.harmless and not self.console
+
+    @property
+    def harmless(self) -> bool:
+        """Clean but for the console, where a browser also says what it refused to load."""
+        return not (self.dialogs or self.errors or self.outside)
 
 
 def watch(page: Any) -> Seen:
