@@ -1,6 +1,9 @@
 """SMTP in: who may submit, and what one client may use."""
 
+import asyncio
+import contextlib
 import ipaddress
+import sys
 
 import pytest
 
@@ -259,3 +262,62 @@ def test_the_memory_of_the_throttle_is_bounded(monkeypatch):
         guard.passed(ipaddress.ip_address(n), f"user{n}")
     assert len(guard._failures) <= 100
     assert len(guard._friends) <= 100
+
+
+# -- many clients ------------------------------------------------------------------------------------------------------
+
+
+async def test_five_hundred_slow_clients_keep_nobody_out(server):
+    """They hold sessions, half commands and half messages; a good client's mail passes all the same."""
+    async with contextlib.AsyncExitStack() as stack:
+        for number in range(500):
+            client = await stack.enter_async_context(connect(server.addresses[0]))
+            await client.send((b"E", b"EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nSubject: s")[number % 2])
+        await until(lambda: server._house.places.taken == 500)
+        async with connect(server.addresses[0]) as good:
+            await good.greet()
+            for _ in range(5):
+                assert (await good.mail(b"Subject: good\r\n\r\n")).startswith("250")
+        assert len(server.taker.taken) == 5
+    await until(lambda: server._house.places.taken == 0)
+    assert server._house.flight.used == 0
+
+
+SMALL = """
+import asyncio, resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+from relay import smtp
+from relay.config import Settings, Smtp
+from relay.core.model import Reply
+async def take(submission):
+    return Reply(250, "2.0.0 Ok")
+async def main():
+    server = await smtp.serve(Settings(smtp=Smtp(listen=("127.0.0.1:0",))), take)
+    print(server.addresses[0][1], flush=True)
+    await asyncio.to_thread(input)
+asyncio.run(main())
+"""
+
+
+async def test_a_process_with_few_files_turns_away_and_goes_on():
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", SMALL, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    address = ("127.0.0.1", int(await process.stdout.readline()))
+    async with contextlib.AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(connect(address)) for _ in range(100)]
+        words = [(await client.reply())[:9] for client in clients]
+        assert words.count("421 4.3.2") == 92
+        welcome = clients[next(n for n, word in enumerate(words) if word.startswith("220"))]
+        await welcome.ask("EHLO x")
+        assert (await welcome.mail(b"x\r\n")).startswith("250")
+    for _ in range(500):
+        async with connect(address) as client:
+            if (await client.reply()).startswith("220"):
+                break
+        await asyncio.sleep(0.01)
+    else:
+        raise AssertionError("no place was given back")
+    assert (await process.communicate(b"\n"))[1] == b""
+    assert process.returncode == 0

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import logging
+import shutil
 import smtplib
 import ssl
 import subprocess
@@ -300,3 +301,34 @@ async def test_msmtp(relay, starttls, tmp_path):
 def test_upstream_settings_are_needed_for_the_loop_check():
     settings = Settings(smtp=Smtp(listen=("127.0.0.1:2525",)), upstream=Upstream(url="smtp://localhost:2525"))
     assert any("circles" in sentence for sentence in smtp.problems(settings))
+
+
+NODEMAILER = """
+const mailer = require("nodemailer");
+const [port, secure, ca, password] = process.argv.slice(1);
+const transport = mailer.createTransport({
+  host: "localhost", port: Number(port), secure: secure === "yes", requireTLS: true,
+  auth: { user: "jane", pass: password }, tls: { ca: require("fs").readFileSync(ca) },
+});
+transport.sendMail({
+  from: "a@example.com", to: ["b@example.com", "jürgen@example.com"], subject: "hello", text: "w\\u00f6rld\\n.dot\\n",
+  dsn: { id: "some+id", return: "headers", notify: ["failure", "delay"], recipient: "a@example.com" },
+}).then(info => { console.log(JSON.stringify(info.accepted)); }, error => { console.error(error); process.exit(1); });
+"""
+
+
+@pytest.mark.parametrize("secure", ["yes", "no"])
+async def test_nodemailer(relay, secure):
+    """From npm, where NODE_PATH or node's own search finds it."""
+    node = shutil.which("node")
+    if not node or subprocess.run([node, "-e", "require('nodemailer')"], capture_output=True).returncode:
+        pytest.skip("nodemailer is not on this machine (npm package nodemailer, found through NODE_PATH)")
+    port = relay.addresses[secure == "yes"][1]
+    done = await run(node, "-e", NODEMAILER, str(port), secure, str(relay.certificate), SECRET)
+    assert done.returncode == 0, done.stderr.decode()
+    (submission,) = relay.taker.taken
+    assert [r.address for r in submission.recipients] == ["b@example.com", "jürgen@example.com"]
+    assert submission.options[-2:] == ("RET=HDRS", "ENVID=some+2Bid")
+    assert "SMTPUTF8" in submission.options
+    assert submission.recipients[0].options == ("NOTIFY=FAILURE,DELAY", "ORCPT=rfc822;a@example.com")
+    assert b"w=C3=B6rld" in submission.content
