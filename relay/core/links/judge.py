@@ -18,7 +18,7 @@ LONGEST = 2_000  # characters of the whole href: Outlook stops at 2,083
 
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*+):")
 # http(s) with two slashes and a host. Browsers read fewer or other slashes too; people don't write them.
-AUTHORITY = re.compile(r"https?://([^/?#\\\s]++)", re.I)
+AUTHORITY = re.compile(r"https?://([^/?#\\\s]++)(?=[/?#\\]|\Z)", re.I)
 # A URL that needs no second look: no placeholder, white space, escape or fragment in it. Most are such.
 PLAIN = re.compile(r"(https?)://([A-Za-z0-9._-]++(?::[0-9]++)?)(?:[/?][!$&-)+-;=?-Z^_a-z|~]*+)?")
 HOST = re.compile(r"(?:[^\x00-\x20\"<>\\^`{|}/?#@:%\[\]]|%[0-9A-Fa-f]{2})++|\[[0-9A-Fa-f:.]++\]")
@@ -185,11 +185,11 @@ def _portless(host: str) -> str:
 
 def normal(url: str) -> str:
     """A URL for comparison: scheme and host in lower case, escapes decoded, no fragment, no last slash."""
-    url = "".join(url.split()).partition("#")[0]
+    url = url.strip().partition("#")[0]
     match = AUTHORITY.match(url)
     if match:
         url = url[: match.end()].lower() + url[match.end() :]
-    return unquote(url).rstrip("/")
+    return "".join(unquote(url).split()).rstrip("/")
 
 
 def appended(url: str, parameters: Mapping[str, str]) -> str:

@@ -17,6 +17,7 @@ URL = re.compile(r"(?<![A-Za-z0-9+.@-])(https?://)([!#-;=?-Z\[\]_a-z{|}~]++)", r
 TRAILING = frozenset(".,;:!?'\"*_~`")
 PAIRS = {")": "(", "]": "[", "}": "{"}
 # RFC 3676: a line that ends in a space goes on in the next; with DelSp=yes even in the middle of a word.
+REFUSED = '[[data-msys-clicktrack="0"]]'  # SparkPost: leave the URL before this alone
 SOFT = re.compile(r" \r?\n")
 
 
@@ -34,7 +35,10 @@ def scan(text: str, *, latin: str = "", delsp: bool = False) -> tuple[Found, ...
     found: list[Found] = []
     for match in URL.finditer(text):
         start, stop = match.span()
-        end = start + len(match[1]) + _length(match[2])
+        refusal = text.find("[[", start, stop)
+        if refusal < 0 or not text.startswith(REFUSED, refusal):
+            refusal = stop
+        end = start + len(match[1]) + _length(text[match.end(1) : refusal])
         reason: Reason | None = None
         if end == start + len(match[1]):
             continue
@@ -42,7 +46,7 @@ def scan(text: str, *, latin: str = "", delsp: bool = False) -> tuple[Found, ...
             reason = "unsafe_place"  # the URL may go on, as an IRI
         elif delsp and SOFT.match(text, stop):
             reason = "unsafe_place"  # it goes on in the next line
-        elif text.startswith('[[data-msys-clicktrack="0"]]', end) or '[[data-msys-clicktrack="0"]]' in match[0]:
+        elif refusal < stop:
             reason = "refused"
         found.append(Found(start, end, reason))
     return tuple(found)
