@@ -73,7 +73,7 @@ class Spool:
         self._busy: collections.Counter[str] = collections.Counter()  # attempts under way by domain
         self._news = asyncio.Event()
         self._due: collections.deque[str] = collections.deque()
-        self._sorted_at = 0.0
+        self._sorted_at, self._pause = 0.0, LOOK_SECONDS
         self._started = self._sending = False
 
     # -- keeping -------------------------------------------------------------------------------------------------------
@@ -231,7 +231,7 @@ class Spool:
                     await self._look()
                 self._begin()
                 try:
-                    async with asyncio.timeout(LOOK_SECONDS):
+                    async with asyncio.timeout(self._pause):
                         await self._news.wait()
                 except TimeoutError:
                     pass
@@ -266,6 +266,8 @@ class Spool:
             self._sorted_at = time.monotonic()
             due = [(e.next_at, name) for name, (e, _) in self._known.items() if queue.due(e, now, self.policy)]
             self._due = collections.deque(name for _, name in sorted(due))
+            soonest = min((e.next_at for e, _ in self._known.values() if e.next_at > now), default=now + LOOK_SECONDS)
+            self._pause = min(LOOK_SECONDS, soonest - now)
             self._gauge()
         waiting: list[str] = []
         while self._due and len(self._running) < MOST_AT_ONCE:

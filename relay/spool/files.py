@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from relay.core import queue
 
 LOG = log.room("spool")
 
+NAME = re.compile(r"[0-9a-f]{1,40}")
 LEFT_OVER = 3600.0  # seconds after which an unfinished file that nobody locks is taken away
 
 
@@ -85,6 +87,9 @@ class Files:
                 if time.time() - os.fstat(file.fileno()).st_mtime > LEFT_OVER:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     path.unlink()
+        for path in self.directory.glob("*.now"):
+            if not self.path(path.stem, "msg").exists():
+                path.unlink(missing_ok=True)  # the entry was done with
 
     def put(self, entry: queue.Entry, content: bytes) -> Claim:
         """Keeps a message: when this returns it survives a loss of power. Raises `Unwritable`."""
@@ -145,8 +150,27 @@ class Files:
             return None
         return Claim(self, entry, descriptor)
 
+    def named(self, entry_id: str) -> bool:
+        """Could it be an entry's name? What a person typed becomes a path only then."""
+        return bool(NAME.fullmatch(entry_id))
+
+    def content(self, entry_id: str) -> bytes:
+        """The message's bytes; OSError where it has gone."""
+        with open(self.path(entry_id, "msg"), "rb") as file:
+            file.readline()
+            return file.read()
+
+    def size(self, entry_id: str) -> int:
+        """Octets of the file, 0 where it has gone."""
+        try:
+            return os.stat(self.path(entry_id, "msg")).st_size
+        except FileNotFoundError:
+            return 0
+
     def read(self, entry_id: str) -> queue.Entry | None:
         """The entry as it stands. One that can't be read is set aside, whole, with a line in the log."""
+        if not self.named(entry_id):
+            return None
         message = self.path(entry_id, "msg")
         try:
             with open(message, "rb") as file:

@@ -1,0 +1,179 @@
+"""The spool: mail that waits for the upstream. Works while the service runs, and while it does not.
+
+An entry that is being sent at this moment belongs to the service: retry and drop say so and leave it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from relay.core import queue
+    from relay.spool import files
+
+HELP = "the spool: list, show, retry or drop what waits"
+STEP = 1000  # entries between two signs of progress
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    listing = verbs.add_parser("list", help="what waits, oldest first")
+    listing.add_argument("--json", action="store_true", help="one JSON object per line")
+    show = verbs.add_parser("show", help="one entry: envelope, attempts, header fields")
+    show.add_argument("id", metavar="ID")
+    show.add_argument("--content", action="store_true", help="the message itself, byte for byte, and nothing else")
+    retry = verbs.add_parser("retry", help="try now, whatever the schedule says")
+    retry.add_argument("ids", metavar="ID", nargs="*")
+    retry.add_argument("--all", action="store_true", help="all that waits")
+    drop = verbs.add_parser("drop", help="take out for good; nobody is told")
+    drop.add_argument("ids", metavar="ID", nargs="+")
+
+
+def run(args: argparse.Namespace) -> int:
+    from relay import config
+    from relay.spool import files
+
+    if args.verb == "retry" and bool(args.ids) == args.all:
+        print("trackrelay queue retry: name entries, or --all", file=sys.stderr)
+        return 2
+    kept = files.Files(config.settings_of(args).state_dir / "spool")
+    verbs = {"list": listing, "show": show, "retry": retry, "drop": drop}
+    try:
+        return verbs[args.verb](kept, args)
+    except PermissionError as reason:
+        print(f"trackrelay queue: {reason.filename}: not yours to read; run it as the service's user", file=sys.stderr)
+        return 1
+
+
+def listing(kept: files.Files, args: argparse.Namespace) -> int:
+    import msgspec
+
+    now, count = time.time(), 0
+    for name in kept.scan():
+        entry = kept.read(name)
+        if entry is None:
+            continue
+        if args.json:
+            line = msgspec.json.encode({**msgspec.to_builtins(entry), "size": kept.size(name)}).decode()
+        else:
+            if not count:
+                print(
+                    f"{'ID':19}  {'AGE':>6}  {'SIZE':>8}  {'TRIES':>5}  {'NEXT':>6}  SENDER -> RECIPIENTS: LAST REPLY"
+                )
+            line = row(entry, kept.size(name), now)
+        print(line)
+        count += 1
+        if count % STEP == 0:
+            sys.stdout.flush()
+    if not count and not args.json:
+        print("nothing waits")
+    return 0
+
+
+def row(entry: queue.Entry, size: int, now: float) -> str:
+    from relay import log
+
+    to = [r.address for r in entry.waiting]
+    named = ", ".join(to[:3]) + (f" and {len(to) - 3} more" if len(to) > 3 else "")
+    pause = "now" if entry.next_at <= now else span(entry.next_at - now)
+    said = f": {entry.last_reply}" if entry.last_reply else ""
+    words = f"{entry.reverse_path or '<>'} -> {named}{said}"
+    return f"{entry.entry_id:19}  {span(now - entry.created_at):>6}  {size:>8}  {entry.attempts:>5}  {pause:>6}  {log.safe(words)}"
+
+
+def span(seconds: float) -> str:
+    """1.5 units at most: 45s, 12m, 5h, 3d."""
+    for unit, length in (("d", 86_400), ("h", 3600), ("m", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f}{unit}"
+    return f"{max(0, seconds):.0f}s"
+
+
+def show(kept: files.Files, args: argparse.Namespace) -> int:
+    from relay import log
+    from relay.core import envelopes
+
+    entry = kept.read(args.id)
+    if entry is None:
+        return unknown(args.id)
+    content = kept.content(args.id)
+    if args.content:
+        sys.stdout.buffer.write(content)
+        return 0
+    now = time.time()
+    print(
+        f"entry         {entry.entry_id} ({entry.kind}{', for the login ' + log.safe(entry.login) if entry.login else ''})"
+    )
+    print(f"message       {entry.message_id or '-'}")
+    print(f"kept          {stamp(entry.created_at)}, {span(now - entry.created_at)} ago; {len(content)} octets")
+    print(f"attempts      {entry.attempts}, the next {'now' if entry.next_at <= now else stamp(entry.next_at)}")
+    if entry.duplicates:
+        print(f"uncertain     after {entry.duplicates} attempts the upstream may have had it without saying so")
+    print(f"sender        <{log.safe(entry.reverse_path)}> {' '.join(entry.options)}".rstrip())
+    for recipient in entry.recipients:
+        words = " ".join([f"<{recipient.address}>", *recipient.options, recipient.state, recipient.reply])
+        print(f"recipient     {log.safe(words).rstrip()}")
+    print()
+    for line in envelopes.header_section(content).decode("utf-8", "replace").split("\r\n"):
+        print(log.safe(line).replace("\\x09", "\t"))
+    return 0
+
+
+def stamp(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+
+
+def retry(kept: files.Files, args: argparse.Namespace) -> int:
+    import msgspec
+
+    def now(claim: files.Claim) -> None:
+        claim.save(msgspec.structs.replace(claim.entry, next_at=time.time()))
+
+    return each(kept, kept.scan() if args.all else args.ids, now, "to be tried now", every=args.all)
+
+
+def drop(kept: files.Files, args: argparse.Namespace) -> int:
+    return each(kept, args.ids, lambda claim: claim.remove(), "dropped", every=False)
+
+
+def each(kept: files.Files, names: Iterable[str], act: Callable[[files.Claim], None], done: str, *, every: bool) -> int:
+    """Does it to each entry; the exit code is 1 where one that was named could not be had."""
+    from relay.spool import files
+
+    count = missed = 0
+    for name in names:
+        claim = kept.claim(name) if kept.named(name) else None
+        if claim is None:
+            busy = kept.named(name) and kept.path(name, "msg").exists()
+            missed += not every
+            if busy and not every:
+                print(f"trackrelay queue: {name}: it is being sent at this moment", file=sys.stderr)
+            elif not every:
+                unknown(name)
+            continue
+        try:
+            act(claim)
+        except files.Unwritable as reason:
+            print(f"trackrelay queue: {name}: {reason}", file=sys.stderr)
+            missed += 1
+        else:
+            count += 1
+        finally:
+            claim.release()
+        if count % STEP == 0 and sys.stderr.isatty():
+            print(f"\r{count}", end="", file=sys.stderr, flush=True)
+    kept.wake()
+    print(f"{count} {'entry' if count == 1 else 'entries'} {done}")
+    return 1 if missed else 0
+
+
+def unknown(name: str) -> int:
+    from relay import log
+
+    print(f"trackrelay queue: {log.safe(name)}: no such entry", file=sys.stderr)
+    return 1

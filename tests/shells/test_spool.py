@@ -1,0 +1,436 @@
+"""The spool: what is on disk survives, is tried again, is never sent by two at once, and ends in mail or a bounce."""
+
+import argparse
+import asyncio
+import contextlib
+import email
+import errno
+import itertools
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from relay import config, courier, spool
+from relay.commands import queue as command
+from relay.core import queue
+from relay.spool import files
+from relay.store import memory
+from tests.fakes import upstream as fake
+
+MESSAGE = b"From: a@here.example\r\nSubject: x\r\nMessage-ID: <1@here.example>\r\n\r\nHello\r\n"
+TIMES = courier.Times(connect=2, mail=2, data=2, block=2, dot=2)
+FAST = (0.0, 0.05, 0.05)
+NO, LATER = "550 5.1.1 nobody", "450 4.2.1 greylisted"
+
+
+def entry(name: str = "01", *to: str, **how: object) -> queue.Entry:
+    waiting = tuple(queue.Waiting(r, index=i) for i, r in enumerate(to or ("b@x.example",)))
+    now = time.time()
+    return msgspec.structs.replace(queue.Entry(name, "m" + name, now, now, "a@here.example", waiting), **how)
+
+
+@asynccontextmanager
+async def spooling(folder: Path, server: fake.Upstream, *, run=True, schedule=FAST, delay_after=1e9, **upstream):
+    settings = config.Settings(
+        state_dir=folder,
+        smtp=config.Smtp(hostname="relay.test"),
+        upstream=config.Upstream(url=server.url, tls="never", **upstream),
+    )
+    store = memory.Memory()
+    await store.start()
+    out = courier.Courier(settings.upstream, hostname="relay.test", times=TIMES)
+    kept = spool.Spool(folder / "spool", settings, out, store, schedule=schedule, delay_after=delay_after)
+    running = asyncio.create_task(kept.run()) if run else None
+    try:
+        yield kept, store
+    finally:
+        if running:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+        await out.close()
+
+
+async def until(true, seconds: float = 10.0):
+    async with asyncio.timeout(seconds):
+        while not (found := true()):
+            await asyncio.sleep(0.01)
+        return found
+
+
+def names(kept: spool.Spool) -> list[str]:
+    return list(kept.files.scan())
+
+
+# -- the disk ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> files.Files:
+    made = files.Files(tmp_path / "spool")
+    made.start()
+    return made
+
+
+def test_an_entry_is_kept_whole_and_belongs_to_one(disk):
+    claim = disk.put(entry(), MESSAGE)
+    assert disk.claim("01") is None
+    claim.release()
+    again = disk.claim("01")
+    assert (again.content(), again.entry.recipients[0].address) == (MESSAGE, "b@x.example")
+    again.save(msgspec.structs.replace(again.entry, attempts=3))
+    again.release()
+    assert disk.read("01").attempts == 3
+    assert (disk.directory / "01.msg").stat().st_mode & 0o777 == 0o600
+    assert disk.directory.stat().st_mode & 0o777 == 0o700
+    last = disk.claim("01")
+    last.remove()
+    assert disk.claim("01") is None
+    assert [p.name for p in disk.directory.iterdir()] == []
+
+
+def test_what_cannot_be_read_is_set_aside_and_never_deleted(disk):
+    for name, line in (("02", b"{not json}\n"), ("03", b""), ("04", queue.write(entry("05"))), ("06", b"\xff" * 300)):
+        (disk.directory / f"{name}.msg").write_bytes(line + MESSAGE)
+    disk.put(entry("07"), MESSAGE).release()
+    (disk.directory / "07.now").write_bytes(b"half a li")
+    assert [disk.read(name) for name in disk.scan()] == [None] * 5
+    assert sorted(p.name for p in (disk.directory / "broken").iterdir()) == [
+        "02.msg", "03.msg", "04.msg", "06.msg", "07.msg", "07.now",
+    ]  # fmt: skip
+    assert (disk.directory / "broken" / "02.msg").read_bytes().endswith(MESSAGE)
+    assert list(disk.scan()) == []
+
+
+def test_names_are_no_paths(disk):
+    for name in ("../keys/tokens", "/etc/passwd", "", "01.msg", "broken/02"):
+        assert disk.read(name) is None
+
+
+def test_what_a_crash_left_unfinished_goes_what_is_being_written_stays(disk):
+    old, young = disk.directory / "aa.tmp", disk.directory / "bb.tmp"
+    old.write_bytes(b"x")
+    young.write_bytes(b"x")
+    os.utime(old, (1, 1))
+    (disk.directory / "cc.now").write_bytes(b"x")
+    disk.start()
+    assert [p.name for p in disk.directory.iterdir()] == ["bb.tmp"]
+
+
+STEPS = ("write", "fsync", "rename", "open")
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, at: int, act) -> list[int]:
+    """The `at`-th of the calls that change the disk does `act`."""
+    count = [0]
+
+    def wrapped(real):
+        def call(*args, **kwargs):
+            count[0] += 1
+            if count[0] == at:
+                act()
+            return real(*args, **kwargs)
+
+        return call
+
+    for name in STEPS:
+        monkeypatch.setattr(files.os, name, wrapped(getattr(os, name)))
+    return count
+
+
+def full() -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_disk_that_fails_at_any_step_keeps_all_or_nothing(disk, monkeypatch):
+    for at in itertools.count(1):
+        with monkeypatch.context() as patch:
+            count = failing(patch, at, full)
+            claim = None
+            with contextlib.suppress(files.Unwritable):
+                claim = disk.put(entry(f"{at:02x}"), MESSAGE)
+        if claim is None:
+            assert list(disk.directory.iterdir()) == []
+            continue
+        assert count[0] < at  # a whole run without a fault
+        with monkeypatch.context() as patch:
+            failing(patch, 2, full)
+            with pytest.raises(files.Unwritable):
+                claim.save(msgspec.structs.replace(claim.entry, attempts=9))
+        assert disk.read(f"{at:02x}").attempts == 0
+        break
+
+
+def test_a_process_that_dies_at_any_step_leaves_a_whole_entry_or_none(disk, monkeypatch):
+    for at in itertools.count(1):
+        child = os.fork()
+        if child == 0:
+            failing(monkeypatch, at, lambda: os.kill(os.getpid(), signal.SIGKILL))
+            claim = disk.put(entry("0a"), MESSAGE)
+            claim.save(msgspec.structs.replace(claim.entry, attempts=1))
+            claim.remove()
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        found = disk.read("0a")
+        if found:
+            assert disk.content("0a") == MESSAGE
+            disk.claim("0a").remove()  # and nobody holds it
+        assert not (disk.directory / "broken").exists()
+        for path in disk.directory.glob("*.tmp"):
+            path.unlink()
+        if os.WIFEXITED(status):
+            assert found is None
+            assert at > 8
+            break
+
+
+# -- attempts ----------------------------------------------------------------------------------------------------------
+
+
+async def test_only_the_missing_recipients_are_tried_again(tmp_path):
+    met: list[str] = []
+
+    def says(line: str) -> str | None:
+        met.append(line.split("<")[1].split("@")[0])
+        return LATER if met.count("later") == 1 and met[-1] == "later" else None
+
+    async with fake.Upstream({"rcpt": says, "rcpt2": says}) as server, spooling(tmp_path, server) as (kept, _):
+        await kept.put(entry("01", "one@x.example", "later@x.example", "two@y.example"), MESSAGE)
+        await until(lambda: len(server.kept) == 2 and not names(kept))
+        assert met == ["one", "later", "two", "later"]
+        assert [k.content for k in server.kept] == [MESSAGE] * 2
+
+
+async def test_a_restart_picks_everything_up(tmp_path):
+    async with fake.Upstream() as server:
+        async with spooling(tmp_path, server, run=False) as (kept, _):
+            for i in range(30):
+                await kept.put(entry(f"{i:02x}", f"r{i}@x.example"), MESSAGE)
+            assert server.taken == []
+        async with spooling(tmp_path, server) as (kept, _):
+            await until(lambda: not names(kept))
+        assert sorted(k.recipients[0] for k in server.kept) == sorted(f"r{i}@x.example" for i in range(30))
+
+
+async def test_two_that_run_never_send_the_same(tmp_path):
+    async with fake.Upstream() as server:
+        async with spooling(tmp_path, server, run=False) as (kept, _):
+            for i in range(60):
+                await kept.put(entry(f"{i:02x}", f"r@x{i % 7}.example"), MESSAGE)
+        async with spooling(tmp_path, server) as (first, _), spooling(tmp_path, server) as (second, _):
+            await until(lambda: not names(first) and not names(second))
+        assert len(server.kept) == 60
+
+
+async def test_what_another_process_puts_is_found(tmp_path):
+    async with fake.Upstream() as server, spooling(tmp_path, server) as (kept, _):
+        await asyncio.sleep(0.05)
+        async with spooling(tmp_path, server, run=False) as (other, _):
+            await other.put(entry(), MESSAGE)
+        await until(lambda: len(server.kept) == 1 and not names(kept))
+
+
+async def test_a_destination_has_few_attempts_at_once(tmp_path):
+    async with fake.Upstream({"mail": "hang"}) as server, spooling(tmp_path, server) as (kept, _):
+        for i in range(10):
+            await kept.put(entry(f"0{i}", f"r{i}@slow.example"), MESSAGE)
+        for i in range(2):
+            await kept.put(entry(f"1{i}", f"r{i}@other.example"), MESSAGE)
+        await until(lambda: server.sessions >= spool.PER_DOMAIN + 2)
+        assert kept._busy == {"slow.example": spool.PER_DOMAIN, "other.example": 2}
+        server.script.clear()
+
+
+async def test_a_delay_is_told_once_and_the_end_is_a_bounce(tmp_path):
+    script = {"rcpt": lambda c: LATER if "<b@" in c else None}
+    async with (
+        fake.Upstream(script) as server,
+        spooling(tmp_path, server, delay_after=0.1, queue_lifetime=0.6) as (kept, store),
+    ):
+        await kept.put(entry(), MESSAGE)
+        await until(lambda: len(server.kept) == 2 and not names(kept))
+        reports = [email.message_from_bytes(k.content) for k in server.kept]
+        actions = [r.get_payload(1).get_payload(1)["Action"] for r in reports]
+        assert actions == ["delayed", "failed"]
+        assert [k.reverse_path for k in server.kept] == ["", ""]
+        assert {k.recipients[0] for k in server.kept} == {"a@here.example"}
+        assert reports[1].get_payload(1).get_payload(1)["Status"] == "4.4.7"
+        (event,) = await store.events(types=["message.bounce_detected"])
+        assert (event.message_id, event.recipient, event.data["code"]) == ("m01", "b@x.example", 450)
+        assert len(await store.events(types=["message.delayed"])) == 1
+
+
+async def test_a_refusal_later_on_is_a_bounce_and_its_report_never_bounces(tmp_path):
+    async with fake.Upstream({"rcpt": NO}) as server, spooling(tmp_path, server) as (kept, store):
+        await kept.put(entry(), MESSAGE)
+        await until(lambda: not names(kept))
+        assert sum(line.startswith("MAIL FROM:<> ") for line in server.lines) == 1
+        assert len(await store.events(types=["message.bounce_detected"])) == 1
+
+
+async def test_a_report_goes_out_from_bounce_from_where_the_null_sender_is_refused(tmp_path):
+    script = {
+        "mail": lambda c: "550 5.7.1 who are you" if "<>" in c else None,
+        "rcpt": lambda c: NO if "<b@" in c else None,
+    }
+    async with (
+        fake.Upstream(script) as server,
+        spooling(tmp_path, server, bounce_from="bounces@here.example") as (kept, _),
+    ):
+        await kept.put(entry(), MESSAGE)
+        await until(lambda: len(server.kept) == 1 and not names(kept))
+        assert server.kept[0].reverse_path == "bounces@here.example"
+        assert b"From: Mail Delivery System <bounces@here.example>" in server.kept[0].content
+
+
+async def test_a_full_disk_at_settling_repeats_nobody_who_has_it(tmp_path, monkeypatch):
+    script = {"rcpt": lambda c: LATER if "<late@" in c else None, "rcpt2": lambda c: LATER if "<late@" in c else None}
+    async with fake.Upstream(script) as server, spooling(tmp_path, server) as (kept, _):
+        real, failures = kept.files.replace, []
+
+        def once(what):
+            if not failures:
+                failures.append(1)
+                raise files.Unwritable("No space left on device")
+            return real(what)
+
+        monkeypatch.setattr(kept.files, "replace", once)
+        await kept.put(entry("01", "has@x.example", "late@x.example"), MESSAGE)
+        await until(lambda: kept.files.read("01").recipients[0].state == "done")
+        server.script.clear()
+        await until(lambda: not names(kept))
+        assert [k.recipients for k in server.kept] == [["has@x.example"], ["late@x.example"]]
+
+
+# -- kill -9 -----------------------------------------------------------------------------------------------------------
+
+CHILD = """
+import asyncio, sys
+from pathlib import Path
+from relay import config, courier, delivery, spool
+from relay.core.model import Recipient, Submission
+from relay.store import memory
+from tests.fakes import copies
+
+async def main(folder, url, patience):
+    settings = config.Settings(state_dir=Path(folder), smtp=config.Smtp(hostname="relay.test"),
+                               upstream=config.Upstream(url=url, tls="never", patience=float(patience)))
+    store = memory.Memory()
+    out = courier.Courier(settings.upstream, hostname="relay.test")
+    kept = spool.Spool(Path(folder) / "spool", settings, out, store, schedule=(0.0, 0.02, 0.02))
+    desk = delivery.Desk(settings, copies.FixedTracker(), out, kept, store)
+    asyncio.create_task(kept.run())
+    async def one(i):
+        content = b"Message-ID: <%d@x>\\r\\n\\r\\nHello\\r\\n" % i
+        reply = await desk.take(Submission("a@x.example", (Recipient("b@x.example"),), content))
+        if reply.code == 250:
+            print(i, flush=True)
+    await asyncio.gather(*(one(i) for i in range(50)))
+    await asyncio.sleep(60)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("after", [5, 25, 45])
+async def test_kill_9_loses_nothing_that_was_accepted(tmp_path, after):
+    """50 messages in flight towards an upstream that puts off, drops after the dot and is slow; SIGKILL once `after`
+    of them were accepted; then a restart. Accepted is a subset of delivered."""
+    turn = itertools.count()
+    script = {
+        "dot": lambda _: (LATER, "drop", None, "451 4.3.0 busy")[next(turn) % 4],
+        "rcpt": lambda _: LATER if next(turn) % 3 == 0 else None,
+    }
+    async with fake.Upstream(script) as server:
+        child = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", CHILD, str(tmp_path), server.url, "0.03",
+            stdout=subprocess.PIPE, cwd=Path(__file__).parents[2],
+        )  # fmt: skip
+        accepted = []
+        async with asyncio.timeout(30):
+            while len(accepted) < after:
+                accepted.append(int(await child.stdout.readline()))
+        child.kill()
+        accepted += [int(line) for line in (await child.stdout.read()).split()]
+        await child.wait()
+        before = len(server.taken)
+        server.script.clear()
+        async with spooling(tmp_path, server) as (kept, _):
+            waiting = len(names(kept))
+            await until(lambda: not names(kept), 20)
+        delivered = [int(k.content.partition(b"<")[2].partition(b"@")[0]) for k in server.taken]
+        assert set(accepted) <= set(delivered)
+        assert len(delivered) - before == waiting  # each entry went out once
+        assert not (tmp_path / "spool" / "broken").exists()
+
+
+# -- the command -------------------------------------------------------------------------------------------------------
+
+
+def asked(folder: Path, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--config")
+    command.arguments(parser)
+    path = folder / "relay.toml"
+    path.write_text('state_dir = "."\n[upstream]\nurl = "smtp://127.0.0.1:1"\n')
+    code = command.run(parser.parse_args(["--config", str(path), *words]))
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+async def test_the_queue_command_while_the_service_runs(tmp_path, capsys):
+    async with (
+        fake.Upstream({"rcpt": LATER}) as server,
+        spooling(tmp_path, server, schedule=(0.0, 3600.0)) as (kept, _),
+    ):
+        await kept.put(entry("0a"), MESSAGE)
+        await kept.put(entry("0b", "c\x1b[31m@y.example", next_at=time.time() + 3600), MESSAGE)
+        await until(lambda: kept.files.read("0a").attempts == 1 and not kept._running)
+        code, out, _ = asked(tmp_path, capsys, "list")
+        assert code == 0
+        lines = out.splitlines()
+        assert len(lines) == 3
+        assert "a@here.example -> b@x.example: 450 4.2.1 greylisted" in lines[1]
+        assert re.search(r" (5[4-9]|6[0-6])m ", lines[1])  # an hour, moved by up to a tenth
+        assert "\x1b" not in out
+        code, out, _ = asked(tmp_path, capsys, "list", "--json")
+        assert [msgspec.json.decode(line)["entry_id"] for line in out.splitlines()] == ["0a", "0b"]
+        code, out, _ = asked(tmp_path, capsys, "show", "0b")
+        assert "Subject: x" in out
+        assert "c\\x1b[31m@y.example" in out
+        assert "\x1b" not in out
+        assert asked(tmp_path, capsys, "show", "ff")[0] == 1
+        assert asked(tmp_path, capsys, "show", "../../etc/passwd")[0] == 1
+        assert asked(tmp_path, capsys, "drop", "0b")[:2] == (0, "1 entry dropped\n")
+        assert asked(tmp_path, capsys, "retry")[0] == 2
+        assert asked(tmp_path, capsys, "retry", "ff")[0] == 1
+        server.script.clear()
+        assert asked(tmp_path, capsys, "retry", "0a")[0] == 0
+        await until(lambda: len(server.kept) == 1 and not names(kept))
+        assert asked(tmp_path, capsys, "list")[1] == "nothing waits\n"
+
+
+async def test_the_queue_command_leaves_what_is_being_sent(tmp_path, capsys):
+    async with fake.Upstream({"dot": ["hang", None]}) as server, spooling(tmp_path, server) as (kept, _):
+        await kept.put(entry("0a"), MESSAGE)
+        await until(lambda: server.raw.endswith(b".\r\n"))
+        code, _, err = asked(tmp_path, capsys, "drop", "0a")
+        assert (code, "being sent" in err) == (1, True)
+        assert names(kept) == ["0a"]
+
+
+def test_the_queue_command_while_no_service_runs(tmp_path, capsys):
+    disk = files.Files(tmp_path / "spool")
+    assert asked(tmp_path, capsys, "list")[1] == "nothing waits\n"
+    disk.start()
+    for i in range(3):
+        disk.put(entry(f"0{i}", next_at=time.time() + 3600), MESSAGE).release()
+    assert asked(tmp_path, capsys, "retry", "--all")[:2] == (0, "3 entries to be tried now\n")
+    assert all(disk.read(f"0{i}").next_at <= time.time() for i in range(3))
