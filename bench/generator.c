@@ -6,8 +6,9 @@
        offers PIPELINING. The latency of a message runs from its MAIL to the reply after its dot.
    generator http HOST PORT CONNECTIONS REQUESTS FILE
        CONNECTIONS keep-alive connections ask for REQUESTS in all, for the paths in FILE (one a line) in turn.
-   generator sink
-       An SMTP server that offers PIPELINING and 8BITMIME, takes everything and keeps nothing. Prints its port. */
+   generator sink [SECONDS]
+       An SMTP server that offers PIPELINING and 8BITMIME, takes everything and keeps nothing; with SECONDS it thinks
+       so long after each final dot. Prints its port. */
 
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -34,6 +35,7 @@ struct Session {
   double began;
   const char *out; /* what is still to be written */
   size_t out_left, in_used;
+  struct Session *next; /* the sink's: thinking too */
   long body_left; /* HTTP: octets of the body still to come, -1 in the head */
   char in[IN];
 };
@@ -294,6 +296,31 @@ static void load(int http, int count) {
   report(now() - began);
 }
 
+static double delay;
+static struct Session *thinking; /* in the order of their `began` */
+static struct Session **last = &thinking;
+
+static void think(struct Session *s) {
+  s->began = now() + delay;
+  s->next = NULL;
+  *last = s;
+  last = &s->next;
+}
+
+static void answer_thoughts(void) {
+  while (thinking && thinking->began <= now()) {
+    struct Session *s = thinking;
+    thinking = s->next;
+    if (!thinking) last = &thinking;
+    if (s->fd < 0)
+      free(s);
+    else {
+      s->waiting = 0;
+      if (write(s->fd, "250 2.0.0 Ok\r\n", 14) < 0) s->failed = 1;
+    }
+  }
+}
+
 static void take(struct Session *s) {
   static const char end[] = "\r\n.\r\n";
   char out[IN], *to = out;
@@ -308,7 +335,10 @@ static void take(struct Session *s) {
       }
       if (s->waiting == 5) {
         s->state = HELLO;
-        to = stpcpy(to, "250 2.0.0 Ok\r\n");
+        if (delay > 0)
+          think(s); /* `waiting` stays 5 until it is answered */
+        else
+          to = stpcpy(to, "250 2.0.0 Ok\r\n");
       }
       continue;
     }
@@ -343,7 +373,8 @@ static void sink(void) {
   epoll = epoll_create1(0);
   epoll_ctl(epoll, EPOLL_CTL_ADD, listener, &event);
   for (;;) {
-    int n = epoll_wait(epoll, events, EVENTS, -1);
+    int n = epoll_wait(epoll, events, EVENTS, delay > 0 ? 20 : -1);
+    answer_thoughts();
     for (int i = 0; i < n; i++) {
       struct Session *s = events[i].data.ptr;
       if (!s) {
@@ -362,14 +393,20 @@ static void sink(void) {
       }
       if (got <= 0 || s->failed) {
         close(s->fd);
-        free(s);
+        if (s->state == HELLO && s->waiting == 5)
+          s->fd = -1; /* freed with its thought */
+        else
+          free(s);
       }
     }
   }
 }
 
 int main(int argc, char **argv) {
-  if (argc == 2 && !strcmp(argv[1], "sink")) sink();
+  if (argc > 1 && !strcmp(argv[1], "sink")) {
+    delay = argc > 2 ? atof(argv[2]) : 0;
+    sink();
+  }
   if (argc < 7) exit((fprintf(stderr, "usage: see the head of generator.c\n"), 2));
   int http = !strcmp(argv[1], "http");
   server.sin_family = AF_INET;
