@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from email.errors import HeaderParseError
-from email.header import decode_header
 from typing import NamedTuple
+
+from relay.core import words
 
 # RFC 5322 2.2: a field name is printable ASCII without colon; white space before the colon is the obsolete form
 # (4.5.8). A field goes on over lines that begin with a space or a tab (2.2.3). Lines end as they end: CRLF or LF.
 FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:((?:[^\n]*\n[ \t])*+[^\n]*(?:\n|\Z))")
 FOLD = re.compile(rb"\r?\n(?=[ \t])")
-ENCODED_WORD = re.compile(r"=\?[^?\s]+\?[bBqQ]\?[^?]*\?=")
 # A piece of an address list (RFC 5322 3.4). The standard library's parser recurses, and fails on hostile lists.
 # Whatever opens also ends, at the latest with the text: so no character is looked at twice.
 PIECE = re.compile(
@@ -95,13 +94,7 @@ def decoded(value: bytes) -> str:
         text = value.decode("utf-8")
     except UnicodeDecodeError:
         text = value.decode("latin-1")
-    if "=?" not in text or not ENCODED_WORD.search(text):
-        return text
-    try:
-        pieces = decode_header(text)
-        return "".join(p if isinstance(p, str) else p.decode(c or "latin-1", "replace") for p, c in pieces)
-    except (HeaderParseError, LookupError, ValueError):  # an unknown charset, base64 that is none
-        return text
+    return words.decoded(text) if "=?" in text else text
 
 
 def addresses(text: str) -> tuple[str, ...]:

@@ -1,0 +1,80 @@
+"""For any text: decoded without an error, in linear time, and as the standard library has it where that is right."""
+
+from email.header import Header, decode_header
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.core import words
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", ""),
+        ("plain = text?", "plain = text?"),
+        ("=?utf-8?q?Gr=C3=BC=C3=9Fe?=", "Grüße"),
+        ("=?UTF-8?B?R3LDvMOfZQ==?=", "Grüße"),
+        ("=?UTF-8?B?R3LDvMOfZQ?=", "Grüße"),
+        ("=?iso-8859-1?q?Gr=FC=DFe?=", "Grüße"),
+        ("=?utf-8*de?q?Gr=C3=BC=C3=9Fe?=", "Grüße"),
+        ("=?utf-8?q?a_b=20c?=", "a b c"),
+        ("=?utf-8?q?a?= =?utf-8?q?b?=", "ab"),
+        ("=?utf-8?q?a?=\t\r\n =?iso-8859-1?b?Yg==?=", "ab"),
+        ("=?utf-8?q?a?==?utf-8?q?b?=", "ab"),
+        ("x =?utf-8?q?a?= y =?utf-8?q?b?= z", "x a y b z"),
+        ("x=?utf-8?q?a?=y", "xay"),
+        ("=?utf-8?q?=C3?= =?utf-8?q?=BC?=", "ü"),  # cut inside a character
+        ("=?utf-8?q?=C3?= =?latin1?q?=FC?=", "\ufffdü"),
+        ("=?nonsense?q?a?=", "=?nonsense?q?a?="),
+        ("=?utf-8?q?a?= =?nonsense?q?b?= =?utf-8?q?c?=", "a =?nonsense?q?b?= c"),
+        ("=?utf-8?b?a?=", "=?utf-8?b?a?="),
+        ("=?utf-8?x?a?=", "=?utf-8?x?a?="),
+        ("=?utf-8?q??=", ""),
+        ("=?rot13?q?nop?=", "nop"),
+        ("=?punycode?q?bcher-kva?=", "=?punycode?q?bcher-kva?="),
+        ("=?iso-2022-jp?b?GyRCRnxLXBsoQg==?=", "日本"),
+        ("=?utf-8?q?Gr\u00fc?=", "Grü"),
+    ],
+)
+def test_decoded(text, expected):
+    assert words.decoded(text) == expected
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=120))
+def test_what_the_library_encodes(text):
+    assert words.decoded(Header(text, "utf-8").encode(linesep="\r\n").replace("\r\n", "")) == text
+
+
+charsets = st.sampled_from(["utf-8", "iso-8859-1", "UTF-8"])
+word = st.builds("=?{}?{}?{}?=".format, charsets, st.sampled_from("qQ"), st.text("ab=_C3BC", max_size=8))
+texts = st.lists(word | st.sampled_from([" ", "  ", "plain", " x ", "=?"]), max_size=8).map("".join)
+
+
+@given(texts)
+def test_octets_are_the_librarys(text):
+    """White space beside plain text apart, which the library sometimes takes away."""
+    pieces = decode_header(text)
+    theirs = "".join(p if isinstance(p, str) else p.decode(c or "latin-1", "replace") for p, c in pieces)
+    assert "".join(words.decoded(text).split()) == "".join(theirs.split())
+
+
+@given(st.text(max_size=200))
+def test_any_text(text):
+    words.decoded(text)
+    words.decoded(f"=?{text}?b?{text}?= =?utf-8?q?{text}?=")
+
+
+@pytest.mark.parametrize(
+    "unit",
+    ["=?a?q?b?= ", "=?a?q?b?=x", "=?utf-8?q?b?= ", "=?utf-8?b?Yg==?=", "=?latin1?q?b?= =?utf-8?q?b?= ", "=?", "=?a?q?",
+     "=?utf-8*", "=?punycode?q?aa-bb?= "],
+)  # fmt: skip
+def test_hostile_texts_end(unit):
+    """A megabyte each: what takes more than linear time here runs into the limit of the test."""
+    words.decoded(unit * (1_000_000 // len(unit)))
+
+
+def test_one_huge_word_of_a_slow_charset():
+    words.decoded("=?punycode?q?" + "a" * 500_000 + "-b" + "z" * 100_000 + "?=")
