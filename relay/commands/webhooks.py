@@ -1,0 +1,283 @@
+"""Endpoints and their notifications: how they stand, a try, and sending again what was missed.
+
+ID is an endpoint's (wh_…) for `test`, an event's for `replay`. TIME is ISO 8601 (2026-01-31T12:00, local time without
+an offset) or an age: 90s, 15m, 2h, 3d. A running service sends within a second what `replay` makes due.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from relay.config import Settings
+    from relay.core.model import Endpoint, History
+    from relay.store import Store
+
+HELP = "endpoints, dead letters, a try, replay by id or since a time"
+MOCK_SECRET = "mock-webhook-secret"  # noqa: S105 - what Nylas signs its own test events with
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    listing = verbs.add_parser("list", help="each endpoint: its state, what waits, what arrived, what is dead")
+    listing.add_argument("--dead", action="store_true", help="the dead letters instead, newest first")
+    listing.add_argument("--json", action="store_true", help="one JSON object per line")
+    trying = verbs.add_parser("test", help="send one example notification, signed, and say what was answered")
+    trying.add_argument("target", metavar="URL|ID", help="an endpoint; a URL that is none gets the mock secret")
+    trying.add_argument("--trigger", default="", help="its type; the endpoint's first one without it")
+    trying.add_argument("--json", action="store_true", help="the outcome as a JSON object")
+    again = verbs.add_parser("replay", help="send again, with the whole schedule of retries before it")
+    again.add_argument("ids", metavar="ID", nargs="*", help="notifications of these events")
+    again.add_argument("--since", metavar="TIME", help="of all events since then")
+    again.add_argument("--dead", action="store_true", help="all dead letters")
+    again.add_argument("--endpoint", default="", metavar="ID", help="at this endpoint only")
+    again.add_argument("--json", action="store_true", help="the outcome as a JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    import asyncio
+    import time
+
+    from relay import config
+
+    settings = config.settings_of(args)
+    if args.verb == "replay":
+        if not (args.ids or args.since or args.dead):
+            print("trackrelay webhooks: replay needs an ID, --since TIME or --dead", file=sys.stderr)
+            return 2
+        args.after = since(args.since, time.time()) if args.since else None
+        if args.since and args.after is None:
+            print(f"trackrelay webhooks: {args.since!r} is no time; 2026-01-31T12:00 or 2h is one", file=sys.stderr)
+            return 2
+    return asyncio.run(act(settings, args))
+
+
+async def act(settings: Settings, args: argparse.Namespace) -> int:
+    from relay import store
+
+    opened = store.open(settings.store.url, settings.state_dir)
+    try:
+        await opened.start()
+        match args.verb:
+            case "list":
+                return await show(settings, opened, args)
+            case "test":
+                return await try_out(settings, opened, args)
+        return await replay(settings, opened, args)
+    except store.Unavailable as reason:
+        print(f"trackrelay webhooks: {reason}", file=sys.stderr)
+        return 1
+    finally:
+        await opened.stop()
+
+
+# -- list --------------------------------------------------------------------------------------------------------------
+
+
+async def show(settings: Settings, kept: Store, args: argparse.Namespace) -> int:
+    if args.dead:
+        for letter in await kept.letters(state="dead", limit=1000):
+            fields = {
+                "event_id": letter.event_id,
+                "trigger": letter.trigger,
+                "message_id": letter.message_id,
+                "endpoint_id": letter.endpoint_id,
+                "attempts": letter.attempt,
+                "since": stamp(letter.first_at),
+                "given_up": stamp(letter.settled_at),
+                "status": letter.status,
+                "error": letter.error,
+            }
+            say(fields, args.json)
+        return 0
+    backlog = {b.endpoint_id: b for b in await kept.backlog()}
+    for endpoint in await known(settings, kept):
+        stand = backlog.get(endpoint.endpoint_id)
+        fields = {
+            "endpoint_id": endpoint.endpoint_id,
+            "status": endpoint.status,
+            "format": endpoint.format,
+            "url": endpoint.url,
+            "triggers": list(endpoint.triggers),
+            "pending": stand.pending if stand else 0,
+            "delivered": stand.delivered if stand else 0,
+            "dead": stand.dead if stand else 0,
+            "oldest_pending": stamp(stand.oldest) if stand and stand.oldest else "",
+        }
+        say(fields, args.json)
+    return 0
+
+
+async def known(settings: Settings, kept: Store) -> list[Endpoint]:
+    """The endpoints of the store with their secrets, and those of the configuration that no service has seen yet."""
+    from dataclasses import replace
+
+    from relay import webhooks
+
+    configured = {e.endpoint_id: e for e in webhooks.configured(settings)}
+    found = []
+    for endpoint in await kept.endpoints():
+        own = configured.pop(endpoint.endpoint_id, None)
+        found.append(replace(endpoint, secret=own.secret) if own else endpoint)
+    return found + list(configured.values())
+
+
+# -- test --------------------------------------------------------------------------------------------------------------
+
+
+async def try_out(settings: Settings, kept: Store, args: argparse.Namespace) -> int:
+    import time
+
+    from relay import webhooks
+    from relay.core import payload
+    from relay.webhooks.guard import Rules
+    from relay.webhooks.post import Poster
+
+    endpoint = await target(settings, kept, args.target)
+    if endpoint is None:
+        print(
+            f"trackrelay webhooks: {args.target!r} is no endpoint and no URL; see: trackrelay webhooks list",
+            file=sys.stderr,
+        )
+        return 2
+    trigger = args.trigger or (endpoint.triggers or ("",))[0]
+    past = example(endpoint, trigger)
+    if past is None:
+        print(f"trackrelay webhooks: {trigger!r} is not sent in the format {endpoint.format!r}", file=sys.stderr)
+        return 2
+    trigger = trigger or payload.triggers(endpoint, past.event)[0]
+    body = payload.shape(past, endpoint, application_id=settings.application_id, attempt=1, trigger=trigger)
+    number = payload.notification_id(past.event, endpoint, trigger)
+    now = time.time()
+    headers = webhooks.request_headers(body, endpoint, endpoint.secret or MOCK_SECRET, number, now, 1)
+    if endpoint.format == "unosend":
+        headers["X-Unosend-Test"] = "true"
+    poster = Poster(Rules(settings.webhook_delivery.allow_private))
+    begun = time.monotonic()
+    answer = await poster.post(endpoint.url, body, headers, now)
+    took = time.monotonic() - begun
+    await poster.close()
+    outcome = {
+        "url": endpoint.url,
+        "trigger": trigger,
+        "notification_id": number,
+        "status": answer.status,
+        "error": answer.error,
+        "milliseconds": round(took * 1000),
+    }
+    if answer.good and endpoint.status == "failed":  # it had answered 410 once, and is there again
+        await kept.set_endpoint_status(endpoint.endpoint_id, "active")
+        outcome["now"] = "active"
+    say(outcome, args.json)
+    return 0 if answer.good else 1
+
+
+async def target(settings: Settings, kept: Store, text: str) -> Endpoint | None:
+    from relay.core.model import Endpoint
+
+    for endpoint in await known(settings, kept):
+        if text in (endpoint.endpoint_id, endpoint.url):
+            return endpoint
+    return Endpoint("test", text, (), MOCK_SECRET) if text.startswith(("http://", "https://")) else None
+
+
+def example(endpoint: Endpoint, trigger: str) -> History | None:
+    """A history that never happened, of the kind that `trigger` tells; None where the format has no such."""
+    import os
+    import time
+
+    from relay.core import payload, tally
+    from relay.core.model import Event, History, Sent, SentCopy
+
+    kinds = payload.NAMES[endpoint.format]
+    kind: Any = next((k for k, names in kinds.items() if trigger in names or not trigger), None)
+    if kind is None:
+        return None
+    now = time.time()
+    sent = Sent(
+        message_id="example-message",
+        grant_id="default",
+        internet_message_id="example@trackrelay.invalid",
+        submitted_at=now - 60,
+        sender="sender@example.com",
+        to=("recipient@example.org",),
+        subject="An example",
+        label="example",
+        links=("https://example.com/",),
+        copies=(SentCopy("recipient@example.org", 0, True),),
+        thread_id="example-message",
+    )
+    event = Event(
+        event_id=tally.event_id(now, os.urandom(10)),
+        type=kind,
+        message_id=sent.message_id,
+        at=now,
+        recipient="recipient@example.org",
+        url="https://example.com/" if kind == "message.link_clicked" else "",
+        ip="192.0.2.1",
+        user_agent="trackrelay webhooks test",
+        reason="example",
+        data={"reason": "an example", "code": 550} if kind == "message.bounce_detected" else {},
+        grant_id="default",
+        sequence=1,
+        counted=True,
+        ordinal=0,
+    )
+    return History(event, sent, (event,), (1,) if kind == "message.link_clicked" else (), now)
+
+
+# -- replay ------------------------------------------------------------------------------------------------------------
+
+
+async def replay(settings: Settings, kept: Store, args: argparse.Namespace) -> int:
+    import time
+
+    if args.endpoint and args.endpoint not in {e.endpoint_id for e in await known(settings, kept)}:
+        print(f"trackrelay webhooks: {args.endpoint!r} is no endpoint; see: trackrelay webhooks list", file=sys.stderr)
+        return 2
+    count = await kept.replay(
+        time.time(), event_ids=args.ids, since=args.after, dead=args.dead, endpoint_id=args.endpoint
+    )
+    if args.json:
+        print(json.dumps({"due": count}))
+    else:
+        print(f"{count} notification{'' if count == 1 else 's'} due again")
+    return 0 if count or not args.ids else 1
+
+
+def since(text: str, now: float) -> float | None:
+    """A time, or an age before `now`, as Unix seconds; None where it is neither."""
+    from datetime import datetime
+
+    if text[-1:] in UNITS and text[:-1].isdecimal():
+        return now - int(text[:-1]) * UNITS[text[-1]]
+    try:
+        return datetime.fromisoformat(text).timestamp()  # without an offset: local time
+    except ValueError:
+        return None
+
+
+def stamp(at: float) -> str:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def say(fields: dict[str, Any], as_json: bool) -> None:
+    """One line: the values, for people without the empty ones and with their names where they say nothing alone."""
+    if as_json:
+        print(json.dumps(fields, ensure_ascii=False))
+        return
+    from relay import log
+
+    words = [",".join(v) if isinstance(v, list) else str(v) for v in fields.values()]
+    pairs = zip(fields, words, strict=True)
+    print(
+        "  ".join(
+            log.safe(w if not w[:1].isdigit() else f"{k}={w}") for k, w in pairs if w not in ("", "0") or k == "pending"
+        )
+    )
