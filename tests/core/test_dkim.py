@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from relay.core import dkim, headers, parts
 from relay.core.dkim import signature
 from relay.core.model import Edit
+from tests import corpus
 from tests.peers import perl_dkim
 
 NOW = int(time.time())  # verifiers compare it with theirs
@@ -359,3 +360,24 @@ def test_what_stays_still_verifies_and_what_goes_does_not(name):
         assert verified(after)
     else:
         assert refused(after)
+
+
+def test_every_message_of_the_corpus_verifies_or_says_why_not():
+    reasons = []
+    for path in corpus.messages("messages", "template-messages", "reports"):
+        content = signature.as_sent(path.read_bytes().replace(b"\r\n", b"\n").replace(b"\r", b""))
+        try:
+            made = signed(content)
+        except dkim.Unsignable as reason:
+            reasons.append(str(reason))
+            continue
+        assert verified(made), path.name
+    assert all("From" in reason or "no header field" in reason for reason in reasons)
+    assert len(reasons) < 30
+
+
+def test_perl_verifies_every_tenth_message_of_the_corpus():
+    for path in corpus.messages("messages", "template-messages")[::10]:
+        content = signature.as_sent(path.read_bytes().replace(b"\r\n", b"\n").replace(b"\r", b""))
+        with contextlib.suppress(dkim.Unsignable):
+            assert perl_dkim.verify(signed(content), ZONE) == "pass", path.name

@@ -496,3 +496,38 @@ def test_nothing_is_tracked_unless_asked():
 )
 def test_never(reverse_path, lines, reason):
     assert instructions.never(head(*lines), reverse_path) == reason
+
+
+# -- time --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "opens, " * 30_000,
+        "a@x, " * 40_000,
+        '"' * 200_000,
+        "<" * 200_000,
+        "(" * 200_000,
+        "{" * 200_000,
+        ",;" * 100_000,
+        '{"a":' * 40_000,
+        '{"opens":\r\n ' * 15_000,
+        "=?" * 100_000,
+        "=?utf-8?q?a?= " * 14_000,
+        "\r\n " * 60_000 + "x",
+    ],
+    ids=range(12),
+)
+@pytest.mark.parametrize(
+    "name", ["X-Track", "X-Track-Options", "X-Track-Exclude", "X-Track-Label", "X-SMTPAPI", "X-MC-Tags"]
+)
+def test_hostile_values_end(name, value):
+    """200 kB each: what takes more than linear time here runs into the limit of the test."""
+    told = instructions.read(head(f"{name}: {value}"), dialects=VENDORS, hosts=HOSTS)
+    assert told.strip
+
+
+def test_thousands_of_fields_end():
+    told = instructions.read(head(*["X-Track: all"] * 20_000), dialects=VENDORS, hosts=HOSTS)
+    assert len(told.strip) == 20_000
