@@ -31,7 +31,7 @@ def resolve(found: Settings, tree: dict[str, Any], mistake: Say, warn: Warn) -> 
     found = _upstream(found, tree, mistake, warn)
     found = _tracking(found, tree, mistake, warn)
     _dkim(found, mistake)
-    _webhooks(found, mistake)
+    _webhooks(found, mistake, warn)
     return _grants(found, tree, mistake, warn)
 
 
@@ -184,7 +184,7 @@ def _dkim(found: Settings, mistake: Say) -> None:
 # -- webhooks ----------------------------------------------------------------------------------------------------------
 
 
-def _webhooks(found: Settings, mistake: Say) -> None:
+def _webhooks(found: Settings, mistake: Say, warn: Warn) -> None:
     seen: set[tuple[str, str]] = set()
     for index, hook in enumerate(found.webhooks):
         path = ("webhooks", index)
@@ -195,12 +195,13 @@ def _webhooks(found: Settings, mistake: Say) -> None:
                 'is empty, so that nothing would be sent; an example: ["message.opened"]',
                 ("triggers",),
             )
-        theirs = table.UNOSEND_TRIGGERS if hook.format == "unosend" else table.TRIGGERS
+        theirs = table.TRIGGERS.get(hook.format, ())
         for number, trigger in enumerate(hook.triggers):
             if trigger not in theirs:
-                names = "email.opened, email.clicked, …" if hook.format == "unosend" else "message.opened, …"
-                mistake((*path, "triggers", number), f'"{trigger}" is not sent in the format "{hook.format}", which '
-                        f"has {names}", ("format",))  # fmt: skip
+                mistake((*path, "triggers", number), f'"{trigger}" is not sent in the format "{hook.format}"; it has '
+                        f"{', '.join(theirs)}", ("format",))  # fmt: skip
+            elif trigger in table.NOT_YET:
+                warn((*path, "triggers", number), f'"{trigger}" is not sent by this version')
         if (hook.url, hook.format) in seen:
             mistake((*path, "url"), "is there already in the same format; put all triggers into one", ("url",))
         seen.add((hook.url, hook.format))

@@ -18,6 +18,7 @@ from relay.trials import local, mail, world
 from tests import peers
 from tests.fakes import certificates, names
 from tests.fakes.upstream import USUAL, Upstream
+from tests.peers import dovecot
 from tracking_http.public import PICTURE, PIXEL
 
 
@@ -303,6 +304,25 @@ async def test_a_mailbox_that_does_not_answer(tmp_path):
     grant = config.Grant("a", mailbox=f"imap://u@127.0.0.1:{peers.free_port()}/INBOX", mailbox_password="x")
     found = only(await mail.mailboxes(settings(tmp_path, grants=(grant,))))
     assert str(found) == "FAILED   grants.a: 127.0.0.1: Connection refused"
+
+
+async def test_a_mailbox_of_a_real_server(tmp_path):
+    with dovecot.running(tmp_path / "dovecot", users={"sales@example.test": "secret"}) as server:
+        url = f"imap://sales%40example.test@127.0.0.1:{server.imap_port}/INBOX"
+        grant = config.Grant("a", mailbox=url, mailbox_password="secret")
+        found = only(await mail.mailboxes(settings(tmp_path, grants=(grant,))))
+        assert str(found) == (
+            "ok       grants.a: 127.0.0.1 took the login sales@example.test; INBOX holds 0 messages (IDLE)"
+        )
+        wrong = replace(grant, mailbox_password="guess")
+        assert (
+            "refused the login sales@example.test"
+            in only(await mail.mailboxes(settings(tmp_path, grants=(wrong,)))).sentence
+        )
+        elsewhere = replace(grant, mailbox=url.replace("INBOX", "Elsewhere"))
+        found = only(await mail.mailboxes(settings(tmp_path, grants=(elsewhere,))))
+        assert found.kind == "failure"
+        assert "Elsewhere" in found.sentence
 
 
 # -- tracking host -----------------------------------------------------------------------------------------------------

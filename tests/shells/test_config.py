@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from relay import config
 from relay.config import kinds, places, table
+from relay.core import payload
 
 
 @pytest.fixture
@@ -436,6 +437,10 @@ WRONG = [
         '[[webhooks]]\nurl = "https://x.test"\nsecret = "x"\ntriggers = ["email.opened"]',
         '4: webhooks[0].triggers[0]: "email.opened" is not sent in the format "nylas"',
     ),
+    (
+        HOOK.replace('opened"', 'opened", "message.bounce_detected"') + 'url = "https://x.test"\nformat = "nylas-v2"',
+        '3: webhooks[0].triggers[1]: "message.bounce_detected" is not sent in the format "nylas-v2"',
+    ),
     ('[webhook_delivery]\nallow_private = ["10.0.0.0/33"]', "2: webhook_delivery.allow_private[0]: "),
 ]
 
@@ -482,11 +487,20 @@ def test_these_are_right(folder, text):
         ('[upstream]\nurl = "smtp://127.0.0.1"', "1: tracking.url: is not set: links lead to http://127.0.0.1:8080"),
         ("[smtp]\nlisten = []", "2: smtp.listen: is empty and there is no milter"),
         ('[[grants]]\nid = "a"', "1: grants[0].addresses: is empty"),
+        (
+            HOOK.replace("message.opened", "grant.expired").replace('"x"', '"env:S"') + 'url = "https://x.test"',
+            '3: webhooks[0].triggers[0]: "grant.expired" is not sent by this version',
+        ),
     ],
 )
 def test_one_warning_one_sentence(folder, text, expected):
-    (warning,) = load(folder, text).warnings
+    (warning,) = load(folder, text, S="x").warnings
     assert warning.removeprefix(f"{folder / 'relay.toml'}:").startswith(expected)
+
+
+def test_every_notification_that_there_is_can_be_asked_for():
+    for form, events in payload.NAMES.items():
+        assert {name for names in events.values() for name in names} == set(table.TRIGGERS[form]) - set(table.NOT_YET)
 
 
 def test_a_mistake_makes_no_second_one_of_what_follows_from_it(folder):
