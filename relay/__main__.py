@@ -38,8 +38,18 @@ def parser(only: str | None = None) -> argparse.ArgumentParser:
             help="the settings; else $TRACKRELAY_CONFIG, ./relay.toml, /etc/trackrelay/relay.toml",
         )
         room.arguments(own)
+        config_everywhere(own)
         own.set_defaults(run=room.run)
     return top
+
+
+def config_everywhere(parser: argparse.ArgumentParser) -> None:
+    """--config after a verb too: `trackrelay user list --config FILE`. What stood before the verb is kept."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for verb in action.choices.values():
+                verb.add_argument("--config", metavar="FILE", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+                config_everywhere(verb)
 
 
 def main(arguments: list[str] | None = None) -> int:
