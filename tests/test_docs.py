@@ -9,8 +9,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from prometheus_client.metrics import MetricWrapperBase
 
-from relay import commands, config
+from relay import __main__ as main
+from relay import commands, config, metrics
 from relay.config import kinds, reference, secrets, table
 from relay.core.model import Tracking
 
@@ -163,6 +165,27 @@ def test_every_command_and_option_is_documented(name):
     parser = argparse.ArgumentParser()
     module.arguments(parser)
     assert {option for option in options(parser) if not re.search(rf"(?<![\w-]){option}(?![\w-])", about)} == set()
+
+
+VERBS = [
+    ["user", "list"], ["user", "add", "NAME"], ["api-key", "create", "NAME"], ["token-key", "rotate"],
+    ["dkim", "create", "DOMAIN", "SELECTOR"], ["queue", "list"], ["webhooks", "list"], ["check"], ["backup", "DIR"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", VERBS, ids=" ".join)
+def test_config_may_stand_anywhere_after_the_command(words):
+    top = main.parser(words[0])
+    assert top.parse_args([*words, "--config", "x.toml"]).config == "x.toml"
+    assert top.parse_args([words[0], "--config", "x.toml", *words[1:]]).config == "x.toml"
+    assert top.parse_args(words).config is None
+
+
+def test_every_metric_is_documented():
+    text = (ROOT / "docs" / "operations.md").read_text()
+    ours = [m for m in vars(metrics).values() if isinstance(m, MetricWrapperBase)]
+    names = {f"{m._name}_total" if m._type == "counter" else m._name for m in ours}
+    assert {name for name in names if f"`{name}" not in text} == set()
 
 
 def test_the_readme_names_the_documents():
