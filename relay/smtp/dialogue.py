@@ -376,7 +376,11 @@ class Dialogue(STOCK):  # type: ignore[misc]
         task = house.start(submission)
         del submission
         self._timeout_handle.cancel()  # whoever takes it has its own patience; a client that leaves ends nothing
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            house.left(task)
+            raise
 
     async def smtp_RSET(self, argument: str | None) -> None:
         await self.idled()

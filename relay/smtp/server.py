@@ -18,6 +18,7 @@ from relay.smtp import auth, dialogue, limits, submitters, tls
 LOG = log.room("smtp")
 
 Take = Callable[[Submission], Awaitable[Reply]]
+Left = Callable[[asyncio.Task[Reply]], object]
 FAILED = Reply(451, "4.3.0 Something went wrong here, try again later")
 BACKLOG = 1024  # the kernel cuts it to net.core.somaxconn
 
@@ -29,9 +30,9 @@ class Refused(Exception):
 class House:
     """What all sessions of one server share."""
 
-    def __init__(self, settings: Settings, take: Take, gate: auth.Gate) -> None:
+    def __init__(self, settings: Settings, take: Take, gate: auth.Gate, left: Left) -> None:
         self.loop = asyncio.get_running_loop()
-        self.take, self.gate = take, gate
+        self.take, self.gate, self.left = take, gate, left
         self.hostname = settings.smtp.hostname or socket.getfqdn()
         self.allow = submitters.networks(settings.smtp.allow)
         self.max_size = settings.smtp.max_message_size
@@ -125,17 +126,18 @@ class Server:
 async def serve(
     settings: Settings, take: Take, *, users: auth.Users | None = None,
     verify_upstream: auth.VerifyUpstream | None = None,
+    left: Left = lambda task: None,
 ) -> Server:  # fmt: skip
     """Opens the listeners of [smtp]. `take` answers for each message; `users` is asked with auth = "users" (without
-    one the file of `relay.users` is), `verify_upstream` with auth = "upstream". Raises `Refused`, or OSError where a
-    port is taken."""
+    one the file of `relay.users` is), `verify_upstream` with auth = "upstream". `left` hears of the task in which a
+    message is being taken when its client went away unanswered. Raises `Refused`, or OSError where a port is taken."""
     smtp = settings.smtp
     found = submitters.problems(settings)
     if smtp.auth == "upstream" and verify_upstream is None:
         found.append('smtp.auth = "upstream": there is no upstream to ask')
     if found:
         raise Refused("\n".join(found))
-    house = House(settings, take, gate(settings, users, verify_upstream))
+    house = House(settings, take, gate(settings, users, verify_upstream), left)
     if smtp.certificate and smtp.key:
         try:
             house.certificate = tls.Certificate(smtp.certificate, smtp.key)
