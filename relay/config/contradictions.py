@@ -28,7 +28,7 @@ def resolve(found: Settings, tree: dict[str, Any], mistake: Say, warn: Warn) -> 
     """The settings with what was left out filled in. `tree` is the file as TOML has it: what was written at all."""
     _smtp(found, mistake, warn)
     _listeners(found, mistake, warn)
-    found = _upstream(found, tree, mistake, warn)
+    found = _upstream(found, tree, mistake)
     found = _tracking(found, tree, mistake, warn)
     _dkim(found, mistake)
     _webhooks(found, mistake, warn)
@@ -102,7 +102,7 @@ def _listeners(found: Settings, mistake: Say, warn: Warn) -> None:
 # -- upstream ----------------------------------------------------------------------------------------------------------
 
 
-def _upstream(found: Settings, tree: dict[str, Any], mistake: Say, warn: Warn) -> Settings:
+def _upstream(found: Settings, tree: dict[str, Any], mistake: Say) -> Settings:
     up = found.upstream
     parts = urlsplit(up.url)
     local = is_loopback(parts.hostname or "")
@@ -124,11 +124,6 @@ def _upstream(found: Settings, tree: dict[str, Any], mistake: Say, warn: Warn) -
     elif up.tls != "required" and not local and (written or found.smtp.auth == "upstream"):
         mistake(("upstream", "tls"), f'is "{up.tls}": the password could cross the network in clear; a login needs '
                 '"required"')  # fmt: skip
-    if found.smtp.auth == "upstream":
-        if _given(tree, "upstream", "on_defer") and up.on_defer == "spool":
-            warn(("upstream", "on_defer"), 'is "pass" with smtp.auth = "upstream": passwords are not kept, so nothing '
-                 "can be sent later")  # fmt: skip
-        up = replace(up, on_defer="pass")
     return replace(found, upstream=up)
 
 

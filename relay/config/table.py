@@ -113,8 +113,8 @@ SMTP = Section(
         Option("key", addresses.PRESENT, "PEM: the certificate's private key.", example="secrets/key.pem", default="none"),
         Option("auth", kinds.choice("none", "users", "upstream"),
                "users: logins made by `trackrelay user add`. upstream: the client's own login is tried at the upstream "
-               "and its mail goes out over that session, so that people keep the password they have; on_defer is then "
-               '"pass".'),
+               "and its mail goes out over that session, so that people keep the password they have; since passwords are "
+               'not kept, on_defer is "pass" for it.'),
         Option("allow", kinds.listing(addresses.NETWORK),
                "Who may submit without a login. Add the network of your application servers."),
         Option("max_message_size", kinds.size(1000),

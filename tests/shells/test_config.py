@@ -226,16 +226,6 @@ def test_tls_is_required_but_on_loopback(folder, upstream, tls):
     assert settings.upstream.tls == tls
 
 
-def test_with_the_clients_own_login_nothing_can_be_kept_for_later(folder):
-    text = (
-        '[smtp]\nauth = "upstream"\n[upstream]\nurl = "smtp://mail.example.com"\n{}[tracking]\nurl = "https://t.test"'
-    )
-    assert load(folder, text.format("")).upstream.on_defer == "pass"
-    settings = load(folder, text.format('on_defer = "spool"\n'))
-    assert settings.upstream.on_defer == "pass"
-    assert "upstream.on_defer" in settings.warnings[0]
-
-
 def test_the_state_is_where_systemd_says_unless_the_file_does(folder):
     assert load(folder, "", STATE_DIRECTORY="/var/lib/trackrelay").state_dir == Path("/var/lib/trackrelay")
     assert load(folder, "", STATE_DIRECTORY="/a:/b").state_dir == Path("/a")
