@@ -9,7 +9,6 @@ A label that is unknown, or that the bytes contradict, is never guessed at: such
 from __future__ import annotations
 
 import codecs
-import encodings
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -40,6 +39,10 @@ MULTIPLE = {
     "euc_kr": ("cp949", "euc_kr"),
     "cp949": ("cp949",),
 }
+# Text encodings of Python that no message names; some are slow to decode.
+NO_CHARSETS = frozenset(
+    {"idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined", "mbcs", "oem", "palmos"}
+)
 ALIASES = {
     "windows-31j": "cp932",
     "x-sjis": "shift_jis",
@@ -67,7 +70,7 @@ def codec(label: str) -> str:
     except (LookupError, ValueError):
         return ""
     name = "us-ascii" if found.name == "ascii" else found.name
-    return name if found._is_text_encoding and encodings.normalize_encoding(name) != "undefined" else ""
+    return name if found._is_text_encoding and name not in NO_CHARSETS else ""
 
 
 def superset(body: bytes, label: str) -> bool | None:

@@ -86,7 +86,9 @@ class Quoted(NamedTuple):
             else:
                 column += len(encoded)
             woven.append(encoded)
-            if column + head > QP_LINE:  # what follows on the line has no room: it goes to the next one
+            if column + head > (
+                QP_LINE if tail >= 0 else QP_LINE - 1
+            ):  # what follows on the line has no room: it goes to the next one
                 woven.append(soft)
                 column = 0
             woven.append(piece)
@@ -136,11 +138,13 @@ def _between(body: Bytes, spans: Sequence[tuple[int, int]]) -> tuple[Bytes, ...]
 
 def quoted(raw: bytes, spans: Sequence[tuple[int, int]], newline: bytes) -> Quoted:
     """A frame over quoted-printable bytes; `spans` are offsets into them."""
-    pieces = _between(raw, spans)
+    pieces = [bytes(piece) for piece in _between(raw, spans)]
     heads: list[int] = []
     tails: list[int] = []
-    for piece in pieces:
-        assert isinstance(piece, bytes)
+    for index, piece in enumerate(pieces):
+        if index < len(spans) and len(piece) - piece.rfind(b"\n") > QP_LINE:  # full: not even "=" has room after it
+            cut = len(piece) - (3 if piece[-3:-2] == b"=" else 1)
+            pieces[index] = piece = piece[:cut] + b"=" + newline + piece[cut:]
         first = piece.find(b"\n")
         if first < 0:
             heads.append(len(piece))
@@ -148,7 +152,7 @@ def quoted(raw: bytes, spans: Sequence[tuple[int, int]], newline: bytes) -> Quot
         else:
             heads.append(first - 1 if piece.endswith(b"\r\n", 0, first + 1) else first)
             tails.append(len(piece) - piece.rfind(b"\n") - 1)
-    return Quoted(pieces, tuple(heads), tuple(tails), newline)
+    return Quoted(tuple(pieces), tuple(heads), tuple(tails), newline)
 
 
 def _places(raw: bytes, spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -219,17 +223,25 @@ def _wrapped(encoded: bytes, column: int, soft: bytes) -> tuple[bytes, int]:
 def longest(body: bytes, spans: Sequence[tuple[int, int]], lengths: Sequence[int]) -> int:
     """Octets in the longest line of `body` that a value is in, where values of these lengths replace the spans."""
     most = column = at = 0
-    for (start, end), length in zip(spans, lengths, strict=True):
+    for index, ((start, end), length) in enumerate(zip(spans, lengths, strict=True)):
         last = body.rfind(b"\n", at, start)
         if last < 0:
             column += start - at
         else:
-            most = max(most, column + body.find(b"\n", at, start) - at if at else 0)
+            if index:
+                most = max(most, column + _rest(body, at))
             column = start - last - 1
         column += length
         at = end
-    last = body.find(b"\n", at)
-    return max(most, column + (last if last >= 0 else len(body)) - at)
+    return max(most, column + _rest(body, at)) if spans else 0
+
+
+def _rest(body: bytes, at: int) -> int:
+    """Octets from `at` to the end of its line."""
+    end = body.find(b"\n", at)
+    if end < 0:
+        return len(body) - at
+    return end - at - (1 if end > at and body[end - 1] == 13 else 0)
 
 
 def to_quoted(pieces: Sequence[Bytes], newline: bytes) -> Quoted:

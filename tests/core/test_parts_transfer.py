@@ -1,0 +1,198 @@
+"""Transfer encodings and charsets. For any body and edits: what is decoded afterwards is the decoded body with the edits
+made, and every line that no edit touches stays as it was."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import quopri
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from relay.core.parts import charsets, transfer
+
+BODY = st.lists(
+    st.sampled_from([b"<a>", b"=", b"==", b"=3D", b" ", b"\t", b"\n", b"\r\n", b".", b"x" * 70, "é".encode(), b"\0", b"From ", b"y" * 1_200, b"z"]),
+    max_size=30,
+).map(b"".join)  # fmt: skip
+VALUES = st.lists(
+    st.binary(min_size=0, max_size=8) | st.sampled_from([b"https://t.example/c/" + b"v" * 120, b"a=b", b"="]),
+    min_size=1,
+    max_size=4,
+)
+
+
+def spans_in(body: bytes, places: list[int], count: int) -> list[tuple[int, int]]:
+    ordered = sorted(place % (len(body) + 1) for place in places)[: 2 * count]
+    return list(zip(ordered[0::2], ordered[1::2], strict=False))
+
+
+def made(body: bytes, spans: list[tuple[int, int]], values: list[bytes]) -> bytes:
+    out, at = b"", 0
+    for (start, end), value in zip(spans, values, strict=True):
+        out += body[at:start] + value
+        at = end
+    return out + body[at:]
+
+
+@given(
+    BODY,
+    VALUES,
+    st.lists(st.integers(0, 5_000), min_size=8, max_size=8),
+    st.sampled_from([b"\r\n", b"\n"]),
+    st.sampled_from(["quoted-printable", "base64", "8bit"]),
+)
+def test_frames(body: bytes, values: list[bytes], places: list[int], newline: bytes, encoding: str) -> None:
+    """For any body, edits and encoding: filling is editing the decoded body."""
+    travels = body
+    if encoding == "quoted-printable":
+        travels = quopri.encodestring(body.replace(b"\r\n", b"\n")).replace(b"\n", newline)
+    elif encoding == "base64":
+        travels = base64.encodebytes(body).replace(b"\n", newline)
+    decoded = transfer.exact(travels, encoding)
+    assert decoded is not None
+    spans = spans_in(decoded, places, len(values))
+    frame = transfer.frame(memoryview(travels), decoded, encoding, spans, newline)
+    filled = b"".join(frame.fill(values[: len(spans)]))
+    assert transfer.decode(filled, encoding) == made(decoded, spans, values[: len(spans)])
+    if encoding == "quoted-printable":
+        longest = max(76, *(len(line.rstrip(b"\r")) for line in travels.split(b"\n")))
+        assert all(len(line.rstrip(b"\r")) <= longest for line in filled.split(b"\n"))
+        if spans:
+            first = transfer._seek(travels, 0, spans[0][0])
+            assert filled.startswith(travels[:first])
+        untouched = set(travels.split(newline)) - set(filled.split(newline))
+        assert len(untouched) <= sum(body.count(b"\n", start, end) + 400 for start, end in spans)
+
+
+@given(BODY, VALUES, st.lists(st.integers(0, 5_000), min_size=8, max_size=8), st.sampled_from([b"\r\n", b"\n"]))
+def test_to_quoted(body: bytes, values: list[bytes], places: list[int], newline: bytes) -> None:
+    """For any plain body: as quoted-printable it means the same, in lines of at most 76 octets."""
+    values = [value for value in values if not set(value) & set(b" \t\r\n")] or [b"v"]
+    spans = spans_in(body, places, len(values))
+    frame = transfer.frame(memoryview(body), body, "8bit", spans, newline)
+    assert isinstance(frame, transfer.Plain)
+    filled = b"".join(transfer.to_quoted(frame.pieces, newline).fill(values[: len(spans)]))
+    assert transfer.exact(filled, "quoted-printable") == made(body, spans, values[: len(spans)])
+    assert all(len(line.removesuffix(b"\r")) <= 76 for line in filled.split(b"\n"))
+    assert all(not line.removesuffix(b"\r").endswith((b" ", b"\t")) for line in filled.split(b"\n")[:-1])
+
+
+@given(
+    BODY,
+    st.lists(st.integers(0, 5_000), min_size=8, max_size=8),
+    st.lists(st.integers(0, 1_500), min_size=4, max_size=4),
+)
+def test_longest(body: bytes, places: list[int], lengths: list[int]) -> None:
+    """For any edits: at least the longest edited line, and no more than the longest line there is."""
+    spans = spans_in(body, places, 4)
+    assume(spans)
+    values = [b"v" * length for length in lengths[: len(spans)]]
+    lines = [line.removesuffix(b"\r") for line in made(body, spans, values).split(b"\n")]
+    edited = [len(line) for line in lines if b"v" in line]
+    told = transfer.longest(body, spans, lengths[: len(spans)])
+    assert max(edited, default=0) <= told <= max(map(len, lines)) + 1  # CR and LF may be parted
+
+
+@pytest.mark.parametrize("body", [b"a =b", b"a=\rb\n", b"==", b"a= \nb", b"=3", b"=G0"])
+def test_quoted_printable_that_readers_disagree_about(body: bytes) -> None:
+    assert transfer.exact(body, "quoted-printable") is None
+
+
+@pytest.mark.parametrize("body", [b"YQ==YQ==", b"YQ=", b"Y", b"YQ==\nfooter!", b"Y*Q="])
+def test_base64_that_readers_disagree_about(body: bytes) -> None:
+    assert transfer.exact(body, "base64") is None
+
+
+def test_base64_keeps_the_lines_before_the_edit() -> None:
+    decoded = bytes(range(256)) * 4
+    travels = base64.encodebytes(decoded)
+    frame = transfer.frame(memoryview(travels), decoded, "base64", [(700, 710)], b"\n")
+    filled = b"".join(frame.fill([b"longer than it was"]))
+    assert filled[: 700 // 57 * 77] == travels[: 700 // 57 * 77]
+    assert max(map(len, filled.split(b"\n"))) == 76
+    assert binascii.a2b_base64(filled) == decoded[:700] + b"longer than it was" + decoded[710:]
+
+
+def test_unknown_encoding() -> None:
+    assert transfer.exact(b"x", "x-uuencode") is None
+
+
+# -- charsets ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(charsets.SINGLE))
+def test_one_octet_charsets_are_supersets_of_ascii(name: str) -> None:
+    """Every octet that is markup in ASCII is that character, and no other octet is one."""
+    for octet in range(256):
+        try:
+            character = bytes([octet]).decode(name)
+        except UnicodeDecodeError:
+            continue
+        if octet < 128:
+            assert character == chr(octet)
+        else:
+            assert character not in "<>\"'= &/\t\r\n"
+
+
+@pytest.mark.parametrize("name", sorted({codec for codecs in charsets.MULTIPLE.values() for codec in codecs}))
+def test_no_part_of_a_character_is_markup(name: str) -> None:
+    """For every character of the Basic Multilingual Plane: none of its octets is one of < > " ' = & / or white space."""
+    markup = set(b"<>\"'=&/ \t\r\n")
+    for point in (*range(128, 0xD800), *range(0xE000, 0xFFFE)):
+        try:
+            octets = chr(point).encode(name)
+        except UnicodeEncodeError:
+            continue
+        assert not markup & set(octets), hex(point)
+
+
+@pytest.mark.parametrize(
+    ("label", "body", "expected"),
+    [
+        ("", b"plain", True), ("us-ascii", "é".encode(), True), ("us-ascii", "é".encode("latin-1"), None), ("UTF-8", "é".encode(), True),
+        ("utf-8", "é".encode("latin-1"), None), ("utf-8", b"\xc0\xbc", None), ("iso-8859-1", b"\xe9", True), ("x-unknown", b"a", None),
+        ("unknown-8bit", b"a", None), ("iso-2022-jp", b"a", False), ("utf-7", b"a", False), ("utf-16", b"a\0", False), ("utf-8", b"a\0", None),
+        ("us-ascii", "日".encode("iso-2022-jp"), None), ("gb2312", "镕".encode("gbk"), True), ("ks_c_5601-1987", "똠".encode("cp949"), True),
+        ("shift_jis", "①".encode("cp932"), True), ("'utf-8'", b"a", True), ("base64", b"a", None), ("rot13", b"a", None), ("idna", b"a", None), ("punycode", b"a", None), ("unicode_escape", b"a", None),
+        ("\0", b"a", None), ("utf-8" * 20, b"a", None), ("cp037", b"a", False),
+    ],
+)  # fmt: skip
+def test_superset(label: str, body: bytes, expected: bool | None) -> None:
+    assert charsets.superset(body, label) is expected
+
+
+@given(st.text(max_size=20), st.text("abcdefghijklmnopqrstuvwxyz0123456789-_ '\0", max_size=20), st.binary(max_size=40))
+def test_any_label(text: str, label: str, body: bytes) -> None:
+    """For any label and bytes: no error, and what is decoded encodes to the same bytes."""
+    for name in (text, label):
+        charsets.superset(body, name)
+        charsets.decode(body, name)
+        found = charsets.decoded(body, name)
+        if found:
+            assert found[0].encode(found[1]) == body
+
+
+@given(
+    st.sampled_from(["iso-2022-jp", "hz", "utf-7", "utf-16", "utf-16-le", "utf-32", "utf-8"]),
+    st.text("<a =\"'>日本é~{+-\n", max_size=30),
+    st.data(),
+)
+def test_offsets(name: str, text: str, data: st.DataObject) -> None:
+    """For any text: where the pieces encode to the same bytes, an edit between them changes no other byte."""
+    try:
+        body = text.encode(name)
+    except UnicodeEncodeError:
+        return
+    found = charsets.decoded(body, name)
+    if found is None:
+        return
+    view, codec = found
+    places = sorted(data.draw(st.sets(st.integers(0, len(view)), max_size=4)))
+    offsets = charsets.offsets(view, codec, body, places)
+    if offsets is None or not places:
+        return
+    edited = body[: offsets[0]] + "https://t".encode(codec) + body[offsets[-1] :]
+    assert edited.decode(codec) == view[: places[0]] + "https://t" + view[places[-1] :]
