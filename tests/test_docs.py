@@ -1,10 +1,13 @@
 """The documents against the program: every setting, every command, every link, every example of a configuration."""
 
 import argparse
+import asyncio
 import dataclasses
 import importlib
 import pkgutil
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -15,6 +18,7 @@ from relay import __main__ as main
 from relay import commands, config, metrics
 from relay.config import kinds, reference, secrets, table
 from relay.core.model import Tracking
+from tests.fakes.upstream import Upstream
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
@@ -136,6 +140,18 @@ def test_every_example_of_a_configuration_loads(page, block, folder):
             (folder / path).chmod(0o600)
     (folder / "relay.toml").write_text(block)
     config.load(folder / "relay.toml", {**environ, "CREDENTIALS_DIRECTORY": str(folder / "credentials")})
+
+
+async def test_the_python_example_sends(tmp_path):
+    """Word for word, to a server that takes mail."""
+    (block,) = re.findall(
+        r"^```python\n(import smtplib.*?)^```", (ROOT / "docs" / "clients.md").read_text(), re.M | re.S
+    )
+    async with Upstream() as relay:
+        program = block.replace("2525", str(relay.port))
+        await asyncio.to_thread(subprocess.run, [sys.executable, "-c", program], check=True, timeout=60)
+    (message,) = relay.kept
+    assert b"X-Track: opens, links" in message.content
 
 
 # -- commands ----------------------------------------------------------------------------------------------------------
