@@ -92,11 +92,11 @@ class Service:
     async def start(self) -> Addresses:
         settings = self.settings
         settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.ring = keys.Ring(settings.state_dir / "keys" / "tokens.json")
         try:
+            self.ring = keys.Ring(settings.state_dir / "keys" / "tokens.json")
             self.store = store.open(settings.store.url, settings.state_dir)
             await self.store.start()
-        except store.Unavailable as reason:
+        except (store.Unavailable, keys.Unusable) as reason:
             raise CannotStart(str(reason), 1) from reason
         self.closers.append(self.store.stop)
         starts = {
@@ -127,6 +127,7 @@ class Service:
     async def start_mail(self) -> None:
         """smtp and queue: they share the courier and the spool where one process has both."""
         from relay import courier, delivery, outbound, smtp, spool
+        from relay.core import dkim
 
         hostname = self.settings.smtp.hostname or os.uname().nodename
         out = courier.Courier(self.settings.upstream, hostname=hostname)
@@ -136,7 +137,11 @@ class Service:
             self.keep("queue", kept.run)
         if "smtp" not in self.only:
             return
-        tracker = outbound.Tracker(self.settings, self.ring, self.store, outbound.signers(self.settings))
+        try:
+            signers = outbound.signers(self.settings)
+        except (dkim.BadKey, OSError) as reason:
+            raise CannotStart(f"dkim: {reason}") from reason
+        tracker = outbound.Tracker(self.settings, self.ring, self.store, signers)
         desk = delivery.Desk(self.settings, tracker, out, kept, self.store)
         self.closers.append(desk.close)
         try:

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import email.utils
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -41,6 +42,9 @@ RECORD_SECONDS = 2.0  # how long a message waits for its record before it goes o
 OFF_THE_LOOP = 262_144  # octets; scanning more than this would hold up the other sessions
 MOST_KEPT = 200  # parts or links in a recorded explanation
 NEVER_LEAVES = frozenset({"bcc", "resent-bcc"})
+BLANK = re.compile(rb"\n\r?\n")
+STRAY = re.compile(rb"^x-track(?:-[!-9;-~]*)?[ \t]*:[^\n]*(?:\n[ \t][^\n]*)*(?:\n|\Z)", re.I | re.M)
+KINDS = {"x-track-opens": "open ", "x-track-links": "link ", "x-track-thread-replies": "reply "}
 # Upstreams known to replace the Message-ID, so that answers name one that we never saw.
 RENAMING_UPSTREAMS = ("amazonaws.com", "office365.com", "outlook.com", "hotmail.com")
 
@@ -184,6 +188,8 @@ class Tracker:
     def group(self, message: Message, decision: Decision, before: Sequence[Group]) -> Group:
         if not decision.any:
             return Group(decision, None, decision.reason or "not_requested")
+        if stray(message.headers):  # nobody knows what of this message is header and what is body
+            return Group(replace(decision, thread_replies=False), None, "unsafe_place")
         if not (decision.opens or decision.links):
             return Group(decision, None, None if message.grant.mailbox else "no_mailbox")
         base = decision.tracking.url.rstrip("/")
@@ -208,6 +214,7 @@ class Tracker:
     ) -> tuple[tuple[Edit, ...], tuple[str, ...], str]:
         edits = [Edit(head.fields[i].start, head.fields[i].end, b"") for i in told.strip]
         edits += [Edit(f.start, f.end, b"") for f in headers.fields_named(head, *NEVER_LEAVES)]
+        edits += stray(head)
         newline = newline_of(submission.content)
         given = headers.message_ids(head.get("message-id"))
         identifier = given[0] if given else head.get("message-id").strip()
@@ -244,7 +251,7 @@ class Tracker:
             return None
         if not any(g.decision.tracking.on_invalid == "reject" for g in groups):
             return None
-        return Reply(550, f"5.6.0 {message.instructions.invalid}")
+        return Reply(550, f"5.6.0 {message.instructions.invalid} {not_sent(message.instructions.invalid)}")
 
     def shares(self, message: Message, groups: Sequence[Group]) -> list[tuple[int, tuple[Recipient, ...], Group]]:
         """(token index, recipients, group) for each set of bytes. Only recipients whose bytes differ are fanned out:
@@ -451,10 +458,26 @@ def plain(submission: Submission, dice: bytes) -> Tracked:
     """The submission as it came, without what must never leave. Needs nothing that can fail."""
     head = headers.read(submission.content)
     secret = [f for f in head.fields if f.name in NEVER_LEAVES or f.name == "x-track" or f.name.startswith("x-track-")]
-    edits = [Edit(f.start, f.end, b"") for f in secret]
+    edits = [*(Edit(f.start, f.end, b"") for f in secret), *stray(head)]
     content = parts.splice(submission.content, edits) if edits else submission.content
     copy = PendingCopy(0, submission.recipients, lambda: content, submission.options)
     return Tracked(tokens.message_id(dice), (copy,))
+
+
+def stray(head: headers.Headers) -> list[Edit]:
+    """Control headers behind a line that is no header field. They are body to whoever reads strictly, and so are not
+    obeyed; but they leave neither."""
+    if head.malformed < 0:
+        return []
+    end = BLANK.search(head.raw, head.malformed)
+    stop = end.start() + 1 if end else len(head.raw)
+    return [Edit(match.start(), match.end(), b"") for match in STRAY.finditer(head.raw, head.malformed, stop)]
+
+
+def not_sent(invalid: str) -> str:
+    """What Nylas says where a message was refused for its tracking."""
+    kind = next((words for name, words in KINDS.items() if name in invalid.lower()), "")
+    return f"The message has not been sent. Please try resending with {kind}tracking disabled."
 
 
 def newline_of(content: bytes) -> bytes:

@@ -1,0 +1,246 @@
+"""What leaves for each recipient, and that tracking fails open."""
+
+import email
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay import config, keys, outbound, store
+from relay.core import dkim, threads, tokens
+from relay.core.model import Recipient, Sent, Submission, Tracking
+from relay.store import memory
+from tests import oracle
+
+BASE = "http://t.example.test"
+RING = keys.ephemeral()
+HTML = (
+    b"From: Ann <ann@example.test>\r\nTo: bob@example.test\r\nSubject: Hello\r\n"
+    b"Message-ID: <first@example.test>\r\nDate: Mon, 05 Jan 2026 10:00:00 +0000\r\n"
+    b"MIME-Version: 1.0\r\nContent-Type: text/html; charset=utf-8\r\n"
+    b"%s\r\n"
+    b'<p><a href="https://example.test/?a=1&amp;b=2">one</a> <a href="https://example.test/two">two</a></p>\r\n'
+)
+
+
+def settings(**tracking: Any) -> config.Settings:
+    return config.Settings(tracking=Tracking(url=BASE, **tracking), grants=(config.Grant("default"),))
+
+
+def tracker(given: config.Settings, kept: Any = None, signers: Any = ()) -> outbound.Tracker:
+    return outbound.Tracker(given, RING, kept or memory.Memory(), signers, clock=lambda: 1_770_000_000.0)
+
+
+def submission(content: bytes, *recipients: str, reverse_path: str = "ann@example.test") -> Submission:
+    people = tuple(map(Recipient, recipients or ("bob@example.test",)))
+    return Submission(reverse_path, people, content, peer="192.0.2.1", received_at=1_770_000_000.0)
+
+
+async def sent_copies(room: outbound.Tracker, message: Submission) -> dict[str, bytes]:
+    done = await room.track(message)
+    return {r.address: copy.render() for copy in done.copies for r in copy.recipients}
+
+
+class Broken(memory.Memory):
+    """A store that takes nothing."""
+
+    async def record_sent(self, sent: Sent) -> None:
+        raise store.Unavailable("the disk is full")
+
+
+async def test_all_is_tracked_and_recorded() -> None:
+    kept = memory.Memory()
+    room = tracker(settings(), kept)
+    done = await room.track(submission(HTML % b"X-Track: all\r\nX-Track-Label: spring\r\n"))
+    (copy,) = done.copies
+    after = copy.render()
+    assert oracle.damage(HTML % b"", after, BASE) == []
+    assert len(re.findall(rb"/c/", after)) == 2
+    assert len(re.findall(rb"/o/", after)) == 1
+    assert b"x-track" not in after.lower()
+    sent = await kept.sent(done.message_id)
+    assert sent is not None
+    assert sent.links == ("https://example.test/?a=1&b=2", "https://example.test/two")
+    assert (sent.label, sent.internet_message_id, sent.submitter_ip) == ("spring", "first@example.test", "192.0.2.1")
+    assert (sent.opens, sent.links_tracked, sent.thread_replies) == (True, True, True)
+    assert sent.copies[0].tracked
+
+
+async def test_each_recipient_has_tokens_of_its_own() -> None:
+    copies = await sent_copies(
+        tracker(settings(opens=True, links=True)), submission(HTML % b"", "a@x.test", "b@x.test")
+    )
+    found = {}
+    for recipient, content in copies.items():
+        token = re.search(rb"/o/([\w-]+)", content)[1].decode()  # type: ignore[index]
+        found[recipient] = tokens.read(token, "open", RING.keys)
+        assert oracle.damage(HTML % b"", content, BASE) == []
+    assert [token.recipient for token in found.values() if token] == [0, 1]
+    assert len({token.message_key for token in found.values() if token}) == 1
+
+
+@pytest.mark.parametrize(("many", "tracking"), [(3, {"per_recipient": False}), (4, {"per_recipient_max": 3})])
+async def test_one_copy_for_all_where_it_is_asked_for(many: int, tracking: dict[str, Any]) -> None:
+    done = await tracker(settings(opens=True, **tracking)).track(
+        submission(HTML % b"", *(f"r{i}@x.test" for i in range(many)))
+    )
+    assert [len(copy.recipients) for copy in done.copies] == [many]
+
+
+async def test_untracked_recipients_share_a_copy() -> None:
+    content = HTML % b"X-Track: all\r\nX-Track-Exclude: b@x.test, c@x.test\r\n"
+    done = await tracker(settings()).track(submission(content, "a@x.test", "b@x.test", "c@x.test"))
+    assert [[r.address for r in copy.recipients] for copy in done.copies] == [["a@x.test"], ["b@x.test", "c@x.test"]]
+    assert done.copies[1].render() == HTML % b""
+
+
+async def test_a_rule_by_recipient_splits_the_copies() -> None:
+    base = Tracking(url=BASE)
+    rule = store_rule("*@x.test", replace(base, opens=True))
+    given = replace(settings(), tracking=base, rules=(rule,))
+    copies = await sent_copies(tracker(given), submission(HTML % b"", "a@x.test", "b@y.test"))
+    assert b"/o/" in copies["a@x.test"]
+    assert copies["b@y.test"] == HTML % b""
+
+
+def store_rule(recipient: str, tracking: Tracking) -> Any:
+    from relay.core.model import Rule
+
+    return Rule("*", recipient, tracking, frozenset({"opens"}))
+
+
+@pytest.mark.parametrize(
+    ("more", "gone"),
+    [
+        (b"X-Track: none\r\n", b""),
+        (b"x-TRACK-opens:\r\n no\r\n", b""),
+        (b"Bcc: secret@x.test\r\n", b""),
+        (b"Resent-Bcc: secret@x.test,\r\n other@x.test\r\n", b""),
+    ],
+)
+async def test_what_never_leaves(more: bytes, gone: bytes) -> None:
+    for kept in (memory.Memory(), Broken()):
+        copies = await sent_copies(tracker(settings(), kept), submission(HTML % more))
+        assert copies == {"bob@example.test": HTML % gone}
+
+
+async def test_control_headers_behind_a_broken_line_do_not_leave_and_are_not_obeyed() -> None:
+    broken = (
+        HTML.replace(b"Subject: Hello", b"Subject: Hello\r\nthis is no field\r\nX-Track: all\r\nX-Track-Label:\r\n l")
+        % b""
+    )
+    copies = await sent_copies(tracker(settings(opens=True)), submission(broken))
+    expected = HTML.replace(b"Subject: Hello", b"Subject: Hello\r\nthis is no field") % b""
+    assert copies == {"bob@example.test": expected}
+
+
+async def test_it_fails_open_when_the_store_does_not_take_the_record() -> None:
+    done = await tracker(settings(), Broken()).track(submission(HTML % b"X-Track: all\r\n", "a@x.test", "b@x.test"))
+    (copy,) = done.copies
+    assert copy.render() == HTML % b""
+    assert len(copy.recipients) == 2
+
+
+async def test_it_fails_open_when_a_copy_can_not_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any, **__: Any) -> bytes:
+        raise ZeroDivisionError
+
+    done = await tracker(settings()).track(submission(HTML % b"X-Track: all\r\n"))
+    monkeypatch.setattr(outbound.rewrite, "render", fails)
+    assert done.copies[0].render() == HTML % b""
+
+
+@given(content=st.binary(max_size=600) | st.text("aX-Track: ol\r\n<hef=\"'>/", max_size=300).map(str.encode))
+async def test_any_bytes_leave(content: bytes) -> None:
+    """For any bytes: every recipient gets a copy, and no control header is in its header section."""
+    room = tracker(settings(opens=True, links=True))
+    copies = await sent_copies(room, submission(content, "a@x.test", "b@x.test"))
+    assert set(copies) == {"a@x.test", "b@x.test"}
+    for after in copies.values():
+        section = re.split(rb"\n\r?\n", b"\n" + after, maxsplit=1)[0]
+        assert not re.search(rb"(?im)^x-track(-[!-9;-~]*)?[ \t]*:", section)
+
+
+async def test_message_id_and_date_are_made_where_missing() -> None:
+    bare = re.sub(rb"(Message-ID|Date):[^\n]*\n", b"", HTML % b"X-Track: replies\r\n")
+    copies = await sent_copies(tracker(settings()), submission(bare, "a@x.test", "b@x.test"))
+    made = [email.message_from_bytes(content) for content in copies.values()]
+    assert made[0]["Message-ID"] == made[1]["Message-ID"]
+    token = threads.token(made[0]["Message-ID"].strip("<>"))
+    assert token
+    assert tokens.read(token, "reference", RING.keys)
+    assert made[0]["Date"] == "Mon, 02 Feb 2026 02:40:00 +0000"
+
+
+async def test_an_entry_in_references_for_upstreams_that_rename() -> None:
+    grant = config.Grant("default", mailbox="maildir:/nowhere")
+    upstream = config.Upstream(url="smtp://user@email-smtp.eu-west-1.amazonaws.com:587")
+    given = replace(settings(), grants=(grant,), upstream=upstream)
+    content = HTML % b"X-Track: replies\r\nIn-Reply-To: <before@example.test>\r\n"
+    copies = await sent_copies(tracker(given), submission(content))
+    references = email.message_from_bytes(copies["bob@example.test"])["References"]
+    ours, parent = references.split()
+    assert parent == "<before@example.test>"
+    assert tokens.read(threads.token(ours.strip("<>")) or "", "reference", RING.keys)
+
+
+async def test_an_invalid_instruction_delivers_untracked_or_refuses() -> None:
+    content = HTML % b"X-Track-Opens: perhaps\r\n"
+    kept = memory.Memory()
+    done = await tracker(settings(opens=True), kept).track(submission(content))
+    assert done.copies[0].render() == HTML % b""
+    sent = await kept.sent(done.message_id)
+    assert sent is not None
+    assert sent.copies[0].reason == "invalid_instruction"
+    refused = await tracker(settings(on_invalid="reject")).track(submission(content))
+    assert refused.copies == ()
+    assert refused.refusal is not None
+    assert refused.refusal.code == 550
+    assert re.fullmatch(r"5\.6\.0 X-Track-Opens.*open tracking disabled\.", refused.refusal.text)
+
+
+@pytest.mark.parametrize(
+    ("reverse_path", "more", "reason"),
+    [("", b"", "null_sender"), ("ann@example.test", b"Auto-Submitted: auto-replied\r\n", "auto_reply")],
+)
+async def test_who_is_never_tracked(reverse_path: str, more: bytes, reason: str) -> None:
+    kept = memory.Memory()
+    done = await tracker(settings(), kept).track(
+        submission(HTML % (b"X-Track: all\r\n" + more), reverse_path=reverse_path)
+    )
+    assert done.copies[0].render() == HTML % more
+    sent = await kept.sent(done.message_id)
+    assert sent is not None
+    assert sent.reason == reason
+
+
+async def test_an_envelope_identifier_unless_the_client_has_one() -> None:
+    room = tracker(settings())
+    first = await room.track(submission(HTML % b""))
+    name, _, value = first.copies[0].options[-1].partition("=t.")
+    assert name == "ENVID"
+    assert tokens.read(value, "reference", RING.keys)
+    second = await room.track(replace(submission(HTML % b""), options=("ENVID=mine", "BODY=8BITMIME")))
+    assert second.copies[0].options == ("ENVID=mine", "BODY=8BITMIME")
+
+
+async def test_signed_last_over_what_leaves() -> None:
+    import dkim as reference
+
+    key = rsa.generate_private_key(65537, 2048)
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    public = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    signer = dkim.load(pem, "example.test", "s1")
+    stale = b"DKIM-Signature: v=1; a=rsa-sha256; d=other.test; s=x; h=from; bh=AAAA; b=BBBB\r\n"
+    copies = await sent_copies(tracker(settings(), None, (signer,)), submission(HTML % (stale + b"X-Track: all\r\n")))
+    (content,) = copies.values()
+    assert content.count(b"DKIM-Signature:") == 1
+    import base64
+
+    record = b"v=DKIM1; k=rsa; p=" + base64.b64encode(public)
+    assert reference.verify(content, dnsfunc=lambda *_, **__: record)
