@@ -3,6 +3,8 @@
 import configparser
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -96,3 +98,66 @@ def test_every_line_of_hardening_is_explained():
     """A comment stands above each group of lines."""
     groups = (FOLDER / "trackrelay.service").read_text().split("[Service]\n")[1].split("\n[Install]")[0].split("\n\n")
     assert [group for group in groups if not group.startswith("#")] == []
+
+
+# -- the program as a unit runs it -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def told(tmp_path):
+    """systemd's end of sd_notify(3)."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
+        end.bind(str(tmp_path / "notify"))
+        end.settimeout(30)
+        yield lambda: end.recv(4096).decode()
+
+
+@pytest.mark.parametrize("role", ["", *(unit.stem.removeprefix("trackrelay-") for unit in ROLES)])
+def test_each_unit_is_ready_alive_reloaded_and_stopped(tmp_path, told, role):
+    """With no environment but systemd's, and no other place to write than the state folder."""
+    (tmp_path / "etc").mkdir()
+    ports = [peers.free_port() for _ in range(3)]
+    (tmp_path / "etc" / "relay.toml").write_text(f"""
+[smtp]
+listen = ["127.0.0.1:{ports[0]}"]
+[http]
+listen = "127.0.0.1:{ports[1]}"
+[admin]
+listen = "127.0.0.1:{ports[2]}"
+[upstream]
+url = "smtp://u@127.0.0.1:9"
+password_file = "$CREDENTIALS_DIRECTORY/upstream"
+[tracking]
+url = "http://127.0.0.1:{ports[1]}"
+""")
+    (tmp_path / "credentials").mkdir()
+    (tmp_path / "credentials" / "upstream").write_text("secret\n")
+    environment = {
+        "NOTIFY_SOCKET": str(tmp_path / "notify"),
+        "WATCHDOG_USEC": "400000",
+        "STATE_DIRECTORY": str(tmp_path / "state"),
+        "CREDENTIALS_DIRECTORY": str(tmp_path / "credentials"),
+    }
+    only = ["--only", role] if role else []
+    process = subprocess.Popen(
+        [sys.executable, "-m", "relay", "run", *only, "--config", tmp_path / "etc" / "relay.toml"],
+        env=environment, cwd="/", stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert "READY=1" in told().split()
+        assert told().split() == ["WATCHDOG=1"]
+        process.send_signal(signal.SIGHUP)
+        words = []
+        while not (words and words[-1] == "READY=1"):
+            words += told().split()
+        assert "RELOADING=1" in words
+        process.terminate()
+        while "STOPPING=1" not in words:
+            words += told().split()
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        _, logged = process.communicate()
+    assert "trackrelay ready" in logged
+    assert sorted(p.name for p in (tmp_path / "etc").iterdir()) == ["relay.toml"]
+    assert (tmp_path / "state").stat().st_mode & 0o077 == 0
