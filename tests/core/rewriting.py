@@ -48,7 +48,7 @@ def message(
     extra: str = "",
 ) -> bytes:  # fmt: skip
     """A message of one part, its body encoded as told."""
-    content = body if isinstance(body, bytes) else body.replace("\n", newline).encode(charset)
+    content = body if isinstance(body, bytes) else body.replace("\n", newline).encode(charset or "ascii", "replace")
     if encoding == "base64":
         content = base64.encodebytes(content).replace(b"\n", newline.encode())
     elif encoding == "quoted-printable":
@@ -118,10 +118,11 @@ def check(raw: bytes, **options: Any) -> tuple[rewrite.Prepared, bytes]:
 
 def differs(was: email.message.Message, now: email.message.Message, path: str, found: rewrite.Prepared) -> int:
     """An edited part is the old one with the tracked values replaced and (returned: how many) pixels put in."""
-    charset = str(was.get_param("charset") or "utf-8")
+    charset = str(was.get_param("charset") or "utf-8").lower()
     old, new = payload(was), payload(now)
-    wide = "é<".encode(charset, "replace")[-1:] != b"<" or charset.startswith(("iso-2022", "hz", "utf-7"))
+    wide = charset.startswith(("iso-2022", "hz", "utf-7", "utf-16", "utf-32"))
     if wide:  # spans are then of characters
+        charset = "utf-16-le" if old.startswith(b"\xff\xfe") else charset
         old, new = (text.decode(charset).encode("utf-32-be") for text in (old, new))
     step, at, expected = (4, 0, b"") if wide else (1, 0, b"")
     code = "utf-32-be" if wide else "ascii"

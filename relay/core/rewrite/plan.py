@@ -11,7 +11,7 @@ from relay.core.model import Reason, Tracking
 from relay.core.parts.transfer import Frame
 
 Place = Literal["bottom", "top"]
-PIXEL_ROOM = 400  # octets that the pixel's markup is expected to need at most
+PIXEL_ROOM = 160  # octets that the pixel's markup is expected to need at most
 
 
 @dataclass(frozen=True, slots=True)
