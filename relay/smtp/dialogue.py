@@ -31,6 +31,7 @@ logging.getLogger("mail.log").setLevel(logging.CRITICAL + 1)
 
 EXTENSIONS = "250-8BITMIME\r\n250-SMTPUTF8\r\n250-PIPELINING\r\n250-ENHANCEDSTATUSCODES\r\n250 DSN"
 CLOSING = "421 4.3.2 This server is stopping, try again later"
+STOCK_REPLIES = (b"500 Error", b"500 Command", b"502 EXPN")  # of aiosmtpd's own loop
 NO_HELLO = "503 5.5.1 Say EHLO first"
 
 
@@ -173,8 +174,8 @@ class Dialogue(STOCK):  # type: ignore[misc]
 
     async def push(self, status: str | bytes) -> None:
         line = status if isinstance(status, bytes) else status.encode("utf-8", "replace")
-        if line.startswith(b"500 Error"):  # aiosmtpd's own loop: without an enhanced code, and echoing the command
-            line = b"500 5.5.2 That is no command here"
+        if line.startswith(STOCK_REPLIES):  # without an enhanced code, and with the client's own words
+            line = line[:3] + b" 5.5.2 That is no command here, or too long"
         self.held += line + b"\r\n"
         if line[:1] in b"45":
             self.errors += 1

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
+import os
 from collections.abc import Awaitable, Callable
 
 from relay import log, metrics
@@ -33,7 +33,7 @@ class House:
     def __init__(self, settings: Settings, take: Take, gate: auth.Gate, left: Left) -> None:
         self.loop = asyncio.get_running_loop()
         self.take, self.gate, self.left = take, gate, left
-        self.hostname = settings.smtp.hostname or socket.getfqdn()
+        self.hostname = settings.smtp.hostname or os.uname().nodename
         self.allow = submitters.networks(settings.smtp.allow)
         self.max_size = settings.smtp.max_message_size
         self.places = limits.Places(limits.connections())

@@ -1,8 +1,8 @@
 """How fast logins may be tried.
 
-Owns: the counts of failed logins per address and per login, the growing pause, the lock. Pure but for its clock, an
-argument. Failures per login lock nobody out who has logged in from the same address before: otherwise a stranger
-could shut a user out by guessing.
+Owns: the counts of failed logins per address, per login and per both, the growing pause, the lock. Pure but for its
+clock, an argument. Who has logged in from an address before is locked out there by failures of that login alone:
+otherwise a stranger could shut a user out by guessing, and one user of a webmail all others.
 """
 
 from __future__ import annotations
@@ -10,13 +10,18 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from typing import Any
 
 MEMORY = 900.0  # seconds after its last failure that a key is remembered
-LOCK_ADDRESS = 10  # failures from one address after which none of its logins is tried
+LOCK_PAIR = 10  # failures of one login from one address after which it is not tried from there
+LOCK_ADDRESS = 30  # failures from one address, of whatever logins
 LOCK_LOGIN = 30  # failures of one login, from wherever
 FIRST_PAUSE = 0.25  # seconds before the answer to the first failure, doubled with each
 LONGEST_PAUSE = 8.0
 MAX_KEYS = 20_000  # remembered at most; the oldest go first
+
+
+Key = tuple[str | None, str | None]  # address and login, None for any
 
 
 class Throttle:
@@ -24,20 +29,20 @@ class Throttle:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._failures: OrderedDict[str, tuple[int, float]] = OrderedDict()
-        self._friends: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._failures: OrderedDict[Key, tuple[int, float]] = OrderedDict()
+        self._friends: OrderedDict[Key, None] = OrderedDict()
 
     def locked(self, address: IPv4Address | IPv6Address | None, login: str) -> bool:
-        place = network(address)
-        if self._count("a " + place) >= LOCK_ADDRESS:
+        place, name, pair = keys(address, login)
+        if self._count(pair) >= LOCK_PAIR:
             return True
-        return self._count("l " + login) >= LOCK_LOGIN and (place, login) not in self._friends
+        return pair not in self._friends and (self._count(place) >= LOCK_ADDRESS or self._count(name) >= LOCK_LOGIN)
 
     def failed(self, address: IPv4Address | IPv6Address | None, login: str) -> float:
         """Counts a failure; the seconds to wait before the client hears of it."""
         now = self._clock()
         counts = []
-        for key in ("a " + network(address), "l " + login):
+        for key in keys(address, login):
             count = self._count(key) + 1
             self._failures[key] = (count, now)
             self._failures.move_to_end(key)
@@ -47,21 +52,25 @@ class Throttle:
 
     def passed(self, address: IPv4Address | IPv6Address | None, login: str) -> None:
         """Forgets the login's failures. The address' stay: its owner may have one good login and guess at others."""
-        self._failures.pop("l " + login, None)
-        self._friends[network(address), login] = None
-        self._friends.move_to_end((network(address), login))
+        _, name, pair = keys(address, login)
+        self._failures.pop(name, None)
+        self._failures.pop(pair, None)
+        self._friends[pair] = None
+        self._friends.move_to_end(pair)
         trim(self._friends)
 
-    def _count(self, key: str) -> int:
+    def _count(self, key: Key) -> int:
         count, last = self._failures.get(key, (0, 0.0))
         return count if count and self._clock() - last < MEMORY else 0
 
 
-def network(address: IPv4Address | IPv6Address | None) -> str:
-    """One customer has a whole IPv6 /64."""
-    return str(IPv6Network((address, 64), strict=False)) if isinstance(address, IPv6Address) else str(address)
+def keys(address: IPv4Address | IPv6Address | None, login: str) -> tuple[Key, Key, Key]:
+    """Of the address, the login, and both. One customer has a whole IPv6 /64."""
+    six = isinstance(address, IPv6Address)
+    place = str(IPv6Network((address, 64), strict=False)) if six else str(address)
+    return (place, None), (None, login), (place, login)
 
 
-def trim(table: OrderedDict[str, tuple[int, float]] | OrderedDict[tuple[str, str], None]) -> None:
+def trim(table: OrderedDict[Key, Any]) -> None:
     while len(table) > MAX_KEYS:
         table.popitem(last=False)

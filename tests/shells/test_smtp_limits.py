@@ -224,26 +224,41 @@ class Clock:
 def test_pauses_grow_and_end():
     clock = Clock()
     guard = throttle.Throttle(clock)
-    here = ipaddress.ip_address("192.0.2.1")
-    pauses = [guard.failed(here, "jane") for _ in range(throttle.LOCK_ADDRESS)]
+    here, there = ipaddress.ip_address("192.0.2.1"), ipaddress.ip_address("192.0.2.2")
+    pauses = [guard.failed(here, "jane") for _ in range(throttle.LOCK_PAIR)]
     assert pauses == sorted(pauses)
     assert pauses[0] == throttle.FIRST_PAUSE
     assert pauses[-1] == throttle.LONGEST_PAUSE
-    assert guard.locked(here, "anyone")
-    assert not guard.locked(ipaddress.ip_address("192.0.2.2"), "jane")
+    assert guard.locked(here, "jane")
+    assert not guard.locked(here, "joe")
+    assert not guard.locked(there, "jane")
     clock.now += throttle.MEMORY
     assert not guard.locked(here, "jane")
 
 
 def test_guessing_from_everywhere_locks_a_login_but_not_its_owner_out():
     guard = throttle.Throttle(Clock())
-    home = ipaddress.ip_address("198.51.100.7")
+    home, away = ipaddress.ip_address("198.51.100.7"), ipaddress.ip_address("203.0.113.1")
     guard.passed(home, "jane")
     for n in range(throttle.LOCK_LOGIN):
         guard.failed(ipaddress.ip_address(f"192.0.2.{n}"), "jane")
-    assert guard.locked(ipaddress.ip_address("203.0.113.1"), "jane")
+    assert guard.locked(away, "jane")
     assert not guard.locked(home, "jane")
-    assert not guard.locked(ipaddress.ip_address("203.0.113.1"), "joe")
+    assert not guard.locked(away, "joe")
+
+
+def test_guessing_at_many_logins_locks_an_address_but_not_its_known_users_out():
+    """A webmail is one address for all."""
+    guard = throttle.Throttle(Clock())
+    webmail = ipaddress.ip_address("198.51.100.7")
+    guard.passed(webmail, "jane")
+    for n in range(throttle.LOCK_ADDRESS):
+        guard.failed(webmail, f"user{n}")
+    assert guard.locked(webmail, "joe")
+    assert not guard.locked(webmail, "jane")
+    for _ in range(throttle.LOCK_PAIR):
+        guard.failed(webmail, "jane")
+    assert guard.locked(webmail, "jane")
 
 
 def test_an_ipv6_network_is_one_guesser():

@@ -153,7 +153,7 @@ async def test_logins(relay, name):
 
 
 async def test_guessing_is_stopped(relay, monkeypatch):
-    monkeypatch.setattr(throttle, "LOCK_ADDRESS", 4)
+    monkeypatch.setattr(throttle, "LOCK_PAIR", 4)
     answers = []
     for n in range(6):
         async with connect(relay.addresses[1], context=relay.context) as client:
