@@ -7,6 +7,7 @@ Leaves to others: when something has failed (`core.queue`), and sending (`spool`
 from __future__ import annotations
 
 import email.utils
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -14,6 +15,7 @@ from typing import Literal
 from relay.core import envelopes
 from relay.core.model import Recipient
 
+NAMES = uuid.UUID("6f1a7f1e-0c5b-5d0e-9d9c-7a6d5c0e4b21")  # of events that are seen in mail
 Action = Literal["failed", "delayed"]
 LONGEST_HEADERS = 65_536  # octets of the original's header section that go along
 LONGEST_ORIGINAL = 1_000_000  # octets of an original that goes along whole (RET=FULL)
@@ -63,6 +65,12 @@ class Made:
     message_id: str
     boundary: str
     until: float = 0.0  # of a delay: when the last attempt will be made
+
+
+def event_id(message_id: str, kind: str, identity: str, recipient: str) -> str:
+    """The id of the event that a report is about: whoever makes the report and whoever finds it in a mailbox, by its
+    Message-ID (`identity`), name the same event, so that it is written once."""
+    return str(uuid.uuid5(NAMES, "\n".join((message_id, kind, identity, recipient.lower()))))
 
 
 def wanted(recipient: Recipient, action: Action) -> bool:

@@ -150,6 +150,18 @@ def status(word: Reply) -> str:
     return found[0] if found else f"{word.code // 100 if word.code // 100 in (2, 4, 5) else 4}.0.0"
 
 
+def nature(status: str) -> str:
+    """What a bounce is about, in a word, by its enhanced status code (RFC 3463 3)."""
+    detail = status.partition(".")[2]
+    if detail.startswith("2.2"):
+        return "mailbox_full"
+    if detail.startswith("7."):
+        return "blocked"
+    if detail.startswith(("3.4", "2.3")):
+        return "message_too_large"
+    return "mailbox_unavailable"
+
+
 def upstream_id(word: Reply, host: str) -> str:
     """The Message-ID, without brackets, under which the upstream sends the message on where its 250 names one: Outlook
     does in full; Amazon SES gives the left part, and its region the right one. Else ""."""

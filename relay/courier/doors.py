@@ -14,7 +14,7 @@ import ipaddress
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, cast
 from urllib.parse import unquote, urlsplit
 
 import aiosmtplib
@@ -126,8 +126,8 @@ class Connection:
     def close(self, *, politely: bool = False) -> None:
         if self.timer:
             self.timer.cancel()
-        if politely and self.client.is_connected and isinstance(self.client.transport, asyncio.WriteTransport):
-            self.client.transport.write(b"QUIT\r\n")  # the answer is not waited for
+        if politely and self.client.is_connected:
+            cast(asyncio.WriteTransport, self.client.transport).write(b"QUIT\r\n")  # the answer is not waited for
         self.client.close()
 
 

@@ -1,7 +1,7 @@
 """Messages kept on disk until they are delivered or given up.
 
 Owns: attempts at what waits, one at a time per entry, a few per destination; what each attempt's outcome does to the
-entry; delay notices and bounces. `files` is the disk. Leaves to others: when to try and when to give up (`core.queue`),
+entry. `files` is the disk, `reporting` what senders and the store are told. Leaves to others: when to try and when to give up (`core.queue`),
 the form of reports (`core.dsn`), the attempt itself (`courier`), and which mail comes here (`delivery`).
 
 A message's bytes are final when they come here: an attempt changes nothing in them, so control headers and Bcc are
@@ -16,7 +16,6 @@ import functools
 import os
 import secrets
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -24,9 +23,9 @@ import msgspec
 
 from relay import config, ledger, log, metrics, store
 from relay.core import dsn, queue
-from relay.core.model import Event, Later, Outcome, Reply
+from relay.core.model import Later, Outcome, Reply
 from relay.courier import Courier, Credentials
-from relay.spool import files
+from relay.spool import files, reporting
 
 LOG = log.room("spool")
 
@@ -36,7 +35,6 @@ LOOK_SECONDS = 1.0  # between looks at what other processes put or changed
 LOOK_AT_ALL_SECONDS = 60.0
 SHORT = 500  # entries: a queue up to that is put in order at every event
 END_SECONDS = 20.0  # for attempts under way when the service stops
-NAMES = uuid.UUID("5b3f2f9e-8d0c-4f2b-9a57-30d1c5a2f6d4")  # events about an entry are named after it
 
 Claim = files.Claim
 Unwritable = files.Unwritable
@@ -194,24 +192,15 @@ class Spool:
         """Tells the sender, who wants to know, by a report that is kept for sending when this returns, and the store.
         The null reverse-path is never told anything. Raises `Unwritable`."""
         now = self.clock()
-        wanted = [notice for _, notice in group if dsn.wanted(notice.recipient, notice.action)]
-        if entry.reverse_path and wanted:
+        made = reporting.Reporter(self.hostname, self.policy.bounce_from, now, entry.created_at + self.policy.lifetime)
+        message = made.message(entry, content, group)
+        if message:
             name = entry_id(now, secrets.token_bytes(4))
-            made = dsn.Made(
-                hostname=self.hostname,
-                sender=self.policy.bounce_from or f"MAILER-DAEMON@{self.hostname}",
-                at=now,
-                message_id=f"{name}.report@{self.hostname}",
-                boundary=f"=_{secrets.token_hex(16)}",
-                until=entry.created_at + self.policy.lifetime,
-            )
-            original = dsn.Original(entry.reverse_path, content, entry.options, entry.created_at)
-            message = dsn.render(original, wanted, made)
             utf8 = () if entry.reverse_path.isascii() else ("SMTPUTF8",)
             to = (queue.Waiting(entry.reverse_path),)
             await self.put(queue.Entry(name, "", now, now, "", to, utf8, kind="report"), message)
-        for recipient, notice in group:
-            await self.ledger.event(event(entry, recipient, notice, now))
+        for event in made.events(entry, group):
+            await self.ledger.event(event)
 
     # -- sending -------------------------------------------------------------------------------------------------------
 
@@ -302,8 +291,11 @@ class Spool:
         claim = None
         try:
             claim = await asyncio.to_thread(self.files.claim, name)
-            if claim is None:  # another's now, or gone: the next look says
-                self._known.pop(name, None)
+            if claim is None:
+                self._leave(name)
+                return
+            if not queue.due(claim.entry, self.clock(), self.policy):  # somebody else tried it meanwhile
+                self.release(claim)
                 return
             await self.settle(claim, await self._send(claim))
         except asyncio.CancelledError:
@@ -316,6 +308,12 @@ class Spool:
             if claim:
                 claim.entry = msgspec.structs.replace(claim.entry, next_at=self.clock() + self.policy.schedule[-1])
                 self.release(claim)
+
+    def _leave(self, name: str) -> None:
+        """It is another's now, or gone. If that other dies, its lock is free: so it is asked for again soon."""
+        entry, changed = self._known.pop(name, (None, 0))
+        if entry and self.files.size(name):
+            self._known[name] = (msgspec.structs.replace(entry, next_at=self.clock() + LOOK_SECONDS), changed)
 
     async def _send(self, claim: Claim) -> Sequence[Outcome]:
         entry = claim.entry
@@ -342,19 +340,3 @@ class Spool:
                 task.cancel()
             await asyncio.gather(*left, return_exceptions=True)
         await self.ledger.flush()
-
-
-def event(entry: queue.Entry, recipient: queue.Waiting, notice: dsn.Notice, now: float) -> Event:
-    """A bounce or a delay, named after the entry and the recipient: told twice it is written once."""
-    code, _, _ = notice.diagnostic.partition(" ")
-    name = f"{notice.action}:{entry.entry_id}:{recipient.index}:{recipient.address}"
-    return Event(
-        str(uuid.uuid5(NAMES, name)),
-        "message.bounce_detected" if notice.action == "failed" else "message.delayed",
-        entry.message_id,
-        now,
-        recipient_index=recipient.index,
-        recipient=recipient.address,
-        reason=notice.diagnostic,
-        data={"code": int(code) if code.isdigit() else 550, "status": notice.status, "reason": notice.diagnostic},
-    )

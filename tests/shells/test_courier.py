@@ -371,3 +371,24 @@ async def test_the_address_of_an_upstream():
     assert doors.address("smtps://u%40x@h.example").user == "u@x"
     assert doors.address("lmtp://[::1]:2424").loopback
     assert not doors.address("smtp://h.example").loopback
+
+
+def test_on_the_services_own_loop(contexts):
+    """uvloop's transports are not asyncio's: TLS by STARTTLS, a message of many slices, a refusal, leaving."""
+    uvloop = pytest.importorskip("uvloop")
+    server_tls, trust = contexts["good"]
+
+    async def scenario():
+        async with sending(
+            {"data": [None, "554 5.7.1 no", None]}, tls="required", trust=trust, starttls=server_tls, idle=0.05
+        ) as (server, out):
+            assert isinstance((await out.send(envelope(), HUGE))[0], Done)
+            assert isinstance((await out.send(envelope(), MESSAGE))[0], Never)
+            assert isinstance((await out.send(envelope(), MESSAGE))[0], Done)
+            assert [k.content for k in server.kept] == [HUGE, MESSAGE]
+            async with asyncio.timeout(5):
+                while "QUIT" not in server.lines:
+                    await asyncio.sleep(0.01)
+            assert server.sessions == 1
+
+    uvloop.run(scenario())

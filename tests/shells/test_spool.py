@@ -21,7 +21,7 @@ import pytest
 from relay import config, courier, spool
 from relay.commands import queue as command
 from relay.core import queue
-from relay.spool import files
+from relay.spool import files, reporting
 from relay.store import memory
 from tests.fakes import upstream as fake
 
@@ -307,6 +307,21 @@ async def test_a_full_disk_at_settling_repeats_nobody_who_has_it(tmp_path, monke
         server.script.clear()
         await until(lambda: not names(kept))
         assert [k.recipients for k in server.kept] == [["has@x.example"], ["late@x.example"]]
+
+
+def test_a_bounce_that_its_mailbox_shows_as_well_is_one_event():
+    from relay.core import dsn, envelopes
+    from relay.core.model import Recipient, Sent
+    from relay.mailbox import reading
+
+    sent = Sent("m1", "default", "1@here.example", 1.0)
+    who = queue.Waiting("B@x.example")
+    notice = dsn.Notice(Recipient(who.address), "failed", "5.1.1", NO)
+    identity = reporting.report_name(entry(), [(who, notice)]) + "@relay.test"
+    event = reporting.event(entry(message_id="m1"), who, notice, identity, 1.0)
+    assert event.event_id == reading.derive(sent, event.type, identity, "b@x.example")
+    for status in ("5.1.1", "5.2.2", "4.7.1", "5.3.4", "5.2.3", ""):
+        assert envelopes.nature(status) == reading.nature(status)
 
 
 # -- kill -9 -----------------------------------------------------------------------------------------------------------

@@ -1,0 +1,140 @@
+"""Access tokens from a token endpoint on loopback, and logins with them."""
+
+import asyncio
+import base64
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+
+from relay import config, courier, oauth
+from relay.core.model import Done, Envelope, Later, Recipient
+from tests.fakes import upstream as fake
+
+MESSAGE = b"Subject: x\r\n\r\nHello\r\n"
+
+
+class Endpoint:
+    """Answers as Google does, or as Microsoft, which gives a new refresh token each time."""
+
+    def __init__(self, *, rotates: bool, life: object = 3599) -> None:
+        self.rotates, self.life = rotates, life
+        self.asked: list[dict[str, str]] = []
+        self.good = {"refresh-1"}
+        self.status, self.body = 200, None
+
+    async def answer(self, request: web.Request) -> web.Response:
+        form = {k: str(v) for k, v in (await request.post()).items()}
+        self.asked.append(form)
+        if self.body is not None:
+            return web.Response(status=self.status, text=self.body)
+        if form.get("refresh_token") not in self.good or form.get("grant_type") != "refresh_token":
+            return web.json_response(
+                {"error": "invalid_grant", "error_description": "expired\r\nor revoked"}, status=400
+            )
+        said = {"access_token": f"access-{len(self.asked)}", "token_type": "Bearer", "expires_in": self.life}
+        if self.rotates:
+            self.good = {f"refresh-{len(self.asked) + 1}"}
+            said["refresh_token"] = f"refresh-{len(self.asked) + 1}"
+        return web.json_response(said)
+
+
+@asynccontextmanager
+async def endpoint(*, rotates=False, **how):
+    end = Endpoint(rotates=rotates, **how)
+    application = web.Application()
+    application.router.add_post("/token", end.answer)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    try:
+        yield end, config.OAuth2(f"http://127.0.0.1:{port}/token", "client", "https://mail", "hush", "refresh-1")
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize("rotates", [False, True], ids=["google", "microsoft"])
+async def test_a_token_is_kept_until_shortly_before_its_end(rotates):
+    now = [0.0]
+    async with endpoint(rotates=rotates) as (end, settings):
+        tokens = oauth.Tokens(settings, clock=lambda: now[0])
+        assert await tokens.access() == await tokens.access() == "access-1"
+        now[0] = 3599 - oauth.EARLY + 1
+        assert await tokens.access() == "access-2"
+        assert await asyncio.gather(tokens.access(fresh=True), tokens.access(fresh=True)) == ["access-3"] * 2
+        assert end.asked[0] == {
+            "grant_type": "refresh_token", "client_id": "client", "client_secret": "hush", "refresh_token": "refresh-1",
+            "scope": "https://mail",
+        }  # fmt: skip
+        assert [a["refresh_token"] for a in end.asked] == [f"refresh-{i if rotates else 1}" for i in (1, 2, 3)]
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (500, "<html>"),
+        (200, "{}"),
+        (200, "[1]"),
+        (200, '{"access_token": "a\\r\\nb"}'),
+        (200, '{"access_token": 5}'),
+        (302, ""),
+    ],
+)
+async def test_an_endpoint_that_gives_none(status, body):
+    async with endpoint() as (end, settings):
+        end.status, end.body = status, body
+        with pytest.raises(oauth.Refused) as refused:
+            await oauth.Tokens(settings).access()
+        assert "hush" not in str(refused.value)
+        assert "refresh-1" not in str(refused.value)
+
+
+async def test_no_secret_goes_to_an_endpoint_without_tls():
+    with pytest.raises(oauth.Refused, match="https"):
+        await oauth.Tokens(config.OAuth2("http://login.example.com/token", "client")).access()
+
+
+@pytest.mark.parametrize("method", ["XOAUTH2", "OAUTHBEARER", "PLAIN XOAUTH2 OAUTHBEARER"])
+async def test_login_by_token_and_renewal_when_it_is_refused(tmp_path, method):
+    server_tls, trust = fake.certificate(tmp_path)
+    async with endpoint() as (end, settings), fake.Upstream(
+        starttls=server_tls, tokens={"access-1"}, methods=method
+    ) as server:  # fmt: skip
+        out = courier.Courier(
+            config.Upstream(url=f"smtp://me%40x.example@127.0.0.1:{server.port}", oauth2=settings),
+            hostname="relay.test",
+            trust=trust,
+            idle_seconds=0,
+        )
+        mail = Envelope("me@x.example", (Recipient("b@x.example"),))
+        assert isinstance((await out.send(mail, MESSAGE))[0], Done)
+        assert server.kept[0].login == "me@x.example"
+        server.tokens = {"access-2"}  # revoked before its time
+        await asyncio.sleep(0.02)
+        assert isinstance((await out.send(mail, MESSAGE))[0], Done)
+        assert len(end.asked) == 2
+        server.tokens = set()
+        await asyncio.sleep(0.02)
+        (outcome,) = await out.send(mail, MESSAGE)
+        assert isinstance(outcome, Later)
+        assert "refused the login" in outcome.reply.text
+        end.good = set()
+        (outcome,) = await out.send(mail, MESSAGE)
+        assert isinstance(outcome, Later)
+        assert "invalid_grant" in outcome.reply.text
+        assert "\r" not in outcome.reply.text
+        await out.close()
+
+
+async def test_no_token_goes_out_without_tls():
+    async with endpoint() as (end, settings), fake.Upstream(tokens={"access-1"}, methods="XOAUTH2") as server:
+        for tls in ("required", "opportunistic"):
+            upstream = config.Upstream(url=f"smtp://me@127.0.0.1:{server.port}", oauth2=settings, tls=tls)
+            out = courier.Courier(upstream, hostname="relay.test")
+            (outcome,) = await out.send(Envelope("a@x", (Recipient("b@x"),)), MESSAGE)
+            assert isinstance(outcome, Later)
+            assert b"AUTH" not in server.raw
+            assert base64.b64encode(b"access") not in server.raw
+        assert end.asked == []
