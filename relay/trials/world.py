@@ -17,6 +17,14 @@ from relay.trials import SECONDS, Finding, failure, local, ok, warning
 
 # A path that a pixel might have. It is answered with the picture whatever the token, and makes no event.
 PROBE = "/o/trackrelay-check"
+# What is answered in the server's place while it does not run: a GIF of one pixel, as short as its own.
+PIXEL = bytes.fromhex("47494638396101000100800000ffffff00000021f90401000000002c00000000010001000002024401003b")
+LONGEST = 100  # octets that such a picture may have
+
+
+def is_pixel(body: bytes) -> bool:
+    """Whether this is a GIF of one pixel: the signature, then width and height as little-endian 16 bits."""
+    return len(body) <= LONGEST and body[:4] == b"GIF8" and body[6:10] == b"\x01\x00\x01\x00"
 
 
 # -- tracking host -----------------------------------------------------------------------------------------------------
@@ -34,8 +42,6 @@ async def tracking_host(settings: config.Settings) -> list[Finding]:
 async def _pixel(url: str) -> Finding:
     import aiohttp
 
-    from tracking_http.public import PIXEL
-
     host = urlsplit(url).hostname or ""
     try:
         await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
@@ -47,14 +53,15 @@ async def _pixel(url: str) -> Finding:
             aiohttp.ClientSession(timeout=timeout) as session,
             session.get(url + PROBE, allow_redirects=False, ssl=ssl.create_default_context()) as response,
         ):
-            status, body = response.status, await response.content.read(len(PIXEL) + 1)
+            good = response.status == 200 and is_pixel(await response.content.read(LONGEST + 1))
+            status = response.status
     except aiohttp.ClientConnectorCertificateError as error:
         reason = getattr(error.certificate_error, "verify_message", "") or error.certificate_error
         return failure("tracking.url", f"recipients' programs will refuse the certificate of {host}: {reason}")
     except (aiohttp.ClientError, TimeoutError, ssl.SSLError, OSError) as error:
         reason = getattr(error, "strerror", None) or str(error) or "no answer"
         return failure("tracking.url", f"{url} does not answer: {reason}")
-    if status == 200 and body == PIXEL:
+    if good:
         return ok("tracking.url", f"{url} answers with our pixel")
     return failure("tracking.url", f"{url} answers {status}, and not with our pixel: does it lead to http.listen?")
 
@@ -65,8 +72,6 @@ async def standing_in(settings: config.Settings) -> AsyncIterator[str]:
     and proxy can be tried. Yields "" or why nothing of ours can answer."""
     from aiohttp import web
 
-    from tracking_http.public import PICTURE, PIXEL
-
     address = settings.http.listen
     if local.can_bind(address) is not None:
         running = await local.is_running(settings)
@@ -74,7 +79,7 @@ async def standing_in(settings: config.Settings) -> AsyncIterator[str]:
         return
 
     async def answer(request: web.Request) -> web.Response:
-        return web.Response(body=PIXEL, headers=PICTURE)
+        return web.Response(body=PIXEL, content_type="image/gif", headers={"Cache-Control": "no-store"})
 
     application = web.Application()
     application.router.add_get("/{path:.*}" + PROBE.removeprefix("/"), answer)

@@ -19,7 +19,7 @@ from tests import peers
 from tests.fakes import certificates, names
 from tests.fakes.upstream import USUAL, Upstream
 from tests.peers import dovecot
-from tracking_http.public import PICTURE, PIXEL
+from tracking_http.public import PIXEL
 
 
 def settings(tmp_path, **parts):
@@ -379,9 +379,11 @@ def serving(pages):
     return run()
 
 
-def test_the_probe_is_what_our_server_answers():
-    assert PICTURE["Content-Type"] == "image/gif"
-    assert PIXEL.startswith(b"GIF89a")
+def test_the_picture_of_our_server_is_known():
+    assert world.is_pixel(PIXEL)
+    assert world.is_pixel(world.PIXEL)
+    assert not world.is_pixel(b"<!doctype html>")
+    assert not world.is_pixel(b"GIF89a" + bytes(40))
 
 
 # -- DKIM --------------------------------------------------------------------------------------------------------------
