@@ -12,6 +12,7 @@ import base64
 import email
 import html
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from email.message import Message
 from email.policy import compat32
@@ -27,6 +28,12 @@ MOST_TEXT = 4_000_000  # characters shown of one part
 MOST_INLINE = 4_000_000  # octets of pictures put into one document
 PICTURES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp", "image/svg+xml"})
 SHOWN = ("from", "to", "cc", "subject", "date", "reply-to")
+NAMES = {  # of parts that have none
+    "message/rfc822": "message.eml",
+    "message/delivery-status": "delivery-status.txt",
+    "text/rfc822-headers": "headers.txt",
+    "text/calendar": "invitation.ics",
+}
 CID = re.compile(r"cid:([^\"'\s<>)]{1,500})", re.I)
 # Where our <base> goes: after <head>, else <html>, else the doctype; before any of these it would mean quirks mode.
 PLACES = (re.compile(r"<head(?:\s[^>]{0,2000})?>", re.I), re.compile(r"<html(?:\s[^>]{0,2000})?>", re.I))
@@ -65,19 +72,17 @@ def read(raw: bytes) -> Reading:
 def sort(message: Message) -> Reading:
     found = Reading()
     named: list[tuple[str, Attachment]] = []
-    for count, part in enumerate(message.walk()):
+    for count, part in enumerate(leaves(message)):
         if count >= MOST_PARTS:
             found.trouble = f"Only the first {MOST_PARTS} parts are shown."
             break
-        if part.is_multipart() and part.get_content_maintype() != "message":
-            continue
         attached = part.get_content_disposition() == "attachment"
         kind = part.get_content_type()
         if kind == "text/html" and not attached and found.html is None:
             found.html = text_of(part)
         elif kind == "text/plain" and not attached and found.text is None:
             found.text = text_of(part)
-        elif not part.is_multipart():
+        else:
             identifier = str(part.get("Content-ID", "")).strip().strip("<>")
             named.append((identifier, Attachment(name_of(part, count), kind, octets_of(part))))
     used = {unquote(i) for i in CID.findall(found.html or "")}
@@ -93,7 +98,22 @@ def sort(message: Message) -> Reading:
     return found
 
 
+def leaves(message: Message) -> Iterator[Message]:
+    """The parts without parts, depth first; a message inside the message, or a report's fields, is one of them."""
+    waiting = [message]
+    while waiting:
+        part = waiting.pop()
+        inner = part.get_payload() if part.get_content_maintype() == "multipart" else None
+        if isinstance(inner, list):
+            waiting += [each for each in reversed(inner) if isinstance(each, Message)]
+        else:
+            yield part
+
+
 def octets_of(part: Message) -> bytes:
+    inner = part.get_payload()
+    if isinstance(inner, list):  # message/*
+        return b"\r\n".join(each.as_bytes() for each in inner if isinstance(each, Message))
     content = part.get_payload(decode=True)
     return content if isinstance(content, bytes) else b""
 
@@ -111,7 +131,7 @@ def text_of(part: Message) -> str:
 
 def name_of(part: Message, count: int) -> str:
     name = headers.decoded(str(part.get_filename() or "").encode("utf-8", "replace"))
-    return re.sub(r"[\x00-\x1f\x7f/\\]", "_", name).strip()[:150] or f"part-{count}"
+    return re.sub(r"[\x00-\x1f\x7f/\\]", "_", name).strip()[:150] or NAMES.get(part.get_content_type(), f"part-{count}")
 
 
 def document(reading: Reading, *, target: str = BASE) -> str:

@@ -372,6 +372,18 @@ def test_what_breaks_parsers_is_shown_somehow(raw: bytes) -> None:
     json.dumps(letter.view(kept(raw)))
 
 
+def test_what_is_in_a_report_is_offered_for_saving() -> None:
+    raw = (
+        b"Content-Type: multipart/report; boundary=x\r\n\r\n--x\r\n\r\nSorry\r\n--x\r\nContent-Type: message/delivery-status\r\n\r\n"
+        b"Reporting-MTA: dns; a\r\n\r\nAction: failed\r\n\r\n--x\r\nContent-Type: message/rfc822\r\n\r\nSubject: Hi\r\n\r\n<p>\r\n--x--\r\n"
+    )
+    found = letter.read(raw)
+    assert found.text == "Sorry"
+    assert [a.name for a in found.attachments] == ["delivery-status.txt", "message.eml"]
+    assert b"Action: failed" in found.attachments[0].content
+    assert b"Subject: Hi" in found.attachments[1].content
+
+
 @pytest.mark.parametrize(
     ("given_", "expected"),
     [

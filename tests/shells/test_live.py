@@ -79,12 +79,14 @@ def test_the_way_is_the_upstreams_word(copies: tuple[Any, ...], expected: str) -
 def test_untracked_says_why_in_words() -> None:
     sent = replace(SENT, reason="encrypted", copies=(replace(COPY, tracked=False, reason="encrypted"),))
     assert shape.states(sent, ())[1]["text"] == "Not tracked: it is encrypted"
+    text = replace(SENT, copies=(replace(COPY, reason="no_html"),))
+    assert shape.states(text, ())[1]["text"] == f"Only replies tracked: {words.REASONS['no_html']}"
     one = replace(
         SENT,
         copies=(COPY, replace(COPY, recipient="b@example.org", index=1, tracked=False, reason="excluded_recipient")),
     )
     assert shape.states(one, ())[1]["text"] == "1 of 2 not tracked"
-    assert shape.details(one, ())["people"][1]["reason"] == words.REASONS["excluded_recipient"]
+    assert shape.details(one, ())["people"][1]["reason"] == f"Not tracked: {words.REASONS['excluded_recipient']}"
 
 
 def test_reads_are_never_counted() -> None:
@@ -107,6 +109,23 @@ def test_links_and_recipients_have_their_own_marks() -> None:
     found = shape.details(two, events)
     assert [(link["clicks"], link["machines"]) for link in found["links"]] == [(0, 1), (1, 0)]
     assert [(p["opened"], p["clicked"], p["replied"]) for p in found["people"]] == [(False,) * 3, (True,) * 3]
+
+
+def test_what_was_left_alone_says_why() -> None:
+    explanation = {
+        "parts": [["1.1", "text/plain", None], ["1.2", "text/html", "edited"], ["2", "text/html", "attachment"]],
+        "left": [["1.2", "mailto:a@example.org", "scheme"], ["1.2", "https://x.example/?token=1", "credentials"]],
+        "pixel": [None, None, "unsafe_place"],
+    }
+    found = shape.details(replace(SENT, explanation=explanation), ())["left"]
+    assert [(one["what"], one["why"]) for one in found] == [
+        ("mailto:a@example.org", words.REASONS["scheme"]),
+        ("https://x.example/?token=1", words.REASONS["credentials"]),
+        ("Part 2 (text/html)", words.REASONS["attachment"]),
+        ("The pixel", words.REASONS["unsafe_place"]),
+    ]
+    for broken in ({"left": "x", "parts": [[1]], "pixel": 3}, {"reason": "no_html"}, {}):
+        assert shape.details(replace(SENT, explanation=broken), ())["left"] == []
 
 
 @given(text=st.text(max_size=50), data=st.dictionaries(st.sampled_from(["subject", "reason", "status"]), st.text()))

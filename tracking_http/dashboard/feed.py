@@ -132,12 +132,13 @@ class Feed:
     async def missed(self, after: int, grant: str) -> AsyncIterator[Frame]:
         """What happened between `after` and now, for a page that comes back."""
         found = await self.store.events(after, REPLAY + 1, grant_id=grant)
-        if len(found) > REPLAY:
+        changed = dict.fromkeys(event.message_id for event in found)
+        if len(found) > REPLAY or len(changed) > RECENT:
             yield RESET
             return
         for event in found:
             yield event_frame(event)
-        for message_id in dict.fromkeys(event.message_id for event in found):
+        for message_id in changed:
             frame = await self.message(message_id)
             if frame:
                 yield frame

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from relay.core.model import Event, Sent
+from relay.core.model import Event, Sent, SentCopy
 from tracking_http.dashboard import words
 
 LONGEST = 2_100  # characters of any one text on the page
@@ -87,6 +87,9 @@ def untracked(sent: Sent) -> list[State]:
     if sent.reason:
         text = f"Not tracked: {words.reason(sent.reason)}"
         return [{"name": "untracked", "text": text, "title": text}]
+    partly = next((why(c) for c in sent.copies if c.tracked and c.reason), "")
+    if partly:
+        return [{"name": "untracked", "text": partly, "title": partly}]
     left = [c for c in sent.copies if not c.tracked]
     if left and len(left) < len(sent.copies):
         text = f"{len(left)} of {len(sent.copies)} not tracked"
@@ -183,11 +186,20 @@ def details(sent: Sent, events: Sequence[Event]) -> dict[str, Any]:
         "metadata": {clip(str(k), 100): clip(str(v), 300) for k, v in list(sent.metadata.items())[:50]},
         "people": [person(copy, events) for copy in sent.copies[:MOST_RECIPIENTS]],
         "links": links(sent, events),
+        "left": left(sent.explanation),
         "timeline": [line(event) for event in reversed(events)],
     }
 
 
-def person(copy: Any, events: Sequence[Event]) -> dict[str, Any]:
+def why(copy: SentCopy) -> str:
+    """Why a copy is not tracked, or in part only; "" where it is."""
+    if not copy.reason:
+        return ""
+    part = "Replies can't be seen" if copy.reason == "no_mailbox" else "Only replies tracked"
+    return f"{part if copy.tracked else 'Not tracked'}: {words.reason(copy.reason)}"
+
+
+def person(copy: SentCopy, events: Sequence[Event]) -> dict[str, Any]:
     """One recipient: what the upstream said, and what is known of this copy alone."""
     own = [e for e in events if e.recipient == copy.recipient and from_people(e)]
     return {
@@ -195,7 +207,7 @@ def person(copy: Any, events: Sequence[Event]) -> dict[str, Any]:
         "state": copy.state,
         "reply": clip(copy.reply, 500),
         "tracked": copy.tracked,
-        "reason": words.reason(copy.reason),
+        "reason": why(copy),
         "opened": any(e.type == "message.opened" for e in own),
         "clicked": any(e.type == "message.link_clicked" for e in own),
         "replied": any(e.type == "thread.replied" and e.recipient == copy.recipient for e in events),
@@ -210,6 +222,31 @@ def links(sent: Sent, events: Sequence[Event]) -> list[dict[str, Any]]:
         people = [e for e in own if from_people(e)]
         found.append({"index": index, "url": clip(url), "clicks": len(people), "machines": len(own) - len(people)})
     return found
+
+
+def left(explanation: Mapping[str, Any]) -> list[dict[str, str]]:
+    """What was left as it was, and why: links, parts, and the pixel that was not placed. From the record's compact
+    explanation: `left` is [part, URL, reason], `parts` [path, type, "edited" or reason], `pixel` [part, place, reason]."""
+    found = [
+        {"what": clip(str(url)), "why": words.reason(str(code))}
+        for _, url, code in triples(explanation.get("left"))
+        if code
+    ]
+    found += [
+        {"what": f"Part {clip(str(path), 40)} ({clip(str(kind), 100)})", "why": words.reason(str(code))}
+        for path, kind, code in triples(explanation.get("parts"))
+        if code and code != "edited"
+    ]
+    pixel = explanation.get("pixel")
+    found += [{"what": "The pixel", "why": words.reason(str(code))} for *_, code in triples([pixel]) if code]
+    return found
+
+
+def triples(value: Any) -> list[Any]:
+    """Those of a list that have three items: what an older record has otherwise is passed over."""
+    return (
+        [each for each in value if isinstance(each, list | tuple) and len(each) == 3] if isinstance(value, list) else []
+    )
 
 
 def line(event: Event) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from relay.core.model import EventType, Reason, Verdict
 REASONS: dict[Reason, str] = {
     "not_requested": "nobody asked for tracking: no X-Track header, no rule and no default says so",
     "invalid_instruction": "its X-Track headers could not be understood",
-    "no_html": "it has no HTML part, so there is no place for a pixel",
+    "no_html": "it has no HTML part",
     "no_mailbox": "no mailbox is configured in which its replies could be seen",
     "excluded_recipient": "this recipient was excluded by X-Track-Exclude",
     "suppressed": "this recipient has refused tracking",

@@ -47,7 +47,7 @@ function line(event, subject, fresh) {
   if (event.verdict && event.verdict !== "unknown") about.append(el("span", { class: "verdict", title: event.who }, event.who));
   if (event.url) about.append(el("div", { class: "mono" }, event.url));
   if (event.reason) about.append(el("div", {}, event.reason));
-  if (event.note) about.append(el("div", {}, event.note));
+  if (event.note && !event.reason.includes(event.note)) about.append(el("div", {}, event.note));
   if (event.user_agent && subject === undefined) about.append(el("div", { class: "small" }, [event.ip, event.user_agent].filter(Boolean).join(" · ")));
   return el(
     "li",
@@ -277,6 +277,10 @@ function details(message) {
   const parts = [head];
   parts.push(el("section", {}, el("h3", {}, message.people.length === 1 ? "Recipient" : "Recipients"), el("ul", { class: "rows" }, message.people.map(person))));
   if (message.links.length) parts.push(el("section", {}, el("h3", {}, "Links"), el("ul", { class: "rows" }, message.links.map(link))));
+  if (message.left.length) {
+    const rows = message.left.map((one) => el("li", {}, el("span", { class: "name mono" }, one.what), el("div", { class: "more" }, one.why)));
+    parts.push(el("section", {}, el("h3", {}, "Left as it was"), el("ul", { class: "rows" }, rows)));
+  }
   if (message.timeline.length) parts.push(el("section", {}, el("h3", {}, "What happened"), el("ol", { class: "timeline" }, message.timeline.map((event) => line(event, undefined, false)))));
   parts.push(el("section", {}, el("h3", {}, "Message"), facts(message)));
   return parts;
@@ -292,7 +296,7 @@ function person(one) {
     el("span", { class: "name" }, one.address),
     el("span", { class: "mark" }, WAYS[one.state] ?? one.state),
     known.length ? el("ul", { class: "chips more" }, known.map(([name, text]) => chip({ name, text }, false))) : null,
-    one.reason ? el("div", { class: "more" }, `Not tracked: ${one.reason}.`) : null,
+    one.reason ? el("div", { class: "more" }, `${one.reason}.`) : null,
     one.reply ? el("div", { class: "more mono" }, one.reply) : null,
   );
 }
