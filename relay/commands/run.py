@@ -41,6 +41,9 @@ def run(args: argparse.Namespace) -> int:
 
     from relay import app
 
+    for warning in settings.warnings:
+        log.room("config").warning("doubtful", what=warning)
+
     def ready(addresses: dict[str, list[tuple[str, int]]]) -> None:
         print("trackrelay ready", file=sys.stderr, flush=True)
 
