@@ -127,7 +127,11 @@ class Writer:
             LOG.error("locked", path=self.path, waited=PATIENCE)
         for operation in late:
             if not operation.future.done():
-                operation.future.set_exception(Unavailable("another process holds the database"))
+                operation.future.set_exception(
+                    Unavailable(
+                        "nothing was written for a while: another process holds the database, or the disk hangs"
+                    )
+                )
         self._watch = loop.call_later(IMPATIENCE / 2, self._look) if self._queue else None
 
     # -- in the thread -------------------------------------------------------------------------------------------------
@@ -144,7 +148,9 @@ class Writer:
                 continue
             try:
                 self._turn()
-            except (sqlite3.Error, OSError, Unavailable) as error:
+            except Exception as error:
+                if not isinstance(error, sqlite3.Error | OSError | Unavailable):
+                    LOG.exception("writer_failed")
                 if code(error) in LOCKED:  # the operations wait on, until the event loop takes them back
                     time.sleep(0.01)
                     continue
