@@ -42,8 +42,8 @@ key = "key.pem"
 
 
 def message(size: int) -> bytes:
-    """A newsletter of about `size` octets: multipart/alternative, quoted-printable HTML, a link in every third
-    paragraph."""
+    """A newsletter of about `size` octets: multipart/alternative, quoted-printable HTML, a link in every
+    eighth paragraph."""
     head = (
         b"From: Sender <sender@example.com>\r\nTo: Recipient <recipient@example.org>\r\nSubject: What is new this week\r\n"
         b"Date: Thu, 1 Jan 2026 00:00:00 +0000\r\nMIME-Version: 1.0\r\n"
@@ -59,7 +59,7 @@ def message(size: int) -> bytes:
             b'<p style=3D"margin:0">Paragraph %d has something to say, and then it says more =\r\nof it.</p>\r\n'
             % number
         )
-        if number % 3 == 0:
+        if number % 8 == 0:
             line += b'<a href=3D"https://example.com/news/%d?week=3D1&amp;from=3Dmail">Read on</a>\r\n' % number
         lines.append(line)
         length += len(line)
