@@ -24,6 +24,7 @@ PARAMETER = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*(?:=[!-<>-~\x80-\U0010ffff]+)?"
 ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}(?= |\Z)")
 DSN_OF_MAIL = ("RET", "ENVID")
 DSN_OF_RCPT = ("NOTIFY", "ORCPT")
+PLAIN = re.compile("[!-~]++(?: [!-~]++)*+")
 LONGEST_TEXT = 400  # characters: with code and our own words it stays in one reply line (RFC 5321 4.5.3.1.5)
 MESSAGE_ID = re.compile(r"<([^<>\s@]+@[^<>\s@]+)>")
 AMAZON = re.compile(r"email-smtp(?:-fips)?\.([a-z0-9-]+)\.amazonaws\.com")
@@ -125,6 +126,8 @@ def header_section(content: bytes) -> bytes:
 def reply(code: int, texts: list[str]) -> Reply:
     """A reply that may be passed on and logged: one line of printable ASCII, bounded. The enhanced status code, which
     servers repeat on each line, stays once."""
+    if len(texts) == 1 and len(texts[0]) <= LONGEST_TEXT and PLAIN.fullmatch(texts[0]):
+        return Reply(code, texts[0])  # as nearly all are
     first = ENHANCED.match(texts[0]) if texts else None
     parts = [t[len(first[0]) :] if first and t.startswith(first[0]) else t for t in texts[1:]]
     text = " ".join(" ".join([*texts[:1], *parts]).split())

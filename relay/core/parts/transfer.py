@@ -19,7 +19,8 @@ QP_LINE = 76  # RFC 2045 6.7 (5)
 IDENTITY = frozenset({"7bit", "8bit", "binary"})
 BASE64_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 HEX = frozenset(b"0123456789ABCDEFabcdef")
-QP_SPECIAL = re.compile(rb"[^ -<>-~\t]")
+QP_SPECIAL = re.compile(rb"[^ -~\t]")
+QP_TABLE = tuple(bytes([o]) if o == 9 or (32 <= o <= 126 and o != 61) else b"=%02X" % o for o in range(256))
 
 Bytes = bytes | memoryview
 
@@ -202,8 +203,8 @@ def regular(raw: bytes, decoded: bytes) -> bool:
 def quote(value: bytes) -> bytes:
     """Quoted-printable without line breaks."""
     if QP_SPECIAL.search(value):
-        return QP_SPECIAL.sub(lambda match: b"=%02X" % match[0][0], value)
-    return value
+        return b"".join([QP_TABLE[octet] for octet in value])
+    return value.replace(b"=", b"=3D")
 
 
 def _wrapped(encoded: bytes, column: int, soft: bytes) -> tuple[bytes, int]:

@@ -25,7 +25,8 @@ from relay.core.rewrite.plan import (
 
 LARGEST = 2_000_000  # octets of one text, decoded
 CLIPPED = 102_000  # beyond, Gmail shows the beginning and a link: a pixel at the end is not loaded
-NOT_REQUESTED: Reason = "not_requested"
+JUDGED = 5_000  # links that are looked at once there are as many tracked ones as there may be
+NOT_REQUESTED: Reason | None = "not_requested"
 PGP = b"-----BEGIN PGP "
 LISTED = re.compile(r"<([^<>]*)>")
 
@@ -76,6 +77,7 @@ class _Preparation:
         self.texts: list[Text] = []
         self.changes: dict[int, list[Slot]] = {}
         self.links: list[str] = []
+        self.owned = 0
         self.rows: list[tuple[str, str, int, int, str, int, Reason | None]] = []
         self.pixel = PixelReport(None, None, "not_requested")
 
@@ -206,12 +208,20 @@ class _Preparation:
     def decide(self, text: Text, link: links.Link, value: str, base: str, refusal: Reason | None) -> Slot | None:
         """One link: reported, and replaced where nothing speaks against it."""
         start, end, quote, tag, _, _ = link
-        url, reason, room = judging.judge(value, base, self.rules) if self.plan.links else (value, NOT_REQUESTED, 0)
-        reason = reason or refusal
         number = len(self.links)
-        if reason is None and number >= self.plan.tracking.max_links:
+        full = number + self.owned >= self.plan.tracking.max_links
+        url, reason, room = value, NOT_REQUESTED, 0
+        if self.plan.links:
+            if full and len(self.rows) >= JUDGED:
+                reason = "limit_links"
+            else:
+                url, reason, room = judging.judge(value, base, self.rules)
+        reason = reason or refusal
+        if reason is None and full:
             reason = "limit_links"
         path = self.parts[text.part].path
+        if reason == "own_link":
+            self.owned += 1  # those of an earlier run count too, or a second run would track the next hundred
         if reason is not None:
             self.rows.append((path, tag, start, end, value, -1, reason))
             return None
