@@ -115,18 +115,18 @@ class Webhooks:
     async def _turn(self) -> float:
         """Starts what is due. The seconds until there may be more: 0 for at once."""
         now = self._clock()
+        next_due = await self.store.next_due()  # a read: an idle service writes nothing
+        if next_due is None or next_due > now:
+            return POLL if next_due is None else min(max(next_due - now, 0.01), POLL)
         room = TOTAL - len(self._tasks)
         busy = {endpoint_id: taken for endpoint_id, lane in self._lanes.items() if (taken := lane.taken(now))}
         due = await self.store.claim_due(now, busy=busy, each=LANE, limit=min(room, 50)) if room > 0 else []
-        if due:
-            self._endpoints = {e.endpoint_id: e for e in await self.store.endpoints()}
-            for delivery in due:
-                self._start(delivery)
-            return 0.0
-        next_due = await self.store.next_due()
-        if next_due is None or next_due <= now:  # all that is due waits for its lane: the end of an attempt wakes
+        if not due:  # all that is due waits for its lane: the end of an attempt wakes
             return POLL
-        return min(max(next_due - now, 0.01), POLL)
+        self._endpoints = {e.endpoint_id: e for e in await self.store.endpoints()}
+        for delivery in due:
+            self._start(delivery)
+        return 0.0
 
     def _start(self, delivery: Delivery) -> None:
         lane = self._lanes.setdefault(delivery.endpoint_id, Lane())
