@@ -315,3 +315,15 @@ def test_the_same_under_uvloop(loop):
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())
+
+
+async def test_over_ipv6(relay):
+    taker = Taker()
+    try:
+        address = await relay(taker, listen=("[::1]:0",))
+    except OSError:
+        pytest.skip("no IPv6 on this machine")
+    async with connect(address) as client:
+        await client.greet()
+        assert (await client.mail(MESSAGE)).startswith("250")
+    assert taker.taken[0].peer == "::1"
