@@ -388,6 +388,15 @@ async def test_a_page_that_missed_too_much_reads_the_list_again(
             assert (await frames(answer, 1))[0]["kind"] == "reset"
 
 
+async def test_a_page_of_an_earlier_store_starts_anew(tmp_path: Path) -> None:
+    async with serving(tmp_path, open_=True) as server:
+        await server.sent(1)
+        async with server.ask("/live/events", headers={"Last-Event-ID": "999"}) as answer:
+            assert (await frames(answer, 1))[0]["kind"] == "reset"
+            await server.happened(1, "message.opened")
+            assert (await frames(answer, 1))[0]["title"] == "Opened at least once"
+
+
 async def test_pages_are_bounded_and_leave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feed, "BEAT_SECONDS", 0.05)
     async with serving(tmp_path, open_=True) as server:

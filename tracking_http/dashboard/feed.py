@@ -98,7 +98,11 @@ class Feed:
         self.pages.add(page)
         try:
             await self.begin()
-            seen = self.position if after is None else after
+            newest = await self.store.events(newest=True, limit=1)
+            last = newest[-1].position if newest else 0
+            seen = self.position if after is None else min(after, last)
+            if after is not None and after > last:  # another store than the one that this page knows
+                yield RESET
             async for frame in self.missed(seen, grant):
                 seen = max(seen, frame.position)
                 yield frame

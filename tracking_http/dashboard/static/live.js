@@ -117,7 +117,15 @@ export class Live {
     };
     source.addEventListener("message", (frame) => frame.data && this.put(JSON.parse(frame.data), true));
     source.addEventListener("event", (frame) => this.happened(JSON.parse(frame.data)));
-    source.addEventListener("reset", () => { clearTimeout(this.reread); this.reread = setTimeout(() => this.load().catch(() => {}), 500); });
+    source.addEventListener("reset", () => { clearTimeout(this.reread); this.reread = setTimeout(() => this.anew().catch(() => {}), 500); });
+  }
+
+  // After a gap, or where the store is another one: what is shown is what the store has now.
+  async anew() {
+    this.known.clear();
+    this.parts.messages?.replaceChildren();
+    await this.load();
+    if (this.chosen) this.refresh();
   }
 
   rest() {
