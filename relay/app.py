@@ -14,7 +14,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from relay import config, keys, log, metrics, notify, store
+from relay import config, keys, log, metrics, notify, store, webhooks
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -96,6 +96,8 @@ class Service:
             self.ring = keys.Ring(settings.state_dir / "keys" / "tokens.json")
             self.store = store.open(settings.store.url, settings.state_dir)
             await self.store.start()
+            # Every role that appends events must know who is owed them, also where no process delivers yet.
+            await self.store.sync_endpoints(webhooks.configured(settings))
         except (store.Unavailable, keys.Unusable) as reason:
             raise CannotStart(str(reason), 1) from reason
         self.closers.append(self.store.stop)
@@ -118,8 +120,6 @@ class Service:
     # -- roles ---------------------------------------------------------------------------------------------------------
 
     async def start_webhooks(self) -> None:
-        from relay import webhooks
-
         room = webhooks.Webhooks(self.settings, self.store)
         self.wake = room.wake
         self.keep("webhooks", room.run)
