@@ -94,7 +94,10 @@ def exposed(smtp: Smtp, allow: tuple[Network, ...], hosts: Iterable[str]) -> Ite
                 'set smtp.auth = "users" (or "upstream") or name your networks in smtp.allow'
             )
         elif not (smtp.certificate and smtp.key):
-            yield f"smtp.auth: logins are taken under TLS only beyond loopback ({where}): set smtp.certificate and smtp.key"
+            yield (
+                f"smtp.auth: beyond loopback ({where}) logins are taken under TLS only: "
+                "set smtp.certificate and smtp.key"
+            )
 
 
 def loops(url: str, listeners: Iterable[tuple[str, int]]) -> bool:
