@@ -6,10 +6,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import random
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import ClientResponse, ClientSession, web
@@ -17,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay import journal
+from relay import store as stores
 from relay.config import Http, Privacy, Settings
 from relay.core import tokens
 from relay.core.model import Keys, Token
@@ -41,7 +44,7 @@ class Ring:
 class Site:
     """The application on a port of its own."""
 
-    def __init__(self, base: str, store: MoodyStore, http: ClientSession, kept: journal.Journal) -> None:
+    def __init__(self, base: str, store: Any, http: ClientSession, kept: journal.Journal) -> None:
         self.base, self.store, self.http, self.kept = base, store, http, kept
         self.port = int(base.rpartition(":")[2])
 
@@ -66,7 +69,7 @@ class Site:
 
 
 @asynccontextmanager
-async def site(folder: Path, settings: Settings | None = None, store: MoodyStore | None = None) -> AsyncIterator[Site]:
+async def site(folder: Path, settings: Settings | None = None, store: Any = None) -> AsyncIterator[Site]:
     store = store or MoodyStore()
     kept = journal.Journal(folder / "journal")
     app = public.application(settings or Settings(), store, Ring(), kept, clock=lambda: 1_700_000_100.25)
@@ -248,6 +251,30 @@ async def test_hits_are_answered_and_kept_while_the_store_is_locked(tmp_path: Pa
         assert len(s.store.taken) == 700
 
 
+async def test_hits_go_on_while_another_holds_the_database(tmp_path: Path) -> None:
+    real = stores.open("sqlite:events.db", tmp_path)
+    await real.start()
+    async with site(tmp_path, store=real) as s:
+        await s.get(f"/o/{OPEN}")
+        other = sqlite3.connect(tmp_path / "events.db", isolation_level=None)
+        other.execute("BEGIN EXCLUSIVE")
+        for n in range(60):
+            assert (await s.get(f"/c/{CLICK}")).headers["Location"] == URL
+            await asyncio.sleep(0.01 if n < 30 else 0)
+        assert list((tmp_path / "journal").glob("*.jsonl"))
+        other.execute("ROLLBACK")
+        other.close()
+        async with asyncio.timeout(20):
+            while len(found := await real.events()) < 61:
+                await asyncio.sleep(0.02)
+        assert len({e.event_id for e in found}) == 61
+        await s.get(f"/c/{CLICK}")
+        async with asyncio.timeout(20):
+            while len(await real.events()) < 62:
+                await asyncio.sleep(0.02)
+    await real.stop()
+
+
 @pytest.mark.parametrize("mood", ["unavailable", "broken"])
 async def test_hits_reach_a_store_that_refused_them_at_first(tmp_path: Path, mood: str) -> None:
     async with site(tmp_path, store=MoodyStore(mood)) as s:
@@ -261,7 +288,7 @@ async def test_hits_reach_a_store_that_refused_them_at_first(tmp_path: Path, moo
 async def test_a_late_append_that_succeeds_is_not_written_twice(tmp_path: Path) -> None:
     async with site(tmp_path, store=MoodyStore("locked")) as s:
         await s.get(f"/o/{OPEN}")
-        await until(lambda: s.store.asked >= 2)  # the append and the journal's own
+        await until(lambda: s.store.asked >= 2)  # the hit's append, which was given up, and the journal's
         s.store.be("open")
         await until(lambda: not list((tmp_path / "journal").glob("*.jsonl")))
         assert len(s.store.taken) == 1
