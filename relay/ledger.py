@@ -39,8 +39,10 @@ class Ledger:
 
     def replies(self, message_id: str, recipients: Sequence[str], outcomes: Sequence[Outcome]) -> None:
         """The upstream's last words for these recipients of a message."""
-        for outcome in dict.fromkeys(outcomes):
-            named = [r for r, o in zip(recipients, outcomes, strict=True) if o == outcome]
+        groups: dict[Outcome, list[str]] = {}
+        for recipient, outcome in zip(recipients, outcomes, strict=True):
+            groups.setdefault(outcome, []).append(recipient)
+        for outcome, named in groups.items():
             identifier = envelopes.upstream_id(outcome.reply, self.host) if isinstance(outcome, Done) else ""
             self._tell(message_id, self._reply(message_id, named, outcome, identifier))
 

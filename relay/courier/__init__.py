@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 from relay import config, log, metrics
 from relay.core import envelopes
-from relay.core.model import Done, Envelope, Never, Outcome, Reply
+from relay.core.model import Done, Envelope, Later, Never, Outcome, Reply
 from relay.courier import dialogue, doors
 
 LOG = log.room("courier")
@@ -25,6 +25,11 @@ LOG = log.room("courier")
 MOST_CONNECTIONS = 20
 IDLE_SECONDS = 30.0  # servers close idle ones after minutes; a burst is over sooner
 MOST_LOGINS = 10_000
+
+# Looked up once: a label costs more than the counting.
+UPSTREAM_SECONDS = metrics.STAGE.labels("upstream")
+OUTCOMES = {kind: metrics.OUTCOMES.labels(kind.__name__.lower()) for kind in (Done, Later, Never)}
+IDLE, BUSY = metrics.CONNECTIONS.labels("idle"), metrics.CONNECTIONS.labels("busy")
 
 Times = dialogue.Times
 Credentials = tuple[str, str] | None
@@ -50,6 +55,7 @@ class Courier:
         self._idle: dict[Credentials, list[doors.Connection]] = {}
         self._busy: set[doors.Connection] = set()
         self._logins: dict[str, str] = {}
+        self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
 
     @property
@@ -67,9 +73,9 @@ class Courier:
                 started()
             began = time.perf_counter()
             outcomes = await self._send(envelope, content)
-            metrics.STAGE.labels("upstream").observe(time.perf_counter() - began)
+            UPSTREAM_SECONDS.observe(time.perf_counter() - began)
         for outcome in outcomes:
-            metrics.OUTCOMES.labels(type(outcome).__name__.lower()).inc()
+            OUTCOMES[type(outcome)].inc()
         return outcomes
 
     async def _send(self, envelope: Envelope, content: bytes) -> tuple[Outcome, ...]:
@@ -137,6 +143,8 @@ class Courier:
     async def close(self) -> None:
         """Leaves idle connections; those in use end with their transaction."""
         self._closed = True
+        if self._sweeper:
+            self._sweeper.cancel()
         for waiting in self._idle.values():
             for connection in waiting:
                 connection.close(politely=True)
@@ -158,8 +166,6 @@ class Courier:
             connection = waiting.pop()
             if not waiting:
                 del self._idle[credentials]
-            if connection.timer:
-                connection.timer.cancel()
             if connection.open:
                 return connection
             connection.close()
@@ -172,13 +178,23 @@ class Courier:
             while sum(map(len, self._idle.values())) >= self._most:  # other users' sessions: the oldest goes
                 self._drop(*next((who, waiting[0]) for who, waiting in self._idle.items()))
             self._idle.setdefault(credentials, []).append(connection)
-            loop = asyncio.get_running_loop()
-            connection.timer = loop.call_later(self.idle_seconds, self._expire, credentials, connection)
+            connection.idle_since = time.monotonic()
+            if self._sweeper is None:  # one timer for all: most connections are taken again at once
+                self._sweeper = asyncio.get_running_loop().call_later(self.idle_seconds, self._sweep)
         self._count()
 
-    def _expire(self, credentials: Credentials, connection: doors.Connection) -> None:
-        if connection in self._idle.get(credentials, []):
-            self._drop(credentials, connection)
+    def _sweep(self) -> None:
+        """Leaves connections that nobody wanted for `idle_seconds`, and looks again when the next one is due."""
+        self._sweeper = None
+        now = time.monotonic()
+        for credentials, waiting in list(self._idle.items()):
+            for connection in list(waiting):
+                if now - connection.idle_since >= self.idle_seconds or not connection.open:
+                    self._drop(credentials, connection)
+        oldest = min((c.idle_since for waiting in self._idle.values() for c in waiting), default=None)
+        if oldest is not None:
+            pause = max(0.01, oldest + self.idle_seconds - now)
+            self._sweeper = asyncio.get_running_loop().call_later(pause, self._sweep)
         self._count()
 
     def _drop(self, credentials: Credentials, connection: doors.Connection) -> None:
@@ -188,5 +204,5 @@ class Courier:
         connection.close(politely=True)
 
     def _count(self) -> None:
-        metrics.CONNECTIONS.labels("idle").set(sum(map(len, self._idle.values())))
-        metrics.CONNECTIONS.labels("busy").set(len(self._busy))
+        IDLE.set(sum(map(len, self._idle.values())))
+        BUSY.set(len(self._busy))

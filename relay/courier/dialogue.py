@@ -61,6 +61,7 @@ class Dialogue(asyncio.Protocol):
 
     def __init__(self, transport: asyncio.Transport, home: asyncio.Protocol) -> None:
         self.transport, self.home = transport, home
+        self._loop = asyncio.get_running_loop()
         self.replies: collections.deque[Reply] = collections.deque()
         self.lost = ""  # why, once it is
         self._buffer = b""
@@ -80,7 +81,8 @@ class Dialogue(asyncio.Protocol):
                 self._texts = []
         if len(self._buffer) > LONGEST_LINE or len(self._texts) > MOST_LINES:
             return self._fail("a reply without an end")
-        self._wake()
+        if self.replies:  # half a reply is no reason to wait for longer
+            self._wake()
 
     def eof_received(self) -> bool:
         self.lost = self.lost or "it closed the connection"
@@ -109,12 +111,16 @@ class Dialogue(asyncio.Protocol):
         self.transport.abort()
 
     async def _wait(self, seconds: float) -> None:
-        self._waiter = asyncio.get_running_loop().create_future()
+        waiter = self._waiter = self._loop.create_future()
+        timer = self._loop.call_later(seconds, self._expire, waiter, seconds)
         try:
-            async with asyncio.timeout(seconds):
-                await self._waiter
-        except TimeoutError:
-            raise Cut(f"nothing heard for {seconds:g} s") from None
+            await waiter
+        finally:
+            timer.cancel()
+
+    def _expire(self, waiter: asyncio.Future[None], seconds: float) -> None:
+        if not waiter.done():
+            waiter.set_exception(Cut(f"nothing heard for {seconds:g} s"))
 
     def cut(self) -> Cut:
         return Cut(self.lost, left=not self._failed)

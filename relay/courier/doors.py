@@ -13,7 +13,7 @@ import base64
 import ipaddress
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, cast
 from urllib.parse import unquote, urlsplit
 
@@ -95,7 +95,7 @@ class Connection:
     lmtp: bool
     rset: bool = False
     used: bool = False
-    timer: asyncio.TimerHandle | None = field(default=None, repr=False)
+    idle_since: float = 0.0  # time.monotonic()
 
     @property
     def open(self) -> bool:
@@ -124,8 +124,6 @@ class Connection:
         return verdicts
 
     def close(self, *, politely: bool = False) -> None:
-        if self.timer:
-            self.timer.cancel()
         if politely and self.client.is_connected:
             cast(asyncio.WriteTransport, self.client.transport).write(b"QUIT\r\n")  # the answer is not waited for
         self.client.close()

@@ -34,7 +34,7 @@ LOG = log.room("delivery")
 
 AT_ONCE = 4  # copies of one submission in flight, and in memory
 OFF_THE_LOOP = 262_144  # octets: rendering more than this would hold up the other sessions
-CLOSE_SECONDS = 25.0
+CLOSE_SECONDS = 10.0
 FULL = Reply(452, "4.3.1 The message can't be kept now: {reason}")
 FAILED = Reply(451, "4.3.0 The message could not be taken; try again")
 

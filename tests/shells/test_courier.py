@@ -55,6 +55,40 @@ async def test_dots_and_ends(content):
         assert server.kept[0].content == content + (b"" if not content or content.endswith(b"\r\n") else b"\r\n")
 
 
+@pytest.mark.parametrize(
+    "end",
+    [b"\n.\n", b"\n.\r\n", b"\r.\r", b"\r.\r\n", b"\r\n.\n", b"\r\n.\r", b"\n\n.\n\n", b"\r\r\n.\r\r\n", b"\n.\r", b"\r\n\x00.\r\n",
+     b"\r\n.\r\n", b"\r\n..\r\n"],
+)  # fmt: skip
+async def test_nothing_is_smuggled_out(end):
+    content = (
+        b"Subject: one\r\n\r\nx" + end + b"MAIL FROM:<evil@x>\r\nRCPT TO:<b@x>\r\nDATA\r\nSubject: two\r\n\r\ny\r\n"
+    )
+    async with sending() as (server, out):
+        (outcome,) = await out.send(envelope(), content)
+        assert isinstance(outcome, Done | Never)
+        assert [k.content for k in server.taken] == [content] * isinstance(outcome, Done)
+        assert sum(line.startswith("MAIL") for line in server.lines) <= 1
+        assert isinstance(outcome, Done) == (
+            content.replace(b"\r\n", b"").count(b"\r") + content.replace(b"\r\n", b"").count(b"\n") == 0
+        )
+
+
+async def test_a_reply_that_drips_is_not_waited_for_for_ever():
+    class Dripping(fake.Upstream):
+        async def _mail(self, session, command):
+            while True:
+                session.writer.write(b"2")
+                await session.writer.drain()
+                await asyncio.sleep(0.02)
+
+    async with Dripping() as server:
+        out = courier.Courier(config.Upstream(url=server.url, tls="never"), hostname="relay.test", times=TIMES)
+        async with asyncio.timeout(3):
+            (outcome,) = await out.send(envelope(), MESSAGE)
+        assert isinstance(outcome, Later)
+
+
 # point -> what the upstream does there, what it means, and whether the message may be there all the same
 CUTS = [
     ("connect", "drop", Later, False),
@@ -331,7 +365,7 @@ async def test_what_stands_in_the_buffer_before_the_handshake_is_dropped(context
         assert all(k.tls for k in server.taken)
 
 
-async def test_our_login_refused_makes_mail_wait_and_a_clients_is_refused(contexts):
+async def test_our_login_refused_makes_mail_wait_and_a_clients_is_refused(contexts, caplog):
     server_tls, trust = contexts["good"]
     async with sending(
         user="u", password="old", tls="required", trust=trust, starttls=server_tls, users={"u": "new", "c": SECRET}
@@ -347,6 +381,8 @@ async def test_our_login_refused_makes_mail_wait_and_a_clients_is_refused(contex
         assert isinstance((await out.send(mail, MESSAGE))[0], Done)
         assert (server.kept[0].login, server.sessions) == ("c", sessions)  # on the session that the login opened
         assert out.credentials_of("c") == ("c", SECRET)
+        assert SECRET not in "".join(f"{r.getMessage()} {vars(r)}" for r in caplog.records)
+        assert SECRET not in f"{mail}{out.doors.settings}{outcome}"
 
 
 async def test_one_users_session_never_carries_anothers_mail(contexts):

@@ -21,7 +21,7 @@ import pytest
 from relay import config, courier, spool
 from relay.commands import queue as command
 from relay.core import queue
-from relay.spool import files, reporting
+from relay.spool import files, reporting, sending
 from relay.store import memory
 from tests.fakes import upstream as fake
 
@@ -243,8 +243,8 @@ async def test_a_destination_has_few_attempts_at_once(tmp_path):
             await kept.put(entry(f"0{i}", f"r{i}@slow.example"), MESSAGE)
         for i in range(2):
             await kept.put(entry(f"1{i}", f"r{i}@other.example"), MESSAGE)
-        await until(lambda: server.sessions >= spool.PER_DOMAIN + 2)
-        assert kept._busy == {"slow.example": spool.PER_DOMAIN, "other.example": 2}
+        await until(lambda: server.sessions >= sending.PER_DOMAIN + 2)
+        assert kept._sender._busy == {"slow.example": sending.PER_DOMAIN, "other.example": 2}
         server.script.clear()
 
 
@@ -407,7 +407,7 @@ async def test_the_queue_command_while_the_service_runs(tmp_path, capsys):
     ):
         await kept.put(entry("0a"), MESSAGE)
         await kept.put(entry("0b", "c\x1b[31m@y.example", next_at=time.time() + 3600), MESSAGE)
-        await until(lambda: kept.files.read("0a").attempts == 1 and not kept._running)
+        await until(lambda: kept.files.read("0a").attempts == 1 and not kept._sender._attempts)
         code, out, _ = asked(tmp_path, capsys, "list")
         assert code == 0
         lines = out.splitlines()
