@@ -114,14 +114,14 @@ class _Reader:
         self.body = self.body_end = self.html = self.html_end = self.head = self.head_end = -1
         self.inert: list[tuple[int, bool]] = []
         self.whole = False
-        self.last = 0, 0  # where the last link's attributes begin
+        self.last = -1  # where the last link's attributes begin, unless it is in a comment
 
     def page(self) -> Page:
         if not self.walk(self.flat + END, 0, False):
             again = _Reader(self.text, self.own, self.shown)
             again.flat = NOSCRIPT.sub(r"\1noscrapt", self.flat)
             return again.page()
-        if not self.whole and self.links and self.after(*self.last) < 0:
+        if not self.whole and self.last >= 0 and self.after(self.last, 0) < 0:
             del self.links[-1]  # the text ends inside that tag, which our own end closed
         quoted = QUOTE.search(self.flat) if self.pixels else None
         return Page(
@@ -139,46 +139,46 @@ class _Reader:
     def walk(self, flat: str, offset: int, comment: bool) -> bool:
         """All tokens of `flat`, which begins at `offset` of the text. `comment`: inside a conditional comment, where
         only links matter. False at <noscript>: what follows was not read as it should be."""
-        watched, links = WATCHED | {"img"} if self.own else WATCHED, LINKS
+        watched: frozenset[str | None] = WATCHED | {"img"} if self.own else WATCHED
         conditional = self.conditional and not comment
+        if conditional or self.shown:
+            watched |= {None}
         texts: list[str] | None = None
-        for token in tokenize(flat, resolve_references=False, capture_source=False, capture_attributes=False):
-            tag = token.tag
+        tokens = tokenize(flat, resolve_references=False, capture_source=False, capture_attributes=False)
+        for token in [token for token in tokens if token.tag in watched]:
+            tag, at = token.tag, token.col
             if tag is None:
-                if conditional and flat.startswith("<!--[", token.col):
-                    self.comment(token.col)
+                if conditional and flat.startswith("<!--[", at):
+                    self.comment(at)
                 elif texts is not None and token.data and token.type != 3:
                     texts.append(token.data)
-            elif tag in watched:
-                at = token.col
-                if flat[at + 1] == "/":
-                    if tag == "a" and texts is not None:
-                        self.links[-1] = (*self.links[-1][:5], "".join(texts))
-                        texts = None
-                    elif not comment:
-                        self.closing(tag, at)
-                elif tag in links:
-                    before = len(self.links)
-                    self.link(flat, at + 1 + len(tag), offset, tag)
-                    texts = [] if self.shown and len(self.links) > before else None
-                elif tag == "noscript":
-                    if not comment:
-                        return False
+            elif flat[at + 1] == "/":
+                if tag == "a" and texts is not None:
+                    self.links[-1] = (*self.links[-1][:5], "".join(texts))
+                    texts = None
                 elif not comment:
-                    self.opening(tag, at)
+                    self.closing(tag, at)
+            elif tag in LINKS:
+                found = self.link(flat, at + 1 + len(tag), offset, tag)
+                texts = [] if self.shown and found else None
+            elif tag == "noscript":
+                if not comment:
+                    return False
+            elif not comment:
+                self.opening(tag, at)
         return True
 
-    def link(self, flat: str, at: int, offset: int, tag: str) -> None:
+    def link(self, flat: str, at: int, offset: int, tag: str) -> bool:
         match = HREF.match(flat, at)
         if not match:
             self.overloaded = self.overloaded or MANY.match(flat, at) is not None
-            return
+            return False
         group = match.lastindex or 3
         start, end = match.span(group)
-        if not offset:
-            self.last = at, 0
+        self.last = -1 if offset else at
         refused = self.refusable and self.refuses(flat, at)
         self.links.append((start + offset, end + offset, QUOTES[group], tag, refused, None))
+        return True
 
     def refuses(self, flat: str, at: int) -> bool:
         for _ in range(ATTRIBUTES):

@@ -37,10 +37,22 @@ UNUSUAL = re.compile(r"[{}\[\]%<*#]")  # one of these is in every placeholder
 VISIBLE = re.compile(r"(?:https?://|www\.)\S++|(?:[a-z0-9-]++\.)++[a-z]{2,}+(?:/\S*+)?", re.I)
 
 
+class Host(NamedTuple):
+    """What an authority (RFC 3986 3.2) says about every URL that has it: a reason to leave them, the paths at which it
+    is ours, whether a List-* field names it."""
+
+    reason: Reason | None
+    ours: tuple[str, ...]
+    listed: bool
+
+
+ANY = Host(None, (), False)  # a host that says nothing about its URLs
+
+
 class Rules(NamedTuple):
     """What decides, worked out once per message. `own` are (host, path) of our tracking hosts, in lower case and
     without the last slash; `listed` the URLs of List-* fields, normalised. `hosts` remembers what was found about an
-    authority: the reason to leave it, and the paths at which it is ours."""
+    authority."""
 
     tracking: Tracking
     schemes: frozenset[str]
@@ -49,20 +61,23 @@ class Rules(NamedTuple):
     credentials: re.Pattern[str] | None
     skipped: frozenset[str]
     href_length: Callable[[str], int]
-    hosts: dict[str, tuple[Reason | None, tuple[str, ...]]]
+    hosts: dict[str, Host]
+    listed_hosts: frozenset[str]
 
 
 def rules(tracking: Tracking, own: Iterable[str], listed: Iterable[str], href_length: Callable[[str], int]) -> Rules:
     """The rules of one message. `own`: base URLs of ours; `listed`: the URLs in its List-* fields."""
+    known = frozenset(normal(url) for url in listed)
     return Rules(
         tracking,
         frozenset(tracking.schemes),
         tuple(_place(base) for base in own if base),
-        frozenset(normal(url) for url in listed),
+        known,
         _credentials(tuple(tracking.credential_params)),
         frozenset(host.lower().rstrip(".") for host in tracking.skip_hosts),
         href_length,
         {},
+        frozenset(match[1].lower() for url in known if (match := AUTHORITY.match(url))),
     )
 
 
@@ -78,9 +93,12 @@ def judge(value: str, base: str, rules: Rules) -> tuple[str, Reason | None, int]
     Where it is tracked, the URL has what the settings append. `base` is the document's base URL, or "". Never
     raises."""
     match = PLAIN.fullmatch(value)
-    if match and (known := rules.hosts.get(match[2])) and not known[1] and match[1] in rules.schemes:
-        reason = known[0] or _listed_or_secret(value, match.end(2), rules)
-        return _measured(value, reason, rules)
+    if match and rules.hosts.get(match[2]) == ANY and not rules.tracking.append and match[1] in rules.schemes:
+        secret = rules.credentials
+        if secret and "=" in value and secret.search(value, match.end(2)):
+            return value, "credentials", 0
+        length = rules.href_length(value)
+        return value, (None if length <= LONGEST else "limit_url"), length
     if UNUSUAL.search(value) and PLACEHOLDER.search(value):
         return value, "placeholder", 0
     url = value.strip(CONTROLS)
@@ -134,35 +152,33 @@ def _web(url: str, rules: Rules) -> Reason | None:
     known = rules.hosts.get(match[1])
     if known is None:
         known = rules.hosts[match[1]] = _host(match[1], rules)
-    reason, paths = known
-    if paths:
+    if known.ours:
         after = match.end()
-        for path in paths:
+        for path in known.ours:
             if url.startswith(path, after) and url[after + len(path) : after + len(path) + 1] in ("", "/", "?", "#"):
                 return "own_link"
-    return reason or _listed_or_secret(url, match.end(), rules)
+    if known.listed and normal(url) in rules.listed:
+        return "unsubscribe"
+    return known.reason or _secret(url, match.end(), rules)
 
 
-def _host(authority: str, rules: Rules) -> tuple[Reason | None, tuple[str, ...]]:
-    """What an authority (RFC 3986 3.2) says about every URL that has it."""
+def _host(authority: str, rules: Rules) -> Host:
+    listed = authority.lower() in rules.listed_hosts
     if "@" in authority:
-        return "credentials", ()
+        return Host("credentials", (), listed)
     host, colon, port = authority.rpartition(":")
     if not colon or authority.endswith("]") or (port and not port.isdecimal()):
         host, port = authority, ""
     if not HOST.fullmatch(host):
-        return "scheme", ()
+        return Host("scheme", (), listed)
     host = host.lower().rstrip(".")
     place = _portless(f"{host}:{port}" if port else host)
     reason: Reason | None = "host_excluded" if host in rules.skipped else None
-    return reason, tuple(path for ours, path in rules.own if ours == place)
+    return Host(reason, tuple(path for ours, path in rules.own if ours == place), listed)
 
 
-def _listed_or_secret(url: str, at: int, rules: Rules) -> Reason | None:
-    """Is it in a List-* field, or has it a parameter (in query or fragment, from `at` on) that lets in whoever has
-    it?"""
-    if rules.listed and normal(url) in rules.listed:
-        return "unsubscribe"
+def _secret(url: str, at: int, rules: Rules) -> Reason | None:
+    """Has it a parameter (in query or fragment, from `at` on) that lets in whoever has it?"""
     names = rules.credentials
     if names and "=" in url:
         if names.search(url, at):

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from typing import NamedTuple
-
 from relay.core import links, parts
 from relay.core.headers import Headers
 from relay.core.links import entities, plain
 from relay.core.links import judge as judging
 from relay.core.model import Reason
 from relay.core.parts import Part, charsets, transfer
+from relay.core.rewrite import shapes
 from relay.core.rewrite.plan import (
     PIXEL_ROOM,
     PartReport,
@@ -28,29 +25,6 @@ CLIPPED = 102_000  # beyond, Gmail shows the beginning and a link: a pixel at th
 JUDGED = 5_000  # links that are looked at once there are as many tracked ones as there may be
 NOT_REQUESTED: Reason | None = "not_requested"
 PGP = b"-----BEGIN PGP "
-LISTED = re.compile(r"<([^<>]*)>")
-
-WHOLE_TYPES: dict[str, Reason] = {
-    "multipart/signed": "signed",
-    "multipart/encrypted": "encrypted",
-    "application/pgp": "pgp",
-    "application/pgp-encrypted": "encrypted",
-    "text/calendar": "calendar",
-    "text/x-amp-html": "amp",
-}
-
-
-class Text(NamedTuple):
-    """A part's text, open for edits. In `view` markup has its meaning: the text itself, or the octets as Latin-1
-    where `latin` (then offsets are the same)."""
-
-    part: int
-    decoded: bytes
-    view: str
-    codec: str
-    latin: bool
-    html: links.Page | None
-    places: dict[int, int]  # view -> octets, for every place an edit may begin or end; empty where `latin`
 
 
 def prepare(raw: bytes, headers: Headers, plan: Plan) -> Prepared:
@@ -71,10 +45,10 @@ def _report(part: Part, reason: Reason | None) -> PartReport:
 class _Preparation:
     def __init__(self, raw: bytes, headers: Headers, plan: Plan, found: tuple[Part, ...]) -> None:
         self.raw, self.headers, self.plan, self.parts = raw, headers, plan, found
-        self.rules = judging.rules(plan.tracking, plan.own, listed_urls(headers), plan.href_length)
+        self.rules = judging.rules(plan.tracking, plan.own, shapes.listed_urls(headers), plan.href_length)
         self.hosts = tuple(host for host, _ in self.rules.own)
         self.reasons: list[Reason | None] = []
-        self.texts: list[Text] = []
+        self.texts: list[shapes.Text] = []
         self.changes: dict[int, list[Slot]] = {}
         self.links: list[str] = []
         self.owned = 0
@@ -116,7 +90,7 @@ class _Preparation:
         """Why this part is not entered; None for one that is, and for a multipart."""
         if part.parent >= 0 and self.closed(part.parent):
             return self.reasons[part.parent]
-        reason = closed(part)
+        reason = shapes.closed(part)
         if reason or part.content_type.startswith("multipart/"):
             return reason
         if part.content_type == "text/html":
@@ -162,7 +136,7 @@ class _Preparation:
             places = self.proven(view, codec, decoded, page) if lines else None
         if places is None:
             return "charset"
-        self.texts.append(Text(index, decoded, view, codec, latin, page, places))
+        self.texts.append(shapes.Text(index, decoded, view, codec, latin, page, places))
         return None
 
     def proven(self, view: str, codec: str, decoded: bytes, page: links.Page | None) -> dict[int, int] | None:
@@ -178,7 +152,7 @@ class _Preparation:
 
     # -- links -----------------------------------------------------------------------------------------------------
 
-    def html_links(self, text: Text, page: links.Page) -> list[Slot]:
+    def html_links(self, text: shapes.Text, page: links.Page) -> list[Slot]:
         view, latin, codec, base = text.view, text.latin, text.codec, page.base
         found = []
         for link in page.links:
@@ -188,12 +162,14 @@ class _Preparation:
             refusal: Reason | None = "refused" if link[4] else None
             if link[5] is not None and judging.looks_like_url(link[5]):
                 refusal = refusal or "visible_url"
-            slot = self.decide(text, link, entities.attribute(value), base, refusal)
+            if "&" in value:
+                value = entities.attribute(value)
+            slot = self.decide(text, link, value, base, refusal)
             if slot:
                 found.append(slot)
         return found
 
-    def text_links(self, text: Text) -> list[Slot]:
+    def text_links(self, text: shapes.Text) -> list[Slot]:
         part = self.parts[text.part]
         flowed = part.parameters.get("format", "").lower() == "flowed"
         delsp = flowed and part.parameters.get("delsp", "").lower() == "yes"
@@ -205,7 +181,7 @@ class _Preparation:
                 found.append(slot)
         return found
 
-    def decide(self, text: Text, link: links.Link, value: str, base: str, refusal: Reason | None) -> Slot | None:
+    def decide(self, text: shapes.Text, link: links.Link, value: str, base: str, refusal: Reason | None) -> Slot | None:
         """One link: reported, and replaced where nothing speaks against it."""
         start, end, quote, tag, _, _ = link
         number = len(self.links)
@@ -235,10 +211,10 @@ class _Preparation:
         pages = {text.part: text for text in self.texts if text.html is not None}
         if not pages:
             return PixelReport(None, None, self.why_no_page())
-        if any(has_pixel(text) for text in pages.values()):
+        if any(shapes.has_pixel(text) for text in pages.values()):
             return PixelReport(None, None, "duplicate_pixel")
         reason: Reason = "unsafe_place"
-        for index in shown(self.parts, pages):
+        for index in shapes.shown(self.parts, pages):
             text = pages[index]
             place, at = self.place(text)
             if at is None:
@@ -252,7 +228,7 @@ class _Preparation:
             return PixelReport(self.parts[index].path, place, None)
         return PixelReport(None, None, reason)
 
-    def place(self, text: Text) -> tuple[Place, int | None]:
+    def place(self, text: shapes.Text) -> tuple[Place, int | None]:
         page = text.html
         assert page is not None
         size = len(text.decoded) + PIXEL_ROOM
@@ -263,7 +239,7 @@ class _Preparation:
 
     # -- layout ----------------------------------------------------------------------------------------------------
 
-    def section(self, text: Text) -> Section | None:
+    def section(self, text: shapes.Text) -> Section | None:
         changes = self.changes[text.part]
         if not changes:
             return None
@@ -271,7 +247,7 @@ class _Preparation:
         spans = [(start, end) for start, end, _, _, _ in changes]
         if not text.latin:
             spans = [(text.places[start], text.places[end]) for start, end in spans]
-        newline = newline_of(self.raw, part.start, part.end)
+        newline = shapes.newline_of(self.raw, part.start, part.end)
         body = memoryview(self.raw)[part.start : part.end]
         frame = transfer.frame(body, text.decoded, part.encoding, spans, newline)
         room: tuple[int, ...] | None = None
@@ -282,7 +258,7 @@ class _Preparation:
                 frame, room, recoded = transfer.to_quoted(frame.pieces, newline), None, True
         codec = "ascii" if text.latin else text.codec
         slots = tuple(changes)
-        recoding = recode(part, newline)
+        recoding = shapes.recode(part, newline)
         return Section(part.start, part.end, frame, slots, codec, room, recoding, recoded, newline)
 
     # -- why not ---------------------------------------------------------------------------------------------------
@@ -313,73 +289,3 @@ class _Preparation:
     def idle(self, path: str) -> Reason | None:
         """Why a part that was entered is not edited."""
         return next((row[6] for row in self.rows if row[0] == path and row[6]), None)
-
-
-def closed(part: Part) -> Reason | None:
-    """Why a part of this type is never entered."""
-    kind = part.content_type
-    if kind in WHOLE_TYPES:
-        return WHOLE_TYPES[kind]
-    if kind in ("application/pkcs7-mime", "application/x-pkcs7-mime"):
-        return "signed" if part.parameters.get("smime-type", "").lower() == "signed-data" else "encrypted"
-    if kind.startswith("message/"):
-        return "embedded"
-    if part.disposition not in ("", "inline"):  # RFC 2183 2.8: one that is unknown is an attachment
-        return "attachment"
-    return "unsafe_place" if part.doubtful else None
-
-
-def listed_urls(headers: Headers) -> list[str]:
-    """The URLs in List-* fields (RFC 2369, RFC 8058): a redirect would break one-click unsubscription."""
-    found: list[str] = []
-    for field in headers.fields:
-        if field.name.startswith("list-"):
-            found += LISTED.findall(headers.text(field))
-    return found
-
-
-def has_pixel(text: Text) -> bool:
-    """Is a pixel of ours there that stands for this message? One in the older message below an answer does not, unless
-    it is exactly where ours would go."""
-    page = text.html
-    if page is None or not page.pixels:
-        return False
-    if page.pixels[0] < page.quotes:
-        return True
-    last = page.pixels[-1]
-    return page.bottom is not None and last < page.bottom and "<" not in text.view[last + 1 : page.bottom]
-
-
-def shown(found: Sequence[Part], pages: dict[int, Text]) -> list[int]:
-    """The HTML parts that a reader shows, in the order in which a pixel is tried: of alternatives the last that has
-    HTML (RFC 2046 5.1.4), of related parts the root (RFC 2387), of others one after the other."""
-    lists: dict[int, list[list[int]]] = {}
-    for index in range(len(found) - 1, -1, -1):
-        part = found[index]
-        mine = [index] if index in pages else []
-        children = [child for child in reversed(lists.pop(index, [])) if child]
-        if children:
-            if part.content_type == "multipart/alternative":
-                mine = children[-1]
-            elif part.content_type == "multipart/related":
-                mine = children[0]
-            else:
-                mine = [page for child in children for page in child]
-        lists.setdefault(part.parent, []).append(mine)
-    return lists[-1][0] if -1 in lists else []
-
-
-def newline_of(raw: bytes, start: int, end: int) -> bytes:
-    """The line ending in use there: that of the first line, or of the message's."""
-    at = raw.find(b"\n", start, end)
-    if at < 0:
-        at = raw.find(b"\n")
-    return b"\n" if at > 0 and raw[at - 1] != 13 else b"\r\n"
-
-
-def recode(part: Part, newline: bytes) -> tuple[int, int, bytes]:
-    """The edit of a part's header section that makes its body quoted-printable."""
-    field = part.headers.first("content-transfer-encoding")
-    if field is None:
-        return part.headers.end, part.headers.end, b"Content-Transfer-Encoding: quoted-printable" + newline
-    return field.value, field.end, b" quoted-printable" + newline
