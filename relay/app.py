@@ -14,7 +14,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from relay import config, keys, log, metrics, notify, store, webhooks
+from relay import allocator, config, keys, log, metrics, notify, store, webhooks
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -40,6 +40,7 @@ class CannotStart(Exception):
 
 def main(settings: config.Settings, **how: Any) -> None:
     """`run` on the fastest event loop there is."""
+    allocator.start()
     try:
         import uvloop
     except ImportError:
@@ -145,7 +146,7 @@ class Service:
         desk = delivery.Desk(self.settings, tracker, out, kept, self.store)
         self.closers.append(desk.close)
         try:
-            self.server = await smtp.serve(self.settings, desk.take, verify_upstream=out.try_login)
+            self.server = await smtp.serve(self.settings, desk.take, verify_upstream=out.try_login, left=desk.left)
         except (smtp.Refused, OSError) as reason:
             raise CannotStart(f"smtp: {reason}") from reason
         self.addresses["smtp"] = list(self.server.addresses)
@@ -193,14 +194,12 @@ class Service:
         if certificate:
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             context.load_cert_chain(certificate, key)
-        runner = web.AppRunner(application, **{"access_log": None, **how})
+        runner = web.AppRunner(application, shutdown_timeout=5, **{"access_log": None, **how})
         await runner.setup()
         self.closers.append(runner.cleanup)
         host, _, port = listen.rpartition(":")
         try:
-            await web.TCPSite(
-                runner, host.strip("[]"), int(port), ssl_context=context, shutdown_timeout=5, reuse_address=True
-            ).start()
+            await web.TCPSite(runner, host.strip("[]"), int(port), ssl_context=context, reuse_address=True).start()
         except OSError as reason:
             raise CannotStart(f"{role}: can't listen on {listen}: {reason.strerror or reason}") from reason
         self.addresses[role] = [address[:2] for address in runner.addresses]
