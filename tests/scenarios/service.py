@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,10 +65,10 @@ def command(*words: str, **how: Any) -> subprocess.CompletedProcess[str]:
 
 
 def settings(
-    folder: Path, *, upstream: int, more: str = "", tracking: str = "", smtp: str = ""
+    folder: Path, *, upstream: int | str, more: str = "", tracking: str = "", smtp: str = "", out: str = ""
 ) -> tuple[int, int, int]:
-    """Writes relay.toml; gives the ports of SMTP, tracking and admin. `more` is appended; `tracking` and `smtp` go
-    into those tables."""
+    """Writes relay.toml; gives the ports of SMTP, tracking and admin. `upstream` is a port on loopback or a URL. `more`
+    is appended; `tracking`, `smtp` and `out` go into the tables tracking, smtp and upstream."""
     ports = peers.free_port(), peers.free_port(), peers.free_port()
     (folder / "relay.toml").write_text(f"""
 state_dir = "var"
@@ -77,7 +77,8 @@ listen = ["127.0.0.1:{ports[0]}"]
 hostname = "relay.example.test"
 {smtp}
 [upstream]
-url = "smtp://127.0.0.1:{upstream}"
+url = "{upstream if isinstance(upstream, str) else f"smtp://127.0.0.1:{upstream}"}"
+{out}
 [tracking]
 url = "http://127.0.0.1:{ports[1]}"
 {tracking}
@@ -93,10 +94,16 @@ open = true
 
 @contextmanager
 def running(
-    folder: Path, ports: tuple[int, int, int], *, only: str = "", env: dict[str, str] | None = None
+    folder: Path,
+    ports: tuple[int, int, int],
+    *,
+    only: str = "",
+    env: dict[str, str] | None = None,
+    prefix: Sequence[str] = (),
 ) -> Iterator[Service]:
-    """`trackrelay run` with the relay.toml of `folder`, from "trackrelay ready" to a clean stop."""
-    words = [sys.executable, "-m", "relay", "run", "--config", str(folder / "relay.toml")]
+    """`trackrelay run` with the relay.toml of `folder`, from "trackrelay ready" to a clean stop. `prefix`: the command
+    that starts it, such as one that sets limits."""
+    words = [*prefix, sys.executable, "-m", "relay", "run", "--config", str(folder / "relay.toml")]
     if only:
         words += ["--only", only]
     with (folder / "stderr.log").open("ab") as stderr:
