@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -241,12 +241,10 @@ class Transaction:
 
     async def _message(self, content: bytes, accepted: Sequence[int]) -> Verdicts:
         progress = self.progress
-        body = memoryview(stuffed(content))
         end = b".\r\n" if not content or content.endswith(b"\r\n") else b"\r\n.\r\n"
-        for at in range(0, max(len(body), 1), SLICE):
-            last = at + SLICE >= len(body)
+        for piece, last in stuffed(content, SLICE):
             progress.handed_over = last
-            await self.dialogue.write(bytes(body[at:]) + end if last else body[at : at + SLICE], self.times.block)
+            await self.dialogue.write(piece + end if last else piece, self.times.block)
             if self.dialogue.replies and not last:
                 # Refused half-way (552, for one): final. The upstream is still inside the message, so it is closed.
                 word = await self.dialogue.reply(0)
@@ -272,11 +270,23 @@ def _last(word: Reply) -> Outcome:
     return outcome
 
 
-def stuffed(content: bytes) -> bytes:
-    """RFC 5321 4.5.2: a dot that begins a line is doubled."""
-    if content.startswith(b"."):
-        content = b"." + content
-    return content.replace(b"\r\n.", b"\r\n..") if b"\r\n." in content else content
+def stuffed(content: bytes, size: int) -> Iterator[tuple[bytes, bool]]:
+    """The message in pieces of about `size` octets, a dot that begins a line doubled (RFC 5321 4.5.2), and whether it is
+    the last piece. By pieces, so that a large message is not there twice."""
+    at = 0
+    while True:
+        end = at + size
+        if content[end - 1 : end] == b"\r":  # what the next piece begins with must be seen with the line before it
+            end += 1
+        piece = content[at:end]
+        if b"\r\n." in piece:
+            piece = piece.replace(b"\r\n.", b"\r\n..")
+        if piece.startswith(b".") and (at == 0 or content.endswith(b"\r\n", at - 2, at)):
+            piece = b"." + piece
+        yield piece, end >= len(content)
+        if end >= len(content):
+            return
+        at = end
 
 
 async def converse(

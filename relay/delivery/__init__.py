@@ -68,12 +68,13 @@ class Desk:
             return await asyncio.shield(before.answer)
         task = cast("asyncio.Task[Reply]", asyncio.current_task())
         self._visits.begin(task, submission)
-        reply = FAILED
+        peer, reply, work = submission.peer, FAILED, self._take(submission)
+        del submission  # large, and done with once its copies are made
         try:
-            reply = await self._take(submission)
+            reply = await work
         except Exception:  # the edge: the client keeps the message, and tries again
             metrics.ERRORS.labels("delivery").inc()
-            LOG.exception("not_taken", peer=submission.peer)
+            LOG.exception("not_taken", peer=peer)
         finally:
             self._visits.end(task, reply)
         return reply
@@ -89,25 +90,29 @@ class Desk:
         tracked = await self.tracker.track(submission)
         if tracked.refusal:
             return tracked.refusal
+        credentials = self._credentials(submission)
         journey = attempts.Journey(
-            submission, tracked.message_id, self._credentials(submission), self._spools(submission)
+            tracked.message_id,
+            submission.reverse_path,
+            len(submission.content),
+            credentials,
+            # A user whose own session carries the mail is there to try again; we can't without that session.
+            spools=self.upstream.on_defer == "spool" and credentials is None,
         )
         found = attempts.of(submission, tracked)
+        del submission, tracked
         gate = asyncio.Semaphore(AT_ONCE)
         running = {a: self._task(self._attempt(a, journey, gate)) for a in found}
         patience = self.upstream.patience if journey.spools else None
         _, slow = await asyncio.wait(running.values(), timeout=patience)
         if slow:
-            await asyncio.gather(*(self._hand_over(a, running[a], journey) for a in found if not a.outcomes))
+            late = asyncio.Semaphore(AT_ONCE)
+            await asyncio.gather(*(self._hand_over(a, running[a], journey, late) for a in found))
             # Those that have their outcome but are not kept yet, and those that the disk did not take.
             ending = [running[a] for a in found if not a.kept and not running[a].done()]
             if ending:
                 await asyncio.wait(ending)
         return await self._answer(found, journey)
-
-    def _spools(self, submission: Submission) -> bool:
-        """A user whose own session carries the mail is there to try again, and we can't without that session."""
-        return self.upstream.on_defer == "spool" and self._credentials(submission) is None
 
     def _credentials(self, submission: Submission) -> tuple[str, str] | None:
         """A client's own login goes along only where the upstream is who checked it."""
@@ -125,24 +130,18 @@ class Desk:
 
         async with gate:
             try:
-                if len(journey.submission.content) > OFF_THE_LOOP:
-                    content = await asyncio.to_thread(attempt.render)
-                else:
-                    content = attempt.render()
-                envelope = Envelope(
-                    journey.submission.reverse_path, attempt.copy.recipients, attempt.copy.options, journey.credentials
-                )
+                content = await _content(attempt, journey)
+                envelope = Envelope(journey.reverse_path, attempt.recipients, attempt.options, journey.credentials)
                 attempt.outcomes = await self.courier.send(envelope, content, started=started)
             except Exception:  # the edge of one copy: the others go on
                 metrics.ERRORS.labels("delivery").inc()
                 LOG.exception("not_sent", message_id=journey.message_id)
-                attempt.outcomes = (Later(FAILED),) * len(attempt.copy.recipients)
+                attempt.outcomes = (Later(FAILED),) * len(attempt.recipients)
             if attempt.kept:
                 return  # the spool's entry is settled by who kept it
-            if journey.spools and any(isinstance(o, Later) for o in attempt.outcomes):
+            if journey.spools and attempt.late:
                 await self._put_off(attempt, journey)
-            if all(isinstance(o, Done) for o in attempt.outcomes):
-                attempt.content = None
+            attempt.ended()
 
     # -- into the spool --------------------------------------------------------------------------------------------------
 
@@ -150,16 +149,14 @@ class Desk:
         self, journey: attempts.Journey, waiting: Sequence[queue.Waiting], options: Sequence[str], **how: Any
     ) -> queue.Entry:
         login = journey.credentials[0] if journey.credentials else ""
-        return self.spool.entry(
-            journey.message_id, journey.submission.reverse_path, waiting, options, login=login, **how
-        )
+        return self.spool.entry(journey.message_id, journey.reverse_path, waiting, options, login=login, **how)
 
     async def _put_off(self, attempt: attempts.Attempt, journey: attempts.Journey) -> None:
         """Keeps what the upstream put off."""
         late = [(w, o) for w, o in attempt.words() if isinstance(o, Later)]
         waiting = [msgspec.structs.replace(w, reply=str(o.reply)) for w, o in late]
         unsure = any(o.uncertain for _, o in late)
-        entry = self._entry(journey, waiting, attempt.copy.options, tried=True, duplicates=int(unsure))
+        entry = self._entry(journey, waiting, attempt.options, tried=True, duplicates=int(unsure))
         try:
             await self.spool.put(entry, attempt.render())
         except spool.Unwritable as reason:
@@ -168,25 +165,31 @@ class Desk:
             attempt.put_off = True
             LOG.info("kept", entry=entry.entry_id, message_id=journey.message_id, reply=entry.last_reply)
 
-    async def _hand_over(self, attempt: attempts.Attempt, task: asyncio.Task[None], journey: attempts.Journey) -> None:
+    async def _hand_over(
+        self, attempt: attempts.Attempt, task: asyncio.Task[None], journey: attempts.Journey, gate: asyncio.Semaphore
+    ) -> None:
         """Keeps a copy whose attempt takes longer than a client waits. An attempt under way owns what is kept; one
         that waits for a place ends here, so that a slow upstream fills the disk and not the memory."""
-        entry = self._entry(journey, attempt.waiting(), attempt.copy.options)
-        try:
-            claim = await self.spool.keep(entry, attempt.render())
-        except spool.Unwritable as reason:
-            LOG.error("not_kept", message_id=journey.message_id, reason=str(reason))
-            return
-        if attempt.outcomes:
-            await asyncio.to_thread(claim.remove)  # it ended meanwhile, and sees to itself
-            return
-        attempt.kept = True
-        LOG.info("handed_over", entry=entry.entry_id, message_id=journey.message_id, started=attempt.started)
-        if attempt.started:
-            self._task(self._own(attempt, task, claim))
-        else:
-            task.cancel()
-            self.spool.release(claim)
+        async with gate:
+            if attempt.outcomes:
+                return
+            entry = self._entry(journey, attempt.waiting(), attempt.options)
+            try:
+                claim = await self.spool.keep(entry, await _content(attempt, journey))
+            except spool.Unwritable as reason:
+                LOG.error("not_kept", message_id=journey.message_id, reason=str(reason))
+                return
+            if attempt.outcomes:
+                await asyncio.to_thread(claim.remove)  # it ended meanwhile, and sees to itself
+                return
+            attempt.kept = True
+            LOG.info("handed_over", entry=entry.entry_id, message_id=journey.message_id, started=attempt.started)
+            if attempt.started:
+                self._task(self._own(attempt, task, claim))
+            else:
+                task.cancel()
+                attempt.content = None
+                self.spool.release(claim)
 
     async def _own(self, attempt: attempts.Attempt, task: asyncio.Task[None], claim: spool.Claim) -> None:
         """The end of an attempt that outlasted its client."""
@@ -207,7 +210,7 @@ class Desk:
         known = [a for a in found if not a.kept]
         words = sorted(((w.index, o) for a in known for w, o in a.words()), key=lambda pair: pair[0])
         for attempt in known:
-            self.ledger.replies(journey.message_id, [r.address for r in attempt.copy.recipients], attempt.outcomes)
+            self.ledger.replies(journey.message_id, [r.address for r in attempt.recipients], attempt.outcomes)
         unwritable = next((a.unwritable for a in known if a.unwritable), "")
         if unwritable:
             return Reply(FULL.code, FULL.text.format(reason=unwritable))
@@ -229,7 +232,7 @@ class Desk:
         content = b""
         options: tuple[str, ...] = ()
         for attempt in known:
-            if not attempt.put_off and any(isinstance(o, Later) for o in attempt.outcomes):
+            if attempt.late and not attempt.put_off:
                 await self._put_off(attempt, journey)
                 if attempt.unwritable:
                     raise spool.Unwritable(attempt.unwritable)
@@ -240,7 +243,7 @@ class Desk:
                         waiting.recipient, "failed", envelopes.status(word), str(word), self.courier.host
                     )
                     refused.append((waiting, notice))
-                    content, options = content or attempt.render(), attempt.copy.options
+                    content, options = content or attempt.render(), attempt.options
         if refused:
             LOG.info("refused", message_id=journey.message_id, recipients=len(refused))
             entry = self._entry(journey, [w for w, _ in refused], options)
@@ -255,3 +258,7 @@ class Desk:
                 task.cancel()
             await asyncio.gather(*left, return_exceptions=True)
         await self.ledger.flush()
+
+
+async def _content(attempt: attempts.Attempt, journey: attempts.Journey) -> bytes:
+    return await asyncio.to_thread(attempt.render) if journey.size > OFF_THE_LOOP else attempt.render()

@@ -5,11 +5,13 @@ Owns: the values. Leaves to others: every step (`delivery`).
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from relay.core import queue
-from relay.core.model import Outcome, Recipient, Submission
+from relay.core import dsn, envelopes, queue
+from relay.core.model import Done, Later, Outcome, Recipient, Submission
 
 if TYPE_CHECKING:
     from relay import outbound
@@ -20,22 +22,41 @@ class Attempt:
     """One copy on its way. `places` are its recipients' indexes among the submission's. `started`: the upstream may have
     heard of it."""
 
-    copy: outbound.PendingCopy
+    recipients: tuple[Recipient, ...]
+    options: tuple[str, ...]
     places: tuple[int, ...]
+    make: Callable[[], bytes] | None = field(repr=False)
     content: bytes | None = field(default=None, repr=False)
     started: bool = False
     outcomes: tuple[Outcome, ...] = ()
     kept: bool = False  # handed over: the spool has it, and the attempt under way owns that entry
     put_off: bool = False  # the upstream put some recipients off, and the spool has them
     unwritable: str = ""  # why the spool did not take what was put off
+    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def render(self) -> bytes:
-        if self.content is None:
-            self.content = self.copy.render()
-        return self.content
+        """The copy's bytes. Made once; then the submission's own, which they were made from, can go."""
+        with self.lock:  # a large one is made in a thread
+            if self.content is None:
+                if self.make is None:
+                    raise RuntimeError("the copy has gone")
+                self.content, self.make = self.make(), None
+            return self.content
+
+    def ended(self) -> None:
+        """Lets go of what no report needs."""
+        if all(isinstance(outcome, Done) for outcome in self.outcomes):
+            self.content = None
+        elif self.content and len(self.content) > dsn.LONGEST_ORIGINAL and (self.put_off or not self.late):
+            self.content = envelopes.header_section(self.content)
+
+    @property
+    def late(self) -> bool:
+        """Was a recipient put off?"""
+        return any(isinstance(outcome, Later) for outcome in self.outcomes)
 
     def waiting(self) -> list[queue.Waiting]:
-        pairs = zip(self.places, self.copy.recipients, strict=True)
+        pairs = zip(self.places, self.recipients, strict=True)
         return [queue.Waiting(r.address, r.options, place) for place, r in pairs]
 
     def words(self) -> list[tuple[queue.Waiting, Outcome]]:
@@ -46,9 +67,10 @@ class Attempt:
 class Journey:
     """What all attempts of one submission have in common. `spools`: what is put off is kept without asking."""
 
-    submission: Submission
     message_id: str
-    credentials: tuple[str, str] | None
+    reverse_path: str
+    size: int
+    credentials: tuple[str, str] | None = field(repr=False)
     spools: bool
 
 
@@ -59,6 +81,11 @@ def of(submission: Submission, tracked: outbound.Tracked) -> list[Attempt]:
         places.setdefault(recipient, []).append(i)
     # A recipient named twice stands in the copies as often.
     return [
-        Attempt(copy, tuple(places[r].pop(0) if places.get(r) else 0 for r in copy.recipients))
+        Attempt(
+            copy.recipients,
+            copy.options,
+            tuple(places[r].pop(0) if places.get(r) else 0 for r in copy.recipients),
+            copy.render,
+        )
         for copy in tracked.copies
     ]

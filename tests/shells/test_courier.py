@@ -1,14 +1,18 @@
 """The courier against a scripted upstream and against Postfix."""
 
 import asyncio
+import re
 import ssl
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from relay import config, courier
 from relay.core.model import Done, Envelope, Later, Never, Recipient, Reply
+from relay.courier import dialogue
 from tests.fakes import upstream as fake
 
 MESSAGE = b"From: a@here.example\r\nTo: b@there.example\r\nSubject: x\r\n\r\nHello\r\n.dot\r\n..two\r\n"
@@ -87,6 +91,16 @@ async def test_a_reply_that_drips_is_not_waited_for_for_ever():
         async with asyncio.timeout(3):
             (outcome,) = await out.send(envelope(), MESSAGE)
         assert isinstance(outcome, Later)
+
+
+@given(st.text(alphabet="\r\n.x", max_size=40), st.integers(1, 12))
+def test_dots_are_doubled_wherever_a_message_is_cut_into_pieces(text, size):
+    """For any message and any size of piece: the pieces together are what one pass over the lines gives."""
+    content = text.encode()
+    pieces = list(dialogue.stuffed(content, size))
+    whole = re.sub(rb"(?:(?<=\r\n)|\A)\.", b"..", content)
+    assert b"".join(piece for piece, _ in pieces) == whole
+    assert [last for _, last in pieces] == [False] * (len(pieces) - 1) + [True]
 
 
 # point -> what the upstream does there, what it means, and whether the message may be there all the same
