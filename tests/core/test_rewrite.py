@@ -323,3 +323,12 @@ def test_outlook() -> None:
     found, _ = check(message(page))
     assert found.links == tuple(f"https://a.example/{n}" for n in (1, 2, 3))
     assert [report.tag for report in found.link_reports] == ["v:roundrect", "a", "a"]
+
+
+def test_explain_what_was_not_looked_into() -> None:
+    told = rewrite.explain(prepared(message(PAGE), opens=False, links=False), hrefs=[], pixel=None)
+    assert [(part["path"], part["action"], part["reason"]) for part in told["parts"]] == [
+        ("1", "untouched", "not_requested")
+    ]
+    assert told["links"] == []
+    assert told["pixel"] == {"part": None, "place": None, "reason": "not_requested"}

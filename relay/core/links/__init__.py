@@ -16,6 +16,7 @@ from typing import NamedTuple
 from turbohtml import tokenize
 
 from relay.core.links import entities
+from relay.core.model import Reason
 
 ATTRIBUTES = 200  # of one tag: what people write has a dozen
 
@@ -60,9 +61,9 @@ OFF = frozenset({"off", "no", "false", "0"})
 SWITCHES = frozenset({"data-track", "clicktracking", "data-msys-clicktrack"})  # refused where off; the others where not
 
 
-# One link value: start and end between the quotes, the quote character or "", the tag, whether the author refused, the
+# One link value: start and end between the quotes, the quote character or "", the tag, the author's refusal, the
 # element's text where it was asked for. A bare tuple, since there can be many.
-Link = tuple[int, int, str, str, bool, str | None]
+Link = tuple[int, int, str, str, Reason | None, str | None]
 
 
 class Page(NamedTuple):
@@ -153,9 +154,10 @@ class _Reader:
                 elif texts is not None and token.data and token.type != 3:
                     texts.append(token.data)
             elif flat[at + 1] == "/":
-                if tag == "a" and texts is not None:
-                    self.links[-1] = (*self.links[-1][:5], "".join(texts))
-                    texts = None
+                if tag == "a":
+                    if texts is not None:
+                        self.links[-1] = (*self.links[-1][:5], "".join(texts))
+                        texts = None
                 elif not comment:
                     self.closing(tag, at)
             elif tag in LINKS:
@@ -176,7 +178,7 @@ class _Reader:
         group = match.lastindex or 3
         start, end = match.span(group)
         self.last = -1 if offset else at
-        refused = self.refusable and self.refuses(flat, at)
+        refused: Reason | None = "refused" if self.refusable and self.refuses(flat, at) else None
         self.links.append((start + offset, end + offset, QUOTES[group], tag, refused, None))
         return True
 

@@ -11,7 +11,7 @@ from relay.core import parts
 from relay.core.links import entities
 from relay.core.model import Edit
 from relay.core.parts import transfer
-from relay.core.rewrite.plan import PixelReport, Prepared, Section, Slot
+from relay.core.rewrite.plan import PartReport, PixelReport, Prepared, Section, Slot
 
 BARE = re.compile(r"[^\s\"'=<>`]+")  # what an attribute value without quotes may hold (HTML 13.1.2.3)
 
@@ -73,6 +73,12 @@ def markup(url: str) -> str:
     return f'<img src="{entities.escaped(url)}" width="1" height="1" alt="" style="border:0">'
 
 
+def _passed(prepared: Prepared) -> list[PartReport]:
+    """The parts of a message that was not looked into."""
+    found = parts.scan(prepared.raw, prepared.headers).parts
+    return [PartReport(part.path, part.content_type, part.start, part.end, False, prepared.reason) for part in found]
+
+
 def explain(prepared: Prepared, *, hrefs: Sequence[str], pixel: str | None) -> dict[str, Any]:
     """`parts`, `links` and `pixel` of `rewrite --explain`. Spans are [start, end]: of a part in the message's octets,
     of a link in the part's decoded text."""
@@ -86,7 +92,7 @@ def explain(prepared: Prepared, *, hrefs: Sequence[str], pixel: str | None) -> d
                 "reason": part.reason,
                 "span": [part.start, part.end],
             }
-            for part in prepared.part_reports
+            for part in prepared.part_reports or _passed(prepared)
         ],
         "links": [
             {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from relay.core import links, parts
 from relay.core.headers import Headers
 from relay.core.links import entities, plain
@@ -59,10 +61,8 @@ class _Preparation:
         for index, part in enumerate(self.parts):
             self.reasons.append(self.enter(index, part))
         for text in self.texts:
-            if text.html is not None:
-                self.changes[text.part] = self.html_links(text, text.html)
-            else:
-                self.changes[text.part] = self.text_links(text)
+            found = self.text_links(text) if text.html is None else text.html.links
+            self.changes[text.part] = self.track(text, found, text.html.base if text.html else "")
         if self.plan.opens:
             self.pixel = self.place_pixel()
         sections = [section for text in self.texts if (section := self.section(text))]
@@ -152,58 +152,49 @@ class _Preparation:
 
     # -- links -----------------------------------------------------------------------------------------------------
 
-    def html_links(self, text: shapes.Text, page: links.Page) -> list[Slot]:
-        view, latin, codec, base = text.view, text.latin, text.codec, page.base
-        found = []
-        for link in page.links:
-            value = view[link[0] : link[1]]
-            if latin and not value.isascii():
-                value = value.encode("latin-1").decode(codec, "replace")
-            refusal: Reason | None = "refused" if link[4] else None
-            if link[5] is not None and judging.looks_like_url(link[5]):
-                refusal = refusal or "visible_url"
-            if "&" in value:
-                value = entities.attribute(value)
-            slot = self.decide(text, link, value, base, refusal)
-            if slot:
-                found.append(slot)
-        return found
+    def track(self, text: shapes.Text, found: Iterable[links.Link], base: str) -> list[Slot]:
+        """Every link: reported, and given a slot where nothing speaks against it."""
+        view, path = text.view, self.parts[text.part].path
+        wanted, most, rules, judge = self.plan.links, self.plan.tracking.max_links, self.rules, judging.judge
+        tracked, rows = self.links, self.rows
+        slots: list[Slot] = []
+        for start, end, quote, tag, refusal, shown in found:
+            value = view[start:end]
+            if quote != "text":
+                if text.latin and not value.isascii():
+                    value = value.encode("latin-1").decode(text.codec, "replace")
+                if "&" in value:
+                    value = entities.attribute(value)
+            number = len(tracked)
+            full = number + self.owned >= most
+            if not wanted:
+                url, reason, room = value, NOT_REQUESTED, 0
+            elif full and len(rows) >= JUDGED:
+                url, reason, room = value, "limit_links", 0
+            else:
+                url, reason, room = judge(value, base, rules)
+            reason = reason or refusal
+            if reason is None:
+                if shown is not None and judging.looks_like_url(shown):
+                    reason = "visible_url"
+                elif full:
+                    reason = "limit_links"
+                else:
+                    tracked.append(url)
+                    rows.append((path, tag, start, end, value, number, None))
+                    slots.append((start, end, number, quote, room + 2))
+                    continue
+            if reason == "own_link":
+                self.owned += 1  # those of an earlier run count too, or a second run would track the next hundred
+            rows.append((path, tag, start, end, value, -1, reason))
+        return slots
 
-    def text_links(self, text: shapes.Text) -> list[Slot]:
+    def text_links(self, text: shapes.Text) -> Iterator[links.Link]:
         part = self.parts[text.part]
         flowed = part.parameters.get("format", "").lower() == "flowed"
         delsp = flowed and part.parameters.get("delsp", "").lower() == "yes"
-        found = []
         for start, end, reason in plain.scan(text.view, latin=text.codec if text.latin else "", delsp=delsp):
-            link: links.Link = (start, end, "text", "", False, None)
-            slot = self.decide(text, link, text.view[start:end], "", reason)
-            if slot:
-                found.append(slot)
-        return found
-
-    def decide(self, text: shapes.Text, link: links.Link, value: str, base: str, refusal: Reason | None) -> Slot | None:
-        """One link: reported, and replaced where nothing speaks against it."""
-        start, end, quote, tag, _, _ = link
-        number = len(self.links)
-        full = number + self.owned >= self.plan.tracking.max_links
-        url, reason, room = value, NOT_REQUESTED, 0
-        if self.plan.links:
-            if full and len(self.rows) >= JUDGED:
-                reason = "limit_links"
-            else:
-                url, reason, room = judging.judge(value, base, self.rules)
-        reason = reason or refusal
-        if reason is None and full:
-            reason = "limit_links"
-        path = self.parts[text.part].path
-        if reason == "own_link":
-            self.owned += 1  # those of an earlier run count too, or a second run would track the next hundred
-        if reason is not None:
-            self.rows.append((path, tag, start, end, value, -1, reason))
-            return None
-        self.links.append(url)
-        self.rows.append((path, tag, start, end, value, number, None))
-        return start, end, number, quote, room + 2
+            yield start, end, "text", "", reason, None
 
     # -- the pixel -------------------------------------------------------------------------------------------------
 
