@@ -208,6 +208,8 @@ class Desk:
 
     async def _answer(self, found: Sequence[attempts.Attempt], journey: attempts.Journey) -> Reply:
         known = [a for a in found if not a.kept]
+        for attempt in known:
+            attempt.outcomes = attempt.outcomes or (Later(FAILED),) * len(attempt.recipients)  # cut off by a shutdown
         words = sorted(((w.index, o) for a in known for w, o in a.words()), key=lambda pair: pair[0])
         for attempt in known:
             self.ledger.replies(journey.message_id, [r.address for r in attempt.recipients], attempt.outcomes)

@@ -4,12 +4,13 @@ upstream."""
 import asyncio
 import email
 import email.policy
+import smtplib
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import pytest
 
-from relay import config, courier, delivery, spool
+from relay import config, courier, delivery, smtp, spool
 from relay.core.model import Recipient, Reply, Sent, SentCopy, Submission
 from relay.store import memory
 from tests.fakes import copies
@@ -353,3 +354,37 @@ async def test_left_over_copies_of_a_user_wait_for_that_users_session(tmp_path):
         await it.kept(2)
         await it.empty()
         assert [k.login for k in it.upstream.kept] == ["u", "u"]
+
+
+async def test_a_client_that_cannot_wait_and_sends_again_is_one_message(tmp_path):
+    """Over real SMTP: the client hangs up while the upstream thinks, comes back with the same bytes, and hears 250."""
+    think = asyncio.Event()
+
+    class Thinking(fake.Upstream):
+        async def _point(self, session, point, usual, command=""):
+            if point == "dot":
+                await think.wait()
+            return await super()._point(session, point, usual, command)
+
+    async with house(tmp_path) as it, Thinking() as server:
+        it.desk.courier.doors.address = courier.doors.address(server.url)
+        front = await smtp.serve(
+            config.Settings(smtp=config.Smtp(listen=("127.0.0.1:0",))), it.desk.take, left=it.desk.left
+        )
+        port = front.addresses[0][1]
+
+        def client(seconds):
+            with smtplib.SMTP("127.0.0.1", port, timeout=seconds) as session:
+                return session.sendmail("a@here.example", ["b@x.example"], MESSAGE)
+
+        with pytest.raises(smtplib.SMTPServerDisconnected):
+            await asyncio.to_thread(client, 0.3)
+        async with asyncio.timeout(5):
+            while not it.desk._visits._left:
+                await asyncio.sleep(0.01)
+        again = asyncio.create_task(asyncio.to_thread(client, 10))
+        await asyncio.sleep(0.1)
+        think.set()
+        assert await again == {}
+        assert len(server.kept) == 1
+        await front.drain(1)
