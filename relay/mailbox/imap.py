@@ -13,6 +13,7 @@ import asyncio
 import imaplib
 import ipaddress
 import queue
+import re
 import socket
 import ssl
 import threading
@@ -36,6 +37,8 @@ ANSWER_SECONDS = 60.0
 BATCH = 50  # messages whose headers are fetched at once
 IDLE_SECONDS = (1500.0, 1680.0)  # 25 to 28 minutes: servers may hang up after 30 (RFC 2177 3)
 LATE = 60.0  # a first connection later than this looks back for what arrived meanwhile
+# Answers to a login that say nothing about the credentials (RFC 5530 3).
+NOT_NOW = re.compile(r"\[(?:UNAVAILABLE|INUSE|LIMIT|SERVERBUG)\]|try again|temporar", re.I)
 
 T = TypeVar("T")
 BROKEN = (exceptions.IMAPClientError, imaplib.IMAP4.error, OSError, ssl.SSLError, EOFError, ValueError)
@@ -71,7 +74,7 @@ class Imap:
             async with self.logins:
                 token = await self.tokens.access() if self.tokens else ""
                 client = await line.call(partial(connect, self.account, token, line))
-                chosen = await line.call(partial(client.select_folder, self.account.folder, readonly=True))
+                chosen = await self.select(line, client)
             idle = await line.call(partial(client.has_capability, "IDLE"))
             uid, validity = await self.place(line, client, chosen, cursor, since)
             while True:
@@ -84,11 +87,24 @@ class Imap:
         except oauth.Refused as reason:
             raise Refused(str(reason)) from reason
         except exceptions.LoginError as reason:
+            if isinstance(reason.__context__, imaplib.IMAP4.abort) or NOT_NOW.search(str(reason)):
+                raise Unreachable(f"login: {plain(reason)}") from reason
             raise Refused(f"login refused: {plain(reason)}") from reason
         except BROKEN as reason:
             raise Unreachable(f"{type(reason).__name__}: {plain(reason)}") from reason
         finally:
             line.hang_up()
+
+    async def select(self, line: Line, client: Any) -> dict[bytes, Any]:
+        try:
+            chosen: dict[bytes, Any] = await line.call(
+                partial(client.select_folder, self.account.folder, readonly=True)
+            )
+        except imaplib.IMAP4.abort:  # the connection broke
+            raise
+        except exceptions.IMAPClientError as reason:
+            raise Refused(f"folder {self.account.folder}: {plain(reason)}") from reason
+        return chosen
 
     async def place(
         self, line: Line, client: Any, chosen: dict[bytes, Any], cursor: Cursor | None, since: float
@@ -146,7 +162,7 @@ class Imap:
         status = await line.call(partial(client.folder_status, self.account.folder, ["UIDVALIDITY"]))
         now = int(status.get(b"UIDVALIDITY", validity))
         if now != validity:  # what is selected is the folder that was; select the one that is
-            chosen = await line.call(partial(client.select_folder, self.account.folder, readonly=True))
+            chosen = await self.select(line, client)
             return int(chosen[b"UIDVALIDITY"]), 0
         return validity, uid
 

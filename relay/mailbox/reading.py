@@ -4,7 +4,8 @@ Owns: matching it with what was sent, and the events it makes. Leaves to others:
 (`core.reports`, `core.threads`), whether an event counts and who is told (the store, by `core.tally`).
 
 A message seen twice makes one event: `event_id` is derived from the sent message, the kind, and the Message-ID of the
-message seen (of its content where it has none), so neither a rescan nor a second mailbox invents anything.
+message seen (of its content where it has none), so neither a rescan nor a second mailbox invents anything, and a report
+that was made here is one event with what it reports.
 """
 
 from __future__ import annotations
@@ -12,18 +13,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from typing import Any, Protocol
-from uuid import UUID, uuid5
 
 from relay import store as stores
 from relay.config import Grant, Mailbox
-from relay.core import headers, reports, threads, tokens
+from relay.core import dsn, envelopes, headers, reports, threads, tokens
 from relay.core.headers import Headers
 from relay.core.model import Event, EventType, Keys, Sent
 from relay.core.reports import Report
 from relay.core.reports.delivery import Entry
 from relay.mailbox.letters import Fetched
 
-NAMESPACE = UUID("6f1a7f1e-0c5b-5d0e-9d9c-7a6d5c0e4b21")
 LONGEST_SUBJECT = 998  # characters of another's subject that are kept
 REPORTED: dict[str, EventType] = {
     "bounce": "message.bounce_detected",
@@ -89,7 +88,7 @@ class Reader:
         }
         recipient = copy[1] or ("" if own else author)
         event = Event(
-            derive(sent, kind, identity),
+            dsn.event_id(sent.message_id, kind, identity, ""),
             kind,
             sent.message_id,
             at,
@@ -120,9 +119,9 @@ class Reader:
                 "status": entry.status or "",
                 "code": entry.smtp_code or {"5": 550, "4": 450}.get((entry.status or "5")[0], 550),
                 "reason": entry.reason or report.reason,
-                "type": nature(entry.status or ""),
+                "type": envelopes.nature(entry.status or ""),
             }
-            event_id = derive(sent, kind, identity, recipient.lower())
+            event_id = dsn.event_id(sent.message_id, kind, identity, recipient)
             events.append(
                 Event(event_id, kind, sent.message_id, at, recipient_index=number, recipient=recipient, data=data)
             )
@@ -161,18 +160,6 @@ def whose(sent: Sent, addresses: Sequence[str], index: int | None) -> tuple[int,
     return (index or 0), ""
 
 
-def nature(status: str) -> str:
-    """The type of a bounce in words, by its enhanced status code (RFC 3463 3)."""
-    subject = status.partition(".")[2]
-    if subject.startswith("2.2"):
-        return "mailbox_full"
-    if subject.startswith("7."):
-        return "blocked"
-    if subject.startswith(("3.4", "2.3")):
-        return "message_too_large"
-    return "mailbox_unavailable"
-
-
 def identify(head: Headers) -> str:
     """What tells the message from any other: its Message-ID, else its header fields."""
     found = identifiers(head)
@@ -184,10 +171,6 @@ def identify(head: Headers) -> str:
 
 def identifiers(head: Headers) -> list[str]:
     return threads.identifiers(head.get("message-id"))[:1]
-
-
-def derive(sent: Sent, kind: str, identity: str, recipient: str = "") -> str:
-    return str(uuid5(NAMESPACE, "\n".join((sent.message_id, kind, identity, recipient))))
 
 
 def reply_id(identity: str) -> str:

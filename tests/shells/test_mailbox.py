@@ -4,14 +4,20 @@ Nothing that is no answer becomes one, and nothing in the mailbox changes."""
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import imapclient
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from relay import mailbox
 from relay import store as stores
@@ -243,6 +249,101 @@ async def test_a_first_start_that_was_late_looks_back(
         idle_server.start()
         idle_server.deliver(USER, answer(1))
         await seen(store, 1)
+
+
+async def test_a_folder_that_is_not_there_is_said(idle_server: dovecot.Dovecot, store: stores.Store) -> None:
+    chosen = settings(f"imap://sales%40example.test@127.0.0.1:{idle_server.imap_port}/No%20such")
+    async with watching(chosen, store, "refused") as watcher:
+        assert "folder No such" in watcher.states[0].reason
+
+
+@pytest.mark.parametrize(
+    ("says", "state"),
+    [
+        (b"* OK ready\r\n", "unreachable"),
+        (b"* OK ready\r\nA%d NO [UNAVAILABLE] Temporary failure.\r\n", "unreachable"),
+        (b"* OK ready\r\nA%d NO [AUTHENTICATIONFAILED] No.\r\n", "refused"),
+        (b"rubbish\r\n", "unreachable"),
+        (b"", "unreachable"),
+    ],
+)
+async def test_a_server_that_breaks_at_the_login_is_not_one_that_refuses(
+    store: stores.Store, monkeypatch: pytest.MonkeyPatch, says: bytes, state: str
+) -> None:
+    monkeypatch.setattr(imap, "CONNECT_SECONDS", 0.5)  # one of them says nothing at all
+    monkeypatch.setattr(imap, "ANSWER_SECONDS", 0.5)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        greeting, _, answer_to_login = says.partition(b"A%d")
+        writer.write(greeting)
+        with suppress(OSError):
+            while line := await reader.readline():
+                tag, command = line.split()[:2]
+                if command == b"CAPABILITY":
+                    writer.write(b"* CAPABILITY IMAP4rev1\r\n" + tag + b" OK done\r\n")
+                elif answer_to_login:
+                    writer.write(tag + answer_to_login)
+                else:
+                    break
+        writer.close()
+
+    listening = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = listening.sockets[0].getsockname()[1]
+    async with watching(settings(f"imap://sales@127.0.0.1:{port}/INBOX"), store, state):
+        pass
+    listening.close()
+
+
+async def test_idle_is_renewed(
+    idle_server: dovecot.Dovecot, store: stores.Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    renewals: list[float] = []
+    check = imapclient.IMAPClient.idle_check
+
+    def counted(client: imapclient.IMAPClient, timeout: float) -> Any:
+        renewals.append(timeout)
+        return check(client, timeout)
+
+    monkeypatch.setattr(imap, "IDLE_SECONDS", (0.05, 0.1))
+    monkeypatch.setattr(imapclient.IMAPClient, "idle_check", counted)
+    async with watching(by_imap(idle_server), store):
+        await until(lambda: len(renewals) > 3)
+        idle_server.deliver(USER, answer(1))
+        await seen(store, 1)
+    assert all(0.05 <= timeout <= 0.1 for timeout in renewals)
+
+
+async def test_a_certificate_that_nobody_vouches_for_gets_no_password(tmp_path: Path, store: stores.Store) -> None:
+    heard: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"* OK ready\r\n")
+        with suppress(OSError):
+            heard.append(await reader.read(1000))
+        writer.close()
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*self_signed(tmp_path))
+    listening = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    port = listening.sockets[0].getsockname()[1]
+    async with watching(settings(f"imaps://sales@localhost:{port}/INBOX"), store, "unreachable") as watcher:
+        assert "certificate verify failed" in watcher.states[0].reason
+    listening.close()
+    assert not any(heard)
+
+
+def self_signed(folder: Path) -> tuple[Path, Path]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    made = made.serial_number(1).not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+    made = made.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+    (folder / "cert.pem").write_bytes(made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+    (folder / "key.pem").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return folder / "cert.pem", folder / "key.pem"
 
 
 async def test_no_password_goes_to_another_machine_in_clear() -> None:
