@@ -73,13 +73,17 @@ class Form(logging.Formatter):
         event = record.getMessage()
         if self.form == "json":
             line = {"time": stamp, "level": record.levelname.lower(), "room": name, "event": event, **fields}
-            return safe(json.dumps(line, ensure_ascii=False, default=str))
+            return UNSAFE.sub(lambda m: f"\\u{ord(m[0]):04x}", json.dumps(line, ensure_ascii=False, default=str))
         return " ".join([stamp, record.levelname, name, safe(event), *(f"{k}={quoted(v)}" for k, v in fields.items())])
 
 
 def quoted(value: Any) -> str:
-    text = safe(str(value))
-    return text if BARE.fullmatch(text) else '"' + text.replace('"', '\\"') + '"'
+    """A value as it stands in a line of text. Its own backslashes are doubled, so that none can end the quotes and go
+    on as another field."""
+    text = str(value)
+    if BARE.fullmatch(text) and not UNSAFE.search(text):
+        return text
+    return '"' + safe(text.replace("\\", "\\\\").replace('"', '\\"')) + '"'
 
 
 def start(form: Literal["text", "json"] = "text", level: int = logging.INFO) -> None:

@@ -1,0 +1,40 @@
+"""One event is one line, whatever its fields hold; as text no field can pass for another, as JSON it is JSON."""
+
+import json
+import logging
+import shlex
+from typing import Literal
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay import log
+
+
+def line(form: Literal["text", "json"], **fields: object) -> str:
+    record = logging.LogRecord("trackrelay.room", logging.INFO, "", 0, "event", (), None)
+    record.fields = fields
+    return log.Form(form).format(record)
+
+
+@given(st.text(), st.text())
+def test_json_is_json_and_says_what_was_said(first: str, second: str) -> None:
+    made = line("json", first=first, second=second)
+    assert not log.UNSAFE.search(made)
+    row = json.loads(made)
+    assert (row["first"], row["second"]) == (first, second)
+
+
+@given(st.text(), st.text())
+def test_a_field_of_text_ends_where_it_ends(first: str, second: str) -> None:
+    made = line("text", first=first, second=second)
+    assert not log.UNSAFE.search(made)
+    reader = shlex.shlex(made, posix=True, punctuation_chars=False)
+    reader.quotes, reader.commenters, reader.whitespace, reader.whitespace_split = '"', "", " ", True
+    words = list(reader)[3:]
+    assert [word.partition("=")[0] for word in words] == ["event", "first", "second"]
+
+
+def test_a_quote_and_a_backslash_make_no_field() -> None:
+    assert line("text", login='x\\" outcome=good y="').endswith(r'login="x\\\" outcome=good y=\""')
+    assert line("text", login="me@example.com", n=1).endswith("login=me@example.com n=1")
