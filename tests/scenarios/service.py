@@ -100,10 +100,11 @@ def running(
     only: str = "",
     env: dict[str, str] | None = None,
     prefix: Sequence[str] = (),
+    words: Sequence[str] = (),
 ) -> Iterator[Service]:
     """`trackrelay run` with the relay.toml of `folder`, from "trackrelay ready" to a clean stop. `prefix`: the command
-    that starts it, such as one that sets limits."""
-    words = [*prefix, sys.executable, "-m", "relay", "run", "--config", str(folder / "relay.toml")]
+    that starts it, such as one that sets limits; `words`: further arguments."""
+    words = [*prefix, sys.executable, "-m", "relay", "run", "--config", str(folder / "relay.toml"), *words]
     if only:
         words += ["--only", only]
     with (folder / "stderr.log").open("ab") as stderr:
