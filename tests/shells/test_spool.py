@@ -14,6 +14,7 @@ import sys
 import time
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -21,8 +22,10 @@ import pytest
 from relay import config, courier, spool
 from relay.commands import queue as command
 from relay.core import queue
-from relay.spool import files, reporting, sending
-from relay.store import memory
+from relay.core.model import Keys, Sent, SentCopy
+from relay.mailbox import letters, reading
+from relay.spool import files, sending
+from relay.store import Cursor, memory
 from tests.fakes import upstream as fake
 
 MESSAGE = b"From: a@here.example\r\nSubject: x\r\nMessage-ID: <1@here.example>\r\n\r\nHello\r\n"
@@ -309,19 +312,27 @@ async def test_a_full_disk_at_settling_repeats_nobody_who_has_it(tmp_path, monke
         assert [k.recipients for k in server.kept] == [["has@x.example"], ["late@x.example"]]
 
 
-def test_a_bounce_that_its_mailbox_shows_as_well_is_one_event():
-    from relay.core import dsn, envelopes
-    from relay.core.model import Recipient, Sent
-    from relay.mailbox import reading
+async def test_a_bounce_that_the_senders_mailbox_shows_as_well_is_one_event(tmp_path):
+    async with (
+        fake.Upstream({"rcpt": lambda c: NO if "<b@" in c else None}) as server,
+        spooling(tmp_path, server) as (kept, store),
+    ):
+        await store.record_sent(
+            Sent("m1", "default", "1@here.example", 1.0, copies=(SentCopy("b@x.example", 0, True),))
+        )
+        await kept.put(entry(message_id="m1"), MESSAGE)
+        await until(lambda: len(server.kept) == 1 and not names(kept))
+        (told,) = await store.events()
+        raw = server.kept[0].content
 
-    sent = Sent("m1", "default", "1@here.example", 1.0)
-    who = queue.Waiting("B@x.example")
-    notice = dsn.Notice(Recipient(who.address), "failed", "5.1.1", NO)
-    identity = reporting.report_name(entry(), [(who, notice)]) + "@relay.test"
-    event = reporting.event(entry(message_id="m1"), who, notice, identity, 1.0)
-    assert event.event_id == reading.derive(sent, event.type, identity, "b@x.example")
-    for status in ("5.1.1", "5.2.2", "4.7.1", "5.3.4", "5.2.3", ""):
-        assert envelopes.nature(status) == reading.nature(status)
+        async def whole() -> bytes:
+            return raw
+
+        ring = SimpleNamespace(keys=Keys(0, {0: b"k" * 32}))
+        reader = reading.Reader(config.Grant("default"), config.Mailbox(), store, ring)
+        (seen,) = await reader.events(letters.Fetched(raw, Cursor("x"), time.time(), whole), time.time())
+        assert (seen.event_id, seen.recipient, seen.data["code"]) == (told.event_id, told.recipient, told.data["code"])
+        assert await store.append(seen) is None
 
 
 # -- kill -9 -----------------------------------------------------------------------------------------------------------
@@ -331,7 +342,7 @@ import asyncio, sys
 from pathlib import Path
 from relay import config, courier, delivery, spool
 from relay.core.model import Recipient, Submission
-from relay.store import memory
+from relay.store import Cursor, memory
 from tests.fakes import copies
 
 async def main(folder, url, patience):
