@@ -332,3 +332,12 @@ def test_explain_what_was_not_looked_into() -> None:
     ]
     assert told["links"] == []
     assert told["pixel"] == {"part": None, "place": None, "reason": "not_requested"}
+
+
+def test_a_link_that_its_charset_does_not_have() -> None:
+    raw = message(
+        b"<a href='https://a.example/\x81'>x</a><a href='https://a.example/\x80'>y</a>", charset="windows-1252"
+    )
+    found, _ = check(raw)
+    assert [report.reason for report in found.link_reports] == ["charset", None]
+    assert found.links == ("https://a.example/€",)

@@ -29,7 +29,7 @@ WHOLE_TYPES: dict[str, Reason] = {
 
 class Text(NamedTuple):
     """A part's text, open for edits. In `view` markup has its meaning: the text itself, or the octets as Latin-1
-    where `latin` (then offsets are the same)."""
+    where `latin` (then offsets are the same). `codec` is the one that gives the octets, or the label where `latin`."""
 
     part: int
     decoded: bytes

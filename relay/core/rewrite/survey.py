@@ -97,7 +97,7 @@ class _Preparation:
             return self.open(index, part)
         if part.content_type != "text/plain":
             return "no_html"
-        if PGP in self.raw[part.start : part.end]:
+        if self.raw.find(PGP, part.start, part.end) >= 0:
             return "pgp"
         return self.open(index, part) if self.plan.links and self.plan.tracking.text_links else "not_requested"
 
@@ -119,7 +119,7 @@ class _Preparation:
         if latin is None:
             return "charset"
         if latin:
-            view, codec = decoded.decode("latin-1"), charsets.reader(label)
+            view, codec = decoded.decode("latin-1"), label
         else:
             text = charsets.decoded(decoded, label)
             if text is None:
@@ -162,7 +162,9 @@ class _Preparation:
             value = view[start:end]
             if quote != "text":
                 if text.latin and not value.isascii():
-                    value = value.encode("latin-1").decode(text.codec, "replace")
+                    meant = charsets.decode(value.encode("latin-1"), text.codec)
+                    refusal = refusal or (None if meant else "charset")
+                    value = meant or value
                 if "&" in value:
                     value = entities.attribute(value)
             number = len(tracked)
@@ -193,7 +195,9 @@ class _Preparation:
         part = self.parts[text.part]
         flowed = part.parameters.get("format", "").lower() == "flowed"
         delsp = flowed and part.parameters.get("delsp", "").lower() == "yes"
-        for start, end, reason in plain.scan(text.view, latin=text.codec if text.latin else "", delsp=delsp):
+        for start, end, reason in plain.scan(
+            text.view, latin=charsets.reader(text.codec) if text.latin else "", delsp=delsp
+        ):
             yield start, end, "text", "", reason, None
 
     # -- the pixel -------------------------------------------------------------------------------------------------
