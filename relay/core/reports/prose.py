@@ -23,9 +23,10 @@ LONGEST_LINE = 1_000
 
 SYSTEM = re.compile(
     r"mailer-?daemon|post-?master|mail[ ._-]?deliver|delivery[ ._-]?subsystem|mail[ ._-]?system"
-    r"|mail administrator|mdaemon|no-?reply@|do-?not-?reply@",
+    r"|mail administrator|mdaemon",
     re.I,
 )
+IMPERSONAL = re.compile(r"\b(?:no|do-?not)-?reply@", re.I)  # much else comes from these: their subject must say it
 TITLE = re.compile(
     r"undeliver|deliver\w*[ ](?:status|fail|problem|error|report|delay)|fail\w*[ ](?:deliver|notice)|mail[ ](?:delivery[ ])?fail"
     r"|return(?:ed|ing)[ ](?:mail|message|to)|non[- ]?deliver|mail[ ]system[ ]error|error[ ]sending|could[ ]not[ ]send"
@@ -117,11 +118,14 @@ def looks_automatic(head: Headers) -> bool:
     """Whether a mail system sent this: everything else is not asked what it says."""
     if head.first("x-failed-recipients"):
         return True
-    if head.first("return-path") and head.get("return-path").strip() in ("<>", ""):
+    if head.first("return-path") and head.get("return-path").strip() in ("<>", "<MAILER-DAEMON>", ""):
         return True
     if head.first("from") and head.get("from").strip() in ("<>", ""):
         return True
-    return bool(SYSTEM.search(head.get("from")[:500])) or b"delivery-status" in head.raw[: head.body][:65_536].lower()
+    sender = head.get("from")[:500]
+    if IMPERSONAL.search(sender):
+        return bool(TITLE.search(head.get("subject")[:1_000]))
+    return bool(SYSTEM.search(sender)) or b"delivery-status" in head.raw[: head.body][:65_536].lower()
 
 
 def read(head: Headers, text: str, returned: str) -> Found | None:
