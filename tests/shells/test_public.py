@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from relay import journal
 from relay import store as stores
 from relay.config import Http, Privacy, Settings
-from relay.core import tokens
+from relay.core import classify, tokens
 from relay.core.model import Keys, Token
 from tests.fakes.stores import MoodyStore
 from tests.until import until
@@ -292,6 +292,16 @@ async def test_a_late_append_that_succeeds_is_not_written_twice(tmp_path: Path) 
         s.store.be("open")
         await until(lambda: not list((tmp_path / "journal").glob("*.jsonl")))
         assert len(s.store.taken) == 1
+
+
+async def test_a_mistake_of_ours_costs_no_reader_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(**_: object) -> None:
+        raise RuntimeError("a mistake")
+
+    monkeypatch.setattr(classify, "hit", broken)
+    async with site(tmp_path) as s:
+        assert (await s.get(f"/o/{OPEN}")).status == 200
+        assert (await s.get(f"/c/{CLICK}")).headers["Location"] == URL
 
 
 async def test_privacy_settings_decide_what_is_kept(tmp_path: Path) -> None:
