@@ -93,7 +93,7 @@ def judge(value: str, base: str, rules: Rules) -> tuple[str, Reason | None, int]
     Where it is tracked, the URL has what the settings append. `base` is the document's base URL, or "". Never
     raises."""
     match = PLAIN.fullmatch(value)
-    if match and rules.hosts.get(match[2]) == ANY and not rules.tracking.append and match[1] in rules.schemes:
+    if match and rules.hosts.get(match[2]) is ANY and not rules.tracking.append and match[1] in rules.schemes:
         secret = rules.credentials
         if secret and "=" in value and secret.search(value, match.end(2)):
             return value, "credentials", 0
@@ -174,7 +174,8 @@ def _host(authority: str, rules: Rules) -> Host:
     host = host.lower().rstrip(".")
     place = _portless(f"{host}:{port}" if port else host)
     reason: Reason | None = "host_excluded" if host in rules.skipped else None
-    return Host(reason, tuple(path for ours, path in rules.own if ours == place), listed)
+    known = Host(reason, tuple(path for ours, path in rules.own if ours == place), listed)
+    return ANY if known == ANY else known
 
 
 def _secret(url: str, at: int, rules: Rules) -> Reason | None:
