@@ -43,7 +43,7 @@ OFF_THE_LOOP = 262_144  # octets; scanning more than this would hold up the othe
 MOST_KEPT = 200  # parts or links in a recorded explanation
 NEVER_LEAVES = frozenset({"bcc", "resent-bcc"})
 BLANK = re.compile(rb"\n\r?\n")
-STRAY = re.compile(rb"^x-track(?:-[!-9;-~]*)?[ \t]*:[^\n]*(?:\n[ \t][^\n]*)*(?:\n|\Z)", re.I | re.M)
+STRAY = re.compile(rb"^(?:x-track(?:-[!-9;-~]*)?|(?:resent-)?bcc)[ \t]*:[^\n]*(?:\n[ \t][^\n]*)*(?:\n|\Z)", re.I | re.M)
 KINDS = {"x-track-opens": "open ", "x-track-links": "link ", "x-track-thread-replies": "reply "}
 # Upstreams known to replace the Message-ID, so that answers name one that we never saw.
 RENAMING_UPSTREAMS = ("amazonaws.com", "office365.com", "outlook.com", "hotmail.com")
@@ -465,8 +465,8 @@ def plain(submission: Submission, dice: bytes) -> Tracked:
 
 
 def stray(head: headers.Headers) -> list[Edit]:
-    """Control headers behind a line that is no header field. They are body to whoever reads strictly, and so are not
-    obeyed; but they leave neither."""
+    """Control headers and Bcc behind a line that is no header field. They are body to whoever reads strictly, and so
+    are not obeyed; but they leave neither: most readers show what stands there."""
     if head.malformed < 0:
         return []
     end = BLANK.search(head.raw, head.malformed)

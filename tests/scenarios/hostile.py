@@ -36,7 +36,8 @@ def elsewhere() -> Iterator[Callable[[Coroutine[Any, Any, Any]], Any]]:
 
 @contextlib.contextmanager
 def sink(script: Any = None, **how: Any) -> Iterator[Upstream]:
-    """A running scripted upstream (`tests.fakes.upstream`)."""
+    """A running scripted upstream (`tests.fakes.upstream`). Look at `taken`: what is in `kept` gets there after the 250
+    was sent, which is too late for another thread."""
     with elsewhere() as run:
         upstream = Upstream(script, **how)
         run(upstream.start())

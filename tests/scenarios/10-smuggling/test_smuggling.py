@@ -34,7 +34,7 @@ def peers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peers]:
 @pytest.mark.parametrize("asks", [b"", b"X-Track: all\r\n"], ids=["plain", "tracked"])
 def test_one_message_stays_one(peers: Peers, end: bytes, asks: bytes) -> None:
     relay, upstream, _ = peers
-    before, octets = len(upstream.kept), len(upstream.raw)
+    before, octets = len(upstream.taken), len(upstream.raw)
     lines = len(upstream.lines)
     with hostile.Smtp(relay.smtp) as client:
         client.envelope("b@example.test")
@@ -43,24 +43,24 @@ def test_one_message_stays_one(peers: Peers, end: bytes, asks: bytes) -> None:
         assert client.ask("NOOP").startswith("250")  # nothing between was taken for a command
     whole = b"\r" not in end.replace(b"\r\n", b"") and b"\n" not in end.replace(b"\r\n", b"")
     assert answer.startswith("250 2.0.0" if whole else "550 5.6.0"), answer
-    assert len(upstream.kept) == before + (1 if whole else 0)
+    assert len(upstream.taken) == before + (1 if whole else 0)
     assert b"evil@x.test" not in b"".join(line.encode() for line in upstream.lines[lines:])
     if whole:
-        assert upstream.kept[-1].recipients == ["b@example.test"]
+        assert upstream.taken[-1].recipients == ["b@example.test"]
         sent = bytes(upstream.raw[octets:])
         assert sent.count(b"\r\n.\r\n") == 1  # dots are doubled again on the way out
 
 
 def test_no_header_line_is_made_of_a_bare_cr(peers: Peers) -> None:
     relay, upstream, _ = peers
-    before = len(upstream.kept)
+    before = len(upstream.taken)
     with hostile.Smtp(relay.smtp) as client:
         for subject in (b"a\rBcc: injected@x.test", b"a\nBcc: injected@x.test", b"a\r\r\nBcc: injected@x.test"):
             client.envelope()
             client.send(b"Subject: " + subject + b"\r\n\r\nbody\r\n.\r\n")
             assert client.reply().startswith("550 5.6.0")
         assert client.mail(b"Subject: good\r\n\r\nbody\r\n").startswith("250")
-    assert len(upstream.kept) == before + 1
+    assert len(upstream.taken) == before + 1
 
 
 def test_what_was_said_in_clear_is_forgotten_after_the_handshake(peers: Peers) -> None:
@@ -96,4 +96,4 @@ def test_what_the_upstream_said_in_clear_is_forgotten_after_the_handshake(tmp_pa
     said = [line.split(" ")[0] for line in upstream.lines]
     assert said[:2] == ["EHLO", "STARTTLS"]
     assert "AUTH" not in said or said[:4] == ["EHLO", "STARTTLS", "EHLO", "AUTH"], said
-    assert all(kept.tls for kept in upstream.kept)
+    assert all(kept.tls for kept in upstream.taken)

@@ -81,7 +81,7 @@ def test_no_password_leaves(
             answer = client.mail(hostile.letter())
         run(upstream.stop())
     assert answer.startswith("451 4."), answer
-    assert upstream.kept == []
+    assert upstream.taken == []
     heard = bytes(upstream.raw)
     assert b"AUTH" not in heard
     assert b"MAIL" not in heard  # where TLS is required the mail waits as well

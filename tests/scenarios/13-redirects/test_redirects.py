@@ -32,7 +32,7 @@ def sent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sent]:
                 for _ in range(2):
                     body = f"<html><body>{links}</body></html>"
                     assert client.mail(hostile.letter(body, "X-Track: all")).startswith("250")
-            found = [hostile.tokens(kept.content) for kept in upstream.kept]
+            found = [hostile.tokens(kept.content) for kept in upstream.taken]
             yield relay, [pixel for pixels, _ in found for pixel in pixels], [c for _, clicks in found for c in clicks]
 
 

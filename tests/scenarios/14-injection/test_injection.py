@@ -34,7 +34,7 @@ def peers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peers]:
 @pytest.mark.parametrize("label", LABELS, ids=ascii)
 def test_a_label_is_no_header(peers: Peers, label: str) -> None:
     relay, strict, upstream = peers
-    before = len(upstream.kept)
+    before = len(upstream.taken)
     content = hostile.letter("", "X-Track: all", f"X-Track-Label: {label}")
     with hostile.Smtp(relay.smtp) as client, hostile.Smtp(strict.smtp) as other:
         answer, refused = client.mail(content), other.mail(content)
@@ -44,7 +44,7 @@ def test_a_label_is_no_header(peers: Peers, label: str) -> None:
     assert answer.startswith("550 5.6.0" if bare else "250"), answer
     assert refused.startswith("550 5.6.0"), refused
     assert refused.isprintable()
-    for kept in upstream.kept[before:]:  # a label that can't be read is none: untracked, and nothing of it leaves
+    for kept in upstream.taken[before:]:  # a label that can't be read is none: untracked, and nothing of it leaves
         names = [name.lower() for name in email.message_from_bytes(kept.content)]
         assert "bcc" not in names
         assert not any(name.startswith("x-track") for name in names)
@@ -75,7 +75,7 @@ def test_commands_drive_no_terminal(peers: Peers) -> None:
     with hostile.Smtp(relay.smtp) as client:
         content = hostile.letter("", "X-Track: all").replace(b"A letter", subject.encode())
         assert client.mail(content).startswith("250")
-    pixels, clicks = hostile.tokens(upstream.kept[-1].content)
+    pixels, clicks = hostile.tokens(upstream.taken[-1].content)
     with hostile.Http(relay.http) as client:
         agent = "User-Agent: x\x9b2J\x7fy"
         assert client.get(pixels[0] + "?tid=%1b%5b2J%0a%e2%80%ae", agent)[0] in (200, 400)
