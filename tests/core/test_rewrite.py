@@ -341,3 +341,10 @@ def test_a_link_that_its_charset_does_not_have() -> None:
     found, _ = check(raw)
     assert [report.reason for report in found.link_reports] == ["charset", None]
     assert found.links == ("https://a.example/€",)
+
+
+@pytest.mark.parametrize(("charset", "mark"), [("utf-16", b""), ("utf-8", b"\xef\xbb\xbf")])
+def test_a_byte_order_mark_stays_the_first(charset: str, mark: bytes) -> None:
+    found, out = check(message(mark + "<p>x</p>".encode(charset), charset=charset, encoding="base64"), pixel="top")
+    assert found.has_pixel
+    assert payload(leaves(out)[0]) == mark + (MARKUP + "<p>x</p>").encode(charset)

@@ -31,6 +31,7 @@ HREF = re.compile(
     rf"(?:{_OTHER}){{0,{ATTRIBUTES}}}+{_SPACE}href{_EQUALS}(?:\"([^\"]*+)\"|'([^']*+)'|({_BARE}))", re.I | re.A
 )
 MANY = re.compile(rf"(?:{_OTHER}){{{ATTRIBUTES + 1}}}+", re.I | re.A)
+MARKS = ("\ufeff", "\u00ef\u00bb\u00bf")  # a byte order mark (as Latin-1 shows it in UTF-8) stays the first
 QUOTES = ("", '"', "'", "")  # by the group that matched
 CLOSE = re.compile(rf"{_SPACE}>")
 
@@ -265,7 +266,7 @@ class _Reader:
         elif self.head_end >= 0:
             place = self.after(self.head_end, 6)
         elif self.html < 0 and self.head < 0 and not self.flat.lstrip().startswith(("<!", "<?")):
-            place = 0
+            place = next((len(mark) for mark in MARKS if self.flat.startswith(mark)), 0)
         return place if place >= 0 and self.visible(place) else None
 
     def visible(self, place: int) -> bool:
