@@ -273,6 +273,8 @@ class Doors:
                 return Closed(451, f"4.7.8 No access token for the upstream {self.address}: {refused}")
             case aiosmtplib.SMTPResponseException() as said:
                 word = envelopes.reply(said.code, said.message.split("\n"))
+                if said.code < 100:  # aiosmtplib's own word for what is no reply
+                    return Closed(451, f"4.4.1 The upstream {self.address} does not speak SMTP: {word.text}")
                 return Closed(451, f"4.4.1 The upstream {self.address} does not take us: {word}")
             case TimeoutError() | aiosmtplib.SMTPTimeoutError():
                 return Closed(451, f"4.4.1 The upstream {self.address} does not answer within {self.times.connect:g} s")

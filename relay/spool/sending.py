@@ -169,6 +169,8 @@ class Sender:
                     claim.entry, next_at=self.spool.clock() + self.spool.policy.schedule[-1]
                 )
                 self.spool.release(claim)
+            else:
+                self._leave(name)
 
     def _leave(self, name: str) -> None:
         """It is another's now, or gone. If that other dies, its lock is free: so it is asked for again soon."""

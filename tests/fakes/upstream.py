@@ -163,7 +163,7 @@ class Upstream:
             case "garbage":
                 session.writer.write(b"\x00\xff what?\r\n")
                 await session.writer.drain()
-                return 0
+                return 599  # it refuses, in its way
         assert does is not None
         text = does.removeprefix("close:")
         if text:

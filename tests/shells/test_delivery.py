@@ -4,6 +4,7 @@ upstream."""
 import asyncio
 import email
 import email.policy
+import random
 import smtplib
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -354,6 +355,51 @@ async def test_left_over_copies_of_a_user_wait_for_that_users_session(tmp_path):
         await it.kept(2)
         await it.empty()
         assert [k.login for k in it.upstream.kept] == ["u", "u"]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_300_messages_through_a_bad_upstream(tmp_path, seed):
+    """Refusals for now, hang-ups before and after the dot, garbage, slowness: none is lost, and only what was cut after
+    its dot arrives twice, byte for byte the same."""
+    dice = random.Random(seed)
+    often = {
+        "connect": 0.02,
+        "mail": 0.04,
+        "rcpt": 0.1,
+        "data": 0.05,
+        "body": 0.02,
+        "dot": 0.15,
+        "dot_half": 0.03,
+        "after": 0.05,
+    }
+    does = {"rcpt": [LATER, "421 4.7.0 enough"], "data": ["451 4.3.0 no"], "after": ["drop"], "dot_half": ["drop"]}
+    script = {
+        point: lambda _, p=point: (
+            dice.choice(does.get(p, ["drop", "garbage", "reset"])) if dice.random() < often[p] else None
+        )
+        for point in often
+    }
+    async with house(tmp_path, script, sends=True, patience=0.05, times=courier.Times(9, 9, 9, 9, 9)) as it:
+        accepted = set()
+
+        async def client(i):
+            content = MESSAGE.replace(b"<1@", b"<%d@" % i)
+            while (await it.desk.take(submission(content=content))).code != 250:
+                await asyncio.sleep(0.01)
+            accepted.add(i)
+
+        for first in range(0, 300, 50):
+            await asyncio.gather(*(client(i) for i in range(first, first + 50)))
+        script.clear()
+        it.upstream.script.clear()
+        await it.empty()
+        of = [int(k.content.partition(b"Message-ID: <")[2].partition(b"@")[0]) for k in it.upstream.taken]
+        assert set(of) == accepted == set(range(300))
+        assert len(set(it.contents())) == 300
+        unanswered = {k.content for k in it.upstream.taken if not k.answered}
+        twice = {c for c in it.contents() if it.contents().count(c) > 1}
+        assert twice <= unanswered
+    assert not list((tmp_path / "spool").glob("*.msg"))
 
 
 async def test_a_client_that_cannot_wait_and_sends_again_is_one_message(tmp_path):
