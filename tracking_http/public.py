@@ -1,8 +1,8 @@
 """The server that recipients reach: pixel, click, a page that says what this host is, and nothing else.
 
-Owns: the routes, the answers, and the way of a hit into the store or, where the store does not take it in time, into
-the journal. Leaves to others: what a token says (`core.tokens`), who asked (`visitor`), what a hit means
-(`core.classify`) and whether it counts (`core.tally`, in the store).
+Owns: the routes and the answers. Leaves to others: the way of a hit into the store (`recorder`), what a token says
+(`core.tokens`), who asked (`visitor`), what a hit means (`core.classify`) and whether it counts (`core.tally`, in the
+store).
 
 A pixel is always 200 and the picture; a click on a token that is ours is always 302, also with the store down, and
 any other is 404 without a Location. Nobody waits for a store that does not get on.
@@ -25,11 +25,10 @@ from multidict import CIMultiDict, istr
 
 from relay import journal as journals
 from relay import log, metrics
-from relay import store as stores
 from relay.config import Settings
 from relay.core import classify, tally, tokens
 from relay.core.model import Event, Keys, Token, TokenKind
-from tracking_http import ready, visitor
+from tracking_http import ready, recorder, visitor
 
 LOG = log.room("public")
 
@@ -42,9 +41,6 @@ RUNNER: dict[str, Any] = {
     "max_line_size": 16_384,  # a click's path holds its URL: at most 2,000 characters of ours, more where a proxy adds
     "max_field_size": 8_190,
 }
-
-PATIENCE = 0.05  # seconds that a hit waits for a store that does not get on, and then for the journal
-PROBE = 0.25  # seconds between two events that are tried on a store that took none
 
 # A transparent GIF of one pixel, 43 octets.
 PIXEL = bytes.fromhex("47494638396101000100800000ffffff00000021f90401000000002c00000000010001000002024401003b")
@@ -108,7 +104,7 @@ def application(
 ) -> web.Application:
     """The application; run it with `web.AppRunner(app, **RUNNER)`. `clock` gives Unix seconds. `appended` is called
     when the store took an event, so that its notification need not wait to be looked for."""
-    door = Door(settings, ring, Recorder(store, journal, appended), clock)
+    door = Door(settings, ring, recorder.Recorder(store, journal, appended), clock)
     app = web.Application()
     for prefix in ("/o/", "/v1/track/open/", "/api/v1/track/open/"):
         app.router.add_get(prefix + "{token}", door.opened)
@@ -126,9 +122,9 @@ Hit = tuple[Token | None, Event | None]
 class Door:
     """One application's handlers."""
 
-    def __init__(self, settings: Settings, ring: Ring, recorder: Recorder, clock: Callable[[], float]) -> None:
+    def __init__(self, settings: Settings, ring: Ring, record: recorder.Recorder, clock: Callable[[], float]) -> None:
         self.ring = ring
-        self.recorder = recorder
+        self.recorder = record
         self.clock = clock
         self.privacy = settings.privacy
         self.client = visitor.addresses(settings.http.trusted_proxies)
@@ -223,76 +219,6 @@ class Door:
             reason=reason,
             data=data,
         )
-
-
-class Recorder:
-    """The way of an event into the store, or else into the journal.
-
-    A hit waits for the store as long as the store gets on. When nothing gets through for `PATIENCE`, those that wait
-    are taken back and journaled, and so at once is what comes then; one of them is also tried on the store every
-    `PROBE`, and nobody waits for that. An event may reach the store on both ways: it takes an `event_id` once."""
-
-    def __init__(self, store: journals.Takes, journal: journals.Journal, appended: Callable[[], None] | None) -> None:
-        self.store = store
-        self.journal = journal
-        self.appended = appended
-        self.waiting: dict[asyncio.Task[Any], float] = {}  # since when, oldest first
-        self.late: set[asyncio.Task[Any]] = set()
-        self.moved = 0.0  # when the store took one last
-        self.probe_at = 0.0  # while it takes nothing: when to try again
-        self.timer: asyncio.TimerHandle | None = None
-        self.probe: asyncio.Task[bool] | None = None
-
-    async def record(self, event: Event) -> None:
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        if not self.probe_at:
-            if await self.append(event, loop, now):
-                return
-            self.probe_at = loop.time() + PROBE
-        elif now >= self.probe_at and (self.probe is None or self.probe.done()):
-            self.probe_at = now + PROBE
-            self.probe = loop.create_task(self.append(event, loop, now))
-        with suppress(TimeoutError):  # it is in the journal's queue by now, and goes to disk without us
-            async with asyncio.timeout(PATIENCE):
-                await self.journal.keep(event)
-
-    async def append(self, event: Event, loop: asyncio.AbstractEventLoop, now: float) -> bool:
-        """Whether the store has it now."""
-        task = asyncio.current_task()
-        assert task is not None
-        self.waiting[task] = now
-        if self.timer is None:
-            self.timer = loop.call_later(PATIENCE / 2, self.look, loop)
-        try:
-            written = await self.store.append(event)
-        except asyncio.CancelledError:
-            if task not in self.late or task.uncancel() > 0:
-                raise
-            return False
-        except stores.Unavailable:
-            return False
-        except Exception:
-            metrics.ERRORS.labels("public").inc()
-            LOG.exception("append_failed", event_id=event.event_id)
-            return False
-        finally:
-            self.waiting.pop(task, None)
-            self.late.discard(task)
-        self.moved = loop.time()
-        self.probe_at = 0.0
-        if written is not None and self.appended is not None:
-            self.appended()
-        return True
-
-    def look(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Takes back what waits for a store that does not get on. One timer for all: one per hit costs more."""
-        limit = loop.time() - PATIENCE
-        if self.moved < limit:
-            for task in [task for task, since in self.waiting.items() if since < limit and task not in self.late]:
-                self.late.add(task)
-                task.cancel()
-        self.timer = loop.call_later(PATIENCE / 2, self.look, loop) if self.waiting else None
 
 
 async def disclosure(_request: web.Request) -> web.Response:

@@ -1,0 +1,92 @@
+"""The way of a hit into the store or, where the store does not take it in time, into the journal.
+
+Owns: how long a hit waits, and for what. Leaves to others: what a hit is and how it is answered (`public`), the files of
+the journal (`relay.journal`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from relay import journal as journals
+from relay import log, metrics
+from relay import store as stores
+from relay.core.model import Event
+
+LOG = log.room("public")
+
+PATIENCE = 0.05  # seconds that a hit waits for a store that does not get on, and then for the journal
+PROBE = 0.25  # seconds between two events that are tried on a store that took none
+
+
+class Recorder:
+    """The way of an event into the store, or else into the journal.
+
+    A hit waits for the store as long as the store gets on. When nothing gets through for `PATIENCE`, those that wait
+    are taken back and journaled, and so at once is what comes then; one of them is also tried on the store every
+    `PROBE`, and nobody waits for that. An event may reach the store on both ways: it takes an `event_id` once."""
+
+    def __init__(self, store: journals.Takes, journal: journals.Journal, appended: Callable[[], None] | None) -> None:
+        self.store = store
+        self.journal = journal
+        self.appended = appended
+        self.waiting: dict[asyncio.Task[Any], float] = {}  # since when, oldest first
+        self.late: set[asyncio.Task[Any]] = set()
+        self.moved = 0.0  # when the store took one last
+        self.probe_at = 0.0  # while it takes nothing: when to try again
+        self.timer: asyncio.TimerHandle | None = None
+        self.probe: asyncio.Task[bool] | None = None
+
+    async def record(self, event: Event) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        if not self.probe_at:
+            if await self.append(event, loop, now):
+                return
+            self.probe_at = loop.time() + PROBE
+        elif now >= self.probe_at and (self.probe is None or self.probe.done()):
+            self.probe_at = now + PROBE
+            self.probe = loop.create_task(self.append(event, loop, now))
+        with suppress(TimeoutError):  # it is in the journal's queue by now, and goes to disk without us
+            async with asyncio.timeout(PATIENCE):
+                await self.journal.keep(event)
+
+    async def append(self, event: Event, loop: asyncio.AbstractEventLoop, now: float) -> bool:
+        """Whether the store has it now."""
+        task = asyncio.current_task()
+        assert task is not None
+        self.waiting[task] = now
+        if self.timer is None:
+            self.timer = loop.call_later(PATIENCE / 2, self.look, loop)
+        try:
+            written = await self.store.append(event)
+        except asyncio.CancelledError:
+            if task not in self.late or task.uncancel() > 0:
+                raise
+            return False
+        except stores.Unavailable:
+            return False
+        except Exception:
+            metrics.ERRORS.labels("public").inc()
+            LOG.exception("append_failed", event_id=event.event_id)
+            return False
+        finally:
+            self.waiting.pop(task, None)
+            self.late.discard(task)
+        self.moved = loop.time()
+        self.probe_at = 0.0
+        if written is not None and self.appended is not None:
+            self.appended()
+        return True
+
+    def look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Takes back what waits for a store that does not get on. One timer for all: one per hit costs more."""
+        limit = loop.time() - PATIENCE
+        if self.moved < limit:
+            for task in [task for task, since in self.waiting.items() if since < limit and task not in self.late]:
+                self.late.add(task)
+                task.cancel()
+        self.timer = loop.call_later(PATIENCE / 2, self.look, loop) if self.waiting else None
