@@ -257,3 +257,8 @@ def test_tracked_in_place() -> None:
     _, out = check(raw)
     assert f"<a href={href(0)}>".encode() in out
     assert f"href = '{href(1)}'>".encode() in out
+
+
+def test_nothing_before_a_doctype() -> None:
+    for mark in ("", "\ufeff", " \r\n"):
+        assert links.scan(mark + "<!DOCTYPE html><p>x</p>").top is None

@@ -265,7 +265,9 @@ class _Reader:
             place = self.after(self.body, 5)
         elif self.head_end >= 0:
             place = self.after(self.head_end, 6)
-        elif self.html < 0 and self.head < 0 and not self.flat.lstrip().startswith(("<!", "<?")):
+        elif (
+            self.html < 0 and self.head < 0 and not self.flat.lstrip("".join(MARKS) + " \t\f").startswith(("<!", "<?"))
+        ):
             place = next((len(mark) for mark in MARKS if self.flat.startswith(mark)), 0)
         return place if place >= 0 and self.visible(place) else None
 
