@@ -21,9 +21,11 @@ token of a link. Nothing in it names an address, an account or a Message-ID.
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import hmac
 import re
-from base64 import b32hexdecode, b32hexencode
+from base64 import b32hexdecode
 from binascii import a2b_base64, b2a_base64
 
 from relay.core.model import Keys, Token, TokenKind
@@ -46,6 +48,8 @@ FROM_URL = bytes.maketrans(b"-_+/=", b"+/!!!")
 LAST = {2: frozenset("AQgw"), 3: frozenset("AEIMQUYcgkosw048")}  # what can end a text with 4 or 2 bits to spare
 PADDING = {0: b"", 2: b"==", 3: b"="}
 ABSENT = bytes(32)  # stands in for a key that we do not have, so that such a token takes as long as any other
+DIGITS = "0123456789abcdefghijklmnopqrstuv"
+PAIRS = [a + b for a in DIGITS for b in DIGITS]  # the library's encoder takes ten times as long, on every hit
 MESSAGE_ID = re.compile(r"[0-9a-v]{19}[0g]\Z")  # 96 bits are 19 characters and one bit
 
 
@@ -106,7 +110,19 @@ def size(url: str) -> int:
 
 
 def mac(secret: bytes, kind: TokenKind, body: bytes) -> bytes:
-    return hmac.digest(secret, KINDS[kind] + body, "sha256")[:MAC_SIZE]
+    """HMAC-SHA256 (RFC 2104) from copies of its two prepared halves: a third of the time of `hmac.digest`, which also
+    gives up the interpreter's lock to whoever waits for it."""
+    inner, outer = (half.copy() for half in halves(secret, kind))
+    inner.update(body)
+    outer.update(inner.digest())
+    return outer.digest()[:MAC_SIZE]
+
+
+@functools.lru_cache(maxsize=256)
+def halves(secret: bytes, kind: TokenKind) -> tuple[hashlib._Hash, hashlib._Hash]:
+    block = secret.ljust(64, b"\0")  # a key is 32 bytes, and so never longer than SHA-256's block
+    inner = hashlib.sha256(bytes(octet ^ 0x36 for octet in block) + KINDS[kind])
+    return inner, hashlib.sha256(bytes(octet ^ 0x5C for octet in block))
 
 
 def encode(raw: bytes) -> str:
@@ -164,7 +180,8 @@ def message_id(key: bytes) -> str:
     """The key as text: 20 characters of lower-case base32hex (RFC 4648 7), which sort as the keys do."""
     if len(key) != KEY_SIZE:
         raise ValueError(f"a message key has {KEY_SIZE} octets, not {len(key)}")
-    return b32hexencode(key).rstrip(b"=").decode("ascii").lower()
+    bits = int.from_bytes(key, "big") << 4  # 100 bits: ten times two characters
+    return "".join([PAIRS[bits >> shift & 1023] for shift in range(90, -1, -10)])
 
 
 def key_of(message_id: str) -> bytes | None:

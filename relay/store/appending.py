@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from itertools import chain
+from itertools import chain, repeat
 
 import msgspec
 
@@ -17,38 +17,53 @@ from relay.core.model import Endpoint, Event
 from relay.store import Cursor, rows
 from relay.store.writer import Hit
 
-SIZES = (1, 8, 64, 512)  # how many are asked for at once: few sizes, so that their statements stay prepared
-
-MOST = 64  # rows in one statement
+# Every step of a statement gives up the interpreter's lock, and may wait for the event loop's thread to get it back:
+# so one batch is few statements, and what they read comes as one row.
+ASKED = (1, 8, 64, 512)  # how many are asked for at once: few sizes, so that their statements stay prepared
+WRITTEN = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)  # the same for rows written at once
 
 KNOWN = """
 WITH asked (n, event_id, message_id, idx) AS (VALUES {places})
-SELECT asked.n, e.position, m.grant_id, m.submitted_at, m.submitter_ip, t.facts,
-  (SELECT CASE WHEN c.sole THEN c.recipient ELSE '' END FROM copies c
-    WHERE c.message_id = asked.message_id AND c.idx = asked.idx LIMIT 1)
+SELECT json_group_array(json_array(asked.n, e.position, m.grant_id, m.submitted_at, m.submitter_ip, t.facts,
+    (SELECT CASE WHEN c.sole THEN c.recipient ELSE '' END FROM copies c
+      WHERE c.message_id = asked.message_id AND c.idx = asked.idx LIMIT 1))),
+  (SELECT seq FROM sqlite_sequence WHERE name = 'events'),
+  (SELECT json_group_array(json_array(endpoint_id, url, triggers, secret, verdicts, format, source, status))
+    FROM endpoints WHERE status IN ('active', 'failing'))
 FROM asked
 LEFT JOIN events e ON e.event_id = asked.event_id
 LEFT JOIN messages m ON m.message_id = asked.message_id
 LEFT JOIN tallies t ON t.message_id = asked.message_id
+WHERE asked.n >= 0
 """
-STATEMENTS = {size: KNOWN.format(places=", ".join(["(?, ?, ?, ?)"] * size)) for size in SIZES}
-EVENTS = ("INSERT INTO events VALUES ", f"({', '.join('?' * 21)})")
-TALLIES = ("INSERT OR REPLACE INTO tallies VALUES ", "(?, ?)")
-DELIVERIES = (
-    "INSERT INTO deliveries (position, endpoint_id, trigger, first_at, next_at) VALUES ",
-    "(?, ?, ?, ?, ?)",
-)
+STATEMENTS = {size: KNOWN.format(places=", ".join(["(?, ?, ?, ?)"] * size)) for size in ASKED}
+
+
+def inserts(head: str, columns: int) -> dict[int, str]:
+    """Per size a statement for at most that many rows: those with nothing in the first column are left out."""
+    row = f"({', '.join('?' * columns)})"
+    return {n: f"{head} SELECT * FROM (VALUES {', '.join([row] * n)}) WHERE column1 IS NOT NULL" for n in WRITTEN}
+
+
+EVENTS = inserts("INSERT INTO events", 21)
+TALLIES = inserts("INSERT OR REPLACE INTO tallies", 2)
+DELIVERIES = inserts("INSERT INTO deliveries (position, endpoint_id, trigger, first_at, next_at)", 5)
 CURSORS = "INSERT OR REPLACE INTO cursors VALUES (?, ?, ?, ?)"
 
 encode = msgspec.json.Encoder().encode
+decode_known = msgspec.json.Decoder(
+    list[tuple[int, int | None, str | None, float | None, str | None, str | None, str | None]]
+).decode
+decode_endpoints = msgspec.json.Decoder(list[list[str]]).decode
 decode_facts = msgspec.json.Decoder(tally.Facts).decode
 
 
-def hits(db: sqlite3.Connection, batch: Sequence[Hit], owed: Sequence[Endpoint], now: float) -> list[Event | None]:
-    """Writes the batch; `owed` are the endpoints that take notifications. Per hit the event as it was completed, or
-    None where it is there already."""
-    known = [row for at in range(0, len(batch), SIZES[-1]) for row in read(db, batch[at : at + SIZES[-1]])]
-    position = (db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone() or (0,))[0]
+def hits(db: sqlite3.Connection, batch: Sequence[Hit], asking: Asking, now: float) -> list[Event | None]:
+    """Writes the batch. Per hit the event as it was completed, or None where it is there already."""
+    known, position = [], 0
+    for at in range(0, len(batch), ASKED[-1]):
+        found, position, owed = read(db, batch[at : at + ASKED[-1]], asking)
+        known += found
     facts: dict[str, tally.Facts] = {}
     fresh: set[str] = set()
     results: list[Event | None] = []
@@ -80,45 +95,46 @@ def hits(db: sqlite3.Connection, batch: Sequence[Hit], owed: Sequence[Endpoint],
     return results
 
 
-def bulk(db: sqlite3.Connection, statement: tuple[str, str], values: Sequence[tuple[object, ...]]) -> None:
-    """The rows by 64, 32, 16 … in one statement each. `executemany` would give up and take back the interpreter's lock
-    at each row, and wait each time for the event loop's thread."""
-    head, row = statement
-    at = 0
-    while at < len(values):
-        size = min(MOST, 1 << (len(values) - at).bit_length() - 1)
-        sql = head + row if size == 1 else head + ",".join([row] * size)
-        db.execute(sql, list(chain.from_iterable(values[at : at + size])))
-        at += size
+def bulk(db: sqlite3.Connection, statements: dict[int, str], values: Sequence[tuple[object, ...]]) -> None:
+    """The rows in as few statements as can be; what a statement has room for beyond them is filled with nothing."""
+    for at in range(0, len(values), WRITTEN[-1]):
+        some = values[at : at + WRITTEN[-1]]
+        size = next(size for size in WRITTEN if size >= len(some))
+        filler = repeat(None, (size - len(some)) * len(some[0]))
+        db.execute(statements[size], [*chain.from_iterable(some), *filler])
 
 
-def read(db: sqlite3.Connection, batch: Sequence[Hit]) -> list[tuple[bool, tally.Origin, str | None]]:
-    """Per hit: is it there, what its message says, the facts so far."""
-    size = next(size for size in SIZES if size >= len(batch))
+def read(
+    db: sqlite3.Connection, batch: Sequence[Hit], asking: Asking
+) -> tuple[list[tuple[bool, tally.Origin, str | None]], int, list[Endpoint]]:
+    """Per hit: is it there, what its message says, the facts so far. Then the last position used, and the endpoints."""
+    size = next(size for size in ASKED if size >= len(batch))
     asked: list[object] = []
     for n, (event, _) in enumerate(batch):
         asked += (n, event.event_id, event.message_id, event.recipient_index)
     asked += [-1, "", "", 0] * (size - len(batch))
+    text, last, endpoints = db.execute(STATEMENTS[size], asked).fetchone()
     known: list[tuple[bool, tally.Origin, str | None]] = [(False, tally.UNKNOWN, None)] * len(batch)
-    for n, position, grant, submitted_at, ip, facts, recipient in db.execute(STATEMENTS[size], asked):
-        if n >= 0:
-            origin = tally.UNKNOWN if grant is None else tally.Origin(grant, submitted_at, ip, recipient or "")
-            known[n] = (position is not None, origin, facts)
-    return known
+    for n, position, grant, submitted_at, ip, facts, recipient in decode_known(text):
+        origin = tally.UNKNOWN
+        if grant is not None:
+            origin = tally.Origin(grant, submitted_at or 0.0, ip or "", recipient or "")
+        known[n] = (position is not None, origin, facts)
+    return known, last or 0, asking.read(endpoints)
 
 
 class Asking:
-    """The endpoints that take notifications. They change seldom and every batch needs them: rows equal to the last ones
-    are not decoded again."""
+    """The endpoints that take notifications. They change seldom and every batch needs them: a text equal to the last
+    one is not decoded again."""
 
     def __init__(self) -> None:
-        self._rows: list[tuple[str, ...]] = []
+        self._text = ""
         self._endpoints: list[Endpoint] = []
 
-    def read(self, db: sqlite3.Connection) -> list[Endpoint]:
-        found = db.execute("SELECT * FROM endpoints WHERE status IN ('active', 'failing')").fetchall()
-        if found != self._rows:
-            self._rows, self._endpoints = found, [rows.to_endpoint(row) for row in found]
+    def read(self, text: str) -> list[Endpoint]:
+        if text != self._text:
+            self._endpoints = [rows.to_endpoint(row) for row in decode_endpoints(text)]
+            self._text = text
         return self._endpoints
 
 

@@ -122,7 +122,7 @@ class Sqlite:
         return done
 
     def _hits(self, db: sqlite3.Connection, batch: Sequence[tuple[Event, Cursor | None]]) -> list[Event | None]:
-        return appending.hits(db, batch, self._asking.read(db), self._clock())
+        return appending.hits(db, batch, self._asking, self._clock())
 
     async def events(
         self,

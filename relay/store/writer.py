@@ -33,6 +33,7 @@ QUEUE = 20_000  # operations that may wait; beyond, Unavailable at once
 PATIENCE = 5.0  # seconds that an operation waits for its turn
 IMPATIENCE = 0.5  # the same, while it is known that nothing gets through
 BUSY = 1.0  # seconds that SQLite itself waits for a lock that is not ours, before the queue is looked at again
+LOOK = 0.2  # seconds between looks whether the file is still the one that is open
 LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 BROKEN = LOCKED | {
     sqlite3.SQLITE_PERM, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT,
@@ -79,6 +80,7 @@ class Writer:
         self._db: sqlite3.Connection | None = None
         self._lock: int | None = None
         self._inode = (0, 0)
+        self._looked = 0.0
 
     # -- on the event loop ---------------------------------------------------------------------------------------------
 
@@ -197,15 +199,25 @@ class Writer:
             while end < len(operations) and isinstance(operations[end].work, tuple):
                 end += 1
             if end > at:
-                outcomes += self._many(db, operations[at:end])
+                outcomes += self._many(db, operations[at:end], whole=end - at == len(operations))
                 at = end
             else:
                 outcomes.append(self._alone(db, operations[at]))
                 at += 1
         return outcomes
 
-    def _many(self, db: sqlite3.Connection, operations: list[Operation]) -> list[Outcome]:
+    def _many(self, db: sqlite3.Connection, operations: list[Operation], whole: bool) -> list[Outcome]:
         """Hits in bulk; where one of them is bad, each alone."""
+        if whole:  # nothing else is in the transaction: what a savepoint would take back is all of it
+            try:
+                results = self._hits(db, [o.work for o in operations if isinstance(o.work, tuple)])
+            except Exception as error:
+                if broken(error):
+                    raise
+                db.execute("ROLLBACK")
+                db.execute("BEGIN IMMEDIATE")
+                return [self._alone(db, operation) for operation in operations]
+            return [(o.future, result, None) for o, result in zip(operations, results, strict=True)]
         db.execute("SAVEPOINT many")
         try:
             results = self._hits(db, [o.work for o in operations if isinstance(o.work, tuple)])
@@ -263,7 +275,11 @@ class Writer:
 
     def _opened(self) -> sqlite3.Connection:
         """The connection. A file that was deleted or replaced under us is opened, or made, again."""
-        if self._db is not None and inode(self.path) != self._inode:
+        now = time.monotonic()
+        looking = now - self._looked > LOOK
+        if looking:
+            self._looked = now
+        if self._db is not None and looking and inode(self.path) != self._inode:
             LOG.error("replaced", path=self.path)
             self._db.close()
             self._db = None

@@ -149,6 +149,13 @@ async def test_a_full_disk(kept: Sqlite) -> None:
     assert [e.sequence for e in await kept.events(limit=2000)] == list(range(1, stored + 2))
 
 
+@pytest.fixture
+def looking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At every turn a look whether the file is still the same; else it is one per LOOK."""
+    monkeypatch.setattr(writer, "LOOK", -1.0)
+
+
+@pytest.mark.usefixtures("looking")
 async def test_a_folder_that_is_gone_and_comes_back(tmp_path: Path) -> None:
     folder = tmp_path / "state"
     folder.mkdir()
@@ -167,6 +174,7 @@ async def test_a_folder_that_is_gone_and_comes_back(tmp_path: Path) -> None:
     await kept.stop()
 
 
+@pytest.mark.usefixtures("looking")
 async def test_a_file_that_was_deleted_is_made_again(kept: Sqlite, path: Path) -> None:
     await kept.append(event())
     for name in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
