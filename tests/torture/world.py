@@ -1,0 +1,383 @@
+"""Everything around the program: who sends, who receives, who opens and clicks, who is notified.
+
+Owns: the life and death of the process, the clients, a moody upstream, hits, a receiver that fails, and what the
+program's own files say in the end. Leaves to others: when it dies (`test_kills`), what arrived (`letters`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import contextlib
+import hashlib
+import hmac
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import aiohttp
+
+from relay.__main__ import main as command
+from relay.core import queue, tokens
+from relay.keys import Ring
+from tests.fakes import hooks, upstream
+from tests.fakes.wire import connect
+from tests.scenarios import service
+from tests.torture import letters
+from tests.until import until
+
+PATIENCE = 0.3  # upstream.patience
+MOST_FAILURES = 6  # of one notification: ten attempts are made
+SECRET = "a secret of the torture"
+AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
+MORE = """
+[[webhooks]]
+url = "{url}"
+triggers = ["message.opened", "message.link_clicked"]
+secret = "{secret}"
+[webhook_delivery]
+allow_private = ["127.0.0.0/8"]
+"""
+
+
+class Moody(upstream.Upstream):
+    """Defers, hangs past patience, leaves before and after the dot; not while `calm`. `arrived` has each message that
+    came whole, with the number of deaths before it."""
+
+    def __init__(self, dice: random.Random) -> None:
+        def sometimes(**odds: float) -> upstream.Does:
+            words = {"later": "450 4.2.0 later", "full": "452 4.3.1 full", "bye": "close:421 4.3.2 bye"}
+
+            def does(_command: str) -> str | None:
+                at = 1.0 if self.calm else dice.random()
+                for name, share in odds.items():
+                    at -= share
+                    if at < 0:
+                        return words.get(name, name)
+                return None
+
+            return does
+
+        def known(command: str) -> str | None:
+            return "550 5.1.1 nobody of that name" if f"<{letters.NOBODY}@" in command else later(command)
+
+        later = sometimes(later=0.06, drop=0.01)
+        script: dict[str, upstream.Does] = {
+            "banner": sometimes(bye=0.02), "mail": sometimes(full=0.02, drop=0.01), "rcpt": known, "rcpt2": known,
+            "data": sometimes(later=0.02, reset=0.01), "body": sometimes(drop=0.02),
+            "dot": sometimes(later=0.04, drop=0.04, garbage=0.01), "after": sometimes(drop=0.02),
+        }  # fmt: skip
+        super().__init__(script)
+        self.dice, self.calm, self.deaths = dice, False, 0
+        self.arrived: list[tuple[int, upstream.Kept]] = []
+        self.hurry = asyncio.Event()
+
+    async def _point(self, session: upstream.Session, point: str, usual: str, command: str = "") -> int:
+        if point != "dot":
+            return await super()._point(session, point, usual, command)
+        deaths, kept, code = self.deaths, self.taken[-1], 0
+        try:
+            if not self.calm and self.dice.random() < 0.05:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self.hurry.wait(), PATIENCE * self.dice.uniform(1, 4))
+            code = await super()._point(session, point, usual, command)
+            return code
+        finally:
+            if code // 100 not in (4, 5):  # it did not say that it did not take it
+                self.arrived.append((deaths, kept))
+
+    async def bury(self) -> None:
+        """After a death: what is still in the sockets arrives; then all sessions are over."""
+        self.hurry.set()
+        await until(lambda: not self._tasks)
+        self.hurry.clear()
+        self.deaths += 1
+
+
+class World:
+    """`async with World(folder, seed)`; everything random comes from `seed`."""
+
+    def __init__(self, folder: Path, seed: int, *, fails: float = 0.3, hitters: int = 3) -> None:
+        self.folder, self.dice, self.fails, self.hitters = folder, random.Random(seed), fails, hitters
+        self.books = letters.Books()
+        self.hits: dict[str, float] = {}  # tid -> when it was answered
+        self.to_hit: list[str] = []
+        self.killed_at: list[float] = []
+        self.refused: collections.Counter[str] = collections.Counter()  # notifications, by id
+        self.process: subprocess.Popen[bytes] | None = None
+        self.up = asyncio.Event()
+        self.loads = 0
+
+    async def __aenter__(self) -> World:
+        self._stack = contextlib.AsyncExitStack()
+        self.upstream = await self._stack.enter_async_context(Moody(self.dice))
+        self.hook = await self._stack.enter_async_context(hooks.receiver(self._mood))
+        self.ports = service.settings(
+            self.folder,
+            upstream=self.upstream.port,
+            more=MORE.format(url=self.hook.url, secret=SECRET),
+        )
+        config = self.folder / "relay.toml"
+        text = config.read_text().replace("[tracking]", f'patience = "{PATIENCE * 1000:.0f}ms"\n[tracking]', 1)
+        config.write_text(text)
+        self.hitting = [asyncio.create_task(self._hit(n)) for n in range(self.hitters)]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.quiet()
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        await self._stack.aclose()
+
+    def _mood(self, number: int, headers: Mapping[str, str]) -> hooks.Answer:
+        at = self.dice.random()
+        if at > self.fails or self.refused[headers["webhook-id"]] == MOST_FAILURES:
+            return hooks.Answer()
+        self.refused[headers["webhook-id"]] += 1
+        return hooks.Answer(500, cut=at < self.fails / 6)
+
+    # -- the process -----------------------------------------------------------------------------------------------------
+
+    async def start(self, **dying: object) -> bool:
+        """`trackrelay run`, from "trackrelay ready" on; False where it died before. With `dying` it is the one that
+        kills itself (`tests.torture.dying`)."""
+        words = [sys.executable, "-m", "tests.torture.dying" if dying else "relay", "run", "--config"]
+        environment = {f"DYING_{name.upper()}": str(value) for name, value in dying.items()}
+        log = self.folder / "stderr.log"
+        with log.open("ab") as stderr:
+            began = stderr.tell()
+            self.process = process = subprocess.Popen(
+                [*words, str(self.folder / "relay.toml")],
+                stderr=stderr, cwd=service.ROOT, env={**os.environ, **environment},
+            )  # fmt: skip
+
+        def ready() -> bool:
+            with log.open("rb") as file:
+                file.seek(began)
+                return b"trackrelay ready\n" in file.read() or process.poll() is not None
+
+        await until(ready, 30)
+        if process.poll() is None:
+            self.up.set()
+            return True
+        assert process.returncode == -signal.SIGKILL, (self.folder / "stderr.log").read_text()[-5000:]
+        await self._dead()
+        return False
+
+    @property
+    def running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    async def kill(self) -> None:
+        """SIGKILL; also where it has died by itself. Then everything around it sees that it is dead."""
+        assert self.process
+        self.process.kill()
+        await asyncio.to_thread(self.process.wait)
+        assert self.process.returncode == -signal.SIGKILL, self.process.returncode
+        await self._dead()
+
+    async def _dead(self) -> None:
+        self.up.clear()
+        self.killed_at.append(time.monotonic())
+        await self.upstream.bury()
+        self.books.waiting.append(self.waiting())
+        self.later()
+
+    async def stop(self) -> float:
+        """SIGTERM; the seconds until it ended, with code 0."""
+        assert self.process
+        self.process.terminate()
+        began = time.monotonic()
+        code = await asyncio.to_thread(self.process.wait, 100)
+        took = time.monotonic() - began
+        self.up.clear()
+        assert code == 0, self.log[-5000:]
+        await self.upstream.bury()
+        self.books.waiting.append(set())  # after a clean stop nothing may come again
+        return took
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "stderr.log").read_text()
+
+    # -- clients -----------------------------------------------------------------------------------------------------------
+
+    async def load(self, messages: int, sessions: int) -> None:
+        """`messages` over `sessions` at once, until all are sent or the program is dead. A client that hears nothing
+        does not try again: what it would send would be another message."""
+        self.loads += 1
+        waiting = [letters.letter((self.loads, n), self.dice) for n in range(messages)]
+        self.books.letters.update((letter.subject, letter) for letter in waiting)
+        await asyncio.gather(*(self._session(waiting) for _ in range(sessions)))
+
+    async def _session(self, waiting: list[letters.Letter]) -> None:
+        with contextlib.suppress(OSError, TimeoutError, EOFError):
+            async with connect(("127.0.0.1", self.ports[0])) as wire:
+                await wire.reply()
+                if not (await wire.ask("EHLO client.example")).startswith("250"):
+                    return
+                while waiting:
+                    letter = waiting.pop()
+                    for line in (f"MAIL FROM:<{letter.sender}>", *(f"RCPT TO:<{r}>" for r in letter.recipients)):
+                        if not (await wire.ask(line)).startswith("250"):
+                            return
+                    if not (await wire.ask("DATA")).startswith("354"):
+                        return
+                    await wire.send(letter.content.replace(b"\r\n.", b"\r\n..") + b".\r\n")
+                    letter.reply = await wire.reply()
+                    if not letter.reply:
+                        return
+
+    # -- recipients --------------------------------------------------------------------------------------------------------
+
+    async def _hit(self, number: int) -> None:
+        """Opens and clicks what arrived, one after the other, newest first and then older ones again."""
+        count = seen = 0
+        async with aiohttp.ClientSession(headers={"User-Agent": AGENT}) as http:
+            while True:
+                await self.up.wait()
+                for _, kept in self.upstream.arrived[seen:]:
+                    seen += 1
+                    if kept.reverse_path:
+                        found = letters.TOKEN.findall(kept.content)
+                        self.to_hit += [f"/{kind.decode()}/{token.decode()}" for kind, token in found]
+                if not self.to_hit:
+                    await asyncio.sleep(0.01)
+                    continue
+                path = self.to_hit[-1 - min(int(self.dice.expovariate(0.02)), len(self.to_hit) - 1)]
+                count += 1
+                tid = f"{number}-{count}"
+                try:
+                    url = f"http://127.0.0.1:{self.ports[1]}{path}?tid={tid}"
+                    async with http.get(url, allow_redirects=False, timeout=aiohttp.ClientTimeout(10)) as answer:
+                        assert answer.status in (200, 302), answer.status
+                        await answer.read()
+                        self.hits[tid] = time.monotonic()
+                except (aiohttp.ClientError, OSError, TimeoutError):
+                    await asyncio.sleep(0.01)
+
+    async def quiet(self) -> None:
+        """No more hits."""
+        for task in self.hitting:
+            task.cancel()
+        await asyncio.gather(*self.hitting, return_exceptions=True)
+
+    # -- what the program keeps ------------------------------------------------------------------------------------------
+
+    @property
+    def spool(self) -> Path:
+        return self.folder / "var" / "spool"
+
+    def entries(self) -> list[Path]:
+        return sorted(self.spool.glob("*.msg"))
+
+    def waiting(self) -> set[tuple[str, str]]:
+        """Subject and recipient of what is in the spool."""
+        found = set()
+        for path in self.entries():
+            line, _, content = path.read_bytes().partition(b"\n")
+            for recipient in queue.read(line).recipients:
+                found.add((letters.subject(content), recipient.address))
+        return found
+
+    def database(self) -> sqlite3.Connection:
+        return sqlite3.connect(self.folder / "var" / "trackrelay.db", timeout=20)
+
+    def later(self) -> None:
+        """While the program is dead time passes: leases end, notifications are due."""
+        with contextlib.closing(self.database()) as db:
+            if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'deliveries'").fetchone():
+                db.execute("UPDATE deliveries SET next_at = 0 WHERE state = 'pending'")
+                db.commit()
+
+    async def empty(self, seconds: float = 30) -> None:
+        """Until nothing waits in the spool; what waits is tried at once, by the command that an operator has."""
+        self.upstream.calm = True
+        deadline = time.monotonic() + seconds
+        while self.entries():
+            assert time.monotonic() < deadline, f"{len(self.entries())} wait on\n{self.log[-3000:]}"
+            await self.retry()
+            with contextlib.suppress(TimeoutError):
+                await until(lambda: not self.entries(), 1)
+
+    async def retry(self) -> None:
+        """Time passes for what waits in the spool, by the command that an operator has."""
+        await asyncio.to_thread(command, ["queue", "retry", "--all", "--config", str(self.folder / "relay.toml")])
+
+    def wrong(self) -> list[str]:
+        """Sentences about what must not be, with the spool empty: mail, the database, the records of what arrived."""
+        wrong = self.books.wrong(self.upstream.arrived)
+        keys = Ring(self.folder / "var" / "keys" / "tokens.json").keys
+        with contextlib.closing(self.database()) as db:
+            verdict = db.execute("PRAGMA integrity_check").fetchall()
+            if verdict != [("ok",)]:
+                wrong.append(f"integrity_check: {verdict}")
+            known = {row[0] for row in db.execute("SELECT message_id FROM messages")}
+            copies = {tuple(row) for row in db.execute("SELECT message_id, idx, recipient FROM copies")}
+        for _, kept in self.upstream.arrived:
+            for kind, text in letters.TOKEN.findall(kept.content) if kept.reverse_path else ():
+                token = tokens.read(text.decode(), "open" if kind == b"o" else "click", keys)
+                if token is None:
+                    wrong.append(f"a token that can't be read: {text!r}")
+                    continue
+                name = tokens.message_id(token.message_key)
+                if name not in known or any((name, token.recipient, r) not in copies for r in kept.recipients):
+                    wrong.append(f"no record of {name} to {kept.recipients}")
+        left = sorted(p.name for p in self.spool.glob("broken/*"))
+        return wrong + [f"set aside: {name}" for name in left]
+
+    async def events(self, seconds: float = 30) -> dict[str, int]:
+        """The number of times that each hit is stored, by tid; waits until the journal is fed."""
+        found: dict[str, int] = {}
+
+        def all_there() -> bool:
+            found.clear()
+            with contextlib.closing(self.database()) as db:
+                for (data,) in db.execute("SELECT data FROM events WHERE data <> ''"):
+                    tid = json.loads(data).get("tid")
+                    if tid:
+                        found[tid] = found.get(tid, 0) + 1
+            return not list((self.folder / "var" / "journal").glob("*.jsonl")) or not (self.hits.keys() - found.keys())
+
+        with contextlib.suppress(TimeoutError):
+            await until(all_there, seconds)
+        return found
+
+    async def owed(self, seconds: float = 60) -> list[str]:
+        """Sentences about notifications: each counted open and click, at least once, each time with its own id and a
+        good signature. The receiver goes on failing; time passes quickly."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            with contextlib.closing(self.database()) as db:
+                left = db.execute("SELECT count(*) FROM deliveries WHERE state = 'pending'").fetchone()[0]
+                dead = db.execute("SELECT count(*) FROM deliveries WHERE state = 'dead'").fetchone()[0]
+                events = [row[0] for row in db.execute(
+                    "SELECT event_id FROM events WHERE counted AND type IN ('message.opened', 'message.link_clicked')"
+                )]  # fmt: skip
+            if not left:
+                break
+            self.later()
+            await asyncio.sleep(0.3)
+        told: dict[str, set[str]] = {}
+        wrong = [f"{left} notifications wait on"] if left else []
+        wrong += [f"{dead} notifications given up"] if dead else []
+        for received in self.hook.received:
+            good = hmac.new(SECRET.encode(), received.body, hashlib.sha256).hexdigest()
+            if received.headers["x-nylas-signature"] != good:
+                wrong.append(f"a bad signature: {received}")
+            ids = told.setdefault(received.json["id"], set())
+            if 200 <= received.answered < 300:
+                ids.add(received.headers["webhook-id"])
+        for event in events:
+            if told.get(event) != {event}:
+                wrong.append(f"not told of {event}: {told.get(event)}")
+        self.notified = len(events)
+        return wrong
