@@ -8,19 +8,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from itertools import chain, repeat
+from typing import NamedTuple
 
 import msgspec
 
 from relay.core import payload, tally
 from relay.core.model import Endpoint, Event
-from relay.store import Cursor, rows
-from relay.store.writer import Hit
+from relay.store import Cursor, bulk, rows
 
-# Every step of a statement gives up the interpreter's lock, and may wait for the event loop's thread to get it back:
-# so one batch is few statements, and what they read comes as one row.
 ASKED = (1, 8, 64, 512)  # how many are asked for at once: few sizes, so that their statements stay prepared
-WRITTEN = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)  # the same for rows written at once
 
 KNOWN = """
 WITH asked (n, event_id, message_id, idx) AS (VALUES {places})
@@ -39,18 +35,21 @@ WHERE asked.n >= 0
 STATEMENTS = {size: KNOWN.format(places=", ".join(["(?, ?, ?, ?)"] * size)) for size in ASKED}
 
 
-def inserts(head: str, columns: int) -> dict[int, str]:
-    """Per size a statement for at most that many rows: those with nothing in the first column are left out."""
-    row = f"({', '.join('?' * columns)})"
-    return {n: f"{head} SELECT * FROM (VALUES {', '.join([row] * n)}) WHERE column1 IS NOT NULL" for n in WRITTEN}
-
-
-EVENTS = inserts("INSERT INTO events", 21)
-TALLIES = inserts("INSERT OR REPLACE INTO tallies", 2)
-DELIVERIES = inserts("INSERT INTO deliveries (position, endpoint_id, trigger, first_at, next_at)", 5)
+EVENTS = bulk.inserts("INSERT INTO events", 21)
+TALLIES = bulk.inserts("INSERT OR REPLACE INTO tallies", 2)
+DELIVERIES = bulk.inserts("INSERT INTO deliveries (position, endpoint_id, trigger, first_at, next_at)", 5)
 CURSORS = "INSERT OR REPLACE INTO cursors VALUES (?, ?, ?, ?)"
 
 encode = msgspec.json.Encoder().encode
+
+
+class Hit(NamedTuple):
+    """An event to append, and the mailbox cursor that goes with it."""
+
+    event: Event
+    cursor: Cursor | None
+
+
 decode_known = msgspec.json.Decoder(
     list[tuple[int, int | None, str | None, float | None, str | None, str | None, str | None]]
 ).decode
@@ -87,21 +86,12 @@ def hits(db: sqlite3.Connection, batch: Sequence[Hit], asking: Asking, now: floa
         for endpoint in owed:
             for trigger in payload.triggers(endpoint, done):
                 delivery_rows.append((position, endpoint.endpoint_id, trigger, now, now))
-    bulk(db, EVENTS, event_rows)
-    bulk(db, TALLIES, [(message_id, encode(fact).decode()) for message_id, fact in facts.items()])
-    bulk(db, DELIVERIES, delivery_rows)
+    bulk.write(db, EVENTS, event_rows)
+    bulk.write(db, TALLIES, [(message_id, encode(fact).decode()) for message_id, fact in facts.items()])
+    bulk.write(db, DELIVERIES, delivery_rows)
     if cursors:
         db.executemany(CURSORS, [rows.cursor(cursor) for cursor in cursors.values()])
     return results
-
-
-def bulk(db: sqlite3.Connection, statements: dict[int, str], values: Sequence[tuple[object, ...]]) -> None:
-    """The rows in as few statements as can be; what a statement has room for beyond them is filled with nothing."""
-    for at in range(0, len(values), WRITTEN[-1]):
-        some = values[at : at + WRITTEN[-1]]
-        size = next(size for size in WRITTEN if size >= len(some))
-        filler = repeat(None, (size - len(some)) * len(some[0]))
-        db.execute(statements[size], [*chain.from_iterable(some), *filler])
 
 
 def read(
@@ -139,4 +129,4 @@ class Asking:
 
 
 def mended(hit: Hit) -> Hit:
-    return rows.mended(hit[0]), hit[1]
+    return Hit(rows.mended(hit.event), hit.cursor)

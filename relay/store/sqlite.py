@@ -19,7 +19,6 @@ from typing import Any, Literal, TypeVar
 
 from relay.core.model import Delivery, Endpoint, Event, History, Sent, Settlement
 from relay.store import (
-    BARE_ID,
     NONE,
     ApiKey,
     Backlog,
@@ -30,6 +29,7 @@ from relay.store import (
     appending,
     outbox,
     past,
+    recording,
     rows,
     schema,
 )
@@ -37,9 +37,6 @@ from relay.store.writer import Writer, inode
 
 T = TypeVar("T")
 READERS = 2
-MESSAGES = f"INSERT OR REPLACE INTO messages VALUES ({', '.join('?' * 21)})"
-COPIES = f"INSERT OR REPLACE INTO copies VALUES ({', '.join('?' * 10)})"
-IDENTIFIERS = "INSERT OR IGNORE INTO identifiers VALUES (?, ?)"
 
 
 class Sqlite:
@@ -49,7 +46,14 @@ class Sqlite:
         self.path = path
         self._clock = clock
         self._asking = appending.Asking()
-        self._writer = Writer(path, self._hits, appending.mended)
+        self._writer = Writer(
+            path,
+            {
+                Sent: (recording.sents, rows.mended),
+                recording.Word: (recording.words, recording.mended_word),
+                appending.Hit: (self._hits, appending.mended),
+            },
+        )
         self._pool = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
         self._local = threading.local()
         self._readers: set[sqlite3.Connection] = set()
@@ -66,13 +70,7 @@ class Sqlite:
     # -- mail ----------------------------------------------------------------------------------------------------------
 
     async def record_sent(self, sent: Sent) -> None:
-        def write(db: sqlite3.Connection) -> None:
-            try:
-                insert(db, sent)
-            except UnicodeEncodeError:
-                insert(db, rows.mended(sent))
-
-        await self._write(write)
+        await self._writer.submit(sent)
 
     async def record_reply(
         self,
@@ -82,25 +80,14 @@ class Sqlite:
         reply: str,
         upstream_id: str = "",
     ) -> None:
-        reply, upstream_id = rows.mended(reply), rows.mended(upstream_id)
-
-        def write(db: sqlite3.Connection) -> None:
-            db.executemany(
-                "UPDATE copies SET state = ?, reply = ?, upstream_id = CASE ? WHEN '' THEN upstream_id ELSE ? END"
-                " WHERE message_id = ? AND recipient = ?",
-                [(state, reply, upstream_id, upstream_id, message_id, r) for r in rows.mended(recipients)],
-            )
-            if upstream_id:
-                db.execute(IDENTIFIERS, (upstream_id, message_id))
-
-        await self._write(write)
+        await self._writer.submit(recording.Word(message_id, tuple(recipients), state, reply, upstream_id))
 
     async def sent(self, message_id: str) -> Sent | None:
         return await self._read(lambda db: rows.read_sent(db, message_id))
 
     async def find_sent(self, internet_ids: Sequence[str]) -> Sent | None:
         def read(db: sqlite3.Connection) -> Sent | None:
-            message_id = named(db, rows.mended(internet_ids))
+            message_id = recording.named(db, rows.mended(internet_ids))
             return rows.read_sent(db, message_id) if message_id else None
 
         return await self._read(read)
@@ -118,10 +105,10 @@ class Sqlite:
     # -- events --------------------------------------------------------------------------------------------------------
 
     async def append(self, event: Event, cursor: Cursor | None = None) -> Event | None:
-        done: Event | None = await self._writer.submit((event, cursor))
+        done: Event | None = await self._writer.submit(appending.Hit(event, cursor))
         return done
 
-    def _hits(self, db: sqlite3.Connection, batch: Sequence[tuple[Event, Cursor | None]]) -> list[Event | None]:
+    def _hits(self, db: sqlite3.Connection, batch: Sequence[appending.Hit]) -> list[Event | None]:
         return appending.hits(db, batch, self._asking, self._clock())
 
     async def events(
@@ -265,37 +252,6 @@ class Sqlite:
         if db is not None:
             self._readers.discard(db)
             db.close()
-
-
-def insert(db: sqlite3.Connection, sent: Sent) -> None:
-    """The message, its copies and its identifiers. A new thread has the id of its first message."""
-    thread_id = sent.thread_id or (thread(db, sent.references) if sent.references else "") or sent.message_id
-    db.execute(MESSAGES, rows.sent(sent, thread_id))
-    db.executemany(COPIES, rows.copies(sent))
-    named = {sent.internet_message_id, *(c.upstream_id for c in sent.copies)} - {""}
-    db.executemany(IDENTIFIERS, [(identifier, sent.message_id) for identifier in named])
-
-
-def thread(db: sqlite3.Connection, references: Sequence[str]) -> str:
-    message_id = named(db, references)
-    row = db.execute("SELECT thread_id FROM messages WHERE message_id = ?", (message_id,)).fetchone()
-    return str(row[0]) if row else ""
-
-
-def named(db: sqlite3.Connection, internet_ids: Sequence[str]) -> str:
-    """The message_id of the newest message with the first of these identifiers that is known; "" for none.
-
-    Some upstreams name in their reply only what stands before the "@" (Amazon SES): a long one is enough."""
-    for identifier in internet_ids:
-        local = identifier.partition("@")[0]
-        row = db.execute(
-            "SELECT max(i.message_id) FROM identifiers i JOIN messages m ON m.message_id = i.message_id"
-            " WHERE i.identifier IN (?, ?)",
-            (identifier, local if len(local) >= BARE_ID else identifier),
-        ).fetchone()
-        if row[0] is not None:
-            return str(row[0])
-    return ""
 
 
 def backup(source: Path, target: Path) -> None:

@@ -1,7 +1,7 @@
 """The one thread of a process that writes to its SQLite database.
 
 Owns: the queue, group commit, the lock between processes, opening and opening again, and the rule that an operation
-either was committed or raises. Leaves to others: what an operation does (`appending`, `outbox`, `rows`).
+either was committed or raises. Leaves to others: what an operation does (`recording`, `appending`, `outbox`).
 
 Whatever has queued, at most BATCH operations, is one transaction, and so one fsync: no timer, since each one tried was
 slower. Around it every process holds a flock on a file beside the database, so that two busy ones share fairly: with
@@ -18,14 +18,13 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 from relay import log
-from relay.core.model import Event
-from relay.store import Cursor, Newer, Unavailable, schema
+from relay.store import Newer, Unavailable, schema
 
 LOG = log.room("store")
 BATCH = 512
@@ -40,34 +39,34 @@ BROKEN = LOCKED | {
     sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_NOLFS, sqlite3.SQLITE_NOTADB,
 }  # fmt: skip
 
-Hit = tuple[Event, Cursor | None]
 Work = Callable[[sqlite3.Connection], Any]
+# How values of one class are written: many at once, giving a result each; and one that failed made fit for another try.
+Bulk = tuple[Callable[[sqlite3.Connection, Sequence[Any]], Sequence[Any]], Callable[[Any], Any]]
 Outcome = tuple["asyncio.Future[Any]", Any, BaseException | None]
 
 
 class Operation:
-    """Something to be written: a `Hit`, which goes in bulk with others, or a function of the connection."""
+    """Something to be written: a value of a class that goes in bulk with others, or a function of the connection."""
 
     __slots__ = ("at", "future", "work")
 
-    def __init__(self, work: Hit | Work, future: asyncio.Future[Any], at: float) -> None:
+    def __init__(self, work: Any, future: asyncio.Future[Any], at: float) -> None:
         self.work = work
         self.future = future
         self.at = at
 
 
 class Writer:
-    """`hits` writes many hits at once and returns their results; `mend` makes one that failed fit to be tried alone."""
+    """`bulk` says of each class of values how many of it are written at once. In one transaction they are written in
+    that order, and functions last: what has queued together has no order among itself."""
 
     def __init__(
         self,
         path: Path,
-        hits: Callable[[sqlite3.Connection, Sequence[Hit]], list[Any]],
-        mend: Callable[[Hit], Hit],
+        bulk: Mapping[type, Bulk],
     ) -> None:
         self.path = path
-        self._hits = hits
-        self._mend = mend
+        self._bulk = bulk
         self._queue: deque[Operation] = deque()
         self._taking = threading.Lock()
         self._wake: SimpleQueue[None] = SimpleQueue()
@@ -84,7 +83,7 @@ class Writer:
 
     # -- on the event loop ---------------------------------------------------------------------------------------------
 
-    def submit(self, work: Hit | Work) -> asyncio.Future[Any]:
+    def submit(self, work: Any) -> asyncio.Future[Any]:
         """The future of `work`. Must be called on the event loop."""
         loop = self._loop
         if loop is None or self._thread is None:
@@ -192,49 +191,34 @@ class Writer:
         return [operation for operation in taken if not operation.future.cancelled()]
 
     def _perform(self, db: sqlite3.Connection, operations: list[Operation]) -> list[Outcome]:
+        """What goes in bulk, without savepoints; where some of it is bad, all is taken back and each goes alone."""
+        groups: dict[type | None, list[Operation]] = {}
+        for operation in operations:
+            kind = type(operation.work)
+            groups.setdefault(kind if kind in self._bulk else None, []).append(operation)
         outcomes: list[Outcome] = []
-        at = 0
-        while at < len(operations):
-            end = at
-            while end < len(operations) and isinstance(operations[end].work, tuple):
-                end += 1
-            if end > at:
-                outcomes += self._many(db, operations[at:end], whole=end - at == len(operations))
-                at = end
-            else:
-                outcomes.append(self._alone(db, operations[at]))
-                at += 1
-        return outcomes
-
-    def _many(self, db: sqlite3.Connection, operations: list[Operation], whole: bool) -> list[Outcome]:
-        """Hits in bulk; where one of them is bad, each alone."""
-        if whole:  # nothing else is in the transaction: what a savepoint would take back is all of it
-            try:
-                results = self._hits(db, [o.work for o in operations if isinstance(o.work, tuple)])
-            except Exception as error:
-                if broken(error):
-                    raise
-                db.execute("ROLLBACK")
-                db.execute("BEGIN IMMEDIATE")
-                return [self._alone(db, operation) for operation in operations]
-            return [(o.future, result, None) for o, result in zip(operations, results, strict=True)]
-        db.execute("SAVEPOINT many")
         try:
-            results = self._hits(db, [o.work for o in operations if isinstance(o.work, tuple)])
+            for kind, (write, _) in self._bulk.items():
+                if group := groups.get(kind):
+                    results = write(db, [operation.work for operation in group])
+                    outcomes += [(o.future, result, None) for o, result in zip(group, results, strict=True)]
         except Exception as error:
             if broken(error) or not db.in_transaction:
                 raise
-            db.execute("ROLLBACK TO many")
-            db.execute("RELEASE many")
+            db.execute("ROLLBACK")
+            db.execute("BEGIN IMMEDIATE")
             return [self._alone(db, operation) for operation in operations]
-        db.execute("RELEASE many")
-        return [(o.future, result, None) for o, result in zip(operations, results, strict=True)]
+        return outcomes + [self._alone(db, operation) for operation in groups.get(None, ())]
 
     def _alone(self, db: sqlite3.Connection, operation: Operation) -> Outcome:
         work = operation.work
         db.execute("SAVEPOINT alone")
         try:
-            result = self._hits(db, [self._mend(work)])[0] if isinstance(work, tuple) else work(db)
+            if type(work) in self._bulk:
+                write, mend = self._bulk[type(work)]
+                result = write(db, [mend(work)])[0]
+            else:
+                result = work(db)
         except Exception as error:
             if broken(error) or not db.in_transaction:
                 raise
