@@ -188,21 +188,20 @@ class Service:
     ) -> None:
         import ssl
 
-        from aiohttp import web
+        from tracking_http.listener import Listener
 
         context = None
         if certificate:
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             context.load_cert_chain(certificate, key)
-        runner = web.AppRunner(application, shutdown_timeout=5, **{"access_log": None, **how})
-        await runner.setup()
-        self.closers.append(runner.cleanup)
+        listener = Listener(application, **how)
+        self.closers.append(listener.stop)
         host, _, port = listen.rpartition(":")
         try:
-            await web.TCPSite(runner, host.strip("[]"), int(port), ssl_context=context, reuse_address=True).start()
+            await listener.start(host.strip("[]"), int(port), context)
         except OSError as reason:
             raise CannotStart(f"{role}: can't listen on {listen}: {reason.strerror or reason}") from reason
-        self.addresses[role] = [address[:2] for address in runner.addresses]
+        self.addresses[role] = listener.addresses
 
     def keep(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         self.tasks.append(asyncio.create_task(kept(name, work), name=name))

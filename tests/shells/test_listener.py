@@ -1,0 +1,42 @@
+"""An HTTP listener takes as many connections as it was given, and says so to the next."""
+
+import resource
+
+from aiohttp import web
+
+from tests.fakes.wire import connect, until
+from tracking_http import listener
+
+
+async def hello(_request: web.Request) -> web.Response:
+    return web.Response(text="hello")
+
+
+async def test_who_comes_on_top_is_told() -> None:
+    application = web.Application()
+    application.router.add_get("/", hello)
+    room = listener.Listener(application, most=2)
+    await room.start("127.0.0.1", 0)
+    try:
+        async with connect(room.addresses[0]) as first:
+            async with connect(room.addresses[0]) as second:
+                await second.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert (await second.reader.readline()).startswith(b"HTTP/1.1 200")
+                async with connect(room.addresses[0]) as third:
+                    assert await third.reader.read() == listener.FULL
+            await until(lambda: len(room._runner.server.connections) == 1)  # type: ignore[union-attr]
+            async with connect(room.addresses[0]) as again:
+                await again.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert (await again.reader.readline()).startswith(b"HTTP/1.1 200")
+            await first.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert (await first.reader.readline()).startswith(b"HTTP/1.1 200")
+    finally:
+        await room.stop()
+
+
+def test_the_share_follows_the_limit_of_files() -> None:
+    soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    found = listener.connections()
+    assert listener.LEAST <= found <= listener.MOST
+    assert found * listener.SHARE <= max(resource.getrlimit(resource.RLIMIT_NOFILE)[0], listener.LEAST * listener.SHARE)
+    assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] >= soft

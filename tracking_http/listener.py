@@ -1,0 +1,89 @@
+"""An HTTP application on an address, with a bound on its connections.
+
+Owns: the listening socket, how many connections there may be, and what is said to who comes on top of them.
+Leaves to others: what is answered (the application), how long a connection may stay (the runner's options).
+
+The tracking server is what the whole world reaches. Without a bound its connections would use up the files of the
+process, and mail could be neither accepted nor passed on; so it gets a share of them, and mail the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import resource
+import ssl
+from typing import Any
+
+from aiohttp import web
+
+from relay import log
+
+LOG = log.room("listener")
+
+MOST = 8_000  # connections; an idle one costs some 25 kB
+LEAST = 8
+WANTED_FILES = 16_384  # the soft limit of open files is lifted towards this
+SHARE = 4  # a listener gets one file in so many
+HANDSHAKE_SECONDS = 10.0
+BACKLOG = 1024  # the kernel cuts it to net.core.somaxconn
+CLOSE_SECONDS = 5.0  # for requests under way when the service stops
+
+FULL = (
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nCache-Control: no-store\r\n"
+    b"Content-Length: 0\r\nConnection: close\r\n\r\n"
+)
+
+
+class Full(asyncio.Protocol):
+    """Stands where a connection comes for which there is no place."""
+
+    def connection_made(self, transport: Any) -> None:  # uvloop's transports are of no class of asyncio's
+        transport.write(FULL)
+        transport.close()
+
+
+class Listener:
+    """`how` are options of aiohttp's AppRunner. `start` raises OSError where the address can't be had."""
+
+    def __init__(self, application: web.Application, *, most: int | None = None, **how: Any) -> None:
+        self._runner = web.AppRunner(application, **{"access_log": None, "shutdown_timeout": CLOSE_SECONDS, **how})
+        self._most = connections() if most is None else most
+        self._full = False
+        self._listening: asyncio.Server | None = None
+        self.addresses: list[tuple[str, int]] = []
+
+    async def start(self, host: str, port: int, context: ssl.SSLContext | None = None) -> None:
+        await self._runner.setup()
+        server = self._runner.server
+        assert server is not None
+
+        def protocol() -> asyncio.BaseProtocol:
+            full = len(server.connections) >= self._most
+            if full and not self._full:  # one line per time of trouble
+                LOG.warning("full", listener=f"{host}:{port}", connections=self._most)
+            self._full = full
+            return Full() if full else server()
+
+        self._listening = await asyncio.get_running_loop().create_server(
+            protocol, host, port, ssl=context, backlog=BACKLOG, reuse_address=True,
+            ssl_handshake_timeout=HANDSHAKE_SECONDS if context else None,
+        )  # fmt: skip
+        self.addresses = [socket.getsockname()[:2] for socket in self._listening.sockets]
+
+    async def stop(self) -> None:
+        """The listener first, then what is under way."""
+        if self._listening is not None:
+            self._listening.close()
+        await self._runner.cleanup()
+
+
+def connections() -> int:
+    """How many connections one listener may have, by the limit of open files, which is lifted first where it may be."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if resource.RLIM_INFINITY != soft < WANTED_FILES:
+        lifted = WANTED_FILES if hard == resource.RLIM_INFINITY else min(WANTED_FILES, hard)
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (lifted, hard))
+            soft = lifted
+    return MOST if soft == resource.RLIM_INFINITY else max(LEAST, min(MOST, soft // SHARE))
