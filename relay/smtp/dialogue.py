@@ -143,7 +143,7 @@ class Dialogue(session.Session):
         assert transaction.mail is not None
         if not self.house.flight.room(transaction.mail.size):
             return await self.say(data.crowded())
-        self.busy = True
+        self.busy = self.receiving = True
         try:
             await self.push(b"354 End with a line that has only a dot")
             await self.flush()
@@ -152,7 +152,7 @@ class Dialogue(session.Session):
             LOG.info("message not finished", peer=self.address, why=type(error).__name__)
             return await self.goodbye("421 4.4.2 The message did not arrive in time and size")
         finally:
-            self.busy = False
+            self.busy = self.receiving = False
         self._set_post_data_state()
         self.errors = self.idle = 0
         self.since_message = self.loop.time()
@@ -164,6 +164,7 @@ class Dialogue(session.Session):
     async def receive(self, transaction: session.Transaction, mail: paths.Mail) -> Reply:
         house = self.house
         content = await data.read(self._reader, limit=house.max_size, flight=house.flight, tick=self._reset_timeout)
+        self.receiving = False
         if isinstance(content, Reply):
             LOG.info("message refused", peer=self.address, sender=mail.reverse_path, reply=content)
             metrics.REFUSED.labels(content.code).inc()

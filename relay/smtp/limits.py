@@ -25,6 +25,7 @@ SLOW_START = 120.0  # seconds that a message may take whatever its size …
 SLOWEST = 1_000  # … and octets per second beyond that: slower is no line but a held place
 WITHOUT_MESSAGE = 1800.0  # seconds a session may last without a message
 HANDSHAKE_TIMEOUT = 30.0  # seconds for TLS
+LAST_CALL = 5.0  # seconds that a message may still take to arrive once the service stops
 
 MAX_ERRORS = 20  # refused commands in a row of one session, between two accepted messages
 MAX_IDLE_COMMANDS = 200  # commands other than MAIL, RCPT and DATA between two messages

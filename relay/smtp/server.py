@@ -93,18 +93,22 @@ class Server:
             listener.close()
 
     async def drain(self, seconds: float) -> bool:
-        """Ends every session: at once where no message is under way, else after its reply. False where some were
-        still at it after `seconds`: they are cut without a reply, so their clients keep the message and try again."""
+        """Ends every session: at once where no message is under way, else after its reply; a message that has not
+        arrived whole soon is not waited for. False where some were still at it after `seconds`: they are cut without a
+        reply, so their clients keep the message and try again."""
         self.stop_listening()
         house = self._house
         house.draining = True
         for session in list(house.dialogues):
             if not session.busy:
                 session.retire()
-        deadline = house.loop.time() + seconds
+        began = house.loop.time()
         await asyncio.sleep(0)
-        while (house.dialogues or house.tasks) and house.loop.time() < deadline:  # noqa: ASYNC110 (once in a life)
+        while (house.dialogues or house.tasks) and house.loop.time() < began + seconds:
             await asyncio.sleep(0.02)
+            if house.loop.time() > began + limits.LAST_CALL:
+                for session in [s for s in house.dialogues if s.receiving]:
+                    session.retire()
         left = list(house.tasks)
         if left or house.dialogues:
             LOG.warning("sessions cut at the end", sessions=len(house.dialogues), messages=len(left))

@@ -78,6 +78,7 @@ class Session(STOCK):  # type: ignore[misc]
         self.loopback = self.allowed = False
         self.login = self.password = ""
         self.busy = False  # a message is being received or delivered: the session may not be cut
+        self.receiving = False  # the message is not whole yet: its client keeps it
         self.placed = False
         self.errors = self.idle = 0
         self.since_message = house.loop.time()
