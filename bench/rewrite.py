@@ -78,9 +78,8 @@ def attached(text: str, size: int) -> bytes:
 def copy(raw: bytes) -> bytes:
     """One tracked copy, from the bytes that came in."""
     prepared = rewrite.prepare(raw, headers.read(raw), PLAN)
-    hrefs = [
-        f"{BASE}/c/{tokens.write(Token('click', KEY, 0, index, url), KEYS)}" for index, url in enumerate(prepared.links)
-    ]
+    click = tokens.clicks(KEY, 0, KEYS)
+    hrefs = [f"{BASE}/c/{click(index, url)}" for index, url in enumerate(prepared.links)]
     pixel = f"{BASE}/o/{tokens.write(Token('open', KEY, 0), KEYS)}"
     return rewrite.render(prepared, hrefs=hrefs, pixel=pixel)
 

@@ -149,7 +149,11 @@ class Tracker:
         except Exception as reason:  # the one place where tracking fails open
             metrics.FAILED_OPEN.labels(type(reason).__name__).inc()
             metrics.UNTRACKED.labels("internal_error").inc()
-            LOG.exception("untracked", reason="internal_error", peer=submission.peer)
+            if isinstance(reason, store.Unavailable | TimeoutError):  # of these there may be one per message
+                why = str(reason) or "the store is slow"
+                LOG.error("untracked", reason="internal_error", peer=submission.peer, why=why)
+            else:
+                LOG.exception("untracked", reason="internal_error", peer=submission.peer)
             return plain(submission, self.dice(12))
         return Tracked(
             tokens.message_id(key),
@@ -348,8 +352,8 @@ class Tracker:
         pixel: str | None = None
         edited = group.prepared is not None and group.prepared.reason is None
         if edited and group.prepared:
-            links = enumerate(group.prepared.links, group.first_link)
-            hrefs = [f"{base}/c/{tokens.write(Token('click', key, index, n, url), keys)}" for n, url in links]
+            click = tokens.clicks(key, index, keys)
+            hrefs = [f"{base}/c/{click(n, url)}" for n, url in enumerate(group.prepared.links, group.first_link)]
             if group.prepared.has_pixel:
                 pixel = f"{base}/o/{tokens.write(Token('open', key, index), keys)}"
         if self.wants_reference(message, group.decision):

@@ -27,6 +27,7 @@ import hmac
 import re
 from base64 import b32hexdecode
 from binascii import a2b_base64, b2a_base64
+from collections.abc import Callable
 
 from relay.core.model import Keys, Token, TokenKind
 
@@ -56,18 +57,39 @@ MESSAGE_ID = re.compile(r"[0-9a-v]{19}[0g]\Z")  # 96 bits are 19 characters and 
 def write(token: Token, keys: Keys) -> str:
     """The token's text, signed with the current key. ValueError for what no token can hold: a message key that is
     not 12 octets, an index below 0 or above 2,097,151, a URL with lone surrogates or over some 12,000 octets."""
-    if len(token.message_key) != KEY_SIZE:
-        raise ValueError(f"a message key has {KEY_SIZE} octets, not {len(token.message_key)}")
-    head = bytes((VERSION << 5 | keys.current,)) + token.message_key + varint(token.recipient)
     if token.kind == "click":
-        link, url = varint(token.link), token.url.encode()
-        if (len(head) + len(link) + len(url) + MAC_SIZE) % 3 == 0:
-            link = link[:-1] + bytes((link[-1] | 0x80, 0))
-        head += link + url
-    text = encode(head + mac(keys.secrets[keys.current], token.kind, head))
-    if len(text) > LONGEST:
-        raise ValueError("this URL is too long for a token")
-    return text
+        return clicks(token.message_key, token.recipient, keys)(token.link, token.url)
+    head = beginning(token.message_key, token.recipient, keys)
+    return encode(head + mac(keys.secrets[keys.current], token.kind, head))
+
+
+def clicks(message_key: bytes, recipient: int, keys: Keys) -> Callable[[int, str], str]:
+    """What `write` does for the links of one copy, given link index and URL: what they have in common is done once."""
+    head = beginning(message_key, recipient, keys)
+    inner, outer = (half.copy() for half in halves(keys.secrets[keys.current], "click"))
+    inner.update(head)
+    begin, finish, size = inner.copy, outer.copy, len(head) + MAC_SIZE
+
+    def click(link: int, url: str) -> str:
+        number, octets = varint(link), url.encode()
+        if (size + len(number) + len(octets)) % 3 == 0:
+            number = number[:-1] + bytes((number[-1] | 0x80, 0))
+        body = number + octets
+        signing, signed = begin(), finish()
+        signing.update(body)
+        signed.update(signing.digest())
+        text = encode(head + body + signed.digest()[:MAC_SIZE])
+        if len(text) > LONGEST:
+            raise ValueError("this URL is too long for a token")
+        return text
+
+    return click
+
+
+def beginning(message_key: bytes, recipient: int, keys: Keys) -> bytes:
+    if len(message_key) != KEY_SIZE:
+        raise ValueError(f"a message key has {KEY_SIZE} octets, not {len(message_key)}")
+    return bytes((VERSION << 5 | keys.current,)) + message_key + varint(recipient)
 
 
 def read(text: str, kind: TokenKind, keys: Keys) -> Token | None:
