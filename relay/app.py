@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 LOG = log.room("app")
 
 ROLES = frozenset({"smtp", "http", "admin", "mailbox", "webhooks", "queue", "milter"})
-DRAIN_SECONDS = 30.0
+STOP_SECONDS = 30.0  # for all of a clean stop
+DRAIN_SECONDS = 18.0  # of which clients may use so many, and the queue and the webhooks beside them
 AGAIN_SECONDS = 1.0  # before a failed role is started again; doubles up to a minute
 
 Addresses = dict[str, list[tuple[str, int]]]
@@ -89,6 +90,7 @@ class Service:
         self.closers: list[Callable[[], Awaitable[None]]] = []  # called last to first
         self.server: smtp.Server | None = None
         self.wake: Callable[[], None] = lambda: None
+        self.stop_at = 0.0
 
     async def start(self) -> Addresses:
         settings = self.settings
@@ -144,7 +146,7 @@ class Service:
             raise CannotStart(f"dkim: {reason}") from reason
         tracker = outbound.Tracker(self.settings, self.ring, self.store, signers)
         desk = delivery.Desk(self.settings, tracker, out, kept, self.store)
-        self.closers.append(desk.close)
+        self.closers.append(lambda: desk.close(self.left() / 2))
         try:
             self.server = await smtp.serve(self.settings, desk.take, verify_upstream=out.try_login, left=desk.left)
         except (smtp.Refused, OSError) as reason:
@@ -224,21 +226,27 @@ class Service:
         notify.tell(READY=1)
 
     async def stop(self) -> None:
-        """Listeners first, then what is under way, then the loops, then the store."""
+        """Listeners first, then what is under way, then the store; within STOP_SECONDS, whatever an upstream does."""
         self.ready = False
+        self.stop_at = asyncio.get_running_loop().time() + STOP_SECONDS
+        for task in self.tasks:
+            task.cancel()
+        ending = asyncio.gather(*self.tasks, return_exceptions=True)
         if self.server:
             self.server.stop_listening()
             await self.server.drain(DRAIN_SECONDS)
-        for task in self.tasks:
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
+        await ending
         for close in reversed(self.closers):
             try:
-                async with asyncio.timeout(DRAIN_SECONDS):
+                async with asyncio.timeout(max(1.0, self.left())):
                     await close()
             except Exception:
                 metrics.ERRORS.labels("app").inc()
                 LOG.exception("not_closed", what=getattr(close, "__qualname__", repr(close)))
+
+    def left(self) -> float:
+        """Seconds that a stop may still take."""
+        return self.stop_at - asyncio.get_running_loop().time()
 
 
 async def kept(name: str, work: Callable[[], Awaitable[None]]) -> None:

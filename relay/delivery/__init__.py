@@ -251,11 +251,11 @@ class Desk:
             entry = self._entry(journey, [w for w, _ in refused], options)
             await self.spool.report(entry, content, refused)
 
-    async def close(self) -> None:
+    async def close(self, seconds: float = CLOSE_SECONDS) -> None:
         """Waits for attempts that outlast their clients; what is still under way then is in the spool, or its client
         has no answer."""
         if self._tasks:
-            _, left = await asyncio.wait(set(self._tasks), timeout=CLOSE_SECONDS)
+            _, left = await asyncio.wait(set(self._tasks), timeout=seconds)
             for task in left:
                 task.cancel()
             await asyncio.gather(*left, return_exceptions=True)

@@ -1,0 +1,51 @@
+"""The service as a whole, in this process: how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from relay import app, config
+from relay.core import queue
+from relay.spool import files, sending
+from tests.fakes import upstream
+from tests.fakes.wire import connect, until
+
+
+def settings(folder, port: int) -> config.Settings:
+    return config.Settings(
+        state_dir=folder,
+        smtp=config.Smtp(listen=("127.0.0.1:0",), hostname="relay.example"),
+        upstream=config.Upstream(url=f"smtp://127.0.0.1:{port}", tls="never", patience=0.1),
+    )
+
+
+@pytest.mark.parametrize("on_defer", ["spool", "pass"])
+async def test_an_upstream_that_hangs_does_not_keep_it_from_stopping(tmp_path, monkeypatch, caplog, on_defer):
+    """Clients, the queue and attempts that outlasted their clients have one time together, not one after the other."""
+    monkeypatch.setattr(app, "STOP_SECONDS", 3.0)
+    monkeypatch.setattr(app, "DRAIN_SECONDS", 1.0)
+    monkeypatch.setattr(sending, "END_SECONDS", 1.0)
+    async with upstream.Upstream({"dot": "hang"}) as scripted:
+        given = settings(tmp_path, scripted.port)
+        given = replace(given, upstream=replace(given.upstream, on_defer=on_defer))
+        service = app.Service(given, frozenset({"smtp", "queue"}))
+        addresses = await service.start()
+        async with connect(addresses["smtp"][0]) as client:
+            await client.greet()
+            heard = asyncio.create_task(client.mail(b"Subject: one\r\n\r\nbody\r\n"))
+            await until(lambda: scripted.taken)
+            if on_defer == "spool":
+                assert (await heard).startswith("250")
+            async with asyncio.timeout(10):
+                await service.stop()
+            if on_defer == "pass":
+                with pytest.raises((AssertionError, ConnectionError)):  # no 250: the client keeps it
+                    assert (await heard).startswith("250")
+    assert not [r for r in caplog.records if r.levelname == "ERROR"]  # nothing had to be cut
+    kept = files.Files(tmp_path / "spool")
+    entries = [kept.read(name) for name in kept.scan()]
+    assert [(e.attempts, e.waiting[0].address) for e in entries] == ([(0, "b@example.com")] * (on_defer == "spool"))
+    assert all(isinstance(e, queue.Entry) for e in entries)
