@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import binascii
 import quopri
+import re
 
 import pytest
 from hypothesis import assume, given
@@ -94,6 +95,33 @@ def test_longest(body: bytes, places: list[int], lengths: list[int]) -> None:
     edited = [len(line) for line in lines if b"v" in line]
     told = transfer.longest(body, spans, lengths[: len(spans)])
     assert max(edited, default=0) <= told <= max(map(len, lines)) + 1  # CR and LF may be parted
+
+
+@given(
+    st.lists(
+        st.sampled_from([b"=", b"=3D", b"=e9", b"3", b"D", b"\r\n", b"\n", b"\r", b"x" * 20, b" "]), max_size=20
+    ).map(b"".join)
+)
+def test_regular(body: bytes) -> None:
+    """For any body: however many escapes there are, each "=" is one, or ends a line, or is refused."""
+    irregular = re.search(rb"=(?![0-9A-Fa-f]{2}|\r?\n|\Z)", body) is not None
+    for raw in (body, body + b"x" * 400, body + b"=3D" * 40):
+        if not raw.endswith(body) and body.endswith((b"=", b"=3", b"\r")):
+            continue  # what follows changes what it means
+        assert transfer.regular(raw, binascii.a2b_qp(raw)) is not irregular
+
+
+@given(
+    st.lists(st.sampled_from([b"YWJj", b"YQ==", b"YWI=", b"=", b"\r\n", b" ", b"*", b"\0", b"Y"]), max_size=12).map(
+        b"".join
+    )
+)
+def test_base64(body: bytes) -> None:
+    """For any body: decoded where it is base64 with white space in it, and else None."""
+    packed = body.translate(None, b" \t\r\n")
+    whole = re.fullmatch(rb"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?", packed)
+    expected = base64.b64decode(packed) if whole else None
+    assert transfer.exact(body, "base64") == expected
 
 
 @pytest.mark.parametrize("body", [b"a =b", b"a=\rb\n", b"==", b"a= \nb", b"=3", b"=G0"])

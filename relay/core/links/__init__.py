@@ -30,6 +30,8 @@ ATTRIBUTE = re.compile(rf"{_SPACE}({_NAME})(?:{_EQUALS}(?:\"([^\"]*+)\"|'([^']*+
 HREF = re.compile(
     rf"(?:{_OTHER}){{0,{ATTRIBUTES}}}+{_SPACE}href{_EQUALS}(?:\"([^\"]*+)\"|'([^']*+)'|({_BARE}))", re.I | re.A
 )
+# Nearly all links: attributes of letters in double quotes, one space before each. Twice as fast.
+USUAL = re.compile(r"(?: (?![hH][rR][eE][fF]=)[A-Za-z-]++=\"[^\"]*+\"){0,50}+ href=\"([^\"]*+)\"")
 MANY = re.compile(rf"(?:{_OTHER}){{{ATTRIBUTES + 1}}}+", re.I | re.A)
 MARKS = ("\ufeff", "\u00ef\u00bb\u00bf")  # a byte order mark (as Latin-1 shows it in UTF-8) stays the first
 QUOTES = ("", '"', "'", "")  # by the group that matched
@@ -146,9 +148,9 @@ class _Reader:
         if conditional or self.shown:
             watched |= {None}
         texts: list[str] | None = None
-        tokens = tokenize(flat, resolve_references=False, capture_source=False, capture_attributes=False)
-        for token in [token for token in tokens if token.tag in watched]:
-            tag, at = token.tag, token.col
+        tokens = tokenize(flat, capture_source=False, capture_attributes=False)
+        for tag, token in [(tag, token) for token in tokens if (tag := token.tag) in watched]:
+            at = token.col
             if tag is None:
                 if conditional and flat.startswith("<!--[", at):
                     self.comment(at)
@@ -172,15 +174,19 @@ class _Reader:
         return True
 
     def link(self, flat: str, at: int, offset: int, tag: str) -> bool:
-        match = HREF.match(flat, at)
-        if not match:
+        if match := USUAL.match(flat, at):
+            start, end = match.span(1)
+            quote = '"'
+        elif match := HREF.match(flat, at):
+            group = match.lastindex or 3
+            start, end = match.span(group)
+            quote = QUOTES[group]
+        else:
             self.overloaded = self.overloaded or MANY.match(flat, at) is not None
             return False
-        group = match.lastindex or 3
-        start, end = match.span(group)
         self.last = -1 if offset else at
         refused: Reason | None = "refused" if self.refusable and self.refuses(flat, at) else None
-        self.links.append((start + offset, end + offset, QUOTES[group], tag, refused, None))
+        self.links.append((start + offset, end + offset, quote, tag, refused, None))
         return True
 
     def refuses(self, flat: str, at: int) -> bool:

@@ -7,7 +7,7 @@ Leaves to others: finding links (`links`, `links.plain`) and how many of them ar
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote_plus, unquote, urljoin
@@ -20,7 +20,7 @@ SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*+):")
 # http(s) with two slashes and a host. Browsers read fewer or other slashes too; people don't write them.
 AUTHORITY = re.compile(r"https?://([^/?#\\\s]++)(?=[/?#\\]|\Z)", re.I)
 # A URL that needs no second look: no placeholder, white space, escape or fragment in it. Most are such.
-PLAIN = re.compile(r"(https?)://([A-Za-z0-9._-]++(?::[0-9]++)?)(?:[/?][!$&-)+-;=?-Z^_a-z|~]*+)?")
+PLAIN = re.compile(r"https?://([A-Za-z0-9._-]++(?::[0-9]++)?)(?:[/?][!$&-)+-;=?-Z^_a-z|~]*+)?")
 HOST = re.compile(r"(?:[^\x00-\x20\"<>\\^`{|}/?#@:%\[\]]|%[0-9A-Fa-f]{2})++|\[[0-9A-Fa-f:.]++\]")
 CONTROLS = "".join(map(chr, range(33)))  # URL 4.4: taken off either end
 NEWLINES = {9: None, 10: None, 13: None}  # and these taken out
@@ -51,16 +51,19 @@ ANY = Host(None, (), False)  # a host that says nothing about its URLs
 
 class Rules(NamedTuple):
     """What decides, worked out once per message. `own` are (host, path) of our tracking hosts, in lower case and
-    without the last slash; `listed` the URLs of List-* fields, normalised. `hosts` remembers what was found about an
-    authority."""
+    without the last slash; `listed` the URLs of List-* fields, normalised; `added` what is appended, as (name,
+    name=value), encoded. `hosts` remembers what was found about an authority, `lengths` the length of a tracked href
+    by that of its URL. `web`: http and https are tracked, as they stand."""
 
-    tracking: Tracking
+    web: bool
     schemes: frozenset[str]
+    added: tuple[tuple[str, str], ...]
     own: tuple[tuple[str, str], ...]
     listed: frozenset[str]
     credentials: re.Pattern[str] | None
     skipped: frozenset[str]
     href_length: Callable[[str], int]
+    lengths: dict[int, int]
     hosts: dict[str, Host]
     listed_hosts: frozenset[str]
 
@@ -68,14 +71,18 @@ class Rules(NamedTuple):
 def rules(tracking: Tracking, own: Iterable[str], listed: Iterable[str], href_length: Callable[[str], int]) -> Rules:
     """The rules of one message. `own`: base URLs of ours; `listed`: the URLs in its List-* fields."""
     known = frozenset(normal(url) for url in listed)
+    added = tuple((quote_plus(n), f"{quote_plus(n)}={quote_plus(v)}") for n, v in tracking.append.items())
+    schemes = frozenset(tracking.schemes)
     return Rules(
-        tracking,
-        frozenset(tracking.schemes),
+        not added and schemes >= {"http", "https"},
+        schemes,
+        added,
         tuple(_place(base) for base in own if base),
         known,
         _credentials(tuple(tracking.credential_params)),
         frozenset(host.lower().rstrip(".") for host in tracking.skip_hosts),
         href_length,
+        {},
         {},
         frozenset(match[1].lower() for url in known if (match := AUTHORITY.match(url))),
     )
@@ -83,21 +90,22 @@ def rules(tracking: Tracking, own: Iterable[str], listed: Iterable[str], href_le
 
 @lru_cache(maxsize=64)
 def _credentials(names: tuple[str, ...]) -> re.Pattern[str] | None:
-    if not names:
+    if not any(names):
         return None
-    return re.compile(rf"[?&;#](?:{'|'.join(map(re.escape, names))})=", re.I)
+    first = re.escape("".join(sorted({name[0] for name in names if name})))  # most parameters begin with another letter
+    return re.compile(rf"[?&;#](?=[{first}])(?:{'|'.join(map(re.escape, filter(None, names)))})=", re.I)
 
 
 def judge(value: str, base: str, rules: Rules) -> tuple[str, Reason | None, int]:
     """The URL that a link value means, the reason to leave it, or None, and how long its tracked href gets at most.
     Where it is tracked, the URL has what the settings append. `base` is the document's base URL, or "". Never
     raises."""
-    match = PLAIN.fullmatch(value)
-    if match and rules.hosts.get(match[2]) is ANY and not rules.tracking.append and match[1] in rules.schemes:
-        secret = rules.credentials
-        if secret and "=" in value and secret.search(value, match.end(2)):
+    if rules.web and (match := PLAIN.fullmatch(value)) and rules.hosts.get(match[1]) is ANY:
+        if "=" in value and rules.credentials and rules.credentials.search(value, match.end(1)):
             return value, "credentials", 0
-        length = rules.href_length(value)
+        length = rules.lengths.get(len(value))  # of ASCII, only that matters
+        if length is None:
+            length = rules.lengths[len(value)] = rules.href_length(value)
         return value, (None if length <= LONGEST else "limit_url"), length
     if UNUSUAL.search(value) and PLACEHOLDER.search(value):
         return value, "placeholder", 0
@@ -123,8 +131,8 @@ def _measured(url: str, reason: Reason | None, rules: Rules, web: bool = True) -
     """The verdict; where it is to track, with what is appended, and only if the tracked href is short enough."""
     if reason is not None:
         return url, reason, 0
-    if web and rules.tracking.append:
-        url = appended(url, rules.tracking.append)
+    if web and rules.added:
+        url = appended(url, rules.added)
     length = rules.href_length(url) if len(url) <= LONGEST else len(url)
     return url, ("limit_url" if length > LONGEST else None), length
 
@@ -209,14 +217,13 @@ def normal(url: str) -> str:
     return "".join(unquote(url).split()).rstrip("/")
 
 
-def appended(url: str, parameters: Mapping[str, str]) -> str:
-    """`url` with query parameters added before its fragment. What is there stays as it is, and wins."""
+def appended(url: str, parameters: Iterable[tuple[str, str]]) -> str:
+    """`url` with query parameters, given as (name, name=value), encoded, added before its fragment. What is there
+    stays as it is, and wins."""
     front, mark, fragment = url.partition("#")
     _address, question, query = front.partition("?")
-    there = {piece.partition("=")[0] for piece in query.replace(";", "&").split("&")}
-    added = "&".join(
-        f"{quote_plus(name)}={quote_plus(value)}" for name, value in parameters.items() if quote_plus(name) not in there
-    )
+    there = {piece.partition("=")[0] for piece in query.replace(";", "&").split("&")} if query else ()
+    added = "&".join([pair for name, pair in parameters if name not in there])
     if not added:
         return url
     joint = "?" if not question else ("" if not query or query.endswith("&") else "&")

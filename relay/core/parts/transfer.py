@@ -19,6 +19,7 @@ QP_LINE = 76  # RFC 2045 6.7 (5)
 IDENTITY = frozenset({"7bit", "8bit", "binary"})
 BASE64_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 HEX = frozenset(b"0123456789ABCDEFabcdef")
+IRREGULAR = re.compile(rb"=(?![0-9A-Fa-f]{2}|\r?\n|\Z)")
 QP_SPECIAL = re.compile(rb"[^ -~\t]")
 QP_TABLE = tuple(bytes([o]) if o == 9 or (32 <= o <= 126 and o != 61) else b"=%02X" % o for o in range(256))
 
@@ -45,11 +46,16 @@ def decode(body: bytes, encoding: str) -> bytes | None:
 
 
 def _from_base64(body: bytes) -> bytes | None:
-    packed = body.translate(None, b" \t\r\n")
-    bare = packed.rstrip(b"=")
-    if len(packed) - len(bare) > 2 or len(packed) % 4 or bare.translate(None, BASE64_ALPHABET):
+    bare = body.rstrip(b" \t\r\n=")
+    padding = body.count(b"=", len(bare))
+    letters = len(body) - sum(body.count(mark) for mark in (b" ", b"\t", b"\r", b"\n"))
+    if padding > 2 or letters % 4 or b"=" in bare:
         return None
-    return binascii.a2b_base64(packed)
+    try:
+        found = binascii.a2b_base64(body)
+    except binascii.Error:
+        return None
+    return found if len(found) == letters // 4 * 3 - padding else None  # shorter: it passed over what is no base64
 
 
 # -- frames ------------------------------------------------------------------------------------------------------------
@@ -193,7 +199,10 @@ def _seek(raw: bytes, at: int, count: int) -> int:
 def regular(raw: bytes, decoded: bytes) -> bool:
     """Is every "=" in `raw` the beginning of an escape or a soft line break (RFC 2045 6.7)? Where one is not, readers
     disagree about what the bytes are."""
-    marks, crlf, lf = raw.count(b"="), raw.count(b"=\r\n"), raw.count(b"=\n")
+    marks = raw.count(b"=")
+    if marks * 16 < len(raw):  # so few that a look at each is faster than counting
+        return IRREGULAR.search(raw) is None
+    crlf, lf = raw.count(b"=\r\n"), raw.count(b"=\n")
     last = raw.endswith(b"=")  # a soft line break whose line ending went to the delimiter
     if raw.count(b"=\r") != crlf:
         return False

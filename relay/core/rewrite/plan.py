@@ -17,7 +17,8 @@ PIXEL_ROOM = 160  # octets that the pixel's markup is expected to need at most
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What is wanted of one message. `own`: base URLs of all our tracking hosts. `href_length`: characters of the
-    whole tracked href for a URL, an upper bound over the copies."""
+    whole tracked href for a URL, an upper bound over the copies; it depends on nothing but how many octets the URL
+    has."""
 
     opens: bool
     links: bool

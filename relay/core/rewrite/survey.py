@@ -158,6 +158,7 @@ class _Preparation:
         wanted, most, rules, judge = self.plan.links, self.plan.tracking.max_links, self.rules, judging.judge
         tracked, rows = self.links, self.rows
         slots: list[Slot] = []
+        known: dict[str, tuple[str, Reason | None, int]] = {}  # the same URL is there twice or three times
         for start, end, quote, tag, refusal, shown in found:
             value = view[start:end]
             if quote != "text":
@@ -174,7 +175,7 @@ class _Preparation:
             elif full and len(rows) >= JUDGED:
                 url, reason, room = value, "limit_links", 0
             else:
-                url, reason, room = judge(value, base, rules)
+                url, reason, room = known.get(value) or known.setdefault(value, judge(value, base, rules))
             reason = reason or refusal
             if reason is None:
                 if shown is not None and judging.looks_like_url(shown):
