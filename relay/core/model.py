@@ -172,12 +172,13 @@ class Submission:
 @dataclass(frozen=True, slots=True)
 class Envelope:
     """One transaction at the upstream: those recipients get these bytes. `credentials` is (login, password) where
-    the client's own session must carry it."""
+    the client's own session must carry it. `upstream` is the name of the one that it is for."""
 
     reverse_path: str
     recipients: tuple[Recipient, ...]
     options: tuple[str, ...] = ()
     credentials: tuple[str, str] | None = field(default=None, repr=False)
+    upstream: str = "default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,9 +194,11 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """Accepted by the upstream, which now answers for it."""
+    """Accepted by the upstream, which now answers for it. `unconfirmed`: the sender asked to hear of success
+    (RFC 3461 NOTIFY=SUCCESS), and the upstream does not offer to tell."""
 
     reply: Reply
+    unconfirmed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
