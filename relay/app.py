@@ -129,11 +129,11 @@ class Service:
 
     async def start_mail(self) -> None:
         """smtp and queue: they share the courier and the spool where one process has both."""
-        from relay import courier, delivery, outbound, smtp, spool
+        from relay import couriers, delivery, outbound, smtp, spool
         from relay.core import dkim
 
         hostname = self.settings.smtp.hostname or os.uname().nodename
-        out = courier.Courier(self.settings.upstream, hostname=hostname)
+        out = couriers.Couriers(self.settings, hostname=hostname)
         self.closers.append(out.close)
         kept = spool.Spool(self.settings.state_dir / "spool", self.settings, out, self.store, appended=self.appended)
         if "queue" in self.only:

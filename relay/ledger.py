@@ -1,18 +1,20 @@
-"""What the store is told after the client has its answer: the upstream's words, bounces.
+"""What the store is told after the client has its answer: the upstream's words, bounces, what was sent and delivered.
 
 Owns: that the store never delays mail, and that a store which can't take something now gets it later, in order per
-message; bounded. Leaves to others: what is worth telling.
+message; bounded. And that events which no endpoint asks for are not made: most installations want none of those that
+every message has. Leaves to others: what is worth telling.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal
 
 from relay import log, metrics, store
-from relay.core import envelopes
-from relay.core.model import Done, Event, Later, Outcome
+from relay.core import dsn, envelopes, payload, queue
+from relay.core.model import Done, Endpoint, Event, EventType, Later, Never, Outcome
 
 LOG = log.room("ledger")
 
@@ -20,8 +22,15 @@ MOST = 10_000  # messages whose news wait for the store
 AGAIN_SECONDS = 0.5  # doubles up to a minute
 FLUSH_SECONDS = 10.0
 EVENT_SECONDS = 2.0
+ENDPOINTS_SECONDS = 5.0  # between looks at what endpoints ask for
+KINDS: tuple[EventType, ...] = ("message.sent", "message.delivered", "message.failed")  # made only where asked for
 
 State = Literal["done", "later", "never"]
+
+
+def wants(kind: EventType) -> Callable[[Endpoint], bool]:
+    event = Event("", kind, "", 0.0, counted=True)
+    return lambda endpoint: payload.wants(endpoint, event)
 
 
 def state_of(outcome: Outcome) -> State:
@@ -29,22 +38,80 @@ def state_of(outcome: Outcome) -> State:
 
 
 class Ledger:
-    """`appended` is called when an event was stored. `host` is the upstream's."""
+    """`appended` is called when an event was stored. `host` is that of [upstream]."""
 
     def __init__(self, store: store.Store, *, host: str = "", appended: Callable[[], None] = lambda: None) -> None:
         self.store, self.host, self.appended = store, host, appended
         self._pending: dict[str, tuple[asyncio.Task[None], list[Callable[[], Awaitable[None]]]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
+        self._wanted: frozenset[str] = frozenset(KINDS)  # until the endpoints are known
+        self._looked = float("-inf")
+        self._looking: asyncio.Task[None] | None = None
 
-    def replies(self, message_id: str, recipients: Sequence[str], outcomes: Sequence[Outcome]) -> None:
-        """The upstream's last words for these recipients of a message."""
+    def replies(self, message_id: str, recipients: Sequence[str], outcomes: Sequence[Outcome], host: str = "") -> None:
+        """The last words for these recipients of a message, of the upstream at `host`."""
         groups: dict[Outcome, list[str]] = {}
         for recipient, outcome in zip(recipients, outcomes, strict=True):
             groups.setdefault(outcome, []).append(recipient)
         for outcome, named in groups.items():
-            identifier = envelopes.upstream_id(outcome.reply, self.host) if isinstance(outcome, Done) else ""
+            identifier = envelopes.upstream_id(outcome.reply, host or self.host) if isinstance(outcome, Done) else ""
             self._tell(message_id, self._reply(message_id, named, outcome, identifier))
+
+    def accepted(self, message_id: str) -> None:
+        """The client of this message hears 250: it is the relay's, or the upstream's already."""
+        if self._asked_for("message.sent"):
+            self._happened("message.sent", message_id)
+
+    def ended(self, message_id: str, words: Sequence[tuple[queue.Waiting, Outcome]], *, given_up: bool = False) -> None:
+        """What is final for these recipients: accepted by the upstream, refused for good, or `given_up`."""
+        for waiting, outcome in words:
+            if isinstance(outcome, Done):
+                if self._asked_for("message.delivered"):
+                    self._happened("message.delivered", message_id, waiting)
+            elif (given_up or isinstance(outcome, Never)) and self._asked_for("message.failed"):
+                self._happened("message.failed", message_id, waiting, outcome)
+
+    def _happened(
+        self, kind: EventType, message_id: str, waiting: queue.Waiting | None = None, outcome: Outcome | None = None
+    ) -> None:
+        index, address = (waiting.index, waiting.address) if waiting else (0, "")
+        data = {}
+        if outcome:
+            status = envelopes.status(outcome.reply)
+            data = {"reason": str(outcome.reply), "code": outcome.reply.code, "status": status,
+                    "type": envelopes.nature(status)}  # fmt: skip
+        # Told twice (a crash before an entry was settled), it is written once.
+        name = dsn.event_id(message_id, kind, str(index), address)
+        event = Event(name, kind, message_id, time.time(), index, address, data=data)
+        self._tell(message_id, lambda: self._append_if_asked_for(event))
+
+    def _asked_for(self, kind: EventType) -> bool:
+        """Does an endpoint want such events? What endpoints ask for is known for some seconds, and looked up anew beside
+        the mail. Until it is known for the first time the answer is yes, and the event waits for it."""
+        if time.monotonic() - self._looked > ENDPOINTS_SECONDS and (self._looking is None or self._looking.done()):
+            self._looking = asyncio.create_task(self._look_beside())
+        return kind in self._wanted
+
+    async def _look_beside(self) -> None:
+        try:
+            await self._look()
+        except store.Unavailable:
+            pass  # what was known stands
+        except Exception:  # the edge: mail goes on
+            metrics.ERRORS.labels("ledger").inc()
+            LOG.exception("endpoints_unknown")
+
+    async def _look(self) -> None:
+        endpoints = [e for e in await self.store.endpoints() if e.status in ("active", "failing")]
+        self._wanted = frozenset(kind for kind in KINDS if any(map(wants(kind), endpoints)))
+        self._looked = time.monotonic()
+
+    async def _append_if_asked_for(self, event: Event) -> None:
+        if self._looked < 0:
+            await self._look()
+        if event.type in self._wanted:
+            await self._append(event)
 
     async def event(self, event: Event) -> None:
         """Returns when the store has it; where the store is slow it gets it later all the same."""
@@ -103,6 +170,8 @@ class Ledger:
     async def flush(self, seconds: float = FLUSH_SECONDS) -> None:
         """Waits until the store has everything; what it can't take by then is logged and lost."""
         self._closing = True
+        if self._looking:
+            self._looking.cancel()
         try:
             if self._tasks:
                 _, left = await asyncio.wait(set(self._tasks), timeout=seconds)

@@ -23,4 +23,7 @@ ERRORS = Counter("trackrelay_errors", "Exceptions caught at an edge", ["room"])
 QUEUE = Gauge("trackrelay_queue_messages", "Messages in the spool")
 QUEUE_AGE = Gauge("trackrelay_queue_oldest_seconds", "Age of the oldest message in the spool")
 STAGE = Histogram("trackrelay_stage_seconds", "Time per stage of a message", ["stage"], buckets=FAST)
-CONNECTIONS = Gauge("trackrelay_upstream_connections", "Connections to the upstream", ["state"])
+CONNECTIONS = Gauge(
+    "trackrelay_upstream_connections", "Connections to each upstream: idle, busy", ["upstream", "state"]
+)
+FAILOVERS = Counter("trackrelay_upstream_failovers", "Messages that went on to a fallback, by its name", ["upstream"])

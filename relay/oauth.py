@@ -1,18 +1,24 @@
 """OAuth 2.0 access tokens from a refresh token (RFC 6749 6), as Google and Microsoft give them for SMTP and IMAP.
 
-Owns: asking, keeping in memory, renewing before the end. Leaves to others: how a server is shown the token.
+Owns: asking, keeping in memory, renewing before the end; and on disk the refresh token that came in place of the
+configured one, which may be good for nothing by then. Leaves to others: how a server is shown the token.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import ipaddress
 import json
+import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from urllib.parse import urlsplit
 
-from relay import config
+from relay import config, log, metrics
+
+LOG = log.room("oauth")
 
 EARLY = 120.0  # seconds before its end at which a token is renewed
 ANSWER_SECONDS = 20.0
@@ -25,11 +31,17 @@ class Refused(Exception):
 
 
 class Tokens:
-    """One account's. A refresh token that comes with an answer (Microsoft rotates them) replaces the one in memory."""
+    """One account's. A refresh token that comes with an answer (Microsoft rotates them) replaces the configured one. It is
+    kept in `folder`, in a file that belongs to the configured token: another one in the configuration begins anew.
+    Processes that share the folder share the file."""
 
-    def __init__(self, settings: config.OAuth2, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, settings: config.OAuth2, *, folder: Path | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.settings, self.clock = settings, clock
         self._refresh_token = settings.refresh_token
+        about = "\n".join((settings.token_url, settings.client_id, settings.scope, settings.refresh_token))
+        self._file = folder / f"oauth2-{hashlib.sha256(about.encode()).hexdigest()[:20]}" if folder else None
         self._token = ""
         self._until = 0.0
         self._asking = asyncio.Lock()
@@ -50,6 +62,7 @@ class Tokens:
         settings = self.settings
         if not secure(settings.token_url):
             raise Refused("token_url must be https")
+        await asyncio.to_thread(self._recall)
         form = {
             "grant_type": "refresh_token",
             "client_id": settings.client_id,
@@ -80,8 +93,40 @@ class Tokens:
             seconds = DEFAULT_LIFE
         self._token, self._until = token, self.clock() + max(seconds - EARLY, seconds / 2)
         rotated = answer.get("refresh_token")
-        if isinstance(rotated, str) and rotated:
+        if isinstance(rotated, str) and rotated and rotated != self._refresh_token:
             self._refresh_token = rotated
+            await asyncio.to_thread(self._keep)
+
+    def _recall(self) -> None:
+        """The token as it was kept last, by this process or another."""
+        if self._file is None:
+            return
+        try:
+            kept = self._file.read_text().strip()
+        except FileNotFoundError:
+            return
+        except (OSError, UnicodeDecodeError) as reason:
+            LOG.warning("refresh_token_unread", file=self._file, reason=reason)
+            return
+        self._refresh_token = kept or self._refresh_token
+
+    def _keep(self) -> None:
+        """Replaces the file as a whole. Where the disk does not take it, the token is in memory, and the log says so."""
+        if self._file is None:
+            return
+        temporary = self._file.with_suffix(f".{os.getpid()}.tmp")
+        try:
+            self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            temporary.unlink(missing_ok=True)
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            with open(descriptor, "w") as file:
+                file.write(self._refresh_token + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            os.rename(temporary, self._file)
+        except OSError as reason:
+            metrics.ERRORS.labels("oauth").inc()
+            LOG.error("refresh_token_not_kept", file=self._file, reason=reason)
 
 
 def _read(body: bytes) -> dict[str, object]:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from relay.config import addresses, table
 from relay.config.addresses import is_loopback
-from relay.config.settings import Grant, Settings, Webhook
+from relay.config.settings import DEFAULT_UPSTREAM, Grant, Settings, Upstream, Webhook
 
+U = TypeVar("U", bound=Upstream)
 Path = tuple[str | int, ...]
 Warn = Callable[[Path, str], None]
 
@@ -28,7 +29,7 @@ def resolve(found: Settings, tree: dict[str, Any], mistake: Say, warn: Warn) -> 
     """The settings with what was left out filled in. `tree` is the file as TOML has it: what was written at all."""
     _smtp(found, mistake, warn)
     _listeners(found, mistake, warn)
-    found = _upstream(found, tree, mistake)
+    found = _upstream(found, tree, mistake, warn)
     found = _tracking(found, tree, mistake, warn)
     _dkim(found, mistake)
     _webhooks(found, mistake, warn)
@@ -102,29 +103,73 @@ def _listeners(found: Settings, mistake: Say, warn: Warn) -> None:
 # -- upstream ----------------------------------------------------------------------------------------------------------
 
 
-def _upstream(found: Settings, tree: dict[str, Any], mistake: Say) -> Settings:
-    up = found.upstream
+def _upstream(found: Settings, tree: dict[str, Any], mistake: Say, warn: Warn) -> Settings:
+    first = tree.get("upstream")
+    up = _one_upstream(found.upstream, first if isinstance(first, dict) else {}, ("upstream",), found, mistake)
+    entries = tree.get("upstreams")
+    others = []
+    for index, other in enumerate(found.upstreams):
+        entry = entries[index] if isinstance(entries, list) else {}
+        shared = {key: getattr(up, key) for key in INHERITED if key not in entry}
+        other = replace(other, **shared)
+        others.append(_one_upstream(other, entry, ("upstreams", index), found, mistake))
+    found = replace(found, upstream=up, upstreams=tuple(others))
+    _names(found, mistake, warn)
+    return found
+
+
+INHERITED = ("on_defer", "queue_lifetime", "patience", "bounce_from")
+
+
+def _names(found: Settings, mistake: Say, warn: Warn) -> None:
+    """Whether ids are unique and fallbacks lead somewhere, and not round in circles."""
+    names = {DEFAULT_UPSTREAM}
+    for index, other in enumerate(found.upstreams):
+        if other.id in names:
+            whose = "[upstream]" if other.id == DEFAULT_UPSTREAM else "another upstream"
+            mistake(("upstreams", index, "id"), f'"{other.id}" is the name of {whose}', ("id",))
+        names.add(other.id)
+    used = {name for up in (found.upstream, *found.upstreams) for name in up.fallback}
+    for up, path in ((found.upstream, ("upstream",)), *((u, ("upstreams", i)) for i, u in enumerate(found.upstreams))):
+        for number, name in enumerate(up.fallback):
+            where = (*path, "fallback", number)
+            if name not in names:
+                mistake(where, f'there is no "{name}" among [[upstreams]]', [("upstreams",)])
+            elif name == getattr(up, "id", DEFAULT_UPSTREAM):
+                mistake(where, "is this upstream itself")
+    for index, other in enumerate(found.upstreams):
+        if not other.senders and other.id not in used:
+            warn(("upstreams", index), "has no from and is nobody's fallback: nothing goes there")
+    if found.upstreams and not found.upstream.url:
+        mistake(("upstreams",), "needs [upstream] url as well: where all other mail goes", [("upstream", "url")])
+    if found.upstreams and found.smtp.auth == "upstream":
+        mistake(("upstreams",), 'can\'t be had with smtp.auth = "upstream": a client\'s password goes to one server only',
+                [("smtp", "auth")])  # fmt: skip
+
+
+def _one_upstream(up: U, given: dict[str, Any], path: Path, found: Settings, mistake: Say) -> U:
+    """`given` is the table as written."""
     parts = urlsplit(up.url)
     local = is_loopback(parts.hostname or "")
     if local and _is_ours(parts, found):
-        mistake(("upstream", "url"), "is this relay itself: mail would go round in circles")
+        mistake((*path, "url"), "is this relay itself: mail would go round in circles")
     if up.password and up.oauth2:
-        mistake(("upstream", "oauth2"), "there is a password too; keep one of the two")
-    written = any(_given(tree, "upstream", key) for key in ("password", "password_file", "oauth2"))
+        mistake((*path, "oauth2"), "there is a password too; keep one of the two")
+    written = any(key in given for key in ("password", "password_file", "oauth2"))
     if up.url and parts.username and not written:
-        mistake(("upstream", "url"), "names a login, and there is neither password_file nor oauth2; give one, or take "
+        mistake((*path, "url"), "names a login, and there is neither password_file nor oauth2; give one, or take "
                 "the login out")  # fmt: skip
     if up.url and written and not parts.username:
-        mistake(("upstream", "url"), "names no login for the password; write it before the host: smtp://user@host")
-    if not _given(tree, "upstream", "tls") and local and parts.scheme != "smtps":
+        mistake((*path, "url"), "names no login for the password; write it before the host: smtp://user@host")
+    if "tls" not in given and local and parts.scheme != "smtps":
         up = replace(up, tls="never")
     elif up.tls != "required" and parts.scheme == "smtps":
-        mistake(("upstream", "tls"), f'is "{up.tls}", but smtps:// is TLS from the first byte; write smtp://, or leave '
+        mistake((*path, "tls"), f'is "{up.tls}", but smtps:// is TLS from the first byte; write smtp://, or leave '
                 "it out")  # fmt: skip
     elif up.tls != "required" and not local and (written or found.smtp.auth == "upstream"):
-        mistake(("upstream", "tls"), f'is "{up.tls}": the password could cross the network in clear; a login needs '
+        mistake((*path, "tls"), f'is "{up.tls}": the password could cross the network in clear; a login needs '
                 '"required"')  # fmt: skip
-    return replace(found, upstream=up)
+    return up
 
 
 def _is_ours(parts: SplitResult, found: Settings) -> bool:

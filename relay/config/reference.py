@@ -71,7 +71,7 @@ def markdown() -> str:
     out = [MARKDOWN_HEAD]
     for section in table.SECTIONS:
         out.append(_markdown_section(section))
-        if section is table.UPSTREAM:
+        if section is table.UPSTREAMS:
             out.append(_markdown_section(table.OAUTH2))
     return "\n".join(out)
 

@@ -33,6 +33,9 @@ class OAuth2:
     refresh_token: str = field(default="", repr=False)
 
 
+DEFAULT_UPSTREAM = "default"  # the name of [upstream] among [[upstreams]]
+
+
 @dataclass(frozen=True, slots=True)
 class Upstream:
     url: str = ""  # smtp, smtps or lmtp://[user@]host[:port]
@@ -43,6 +46,16 @@ class Upstream:
     queue_lifetime: float = 432_000.0  # seconds; the file says "5d"
     patience: float = 4.0  # seconds
     bounce_from: str = ""
+    fallback: tuple[str, ...] = ()  # names of upstreams that are tried in order where this one can't be reached
+
+
+@dataclass(frozen=True, slots=True)
+class NamedUpstream(Upstream):
+    """One of [[upstreams]]: for some senders, or only a fallback of others. What the file leaves out of on_defer,
+    queue_lifetime, patience and bounce_from is as in [upstream]."""
+
+    id: str = ""
+    senders: tuple[str, ...] = ()  # globs over the From header's address
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +133,7 @@ class Settings:
     state_dir: Path = Path("./var")  # absolute once loaded
     smtp: Smtp = Smtp()
     upstream: Upstream = Upstream()
+    upstreams: tuple[NamedUpstream, ...] = ()
     tracking: Tracking = field(default_factory=Tracking)
     rules: tuple[Rule, ...] = ()
     dkim: tuple[Dkim, ...] = ()

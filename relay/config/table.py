@@ -7,7 +7,7 @@ Leaves to others: reading (`loading`), and what is wrong only in combination (`c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any
 
 from relay.config import addresses, kinds, settings
@@ -147,7 +147,37 @@ UPSTREAM = Section(
         Option("bounce_from", addresses.MAIL_ADDRESS,
                "The sender of bounces where the upstream refuses the null reverse-path, as Gmail, Microsoft 365 and "
                "most providers do.", example="bounces@example.com", default="none: the null reverse-path"),
+        Option("fallback", kinds.listing(addresses.IDENTIFIER),
+               "Those of [[upstreams]], by id, that are tried in this order when this one can't be reached: it does not "
+               "answer, or its TLS or login fails. Never once a message was handed over, nor where a server said no to it. "
+               '"default" is [upstream].'),
     ),
+)  # fmt: skip
+
+
+def _again(key: str) -> Option:
+    """An option of [upstream] that each of [[upstreams]] has too."""
+    option = next(o for o in UPSTREAM.options if o.key == key)
+    inherits = key in ("on_defer", "queue_lifetime", "patience", "bounce_from")
+    return replace(option, help="As in [upstream].", default="as in [upstream]" if inherits else option.default)
+
+
+UPSTREAMS = Section(
+    "upstreams",
+    settings.NamedUpstream,
+    "Further upstreams: for the mail of some senders, or as a fallback. The first whose pattern matches the From address "
+    "is taken, else [upstream].",
+    (
+        Option("id", addresses.IDENTIFIER,
+               "Its name, for fallback lists. What waits in the spool goes to the upstream of that name; where there is "
+               "none any more, to [upstream].", example="sales", required=True),
+        Option("from", kinds.listing(addresses.GLOB),
+               "Patterns for the address in From. Without any it is a fallback only.", field="senders",
+               example=["*@sales.example.com"], default="[]"),
+        replace(_again("url"), required=True, default=""),
+        *map(_again, ("password", "oauth2", "tls", "fallback", "bounce_from", "on_defer", "queue_lifetime", "patience")),
+    ),
+    many=True,
 )  # fmt: skip
 
 TRACKING = Section(
@@ -372,7 +402,7 @@ PRIVACY = Section(
 )  # fmt: skip
 
 SECTIONS = (
-    TOP, SMTP, UPSTREAM, TRACKING, RULES, DKIM, HTTP, ADMIN, MILTER, STORE, GRANTS, MAILBOX, WEBHOOKS,
+    TOP, SMTP, UPSTREAM, UPSTREAMS, TRACKING, RULES, DKIM, HTTP, ADMIN, MILTER, STORE, GRANTS, MAILBOX, WEBHOOKS,
     WEBHOOK_DELIVERY, PRIVACY,
 )  # fmt: skip
 BY_KEY: Mapping[str, Section] = {section.key: section for section in SECTIONS}

@@ -16,7 +16,7 @@ from relay.core import envelopes
 from relay.core.model import Recipient
 
 NAMES = uuid.UUID("6f1a7f1e-0c5b-5d0e-9d9c-7a6d5c0e4b21")  # of events that are seen in mail
-Action = Literal["failed", "delayed"]
+Action = Literal["failed", "delayed", "relayed"]
 LONGEST_HEADERS = 65_536  # octets of the original's header section that go along
 LONGEST_ORIGINAL = 1_000_000  # octets of an original that goes along whole (RET=FULL)
 TEXTS: dict[Action, tuple[str, str]] = {
@@ -29,7 +29,13 @@ TEXTS: dict[Action, tuple[str, str]] = {
         "Your message could not be delivered yet to the recipients below. It is kept, and tried again until {until}.\r\n"
         "You need not send it again.",
     ),
+    "relayed": (
+        "Your mail was handed on",
+        "Your message was handed on to the server below, which does not tell when it is delivered. You may hear no more\r\n"
+        "of it.",
+    ),
 }
+KEYWORDS: dict[Action, str] = {"failed": "FAILURE", "delayed": "DELAY", "relayed": "SUCCESS"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +80,14 @@ def event_id(message_id: str, kind: str, identity: str, recipient: str) -> str:
 
 
 def wanted(recipient: Recipient, action: Action) -> bool:
-    """Does the sender want to hear this about that recipient? Without NOTIFY (RFC 3461 4.1) failures and delays."""
-    keyword = "FAILURE" if action == "failed" else "DELAY"
+    """Does the sender want to hear this about that recipient? Without NOTIFY (RFC 3461 4.1) failures and delays.
+    "relayed" is what becomes of SUCCESS where the next server has no DSN (5.2.2)."""
+    keyword = KEYWORDS[action]
     for option in recipient.options:
         name, _, value = option.partition("=")
         if name.upper() == "NOTIFY":
             return keyword in value.upper().split(",")
-    return True
+    return action != "relayed"
 
 
 def render(original: Original, notices: Sequence[Notice], made: Made) -> bytes:
@@ -91,7 +98,7 @@ def render(original: Original, notices: Sequence[Notice], made: Made) -> bytes:
     parts = [
         _text(notices, made),
         _status(original, notices, made, international),
-        _returned(original),
+        _returned(original, action),
     ]
     subject, _ = TEXTS[action]
     eight = any(not part.isascii() for part in parts)
@@ -159,9 +166,10 @@ def _status(original: Original, notices: Sequence[Notice], made: Made, internati
     return (head + "Content-Description: Delivery report\r\n\r\n" + text).encode()
 
 
-def _returned(original: Original) -> bytes:
-    """The original: whole with RET=FULL (RFC 3461 4.3) unless it is large, else its header section (RFC 6522 4)."""
-    full = any(option.upper() == "RET=FULL" for option in original.options)
+def _returned(original: Original, action: Action) -> bytes:
+    """The original: of a failure whole with RET=FULL (RFC 3461 4.3) unless it is large, else its header section
+    (RFC 6522 4)."""
+    full = action == "failed" and any(option.upper() == "RET=FULL" for option in original.options)
     if full and len(original.content) <= LONGEST_ORIGINAL:
         kind, text = "message/rfc822", original.content
     else:

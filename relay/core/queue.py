@@ -38,7 +38,8 @@ class Waiting(msgspec.Struct, frozen=True, omit_defaults=True):
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     """One message on disk. `message_id` is ours, "" for a report of ours (`kind`), which is never reported on.
     `login`: it goes out over that user's own session, and waits until there is one. `duplicates` counts the attempts
-    after which the upstream may have had it without saying so. Times are Unix seconds."""
+    after which the upstream may have had it without saying so. `upstream` is the name of the one that it is for. Times
+    are Unix seconds."""
 
     entry_id: str
     message_id: str
@@ -52,6 +53,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     attempts: int = 0
     duplicates: int = 0
     told_of_delay: bool = False
+    upstream: str = "default"
 
     @property
     def waiting(self) -> tuple[Waiting, ...]:
@@ -68,7 +70,9 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def envelope(self, credentials: tuple[str, str] | None) -> Envelope:
         """For the recipients that still wait."""
-        return Envelope(self.reverse_path, tuple(r.recipient for r in self.waiting), self.options, credentials)
+        return Envelope(
+            self.reverse_path, tuple(r.recipient for r in self.waiting), self.options, credentials, self.upstream
+        )
 
 
 class Unreadable(ValueError):
@@ -101,12 +105,13 @@ class Policy:
 @dataclass(frozen=True, slots=True)
 class Settled:
     """An attempt's consequences: the entry as it goes on (None: nobody waits any more), and the recipients whose state
-    is final now or who are late for the first time."""
+    is final now or who are late for the first time. Those `relayed` are among `done`: their sender asked to hear it."""
 
     entry: Entry | None
     done: tuple[Waiting, ...] = ()
     failed: tuple[tuple[Waiting, dsn.Notice], ...] = ()
     delayed: tuple[tuple[Waiting, dsn.Notice], ...] = ()
+    relayed: tuple[tuple[Waiting, dsn.Notice], ...] = ()
 
 
 def settle(
@@ -120,7 +125,7 @@ def settle(
         return Settled(again)
     over = now >= entry.created_at + policy.lifetime
     words = iter(outcomes)
-    recipients, done, failed = [], [], []
+    recipients, done, failed, relayed = [], [], [], []
     for recipient in entry.recipients:
         if recipient.state != "waiting":
             recipients.append(recipient)
@@ -138,8 +143,10 @@ def settle(
         recipients.append(after)
         if state == "done":
             done.append(after)
+            if isinstance(outcome, Done) and outcome.unconfirmed:
+                relayed.append((after, notice(after, outcome, "relayed", remote)))
         elif state == "never":
-            failed.append((after, _notice(after, outcome, "failed", remote)))
+            failed.append((after, notice(after, outcome, "failed", remote)))
     attempts = entry.attempts + 1
     pause = retry.after(policy.schedule, min(attempts, len(policy.schedule) - 1), dice) or 0.0
     next_at = now + pause
@@ -156,9 +163,9 @@ def settle(
         told_of_delay=entry.told_of_delay or late,
     )
     if not after_all.waiting:
-        return Settled(None, tuple(done), tuple(failed))
-    delayed = [(r, _notice(r, Later(_reply(r.reply)), "delayed", remote)) for r in after_all.waiting] if late else []
-    return Settled(after_all, tuple(done), tuple(failed), tuple(delayed))
+        return Settled(None, tuple(done), tuple(failed), relayed=tuple(relayed))
+    delayed = [(r, notice(r, Later(_reply(r.reply)), "delayed", remote)) for r in after_all.waiting] if late else []
+    return Settled(after_all, tuple(done), tuple(failed), tuple(delayed), tuple(relayed))
 
 
 def _refuses_the_null_sender(entry: Entry, outcomes: Sequence[Outcome]) -> bool:
@@ -166,7 +173,8 @@ def _refuses_the_null_sender(entry: Entry, outcomes: Sequence[Outcome]) -> bool:
     return entry.kind == "report" and not entry.reverse_path and all(isinstance(o, Never) for o in outcomes)
 
 
-def _notice(recipient: Waiting, outcome: Outcome, action: dsn.Action, remote: str) -> dsn.Notice:
+def notice(recipient: Waiting, outcome: Outcome, action: dsn.Action, remote: str) -> dsn.Notice:
+    """What a report says of the recipient after that outcome at the host `remote`."""
     status = envelopes.status(outcome.reply)
     if action == "failed" and isinstance(outcome, Later):
         status = "4.4.7"  # RFC 3463: delivery time expired

@@ -14,9 +14,11 @@ import asyncio
 import ssl
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 from relay import config, log, metrics
-from relay.core import envelopes
+from relay.core import dsn, envelopes
 from relay.core.model import Done, Envelope, Later, Never, Outcome, Reply
 from relay.courier import dialogue, doors
 
@@ -29,14 +31,15 @@ MOST_LOGINS = 10_000
 # Looked up once: a label costs more than the counting.
 UPSTREAM_SECONDS = metrics.STAGE.labels("upstream")
 OUTCOMES = {kind: metrics.OUTCOMES.labels(kind.__name__.lower()) for kind in (Done, Later, Never)}
-IDLE, BUSY = metrics.CONNECTIONS.labels("idle"), metrics.CONNECTIONS.labels("busy")
 
 Times = dialogue.Times
 Credentials = tuple[str, str] | None
 
 
 class Courier:
-    """`trust` and `times` are for tests and for those who know better than the system's certificates and RFC 5321."""
+    """`name` is the upstream's, for metrics. `tokens_in` is the folder where refresh tokens that the upstream's provider
+    replaced are kept. `trust` and `times` are for tests and for those who know better than the system's certificates and
+    RFC 5321."""
 
     def __init__(
         self,
@@ -47,9 +50,12 @@ class Courier:
         trust: ssl.SSLContext | None = None,
         most: int = MOST_CONNECTIONS,
         idle_seconds: float = IDLE_SECONDS,
+        name: str = "default",
+        tokens_in: Path | None = None,
     ) -> None:
         self.times = times or Times()
-        self.doors = doors.Doors(settings, hostname=hostname, times=self.times, trust=trust)
+        self.doors = doors.Doors(settings, hostname=hostname, times=self.times, trust=trust, tokens_in=tokens_in)
+        self._gauges = metrics.CONNECTIONS.labels(name, "idle"), metrics.CONNECTIONS.labels(name, "busy")
         self.idle_seconds = idle_seconds
         self._most, self._places = most, asyncio.Semaphore(most)
         self._idle: dict[Credentials, list[doors.Connection]] = {}
@@ -63,22 +69,30 @@ class Courier:
         return self.doors.address.host
 
     async def send(
-        self, envelope: Envelope, content: bytes, *, started: Callable[[], None] | None = None
+        self, envelope: Envelope, content: bytes, *, started: Callable[[str], None] | None = None
     ) -> tuple[Outcome, ...]:
         """One outcome per recipient, in order. Never raises but for cancellation; cancelled, the upstream may or may
-        not have the message. `started` is called when a connection's place is free: before that a caller may cancel
-        and be sure that nothing was sent."""
-        async with self._places:
-            if started:
-                started()
-            began = time.perf_counter()
-            outcomes = await self._send(envelope, content)
-            UPSTREAM_SECONDS.observe(time.perf_counter() - began)
+        not have the message. `started` is called with the upstream's host when a connection's place is free: before
+        that a caller may cancel and be sure that nothing was sent."""
+        outcomes, _ = await self.attempt(envelope, content, started=started)
         for outcome in outcomes:
             OUTCOMES[type(outcome)].inc()
         return outcomes
 
-    async def _send(self, envelope: Envelope, content: bytes) -> tuple[Outcome, ...]:
+    async def attempt(
+        self, envelope: Envelope, content: bytes, *, started: Callable[[str], None] | None = None
+    ) -> tuple[tuple[Outcome, ...], bool]:
+        """As `send`, uncounted, and whether the upstream was reached. Where it was not, nothing of the message was
+        handed over and no outcome is the upstream's word on it: another upstream may have it."""
+        async with self._places:
+            if started:
+                started(self.host)
+            began = time.perf_counter()
+            found = await self._send(envelope, content)
+            UPSTREAM_SECONDS.observe(time.perf_counter() - began)
+        return found
+
+    async def _send(self, envelope: Envelope, content: bytes) -> tuple[tuple[Outcome, ...], bool]:
         many = len(envelope.recipients)
         while True:
             try:
@@ -86,14 +100,17 @@ class Courier:
                 lines = envelopes.lines(envelope, content, connection.offered)
                 if isinstance(lines, Never):
                     self._give(envelope.credentials, connection)
-                    return (lines,) * many
+                    return (lines,) * many, True
                 reused = connection.used
                 verdicts = await self._converse(envelope.credentials, connection, lines, content)
             except doors.Closed as closed:
                 LOG.warning("upstream_closed", upstream=str(self.doors.address), reason=str(closed))
-                return (closed.outcome,) * many
+                return (closed.outcome,) * many, False
             if not (verdicts.stale and reused):
-                return verdicts.outcomes
+                outcomes = verdicts.outcomes
+                if "dsn" not in connection.offered:
+                    outcomes = _unconfirmed(envelope, outcomes)
+                return outcomes, not verdicts.unsent
 
     async def _converse(
         self, credentials: Credentials, connection: doors.Connection, lines: envelopes.Lines, content: bytes
@@ -204,5 +221,16 @@ class Courier:
         connection.close(politely=True)
 
     def _count(self) -> None:
-        IDLE.set(sum(map(len, self._idle.values())))
-        BUSY.set(len(self._busy))
+        idle, busy = self._gauges
+        idle.set(sum(map(len, self._idle.values())))
+        busy.set(len(self._busy))
+
+
+def _unconfirmed(envelope: Envelope, outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
+    """Marks what the sender asked to hear of (RFC 3461 4.1), since an upstream without DSN will not tell."""
+    if not any(recipient.options for recipient in envelope.recipients):
+        return outcomes
+    pairs = zip(envelope.recipients, outcomes, strict=True)
+    return tuple(
+        replace(o, unconfirmed=True) if isinstance(o, Done) and dsn.wanted(r, "relayed") else o for r, o in pairs
+    )

@@ -40,12 +40,14 @@ class Times:
 class Verdicts:
     """How a transaction ended, per recipient. `reusable`: the connection may carry another one, which begins with RSET
     where `rset` says so. `stale`: the upstream left (it did not hang) before the message was handed over, as it does
-    with a connection that was idle for too long or carried its share: another connection may do."""
+    with a connection that was idle for too long or carried its share: another connection may do. `unsent`: it left or
+    hung before the message was handed over, so that nobody has it."""
 
     outcomes: tuple[Outcome, ...]
     reusable: bool = False
     rset: bool = False
     stale: bool = False
+    unsent: bool = False
 
 
 class Cut(Exception):
@@ -170,7 +172,8 @@ class Transaction:
             said = "after the message, before the upstream's word" if progress.handed_over else "before the message"
             reply = envelopes.reply(451, [f"4.4.2 The upstream went away {said}: {cut}"])
             later = Later(reply, uncertain=progress.handed_over)
-            verdicts = Verdicts(progress.fill(later), stale=cut.left and not progress.handed_over)
+            unsent = not progress.handed_over
+            verdicts = Verdicts(progress.fill(later), stale=cut.left and unsent, unsent=unsent)
         if verdicts.reusable and (self.dialogue.replies or self.dialogue.lost or self.dialogue.transport.is_closing()):
             return replace(verdicts, reusable=False)  # it said more than it was asked, or goes
         return verdicts

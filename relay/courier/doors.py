@@ -14,6 +14,7 @@ import ipaddress
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, cast
 from urllib.parse import unquote, urlsplit
 
@@ -109,7 +110,7 @@ class Connection:
         transport, home = self.client.transport, self.client.protocol
         if transport is None or home is None or transport.is_closing():
             later = Later(Reply(451, "4.4.2 The upstream closed the connection"))
-            return dialogue.Verdicts((later,) * len(lines.rcpt), stale=True)
+            return dialogue.Verdicts((later,) * len(lines.rcpt), stale=True, unsent=True)
         verdicts = await dialogue.converse(
             transport,
             home,
@@ -131,14 +132,20 @@ class Connection:
 
 class Doors:
     """Opens connections to the upstream of `settings`. `trust` is the TLS context that verifies; the system's
-    certificates by default."""
+    certificates by default. `tokens_in`: see `oauth.Tokens`."""
 
     def __init__(
-        self, settings: config.Upstream, *, hostname: str, times: dialogue.Times, trust: ssl.SSLContext | None = None
+        self,
+        settings: config.Upstream,
+        *,
+        hostname: str,
+        times: dialogue.Times,
+        trust: ssl.SSLContext | None = None,
+        tokens_in: Path | None = None,
     ) -> None:
         self.settings, self.hostname, self.times = settings, hostname, times
         self.address = address(settings.url)
-        self.tokens = oauth.Tokens(settings.oauth2) if settings.oauth2 else None
+        self.tokens = oauth.Tokens(settings.oauth2, folder=tokens_in) if settings.oauth2 else None
         self._trust = trust
 
     async def open(self, credentials: tuple[str, str] | None) -> Connection:

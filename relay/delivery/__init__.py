@@ -17,24 +17,29 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import msgspec
 
-from relay import config, log, metrics, spool, store
+from relay import config, log, metrics, routes, spool, store
+from relay.config.settings import DEFAULT_UPSTREAM
 from relay.core import dsn, envelopes, queue
 from relay.core.model import Done, Envelope, Later, Never, Reply, Submission
-from relay.courier import Courier
 from relay.delivery import attempts, returning
 
 if TYPE_CHECKING:
     from relay import outbound
+    from relay.courier import Courier
+    from relay.couriers import Couriers
 
 LOG = log.room("delivery")
 
 AT_ONCE = 4  # copies of one submission in flight, and in memory
 OFF_THE_LOOP = 262_144  # octets: rendering more than this would hold up the other sessions
 CLOSE_SECONDS = 10.0
+# Looked up once: a label costs more than the counting.
+TRACK_SECONDS, RENDER_SECONDS = metrics.STAGE.labels("track"), metrics.STAGE.labels("render")
 FULL = Reply(452, "4.3.1 The message can't be kept now: {reason}")
 FAILED = Reply(451, "4.3.0 The message could not be taken; try again")
 
@@ -48,14 +53,13 @@ class Desk:
         self,
         settings: config.Settings,
         tracker: Tracker,
-        courier: Courier,
+        courier: Courier | Couriers,
         spool: spool.Spool,
         store: store.Store,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.upstream, self.tracker, self.courier, self.spool = settings.upstream, tracker, courier, spool
-        self.auth = settings.smtp.auth
+        self.settings, self.tracker, self.courier, self.spool = settings, tracker, courier, spool
         self.ledger = spool.ledger
         self._tasks: set[asyncio.Task[None]] = set()
         self._visits = returning.Visits(clock=clock)
@@ -87,23 +91,28 @@ class Desk:
     # -- one submission --------------------------------------------------------------------------------------------------
 
     async def _take(self, submission: Submission) -> Reply:
+        began = time.perf_counter()
         tracked = await self.tracker.track(submission)
-        if tracked.refusal:
-            return tracked.refusal
+        TRACK_SECONDS.observe(time.perf_counter() - began)
         credentials = self._credentials(submission)
+        upstream = routes.of(self.settings, submission)
         journey = attempts.Journey(
             tracked.message_id,
             submission.reverse_path,
             len(submission.content),
+            len(submission.recipients),
+            routes.name_of(upstream),
             credentials,
             # A user whose own session carries the mail is there to try again; we can't without that session.
-            spools=self.upstream.on_defer == "spool" and credentials is None,
+            spools=upstream.on_defer == "spool" and credentials is None,
         )
+        if tracked.refusal:
+            return self._said(tracked.refusal, "refused", journey)
         found = attempts.of(submission, tracked)
         del submission, tracked
         gate = asyncio.Semaphore(AT_ONCE)
         running = {a: self._task(self._attempt(a, journey, gate)) for a in found}
-        patience = self.upstream.patience if journey.spools else None
+        patience = upstream.patience if journey.spools else None
         _, slow = await asyncio.wait(running.values(), timeout=patience)
         if slow:
             late = asyncio.Semaphore(AT_ONCE)
@@ -116,7 +125,11 @@ class Desk:
 
     def _credentials(self, submission: Submission) -> tuple[str, str] | None:
         """A client's own login goes along only where the upstream is who checked it."""
-        return (submission.login, submission.password) if self.auth == "upstream" and submission.login else None
+        return (
+            (submission.login, submission.password)
+            if self.settings.smtp.auth == "upstream" and submission.login
+            else None
+        )
 
     def _task(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
@@ -125,13 +138,15 @@ class Desk:
         return task
 
     async def _attempt(self, attempt: attempts.Attempt, journey: attempts.Journey, gate: asyncio.Semaphore) -> None:
-        def started() -> None:
-            attempt.started = True
+        def started(host: str) -> None:
+            attempt.host = host
 
         async with gate:
             try:
                 content = await _content(attempt, journey)
-                envelope = Envelope(journey.reverse_path, attempt.recipients, attempt.options, journey.credentials)
+                envelope = Envelope(
+                    journey.reverse_path, attempt.recipients, attempt.options, journey.credentials, journey.upstream
+                )
                 attempt.outcomes = await self.courier.send(envelope, content, started=started)
             except Exception:  # the edge of one copy: the others go on
                 metrics.ERRORS.labels("delivery").inc()
@@ -149,7 +164,9 @@ class Desk:
         self, journey: attempts.Journey, waiting: Sequence[queue.Waiting], options: Sequence[str], **how: Any
     ) -> queue.Entry:
         login = journey.credentials[0] if journey.credentials else ""
-        return self.spool.entry(journey.message_id, journey.reverse_path, waiting, options, login=login, **how)
+        return self.spool.entry(
+            journey.message_id, journey.reverse_path, waiting, options, login=login, upstream=journey.upstream, **how
+        )
 
     async def _put_off(self, attempt: attempts.Attempt, journey: attempts.Journey) -> None:
         """Keeps what the upstream put off."""
@@ -183,8 +200,8 @@ class Desk:
                 await asyncio.to_thread(claim.remove)  # it ended meanwhile, and sees to itself
                 return
             attempt.kept = True
-            LOG.info("handed_over", entry=entry.entry_id, message_id=journey.message_id, started=attempt.started)
-            if attempt.started:
+            LOG.info("handed_over", entry=entry.entry_id, message_id=journey.message_id, started=bool(attempt.host))
+            if attempt.host:
                 self._task(self._own(attempt, task, claim))
             else:
                 task.cancel()
@@ -197,7 +214,7 @@ class Desk:
             await asyncio.wait({task})
             if attempt.outcomes:
                 attempt.content = None
-                await self.spool.settle(claim, attempt.outcomes)
+                await self.spool.settle(claim, attempt.outcomes, attempt.host)
                 return
         except Exception:
             metrics.ERRORS.labels("delivery").inc()
@@ -210,46 +227,74 @@ class Desk:
         known = [a for a in found if not a.kept]
         for attempt in known:
             attempt.outcomes = attempt.outcomes or (Later(FAILED),) * len(attempt.recipients)  # cut off by a shutdown
-        words = sorted(((w.index, o) for a in known for w, o in a.words()), key=lambda pair: pair[0])
+        words = [(w.index, o) for a in known for w, o in a.words()]
+        words.sort(key=lambda pair: pair[0])
+        accepted = any(isinstance(o, Done) for _, o in words) or any(a.kept or a.put_off for a in found)
+        if accepted:
+            self.ledger.accepted(journey.message_id)
         for attempt in known:
-            self.ledger.replies(journey.message_id, [r.address for r in attempt.recipients], attempt.outcomes)
+            self.ledger.replies(
+                journey.message_id, [r.address for r in attempt.recipients], attempt.outcomes, attempt.host
+            )
+            self.ledger.ended(journey.message_id, attempt.words())
         unwritable = next((a.unwritable for a in known if a.unwritable), "")
         if unwritable:
-            return Reply(FULL.code, FULL.text.format(reason=unwritable))
-        accepted = any(isinstance(o, Done) for _, o in words) or any(a.kept or a.put_off for a in found)
+            return self._said(Reply(FULL.code, FULL.text.format(reason=unwritable)), "deferred", journey)
         if not accepted:
-            return next((o.reply for _, o in words if isinstance(o, Later)), words[0][1].reply)
+            later = next((o.reply for _, o in words if isinstance(o, Later)), None)
+            return self._said(later or words[0][1].reply, "deferred" if later else "refused", journey)
         try:
             await self._leftovers(known, journey)
         except spool.Unwritable as reason:
-            return Reply(FULL.code, FULL.text.format(reason=reason))
+            return self._said(Reply(FULL.code, FULL.text.format(reason=reason)), "deferred", journey)
         said = next((o.reply.text for _, o in words if isinstance(o, Done)), "")
         first = envelopes.ENHANCED.match(said)
         text = (said[len(first[0]) :] if first else said).strip() or "queued"
-        return Reply(250, f"2.0.0 Ok {journey.message_id} {text}")
+        done = sum(isinstance(o, Done) for _, o in words)
+        outcome = "sent" if done == journey.recipients else "kept" if not done else "partly"
+        return self._said(Reply(250, f"2.0.0 Ok {journey.message_id} {text}"), outcome, journey)
+
+    def _said(self, reply: Reply, outcome: str, journey: attempts.Journey) -> Reply:
+        """The one line per message: what became of it when its client was answered."""
+        LOG.info(
+            "accepted" if reply.code == 250 else "refused",
+            message_id=journey.message_id,
+            sender=journey.reverse_path or "<>",
+            recipients=journey.recipients,
+            size=journey.size,
+            outcome=outcome,
+            upstream=None if journey.upstream == DEFAULT_UPSTREAM else journey.upstream,
+            reply=reply,
+        )
+        return reply
 
     async def _leftovers(self, known: Sequence[attempts.Attempt], journey: attempts.Journey) -> None:
-        """Somebody has the message, so the client hears 250: what was put off is kept, what was refused is reported."""
-        refused: list[tuple[queue.Waiting, dsn.Notice]] = []
-        content = b""
-        options: tuple[str, ...] = ()
+        """Somebody has the message, so the client hears 250: what was put off is kept, what was refused is reported, and
+        what was handed on to where nobody reports, if the sender asked for that."""
+        failed, relayed = _Reported(), _Reported()
         for attempt in known:
             if attempt.late and not attempt.put_off:
                 await self._put_off(attempt, journey)
                 if attempt.unwritable:
                     raise spool.Unwritable(attempt.unwritable)
+            host = attempt.host or self.courier.host
             for waiting, outcome in attempt.words():
                 if isinstance(outcome, Never):
-                    word = outcome.reply
-                    notice = dsn.Notice(
-                        waiting.recipient, "failed", envelopes.status(word), str(word), self.courier.host
-                    )
-                    refused.append((waiting, notice))
-                    content, options = content or attempt.render(), attempt.options
-        if refused:
-            LOG.info("refused", message_id=journey.message_id, recipients=len(refused))
-            entry = self._entry(journey, [w for w, _ in refused], options)
-            await self.spool.report(entry, content, refused)
+                    failed.add(attempt, waiting, queue.notice(waiting, outcome, "failed", host))
+                elif isinstance(outcome, Done) and outcome.unconfirmed:
+                    relayed.add(attempt, waiting, queue.notice(waiting, outcome, "relayed", host))
+        if failed.group:
+            LOG.info("reported", message_id=journey.message_id, recipients=len(failed.group))
+            await self._report(failed, journey)
+        if relayed.group:
+            try:
+                await self._report(relayed, journey)
+            except spool.Unwritable as reason:  # the message is with the upstream: no reason to refuse it
+                LOG.error("not_told", message_id=journey.message_id, reason=str(reason))
+
+    async def _report(self, about: _Reported, journey: attempts.Journey) -> None:
+        entry = self._entry(journey, [waiting for waiting, _ in about.group], about.options)
+        await self.spool.report(entry, about.content, about.group)
 
     async def close(self, seconds: float = CLOSE_SECONDS) -> None:
         """Waits for attempts that outlast their clients; what is still under way then is in the spool, or its client
@@ -262,5 +307,23 @@ class Desk:
         await self.ledger.flush()
 
 
+@dataclass(slots=True)
+class _Reported:
+    """What one report is about; its original is the first copy concerned."""
+
+    group: list[tuple[queue.Waiting, dsn.Notice]] = field(default_factory=list)
+    content: bytes = b""
+    options: tuple[str, ...] = ()
+
+    def add(self, attempt: attempts.Attempt, waiting: queue.Waiting, notice: dsn.Notice) -> None:
+        if not self.group:
+            self.content, self.options = attempt.render(), attempt.options
+        self.group.append((waiting, notice))
+
+
 async def _content(attempt: attempts.Attempt, journey: attempts.Journey) -> bytes:
-    return await asyncio.to_thread(attempt.render) if journey.size > OFF_THE_LOOP else attempt.render()
+    began = time.perf_counter()
+    try:
+        return await asyncio.to_thread(attempt.render) if journey.size > OFF_THE_LOOP else attempt.render()
+    finally:
+        RENDER_SECONDS.observe(time.perf_counter() - began)

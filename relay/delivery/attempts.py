@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False, slots=True)
 class Attempt:
-    """One copy on its way. `places` are its recipients' indexes among the submission's. `started`: the upstream may have
-    heard of it."""
+    """One copy on its way. `places` are its recipients' indexes among the submission's. `host`: of the upstream that may
+    have heard of it, "" before."""
 
     recipients: tuple[Recipient, ...]
     options: tuple[str, ...]
     places: tuple[int, ...]
     make: Callable[[], bytes] | None = field(repr=False)
     content: bytes | None = field(default=None, repr=False)
-    started: bool = False
+    host: str = ""
     outcomes: tuple[Outcome, ...] = ()
     kept: bool = False  # handed over: the spool has it, and the attempt under way owns that entry
     put_off: bool = False  # the upstream put some recipients off, and the spool has them
@@ -45,7 +45,7 @@ class Attempt:
 
     def ended(self) -> None:
         """Lets go of what no report needs."""
-        if all(isinstance(outcome, Done) for outcome in self.outcomes):
+        if all(isinstance(outcome, Done) and not outcome.unconfirmed for outcome in self.outcomes):
             self.content = None
         elif self.content and len(self.content) > dsn.LONGEST_ORIGINAL and (self.put_off or not self.late):
             self.content = envelopes.header_section(self.content)
@@ -65,11 +65,14 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Journey:
-    """What all attempts of one submission have in common. `spools`: what is put off is kept without asking."""
+    """What all attempts of one submission have in common. `upstream` is the name of the one that it is for. `spools`:
+    what is put off is kept without asking."""
 
     message_id: str
     reverse_path: str
     size: int
+    recipients: int
+    upstream: str
     credentials: tuple[str, str] | None = field(repr=False)
     spools: bool
 

@@ -182,4 +182,5 @@ class Watcher:
             interval,
             self._logins,
             self.dice,
+            tokens_in=self.settings.state_dir / "keys",
         )

@@ -22,6 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import imapclient
@@ -56,17 +57,25 @@ class Account:
 
 
 class Imap:
-    """See `mailbox.Box`. `interval` is the pause between two looks where the server has no IDLE."""
+    """See `mailbox.Box`. `interval` is the pause between two looks where the server has no IDLE. `tokens_in`: see
+    `oauth.Tokens`."""
 
     def __init__(
-        self, name: str, account: Account, interval: float, logins: asyncio.Semaphore, dice: Callable[[], float]
+        self,
+        name: str,
+        account: Account,
+        interval: float,
+        logins: asyncio.Semaphore,
+        dice: Callable[[], float],
+        *,
+        tokens_in: Path | None = None,
     ) -> None:
         self.name = name
         self.account = account
         self.interval = interval
         self.logins = logins
         self.dice = dice
-        self.tokens = oauth.Tokens(account.oauth2) if account.oauth2 else None
+        self.tokens = oauth.Tokens(account.oauth2, folder=tokens_in) if account.oauth2 else None
 
     async def messages(self, cursor: Cursor | None, since: float) -> AsyncGenerator[Fetched | Cursor, None]:
         line = Line()

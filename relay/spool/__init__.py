@@ -16,14 +16,19 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from relay import config, ledger, log, metrics, store
+from relay import config, ledger, log, metrics, routes, store
+from relay.config.settings import DEFAULT_UPSTREAM
 from relay.core import dsn, queue
 from relay.core.model import Outcome
-from relay.courier import Courier
 from relay.spool import files, reporting, sending
+
+if TYPE_CHECKING:
+    from relay.courier import Courier
+    from relay.couriers import Couriers
 
 LOG = log.room("spool")
 
@@ -43,7 +48,7 @@ class Spool:
         self,
         directory: Path,
         settings: config.Settings,
-        courier: Courier,
+        courier: Courier | Couriers,
         store: store.Store,
         *,
         appended: Callable[[], None] = lambda: None,
@@ -51,14 +56,21 @@ class Spool:
         schedule: Sequence[float] = queue.SCHEDULE,
         delay_after: float = queue.DELAY_AFTER,
     ) -> None:
-        upstream = settings.upstream
         self.files = files.Files(directory)
         self.courier, self.clock = courier, clock
         self.hostname = settings.smtp.hostname or os.uname().nodename
-        self.policy = queue.Policy(upstream.queue_lifetime, upstream.bounce_from, schedule, delay_after)
+        self._policies = {
+            routes.name_of(up): queue.Policy(up.queue_lifetime, up.bounce_from, schedule, delay_after)
+            for up in (settings.upstream, *settings.upstreams)
+        }
+        self.policy = self._policies[DEFAULT_UPSTREAM]
         self.ledger = ledger.Ledger(store, host=courier.host, appended=appended)
         self._sender = sending.Sender(self)
         self._started = False
+
+    def policy_of(self, entry: queue.Entry) -> queue.Policy:
+        """That of its upstream, or of [upstream] where there is none of that name any more."""
+        return self._policies.get(entry.upstream, self.policy)
 
     # -- keeping -------------------------------------------------------------------------------------------------------
 
@@ -70,6 +82,7 @@ class Spool:
         options: Sequence[str] = (),
         *,
         login: str = "",
+        upstream: str = DEFAULT_UPSTREAM,
         duplicates: int = 0,
         tried: bool = False,
     ) -> queue.Entry:
@@ -87,6 +100,7 @@ class Spool:
             login=login,
             attempts=int(tried),
             duplicates=duplicates,
+            upstream=upstream,
         )
 
     async def keep(self, entry: queue.Entry, content: bytes) -> Claim:
@@ -115,21 +129,21 @@ class Spool:
 
     # -- what an attempt's outcome does --------------------------------------------------------------------------------
 
-    async def settle(self, claim: Claim, outcomes: Sequence[Outcome]) -> None:
-        """The entry after an attempt: gone, or kept for the next one. Reports are kept before the entry goes on, so a
-        crash in between repeats one and loses none."""
+    async def settle(self, claim: Claim, outcomes: Sequence[Outcome], host: str = "") -> None:
+        """The entry after an attempt at the upstream `host`: gone, or kept for the next one. Reports are kept before the
+        entry goes on, so a crash in between repeats one and loses none."""
         entry = claim.entry
         settled = queue.settle(
             entry,
             outcomes,
             now=self.clock(),
             dice=secrets.randbelow(1_000_000) / 1_000_000,
-            policy=self.policy,
-            remote=self.courier.host,
+            policy=self.policy_of(entry),
+            remote=host or self.courier.host,
         )
-        self._tell(entry, outcomes, settled)
+        self._tell(entry, outcomes, settled, host)
         try:
-            for group in (settled.failed, settled.delayed):
+            for group in (settled.failed, settled.delayed, settled.relayed):
                 if group and entry.kind == "mail":
                     await self.report(entry, await asyncio.to_thread(claim.content), group)
             if settled.entry is None:
@@ -158,9 +172,12 @@ class Spool:
         claim.entry = held
         self.release(claim)
 
-    def _tell(self, entry: queue.Entry, outcomes: Sequence[Outcome], settled: queue.Settled) -> None:
+    def _tell(self, entry: queue.Entry, outcomes: Sequence[Outcome], settled: queue.Settled, host: str) -> None:
         if entry.message_id and entry.kind == "mail":
-            self.ledger.replies(entry.message_id, [r.address for r in entry.waiting], outcomes)
+            self.ledger.replies(entry.message_id, [r.address for r in entry.waiting], outcomes, host)
+            final = [*settled.done, *(recipient for recipient, _ in settled.failed)]
+            words = dict(zip(((r.address, r.index) for r in entry.waiting), outcomes, strict=True))
+            self.ledger.ended(entry.message_id, [(r, words[r.address, r.index]) for r in final], given_up=True)
         for recipient in settled.done:
             LOG.info("delivered", entry=entry.entry_id, message_id=entry.message_id, recipient=recipient.address,
                      attempts=entry.attempts + 1, reply=recipient.reply)  # fmt: skip
@@ -177,13 +194,15 @@ class Spool:
         """Tells the sender, who wants to know, by a report that is kept for sending when this returns, and the store.
         The null reverse-path is never told anything. Raises `Unwritable`."""
         now = self.clock()
-        made = reporting.Reporter(self.hostname, self.policy.bounce_from, now, entry.created_at + self.policy.lifetime)
+        policy = self.policy_of(entry)
+        made = reporting.Reporter(self.hostname, policy.bounce_from, now, entry.created_at + policy.lifetime)
         message = made.message(entry, content, group)
         if message:
             name = entry_id(now, secrets.token_bytes(4))
             utf8 = () if entry.reverse_path.isascii() else ("SMTPUTF8",)
             to = (queue.Waiting(entry.reverse_path),)
-            await self.put(queue.Entry(name, "", now, now, "", to, utf8, kind="report"), message)
+            report = queue.Entry(name, "", now, now, "", to, utf8, kind="report", upstream=entry.upstream)
+            await self.put(report, message)
         for event in made.events(entry, group):
             await self.ledger.event(event)
 

@@ -46,7 +46,7 @@ class Reporter:
 
     def events(self, entry: queue.Entry, group: Group) -> Iterator[Event]:
         identity = self.identity(entry, group)
-        return (event(entry, recipient, notice, identity, self.at) for recipient, notice in group)
+        return (event(entry, r, notice, identity, self.at) for r, notice in group if notice.action != "relayed")
 
 
 def report_name(entry: queue.Entry, group: Sequence[tuple[queue.Waiting, dsn.Notice]]) -> str:

@@ -130,7 +130,7 @@ class Sender:
 
     def _ready(self, entry: queue.Entry) -> bool:
         """A user's own mail waits for the user's session; but not beyond its lifetime."""
-        if not entry.login or self.spool.clock() >= entry.created_at + self.spool.policy.lifetime:
+        if not entry.login or self.spool.clock() >= entry.created_at + self.spool.policy_of(entry).lifetime:
             return True
         return self.spool.courier.credentials_of(entry.login) is not None
 
@@ -152,8 +152,8 @@ class Sender:
             if not queue.due(claim.entry, self.spool.clock(), self.spool.policy):  # somebody else tried it meanwhile
                 self.spool.release(claim)
                 return
-            outcomes = await self._send(claim)
-            settling = asyncio.create_task(self.spool.settle(claim, outcomes))
+            outcomes, host = await self._send(claim)
+            settling = asyncio.create_task(self.spool.settle(claim, outcomes, host))
             self._settling.add(settling)
             settling.add_done_callback(self._settling.discard)
             await asyncio.shield(settling)
@@ -178,16 +178,19 @@ class Sender:
         if entry and self.spool.files.size(name):
             self._known[name] = (msgspec.structs.replace(entry, next_at=self.spool.clock() + LOOK_SECONDS), changed)
 
-    async def _send(self, claim: files.Claim) -> Sequence[Outcome]:
+    async def _send(self, claim: files.Claim) -> tuple[Sequence[Outcome], str]:
+        """The outcomes, and the host of the upstream that gave them."""
         entry = claim.entry
         credentials: Credentials = None
         if entry.login:
             credentials = self.spool.courier.credentials_of(entry.login)
             if credentials is None:
                 later = Later(Reply(451, f"4.7.8 {entry.login} has not logged in since"))
-                return (later,) * len(entry.waiting)
+                return (later,) * len(entry.waiting), ""
         content = await asyncio.to_thread(claim.content)
-        return await self.spool.courier.send(entry.envelope(credentials), content)
+        hosts: list[str] = []
+        outcomes = await self.spool.courier.send(entry.envelope(credentials), content, started=hosts.append)
+        return outcomes, hosts[-1]
 
     def _gauge(self) -> None:
         metrics.QUEUE.set(len(self._known))

@@ -58,7 +58,7 @@ async def run(settings: Settings) -> list[Finding]:
         ("certificates", local.certificates),
     ]
     away: list[tuple[str, Trial]] = [
-        ("upstream", mail.upstream),
+        ("upstream", mail.upstreams),
         ("mailboxes", mail.mailboxes),
         ("tracking.url", world.tracking_host),
         ("dkim", world.dkim),

@@ -31,54 +31,64 @@ def provider(host: str, names: dict[str, str]) -> str:
 # -- upstream ----------------------------------------------------------------------------------------------------------
 
 
-async def upstream(settings: config.Settings) -> list[Finding]:
-    from relay.courier import dialogue, doors
-
+async def upstreams(settings: config.Settings) -> list[Finding]:
+    """[upstream] and all of [[upstreams]], side by side."""
     if not settings.upstream.url:
         return [failure("upstream", 'upstream.url is missing: say where the mail goes on to, such as url = "smtp://'
                         'user@smtp.example.com:587" under [upstream]')]  # fmt: skip
+    others = ((f"upstreams.{up.id}", up) for up in settings.upstreams)
+    found = await asyncio.gather(
+        *(_upstream(settings, what, up) for what, up in (("upstream", settings.upstream), *others))
+    )
+    return [finding for findings in found for finding in findings]
+
+
+async def _upstream(settings: config.Settings, what: str, up: config.Upstream) -> list[Finding]:
+    from relay.courier import dialogue, doors
+
     room = doors.Doors(
-        settings.upstream,
+        up,
         hostname=settings.smtp.hostname or os.uname().nodename,
         times=dialogue.Times(connect=SECONDS),
+        tokens_in=settings.state_dir / "keys",
     )
     try:
         connection = await room.open(None)
     except doors.Closed as closed:
-        return [failure("upstream", CODES.sub("", str(closed)))]
+        return [failure(what, CODES.sub("", str(closed)))]
     try:
-        return _offers(settings, connection, room.address) + _advice(settings, room.address.host)
+        return _offers(settings, what, up, connection, room.address) + _advice(settings, what, up, room.address.host)
     finally:
         connection.close(politely=True)
 
 
-def _offers(settings: config.Settings, connection: Any, address: Any) -> list[Finding]:
+def _offers(settings: config.Settings, what: str, up: config.Upstream, connection: Any, address: Any) -> list[Finding]:
     tls = connection.client.get_transport_info("ssl_object")
     over = f"over {tls.version()}" if tls else "without TLS"
-    if tls and settings.upstream.tls == "required":
+    if tls and up.tls == "required":
         over += ", certificate verified,"
-    own = address.user and (settings.upstream.password or settings.upstream.oauth2)
+    own = address.user and (up.password or up.oauth2)
     done = f"took the login {address.user} {over}" if own else f"answers {over}"
-    found = [ok("upstream", f"{address} {done.rstrip(',')}")]
+    found = [ok(what, f"{address} {done.rstrip(',')}")]
     if settings.smtp.auth == "upstream" and not connection.client.server_auth_methods:
-        found.append(failure("upstream", f'{address} offers no AUTH, and smtp.auth = "upstream" needs it'))
+        found.append(failure(what, f'{address} offers no AUTH, and smtp.auth = "upstream" needs it'))
     size = connection.offered.get("size", "").strip()
     if size.isdecimal() and 0 < int(size) < settings.smtp.max_message_size:
-        found.append(warning("upstream", f"{address} takes messages up to {int(size):,} octets only; lower "
+        found.append(warning(what, f"{address} takes messages up to {int(size):,} octets only; lower "
                              f"smtp.max_message_size ({settings.smtp.max_message_size:,}) to that"))  # fmt: skip
     return found
 
 
-def _advice(settings: config.Settings, host: str) -> list[Finding]:
+def _advice(settings: config.Settings, what: str, up: config.Upstream, host: str) -> list[Finding]:
     found = []
     who = provider(host, COUNTED)
     tracked = [settings.tracking, *(rule.tracking for rule in settings.rules)]
     if who and any(t.per_recipient for t in tracked):
-        found.append(warning("upstream", f"{who} counts each recipient's copy as a message and may file each under "
+        found.append(warning(what, f"{who} counts each recipient's copy as a message and may file each under "
                              "Sent; set tracking.per_recipient = false"))  # fmt: skip
     who = provider(host, PICKY)
-    if who and not settings.upstream.bounce_from:
-        found.append(warning("upstream", f"{who} may refuse the empty sender of bounces; set upstream.bounce_from to an "
+    if who and not up.bounce_from:
+        found.append(warning(what, f"{who} may refuse the empty sender of bounces; set upstream.bounce_from to an "
                              "address that it lets you send from"))  # fmt: skip
     return found
 
@@ -87,17 +97,18 @@ def _advice(settings: config.Settings, host: str) -> list[Finding]:
 
 
 async def mailboxes(settings: config.Settings) -> list[Finding]:
-    return [await _mailbox(grant) for grant in settings.grants if grant.mailbox]
+    keys = settings.state_dir / "keys"
+    return [await _mailbox(grant, keys) for grant in settings.grants if grant.mailbox]
 
 
-async def _mailbox(grant: config.Grant) -> Finding:
+async def _mailbox(grant: config.Grant, keys: Path) -> Finding:
     what = f"grants.{grant.id}"
     if grant.mailbox.startswith("maildir:"):
         return _maildir(what, Path(grant.mailbox.removeprefix("maildir:")))
     secret = grant.mailbox_password
     if grant.mailbox_oauth2:
         try:
-            secret = await oauth.Tokens(grant.mailbox_oauth2).access()
+            secret = await oauth.Tokens(grant.mailbox_oauth2, folder=keys).access()
         except oauth.Refused as error:
             return failure(what, f"no access token for {grant.mailbox}: {error}")
     return await asyncio.to_thread(_imap, what, grant, secret)

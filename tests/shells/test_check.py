@@ -228,15 +228,15 @@ async def test_the_login_at_the_upstream(tmp_path, monkeypatch):
     async with Upstream(starttls=server, users={"u": "right"}) as upstream:
         url = f"smtp://u@127.0.0.1:{upstream.port}"
         there = config.Upstream(url=url, password="right", tls="required")
-        found = await mail.upstream(settings(tmp_path, upstream=there))
+        found = await mail.upstreams(settings(tmp_path, upstream=there))
         assert found[0].kind == "ok", told(found)
         assert f"127.0.0.1:{upstream.port} took the login u over TLSv1.3, certificate verified" in found[0].sentence
         there = replace(there, password="wrong")
-        found = only(await mail.upstream(settings(tmp_path, upstream=there)))
+        found = only(await mail.upstreams(settings(tmp_path, upstream=there)))
         assert found.kind == "failure"
         assert "refused the login" in found.sentence
         monkeypatch.delenv("SSL_CERT_FILE")
-        found = only(await mail.upstream(settings(tmp_path, upstream=there)))
+        found = only(await mail.upstreams(settings(tmp_path, upstream=there)))
         assert "The certificate of the upstream" in found.sentence
     assert not upstream.kept
 
@@ -251,20 +251,20 @@ def local_context(certificate, key):
 
 async def test_an_upstream_without_starttls_where_tls_is_required(tmp_path):
     async with Upstream() as upstream:
-        found = only(await mail.upstream(settings(tmp_path, upstream=up(upstream, tls="required"))))
+        found = only(await mail.upstreams(settings(tmp_path, upstream=up(upstream, tls="required"))))
     assert (found.kind, "does not offer STARTTLS" in found.sentence) == ("failure", True)
 
 
 async def test_an_upstream_that_takes_less_than_we_do(tmp_path):
     async with Upstream(offers=(*USUAL, "SIZE 1000000")) as upstream:
-        found = await mail.upstream(settings(tmp_path, upstream=up(upstream)))
+        found = await mail.upstreams(settings(tmp_path, upstream=up(upstream)))
     assert "takes messages up to 1,000,000 octets only" in found[1].sentence
 
 
 async def test_an_upstream_that_has_no_logins_for_the_clients(tmp_path):
     async with Upstream() as upstream:
         here = settings(tmp_path, upstream=up(upstream))
-        found = await mail.upstream(replace(here, smtp=replace(here.smtp, auth="upstream")))
+        found = await mail.upstreams(replace(here, smtp=replace(here.smtp, auth="upstream")))
     assert found[-1].kind == "failure"
     assert "offers no AUTH" in found[-1].sentence
 
@@ -282,7 +282,7 @@ async def test_an_upstream_that_has_no_logins_for_the_clients(tmp_path):
 def test_advice_about_known_providers(tmp_path, host, per_recipient, bounce_from, words):
     here = settings(tmp_path, upstream=config.Upstream(bounce_from=bounce_from))
     here = replace(here, tracking=replace(here.tracking, per_recipient=per_recipient))
-    found = mail._advice(here, host)
+    found = mail._advice(here, "upstream", here.upstream, host)
     assert [f.kind for f in found] == ["warning"] * len(words)
     assert all(w in f.sentence for w, f in zip(words, found, strict=True))
 

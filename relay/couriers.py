@@ -1,0 +1,96 @@
+"""All upstreams: each envelope to the one that it names, or to a fallback of that where it can't be reached.
+
+Owns: the order in which upstreams are tried. A message goes on to the next one only where nothing of it was handed over
+and no server said anything about it: then nobody has it. A client's own login goes to one server only.
+Leaves to others: which upstream a message is for (`routes`), connections and transactions (`courier`).
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Callable, Sequence
+
+from relay import config, courier, log, metrics, routes
+from relay.config.settings import DEFAULT_UPSTREAM
+from relay.core.model import Envelope, Later, Outcome
+
+LOG = log.room("courier")
+
+AGAIN_SECONDS = 30.0  # for which one that could not be reached comes last
+
+
+class Couriers:
+    """One `Courier` per upstream, by name. What is about a client's own login is about [upstream]."""
+
+    def __init__(
+        self,
+        settings: config.Settings,
+        *,
+        hostname: str,
+        times: courier.Times | None = None,
+        trust: ssl.SSLContext | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.clock = clock
+        all_ = (settings.upstream, *settings.upstreams)
+        self._couriers = {
+            routes.name_of(up): courier.Courier(
+                up,
+                hostname=hostname,
+                times=times,
+                trust=trust,
+                name=routes.name_of(up),
+                tokens_in=settings.state_dir / "keys",
+            )
+            for up in all_
+        }
+        self._chains = {
+            routes.name_of(up): [name for name in (routes.name_of(up), *up.fallback) if name in self._couriers]
+            for up in all_
+        }
+        self._down: dict[str, float] = {}  # name -> when it is looked at again as the others are
+        self.default = self._couriers[DEFAULT_UPSTREAM]
+
+    @property
+    def host(self) -> str:
+        return self.default.host
+
+    async def send(
+        self, envelope: Envelope, content: bytes, *, started: Callable[[str], None] | None = None
+    ) -> tuple[Outcome, ...]:
+        """As `Courier.send`. `started` is called with the host of each server that is tried."""
+        chain = self._chains.get(envelope.upstream) or self._chains[DEFAULT_UPSTREAM]
+        if len(chain) == 1 or envelope.credentials:
+            return await self._couriers[chain[0]].send(envelope, content, started=started)
+        outcomes: tuple[Outcome, ...] = ()
+        for name in self._in_order(chain):
+            if outcomes:
+                metrics.FAILOVERS.labels(name).inc()
+                LOG.warning("failover", upstream=name, reason=str(outcomes[0].reply))
+            outcomes, reached = await self._couriers[name].attempt(envelope, content, started=started)
+            if reached or not all(isinstance(outcome, Later) for outcome in outcomes):
+                self._down.pop(name, None)
+                break
+            self._down[name] = self.clock() + AGAIN_SECONDS
+        self._count(outcomes)
+        return outcomes
+
+    def _in_order(self, chain: Sequence[str]) -> list[str]:
+        """Those that could not be reached a moment ago come last: waiting for each anew would take a minute."""
+        now = self.clock()
+        return sorted(chain, key=lambda name: self._down.get(name, 0.0) > now)
+
+    def _count(self, outcomes: Sequence[Outcome]) -> None:
+        for outcome in outcomes:
+            courier.OUTCOMES[type(outcome)].inc()
+
+    async def try_login(self, user: str, password: str) -> Outcome:
+        return await self.default.try_login(user, password)
+
+    def credentials_of(self, login: str) -> courier.Credentials:
+        return self.default.credentials_of(login)
+
+    async def close(self) -> None:
+        for each in self._couriers.values():
+            await each.close()

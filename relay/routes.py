@@ -1,0 +1,40 @@
+"""Which upstream carries whose mail.
+
+Owns: the choice by sender, and names: what waits in the spool remembers a name, which may be gone after a change of the
+configuration. Leaves to others: connections (`couriers`).
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+
+from relay import config
+from relay.config.settings import DEFAULT_UPSTREAM
+from relay.core import headers
+from relay.core.model import Submission
+
+
+def name_of(upstream: config.Upstream) -> str:
+    return upstream.id if isinstance(upstream, config.NamedUpstream) else DEFAULT_UPSTREAM
+
+
+def named(settings: config.Settings, name: str) -> config.Upstream:
+    """The upstream of that name; [upstream] where there is none."""
+    return next((up for up in settings.upstreams if up.id == name), settings.upstream)
+
+
+def of_sender(settings: config.Settings, address: str) -> config.Upstream:
+    """The first of [[upstreams]] with a pattern that matches the From address, else [upstream]."""
+    if not settings.upstreams:
+        return settings.upstream
+    address = address.lower()
+    found = (up for up in settings.upstreams if any(fnmatchcase(address, glob.lower()) for glob in up.senders))
+    return next(found, settings.upstream)
+
+
+def of(settings: config.Settings, submission: Submission) -> config.Upstream:
+    """The same for a message: by its From header, as rules and grants are chosen, else by the reverse-path."""
+    if not settings.upstreams:
+        return settings.upstream
+    senders = headers.addresses(headers.read(submission.content).get("from"))
+    return of_sender(settings, senders[0] if senders else submission.reverse_path)

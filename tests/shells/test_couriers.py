@@ -1,0 +1,256 @@
+"""Several upstreams: whose mail goes where, and what happens where one can't be reached."""
+
+import asyncio
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import pytest
+
+from relay import config, courier, couriers, delivery, metrics, routes, spool
+from relay.core.model import Done, Envelope, Later, Never, Recipient, Submission
+from relay.store import memory
+from tests.fakes import copies
+from tests.fakes import upstream as fake
+
+MESSAGE = b"From: <Ann@Sales.example>\r\nTo: b@x.example\r\nSubject: x\r\n\r\nHello\r\n"
+TIMES = courier.Times(connect=2, mail=0.5, data=2, block=2, dot=2)
+LATER = "450 4.2.1 greylisted"
+
+
+def settings(folder, servers, *, fallback=(), **senders) -> config.Settings:
+    """`servers` by name; `senders` are the patterns of those that are not the default."""
+
+    def made(name, **how):
+        return config.NamedUpstream(url=servers[name].url, tls="never", id=name, **how)
+
+    return config.Settings(
+        state_dir=folder,
+        smtp=config.Smtp(hostname="relay.test"),
+        upstream=config.Upstream(url=servers["default"].url, tls="never", fallback=tuple(fallback)),
+        upstreams=tuple(made(name, senders=tuple(senders.get(name, ()))) for name in servers if name != "default"),
+    )
+
+
+@asynccontextmanager
+async def several(folder, scripts, **how):
+    """The couriers of that many scripted upstreams, each by its name."""
+    async with AsyncExitStack() as stack:
+        servers = {name: await stack.enter_async_context(fake.Upstream(script)) for name, script in scripts.items()}
+        found = settings(folder, servers, **how)
+        now = [1000.0]
+        out = couriers.Couriers(found, hostname="relay.test", times=TIMES, clock=lambda: now[0])
+        try:
+            yield out, servers, found, now
+        finally:
+            await out.close()
+
+
+def envelope(*to, upstream="default", **how):
+    return Envelope("a@x.example", tuple(Recipient(r) for r in to or ("b@x.example",)), upstream=upstream, **how)
+
+
+def sizes(servers):
+    return {name: len(server.taken) for name, server in servers.items()}
+
+
+@pytest.mark.parametrize(
+    ("sender", "content", "name"),
+    [
+        ("x@y.example", MESSAGE, "sales"),  # the From header counts, in any case
+        ("x@sales.example", b"From: a@other.example\r\n\r\n", "default"),
+        ("X@SALES.example", b"Subject: no From\r\n\r\n", "sales"),
+        ("", b"Subject: neither\r\n\r\n", "default"),
+        ("x@y.example", b"From: root@both.sales.example\r\n\r\n", "sales"),  # the first match
+    ],
+)
+def test_the_sender_chooses(sender, content, name):
+    found = config.Settings(
+        upstreams=(
+            config.NamedUpstream(id="sales", senders=("*@sales.example", "*@*.sales.example")),
+            config.NamedUpstream(id="both", senders=("*@both.sales.example",)),
+            config.NamedUpstream(id="spare"),
+        )
+    )
+    chosen = routes.of(found, Submission(sender, (Recipient("b@x.example"),), content))
+    assert routes.name_of(chosen) == name
+    assert routes.name_of(routes.named(found, "gone")) == "default"
+
+
+async def test_an_envelope_goes_to_the_upstream_that_it_names(tmp_path):
+    async with several(tmp_path, {"default": {}, "sales": {}}) as (out, servers, _, _):
+        await out.send(envelope(upstream="sales"), MESSAGE)
+        await out.send(envelope(), MESSAGE)
+        await out.send(envelope(upstream="gone"), MESSAGE)
+        assert sizes(servers) == {"default": 2, "sales": 1}
+
+
+UNREACHED = [
+    {"connect": "drop"}, {"banner": "421 4.3.2 closing"}, {"ehlo": "drop"}, {"banner": "554 no"},
+    {"mail": "drop"}, {"mail": "close:421 4.3.2 closing"}, {"mail": "hang"}, {"data": "drop"}, {"mail": "garbage"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("script", UNREACHED, ids=str)
+async def test_where_one_cannot_be_reached_the_next_one_has_it(tmp_path, script):
+    before = metrics.FAILOVERS.labels("spare")._value.get()
+    async with several(tmp_path, {"default": script, "spare": {}}, fallback=["spare"]) as (out, servers, _, _):
+        hosts = []
+        (outcome,) = await out.send(envelope(), MESSAGE, started=hosts.append)
+        assert isinstance(outcome, Done)
+        assert sizes(servers) == {"default": 0, "spare": 1}
+        assert hosts == ["127.0.0.1"] * 2
+    assert metrics.FAILOVERS.labels("spare")._value.get() == before + 1
+
+
+REACHED = [
+    ({"mail": "451 4.3.0 busy"}, Later), ({"rcpt": LATER}, Later), ({"rcpt": "550 5.1.1 nobody"}, Never),
+    ({"data": "451 4.3.0 no"}, Later), ({"dot": "451 4.3.0 no"}, Later), ({"dot": "drop"}, Later), ({"dot": "hang"}, Later),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("script", "kind"), REACHED, ids=str)
+async def test_a_word_on_the_message_or_none_after_it_ends_the_search(tmp_path, script, kind):
+    async with several(tmp_path, {"default": script, "spare": {}}, fallback=["spare"]) as (out, servers, _, _):
+        (outcome,) = await out.send(envelope(), MESSAGE)
+        assert isinstance(outcome, kind)
+        assert servers["spare"].sessions == 0
+
+
+async def test_who_was_away_comes_last_for_a_while(tmp_path):
+    away = {"connect": ["drop", "ok"]}
+    async with several(tmp_path, {"default": away, "spare": {}}, fallback=["spare"]) as (out, servers, _, now):
+        for _ in range(3):
+            await out.send(envelope(), MESSAGE)
+        assert servers["default"].sessions == 1
+        now[0] += couriers.AGAIN_SECONDS + 1
+        await out.send(envelope(), MESSAGE)
+        assert sizes(servers) == {"default": 1, "spare": 3}
+
+
+async def test_all_away_is_later(tmp_path):
+    gone = {"connect": "drop"}
+    async with several(tmp_path, {"default": gone, "spare": gone}, fallback=["spare"]) as (out, servers, _, _):
+        for _ in range(2):
+            (outcome,) = await out.send(envelope(), MESSAGE)
+            assert isinstance(outcome, Later)
+        assert [s.sessions for s in servers.values()] == [2, 2]
+
+
+async def test_a_clients_password_goes_to_one_server_only(tmp_path):
+    async with several(tmp_path, {"default": {"connect": "drop"}, "spare": {}}, fallback=["spare"]) as (
+        out,
+        servers,
+        *_,
+    ):
+        (outcome,) = await out.send(envelope(credentials=("ann", "hush")), MESSAGE)
+        assert isinstance(outcome, Later)
+        assert servers["spare"].sessions == 0
+
+
+# -- with desk and spool -----------------------------------------------------------------------------------------------
+
+
+async def test_what_waits_goes_to_the_upstream_it_was_meant_for(tmp_path):
+    scripts = {"default": {}, "sales": {"rcpt": [LATER, "ok"]}}
+    async with several(tmp_path, scripts, sales=["*@sales.example"]) as (out, servers, found, _):
+        store = memory.Memory()
+        await store.start()
+        kept = spool.Spool(tmp_path / "spool", found, out, store, schedule=(0.0, 0.05))
+        desk = delivery.Desk(found, copies.FixedTracker(), out, kept, store)
+        reply = await desk.take(Submission("a@x.example", (Recipient("b@x.example"),), MESSAGE))
+        assert reply.code == 250
+        (name,) = kept.files.scan()
+        assert kept.files.read(name).upstream == "sales"
+        await drained(kept)
+        assert sizes(servers) == {"default": 0, "sales": 1}
+        await desk.close()
+
+
+async def test_what_waits_for_an_upstream_that_is_gone_goes_to_the_default(tmp_path):
+    async with several(tmp_path, {"default": {}}) as (out, servers, found, _):
+        store = memory.Memory()
+        await store.start()
+        kept = spool.Spool(tmp_path / "spool", found, out, store, schedule=(0.0, 0.05))
+        entry = kept.entry("m1", "a@x.example", [spool.queue.Waiting("b@x.example")], upstream="sales")
+        await kept.put(entry, MESSAGE)
+        await drained(kept)
+        assert sizes(servers) == {"default": 1}
+
+
+async def drained(kept):
+    running = asyncio.create_task(kept.run())
+    async with asyncio.timeout(10):
+        while list(kept.files.scan()):
+            await asyncio.sleep(0.01)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+# -- the file ----------------------------------------------------------------------------------------------------------
+
+FILE = """
+[upstream]
+url = "smtp://127.0.0.1:2601"
+patience = "2s"
+bounce_from = "bounces@example.com"
+{default}
+[[upstreams]]
+id = "sales"
+from = ["*@sales.example"]
+url = "smtp://127.0.0.1:2602"
+on_defer = "pass"
+{sales}
+[[upstreams]]
+id = "spare"
+url = "smtps://relay@smtp.example.net"
+password = "hush"
+[tracking]
+url = "https://t.example.com"
+"""
+
+
+def load(folder, default='fallback = ["spare"]', sales='fallback = ["default", "spare"]', more=""):
+    (folder / "relay.toml").write_text(FILE.format(default=default, sales=sales) + more)
+    (folder / "relay.toml").chmod(0o600)
+    return config.load(folder / "relay.toml", {})
+
+
+def test_what_one_leaves_out_is_as_in_upstream(tmp_path):
+    found = load(tmp_path)
+    sales, spare = found.upstreams
+    assert (sales.patience, sales.on_defer, sales.bounce_from, sales.tls) == (
+        2.0,
+        "pass",
+        "bounces@example.com",
+        "never",
+    )
+    assert (spare.patience, spare.on_defer, spare.tls, spare.password) == (2.0, "spool", "required", "hush")
+    assert (found.upstream.fallback, sales.fallback) == (("spare",), ("default", "spare"))
+    assert found.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("how", "line"),
+    [
+        ({"sales": 'fallback = ["spar"]'}, 'upstreams[0].fallback[0]: there is no "spar" among [[upstreams]]'),
+        ({"sales": 'fallback = ["sales"]'}, "upstreams[0].fallback[0]: is this upstream itself"),
+        ({"sales": 'password = "x"'}, "upstreams[0].url: names no login for the password"),
+        (
+            {"more": '[[upstreams]]\nid = "sales"\nurl = "smtp://h"\n'},
+            'upstreams[2].id: "sales" is the name of another',
+        ),
+        (
+            {"more": '[[upstreams]]\nid = "default"\nurl = "smtp://h"\n'},
+            'upstreams[2].id: "default" is the name of [up',
+        ),
+        ({"more": '[smtp]\nauth = "upstream"\n'}, "upstreams: can't be had with smtp.auth"),
+    ],
+)
+def test_mistakes(tmp_path, how, line):
+    with pytest.raises(config.Invalid) as found:
+        load(tmp_path, **how)
+    assert line in str(found.value)
+
+
+def test_one_without_senders_that_is_no_fallback_is_doubtful(tmp_path):
+    found = load(tmp_path, default="", sales="")
+    assert [w for w in found.warnings if "nobody's fallback" in w]
