@@ -31,4 +31,6 @@ def attribute(value: str) -> str:
 
 def escaped(value: str) -> str:
     """Text for an attribute value in quotes of either kind."""
-    return html.escape(value, quote=True) if any(c in value for c in "&<>\"'") else value
+    if "&" in value or "<" in value or ">" in value or '"' in value or "'" in value:
+        return html.escape(value, quote=True)
+    return value

@@ -20,7 +20,7 @@ IDENTITY = frozenset({"7bit", "8bit", "binary"})
 BASE64_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 HEX = frozenset(b"0123456789ABCDEFabcdef")
 IRREGULAR = re.compile(rb"=(?![0-9A-Fa-f]{2}|\r?\n|\Z)")
-QP_SPECIAL = re.compile(rb"[^ -~\t]")
+QP_PLAIN = bytes(range(32, 127)) + b"\t"
 QP_TABLE = tuple(bytes([o]) if o == 9 or (32 <= o <= 126 and o != 61) else b"=%02X" % o for o in range(256))
 
 Bytes = bytes | memoryview
@@ -211,7 +211,7 @@ def regular(raw: bytes, decoded: bytes) -> bool:
 
 def quote(value: bytes) -> bytes:
     """Quoted-printable without line breaks."""
-    if QP_SPECIAL.search(value):
+    if value.translate(None, QP_PLAIN):
         return b"".join([QP_TABLE[octet] for octet in value])
     return value.replace(b"=", b"=3D")
 
