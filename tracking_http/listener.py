@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import resource
 import ssl
 from typing import Any
 
-from aiohttp import web
+from aiohttp import http_exceptions, web
+from aiohttp.log import server_logger
 
 from relay import log
 
@@ -33,6 +35,16 @@ FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nCache-Control: no-store\r\n"
     b"Content-Length: 0\r\nConnection: close\r\n\r\n"
 )
+
+
+def own(record: logging.LogRecord) -> bool:
+    """Whether it is about our own code. Bytes that are no HTTP get their 400; anybody can send them, as often as they
+    like, and aiohttp would write a traceback for each."""
+    kind = record.exc_info[0] if record.exc_info else None
+    return kind is None or not issubclass(kind, http_exceptions.HttpProcessingError)
+
+
+server_logger.addFilter(own)
 
 
 class Full(asyncio.Protocol):
