@@ -23,6 +23,13 @@ PIECE = re.compile(
     re.S,
 )
 LONGEST_PARAMETERS = 16_384
+# The Content-Type of nearly all mail: a token, and parameters that are tokens or quoted strings without a backslash.
+# Whatever else there is (comments, RFC 2231, a missing quote) is read by the standard library.
+_WORD = r"[!#$%&+\-.^_`{|}~0-9A-Za-z]++"
+PLAIN_TYPE = re.compile(
+    rf"({_WORD}/{_WORD})((?:[ \t]*+;[ \t]*+{_WORD}=(?:{_WORD}|\"[^\"\\\r\n]*+\"))*+)[ \t]*+;?[ \t]*+"
+)
+PLAIN_PARAMETER = re.compile(rf";[ \t]*+({_WORD})=(?:({_WORD})|\"([^\"]*+)\")")
 MESSAGE_ID = re.compile(r"<([^<>\s]+)>")
 
 
@@ -141,10 +148,16 @@ def message_ids(text: str) -> tuple[str, ...]:
 def parameters(text: str) -> tuple[str, dict[str, str]]:
     """A structured value such as Content-Type (RFC 2045 5.1): its first word in lower case, and its parameters
     (names in lower case). Continuations and charsets of RFC 2231 are joined and decoded."""
-    from email.message import Message  # the library's reading of RFC 2231, used on this one value only
-
     if len(text) > LONGEST_PARAMETERS:  # the library's reading is not linear
         return text[:255].split(";", 1)[0].strip().lower(), {}
+    if match := PLAIN_TYPE.fullmatch(text):
+        plainly: dict[str, str] = {}
+        if match[2]:
+            for name, token, quoted in PLAIN_PARAMETER.findall(match[2]):
+                plainly.setdefault(name.lower(), token or quoted)
+        return match[1].lower(), plainly
+    from email.message import Message  # the library's reading of RFC 2231, used on this one value only
+
     shell = Message()
     try:
         shell["Content-Type"] = text.replace("\r", " ").replace("\n", " ")

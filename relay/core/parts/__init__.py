@@ -25,11 +25,6 @@ ALL_HEADER_BYTES = 4 * HEADER_BYTES  # of the headers of all parts together
 LINES = 250_000  # lines looked at that begin with "--" and are no delimiter
 BOUNDARY = 1_000  # RFC 2046 5.1.1 allows 70
 
-# The Content-Type of nearly all mail: a token, and parameters that are tokens or quoted strings without a backslash.
-# Whatever else there is (comments, RFC 2231, a missing quote) is read by `headers.parameters`.
-_WORD = r"[!#$%&+\-.^_`{|}~0-9A-Za-z]++"
-PLAIN_TYPE = re.compile(rf"({_WORD}/{_WORD})((?:[ \t]*+;[ \t]*+{_WORD}=(?:{_WORD}|\"[^\"\\]*+\"))*+)[ \t]*+;?[ \t]*+")
-PLAIN_PARAMETER = re.compile(rf";[ \t]*+({_WORD})=(?:({_WORD})|\"([^\"]*+)\")")
 UNFOLD = re.compile(r"\r?\n(?=[ \t])")
 
 
@@ -96,15 +91,7 @@ def splice(raw: bytes, edits: Iterable[Edit]) -> bytes:
 
 def typed(value: bytes) -> tuple[str, dict[str, str]]:
     """A structured field's first word in lower case and its parameters, octets above 127 as Latin-1."""
-    plain = UNFOLD.sub("", value.decode("latin-1")).strip(" \t\r\n")
-    match = PLAIN_TYPE.fullmatch(plain)
-    if not match:
-        return fields.parameters(plain)
-    found: dict[str, str] = {}
-    if match[2]:
-        for name, token, quoted in PLAIN_PARAMETER.findall(match[2]):
-            found.setdefault(name.lower(), token or quoted)
-    return match[1].lower(), found
+    return fields.parameters(UNFOLD.sub("", value.decode("latin-1")).strip(" \t\r\n"))
 
 
 class _Open(NamedTuple):
