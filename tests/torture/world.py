@@ -48,10 +48,11 @@ allow_private = ["127.0.0.0/8"]
 
 
 class Moody(upstream.Upstream):
-    """Defers, hangs past patience, leaves before and after the dot; not while `calm`. `arrived` has each message that
-    came whole, with the number of deaths before it."""
+    """Defers, hangs past patience, leaves before and after the dot; not while `calm`. A `polite` one does not leave
+    after the dot: it answers for all that it got. `arrived` has each message that came whole, with the number of deaths
+    before it."""
 
-    def __init__(self, dice: random.Random) -> None:
+    def __init__(self, dice: random.Random, *, polite: bool = False) -> None:
         def sometimes(**odds: float) -> upstream.Does:
             words = {"later": "450 4.2.0 later", "full": "452 4.3.1 full", "bye": "close:421 4.3.2 bye"}
 
@@ -72,7 +73,7 @@ class Moody(upstream.Upstream):
         script: dict[str, upstream.Does] = {
             "banner": sometimes(bye=0.02), "mail": sometimes(full=0.02, drop=0.01), "rcpt": known, "rcpt2": known,
             "data": sometimes(later=0.02, reset=0.01), "body": sometimes(drop=0.02),
-            "dot": sometimes(later=0.04, drop=0.04, garbage=0.01), "after": sometimes(drop=0.02),
+            "dot": sometimes(later=0.04, drop=0 if polite else 0.04, garbage=0 if polite else 0.01), "after": sometimes(drop=0.02),
         }  # fmt: skip
         super().__init__(script)
         self.dice, self.calm, self.deaths = dice, False, 0
@@ -94,22 +95,30 @@ class Moody(upstream.Upstream):
                 self.arrived.append((deaths, kept))
 
     async def bury(self) -> None:
-        """After a death: what is still in the sockets arrives; then all sessions are over."""
+        """After a death: what is still in the sockets arrives; then all sessions are over, those that hang too."""
         self.hurry.set()
-        await until(lambda: not self._tasks)
+        with contextlib.suppress(TimeoutError):
+            await until(lambda: not self._tasks, 2)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         self.hurry.clear()
         self.deaths += 1
 
 
 class World:
-    """`async with World(folder, seed)`; everything random comes from `seed`."""
+    """`async with World(folder, seed)`; everything random comes from `seed`. `upstream` is added to that table."""
 
-    def __init__(self, folder: Path, seed: int, *, fails: float = 0.3, hitters: int = 3) -> None:
+    def __init__(
+        self, folder: Path, seed: int, *, polite: bool = False, fails: float = 0.3, hitters: int = 3, upstream: str = ""
+    ) -> None:
+        self.polite, self.more = polite, upstream
         self.folder, self.dice, self.fails, self.hitters = folder, random.Random(seed), fails, hitters
         self.books = letters.Books()
         self.hits: dict[str, float] = {}  # tid -> when it was answered
         self.to_hit: list[str] = []
         self.killed_at: list[float] = []
+        self.stopped: list[float] = []  # seconds that each clean stop took
         self.refused: collections.Counter[str] = collections.Counter()  # notifications, by id
         self.process: subprocess.Popen[bytes] | None = None
         self.up = asyncio.Event()
@@ -117,7 +126,7 @@ class World:
 
     async def __aenter__(self) -> World:
         self._stack = contextlib.AsyncExitStack()
-        self.upstream = await self._stack.enter_async_context(Moody(self.dice))
+        self.upstream = await self._stack.enter_async_context(Moody(self.dice, polite=self.polite))
         self.hook = await self._stack.enter_async_context(hooks.receiver(self._mood))
         self.ports = service.settings(
             self.folder,
@@ -125,8 +134,8 @@ class World:
             more=MORE.format(url=self.hook.url, secret=SECRET),
         )
         config = self.folder / "relay.toml"
-        text = config.read_text().replace("[tracking]", f'patience = "{PATIENCE * 1000:.0f}ms"\n[tracking]', 1)
-        config.write_text(text)
+        more = f'patience = "{PATIENCE * 1000:.0f}ms"\n{self.more}'
+        config.write_text(config.read_text().replace("[tracking]", f"{more}\n[tracking]", 1))
         self.hitting = [asyncio.create_task(self._hit(n)) for n in range(self.hitters)]
         return self
 
@@ -191,16 +200,17 @@ class World:
         self.books.waiting.append(self.waiting())
         self.later()
 
-    async def stop(self) -> float:
+    async def stop(self, seconds: float = 30) -> float:
         """SIGTERM; the seconds until it ended, with code 0."""
         assert self.process
         self.process.terminate()
         began = time.monotonic()
-        code = await asyncio.to_thread(self.process.wait, 100)
+        code = await asyncio.to_thread(self.process.wait, seconds)
         took = time.monotonic() - began
         self.up.clear()
         assert code == 0, self.log[-5000:]
         await self.upstream.bury()
+        self.stopped.append(took)
         self.books.waiting.append(set())  # after a clean stop nothing may come again
         return took
 
