@@ -148,6 +148,8 @@ def mended(value: Any) -> Any:
         return {mended(k): mended(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return tuple(mended(v) for v in value)
-    if isinstance(value, Sent | SentCopy | Event):
+    if isinstance(value, Event):
+        return Event(*(mended(getattr(value, name)) for name in value.__struct_fields__))
+    if isinstance(value, Sent | SentCopy):
         return replace(value, **{f.name: mended(getattr(value, f.name)) for f in fields(value)})
     return value

@@ -37,7 +37,7 @@ def event(kind: str, **changes: Any) -> Event:
 
 def history(kind: str, message: Sent | None = MESSAGE, **changes: Any) -> History:
     last = event(kind, **changes)
-    first = replace(last, event_id="first", at=T0 + 5.2, ordinal=0, link_index=0, ip="", user_agent="")
+    first = last.with_(event_id="first", at=T0 + 5.2, ordinal=0, link_index=0, ip="", user_agent="")
     counts = (1, 0, 1) if kind == "message.link_clicked" else ()
     return History(last, message, (first, last), counts, T0 + 5.2)
 
