@@ -267,7 +267,7 @@ async def kept(name: str, work: Callable[[], Awaitable[None]]) -> None:
 
 
 async def beat(seconds: float) -> None:
-    """Signs of life for systemd, from the loop itself: a loop that hangs gives none."""
+    """Signs of life for systemd, with figures, from the loop itself: a loop that hangs gives none."""
     while True:
-        notify.tell(WATCHDOG=1)
+        notify.tell(WATCHDOG=1, STATUS=metrics.figures())
         await asyncio.sleep(seconds)

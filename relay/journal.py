@@ -58,6 +58,7 @@ class Journal:
         self._full = False
         self._work = asyncio.Event()
         self._lock = asyncio.Lock()  # over the segment being written
+        metrics.JOURNAL.set_function(self._measure)
 
     async def keep(self, event: Event) -> bool:
         """Durable when it returns True. False where the journal is full or the disk refuses: the event is lost, and

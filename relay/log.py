@@ -12,11 +12,13 @@ import logging
 import re
 import sys
 import time
-from typing import Any, Literal
+from contextlib import nullcontext, suppress
+from typing import Any, Literal, TextIO
 
 # C0, DEL, C1, line and paragraph separators, and the bidirectional controls of Unicode.
 UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-BARE = re.compile(r"[^\s\"=\\]+")
+# What needs no quotes: neither white space, quote, = and backslash, nor anything of UNSAFE.
+BARE = re.compile('[^\\s"=\\\\\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]+')
 
 
 def safe(text: str) -> str:
@@ -49,8 +51,12 @@ class Room:
         self._write(logging.ERROR, event, fields, True)
 
     def _write(self, level: int, event: str, fields: dict[str, Any], trace: bool) -> None:
-        if self._logger.isEnabledFor(level):
+        if not self._logger.isEnabledFor(level):
+            return
+        if trace or not _lines:
             self._logger.log(level, event, extra={"fields": fields}, exc_info=trace)
+        else:
+            _lines[0].write(level, self._logger.name, event, fields)
 
 
 def room(name: str) -> Room:
@@ -63,25 +69,49 @@ class Form(logging.Formatter):
     def __init__(self, form: Literal["text", "json"]) -> None:
         super().__init__()
         self.form = form
+        self._second, self._stamp = -1, ""
 
     def format(self, record: logging.LogRecord) -> str:
         fields = {k: v for k, v in getattr(record, "fields", {}).items() if v is not None}
         if record.exc_info:
             fields["traceback"] = self.formatException(record.exc_info)
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z"
-        name = record.name.removeprefix("trackrelay.")
-        event = record.getMessage()
+        return self.line(record.created, record.levelname, record.name, record.getMessage(), fields)
+
+    def line(self, at: float, level: str, logger: str, event: str, fields: dict[str, Any]) -> str:
+        second = int(at)
+        if second != self._second:  # a busy service writes many lines within one
+            self._second, self._stamp = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        stamp = f"{self._stamp}.{int((at - second) * 1000):03d}Z"
+        name = logger.removeprefix("trackrelay.")
         if self.form == "json":
-            line = {"time": stamp, "level": record.levelname.lower(), "room": name, "event": event, **fields}
+            line = {"time": stamp, "level": level.lower(), "room": name, "event": event, **fields}
             return UNSAFE.sub(lambda m: f"\\u{ord(m[0]):04x}", json.dumps(line, ensure_ascii=False, default=str))
-        return " ".join([stamp, record.levelname, name, safe(event), *(f"{k}={quoted(v)}" for k, v in fields.items())])
+        return " ".join([stamp, level, name, safe(event), *(f"{k}={quoted(v)}" for k, v in fields.items())])
+
+
+class Lines:
+    """Our own events straight to the stream: there is one for each message, and half of what a line costs is the record
+    that Python's logging makes of it."""
+
+    def __init__(self, handler: logging.StreamHandler[TextIO], form: Form) -> None:
+        self.handler, self.form = handler, form
+
+    def write(self, level: int, logger: str, event: str, fields: dict[str, Any]) -> None:
+        given = {k: v for k, v in fields.items() if v is not None}
+        line = self.form.line(time.time(), logging.getLevelName(level), logger, event, given) + "\n"
+        with self.handler.lock or nullcontext(), suppress(OSError, ValueError):  # nobody reads it: no reason to fail
+            self.handler.stream.write(line)
+            self.handler.stream.flush()
+
+
+_lines: list[Lines] = []  # the one of `start`; without it (in tests) lines go the way of Python's logging
 
 
 def quoted(value: Any) -> str:
     """A value as it stands in a line of text. Its own backslashes are doubled, so that none can end the quotes and go
     on as another field."""
     text = str(value)
-    if BARE.fullmatch(text) and not UNSAFE.search(text):
+    if BARE.fullmatch(text):
         return text
     return '"' + safe(text.replace("\\", "\\\\").replace('"', '\\"')) + '"'
 
@@ -90,6 +120,7 @@ def start(form: Literal["text", "json"] = "text", level: int = logging.INFO) -> 
     """Logs go to stderr from here on."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Form(form))
+    _lines[:] = [Lines(handler, Form(form))]
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 
+SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)
 
 ACCEPTED = Counter("trackrelay_accepted", "Messages accepted from clients")
@@ -22,8 +23,33 @@ SMTP_IN_FLIGHT = Gauge("trackrelay_smtp_in_flight_bytes", "Bytes of messages bei
 ERRORS = Counter("trackrelay_errors", "Exceptions caught at an edge", ["room"])
 QUEUE = Gauge("trackrelay_queue_messages", "Messages in the spool")
 QUEUE_AGE = Gauge("trackrelay_queue_oldest_seconds", "Age of the oldest message in the spool")
-STAGE = Histogram("trackrelay_stage_seconds", "Time per stage of a message", ["stage"], buckets=FAST)
+STAGE = Histogram(
+    "trackrelay_stage_seconds",
+    "Time per stage of a message: receive, track (with record within it), record, render, connect, upstream",
+    ["stage"],
+    buckets=FAST,
+)
+STORE_QUEUE = Gauge("trackrelay_store_queue", "Operations that wait for the database")
+STORE_BATCH = Histogram("trackrelay_store_batch", "Operations per transaction of the database", buckets=SIZES)
+STORE_SECONDS = Histogram("trackrelay_store_seconds", "Time per transaction, its fsync included", buckets=FAST)
+JOURNAL = Gauge("trackrelay_journal_bytes", "Events in the journal that the database has not taken yet")
 CONNECTIONS = Gauge(
     "trackrelay_upstream_connections", "Connections to each upstream: idle, busy", ["upstream", "state"]
 )
 FAILOVERS = Counter("trackrelay_upstream_failovers", "Messages that went on to a fallback, by its name", ["upstream"])
+
+
+def value(name: str, **labels: str) -> float:
+    """A sample as /metrics would show it, 0 where there is none yet: value("trackrelay_accepted_total")."""
+    return REGISTRY.get_sample_value(name, labels) or 0.0
+
+
+def figures() -> str:
+    """How the service does, in a line."""
+    oldest = value("trackrelay_queue_oldest_seconds")
+    age = f", the oldest for {oldest / 60:.0f} min" if oldest else ""
+    return (
+        f"{value('trackrelay_accepted_total'):.0f} accepted; {value('trackrelay_smtp_connections'):.0f} clients, "
+        f"{value('trackrelay_smtp_in_flight_bytes') / 1e6:.1f} MB in flight; "
+        f"{value('trackrelay_queue_messages'):.0f} in the queue{age}"
+    )

@@ -145,7 +145,9 @@ url = "http://127.0.0.1:{ports[1]}"
     )  # fmt: skip
     try:
         assert "READY=1" in told().split()
-        assert told().split() == ["WATCHDOG=1"]
+        alive, status = told().splitlines()
+        assert alive == "WATCHDOG=1"
+        assert re.fullmatch(r"STATUS=\d+ accepted; \d+ clients, [\d.]+ MB in flight; \d+ in the queue", status)
         process.send_signal(signal.SIGHUP)
         words = []
         while not (words and words[-1] == "READY=1"):

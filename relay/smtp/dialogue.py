@@ -19,6 +19,7 @@ from relay.smtp import auth, data, limits, session
 LOG = log.room("smtp")
 
 EXTENSIONS = "250-8BITMIME\r\n250-SMTPUTF8\r\n250-PIPELINING\r\n250-ENHANCEDSTATUSCODES\r\n250 DSN"
+RECEIVE_SECONDS = metrics.STAGE.labels("receive")
 NO_HELLO = "503 5.5.1 Say EHLO first"
 
 
@@ -163,8 +164,10 @@ class Dialogue(session.Session):
 
     async def receive(self, transaction: session.Transaction, mail: paths.Mail) -> Reply:
         house = self.house
+        began = time.perf_counter()
         content = await data.read(self._reader, limit=house.max_size, flight=house.flight, tick=self._reset_timeout)
         self.receiving = False
+        RECEIVE_SECONDS.observe(time.perf_counter() - began)
         if isinstance(content, Reply):
             LOG.info("message refused", peer=self.address, sender=mail.reverse_path, reply=content)
             metrics.REFUSED.labels(content.code).inc()

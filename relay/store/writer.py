@@ -23,7 +23,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from relay import log
+from relay import log, metrics
 from relay.store import Newer, Unavailable, schema
 
 LOG = log.room("store")
@@ -111,6 +111,7 @@ class Writer:
 
     def _start(self) -> asyncio.AbstractEventLoop:
         loop = self._loop = asyncio.get_running_loop()
+        metrics.STORE_QUEUE.set_function(lambda: len(self._queue))
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
         return loop
@@ -164,12 +165,15 @@ class Writer:
         try:
             if not self._queue:
                 return
+            began = time.perf_counter()
             db = self._opened()
             db.execute("BEGIN IMMEDIATE")
             operations = self._take()
             try:
                 outcomes = self._perform(db, operations)
                 db.execute("COMMIT")
+                metrics.STORE_BATCH.observe(len(operations))
+                metrics.STORE_SECONDS.observe(time.perf_counter() - began)
             except BaseException as error:
                 self._undo(db)
                 if not isinstance(error, sqlite3.Error | OSError):

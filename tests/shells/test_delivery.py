@@ -4,6 +4,7 @@ upstream."""
 import asyncio
 import email
 import email.policy
+import json
 import random
 import smtplib
 from contextlib import asynccontextmanager
@@ -12,7 +13,9 @@ from dataclasses import dataclass
 import pytest
 
 from relay import config, courier, delivery, smtp, spool
-from relay.core.model import Recipient, Reply, Sent, SentCopy, Submission
+from relay import store as stores
+from relay.core import payload
+from relay.core.model import Endpoint, Recipient, Reply, Sent, SentCopy, Submission
 from relay.store import memory
 from tests.fakes import copies
 from tests.fakes import upstream as fake
@@ -434,3 +437,160 @@ async def test_a_client_that_cannot_wait_and_sends_again_is_one_message(tmp_path
         assert await again == {}
         assert len(server.kept) == 1
         await front.drain(1)
+
+
+# -- what was sent and delivered, for endpoints that ask ---------------------------------------------------------------
+
+SENT_KINDS = ["message.sent", "message.delivered", "message.failed"]
+
+
+async def asked(it, triggers, format="unosend"):
+    await it.store.sync_endpoints([Endpoint("wh_1", "https://app.example/hooks", triggers, format=format)])
+
+
+async def happened(it):
+    await it.spool.ledger.flush()
+    return [(e.type, e.recipient_index, e.recipient) for e in await it.store.events(types=SENT_KINDS)]
+
+
+async def test_sent_delivered_and_failed_are_events_where_an_endpoint_asks(tmp_path):
+    script = by_recipient(no=NO)
+    async with house(tmp_path, script) as it:
+        await asked(it, ("email.sent", "email.delivered", "email.failed", "email.opened"))
+        await it.desk.take(submission("b@x.example", "no@x.example", "c@x.example"))
+        assert sorted(await happened(it)) == [
+            ("message.delivered", 0, "b@x.example"), ("message.delivered", 2, "c@x.example"),
+            ("message.failed", 1, "no@x.example"), ("message.sent", 0, ""),
+        ]  # fmt: skip
+        assert (await it.store.events(types=SENT_KINDS))[0].type == "message.sent"
+        failed = (await it.store.events(types=["message.failed"]))[0]
+        assert (failed.data["code"], failed.data["type"]) == (550, "mailbox_unavailable")
+        letters = await it.store.letters()
+        assert sorted(letter.trigger for letter in letters) == ["email.delivered"] * 2 + ["email.failed", "email.sent"]
+        shaped = payload.shape(
+            await it.store.history(failed.event_id),
+            Endpoint("wh_1", "", (), format="unosend"),
+            application_id="",
+            attempt=1,
+        )
+        assert json.loads(shaped)["data"]["to"] == "no@x.example"
+
+
+@pytest.mark.parametrize(
+    ("triggers", "format"),
+    [((), ""), (("message.opened",), "nylas"), (("email.opened",), "unosend"), ((), "nylas")],
+)
+async def test_nobody_asks_so_nothing_is_written(tmp_path, triggers, format):
+    async with house(tmp_path) as it:
+        if format:
+            await asked(it, triggers, format)
+        for _ in range(3):
+            await it.desk.take(submission())
+        assert await happened(it) == []
+
+
+async def test_an_endpoint_that_asks_for_one_kind_gets_that(tmp_path):
+    async with house(tmp_path) as it:
+        await asked(it, ("email.delivered",))
+        await it.desk.take(submission())
+        assert [kind for kind, _, _ in await happened(it)] == ["message.delivered"]
+
+
+async def test_refused_by_all_is_failed_and_was_never_sent(tmp_path):
+    async with house(tmp_path, {"mail": "550 5.7.1 no"}) as it:
+        await asked(it, ())  # all of its format
+        assert (await it.desk.take(submission())).code == 550
+        assert await happened(it) == [("message.failed", 0, "b@x.example")]
+
+
+async def test_what_was_kept_is_sent_now_and_delivered_later_or_failed(tmp_path):
+    async with house(tmp_path, {"rcpt": [LATER, "ok", LATER, NO]}, sends=True) as it:
+        await asked(it, ())
+        for _ in range(2):
+            assert (await it.desk.take(submission())).code == 250
+            await it.empty()
+        assert [kind for kind, _, _ in await happened(it)] == [
+            "message.sent", "message.delivered", "message.sent", "message.failed",
+        ]  # fmt: skip
+        assert await it.bounced()
+
+
+async def test_a_store_that_is_gone_delays_no_mail(tmp_path):
+    async with house(tmp_path) as it:
+
+        async def gone():
+            raise stores.Unavailable("gone")
+
+        there, it.store.endpoints = it.store.endpoints, gone
+        assert (await it.desk.take(submission())).code == 250
+        it.store.endpoints = there
+        await asked(it, ("email.sent",))
+        async with asyncio.timeout(5):
+            while not await it.store.events(types=SENT_KINDS):
+                await asyncio.sleep(0.02)
+        assert [e.type for e in await it.store.events()] == ["message.sent"]
+
+
+# -- RFC 3461: success is told -----------------------------------------------------------------------------------------
+
+NO_DSN = ("PIPELINING", "SIZE 52428800", "8BITMIME", "SMTPUTF8")
+TELL = ("NOTIFY=SUCCESS,FAILURE", "ORCPT=rfc822;Bob@x.example")
+
+
+async def test_where_the_upstream_has_no_dsn_success_is_reported_as_relayed(tmp_path):
+    async with house(tmp_path, offers=NO_DSN, together=True, sends=True) as it:
+        to = (Recipient("b@x.example", TELL), Recipient("c@x.example"), Recipient("d@x.example", ("NOTIFY=FAILURE",)))
+        reply = await it.desk.take(submission(*to, options=("RET=FULL", "ENVID=QQ314")))
+        assert reply.code == 250
+        await it.kept(2)
+        report = it.upstream.kept[1]
+        assert (report.reverse_path, report.recipients) == ("", ["a@here.example"])
+        parsed = email.message_from_bytes(report.content, policy=email.policy.default)
+        whole, recipient = parsed.get_payload()[1].get_payload()
+        assert whole["Original-Envelope-Id"] == "QQ314"
+        assert recipient["Action"] == "relayed"
+        assert recipient["Original-Recipient"] == "rfc822; Bob@x.example"
+        assert recipient["Final-Recipient"] == "rfc822; b@x.example"
+        assert recipient["Status"].startswith("2.")
+        assert recipient["Remote-MTA"] == "dns; 127.0.0.1"
+        assert parsed.get_payload()[2].get_content_type() == "text/rfc822-headers"  # RET is about failures
+        assert await it.store.events(types=["message.delayed", "message.bounce_detected"]) == []
+
+
+async def test_an_upstream_with_dsn_tells_itself(tmp_path):
+    async with house(tmp_path, sends=True) as it:
+        await it.desk.take(submission(Recipient("b@x.example", TELL)))
+        await it.empty()
+        assert len(it.upstream.kept) == 1
+        assert "NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;Bob@x.example" in it.upstream.kept[0].commands[1]
+
+
+async def test_success_after_a_wait_is_reported_too(tmp_path):
+    async with house(tmp_path, {"rcpt": [LATER, "ok"]}, offers=NO_DSN, sends=True) as it:
+        assert (await it.desk.take(submission(Recipient("b@x.example", TELL)))).code == 250
+        await it.kept(2)
+        assert b"Action: relayed" in it.upstream.kept[1].content
+
+
+# -- the log -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ({}, {"outcome": "sent", "reply": "250 2.0.0 Ok 00000000000000000001 Ok: queued as 000001"}),
+        ({"mail": LATER}, {"outcome": "kept"}),
+        ({"mail": NO}, {"outcome": "refused", "reply": NO}),
+        (by_recipient(b=NO), {"outcome": "partly"}),
+    ],
+)
+async def test_one_line_per_message(tmp_path, caplog, script, words):
+    caplog.set_level("INFO", logger="trackrelay.delivery")
+    async with house(tmp_path, script, together=True) as it:
+        reply = await it.desk.take(submission("b@x.example", "c@x.example"))
+    (line,) = [r for r in caplog.records if r.getMessage() in ("accepted", "refused")]
+    assert line.getMessage() == ("accepted" if reply.code == 250 else "refused")
+    said = {k: str(v) for k, v in line.fields.items()}
+    assert said | words == said
+    assert (said["message_id"], said["sender"], said["recipients"]) == ("0" * 19 + "1", "a@here.example", "2")
+    assert said["size"] == str(len(MESSAGE))

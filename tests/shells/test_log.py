@@ -1,7 +1,9 @@
 """One event is one line, whatever its fields hold; as text no field can pass for another, as JSON it is JSON."""
 
+import io
 import json
 import logging
+import re
 import shlex
 from typing import Literal
 
@@ -38,3 +40,18 @@ def test_a_field_of_text_ends_where_it_ends(first: str, second: str) -> None:
 def test_a_quote_and_a_backslash_make_no_field() -> None:
     assert line("text", login='x\\" outcome=good y="').endswith(r'login="x\\\" outcome=good y=\""')
     assert line("text", login="me@example.com", n=1).endswith("login=me@example.com n=1")
+
+
+def test_the_short_way_to_the_stream_says_the_same(monkeypatch) -> None:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    lines = log.Lines(handler, log.Form("text"))
+    monkeypatch.setattr(log, "_lines", [lines])
+    logging.getLogger("trackrelay.room").setLevel(logging.INFO)
+    log.room("room").info("event", to="a@b.example", words="two\nlines", nothing=None)
+    log.room("room").debug("unheard")
+    stamp, rest = stream.getvalue().split(" ", 1)
+    assert rest == 'INFO room event to=a@b.example words="two\\x0alines"\n'
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", stamp)
+    stream.close()
+    log.room("room").info("event")  # nobody reads it any more: no reason to fail

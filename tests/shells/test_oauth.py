@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import dataclasses
 from contextlib import asynccontextmanager
 
 import pytest
@@ -138,3 +139,39 @@ async def test_no_token_goes_out_without_tls():
             assert b"AUTH" not in server.raw
             assert base64.b64encode(b"access") not in server.raw
         assert end.asked == []
+
+
+async def test_a_rotated_refresh_token_survives_a_restart(tmp_path):
+    async with endpoint(rotates=True) as (end, settings):
+        assert await oauth.Tokens(settings, folder=tmp_path / "keys").access() == "access-1"
+        (kept,) = (tmp_path / "keys").iterdir()
+        assert kept.read_text() == "refresh-2\n"
+        assert kept.stat().st_mode & 0o777 == 0o600
+        assert await oauth.Tokens(settings, folder=tmp_path / "keys").access() == "access-2"  # the process of tomorrow
+        assert [a["refresh_token"] for a in end.asked] == ["refresh-1", "refresh-2"]
+
+
+async def test_two_processes_share_what_came_last(tmp_path):
+    async with endpoint(rotates=True) as (end, settings):
+        one, other = (oauth.Tokens(settings, folder=tmp_path) for _ in range(2))
+        for tokens in (one, other, one):
+            await tokens.access(fresh=True)
+        assert [a["refresh_token"] for a in end.asked] == ["refresh-1", "refresh-2", "refresh-3"]
+
+
+async def test_another_token_in_the_configuration_begins_anew(tmp_path):
+    async with endpoint(rotates=True) as (end, settings):
+        await oauth.Tokens(settings, folder=tmp_path).access()
+        end.good = {"refresh-new"}
+        new = dataclasses.replace(settings, refresh_token="refresh-new")
+        assert await oauth.Tokens(new, folder=tmp_path).access() == "access-2"
+
+
+async def test_where_it_cannot_be_kept_it_is_used_all_the_same(tmp_path, caplog):
+    (tmp_path / "keys").write_text("a file where the folder should be")
+    async with endpoint(rotates=True) as (_, settings):
+        tokens = oauth.Tokens(settings, folder=tmp_path / "keys")
+        assert await tokens.access() == "access-1"
+        assert await tokens.access(fresh=True) == "access-2"
+    assert "refresh_token_not_kept" in caplog.text
+    assert "refresh-2" not in caplog.text
