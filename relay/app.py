@@ -26,6 +26,7 @@ LOG = log.room("app")
 ROLES = frozenset({"smtp", "http", "admin", "mailbox", "webhooks", "queue", "milter"})
 STOP_SECONDS = 30.0  # for all of a clean stop
 DRAIN_SECONDS = 18.0  # of which clients may use so many, and the queue and the webhooks beside them
+STORE_SECONDS = 2.0  # between looks at a store that could not be had at the start
 AGAIN_SECONDS = 1.0  # before a failed role is started again; doubles up to a minute
 
 Addresses = dict[str, list[tuple[str, int]]]
@@ -104,6 +105,15 @@ class Service:
         except (store.Unavailable, keys.Unusable) as reason:
             raise CannotStart(str(reason), 1) from reason
         self.closers.append(self.store.stop)
+        try:
+            await self.open_store()
+        except store.Unavailable as reason:
+            if isinstance(reason, store.Newer) or not known:
+                raise CannotStart(str(reason), 1) from reason
+            # It ran here before: a full disk or a damaged file must not keep mail from flowing after a restart.
+            metrics.ERRORS.labels("app").inc()
+            LOG.error("store_unavailable", reason=str(reason), meanwhile="mail goes out untracked, events are journaled")
+            self.keep("store", self.open_store_later)
         starts = {
             "webhooks": self.start_webhooks,
             "queue": self.start_mail,
@@ -119,6 +129,19 @@ class Service:
             self.keep("watchdog", lambda: beat(seconds))
         self.ready = True
         return self.addresses
+
+    async def open_store(self) -> None:
+        await self.store.start()
+        # Every role that appends events must know who is owed them, also where no process delivers yet.
+        await self.store.sync_endpoints(webhooks.configured(self.settings))
+
+    async def open_store_later(self) -> None:
+        while True:
+            await asyncio.sleep(STORE_SECONDS)
+            try:
+                return await self.open_store()
+            except store.Unavailable:
+                continue
 
     # -- roles ---------------------------------------------------------------------------------------------------------
 

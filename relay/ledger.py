@@ -44,7 +44,7 @@ class Ledger:
         self.store, self.host, self.appended = store, host, appended
         self._pending: dict[str, tuple[asyncio.Task[None], list[Callable[[], Awaitable[None]]]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._closing = False
+        self._closing = self._away = False
         self._wanted: frozenset[str] = frozenset(KINDS)  # until the endpoints are known
         self._looked = float("-inf")
         self._looking: asyncio.Task[None] | None = None
@@ -152,8 +152,11 @@ class Ledger:
             while waiting:
                 try:
                     await waiting[0]()
+                    self._away = False
                 except store.Unavailable as reason:
-                    LOG.warning("store_unavailable", message_id=message_id, reason=str(reason))
+                    if not self._away:  # one line per time of trouble, not one per message and attempt
+                        self._away = True
+                        LOG.warning("store_unavailable", reason=str(reason))
                     if self._closing:
                         metrics.ERRORS.labels("ledger").inc()
                         return

@@ -12,7 +12,7 @@ import asyncio
 import base64
 import ipaddress
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
@@ -28,6 +28,15 @@ from relay.courier import dialogue
 PORTS = {"smtps": 465, "lmtp": 24}
 # Under verified TLS the plain ones are the ones that work everywhere; CRAM-MD5 only where nothing else is offered.
 METHODS = ("plain", "login", "cram-md5")
+
+
+def without(text: str, secrets: Iterable[str]) -> str:
+    """An upstream's words without what it was told: some repeat the command that they refuse, and these words go to
+    clients, into logs and into the queue."""
+    for secret in filter(None, secrets):
+        for form in (secret, base64.b64encode(secret.encode()).decode()):
+            text = text.replace(form, "[hidden]")
+    return text
 
 
 class Closed(Exception):
@@ -225,7 +234,8 @@ class Doors:
         try:
             await verbs[method](*credentials)
         except aiosmtplib.SMTPAuthenticationError as refusal:
-            self._refused(refusal, ours=ours)
+            user, password = credentials
+            self._refused(refusal, [f"\0{user}\0{password}", password], ours=ours)
 
     async def _login_by_token(self, client: Client, tokens: oauth.Tokens) -> None:
         self._may_log_in(client)
@@ -243,7 +253,7 @@ class Doors:
                     await self._oauthbearer(client, token)
             except aiosmtplib.SMTPAuthenticationError as refusal:
                 if fresh:
-                    self._refused(refusal, ours=True)
+                    self._refused(refusal, [token], ours=True)
             else:
                 return
 
@@ -257,8 +267,8 @@ class Doors:
         if response.code != 235:
             raise aiosmtplib.SMTPAuthenticationError(response.code, response.message)
 
-    def _refused(self, refusal: aiosmtplib.SMTPAuthenticationError, *, ours: bool) -> None:
-        word = envelopes.reply(refusal.code, refusal.message.split("\n"))
+    def _refused(self, refusal: aiosmtplib.SMTPAuthenticationError, secrets: Sequence[str], *, ours: bool) -> None:
+        word = envelopes.reply(refusal.code, without(refusal.message, secrets).split("\n"))
         if ours or word.code // 100 != 5:  # our own credentials are the operator's to mend: mail waits for it
             raise Closed(451, f"4.7.8 The upstream {self.address} refused the login: {word}")
         raise Closed(535, word.text if envelopes.ENHANCED.match(word.text) else f"5.7.8 {word.text}", never=True)
