@@ -95,13 +95,14 @@ class Service:
 
     async def start(self) -> Addresses:
         settings = self.settings
-        settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        ring = settings.state_dir / "keys" / "tokens.json"
+        known = ring.exists()
         try:
-            self.ring = keys.Ring(settings.state_dir / "keys" / "tokens.json")
+            settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.ring = keys.Ring(ring)
             self.store = store.open(settings.store.url, settings.state_dir)
-            await self.store.start()
-            # Every role that appends events must know who is owed them, also where no process delivers yet.
-            await self.store.sync_endpoints(webhooks.configured(settings))
+        except OSError as reason:
+            raise CannotStart(f"{settings.state_dir}: {reason.strerror or reason}", 1) from reason
         except (store.Unavailable, keys.Unusable) as reason:
             raise CannotStart(str(reason), 1) from reason
         self.closers.append(self.store.stop)
