@@ -20,7 +20,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from relay import config, log, metrics, store
+from relay import config, log, metrics, routes, store
 from relay.core import dkim, headers, instructions, parts, rewrite, threads, tokens
 from relay.core.model import (
     Decision,
@@ -47,6 +47,11 @@ STRAY = re.compile(rb"^(?:x-track(?:-[!-9;-~]*)?|(?:resent-)?bcc)[ \t]*:[^\n]*(?
 KINDS = {"x-track-opens": "open ", "x-track-links": "link ", "x-track-thread-replies": "reply "}
 # Upstreams known to replace the Message-ID, so that answers name one that we never saw.
 RENAMING_UPSTREAMS = ("amazonaws.com", "office365.com", "outlook.com", "hotmail.com")
+
+
+# Looked up once: a label costs more than the counting.
+COPIES = {True: metrics.COPIES.labels("yes"), False: metrics.COPIES.labels("no")}
+RECORDING = metrics.STAGE.labels("record")
 
 
 class Ring(Protocol):
@@ -278,12 +283,14 @@ class Tracker:
         """All mail is recorded, tracked or not. Untracked mail does not wait for a store that can't take it."""
         sent = self.sent(message, groups, shares)
         for copy in sent.copies:
-            metrics.COPIES.labels("yes" if copy.tracked else "no").inc()
+            COPIES[copy.tracked].inc()
             if copy.reason:
                 metrics.UNTRACKED.labels(copy.reason).inc()
+        began = time.perf_counter()
         try:
             async with asyncio.timeout(RECORD_SECONDS):
                 await self.store.record_sent(sent)
+            RECORDING.observe(time.perf_counter() - began)
         except (store.Unavailable, TimeoutError) as reason:
             if any(copy.tracked for copy in sent.copies):
                 raise
@@ -379,7 +386,7 @@ class Tracker:
             return False
         if message.headers.malformed >= 0 or decision.tracking.references == "never":
             return False
-        upstream = host_of(self.settings.upstream.url)
+        upstream = host_of(routes.of_sender(self.settings, message.sender).url)
         return decision.tracking.references == "always" or upstream.endswith(RENAMING_UPSTREAMS)
 
     def signed(self, message: Message, content: bytes, broken: Sequence[int]) -> tuple[bytes, str]:
