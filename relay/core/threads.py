@@ -37,7 +37,7 @@ def identifiers(text: str) -> list[str]:
     """The message identifiers in a field's text, in order; also those without brackets, as some programs write."""
     found = [SPACE.sub("", inside) for inside in BRACKETED.findall(text)]
     if not found and "<" not in text:
-        found = [word for word in text.split() if "@" in word]
+        found = [word for word in text.replace(">", " ").split() if "@" in word]
     return [i for i in found if i and len(i) <= LONGEST_ID]
 
 

@@ -4,7 +4,6 @@ when it comes again. A fixed number of examples runs in every test run; FUZZ_EXA
 from __future__ import annotations
 
 import base64
-import os
 import quopri
 from typing import Any
 
@@ -12,12 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from relay.core import diff, headers, parts, rewrite
-from relay.core.model import Edit
-from tests.core.rewriting import BASE, MARKUP, PIXEL, href, leaf, message, multipart, plan
+from relay.core import headers, parts
+from tests import fuzz
+from tests.core.rewriting import BASE, MARKUP, leaf, message, multipart
+from tests.fuzz.targets import hold
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "150"))
-many = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+many = settings(max_examples=fuzz.EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 
 HTML = st.lists(
     st.sampled_from(
@@ -81,48 +80,6 @@ def broken(draw: st.DrawFn) -> bytes:
             st.sampled_from([b"", b"\n", b"\r\n", b"=", b"--", b"<", b">", b'"', b"\0", b"\xff", b":", b"\r\n\r\n"])
         )
     return bytes(raw)
-
-
-def hold(raw: bytes, options: dict[str, Any]) -> None:
-    wanted = plan(**options)
-    top = headers.read(raw)
-    found = rewrite.prepare(raw, top, wanted)
-    hrefs = [href(index) for index in range(len(found.links))]
-    out = rewrite.render(found, hrefs=hrefs, pixel=PIXEL)
-    assert outside(found, raw) == outside(found, raw, out)
-    if found.reason is not None:
-        assert out == raw
-        assert not found.links
-        assert not found.has_pixel
-    told = rewrite.explain(found, hrefs=hrefs, pixel=PIXEL)
-    assert [link["after"] for link in told["links"] if link["action"] == "tracked"] == hrefs
-    assert all(link["reason"] for link in told["links"] if link["action"] == "left")
-    assert diff.render(raw, out, colour=True) == "" or out != raw
-    edit = Edit(0, 0, b"X-Y: z\r\n")
-    assert rewrite.render(found, hrefs=hrefs, pixel=PIXEL, edits=[edit]) == b"X-Y: z\r\n" + out
-    if found.reason is None:
-        again = rewrite.prepare(out, headers.read(out), wanted)
-        assert not again.has_pixel or not found.has_pixel
-        assert not again.links
-
-
-def outside(found: rewrite.Prepared, raw: bytes, out: bytes | None = None) -> list[bytes]:
-    """What is not edited: the stretches of `raw` between the edited bodies and their header edits; of `out`, as long as
-    it has the same stretches in the same order."""
-    spans = sorted([(s.start, s.end) for s in found.sections] + [s.recoding[:2] for s in found.sections])
-    stretches, at = [], 0
-    for start, end in spans:
-        stretches.append(raw[at:start])
-        at = end
-    stretches.append(raw[at:])
-    if out is None:
-        return stretches
-    assert out.startswith(stretches[0])
-    assert out.endswith(stretches[-1])
-    at = 0
-    for stretch in stretches:
-        at = out.index(stretch, at) + len(stretch)
-    return stretches
 
 
 @many

@@ -1,0 +1,355 @@
+"""The targets: each takes any bytes, and fails where its first line is not true."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from relay.core import (
+    diff,
+    dkim,
+    dsn,
+    envelopes,
+    headers,
+    instructions,
+    links,
+    parts,
+    paths,
+    reports,
+    rewrite,
+    threads,
+    tokens,
+    words,
+)
+from relay.core.instructions import control
+from relay.core.instructions.dialects import DIALECTS
+from relay.core.links import entities, judge, plain
+from relay.core.model import VENDORS, Edit, Envelope, Keys, Recipient, Rule, Token, TokenKind, Tracking
+from relay.core.parts import charsets, transfer
+from tests.core.rewriting import BASE, PIXEL, href, length, plan
+
+KEYS = Keys(3, {n: bytes((n,)) * 32 for n in (0, 3, 31)})
+KINDS: tuple[TokenKind, ...] = ("open", "click", "reference")
+
+
+def split(data: bytes, count: int) -> list[bytes]:
+    """`count` pieces of the data, which are parted by NUL octets; the last has the rest."""
+    pieces = data.split(b"\0", count - 1)
+    return pieces + [b""] * (count - len(pieces))
+
+
+# -- header fields -----------------------------------------------------------------------------------------------------
+
+
+def field_spans(data: bytes) -> None:
+    """For any bytes: fields lie side by side from the first to the body, and every reading of one is text."""
+    top = headers.read(data)
+    assert all(a.end == b.start for a, b in zip(top.fields, top.fields[1:], strict=False))
+    assert all(f.start < f.value <= f.end <= top.body <= len(data) for f in top.fields)
+    assert top.malformed in (-1, top.body)
+    for field in top.fields:
+        text = top.text(field)
+        assert all("@" in spec for spec in headers.addresses(text))
+        assert all(not set("<> \n") & set(identifier) for identifier in headers.message_ids(text))
+        kind, parameters = headers.parameters(text)
+        assert kind == kind.strip() and all(name == name.lower() for name in parameters)  # noqa: PT018
+    dkim.broken(top, changed={"from", "subject"}, body=True)
+
+
+def encoded_words(data: bytes) -> None:
+    """For any text: encoded words are decoded or stay; text without "=?" stays as it is."""
+    text = data.decode("latin-1")
+    found = words.decoded(text)
+    assert found == text or "=?" in text
+
+
+def references(data: bytes) -> None:
+    """For any header: identifiers without brackets and white space, each once, bounded in number; our entry comes first
+    in what leaves, and all that was there is there."""
+    top = headers.read(data)
+    found = threads.references(top)
+    assert len(found) == len(set(found)) <= threads.MOST_PARENTS + threads.MOST_REFERENCES
+    assert all(identifier and not any(c.isspace() or c in "<>" for c in identifier) for identifier in found)
+    ours = threads.entry("t.example.net", "abc")
+    out = parts.splice(data, threads.edits(top, ours, b"\r\n"))
+    if top.malformed < 0:
+        again = headers.read(out)
+        assert headers.message_ids(again.get("references"))[:1] == (ours,) or top.first("references")
+        old = [name for name in (f.name for f in top.fields) if name != "references"]
+        assert [f.name for f in again.fields if f.name != "references"] == old
+
+
+# -- MIME --------------------------------------------------------------------------------------------------------------
+
+
+def part_spans(data: bytes) -> None:
+    """For any bytes: parts are inside their parents, in order and apart, at most as many and as deep as is allowed."""
+    scanned = parts.scan(data, headers.read(data))
+    assert len(scanned.parts) <= parts.PARTS
+    ends: dict[int, int] = {}
+    for index, part in enumerate(scanned.parts):
+        assert part.start <= part.end <= len(data)
+        assert part.path.count(".") <= parts.DEPTH
+        if part.parent >= 0:
+            assert scanned.parts[part.parent].start <= part.start <= part.end <= scanned.parts[part.parent].end
+            assert ends.get(part.parent, 0) <= part.headers.body
+        assert part.parent < index
+        ends[part.parent] = part.end
+        parts.text(data, part)
+
+
+def transfers(data: bytes) -> None:
+    """For any body: with an edit made it means what it meant with that edit; the lines before it are the same octets."""
+    for encoding in ("quoted-printable", "base64", "8bit"):
+        decoded = transfer.exact(data, encoding)
+        if decoded is None:
+            continue
+        start = len(decoded) // 3
+        spans = [(start, start + len(decoded) // 4)]
+        value = b"https://t.example.net/c/" + b"x" * (len(data) % 90)
+        frame = transfer.frame(memoryview(data), decoded, encoding, spans, b"\r\n")
+        filled = b"".join(frame.fill([value]))
+        assert transfer.decode(filled, encoding) == decoded[:start] + value + decoded[spans[0][1] :]
+
+
+def charset_labels(data: bytes) -> None:
+    """For any label and octets: what is decoded for an edit gives the same octets again."""
+    name, body = split(data, 2)
+    label = name.decode("latin-1")
+    charsets.superset(body, label)
+    charsets.decode(body, label)
+    found = charsets.decoded(body, label)
+    assert found is None or found[0].encode(found[1]) == body
+
+
+# -- HTML and URLs -----------------------------------------------------------------------------------------------------
+
+
+def html_links(data: bytes) -> None:
+    """For any text: link values in order and apart; an image put at a place is seen there; a value written and read again
+    is the same; every URL has a verdict, and one that is tracked is a web address."""
+    text = data.decode("utf-8", "replace")
+    page = links.scan(text, own=("t.example",), shown=bool(data[:1] > b"\x7f"))
+    at = 0
+    found = judge.rules(Tracking(append={"a": "b c"}), (BASE,), ("https://a.example/u",), length)
+    for start, end, *_ in page.links:
+        assert at <= start <= end <= len(text)
+        at = end
+        value = entities.attribute(text[start:end])
+        assert entities.attribute(entities.escaped(value)) == value
+        url, reason, _ = judge.judge(value, page.base, found)
+        assert reason or url.lower().startswith(("http://", "https://"))
+    for place in (page.bottom, page.top):
+        if place is not None:
+            image = text[:place] + '<img src="//t.example/">' + text[place:]
+            assert len(links.scan(image, own=("t.example",)).pixels) > len(page.pixels)
+    links.text_size(text, 100)
+
+
+def text_links(data: bytes) -> None:
+    """For any text: URLs in order and apart, each begins with a scheme and has its closing brackets opened."""
+    text = data.decode("latin-1")
+    at = 0
+    for start, end, _ in plain.scan(text, latin="utf-8", delsp=len(data) % 2 == 0):
+        assert at <= start < end <= len(text)
+        at = end
+        url = text[start:end]
+        assert url.lower().startswith(("http://", "https://"))
+        assert url[-1] not in plain.TRAILING
+        assert not url.endswith(")") or url.count(")") <= url.count("(")
+
+
+# -- the whole message -------------------------------------------------------------------------------------------------
+
+
+def messages(data: bytes) -> None:
+    """For any bytes: `prepare` never raises, and outside the edits the bytes are equal; a rewritten message is left as it
+    is when it comes again."""
+    flags = data[0] if data else 0
+    options: dict[str, Any] = {"text_links": bool(flags & 1), "pixel": "top" if flags & 2 else "bottom"}
+    options |= {"skip_visible_urls": bool(flags & 4), "append": {"utm_source": "m"} if flags & 8 else {}}
+    hold(data[1:], options | {"max_links": 2 if flags & 16 else 100, "opens": not flags & 32, "links": not flags & 64})
+
+
+def hold(raw: bytes, options: dict[str, Any]) -> None:
+    wanted = plan(**options)
+    top = headers.read(raw)
+    found = rewrite.prepare(raw, top, wanted)
+    hrefs = [href(index) for index in range(len(found.links))]
+    out = rewrite.render(found, hrefs=hrefs, pixel=PIXEL)
+    assert outside(found, raw) == outside(found, raw, out)
+    if found.reason is not None:
+        assert out == raw
+        assert not found.links
+        assert not found.has_pixel
+    told = rewrite.explain(found, hrefs=hrefs, pixel=PIXEL)
+    assert [link["after"] for link in told["links"] if link["action"] == "tracked"] == hrefs
+    assert all(link["reason"] for link in told["links"] if link["action"] == "left")
+    assert diff.render(raw, out, colour=True) == "" or out != raw
+    edit = Edit(0, 0, b"X-Y: z\r\n")
+    assert rewrite.render(found, hrefs=hrefs, pixel=PIXEL, edits=[edit]) == b"X-Y: z\r\n" + out
+    if found.reason is None:
+        again = rewrite.prepare(out, headers.read(out), wanted)
+        assert not again.has_pixel or not found.has_pixel
+        assert not again.links
+
+
+def outside(found: rewrite.Prepared, raw: bytes, out: bytes | None = None) -> list[bytes]:
+    """What is not edited: the stretches of `raw` between the edited bodies and their header edits; of `out`, as long as
+    it has the same stretches in the same order."""
+    spans = sorted([(s.start, s.end) for s in found.sections] + [s.recoding[:2] for s in found.sections])
+    stretches, at = [], 0
+    for start, end in spans:
+        stretches.append(raw[at:start])
+        at = end
+    stretches.append(raw[at:])
+    if out is None:
+        return stretches
+    assert out.startswith(stretches[0])
+    assert out.endswith(stretches[-1])
+    at = 0
+    for stretch in stretches:
+        at = out.index(stretch, at) + len(stretch)
+    return stretches
+
+
+# -- what a message asks for -------------------------------------------------------------------------------------------
+
+
+def asked_for(data: bytes) -> None:
+    """For any header, with all dialects on: no exception; every control header and every header of a dialect is stripped,
+    readable or not; what can't be read is one ASCII sentence, and then nothing is tracked."""
+    top = headers.read(data)
+    told = instructions.read(top, dialects=VENDORS, hosts=("t.example.net",))
+    for index, field in enumerate(top.fields):
+        named = control.ours(field.name) or any(dialect.has(field.name) for dialect in DIALECTS.values())
+        assert (index in told.strip) is named
+    left = parts.splice(data, [Edit(top.fields[i].start, top.fields[i].end, b"") for i in told.strip])
+    assert not any(control.ours(f.name) for f in headers.read(left[: left.find(b"\n\n") + 1 or None]).fields)
+    if told.invalid is not None:
+        assert told.invalid.isascii()
+        assert told.invalid.isprintable()
+    assert told.label is None or len(told.label) <= 2_048
+    json.dumps([told.label, dict(told.metadata), told.exclude], ensure_ascii=False).encode()
+    rule = Rule("*@x.example", "*", Tracking(url=BASE, opens=True), frozenset({"opens"}))
+    decision = instructions.decide(
+        told, tracking=Tracking(url=BASE), rules=(rule,), sender="a@x.example", recipient="b@example.org"
+    )
+    assert not (told.invalid and decision.any)
+    assert set(decision.source) == {"opens", "links", "thread_replies"}
+    instructions.never(top, "a@x.example")
+
+
+# -- tokens ------------------------------------------------------------------------------------------------------------
+
+
+def token_texts(data: bytes) -> None:
+    """For any text: a token is read only from the one text that is written for it, by these keys, and for its kind; for
+    any URL: what is written is read."""
+    text = data.decode("latin-1")
+    for kind in KINDS:
+        found = tokens.read(text, kind, KEYS)
+        assert found is None or tokens.write(found, Keys(tokens.decode(text)[0] & 31, KEYS.secrets)) == text  # type: ignore[index]
+    key = tokens.key_of(text)
+    assert key is None or tokens.message_id(key) == text
+    threads.token(text)
+    url = data[:3_000].decode("utf-8", "replace")
+    token = Token("click", bytes(12), len(data) % 300, len(data), url)
+    made = tokens.write(token, KEYS)
+    assert tokens.read(made, "click", KEYS) == token
+    assert len(made) <= tokens.size(url)
+    changed = bytearray(made.encode())
+    changed[len(data) % len(changed)] ^= 1
+    assert tokens.read(changed.decode("latin-1"), "click", KEYS) is None
+
+
+# -- reports -----------------------------------------------------------------------------------------------------------
+
+
+def mailbox_messages(data: bytes) -> None:
+    """For any bytes: a report of a known kind, whose words can be stored; one about a delivery says about whom."""
+    found = reports.read(data)
+    assert found.kind in ("reply", "auto_reply", "bounce", "delay", "complaint", "other")
+    assert found.kind not in ("bounce", "delay") or found.entries
+    assert found.kind != "reply" or found.references
+    told = [found.recipients, found.status, found.smtp_code, found.action, found.original_message_id, found.references]
+    json.dumps([*told, found.reason, found.envelope_id], ensure_ascii=False).encode()
+    reports.needs_body(headers.read(data))
+
+
+def delivery_reports(data: bytes) -> None:
+    """For any recipient, reply and message: a report that only has our fields, whatever others wrote, with CRLF line
+    endings where the message has them; and our own reader says of it what we said."""
+    path, said, orcpt, content = split(data, 4)
+    content = b"\r\n".join(content.replace(b"\r", b"").split(b"\n"))
+    recipient = paths.rcpt(f"TO:<{path.decode('utf-8', 'replace')}> ORCPT=rfc822;x", extended=True, utf8=True)
+    if not isinstance(recipient, Recipient):
+        return
+    recipient = Recipient(recipient.address, (f"ORCPT={orcpt.decode('latin-1')}",))
+    notice = dsn.Notice(recipient, "failed", "5.1.1", f"550 5.1.1 {said.decode('utf-8', 'replace')}", "mx.example")
+    original = dsn.Original("a@example.com", content, (f"ENVID={orcpt.decode('latin-1')}", "RET=FULL"), 0.0)
+    made = dsn.Made("relay.example", "postmaster@relay.example", 0.0, "1@relay.example", "=_1f2e3d4c5b6a79")
+    report = dsn.render(original, [notice], made)
+    assert b"\r" not in report.replace(b"\r\n", b"")
+    assert b"\n" not in report.replace(b"\r\n", b"")
+    top = headers.read(report)
+    assert [f.name for f in top.fields].count("content-type") == 1
+    assert len(top.fields) == 9
+    if made.boundary.encode() in content:
+        return
+    assert len(parts.scan(report, top).parts) == 4
+    read = reports.read(report)
+    assert read.kind == "bounce"
+    assert read.status == "5.1.1"
+
+
+# -- SMTP --------------------------------------------------------------------------------------------------------------
+
+
+def smtp_paths(data: bytes) -> None:
+    """For any argument of MAIL and RCPT: a refusal of one line, or a path that stands in one command and is what the
+    client wrote, its parameters known ones."""
+    text = data.decode("utf-8", "surrogateescape")
+    for argument, asked in (
+        (text, paths.mail(text, extended=True)),
+        (text, paths.rcpt(text, extended=True, utf8=True)),
+        (f"FROM:{text}", paths.mail(f"FROM:{text}", extended=len(data) % 2 == 0)),
+        (f"TO:<{text}>", paths.rcpt(f"TO:<{text}>", extended=True, utf8=len(data) % 2 == 0)),
+    ):
+        if isinstance(asked, paths.Mail):
+            envelope = Envelope(asked.reverse_path, (Recipient("b@example.org"),), asked.options)
+            address = asked.reverse_path
+        elif isinstance(asked, Recipient):
+            envelope = Envelope("a@example.com", (asked,))
+            address = asked.address
+        else:
+            assert str(asked).isprintable()
+            assert 500 <= asked.code < 560
+            continue
+        assert address in argument
+        assert not any(c in address for c in "\r\n\0")
+        made = envelopes.lines(envelope, b"x\r\n", {"smtputf8": "", "dsn": "", "size": "", "8bitmime": ""})
+        if isinstance(made, envelopes.Lines):
+            for line in (made.mail, *(line for line in made.rcpt if line)):
+                assert b"\r" not in line
+                assert b"\n" not in line
+                assert line.count(b">") == 1 or b'"' in line
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    "headers": field_spans,
+    "words": encoded_words,
+    "threads": references,
+    "parts": part_spans,
+    "transfer": transfers,
+    "charsets": charset_labels,
+    "links": html_links,
+    "plain": text_links,
+    "rewrite": messages,
+    "instructions": asked_for,
+    "tokens": token_texts,
+    "reports": mailbox_messages,
+    "dsn": delivery_reports,
+    "paths": smtp_paths,
+}
