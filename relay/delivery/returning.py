@@ -7,13 +7,13 @@ the message again, for a while. Leaves to others: noticing that a client is gone
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from relay.core.model import Reply, Submission
 
+Key = tuple[str, str, tuple[str, ...], int, int]
 REMEMBER_SECONDS = 900.0
 MOST = 10_000  # clients that left
 
@@ -22,7 +22,7 @@ MOST = 10_000  # clients that left
 class Visit:
     """One submission under way, or one whose client left. `answer` is set at the end."""
 
-    key: bytes
+    key: Key
     answer: asyncio.Future[Reply]
     left: bool = False
     until: float = 0.0
@@ -32,7 +32,7 @@ class Visits:
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
         self._by_task: dict[asyncio.Task[Reply], Visit] = {}
-        self._left: dict[bytes, Visit] = {}
+        self._left: dict[Key, Visit] = {}
 
     def before(self, submission: Submission) -> Visit | None:
         """The visit of a client that brought this message, and left without its answer. A 4xx that it would have had is
@@ -69,10 +69,10 @@ class Visits:
             del self._left[key]
 
 
-def fingerprint(submission: Submission) -> bytes:
-    """The same for the same message from the same login to the same recipients."""
-    digest = hashlib.blake2b(digest_size=16)
-    for text in (submission.login, submission.reverse_path, *(r.address for r in submission.recipients)):
-        digest.update(text.encode("utf-8", "surrogateescape") + b"\0")
-    digest.update(submission.content)
-    return digest.digest()
+def fingerprint(submission: Submission) -> Key:
+    """The same for the same message from the same login to the same recipients. Python's own hash of bytes is SipHash
+    with a key of this process (PEP 456): 64 bits that nobody can aim at. A digest would give up the interpreter's lock
+    and wait to get it back, for every message, and nearly none comes twice."""
+    content = submission.content
+    recipients = tuple(recipient.address for recipient in submission.recipients)
+    return (submission.login, submission.reverse_path, recipients, len(content), hash(content))
