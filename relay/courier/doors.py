@@ -32,10 +32,11 @@ METHODS = ("plain", "login", "cram-md5")
 
 def without(text: str, secrets: Iterable[str]) -> str:
     """An upstream's words without what it was told: some repeat the command that they refuse, and these words go to
-    clients, into logs and into the queue."""
-    for secret in filter(None, secrets):
-        for form in (secret, base64.b64encode(secret.encode()).decode()):
-            text = text.replace(form, "[hidden]")
+    clients, into logs and into the queue. What is short may be a word of its own, and stays."""
+    for secret in secrets:
+        for form in (base64.b64encode(secret.encode()).decode(), secret):
+            if len(form) >= 8:
+                text = text.replace(form, "[hidden]")
     return text
 
 

@@ -1,6 +1,7 @@
 """The courier against a scripted upstream and against Postfix."""
 
 import asyncio
+import base64
 import re
 import ssl
 from contextlib import asynccontextmanager
@@ -377,6 +378,19 @@ async def test_what_stands_in_the_buffer_before_the_handshake_is_dropped(context
         (outcome,) = await out.send(envelope(), MESSAGE)
         assert not isinstance(outcome, Never)
         assert all(k.tls for k in server.taken)
+
+
+async def test_an_upstream_that_repeats_what_it_was_told_gives_nothing_away(contexts, caplog):
+    server_tls, trust = contexts["good"]
+    script = {"auth": lambda command: f"535 5.7.8 refused: {command} ({base64.b64decode(command.split()[-1])!r})"}
+    async with sending(
+        script, user="u", password=SECRET, tls="required", trust=trust, starttls=server_tls, users={"u": "new"}
+    ) as (_, out):
+        (outcome,) = await out.send(envelope(), MESSAGE)
+        assert isinstance(outcome, Later)
+        assert "5.7.8 refused: AUTH PLAIN [hidden]" in outcome.reply.text
+        for form in (SECRET, base64.b64encode(f"\0u\0{SECRET}".encode()).decode()):
+            assert form not in outcome.reply.text + caplog.text
 
 
 async def test_our_login_refused_makes_mail_wait_and_a_clients_is_refused(contexts, caplog):
