@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 LOG = log.room("delivery")
 
 AT_ONCE = 4  # copies of one submission in flight, and in memory
+LARGE = 65_536  # octets: of messages above it with several copies, LARGE_AT_ONCE are in memory over all submissions, since
+LARGE_AT_ONCE = 8  # what clients are held to (bytes in flight) counts a message once
 OFF_THE_LOOP = 262_144  # octets: rendering more than this would hold up the other sessions
 CLOSE_SECONDS = 10.0
 # Looked up once: a label costs more than the counting.
@@ -61,6 +63,7 @@ class Desk:
     ) -> None:
         self.settings, self.tracker, self.courier, self.spool = settings, tracker, courier, spool
         self.ledger = spool.ledger
+        self._gates = asyncio.Semaphore(LARGE_AT_ONCE), asyncio.Semaphore(LARGE_AT_ONCE)  # to the upstream, to the disk
         self._tasks: set[asyncio.Task[None]] = set()
         self._visits = returning.Visits(clock=clock)
 
@@ -110,12 +113,12 @@ class Desk:
             return self._said(tracked.refusal, "refused", journey)
         found = attempts.of(submission, tracked)
         del submission, tracked
-        gate = asyncio.Semaphore(AT_ONCE)
+        many = len(found) > 1 and journey.size > LARGE
+        gate, late = self._gates if many else (asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(AT_ONCE))
         running = {a: self._task(self._attempt(a, journey, gate)) for a in found}
         patience = upstream.patience if journey.spools else None
         _, slow = await asyncio.wait(running.values(), timeout=patience)
         if slow:
-            late = asyncio.Semaphore(AT_ONCE)
             await asyncio.gather(*(self._hand_over(a, running[a], journey, late) for a in found))
             # Those that have their outcome but are not kept yet, and those that the disk did not take.
             ending = [running[a] for a in found if not a.kept and not running[a].done()]
