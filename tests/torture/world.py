@@ -123,6 +123,7 @@ class World:
         self.process: subprocess.Popen[bytes] | None = None
         self.up = asyncio.Event()
         self.loads = 0
+        self.pace = 0.0  # seconds between two hits of one hitter
 
     async def __aenter__(self) -> World:
         self._stack = contextlib.AsyncExitStack()
@@ -198,7 +199,6 @@ class World:
         self.killed_at.append(time.monotonic())
         await self.upstream.bury()
         self.books.waiting.append(self.waiting())
-        self.later()
 
     async def stop(self, seconds: float = 30) -> float:
         """SIGTERM; the seconds until it ended, with code 0."""
@@ -254,6 +254,7 @@ class World:
         async with aiohttp.ClientSession(headers={"User-Agent": AGENT}) as http:
             while True:
                 await self.up.wait()
+                await asyncio.sleep(self.pace)
                 for _, kept in self.upstream.arrived[seen:]:
                     seen += 1
                     if kept.reverse_path:
@@ -302,7 +303,7 @@ class World:
         return sqlite3.connect(self.folder / "var" / "trackrelay.db", timeout=20)
 
     def later(self) -> None:
-        """While the program is dead time passes: leases end, notifications are due."""
+        """Time passes for notifications: leases end, the next attempts are due."""
         with contextlib.closing(self.database()) as db:
             if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'deliveries'").fetchone():
                 db.execute("UPDATE deliveries SET next_at = 0 WHERE state = 'pending'")

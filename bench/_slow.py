@@ -1,0 +1,52 @@
+"""Clients that take their time: python -m bench._slow PORT COUNT, until it is ended. Prints "ready" when all are in.
+
+A third sends the octets of its commands one a second, a third those of a message, a third says nothing. One that is
+turned out comes again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import sys
+
+import uvloop
+
+PAUSE = 1.0  # seconds between two octets
+GREETED = b"EHLO slow.example\r\n"
+MAIL = b"MAIL FROM:<slow@example.com>\r\nRCPT TO:<r@example.org>\r\nDATA\r\n"
+LINE = b"Subject: a message that never ends\r\n"
+
+
+async def client(port: int, number: int, ready: asyncio.Semaphore) -> None:
+    await asyncio.sleep(number % 100 / 100)  # not all in the same instant of the second
+    while True:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            await reader.readuntil(b"\r\n")
+            if number % 3 == 1:
+                writer.write(GREETED + MAIL)
+                await reader.readuntil(b"354 ")
+            ready.release()
+            if number % 3 == 2:
+                await reader.read()
+                continue
+            for octet in itertools.cycle(GREETED if number % 3 == 0 else LINE):
+                writer.write(bytes([octet]))
+                await writer.drain()
+                await asyncio.sleep(PAUSE)
+        await asyncio.sleep(PAUSE)
+
+
+async def main(port: int, count: int) -> None:
+    ready = asyncio.Semaphore(0)
+    clients = [asyncio.create_task(client(port, number, ready)) for number in range(count)]
+    for _ in clients:
+        await ready.acquire()
+    print("ready", flush=True)
+    await asyncio.gather(*clients)
+
+
+if __name__ == "__main__":
+    uvloop.run(main(int(sys.argv[1]), int(sys.argv[2])))
