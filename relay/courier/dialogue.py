@@ -279,7 +279,7 @@ def stuffed(content: bytes, size: int) -> Iterator[tuple[bytes, bool]]:
     at = 0
     while True:
         end = at + size
-        if content[end - 1 : end] == b"\r":  # what the next piece begins with must be seen with the line before it
+        while content[end - 1 : end] == b"\r":  # what the next piece begins with must be seen with the line before it
             end += 1
         piece = content[at:end]
         if b"\r\n." in piece:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from relay import config, courier
@@ -95,6 +95,7 @@ async def test_a_reply_that_drips_is_not_waited_for_for_ever():
 
 
 @given(st.text(alphabet="\r\n.x", max_size=40), st.integers(1, 12))
+@example("x\r\r\n.", 2)
 def test_dots_are_doubled_wherever_a_message_is_cut_into_pieces(text, size):
     """For any message and any size of piece: the pieces together are what one pass over the lines gives."""
     content = text.encode()
