@@ -1,0 +1,105 @@
+"""Addresses go on as they were written or not at all, and an upstream is asked for nothing that it does not offer."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.fakes.upstream import USUAL, Upstream
+from tests.scenarios import hostile, service
+
+GOOD = [
+    "a@example.test", '"a b"@example.test', '"a\\"b"@example.test', '"@"@example.test', "a+b=c@example.test",
+    "a.@example.test", ".a..b@example.test", "!#$%&'*+/=?^_`{|}~-@example.test", "a@[192.0.2.1]",
+    "a@[IPv6:2001:db8::1]", "a@xn--bcher-kva.example", "A@EXAMPLE.Test", "prvs=1234=a@example.test",
+    "a" * 64 + "@" + ".".join(["d" * 60] * 3) + ".test", "postmaster",
+]  # fmt: skip
+BAD = [
+    "a b@example.test", "a@b@example.test", "a@example..test", "a@", "@example.test", "a@exa mple.test", "<a@x.test>",
+    "a@example.test\x00", "a\x1b@x.test", '"a@example.test', "a@[192.0.2.1",
+    "a@-x.test", "a" * 600 + "@x.test", "",
+]  # fmt: skip
+WIDE = ["jürgen@example.test", "用户@例子.测试", "a@bücher.example"]
+Peers = tuple[service.Service, Upstream]
+
+
+@pytest.fixture(scope="module")
+def peers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peers]:
+    folder = tmp_path_factory.mktemp("addresses")
+    with hostile.sink() as upstream:
+        ports = service.settings(folder, upstream=upstream.port, tracking="per_recipient = false")
+        with service.running(folder, ports, only="smtp,queue") as relay:
+            yield relay, upstream
+
+
+def test_as_they_were_written(peers: Peers) -> None:
+    relay, upstream = peers
+    with hostile.Smtp(relay.smtp) as client:
+        for address in GOOD:
+            assert client.mail(hostile.letter("", "X-Track: all"), address, sender=address).startswith("250"), address
+            assert upstream.taken[-1].commands[0].startswith(f"MAIL FROM:<{address}>")
+            assert f"RCPT TO:<{address}>" in upstream.taken[-1].commands
+
+
+def test_or_not_at_all(peers: Peers) -> None:
+    relay, _ = peers
+    for address in BAD:
+        with hostile.Smtp(relay.smtp) as client:
+            assert client.ask("MAIL FROM:<a@example.test>").startswith("250")
+            answer = client.ask(f"RCPT TO:<{address}>")
+            assert answer[:1] == "5", f"{address}: {answer}"
+            if address:
+                client.ask("RSET")
+                assert client.ask(f"MAIL FROM:<{address}>")[:1] == "5"
+
+
+@pytest.mark.parametrize("address", WIDE)
+def test_beyond_ascii(peers: Peers, address: str) -> None:
+    relay, upstream = peers
+    with hostile.Smtp(relay.smtp) as client:
+        client.ask("MAIL FROM:<a@example.test>")
+        assert client.ask(f"RCPT TO:<{address}>").startswith("553 5.6.7")
+        client.ask("RSET")
+        assert client.mail(hostile.letter(), address, sender=address, options=" SMTPUTF8").startswith("250")
+    assert upstream.taken[-1].recipients == [address]
+    assert " SMTPUTF8" in upstream.taken[-1].commands[0]
+
+
+EIGHT = hostile.letter("<html><body>\u00fc <a href='https://example.com/'>x</a></body></html>", "X-Track: all")
+DSN = " RET=HDRS ENVID=QQ314159"
+
+
+@pytest.fixture(scope="module")
+def changing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peers]:
+    """An upstream whose offers can be changed: it ends each connection after one message."""
+    folder = tmp_path_factory.mktemp("lacks")
+    with hostile.sink({"after": "drop"}) as upstream:
+        ports = service.settings(folder, upstream=upstream.port)
+        with service.running(folder, ports, only="smtp,queue") as relay:
+            yield relay, upstream
+
+
+@pytest.mark.parametrize("missing", [None, *USUAL])
+def test_an_upstream_that_lacks_something(changing: Peers, missing: str | None) -> None:
+    """With each extension off: what can be sent without it is, what can't is refused for good; nothing is converted."""
+    relay, upstream = changing
+    offers = upstream.offers = tuple(offer for offer in USUAL if offer != missing)
+    with hostile.Smtp(relay.smtp) as client:
+        assert client.mail(hostile.letter()).startswith("250")  # by the connection that was left, if one was
+        upstream.taken.clear()
+        upstream.lines.clear()
+        plain = client.mail(hostile.letter("", "X-Track: all"), options=DSN)
+        declared = client.mail(EIGHT, options=" BODY=8BITMIME SIZE=500")
+        undeclared = client.mail(EIGHT)
+        utf8 = client.mail(EIGHT, WIDE[0], options=" SMTPUTF8")
+    assert plain.startswith("250")
+    assert declared.startswith("554 5.6.3" if missing == "8BITMIME" else "250"), declared
+    assert undeclared.startswith("250")
+    assert utf8.startswith("553 5.6.7" if missing == "SMTPUTF8" else "250"), utf8
+    said = " ".join(line for line in upstream.lines if line.startswith(("MAIL", "RCPT")))
+    words = {"SIZE 52428800": "SIZE=", "8BITMIME": "BODY=", "SMTPUTF8": "SMTPUTF8", "DSN": "ENVID="}
+    for offer, word in words.items():
+        assert (word in said) == (offer in offers), said
+    assert ("ENVID=QQ314159" in said) == (missing != "DSN")
+    assert b"/c/" in upstream.taken[0].content
+    for kept in upstream.taken[1:]:
+        assert "\u00fc".encode() in kept.content  # never re-encoded
