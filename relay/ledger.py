@@ -51,30 +51,44 @@ class Ledger:
 
     def replies(self, message_id: str, recipients: Sequence[str], outcomes: Sequence[Outcome], host: str = "") -> None:
         """The last words for these recipients of a message, of the upstream at `host`."""
+        if not recipients:
+            return
+        if len(recipients) == 1:
+            self._reply(message_id, recipients, outcomes[0], host)
+            return
         groups: dict[Outcome, list[str]] = {}
         for recipient, outcome in zip(recipients, outcomes, strict=True):
             groups.setdefault(outcome, []).append(recipient)
         for outcome, named in groups.items():
-            identifier = envelopes.upstream_id(outcome.reply, host or self.host) if isinstance(outcome, Done) else ""
-            self._tell(message_id, self._reply(message_id, named, outcome, identifier))
+            self._reply(message_id, named, outcome, host)
 
     def accepted(self, message_id: str) -> None:
         """The client of this message hears 250: it is the relay's, or the upstream's already."""
-        if self._asked_for("message.sent"):
+        if self._asked_for():
             self._happened("message.sent", message_id)
 
-    def ended(self, message_id: str, words: Sequence[tuple[queue.Waiting, Outcome]], *, given_up: bool = False) -> None:
-        """What is final for these recipients: accepted by the upstream, refused for good, or `given_up`."""
-        for waiting, outcome in words:
+    def ended(
+        self,
+        message_id: str,
+        words: Callable[[], Sequence[tuple[queue.Waiting, Outcome]]],
+        *,
+        given_up: bool = False,
+    ) -> None:
+        """What became of these recipients: accepted by the upstream, refused for good, or `given_up`. Costs next to
+        nothing where no endpoint asks."""
+        if not self._asked_for():
+            return
+        for waiting, outcome in words():
             if isinstance(outcome, Done):
-                if self._asked_for("message.delivered"):
-                    self._happened("message.delivered", message_id, waiting)
-            elif (given_up or isinstance(outcome, Never)) and self._asked_for("message.failed"):
+                self._happened("message.delivered", message_id, waiting)
+            elif given_up or isinstance(outcome, Never):
                 self._happened("message.failed", message_id, waiting, outcome)
 
     def _happened(
         self, kind: EventType, message_id: str, waiting: queue.Waiting | None = None, outcome: Outcome | None = None
     ) -> None:
+        if kind not in self._wanted:
+            return
         index, address = (waiting.index, waiting.address) if waiting else (0, "")
         data = {}
         if outcome:
@@ -86,12 +100,12 @@ class Ledger:
         event = Event(name, kind, message_id, time.time(), index, address, data=data)
         self._tell(message_id, lambda: self._append_if_asked_for(event))
 
-    def _asked_for(self, kind: EventType) -> bool:
-        """Does an endpoint want such events? What endpoints ask for is known for some seconds, and looked up anew beside
+    def _asked_for(self) -> bool:
+        """Does an endpoint want any of KINDS? What endpoints ask for is known for some seconds, and looked up anew beside
         the mail. Until it is known for the first time the answer is yes, and the event waits for it."""
         if time.monotonic() - self._looked > ENDPOINTS_SECONDS and (self._looking is None or self._looking.done()):
             self._looking = asyncio.create_task(self._look_beside())
-        return kind in self._wanted
+        return bool(self._wanted)
 
     async def _look_beside(self) -> None:
         try:
@@ -119,12 +133,10 @@ class Ledger:
         if task:
             await asyncio.wait({task}, timeout=EVENT_SECONDS)
 
-    def _reply(
-        self, message_id: str, named: Sequence[str], outcome: Outcome, identifier: str
-    ) -> Callable[[], Awaitable[None]]:
-        return lambda: self.store.record_reply(
-            message_id, named, state_of(outcome), str(outcome.reply), upstream_id=identifier
-        )
+    def _reply(self, message_id: str, named: Sequence[str], outcome: Outcome, host: str) -> None:
+        identifier = envelopes.upstream_id(outcome.reply, host or self.host) if isinstance(outcome, Done) else ""
+        state, words = state_of(outcome), str(outcome.reply)
+        self._tell(message_id, lambda: self.store.record_reply(message_id, named, state, words, upstream_id=identifier))
 
     async def _append(self, event: Event) -> None:
         if await self.store.append(event):

@@ -110,6 +110,8 @@ _lines: list[Lines] = []  # the one of `start`; without it (in tests) lines go t
 def quoted(value: Any) -> str:
     """A value as it stands in a line of text. Its own backslashes are doubled, so that none can end the quotes and go
     on as another field."""
+    if type(value) is int:
+        return str(value)
     text = str(value)
     if BARE.fullmatch(text):
         return text

@@ -36,7 +36,9 @@ if TYPE_CHECKING:
 LOG = log.room("delivery")
 
 AT_ONCE = 4  # copies of one submission in flight, and in memory
-LARGE = 65_536  # octets: of messages above it with several copies, LARGE_AT_ONCE are in memory over all submissions, since
+LARGE = (
+    65_536  # octets: of messages above it with several copies, LARGE_AT_ONCE are in memory over all submissions, since
+)
 LARGE_AT_ONCE = 8  # what clients are held to (bytes in flight) counts a message once
 OFF_THE_LOOP = 262_144  # octets: rendering more than this would hold up the other sessions
 CLOSE_SECONDS = 10.0
@@ -113,12 +115,13 @@ class Desk:
             return self._said(tracked.refusal, "refused", journey)
         found = attempts.of(submission, tracked)
         del submission, tracked
-        many = len(found) > 1 and journey.size > LARGE
-        gate, late = self._gates if many else (asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(AT_ONCE))
+        shared = len(found) > 1 and journey.size > LARGE
+        gate = self._gates[0] if shared else asyncio.Semaphore(AT_ONCE)
         running = {a: self._task(self._attempt(a, journey, gate)) for a in found}
         patience = upstream.patience if journey.spools else None
         _, slow = await asyncio.wait(running.values(), timeout=patience)
         if slow:
+            late = self._gates[1] if shared else asyncio.Semaphore(AT_ONCE)
             await asyncio.gather(*(self._hand_over(a, running[a], journey, late) for a in found))
             # Those that have their outcome but are not kept yet, and those that the disk did not take.
             ending = [running[a] for a in found if not a.kept and not running[a].done()]
@@ -227,6 +230,10 @@ class Desk:
     # -- the answer ------------------------------------------------------------------------------------------------------
 
     async def _answer(self, found: Sequence[attempts.Attempt], journey: attempts.Journey) -> Reply:
+        if len(found) == 1 and found[0].sent:  # as most mail is: one copy, and nothing to tell anybody
+            self.ledger.accepted(journey.message_id)
+            self._record(found[0], journey)
+            return self._accepted(found[0].outcomes[0].reply, "sent", journey)
         known = [a for a in found if not a.kept]
         for attempt in known:
             attempt.outcomes = attempt.outcomes or (Later(FAILED),) * len(attempt.recipients)  # cut off by a shutdown
@@ -236,10 +243,7 @@ class Desk:
         if accepted:
             self.ledger.accepted(journey.message_id)
         for attempt in known:
-            self.ledger.replies(
-                journey.message_id, [r.address for r in attempt.recipients], attempt.outcomes, attempt.host
-            )
-            self.ledger.ended(journey.message_id, attempt.words())
+            self._record(attempt, journey)
         unwritable = next((a.unwritable for a in known if a.unwritable), "")
         if unwritable:
             return self._said(Reply(FULL.code, FULL.text.format(reason=unwritable)), "deferred", journey)
@@ -250,11 +254,19 @@ class Desk:
             await self._leftovers(known, journey)
         except spool.Unwritable as reason:
             return self._said(Reply(FULL.code, FULL.text.format(reason=reason)), "deferred", journey)
-        said = next((o.reply.text for _, o in words if isinstance(o, Done)), "")
-        first = envelopes.ENHANCED.match(said)
-        text = (said[len(first[0]) :] if first else said).strip() or "queued"
-        done = sum(isinstance(o, Done) for _, o in words)
-        outcome = "sent" if done == journey.recipients else "kept" if not done else "partly"
+        done = [o.reply for _, o in words if isinstance(o, Done)]
+        outcome = "sent" if len(done) == journey.recipients else "kept" if not done else "partly"
+        return self._accepted(done[0] if done else Reply(250, ""), outcome, journey)
+
+    def _record(self, attempt: attempts.Attempt, journey: attempts.Journey) -> None:
+        addresses = [recipient.address for recipient in attempt.recipients]
+        self.ledger.replies(journey.message_id, addresses, attempt.outcomes, attempt.host)
+        self.ledger.ended(journey.message_id, attempt.words)
+
+    def _accepted(self, word: Reply, outcome: str, journey: attempts.Journey) -> Reply:
+        """250, in the upstream's words where it said some."""
+        first = envelopes.ENHANCED.match(word.text)
+        text = (word.text[len(first[0]) :] if first else word.text).strip() or "queued"
         return self._said(Reply(250, f"2.0.0 Ok {journey.message_id} {text}"), outcome, journey)
 
     def _said(self, reply: Reply, outcome: str, journey: attempts.Journey) -> Reply:

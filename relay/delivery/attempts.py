@@ -45,10 +45,17 @@ class Attempt:
 
     def ended(self) -> None:
         """Lets go of what no report needs."""
-        if all(isinstance(outcome, Done) and not outcome.unconfirmed for outcome in self.outcomes):
+        if self.sent:
             self.content = None
         elif self.content and len(self.content) > dsn.LONGEST_ORIGINAL and (self.put_off or not self.late):
             self.content = envelopes.header_section(self.content)
+
+    @property
+    def sent(self) -> bool:
+        """Does the upstream have it for all recipients, with nothing more to tell their sender?"""
+        if self.kept or not self.outcomes:
+            return False
+        return all(isinstance(outcome, Done) and not outcome.unconfirmed for outcome in self.outcomes)
 
     @property
     def late(self) -> bool:

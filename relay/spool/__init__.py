@@ -177,7 +177,7 @@ class Spool:
             self.ledger.replies(entry.message_id, [r.address for r in entry.waiting], outcomes, host)
             final = [*settled.done, *(recipient for recipient, _ in settled.failed)]
             words = dict(zip(((r.address, r.index) for r in entry.waiting), outcomes, strict=True))
-            self.ledger.ended(entry.message_id, [(r, words[r.address, r.index]) for r in final], given_up=True)
+            self.ledger.ended(entry.message_id, lambda: [(r, words[r.address, r.index]) for r in final], given_up=True)
         for recipient in settled.done:
             LOG.info("delivered", entry=entry.entry_id, message_id=entry.message_id, recipient=recipient.address,
                      attempts=entry.attempts + 1, reply=recipient.reply)  # fmt: skip

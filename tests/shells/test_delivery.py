@@ -515,6 +515,15 @@ async def test_what_was_kept_is_sent_now_and_delivered_later_or_failed(tmp_path)
         assert await it.bounced()
 
 
+async def test_sent_is_told_where_all_was_handed_over(tmp_path):
+    async with house(tmp_path, {"dot": "hang"}, patience=0.1, times=courier.Times(2, 2, 2, 2, 30)) as it:
+        await asked(it, ("email.sent",))
+        assert (await it.desk.take(submission())).code == 250
+        async with asyncio.timeout(5):
+            while not await it.store.events(types=SENT_KINDS):
+                await asyncio.sleep(0.02)
+
+
 async def test_a_store_that_is_gone_delays_no_mail(tmp_path):
     async with house(tmp_path) as it:
 
