@@ -173,7 +173,7 @@ def parameters(text: str) -> tuple[str, dict[str, str]]:
             charset, _, encoded = value
             try:
                 plain = encoded.encode("latin-1").decode(charset or "ascii", "replace")
-            except (LookupError, UnicodeError):
+            except (LookupError, ValueError):  # ValueError: also a NUL in the name
                 plain = encoded
         found.setdefault(name.lower(), plain)
     return pairs[0][0].strip().lower(), found

@@ -348,3 +348,18 @@ def test_a_byte_order_mark_stays_the_first(charset: str, mark: bytes) -> None:
     found, out = check(message(mark + "<p>x</p>".encode(charset), charset=charset, encoding="base64"), pixel="top")
     assert found.has_pixel
     assert payload(leaves(out)[0]) == mark + (MARKUP + "<p>x</p>").encode(charset)
+
+
+@pytest.mark.parametrize("end", [b"", b"\r\n", b"\n"])
+def test_a_header_section_that_nothing_ends(end: bytes) -> None:
+    """What were put behind it would be read as header: of a message, and of a part at its delimiter."""
+    alone = b"From: a@example.com\r\nContent-Type: text/html" + end
+    within = (
+        b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: text/html"
+        + (end or b"\r\n")
+        + b"--b--\r\n"
+    )
+    for raw in (alone, within):
+        found, out = check(raw)
+        assert out == raw
+        assert found.reason == "unsafe_place"

@@ -96,6 +96,15 @@ WORDS = [
 
 FOUND: list[tuple[str, bytes]] = [
     ("threads", b"References:\r\n >@x>\r\n\r\n"),
+    ("headers", b"Content-Type: text/html; name*0*=\0utf-8''a\r\n\r\n"),
+    ("reports", b"Content-Type: text.html; name*0*=utf\0-8''a\r\n\r\n"),
+    ("rewrite", b"\0From: a@example.com\r\nContent-Type: text/html"),
+    (
+        "parts",
+        b"Content-Type: multipart/mixed; boundary=a\r\n\r\n--a\r\nContent-Type: multipart/mixed; boundary=r\r\n\r\n--r\r\n"
+        b"Content-Type: text/html\r\n--a--\r\n",
+    ),
+    ("paths", b"FROM:<a@b> ENVID=e>"),
 ]
 
 

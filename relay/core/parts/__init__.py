@@ -32,7 +32,8 @@ class Part(NamedTuple):
     """One part. `path` is "1" for the root, "1.2" for the second part in a multipart root. `start` to `end` is the
     body as it stands in the message, without the line ending that belongs to the next delimiter (RFC 2046 5.1.1).
     `encoding` is the Content-Transfer-Encoding in lower case. `parent` is an index into `Scan.parts`, or -1.
-    `doubtful`: the header section can be read in more than one way (a line that is no field, contradicting fields)."""
+    `doubtful`: the header section can be read in more than one way (a line that is no field, contradicting fields), or
+    nothing ends it."""
 
     path: str
     headers: Headers
@@ -223,7 +224,7 @@ def _part(headers: Headers, path: str, parent: int, default: str) -> Part:
     """What the MIME fields of one header section say. The first of a kind counts; another that differs is doubt."""
     raw = headers.raw
     found: dict[str, bytes] = {}
-    doubtful = headers.malformed >= 0
+    doubtful = headers.malformed >= 0 or headers.body == headers.end > 0  # no empty line: what stood here were a field
     for field in headers.fields:
         if field.name in ("content-type", "content-transfer-encoding", "content-disposition"):
             value = raw[field.value : field.end].strip()
