@@ -12,6 +12,9 @@ REFUSED = Counter("trackrelay_refused", "Messages refused, by reply code", ["cod
 COPIES = Counter("trackrelay_copies", "Copies made, tracked or not", ["tracked"])
 UNTRACKED = Counter("trackrelay_untracked", "Copies not tracked, by reason code", ["reason"])
 OUTCOMES = Counter("trackrelay_outcomes", "Recipients by the upstream's word", ["outcome"])
+REPORTS = Counter(
+    "trackrelay_reports", "Recipients whose fate was told: failed (bounced), delayed, relayed", ["action"]
+)
 FAILED_OPEN = Counter("trackrelay_failed_open", "Messages that went out untracked since tracking failed", ["stage"])
 HITS = Counter("trackrelay_hits", "Pixel and link requests", ["type"])
 JOURNALED = Counter("trackrelay_journaled", "Events kept in the journal since the store did not take them")

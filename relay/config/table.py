@@ -119,6 +119,9 @@ SMTP = Section(
                "Who may submit without a login. Add the network of your application servers."),
         Option("max_message_size", kinds.size(1000),
                "Announced as SIZE; larger mail is refused with 552. Not above what the upstream takes."),
+        Option("messages_per_minute", kinds.number(0),
+               "How many messages each login, or each address without one, may begin within a minute; more is put off "
+               "with 450. A login that was stolen does less harm then. 0 is no limit."),
     ),
 )  # fmt: skip
 

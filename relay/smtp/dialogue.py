@@ -112,6 +112,9 @@ class Dialogue(session.Session):
             return await self.say(data.too_large(self.house.max_size))
         if not self.house.flight.room(mail.size):
             return await self.say(data.crowded())
+        if not self.house.rates.take(self.login or str(self.address), self.loop.time()):
+            LOG.warning("too many messages", peer=self.address, login=self.login or None)
+            return await self.push("450 4.7.1 Too many messages within a minute, try again later")
         transaction.mail, transaction.utf8 = mail, "SMTPUTF8" in mail.options
         await self.push(b"250 2.1.0 Ok")
 

@@ -1,13 +1,13 @@
 """What one client, one address and all together may use.
 
-Owns: the numbers, with their reasons, and the counters of connections and of bytes in flight.
+Owns: the numbers, with their reasons, and the counters of connections, of bytes in flight and of messages per minute.
 Leaves to others: what is said to a client that passes one.
 """
 
 from __future__ import annotations
 
 import resource
-from collections import Counter
+from collections import Counter, OrderedDict
 
 MAX_CONNECTIONS = 1000  # a connection costs some 50 kB; the file limit of the process may lower it
 PER_ADDRESS = 200  # an office behind one address; a connection that waits costs others nothing
@@ -83,3 +83,24 @@ class Flight:
 
     def add(self, octets: int) -> None:
         self.used += octets
+
+
+class Rates:
+    """Messages per minute of each client: a bucket that holds `each` and fills evenly. `each` 0 is no limit."""
+
+    MOST = 10_000  # clients that are remembered
+
+    def __init__(self, each: int) -> None:
+        self.each = each
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # client -> what is left, when that was
+
+    def take(self, client: str, now: float) -> bool:
+        """May this client begin another message? `now` is a monotonic time in seconds."""
+        if not self.each:
+            return True
+        left, at = self._buckets.pop(client, (float(self.each), now))
+        left = min(float(self.each), left + (now - at) * self.each / 60)
+        self._buckets[client] = (left - 1, now) if left >= 1 else (left, now)
+        while len(self._buckets) > self.MOST:  # the one that was quiet for longest: its bucket is the fullest
+            self._buckets.popitem(last=False)
+        return left >= 1

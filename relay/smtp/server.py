@@ -38,6 +38,7 @@ class House:
         self.max_size = settings.smtp.max_message_size
         self.places = limits.Places(limits.connections())
         self.flight = limits.Flight(max(limits.IN_FLIGHT, 2 * self.max_size))
+        self.rates = limits.Rates(settings.smtp.messages_per_minute)
         self.certificate: tls.Certificate | None = None
         self.dialogues: set[dialogue.Dialogue] = set()
         self.tasks: set[asyncio.Task[Reply]] = set()

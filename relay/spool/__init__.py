@@ -194,6 +194,7 @@ class Spool:
         """Tells the sender, who wants to know, by a report that is kept for sending when this returns, and the store.
         The null reverse-path is never told anything. Raises `Unwritable`."""
         now = self.clock()
+        metrics.REPORTS.labels(group[0][1].action).inc(len(group))
         policy = self.policy_of(entry)
         made = reporting.Reporter(self.hostname, policy.bounce_from, now, entry.created_at + policy.lifetime)
         message = made.message(entry, content, group)

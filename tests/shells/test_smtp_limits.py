@@ -36,6 +36,32 @@ def test_addresses(peer, allow, may):
     assert submitters.allowed(submitters.address(peer), submitters.networks(allow)) is may
 
 
+def test_a_bucket_per_client_fills_evenly():
+    rates = limits.Rates(6)
+    assert [rates.take("a", 100.0) for _ in range(8)] == [True] * 6 + [False] * 2
+    assert rates.take("b", 100.0)
+    assert [rates.take("a", at) for at in (105.0, 110.1, 110.2, 120.2)] == [False, True, False, True]
+    assert [rates.take("a", 1000.0) for _ in range(7)] == [True] * 6 + [False]
+    assert all(limits.Rates(0).take("a", 0.0) for _ in range(1000))
+    for n in range(2 * limits.Rates.MOST):
+        rates.take(f"client {n}", 1000.0)
+    assert len(rates._buckets) == limits.Rates.MOST
+
+
+async def test_a_client_beyond_its_rate_is_put_off():
+    server = await smtp.serve(Settings(smtp=Smtp(listen=("127.0.0.1:0",), messages_per_minute=2)), Taker())
+    try:
+        async with connect(server.addresses[0]) as wire:
+            await wire.greet()
+            replies = []
+            for _ in range(3):
+                replies.append((await wire.ask("MAIL FROM:<a@x.example>"))[:3])
+                await wire.ask("RSET")
+            assert replies == ["250", "250", "450"]
+    finally:
+        await server.drain(1)
+
+
 PROBLEMS = [
     (Smtp(), None),
     (Smtp(listen=("[::1]:2525", "localhost:25")), None),
