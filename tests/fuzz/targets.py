@@ -167,8 +167,8 @@ def text_links(data: bytes) -> None:
 
 
 def messages(data: bytes) -> None:
-    """For any bytes: `prepare` never raises, and outside the edits the bytes are equal; a rewritten message is left as it
-    is when it comes again."""
+    """For any bytes: `prepare` never raises, outside the edits the bytes are equal, and the parts stay the parts; a
+    rewritten message is left as it is when it comes again."""
     flags = data[0] if data else 0
     options: dict[str, Any] = {"text_links": bool(flags & 1), "pixel": "top" if flags & 2 else "bottom"}
     options |= {"skip_visible_urls": bool(flags & 4), "append": {"utm_source": "m"} if flags & 8 else {}}
@@ -186,6 +186,7 @@ def hold(raw: bytes, options: dict[str, Any]) -> None:
         assert out == raw
         assert not found.links
         assert not found.has_pixel
+    assert tree(out) == tree(raw)
     told = rewrite.explain(found, hrefs=hrefs, pixel=PIXEL)
     assert [link["after"] for link in told["links"] if link["action"] == "tracked"] == hrefs
     assert all(link["reason"] for link in told["links"] if link["action"] == "left")
@@ -196,6 +197,10 @@ def hold(raw: bytes, options: dict[str, Any]) -> None:
         again = rewrite.prepare(out, headers.read(out), wanted)
         assert not again.has_pixel or not found.has_pixel
         assert not again.links
+
+
+def tree(raw: bytes) -> list[tuple[str, str]]:
+    return [(part.path, part.content_type) for part in parts.scan(raw, headers.read(raw)).parts]
 
 
 def outside(found: rewrite.Prepared, raw: bytes, out: bytes | None = None) -> list[bytes]:

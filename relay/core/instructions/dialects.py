@@ -83,7 +83,8 @@ def metadata(source: Source, name: str) -> dict[str, str]:
     """JSON objects; where the header is there more than once they add up, and the first of a name counts."""
     found: dict[str, str] = {}
     for field in source.all(name):
-        found = strings(source.mended(name, field, mapping)) | found
+        for key, value in strings(source.mended(name, field, mapping)).items():
+            found.setdefault(key, value)
     return found
 
 

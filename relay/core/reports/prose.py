@@ -207,6 +207,7 @@ def reason(lines: Sequence[str], recipient: str) -> str:
 def complete(entries: tuple[Entry, ...], own: str) -> tuple[Entry, ...]:
     """The entries with status and reply code: of their own words, else of the whole text, else as the words mean."""
     completed = []
+    known: dict[str, str] = {}  # many recipients have the same words: the whole text's, or one server's
     for entry in entries:
         code, number = entry.status or enhanced(entry.reason), entry.smtp_code or reply(entry.reason)
         if len(entries) == 1:
@@ -214,8 +215,10 @@ def complete(entries: tuple[Entry, ...], own: str) -> tuple[Entry, ...]:
         if code is None and number is not None:
             code = "5.0.0" if number >= 500 else "4.0.0"
         if code is None:
-            words = entry.reason or own[:20_000]
-            code = next((hint for pattern, hint in HINTS if pattern.search(words)), "5.0.0")
+            if entry.reason not in known:
+                words = entry.reason or own[:20_000]
+                known[entry.reason] = next((hint for pattern, hint in HINTS if pattern.search(words)), "5.0.0")
+            code = known[entry.reason]
             if entry.action == "delayed":
                 code = "4" + code[1:]
         completed.append(replace(entry, status=code, smtp_code=number))
