@@ -143,7 +143,9 @@ async def caught(request: web.Request, handler: Handler) -> web.StreamResponse:
     except store.Unavailable as reason:
         LOG.warning("store_unavailable", path=request.path, reason=str(reason))
         return web.Response(status=503, text="The store can't answer now.", headers={"Retry-After": "5"})
-    except Exception:
+    except Exception as reason:
+        if isinstance(reason, ConnectionError) and request.transport is None:
+            return web.Response(status=400)  # the client left in the middle of its request: nobody hears this
         metrics.ERRORS.labels("admin").inc()
         LOG.exception("failed", path=request.path)
         return web.Response(status=500, text="This failed; the log says why.")

@@ -53,12 +53,12 @@ def speaks_no_tls(folder: Path) -> tuple[Upstream, Path]:
     return Upstream(users={"me": WORD}), serving(folder, "localhost")[1]
 
 
-@pytest.mark.parametrize("auth", ["ours", "theirs"])
 @pytest.mark.parametrize(
-    ("make", "scheme"),
+    ("make", "scheme", "auth"),
     [
-        (hides_starttls, "smtp"), (refuses_starttls, "smtp"), (is_self_signed, "smtp"), (has_a_wrong_name, "smtp"),
-        (has_expired, "smtp"), (speaks_no_tls, "smtps"),
+        (hides_starttls, "smtp", "ours"), (refuses_starttls, "smtp", "ours"), (is_self_signed, "smtp", "ours"),
+        (has_a_wrong_name, "smtp", "ours"), (has_expired, "smtp", "ours"), (speaks_no_tls, "smtps", "ours"),
+        (hides_starttls, "smtp", "theirs"), (is_self_signed, "smtp", "theirs"),
     ],
 )  # fmt: skip
 def test_no_password_leaves(

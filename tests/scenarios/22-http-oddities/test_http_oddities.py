@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -163,3 +164,17 @@ def test_who_it_was_is_what_a_proxy_of_ours_says(tmp_path_factory: pytest.TempPa
             found = service.until(lambda: len(rows := addresses(relay)) >= 5 and rows, pause=0.2)
     assert found[:3] == ["127.0.0.1", "203.0.113.2", "203.0.113.3"]
     assert all("<" not in address and "\x1b" not in address for address in found)
+
+
+def test_who_leaves_in_the_middle_is_no_fault_of_ours(sent: Sent) -> None:
+    relay, pixel, _ = sent
+    for port, path in ((relay.admin, "/login"), (relay.http, pixel)):
+        head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nOrigin: http://127.0.0.1:{port}\r\n"
+        head += "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 1000\r\n\r\nkey="
+        for _ in range(3):
+            with hostile.Line(port) as line:
+                line.send(head.encode())
+                time.sleep(0.05)
+    time.sleep(0.1)
+    assert hostile.metrics(relay.admin).get('trackrelay_errors_total{room="admin"}', 0) == 0
+    assert "Traceback" not in relay.log
