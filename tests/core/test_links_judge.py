@@ -196,6 +196,9 @@ def test_plain_that_may_go_on() -> None:
     assert reasons(view, latin="utf-8") == ["unsafe_place", None]
     assert reasons("https://a.example/aaa \r\nbbb", delsp=True) == ["unsafe_place"]
     assert reasons("https://a.example/aaa \r\nbbb") == [None]
+    assert reasons("<https://a.example/aaa\r\nbbb>") == ["unsafe_place"]
+    assert reasons("<https://a.example/aaa \nbbb> <https://b.example/>\r\nx>") == ["unsafe_place", None]
+    assert reasons("<https://a.example/ \r\nb c>") == [None]
     assert reasons('https://a.example/aaa[[data-msys-clicktrack="0"]]') == ["refused"]
 
 

@@ -363,3 +363,12 @@ def test_a_header_section_that_nothing_ends(end: bytes) -> None:
         found, out = check(raw)
         assert out == raw
         assert found.reason == "unsafe_place"
+
+
+def test_an_empty_part() -> None:
+    """Its delimiter follows the empty line after the header: what were put there would be the delimiter's beginning."""
+    raw = multipart("alternative", leaf(b"x", "text/plain"), leaf(b"")).replace(b"\r\n\r\n\r\n--", b"\r\n\r\n--")
+    found, out = check(raw)
+    assert out == raw
+    assert found.reason == "unsafe_place"
+    assert check(message(""))[0].has_pixel

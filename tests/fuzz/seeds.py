@@ -104,6 +104,10 @@ FOUND: list[tuple[str, bytes]] = [
         b"Content-Type: multipart/mixed; boundary=a\r\n\r\n--a\r\nContent-Type: multipart/mixed; boundary=r\r\n\r\n--r\r\n"
         b"Content-Type: text/html\r\n--a--\r\n",
     ),
+    (
+        "rewrite",
+        b"\0Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: text/html\r\n\r\n--b\r\n\r\nx\r\n--b--\r\n",
+    ),
     ("paths", b"FROM:<a@b> ENVID=e>"),
 ]
 

@@ -19,6 +19,8 @@ PAIRS = {")": "(", "]": "[", "}": "{"}
 # RFC 3676: a line that ends in a space goes on in the next; with DelSp=yes even in the middle of a word.
 REFUSED = '[[data-msys-clicktrack="0"]]'  # SparkPost: leave the URL before this alone
 SOFT = re.compile(r" \r?\n")
+# RFC 3986 appendix C: what stands in angle brackets is one URL, also where a line ends in it.
+BREAK = re.compile(r"[ \t]{0,2}\r?\n[^\s<>]{1,2000}>")
 
 
 class Found(NamedTuple):
@@ -44,7 +46,7 @@ def scan(text: str, *, latin: str = "", delsp: bool = False) -> tuple[Found, ...
             continue
         if end == stop and stop < len(text) and ord(text[stop]) > 127 and _letter(text[stop : stop + 4], latin):
             reason = "unsafe_place"  # the URL may go on, as an IRI
-        elif delsp and SOFT.match(text, stop):
+        elif (delsp and SOFT.match(text, stop)) or (text[start - 1 : start] == "<" and BREAK.match(text, stop)):
             reason = "unsafe_place"  # it goes on in the next line
         elif refusal < stop:
             reason = "refused"

@@ -105,6 +105,10 @@ class _Preparation:
         return self.reasons[index] is not None
 
     def open(self, index: int, part: Part) -> Reason | None:
+        if part.start == part.end and part.parent >= 0:
+            return (
+                "unsafe_place"  # the empty line before the delimiter is the header's: a pixel would stand before "--"
+            )
         if part.end - part.start > 3 * LARGEST:
             return "limit_size"
         decoded = transfer.exact(self.raw[part.start : part.end], part.encoding)
