@@ -85,7 +85,7 @@ def references(data: bytes) -> None:
 
 def part_spans(data: bytes) -> None:
     """For any bytes: parts are inside their parents, in order and apart, at most as many and as deep as is allowed; only
-    an empty one whose header section nothing ends is beside."""
+    an empty one may be beside, where the line ending of its header is the delimiter's."""
     scanned = parts.scan(data, headers.read(data))
     assert len(scanned.parts) <= parts.PARTS
     ends: dict[int, int] = {}
@@ -95,7 +95,7 @@ def part_spans(data: bytes) -> None:
         if part.parent >= 0:
             around = scanned.parts[part.parent]
             inside = around.start <= part.start <= part.end <= around.end
-            assert inside or (part.doubtful and part.start == part.end)
+            assert inside or part.start == part.end
             assert ends.get(part.parent, 0) <= part.headers.body
         assert part.parent < index
         ends[part.parent] = part.end
