@@ -113,7 +113,9 @@ class Service:
                 raise CannotStart(str(reason), 1) from reason
             # It ran here before: a full disk or a damaged file must not keep mail from flowing after a restart.
             metrics.ERRORS.labels("app").inc()
-            LOG.error("store_unavailable", reason=str(reason), meanwhile="mail goes out untracked, events are journaled")
+            LOG.error(
+                "store_unavailable", reason=str(reason), meanwhile="mail goes out untracked, events are journaled"
+            )
             self.keep("store", self.open_store_later)
         starts = {
             "webhooks": self.start_webhooks,
@@ -198,7 +200,7 @@ class Service:
         from tracking_http import admin
 
         application = admin.application(self.settings, self.store, state=self, extra=self.extra_routes)
-        await self.listen("admin", application, self.settings.admin.listen)
+        await self.listen("admin", application, self.settings.admin.listen, keepalive_timeout=15.0)
 
     # -- the means -----------------------------------------------------------------------------------------------------
 
