@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import random
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -78,11 +78,11 @@ def whole(content: bytes, name: str) -> bool:
 
 @dataclass
 class Books:
-    """What was sent and heard, and how it stands. `waiting[n]` has what was in the spool after the n-th death: subject
-    and recipient."""
+    """What was sent and heard, and how it stands. `waiting[n]` has what was in the spool after the death number n, from 0
+    on: subject and recipient, and in how many entries."""
 
     letters: dict[str, Letter] = field(default_factory=dict)
-    waiting: list[set[tuple[str, str]]] = field(default_factory=list)
+    waiting: list[Counter[tuple[str, str]]] = field(default_factory=list)
     repeated: int = 0  # copies that arrived once more after a death
     cut: int = 0  # copies that arrived once more since the upstream went after the dot
 
@@ -147,7 +147,11 @@ class Books:
                 wrong.append(f"{name} to {recipient} came again, and differs: {kept.content!r} {other.content!r}")
             if not kept.answered:
                 self.cut += 1
-            elif later > deaths and (name, recipient) in self.waiting[deaths]:
+            elif later > deaths and self.waiting[deaths][name, recipient]:
+                self.repeated += 1
+            elif deaths and self.waiting[deaths - 1][name, recipient] > 1:
+                # Put off by the upstream in the moment in which patience ended: kept by the one and by the other, and
+                # killed before one of them was taken away.
                 self.repeated += 1
             else:
                 wrong.append(

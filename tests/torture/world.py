@@ -211,7 +211,7 @@ class World:
         assert code == 0, self.log[-5000:]
         await self.upstream.bury()
         self.stopped.append(took)
-        self.books.waiting.append(set())  # after a clean stop nothing may come again
+        self.books.waiting.append(collections.Counter())  # after a clean stop nothing may come again
         return took
 
     @property
@@ -290,13 +290,13 @@ class World:
     def entries(self) -> list[Path]:
         return sorted(self.spool.glob("*.msg"))
 
-    def waiting(self) -> set[tuple[str, str]]:
-        """Subject and recipient of what is in the spool."""
-        found = set()
+    def waiting(self) -> collections.Counter[tuple[str, str]]:
+        """Subject and recipient of what is in the spool, and in how many entries."""
+        found: collections.Counter[tuple[str, str]] = collections.Counter()
         for path in self.entries():
             line, _, content = path.read_bytes().partition(b"\n")
             for recipient in queue.read(line).recipients:
-                found.add((letters.subject(content), recipient.address))
+                found[letters.subject(content), recipient.address] += 1
         return found
 
     def database(self) -> sqlite3.Connection:
