@@ -1,0 +1,180 @@
+"""Track one submission: instruct, plan, rewrite, sign, record.
+
+Owns: what leaves for each recipient, and the one place where tracking fails open: whatever goes wrong here, the
+message goes out as it came (control headers and Bcc taken out), the reason is recorded and counted.
+`plans` decides, `copies` makes the bytes, `records` says what is remembered. Leaves to others: how it leaves
+(`delivery`, `courier`), and all decisions on text (`core`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from relay import config, log, metrics, store
+from relay.core import dkim, headers, parts, rewrite, tokens
+from relay.core.model import Edit, Keys, Recipient, Reply, Submission
+from relay.outbound import copies, plans, records
+
+LOG = log.room("outbound")
+
+RECORD_SECONDS = 2.0  # how long a message waits for its record before it goes out untracked
+OFF_THE_LOOP = 262_144  # octets; scanning more than this would hold up the other sessions
+KINDS = {"x-track-opens": "open ", "x-track-links": "link ", "x-track-thread-replies": "reply "}
+# Looked up once: a label costs more than the counting.
+COPIES = {True: metrics.COPIES.labels("yes"), False: metrics.COPIES.labels("no")}
+RECORDING = metrics.STAGE.labels("record")
+
+
+class Ring(Protocol):
+    @property
+    def keys(self) -> Keys: ...
+
+
+@dataclass(frozen=True, slots=True)
+class PendingCopy:
+    """One copy to be sent. `render` makes its bytes (CPU only, never raises); call it right before sending.
+    `options` are MAIL's. `recipients` share these bytes; `index` is the recipient index of its tokens."""
+
+    index: int
+    recipients: tuple[Recipient, ...]
+    render: Callable[[], bytes]
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Tracked:
+    """What leaves for one submission. `refusal` is set where it must not leave (on_invalid = "reject")."""
+
+    message_id: str
+    copies: tuple[PendingCopy, ...]
+    refusal: Reply | None = None
+
+
+class Tracker:
+    """`signers` are the DKIM keys; `dice` gives n random bytes."""
+
+    def __init__(
+        self,
+        settings: config.Settings,
+        ring: Ring,
+        store: store.Store,
+        signers: Sequence[dkim.Signer] = (),
+        *,
+        clock: Callable[[], float] = time.time,
+        dice: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self.store, self.clock, self.dice = store, clock, dice
+        self.planner = plans.Planner(settings, lambda: ring.keys, clock)
+        self.renderer = copies.Renderer(lambda: ring.keys, signers, clock)
+
+    async def track(self, submission: Submission) -> Tracked:
+        """What leaves for this submission. Never raises for any content; the record is durable when it returns."""
+        try:
+            key = tokens.message_key(submission.received_at or self.clock(), self.dice(6))
+            if len(submission.content) > OFF_THE_LOOP:
+                message, groups = await asyncio.to_thread(self.planner.plan, submission, key)
+            else:
+                message, groups = self.planner.plan(submission, key)
+            refusal = refused(message, groups)
+            if refusal:
+                return Tracked(tokens.message_id(key), (), refusal)
+            shares = shared(submission.recipients, groups)
+            await self.record(message, groups, shares)
+        except Exception as reason:  # the one place where tracking fails open
+            metrics.FAILED_OPEN.labels(type(reason).__name__).inc()
+            metrics.UNTRACKED.labels("internal_error").inc()
+            if isinstance(reason, store.Unavailable | TimeoutError):  # of these there may be one per message
+                why = str(reason) or "the store is slow"
+                LOG.error("untracked", reason="internal_error", peer=submission.peer, why=why)
+            else:
+                LOG.exception("untracked", reason="internal_error", peer=submission.peer)
+            return plain(submission, self.dice(12))
+        return Tracked(
+            tokens.message_id(key),
+            tuple(
+                PendingCopy(
+                    index,
+                    recipients,
+                    self.renderer.later(message, group, index),
+                    self.renderer.options(message, index),
+                )
+                for index, recipients, group in shares
+            ),
+        )
+
+    async def record(
+        self, message: plans.Message, groups: Sequence[plans.Group], shares: Sequence[records.Share]
+    ) -> None:
+        """All mail is recorded, tracked or not. Untracked mail does not wait for a store that can't take it."""
+        sent = records.sent(message, groups, shares, self.clock())
+        for copy in sent.copies:
+            COPIES[copy.tracked].inc()
+            if copy.reason:
+                metrics.UNTRACKED.labels(copy.reason).inc()
+        began = time.perf_counter()
+        try:
+            async with asyncio.timeout(RECORD_SECONDS):
+                await self.store.record_sent(sent)
+            RECORDING.observe(time.perf_counter() - began)
+        except (store.Unavailable, TimeoutError) as reason:
+            if any(copy.tracked for copy in sent.copies):
+                raise
+            metrics.FAILED_OPEN.labels("record").inc()
+            LOG.warning("not_recorded", message_id=sent.message_id, reason=str(reason) or "the store is slow")
+
+    def explain(self, submission: Submission, recipient: str) -> tuple[bytes, dict[str, Any]]:
+        """The dry run of one copy: its bytes, and why each thing was or was not tracked. Nothing is recorded."""
+        key = tokens.message_key(submission.received_at or self.clock(), self.dice(6))
+        message, groups = self.planner.plan(submission, key)
+        index = next((i for i, r in enumerate(submission.recipients) if r.address == recipient), 0)
+        group = groups[index]
+        made = self.renderer.render(message, group, index)
+        report = records.report(message, group, made)
+        if group.prepared:
+            report |= rewrite.explain(group.prepared, hrefs=made.hrefs, pixel=made.pixel)
+        return made.content, report
+
+
+def shared(recipients: Sequence[Recipient], groups: Sequence[plans.Group]) -> list[records.Share]:
+    """(token index, recipients, group) for each set of bytes. Only recipients whose bytes differ are fanned out:
+    untracked ones share a copy, and so do those beyond `per_recipient_max` or with `per_recipient` off."""
+    found: dict[tuple[int, int], list[int]] = {}
+    for i, group in enumerate(groups):
+        options = group.decision.tracking
+        alone = group.tracked and options.per_recipient and len(recipients) <= options.per_recipient_max
+        found.setdefault((id(group), i if alone else -1), []).append(i)
+    return [(own[0], tuple(recipients[i] for i in own), groups[own[0]]) for own in found.values()]
+
+
+def refused(message: plans.Message, groups: Iterable[plans.Group]) -> Reply | None:
+    """The refusal of an instruction that can't be read, where the operator wants one, in Nylas' words."""
+    invalid = message.instructions.invalid
+    if not invalid or not any(group.decision.tracking.on_invalid == "reject" for group in groups):
+        return None
+    kind = next((words for name, words in KINDS.items() if name in invalid.lower()), "")
+    sentence = f"The message has not been sent. Please try resending with {kind}tracking disabled."
+    return Reply(550, f"5.6.0 {invalid} {sentence}")
+
+
+def plain(submission: Submission, dice: bytes) -> Tracked:
+    """The submission as it came, without what must never leave. Needs nothing that can fail."""
+    head = headers.read(submission.content)
+    secret = [
+        field
+        for field in head.fields
+        if field.name in plans.NEVER_LEAVES or field.name == "x-track" or field.name.startswith("x-track-")
+    ]
+    edits = [*(Edit(field.start, field.end, b"") for field in secret), *plans.stray(head)]
+    content = parts.splice(submission.content, edits) if edits else submission.content
+    copy = PendingCopy(0, submission.recipients, lambda: content, submission.options)
+    return Tracked(tokens.message_id(dice), (copy,))
+
+
+def signers(settings: config.Settings) -> tuple[dkim.Signer, ...]:
+    """The keys of [[dkim]], read and parsed once: parsing one takes 40 ms."""
+    return tuple(dkim.load(d.key.read_bytes(), d.domain, d.selector) for d in settings.dkim)

@@ -1,0 +1,214 @@
+"""One submission, read; and per recipient what is done with its copy.
+
+Owns: whose mail it is, which header fields every copy loses and gains, which recipients are alike. Leaves to others:
+what a header asks for (`core.instructions`), what can be tracked (`core.rewrite`), making the bytes (`copies`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import email.utils
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from urllib.parse import urlsplit
+
+from relay import config, routes
+from relay.core import dkim, headers, instructions, rewrite, threads, tokens
+from relay.core.headers import Field
+from relay.core.model import Decision, Edit, Instructions, Keys, Reason, Submission, Token
+
+NEVER_LEAVES = frozenset({"bcc", "resent-bcc"})
+BLANK = re.compile(rb"\n\r?\n")
+STRAY = re.compile(rb"^(?:x-track(?:-[!-9;-~]*)?|(?:resent-)?bcc)[ \t]*:[^\n]*(?:\n[ \t][^\n]*)*(?:\n|\Z)", re.I | re.M)
+# Upstreams known to replace the Message-ID, so that answers name one that we never saw.
+RENAMING_UPSTREAMS = ("amazonaws.com", "office365.com", "outlook.com", "hotmail.com")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One submission, read: what all its copies have in common."""
+
+    submission: Submission
+    headers: headers.Headers
+    instructions: Instructions
+    grant: config.Grant
+    sender: str
+    key: bytes
+    identifier: str  # the Message-ID, without brackets
+    newline: bytes
+    edits: tuple[Edit, ...]  # of the header, in every copy
+    taken: tuple[Field, ...]
+    added: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Recipients whose copies come from one scan. `first_link` is where its links begin in the message's list;
+    `reference` says whether each copy has an entry of ours in References; `broken` are the indexes of the
+    DKIM-Signature fields that the changes break."""
+
+    decision: Decision
+    prepared: rewrite.Prepared | None = None
+    reason: Reason | None = None
+    first_link: int = 0
+    reference: bool = False
+    broken: tuple[int, ...] = ()
+
+    @property
+    def base(self) -> str:
+        return self.decision.tracking.url.rstrip("/")
+
+    @property
+    def edited(self) -> bool:
+        return self.prepared is not None and self.prepared.reason is None
+
+    @property
+    def tracked(self) -> bool:
+        return self.decision.any and (self.reason is None or self.decision.thread_replies)
+
+    @property
+    def end_of_links(self) -> int:
+        return self.first_link + (len(self.prepared.links) if self.prepared else 0)
+
+
+class Planner:
+    """`keys` gives the keys that sign tokens now; `clock` Unix seconds."""
+
+    def __init__(self, settings: config.Settings, keys: Callable[[], Keys], clock: Callable[[], float]) -> None:
+        self.settings, self.keys, self.clock = settings, keys, clock
+        urls = [settings.tracking.url, *map(public_url, settings.tracking.domains)]
+        self.own = tuple(dict.fromkeys(url.rstrip("/") for url in urls if url))
+        self.hosts = tuple(dict.fromkeys(host_of(url) for url in self.own))
+        every = (settings.tracking, *(rule.tracking for rule in settings.rules))
+        self.dialects = tuple(dict.fromkeys(dialect for tracking in every for dialect in tracking.dialects))
+
+    def plan(self, submission: Submission, key: bytes) -> tuple[Message, list[Group]]:
+        """The submission read, and a group for each recipient, in order. CPU only."""
+        message = self.read(submission, key)
+        never = instructions.never(message.headers, submission.reverse_path)
+        groups: list[Group] = []
+        for recipient in submission.recipients:
+            decision = instructions.decide(
+                message.instructions,
+                tracking=self.settings.tracking,
+                rules=self.settings.rules,
+                sender=message.sender,
+                recipient=recipient.address,
+            )
+            if never:
+                decision = replace(decision, opens=False, links=False, thread_replies=False, reason=never)
+            alike = next((group for group in groups if group.decision == decision), None)
+            groups.append(alike or self.group(message, decision, groups))
+        return message, groups
+
+    def read(self, submission: Submission, key: bytes) -> Message:
+        head = headers.read(submission.content)
+        told = instructions.read(head, dialects=self.dialects, hosts=self.hosts)
+        senders = headers.addresses(head.get("from"))
+        sender = senders[0] if senders else submission.reverse_path
+        newline = newline_of(submission.content)
+        taken = [head.fields[i] for i in told.strip]
+        taken += headers.fields_named(head, *NEVER_LEAVES)
+        edits = [Edit(field.start, field.end, b"") for field in taken] + stray(head)
+        identifier, added = self.missing(submission, head, key)
+        if added:
+            new = b"".join(f"{name}: {value}".encode() + newline for name, value in added.items())
+            ended = head.end == 0 or submission.content[: head.end].endswith(b"\n")
+            edits.append(Edit(head.end, head.end, new if ended else newline + new))
+        return Message(
+            submission, head, told, self.grant_of(sender), sender, key, identifier, newline, tuple(edits), tuple(taken),
+            tuple(added),
+        )  # fmt: skip
+
+    def missing(self, submission: Submission, head: headers.Headers, key: bytes) -> tuple[str, dict[str, str]]:
+        """The Message-ID, and the fields that RFC 5322 3.6 asks for and that are not there. To a header section that
+        is none nothing is added."""
+        given = headers.message_ids(head.get("message-id"))
+        identifier = given[0] if given else head.get("message-id").strip()
+        added: dict[str, str] = {}
+        if head.malformed >= 0:
+            return identifier, added
+        if not identifier:
+            host = self.hosts[0] if self.hosts else (self.settings.smtp.hostname or "localhost")
+            identifier = threads.entry(host, tokens.write(Token("reference", key, 0), self.keys()))
+            added["Message-ID"] = f"<{identifier}>"
+        if not head.first("date"):
+            now = datetime.fromtimestamp(submission.received_at or self.clock(), UTC)
+            added["Date"] = email.utils.format_datetime(now)
+        return identifier, added
+
+    def group(self, message: Message, decision: Decision, before: Sequence[Group]) -> Group:
+        group = self.scanned(message, decision, before)
+        reference = self.wants_reference(message, group.decision)
+        changed = {*(field.name for field in message.taken), *(name.lower() for name in message.added)}
+        if reference:
+            changed.add("references")
+        broken = dkim.broken(message.headers, changed=changed, body=group.edited)
+        return replace(group, reference=reference, broken=broken)
+
+    def scanned(self, message: Message, decision: Decision, before: Sequence[Group]) -> Group:
+        if not decision.any:
+            return Group(decision, None, decision.reason or "not_requested")
+        if stray(message.headers):  # nobody knows what of this message is header and what is body
+            return Group(replace(decision, thread_replies=False), None, "unsafe_place")
+        if not (decision.opens or decision.links):
+            return Group(decision, None, None if message.grant.mailbox else "no_mailbox")
+        prefix = len(Group(decision).base) + len("/c/")
+        prepared = rewrite.prepare(
+            message.submission.content,
+            message.headers,
+            rewrite.Plan(
+                opens=decision.opens,
+                links=decision.links,
+                tracking=decision.tracking,
+                own=self.own,
+                href_length=lambda url: prefix + tokens.size(url),
+            ),
+        )
+        others = [group for group in before if group.prepared]
+        same = next((g.first_link for g in others if g.prepared and g.prepared.links == prepared.links), None)
+        first = same if same is not None else max((group.end_of_links for group in others), default=0)
+        return Group(decision, prepared, prepared.reason, first)
+
+    def wants_reference(self, message: Message, decision: Decision) -> bool:
+        if not (decision.thread_replies and message.grant.mailbox and decision.tracking.url):
+            return False
+        if message.headers.malformed >= 0 or decision.tracking.references == "never":
+            return False
+        upstream = host_of(routes.of_sender(self.settings, message.sender).url)
+        return decision.tracking.references == "always" or upstream.endswith(RENAMING_UPSTREAMS)
+
+    def grant_of(self, sender: str) -> config.Grant:
+        address = sender.lower()
+        for grant in self.settings.grants:
+            if any(fnmatchcase(address, glob.lower()) for glob in grant.addresses):
+                return grant
+        return next((grant for grant in self.settings.grants if grant.id == "default"), config.Grant("default"))
+
+
+def stray(head: headers.Headers) -> list[Edit]:
+    """Control headers and Bcc behind a line that is no header field. They are body to whoever reads strictly, and so
+    are not obeyed; but they leave neither: most readers show what stands there."""
+    if head.malformed < 0:
+        return []
+    end = BLANK.search(head.raw, head.malformed)
+    stop = end.start() + 1 if end else len(head.raw)
+    return [Edit(match.start(), match.end(), b"") for match in STRAY.finditer(head.raw, head.malformed, stop)]
+
+
+def newline_of(content: bytes) -> bytes:
+    at = content.find(b"\n")
+    return b"\n" if at >= 0 and content[at - 1 : at] != b"\r" else b"\r\n"
+
+
+def public_url(domain: str) -> str:
+    return domain if "://" in domain else f"https://{domain}"
+
+
+def host_of(url: str) -> str:
+    with contextlib.suppress(ValueError):
+        return (urlsplit(url).hostname or "").lower()
+    return ""

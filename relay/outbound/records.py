@@ -1,0 +1,101 @@
+"""What is remembered of a submission: all mail, tracked or not, with the reasons.
+
+Owns: the record's content. Leaves to others: keeping it (`store`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from relay.core import headers, threads, tokens
+from relay.core.model import Recipient, Sent, SentCopy
+from relay.outbound import copies, plans
+
+MOST_KEPT = 200  # parts or links in a recorded explanation
+
+Share = tuple[int, tuple[Recipient, ...], plans.Group]
+
+
+def sent(message: plans.Message, groups: Sequence[plans.Group], shares: Sequence[Share], now: float) -> Sent:
+    """The record of what is about to leave. `shares` has (token index, recipients, group) per set of bytes."""
+    head, submission = message.headers, message.submission
+    links: list[str] = []
+    for group in groups:
+        if group.prepared and len(links) == group.first_link:
+            links += group.prepared.links
+    made = {
+        recipient.address: SentCopy(recipient.address, index, group.tracked, group.reason)
+        for index, recipients, group in shares
+        for recipient in recipients
+    }
+    first = groups[0].decision if groups else None
+    tracked = any(group.tracked for group in groups)
+    return Sent(
+        message_id=tokens.message_id(message.key),
+        grant_id=message.grant.id,
+        internet_message_id=message.identifier,
+        submitted_at=submission.received_at or now,
+        sender=message.sender,
+        reverse_path=submission.reverse_path,
+        to=headers.addresses(head.get("to")),
+        cc=headers.addresses(head.get("cc")),
+        subject=head.get("subject")[:998],
+        label=first.label if first else "",
+        metadata=first.metadata if first else {},
+        submitter_ip=submission.peer,
+        size=len(submission.content),
+        opens=any(g.decision.opens and g.prepared is not None and g.prepared.has_pixel for g in groups),
+        links_tracked=bool(links),
+        thread_replies=any(group.decision.thread_replies for group in groups),
+        reason=None if tracked else next((group.reason for group in groups if group.reason), None),
+        links=tuple(links),
+        copies=tuple(made.values()),
+        references=threads.references(head),
+        explanation=kept(groups[0]) if groups else {},
+    )
+
+
+def kept(group: plans.Group) -> dict[str, Any]:
+    """The explanation as it is kept, compact: per part "edited" or its reason, per link that was left its reason (the
+    tracked ones are the record's own `links`), where the pixel went or why not, how many signatures of others went."""
+    prepared = group.prepared
+    found: dict[str, Any] = {}
+    if group.broken:
+        found["signatures_removed"] = len(group.broken)
+    if prepared is None:
+        return {**found, "reason": group.reason} if group.reason else found
+    left = [link for link in prepared.link_reports if link.number < 0]
+    pixel = prepared.pixel_report
+    return {
+        **found,
+        "parts": [
+            [p.path, p.content_type, "edited" if p.edited else p.reason] for p in prepared.part_reports[:MOST_KEPT]
+        ],
+        "left": [[link.part, link.before[:500], link.reason] for link in left[:MOST_KEPT]],
+        "pixel": [pixel.part, pixel.place, pixel.reason] if pixel else None,
+    }
+
+
+def report(message: plans.Message, group: plans.Group, made: copies.Rendered) -> dict[str, Any]:
+    """What `rewrite --explain` shows of one copy, but for parts, links and pixel where there was a scan."""
+    decision = group.decision
+    found: dict[str, Any] = {
+        "tracked": group.tracked,
+        "reason": group.reason,
+        "instructions": {
+            "opens": decision.opens,
+            "links": decision.links,
+            "thread_replies": decision.thread_replies,
+            "label": decision.label,
+            "source": dict(decision.source),
+        },
+        "parts": [],
+        "links": [],
+        "pixel": {"part": None, "place": None, "reason": group.reason or "not_requested"},
+        "headers": {"removed": list(made.removed), "added": list(made.added)},
+        "dkim": made.dkim,
+    }
+    if message.instructions.invalid:
+        found["invalid"] = message.instructions.invalid
+    return found
