@@ -18,8 +18,16 @@ def require(program: str, *, package: str) -> str:
     pytest.skip(words)
 
 
+GIVEN: set[int] = set()
+
+
 def free_port() -> int:
-    """A TCP port on 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
+    """A TCP port on 127.0.0.1 that nobody listens on now, and that was not given before: the kernel may name one
+    that was just closed again."""
+    while True:
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = int(s.getsockname()[1])
+        if port not in GIVEN:
+            GIVEN.add(port)
+            return port
