@@ -7,7 +7,7 @@ import contextlib
 import ssl
 from collections.abc import AsyncIterator, Callable
 
-WAIT = 10.0
+WAIT = 30.0
 
 
 class Wire:
