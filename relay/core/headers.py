@@ -7,7 +7,8 @@ Leaves to others: what a field means (`instructions`, `threads`, `reports`) and 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 from relay.core import words
@@ -22,7 +23,12 @@ PIECE = re.compile(
     r'"((?:[^"\\]|\\.|\\\Z)*+)(?:"|\Z)|\(((?:[^()\\]|\\.|\\\Z)*+)(?:\)|\Z|(?=\())|<([^<>]*+)(?:>|\Z|(?=<))|([,;:])|([^,;:"(<]++)',
     re.S,
 )
+# One mailbox as nearly all are written: `addr-spec`, or `words <addr-spec>`, with nothing in it that needs thought.
+ONE_ADDRESS = re.compile(
+    r"\s*+(?:([^\s,:;\"()<>@]++@[^\s,:;\"()<>@]++)|[^,:;\"()<>]*+<([^\s,:;\"()<>@]++@[^\s,:;\"()<>@]++)>)\s*+"
+)
 LONGEST_PARAMETERS = 16_384
+SHORT = 200
 # The Content-Type of nearly all mail: a token, and parameters that are tokens or quoted strings without a backslash.
 # Whatever else there is (comments, RFC 2231, a missing quote) is read by the standard library.
 _WORD = r"[!#$%&+\-.^_`{|}~0-9A-Za-z]++"
@@ -62,11 +68,15 @@ class Headers(NamedTuple):
         return tuple(f for f in self.fields if f.name == name)
 
     def first(self, name: str) -> Field | None:
-        return next((f for f in self.fields if f.name == name), None)
+        for field in self.fields:
+            if field.name == name:
+                return field
+        return None
 
     def bytes(self, field: Field) -> bytes:
         """The value, unfolded (the line endings of folds taken out, nothing else), without space at either end."""
-        return FOLD.sub(b"", self.raw[field.value : field.end]).strip(b" \t\r\n")
+        value = self.raw[field.value : field.end].strip(b" \t\r\n")
+        return FOLD.sub(b"", value) if b"\n" in value else value
 
     def text(self, field: Field | None) -> str:
         """The value as text: unfolded, encoded words decoded (RFC 2047). Never raises; "" for no field."""
@@ -107,7 +117,9 @@ def decoded(value: bytes) -> str:
 def addresses(text: str) -> tuple[str, ...]:
     """The addr-specs in an address list (RFC 5322 3.4), in order, without display names, comments and group
     names. Never raises; time is linear in the text."""
-    return tuple(spec for _, spec in mailboxes(text))
+    if match := ONE_ADDRESS.fullmatch(text):
+        return (match[1] or match[2],)
+    return tuple([spec for _, spec in mailboxes(text)])
 
 
 def mailboxes(text: str) -> tuple[tuple[str, str], ...]:
@@ -145,9 +157,13 @@ def message_ids(text: str) -> tuple[str, ...]:
     return tuple(MESSAGE_ID.findall(text))
 
 
-def parameters(text: str) -> tuple[str, dict[str, str]]:
+def parameters(text: str) -> tuple[str, Mapping[str, str]]:
     """A structured value such as Content-Type (RFC 2045 5.1): its first word in lower case, and its parameters
     (names in lower case). Continuations and charsets of RFC 2231 are joined and decoded."""
+    return _parameters(text) if len(text) > SHORT else _remembered(text)
+
+
+def _parameters(text: str) -> tuple[str, Mapping[str, str]]:
     if len(text) > LONGEST_PARAMETERS:  # the library's reading is not linear
         return text[:255].split(";", 1)[0].strip().lower(), {}
     if match := PLAIN_TYPE.fullmatch(text):
@@ -177,6 +193,9 @@ def parameters(text: str) -> tuple[str, dict[str, str]]:
                 plain = encoded
         found.setdefault(name.lower(), plain)
     return pairs[0][0].strip().lower(), found
+
+
+_remembered = lru_cache(maxsize=512)(_parameters)  # most parts of most messages have one of a few types
 
 
 def fields_named(headers: Headers, *names: str) -> Iterator[Field]:

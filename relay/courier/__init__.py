@@ -14,7 +14,6 @@ import asyncio
 import ssl
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from relay import config, log, metrics
@@ -231,6 +230,4 @@ def _unconfirmed(envelope: Envelope, outcomes: tuple[Outcome, ...]) -> tuple[Out
     if not any(recipient.options for recipient in envelope.recipients):
         return outcomes
     pairs = zip(envelope.recipients, outcomes, strict=True)
-    return tuple(
-        replace(o, unconfirmed=True) if isinstance(o, Done) and dsn.wanted(r, "relayed") else o for r, o in pairs
-    )
+    return tuple(o.with_(unconfirmed=True) if isinstance(o, Done) and dsn.wanted(r, "relayed") else o for r, o in pairs)

@@ -12,12 +12,11 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from relay import config, log, metrics, store
 from relay.core import dkim, headers, parts, rewrite, tokens
-from relay.core.model import Edit, Keys, Recipient, Reply, Submission
+from relay.core.model import Edit, Keys, Recipient, Reply, Submission, Value
 from relay.outbound import copies, plans, records
 
 LOG = log.room("outbound")
@@ -35,8 +34,7 @@ class Ring(Protocol):
     def keys(self) -> Keys: ...
 
 
-@dataclass(frozen=True, slots=True)
-class PendingCopy:
+class PendingCopy(Value, frozen=True):
     """One copy to be sent. `render` makes its bytes (CPU only, never raises); call it right before sending.
     `options` are MAIL's. `recipients` share these bytes; `index` is the recipient index of its tokens."""
 
@@ -46,8 +44,7 @@ class PendingCopy:
     options: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Tracked:
+class Tracked(Value, frozen=True):
     """What leaves for one submission. `refusal` is set where it must not leave (on_invalid = "reject")."""
 
     message_id: str
@@ -82,7 +79,7 @@ class Tracker:
                 message, groups = self.planner.plan(submission, key)
             refusal = refused(message, groups)
             if refusal:
-                return Tracked(tokens.message_id(key), (), refusal)
+                return Tracked(message.message_id, (), refusal)
             shares = shared(submission.recipients, groups)
             await self.record(message, groups, shares)
         except Exception as reason:  # the one place where tracking fails open
@@ -94,18 +91,13 @@ class Tracker:
             else:
                 LOG.exception("untracked", reason="internal_error", peer=submission.peer)
             return plain(submission, self.dice(12))
-        return Tracked(
-            tokens.message_id(key),
-            tuple(
-                PendingCopy(
-                    index,
-                    recipients,
-                    self.renderer.later(message, group, index),
-                    self.renderer.options(message, index),
-                )
-                for index, recipients, group in shares
-            ),
-        )
+        pending = [
+            PendingCopy(
+                index, recipients, self.renderer.later(message, group, index), self.renderer.options(message, index)
+            )
+            for index, recipients, group in shares
+        ]
+        return Tracked(message.message_id, tuple(pending))
 
     async def record(
         self, message: plans.Message, groups: Sequence[plans.Group], shares: Sequence[records.Share]

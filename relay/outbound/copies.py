@@ -6,18 +6,16 @@ Owns: the order in which a copy is made, and what is said of it. Leaves to other
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from relay import log, metrics
 from relay.core import dkim, parts, rewrite, threads, tokens
-from relay.core.model import Edit, Keys, Token
+from relay.core.model import Edit, Keys, Token, Value
 from relay.outbound import plans
 
 LOG = log.room("outbound")
 
 
-@dataclass(frozen=True, slots=True)
-class Rendered:
+class Rendered(Value, frozen=True):
     """One copy as it leaves, and what was done to it. `dkim` is "signed" or says why it is not."""
 
     content: bytes
@@ -42,7 +40,7 @@ class Renderer:
                 return self.render(message, group, index).content
             except Exception:
                 metrics.FAILED_OPEN.labels("render").inc()
-                LOG.exception("untracked", reason="internal_error", message_id=tokens.message_id(message.key))
+                LOG.exception("untracked", reason="internal_error", message_id=message.message_id)
                 return parts.splice(message.submission.content, message.edits)
 
         return render
@@ -83,7 +81,7 @@ class Renderer:
             return dkim.sign(content, signer, int(self.clock())) + content, "signed"
         except dkim.Unsignable as reason:
             metrics.FAILED_OPEN.labels("dkim").inc()
-            LOG.warning("unsigned", message_id=tokens.message_id(message.key), reason=str(reason))
+            LOG.warning("unsigned", message_id=message.message_id, reason=str(reason))
             return content, f"unsigned: {reason}"
 
     def options(self, message: plans.Message, index: int) -> tuple[str, ...]:

@@ -10,7 +10,6 @@ import contextlib
 import email.utils
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from urllib.parse import urlsplit
@@ -18,7 +17,7 @@ from urllib.parse import urlsplit
 from relay import config, routes
 from relay.core import dkim, headers, instructions, rewrite, threads, tokens
 from relay.core.headers import Field
-from relay.core.model import Decision, Edit, Instructions, Keys, Reason, Submission, Token
+from relay.core.model import Decision, Edit, Instructions, Keys, Reason, Submission, Token, Value
 
 NEVER_LEAVES = frozenset({"bcc", "resent-bcc"})
 BLANK = re.compile(rb"\n\r?\n")
@@ -27,10 +26,10 @@ STRAY = re.compile(rb"^(?:x-track(?:-[!-9;-~]*)?|(?:resent-)?bcc)[ \t]*:[^\n]*(?
 RENAMING_UPSTREAMS = ("amazonaws.com", "office365.com", "outlook.com", "hotmail.com")
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(Value, frozen=True):
     """One submission, read: what all its copies have in common."""
 
+    message_id: str
     submission: Submission
     headers: headers.Headers
     instructions: Instructions
@@ -44,8 +43,7 @@ class Message:
     added: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(Value, frozen=True):
     """Recipients whose copies come from one scan. `first_link` is where its links begin in the message's list;
     `reference` says whether each copy has an entry of ours in References; `broken` are the indexes of the
     DKIM-Signature fields that the changes break."""
@@ -99,7 +97,7 @@ class Planner:
                 recipient=recipient.address,
             )
             if never:
-                decision = replace(decision, opens=False, links=False, thread_replies=False, reason=never)
+                decision = decision.with_(opens=False, links=False, thread_replies=False, reason=never)
             alike = next((group for group in groups if group.decision == decision), None)
             groups.append(alike or self.group(message, decision, groups))
         return message, groups
@@ -111,7 +109,7 @@ class Planner:
         sender = senders[0] if senders else submission.reverse_path
         newline = newline_of(submission.content)
         taken = [head.fields[i] for i in told.strip]
-        taken += headers.fields_named(head, *NEVER_LEAVES)
+        taken += [field for field in head.fields if field.name in NEVER_LEAVES]
         edits = [Edit(field.start, field.end, b"") for field in taken] + stray(head)
         identifier, added = self.missing(submission, head, key)
         if added:
@@ -119,7 +117,7 @@ class Planner:
             ended = head.end == 0 or submission.content[: head.end].endswith(b"\n")
             edits.append(Edit(head.end, head.end, new if ended else newline + new))
         return Message(
-            submission, head, told, self.grant_of(sender), sender, key, identifier, newline, tuple(edits), tuple(taken),
+            tokens.message_id(key), submission, head, told, self.grant_of(sender), sender, key, identifier, newline, tuple(edits), tuple(taken),
             tuple(added),
         )  # fmt: skip
 
@@ -143,17 +141,19 @@ class Planner:
     def group(self, message: Message, decision: Decision, before: Sequence[Group]) -> Group:
         group = self.scanned(message, decision, before)
         reference = self.wants_reference(message, group.decision)
-        changed = {*(field.name for field in message.taken), *(name.lower() for name in message.added)}
-        if reference:
-            changed.add("references")
-        broken = dkim.broken(message.headers, changed=changed, body=group.edited)
-        return replace(group, reference=reference, broken=broken)
+        broken: tuple[int, ...] = ()
+        if message.headers.first("dkim-signature"):
+            changed = {*(field.name for field in message.taken), *(name.lower() for name in message.added)}
+            if reference:
+                changed.add("references")
+            broken = dkim.broken(message.headers, changed=changed, body=group.edited)
+        return group.with_(reference=reference, broken=broken) if reference or broken else group
 
     def scanned(self, message: Message, decision: Decision, before: Sequence[Group]) -> Group:
         if not decision.any:
             return Group(decision, None, decision.reason or "not_requested")
         if stray(message.headers):  # nobody knows what of this message is header and what is body
-            return Group(replace(decision, thread_replies=False), None, "unsafe_place")
+            return Group(decision.with_(thread_replies=False), None, "unsafe_place")
         if not (decision.opens or decision.links):
             return Group(decision, None, None if message.grant.mailbox else "no_mailbox")
         prefix = len(Group(decision).base) + len("/c/")

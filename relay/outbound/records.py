@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from relay.core import headers, threads, tokens
+from relay.core import headers, threads
 from relay.core.model import Recipient, Sent, SentCopy
 from relay.outbound import copies, plans
 
@@ -32,7 +32,7 @@ def sent(message: plans.Message, groups: Sequence[plans.Group], shares: Sequence
     first = groups[0].decision if groups else None
     tracked = any(group.tracked for group in groups)
     return Sent(
-        message_id=tokens.message_id(message.key),
+        message_id=message.message_id,
         grant_id=message.grant.id,
         internet_message_id=message.identifier,
         submitted_at=submission.received_at or now,
@@ -65,14 +65,14 @@ def kept(group: plans.Group) -> dict[str, Any]:
         found["signatures_removed"] = len(group.broken)
     if prepared is None:
         return {**found, "reason": group.reason} if group.reason else found
-    left = [link for link in prepared.link_reports if link.number < 0]
+    left = [[path, url[:500], why] for path, _, _, _, url, number, why in prepared.link_rows if number < 0]
     pixel = prepared.pixel_report
     return {
         **found,
         "parts": [
             [p.path, p.content_type, "edited" if p.edited else p.reason] for p in prepared.part_reports[:MOST_KEPT]
         ],
-        "left": [[link.part, link.before[:500], link.reason] for link in left[:MOST_KEPT]],
+        "left": left[:MOST_KEPT],
         "pixel": [pixel.part, pixel.place, pixel.reason] if pixel else None,
     }
 

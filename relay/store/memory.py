@@ -52,7 +52,7 @@ class Memory:
         earlier = self._named(sent.references)
         known = self._messages[earlier].sent if earlier else None
         thread_id = sent.thread_id or (known.thread_id if known else "") or sent.message_id
-        self._messages[sent.message_id].sent = replace(sent, thread_id=thread_id)
+        self._messages[sent.message_id].sent = sent.with_(thread_id=thread_id)
         for identifier in {sent.internet_message_id, *(c.upstream_id for c in sent.copies)} - {""}:
             self._identifiers[identifier].add(sent.message_id)
 
@@ -68,12 +68,12 @@ class Memory:
         if message.sent is None:
             return
         copies = [
-            replace(c, state=state, reply=reply, upstream_id=upstream_id or c.upstream_id)
+            c.with_(state=state, reply=reply, upstream_id=upstream_id or c.upstream_id)
             if c.recipient in recipients
             else c
             for c in message.sent.copies
         ]
-        message.sent = replace(message.sent, copies=tuple(copies))
+        message.sent = message.sent.with_(copies=tuple(copies))
         if upstream_id:
             self._identifiers[upstream_id].add(message_id)
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
 from typing import Any, cast
 
 import msgspec
 
-from relay.core.model import Endpoint, Event, Sent, SentCopy
+from relay.core.model import Endpoint, Event, Sent, SentCopy, Value
 from relay.store import ApiKey, Cursor, Letter
 
 Row = Sequence[Any]
@@ -148,8 +147,6 @@ def mended(value: Any) -> Any:
         return {mended(k): mended(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return tuple(mended(v) for v in value)
-    if isinstance(value, Event):
-        return Event(*(mended(getattr(value, name)) for name in value.__struct_fields__))
-    if isinstance(value, Sent | SentCopy):
-        return replace(value, **{f.name: mended(getattr(value, f.name)) for f in fields(value)})
+    if isinstance(value, Value):
+        return type(value)(*(mended(getattr(value, name)) for name in value.__struct_fields__))
     return value

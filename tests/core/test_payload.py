@@ -16,7 +16,7 @@ from tests import contract
 from tests.store.contract import T0, sent
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
-MESSAGE = replace(sent(), thread_id="t1")
+MESSAGE = sent().with_(thread_id="t1")
 V3 = Endpoint("e1", "https://x", ())
 KINDS: dict[str, dict[str, Any]] = {
     "message.opened": {},

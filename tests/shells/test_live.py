@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
@@ -72,18 +71,17 @@ def test_states_say_what_is_known(events: tuple[Event, ...], expected: list[str]
     ],
 )
 def test_the_way_is_the_upstreams_word(copies: tuple[Any, ...], expected: str) -> None:
-    sent = replace(SENT, copies=tuple(replace(COPY, index=i, state=s) for i, s in enumerate(copies)))
+    sent = SENT.with_(copies=tuple(COPY.with_(index=i, state=s) for i, s in enumerate(copies)))
     assert shape.states(sent, ())[0]["text"] == expected
 
 
 def test_untracked_says_why_in_words() -> None:
-    sent = replace(SENT, reason="encrypted", copies=(replace(COPY, tracked=False, reason="encrypted"),))
+    sent = SENT.with_(reason="encrypted", copies=(COPY.with_(tracked=False, reason="encrypted"),))
     assert shape.states(sent, ())[1]["text"] == "Not tracked: it is encrypted"
-    text = replace(SENT, copies=(replace(COPY, reason="no_html"),))
+    text = SENT.with_(copies=(COPY.with_(reason="no_html"),))
     assert shape.states(text, ())[1]["text"] == f"Only replies tracked: {words.REASONS['no_html']}"
-    one = replace(
-        SENT,
-        copies=(COPY, replace(COPY, recipient="b@example.org", index=1, tracked=False, reason="excluded_recipient")),
+    one = SENT.with_(
+        copies=(COPY, COPY.with_(recipient="b@example.org", index=1, tracked=False, reason="excluded_recipient")),
     )
     assert shape.states(one, ())[1]["text"] == "1 of 2 not tracked"
     assert shape.details(one, ())["people"][1]["reason"] == f"Not tracked: {words.REASONS['excluded_recipient']}"
@@ -99,7 +97,7 @@ def test_reads_are_never_counted() -> None:
 
 
 def test_links_and_recipients_have_their_own_marks() -> None:
-    two = replace(SENT, copies=(COPY, replace(COPY, recipient="b@example.org", index=1)))
+    two = SENT.with_(copies=(COPY, COPY.with_(recipient="b@example.org", index=1)))
     events = [
         event("message.opened", recipient="b@example.org"),
         event("message.link_clicked", url="https://x.example/b", link_index=1, recipient="b@example.org"),
@@ -117,7 +115,7 @@ def test_what_was_left_alone_says_why() -> None:
         "left": [["1.2", "mailto:a@example.org", "scheme"], ["1.2", "https://x.example/?token=1", "credentials"]],
         "pixel": [None, None, "unsafe_place"],
     }
-    found = shape.details(replace(SENT, explanation=explanation), ())["left"]
+    found = shape.details(SENT.with_(explanation=explanation), ())["left"]
     assert [(one["what"], one["why"]) for one in found] == [
         ("mailto:a@example.org", words.REASONS["scheme"]),
         ("https://x.example/?token=1", words.REASONS["credentials"]),
@@ -125,11 +123,11 @@ def test_what_was_left_alone_says_why() -> None:
         ("The pixel", words.REASONS["unsafe_place"]),
     ]
     for broken in ({"left": "x", "parts": [[1]], "pixel": 3}, {"reason": "no_html"}, {}):
-        assert shape.details(replace(SENT, explanation=broken), ())["left"] == []
+        assert shape.details(SENT.with_(explanation=broken), ())["left"] == []
 
 
 @given(text=st.text(max_size=50), data=st.dictionaries(st.sampled_from(["subject", "reason", "status"]), st.text()))
 def test_any_text_becomes_json(text: str, data: dict[str, str]) -> None:
-    sent = replace(SENT, subject=text * 100, sender=text, label=text, links=(text,), metadata={text: text})
+    sent = SENT.with_(subject=text * 100, sender=text, label=text, links=(text,), metadata={text: text})
     found = shape.details(sent, [event("message.link_clicked", url=text, user_agent=text, reason=text, data=data)])
     assert json.loads(json.dumps(found))["subject"] == shape.clip(text * 100, 300)

@@ -440,7 +440,7 @@ async def test_an_answer_is_found_by_our_token_where_the_upstream_renamed_the_me
 
 
 async def test_what_the_sender_sent_is_no_answer(tmp_path: Path, store: stores.Store) -> None:
-    follow_up = replace(SENT, message_id=tokens.message_id(b"follow-up-12"), internet_message_id="answer.2@example.org")
+    follow_up = SENT.with_(message_id=tokens.message_id(b"follow-up-12"), internet_message_id="answer.2@example.org")
     await store.record_sent(follow_up)
     itself = letter("Subject: Offer", f"References: <{token_of(0)}>", sender="sales@example.test", number=1)
     through_us = answer(2, sender="sales@example.test")
@@ -458,8 +458,8 @@ async def test_the_senders_own_answer_is_notified_on_request(tmp_path: Path, sto
 
 
 async def test_two_users_of_the_same_relay_answer_each_other(tmp_path: Path, store: stores.Store) -> None:
-    theirs = replace(
-        SENT, message_id=tokens.message_id(b"from-ann-now"), internet_message_id="answer.1@example.org",
+    theirs = SENT.with_(
+        message_id=tokens.message_id(b"from-ann-now"), internet_message_id="answer.1@example.org",
         sender="ann@example.org", references=("sent.1@example.test",),
     )  # fmt: skip
     await store.record_sent(theirs)
@@ -468,9 +468,7 @@ async def test_two_users_of_the_same_relay_answer_each_other(tmp_path: Path, sto
 
 
 async def test_answers_that_were_not_asked_for_are_not_kept(tmp_path: Path, store: stores.Store) -> None:
-    silent = replace(
-        SENT, message_id=tokens.message_id(b"silent-one--"), internet_message_id="s@x", thread_replies=False
-    )
+    silent = SENT.with_(message_id=tokens.message_id(b"silent-one--"), internet_message_id="s@x", thread_replies=False)
     await store.record_sent(silent)
     assert (
         await events_of(tmp_path, store, letter("In-Reply-To: <s@x>"), letter("In-Reply-To: <unknown@x>", number=2))

@@ -22,7 +22,7 @@ SOON = 10_000_000_000.0  # later than any clock that a test meets
 async def test_what_was_recorded_comes_back_whole(kept: Store) -> None:
     message = sent(reason="limit_links", references=("x@y",))
     await kept.record_sent(message)
-    assert await kept.sent("m1") == replace(message, thread_id="m1")
+    assert await kept.sent("m1") == message.with_(thread_id="m1")
     assert await kept.sent("m2") is None
 
 

@@ -70,25 +70,39 @@ class Rules(NamedTuple):
 
 def rules(tracking: Tracking, own: Iterable[str], listed: Iterable[str], href_length: Callable[[str], int]) -> Rules:
     """The rules of one message. `own`: base URLs of ours; `listed`: the URLs in its List-* fields."""
-    known = frozenset(normal(url) for url in listed)
-    added = tuple((quote_plus(n), f"{quote_plus(n)}={quote_plus(v)}") for n, v in tracking.append.items())
-    schemes = frozenset(tracking.schemes)
-    return Rules(
-        not added and schemes >= {"http", "https"},
-        schemes,
-        added,
-        tuple(_place(base) for base in own if base),
-        known,
-        _credentials(tuple(tracking.credential_params)),
-        frozenset(host.lower().rstrip(".") for host in tracking.skip_hosts),
-        href_length,
-        {},
-        {},
-        frozenset(match[1].lower() for url in known if (match := AUTHORITY.match(url))),
-    )
+    t = tracking
+    appended = tuple(t.append.items()) if t.append else ()
+    f = _fixed(t.schemes, appended, tuple(own), t.credential_params, t.skip_hosts)
+    known = frozenset(map(normal, listed))
+    hosts = frozenset([match[1].lower() for url in known if (match := AUTHORITY.match(url))]) if known else known
+    return Rules(f.web, f.schemes, f.added, f.own, known, f.credentials, f.skipped, href_length, {}, {}, hosts)
 
 
 @lru_cache(maxsize=64)
+def _fixed(
+    schemes: tuple[str, ...],
+    append: tuple[tuple[str, str], ...],
+    own: tuple[str, ...],
+    credentials: tuple[str, ...],
+    skipped: tuple[str, ...],
+) -> Rules:
+    """What no message changes: an operator has a handful of these."""
+    added = tuple((quote_plus(n), f"{quote_plus(n)}={quote_plus(v)}") for n, v in append)
+    return Rules(
+        not added and {"http", "https"} <= set(schemes),
+        frozenset(schemes),
+        added,
+        tuple(_place(base) for base in own if base),
+        frozenset(),
+        _credentials(credentials),
+        frozenset(host.lower().rstrip(".") for host in skipped),
+        len,
+        {},
+        {},
+        frozenset(),
+    )
+
+
 def _credentials(names: tuple[str, ...]) -> re.Pattern[str] | None:
     if not any(names):
         return None

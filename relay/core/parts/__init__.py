@@ -8,7 +8,7 @@ How a body is encoded is in `parts.transfer`, how its bytes are text in `parts.c
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from relay.core import headers as fields
@@ -25,6 +25,7 @@ ALL_HEADER_BYTES = 4 * HEADER_BYTES  # of the headers of all parts together
 LINES = 250_000  # lines looked at that begin with "--" and are no delimiter
 BOUNDARY = 1_000  # RFC 2046 5.1.1 allows 70
 
+MIME = frozenset({"content-type", "content-transfer-encoding", "content-disposition"})
 UNFOLD = re.compile(r"\r?\n(?=[ \t])")
 
 
@@ -38,13 +39,16 @@ class Part(NamedTuple):
     path: str
     headers: Headers
     content_type: str
-    parameters: dict[str, str]
+    parameters: Mapping[str, str]
     disposition: str
     encoding: str
     start: int
     end: int
     parent: int
     doubtful: bool = False
+
+
+END = Part._fields.index("end")
 
 
 class Scan(NamedTuple):
@@ -90,9 +94,15 @@ def splice(raw: bytes, edits: Iterable[Edit]) -> bytes:
     return b"".join(pieces)
 
 
-def typed(value: bytes) -> tuple[str, dict[str, str]]:
+def typed(value: bytes) -> tuple[str, Mapping[str, str]]:
     """A structured field's first word in lower case and its parameters, octets above 127 as Latin-1."""
-    return fields.parameters(UNFOLD.sub("", value.decode("latin-1")).strip(" \t\r\n"))
+    text = value.decode("latin-1")
+    return fields.parameters((UNFOLD.sub("", text) if "\n" in text else text).strip(" \t\r\n"))
+
+
+def word(value: bytes) -> str:
+    """What stands before the first semicolon, in lower case."""
+    return value.partition(b";")[0].decode("latin-1").strip().lower()
 
 
 class _Open(NamedTuple):
@@ -127,7 +137,10 @@ class _Scanner:
                 break
             reason = self.divide(*hit)
         self.end(0, len(self.raw))
-        parts = (part._replace(end=max(part.start, end)) for part, end in zip(self.parts, self.ends, strict=True))
+        parts = [
+            Part._make((*part[:END], end if end > part.start else part.start, *part[END + 1 :]))
+            for part, end in zip(self.parts, self.ends, strict=True)
+        ]
         return Scan(tuple(parts), reason)
 
     def delimiter(self, at: int, stop: int) -> tuple[int, int, int, bool] | None:
@@ -225,14 +238,14 @@ def _part(headers: Headers, path: str, parent: int, default: str) -> Part:
     raw = headers.raw
     found: dict[str, bytes] = {}
     doubtful = headers.malformed >= 0 or headers.body == headers.end > 0  # no empty line: what stood here were a field
-    for field in headers.fields:
-        if field.name in ("content-type", "content-transfer-encoding", "content-disposition"):
-            value = raw[field.value : field.end].strip()
-            if found.setdefault(field.name, value) != value:
+    for name, _, start, end in headers.fields:
+        if name in MIME:
+            value = raw[start:end].strip()
+            if found.setdefault(name, value) != value:
                 doubtful = True
     kind, parameters = typed(found["content-type"]) if "content-type" in found else (default, {})
     if kind.count("/") != 1:  # RFC 2045 5.2
         kind = "text/plain"
-    encoding = found.get("content-transfer-encoding", b"7bit").decode("latin-1").split(";")[0].strip().lower()
-    shown = found.get("content-disposition", b"").decode("latin-1").split(";")[0].strip().lower()
+    encoding = word(found["content-transfer-encoding"]) if "content-transfer-encoding" in found else "7bit"
+    shown = word(found["content-disposition"]) if "content-disposition" in found else ""
     return Part(path, headers, kind, parameters, shown, encoding or "7bit", headers.body, -1, parent, doubtful)

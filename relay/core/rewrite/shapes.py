@@ -58,7 +58,7 @@ def listed_urls(headers: Headers) -> list[str]:
     """The URLs in List-* fields (RFC 2369, RFC 8058): a redirect would break one-click unsubscription."""
     found: list[str] = []
     for field in headers.fields:
-        if field.name.startswith("list-"):
+        if field.name[:5] == "list-":
             found += LISTED.findall(headers.text(field))
     return found
 
