@@ -241,6 +241,19 @@ def test_the_canonical_body_is_dkimpys(body):
     assert signature.relaxed_body(body) == canonicalization.Relaxed.canonicalize_body(body)
 
 
+@given(st.lists(pieces, max_size=12).map(b"".join))
+def test_the_canonical_field_is_dkimpys(value):
+    [(name, made)] = canonicalization.Relaxed.canonicalize_headers([(b"Subject", value)])
+    assert signature.canonical("subject", value) == name + b":" + made
+
+
+def test_of_equal_names_the_lowest_comes_first():
+    fields = [("from", b"1"), ("received", b"2"), ("from", b"3"), ("to", b"4")]
+    names = ["from", "to", "from", "from", "cc"]
+    theirs = dkimpy.select_headers([(name.encode(), value) for name, value in fields], [n.encode() for n in names])
+    assert signature.selected(fields, names) == [value for _, value in theirs] == [b"3", b"4", b"1"]
+
+
 def test_the_canonical_empty_body():
     assert signature.relaxed_body(b"") == b""
 
