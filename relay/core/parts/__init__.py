@@ -25,7 +25,8 @@ ALL_HEADER_BYTES = 4 * HEADER_BYTES  # of the headers of all parts together
 LINES = 250_000  # lines looked at that begin with "--" and are no delimiter
 BOUNDARY = 1_000  # RFC 2046 5.1.1 allows 70
 
-MIME = frozenset({"content-type", "content-transfer-encoding", "content-disposition"})
+MIME = ("content-type", "content-transfer-encoding", "content-disposition")
+NONE: Mapping[str, str] = {}
 UNFOLD = re.compile(r"\r?\n(?=[ \t])")
 
 
@@ -235,17 +236,16 @@ class _Scanner:
 
 def _part(headers: Headers, path: str, parent: int, default: str) -> Part:
     """What the MIME fields of one header section say. The first of a kind counts; another that differs is doubt."""
-    raw = headers.raw
-    found: dict[str, bytes] = {}
+    raw, fields, named = headers.raw, headers.fields, headers.named
     doubtful = headers.malformed >= 0 or headers.body == headers.end > 0  # no empty line: what stood here were a field
-    for name, _, start, end in headers.fields:
-        if name in MIME:
-            value = raw[start:end].strip()
-            if found.setdefault(name, value) != value:
-                doubtful = True
-    kind, parameters = typed(found["content-type"]) if "content-type" in found else (default, {})
-    if kind.count("/") != 1:  # RFC 2045 5.2
-        kind = "text/plain"
-    encoding = word(found["content-transfer-encoding"]) if "content-transfer-encoding" in found else "7bit"
-    shown = word(found["content-disposition"]) if "content-disposition" in found else ""
+    if len(named) < len(fields):
+        for name in MIME:
+            doubtful = doubtful or len({raw[start:end].strip() for n, _, start, end in fields if n == name}) > 1
+    kind, parameters = default, NONE
+    if field := named.get("content-type"):
+        kind, parameters = typed(raw[field[2] : field[3]])
+        if kind.count("/") != 1:  # RFC 2045 5.2
+            kind = "text/plain"
+    encoding = word(raw[field[2] : field[3]]) if (field := named.get("content-transfer-encoding")) else "7bit"
+    shown = word(raw[field[2] : field[3]]) if (field := named.get("content-disposition")) else ""
     return Part(path, headers, kind, parameters, shown, encoding or "7bit", headers.body, -1, parent, doubtful)
