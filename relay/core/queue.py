@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal
 
 import msgspec
@@ -93,8 +94,8 @@ def read(line: bytes) -> Entry:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """`lifetime`: seconds from the first try to giving up. `bounce_from`: the sender of a report where the null one was
-    refused."""
+    """`lifetime`: seconds from the first try to giving up, which takes `tries` as well. `bounce_from`: the sender of a
+    report where the null one was refused."""
 
     lifetime: float = 432_000.0
     bounce_from: str = ""
@@ -123,7 +124,7 @@ def settle(
             entry, reverse_path=policy.bounce_from, attempts=entry.attempts + 1, next_at=now
         )
         return Settled(again)
-    over = now >= entry.created_at + policy.lifetime
+    over = now >= entry.created_at + policy.lifetime and entry.attempts + 1 >= tries(policy.schedule, policy.lifetime)
     words = iter(outcomes)
     recipients, done, failed, relayed = [], [], [], []
     for recipient in entry.recipients:
@@ -153,7 +154,8 @@ def settle(
     if now < entry.created_at + policy.lifetime < next_at:
         next_at = entry.created_at + policy.lifetime  # one last try at the very end
     unsure = any(isinstance(o, Later) and o.uncertain for o in outcomes)
-    late = now >= entry.created_at + policy.delay_after and not entry.told_of_delay
+    late = now >= entry.created_at + policy.delay_after and attempts >= tries(policy.schedule, policy.delay_after)
+    late = late and not entry.told_of_delay
     after_all = msgspec.structs.replace(
         entry,
         recipients=tuple(recipients),
@@ -166,6 +168,13 @@ def settle(
         return Settled(None, tuple(done), tuple(failed), relayed=tuple(relayed))
     delayed = [(r, notice(r, Later(_reply(r.reply)), "delayed", remote)) for r in after_all.waiting] if late else []
     return Settled(after_all, tuple(done), tuple(failed), tuple(delayed), tuple(relayed))
+
+
+def tries(schedule: Sequence[float], seconds: float) -> int:
+    """How often a message is tried within that time, as far as the schedule goes. It is not given up, nor is its sender
+    told of a delay, before it was tried as often: after a long stop, or where the clock was set forward, the time alone
+    would be over at the first attempt."""
+    return max(1, sum(at <= seconds for at in accumulate(schedule)))
 
 
 def _refuses_the_null_sender(entry: Entry, outcomes: Sequence[Outcome]) -> bool:

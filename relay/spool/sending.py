@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from relay import log, metrics
+from relay import clock, log, metrics
 from relay.core import queue
 from relay.core.model import Later, Outcome, Reply
 from relay.spool import files
@@ -51,6 +51,7 @@ class Sender:
         self._news = asyncio.Event()
         self._due: collections.deque[str] = collections.deque()
         self._sorted_at, self._pause = 0.0, LOOK_SECONDS
+        self._steps = clock.Steps(spool.clock)
 
     def returned(self, entry: queue.Entry) -> None:
         """It was put, or somebody is done with it for now."""
@@ -72,6 +73,7 @@ class Sender:
                 if touched != woken or now - looked >= LOOK_AT_ALL_SECONDS:
                     woken, looked = touched, now
                     await self._look()
+                self._stepped(self._steps.look())
                 self._begin()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._pause):
@@ -99,6 +101,18 @@ class Sender:
                 if entry:
                     news[name] = (entry, changed)
         return found, news
+
+    def _stepped(self, seconds: float) -> None:
+        """The clock was set. Back: what waits would wait for as much longer. Forward: it is tried early, and given up no
+        earlier than after all tries (`queue.tries`)."""
+        if not seconds:
+            return
+        LOG.warning("clock_set", seconds=round(seconds, 1), waiting=len(self._known))
+        now = self.spool.clock()
+        for name, (entry, changed) in self._known.items() if seconds < 0 else ():
+            if entry.next_at > now:
+                self._known[name] = (msgspec.structs.replace(entry, next_at=entry.next_at + seconds), changed)
+        self._sorted_at = 0.0
 
     def _begin(self) -> None:
         """Starts attempts at what is due, longest due first. A long queue is put in order once a second only."""
@@ -149,7 +163,8 @@ class Sender:
             if claim is None:
                 self._leave(name)
                 return
-            if not queue.due(claim.entry, self.spool.clock(), self.spool.policy):  # somebody else tried it meanwhile
+            known = self._known.get(name)
+            if known is None or known[0].attempts != claim.entry.attempts:  # somebody else tried it meanwhile
                 self.spool.release(claim)
                 return
             outcomes, host = await self._send(claim)

@@ -149,6 +149,9 @@ class Store(Protocol):
     async def next_due(self) -> float | None:
         """When the next delivery is due or a lease ends; None where nothing waits."""
 
+    async def hasten(self, after: float, seconds: float) -> None:
+        """What is due later than `after` is due `seconds` earlier, but not before `after`: the clock was set back."""
+
     async def letters(
         self, *, endpoint_id: str = "", state: LetterState | Literal[""] = "", limit: int = 100
     ) -> list[Letter]:

@@ -196,6 +196,11 @@ class Memory:
             error=s.error,
         )
 
+    async def hasten(self, after: float, seconds: float) -> None:
+        for i, x in enumerate(self._letters):
+            if x.state == "pending" and x.next_at > after:
+                self._letters[i] = replace(x, next_at=max(after, x.next_at - seconds))
+
     async def next_due(self) -> float | None:
         live = {e.endpoint_id for e in self._live()}
         return min((x.next_at for x in self._letters if x.state == "pending" and x.endpoint_id in live), default=None)

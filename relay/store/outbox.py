@@ -80,6 +80,13 @@ def settle(db: sqlite3.Connection, delivery_id: int, settlement: Settlement) -> 
     )
 
 
+def hasten(db: sqlite3.Connection, after: float, seconds: float) -> None:
+    db.execute(
+        "UPDATE deliveries SET next_at = max(?, next_at - ?) WHERE state = 'pending' AND next_at > ?",
+        (after, seconds, after),
+    )
+
+
 def next_due(db: sqlite3.Connection) -> float | None:
     row = db.execute(
         "SELECT min((SELECT min(next_at) FROM deliveries d WHERE d.state = 'pending'"

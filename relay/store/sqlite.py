@@ -168,6 +168,9 @@ class Sqlite:
     async def settle(self, delivery_id: int, settlement: Settlement) -> None:
         await self._write(lambda db: outbox.settle(db, delivery_id, settlement))
 
+    async def hasten(self, after: float, seconds: float) -> None:
+        await self._write(lambda db: outbox.hasten(db, after, seconds))
+
     async def next_due(self) -> float | None:
         return await self._read(outbox.next_due)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import random
 import time
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from relay import log, metrics
+from relay.clock import Steps
 from relay.config import Settings
 from relay.core import payload, retry
 from relay.core.model import Delivery, Endpoint, Settlement
@@ -33,6 +35,7 @@ LOG = log.room("webhooks")
 
 # Seconds before each attempt: about three days in all. Then it is a dead letter, kept.
 SCHEDULE = (0, 5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
+LONGEST = 1.2 * SCHEDULE[-1]
 LANE = 8  # attempts under way at one endpoint
 TOTAL = 256  # and at all
 POLL = 1.0  # seconds after which other processes' events are looked for
@@ -80,6 +83,7 @@ class Webhooks:
         self._lanes: dict[str, Lane] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._news = asyncio.Event()
+        self._steps = Steps(clock)
 
     def wake(self) -> None:
         self._news.set()
@@ -97,6 +101,8 @@ class Webhooks:
                 try:
                     if not synced:
                         await self.store.sync_endpoints(configured(self.settings))
+                        # Due later than any pause allows: the clock was ahead when that was written.
+                        await self.store.hasten(self._clock() + LONGEST, math.inf)
                         synced = True
                     pause = await self._turn()
                 except Unavailable as reason:
@@ -115,6 +121,8 @@ class Webhooks:
     async def _turn(self) -> float:
         """Starts what is due. The seconds until there may be more: 0 for at once."""
         now = self._clock()
+        if step := self._steps.look():
+            await self._stepped(now, step)
         next_due = await self.store.next_due()  # a read: an idle service writes nothing
         if next_due is None or next_due > now:
             return POLL if next_due is None else min(max(next_due - now, 0.01), POLL)
@@ -127,6 +135,14 @@ class Webhooks:
         for delivery in due:
             self._start(delivery)
         return 0.0
+
+    async def _stepped(self, now: float, seconds: float) -> None:
+        """The clock was set. Back: what waits would wait for as much longer. Forward: it is told early."""
+        LOG.warning("clock_set", seconds=round(seconds, 1))
+        if seconds < 0:
+            for lane in self._lanes.values():
+                lane.quiet_until += seconds
+            await self.store.hasten(now, -seconds)
 
     def _start(self, delivery: Delivery) -> None:
         lane = self._lanes.setdefault(delivery.endpoint_id, Lane())

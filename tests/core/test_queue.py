@@ -55,8 +55,21 @@ def test_the_pauses_grow_and_the_last_try_is_at_the_end():
     assert (notice.status, notice.diagnostic) == ("4.4.7", "451 4.3.0 busy")
 
 
+def test_nobody_gives_up_before_all_tries_however_late_it_is():
+    """The service was off for a month, or the clock was set: the schedule is gone through, then it is over."""
+    it, now, actions = entry(), NOW + 30 * 86_400, []
+    while it:
+        settled = settle(it, [WAIT], now=now)
+        actions.append((bool(settled.delayed), bool(settled.failed)))
+        it, now = settled.entry, settled.entry.next_at if settled.entry else now
+    assert len(actions) == len(policy_schedule := POLICY.schedule)
+    assert now - NOW - 30 * 86_400 == sum(policy_schedule)
+    assert [i for i, (delayed, _) in enumerate(actions, 1) if delayed] == [queue.tries(POLICY.schedule, 14_400.0)]
+    assert [failed for _, failed in actions] == [False] * (len(actions) - 1) + [True]
+
+
 def test_the_sender_hears_of_a_delay_once():
-    it = entry(2)
+    it = entry(2, attempts=20)
     first = settle(it, [WAIT, WAIT], now=NOW + POLICY.delay_after - 1)
     assert first.delayed == ()
     second = settle(first.entry, [WAIT, YES], now=NOW + POLICY.delay_after + 1)

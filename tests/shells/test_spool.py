@@ -41,7 +41,9 @@ def entry(name: str = "01", *to: str, **how: object) -> queue.Entry:
 
 
 @asynccontextmanager
-async def spooling(folder: Path, server: fake.Upstream, *, run=True, schedule=FAST, delay_after=1e9, **upstream):
+async def spooling(
+    folder: Path, server: fake.Upstream, *, run=True, schedule=FAST, delay_after=1e9, clock=time.time, **upstream
+):
     settings = config.Settings(
         state_dir=folder,
         smtp=config.Smtp(hostname="relay.test"),
@@ -50,7 +52,8 @@ async def spooling(folder: Path, server: fake.Upstream, *, run=True, schedule=FA
     store = memory.Memory()
     await store.start()
     out = courier.Courier(settings.upstream, hostname="relay.test", times=TIMES)
-    kept = spool.Spool(folder / "spool", settings, out, store, schedule=schedule, delay_after=delay_after)
+    how = {"schedule": schedule, "delay_after": delay_after, "clock": clock}
+    kept = spool.Spool(folder / "spool", settings, out, store, **how)
     running = asyncio.create_task(kept.run()) if run else None
     try:
         yield kept, store
@@ -268,6 +271,49 @@ async def test_a_delay_is_told_once_and_the_end_is_a_bounce(tmp_path):
         (event,) = await store.events(types=["message.bounce_detected"])
         assert (event.message_id, event.recipient, event.data["code"]) == ("m01", "b@x.example", 450)
         assert len(await store.events(types=["message.delayed"])) == 1
+
+
+class Clock:
+    """Real time, and as much more as a test says."""
+
+    ahead = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.ahead
+
+
+async def test_a_clock_set_back_makes_nothing_wait_for_longer(tmp_path):
+    clock, answers = Clock(), [LATER]
+    clock.ahead = 3600.0
+    script = {"rcpt": lambda c: answers[0] if answers else None}
+    async with (
+        fake.Upstream(script) as server,
+        spooling(tmp_path, server, clock=clock, schedule=(0.0, 1.0, 5000.0)) as (kept, _),
+    ):
+        await kept.put(msgspec.structs.replace(entry(), next_at=clock()), MESSAGE)
+        await until(lambda: any(e.attempts == 1 for e in map(kept.files.read, names(kept)) if e))
+        answers.clear()
+        clock.ahead = 0.0
+        await until(lambda: len(server.kept) == 1 and not names(kept))
+
+
+async def test_a_clock_set_forward_gives_nothing_up_before_all_tries(tmp_path):
+    """Ten days on, and the upstream still says later: tried at once, kept, and delivered when it takes it."""
+    clock, answers = Clock(), [LATER]
+    script = {"rcpt": lambda c: answers[0] if answers else None}
+    async with (
+        fake.Upstream(script) as server,
+        spooling(tmp_path, server, clock=clock, schedule=(0.0, 60.0, 60.0, 60.0)) as (kept, store),
+    ):
+        await kept.put(entry(), MESSAGE)
+        for number in (1, 2, 3):
+            await until(lambda n=number: any(e.attempts == n for e in map(kept.files.read, names(kept)) if e))
+            if number == 3:
+                answers.clear()
+            clock.ahead += 10 * 86_400.0
+        await until(lambda: not names(kept))
+        assert [k.reverse_path for k in server.kept] == ["a@here.example"]  # the message, and no report
+        assert not await store.events(types=["message.bounce_detected"])
 
 
 async def test_a_refusal_later_on_is_a_bounce_and_its_report_never_bounces(tmp_path):

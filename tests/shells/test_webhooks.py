@@ -19,7 +19,7 @@ from yarl import URL
 
 from relay import store, webhooks
 from relay.config import Settings, Webhook, WebhookDelivery
-from relay.core.model import Event
+from relay.core.model import Event, Settlement
 from relay.store import Store
 from relay.webhooks.guard import Refused, Rules, numeric, public
 from relay.webhooks.post import Poster, retry_after
@@ -475,3 +475,34 @@ def test_the_example_of_the_documentation_of_standard_webhooks() -> None:
         body, SECRET, event_id="msg_p5jXN8AQM9LWM0D4loKWxJek", timestamp=1614265330, format="nylas"
     )
     assert made["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+async def test_a_clock_set_back_makes_no_retry_wait_for_longer(kept: Store) -> None:
+    clock = Clock()
+    clock.ahead = 86_400.0
+    async with (
+        hooks.receiver(lambda n, _: Answer(503, {"Retry-After": "1"}) if n < 1 else Answer(204)) as hook,
+        running(settings(hook.url), kept, clock=clock) as room,
+    ):
+        await append(kept, click())
+        room.wake()
+        await settled(kept, "pending")
+        await hook.until(lambda h: len(h.received) == 1)
+        async with asyncio.timeout(20):
+            while (await kept.letters())[0].status != 503:
+                await asyncio.sleep(0.01)
+        clock.ahead = 0.0
+        await settled(kept, "delivered")
+
+
+async def test_what_a_clock_that_was_ahead_has_left_behind_is_sent_within_a_day(kept: Store) -> None:
+    config = settings("http://127.0.0.1:1/")
+    await kept.sync_endpoints(webhooks.configured(config))
+    await append(kept, click())
+    year = time.time() + 365 * 86_400
+    (due,) = await kept.claim_due(year)
+    await kept.settle(due.delivery_id, Settlement("retry", year, next_at=year + 5))
+    async with running(config, kept):
+        async with asyncio.timeout(20):
+            while (await kept.letters())[0].next_at > time.time() + webhooks.LONGEST:
+                await asyncio.sleep(0.01)

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -275,6 +276,23 @@ async def test_a_claim_counts_and_leases(kept: Store) -> None:
     assert await kept.next_due() == pytest.approx(now + 120)
     (again,) = await kept.claim_due(now + 121)
     assert (again.delivery_id, again.attempt) == (first.delivery_id, 2)
+
+
+async def test_what_is_due_late_is_hastened(kept: Store) -> None:
+    await kept.sync_endpoints([endpoint()])
+    for n in range(4):
+        await kept.append(click(n))
+    now = time.time() + 1
+    due = await kept.claim_due(now)
+    states: list[Literal["retry", "delivered"]] = ["retry", "retry", "retry", "delivered"]
+    for delivery, state, pause in zip(due, states, (5, 50, 500, 900), strict=True):
+        await kept.settle(delivery.delivery_id, Settlement(state, now, next_at=now + pause))
+    await kept.hasten(now + 10, 100)
+    pauses = {x.delivery_id: x.next_at - now for x in await kept.letters()}
+    assert [pauses[d.delivery_id] for d in due] == pytest.approx([5, 10, 400, 900])
+    await kept.hasten(now + 20, float("inf"))
+    pauses = {x.delivery_id: x.next_at - now for x in await kept.letters()}
+    assert [pauses[d.delivery_id] for d in due] == pytest.approx([5, 10, 20, 900])
 
 
 async def test_settling(kept: Store) -> None:

@@ -1,0 +1,32 @@
+"""The system's clock, and whether somebody set it.
+
+Owns: the comparison of Unix time with a clock that nobody sets. What waits on disk or in the store waits until a Unix
+time; when that clock is set back, it would wait for as much longer. Leaves to others: what they do about it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+STEP = 2.0  # seconds; NTP corrects less than this without a step, or so slowly that nobody need care
+
+
+def steady() -> float:
+    """Seconds since the machine began; runs on while it is suspended where the system can tell (Linux)."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
+class Steps:
+    """How far the clock was set since the last look."""
+
+    def __init__(self, clock: Callable[[], float] = time.time, reference: Callable[[], float] = steady) -> None:
+        self._clock, self._reference = clock, reference
+        self._apart = clock() - reference()
+
+    def look(self) -> float:
+        """Seconds by which the clock was set, negative for back; 0.0 for none, which is nearly always."""
+        apart = self._clock() - self._reference()
+        step = apart - self._apart
+        self._apart = apart
+        return step if abs(step) >= STEP else 0.0
