@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from relay.core import headers, instructions, links, parts, paths, reports, rewrite, threads, words
+from relay.core import headers, instructions, links, parts, paths, reports, rewrite, sevenbit, threads, words
 from relay.core.links import entities, judge, plain
 from relay.core.model import VENDORS, Recipient
 from tests.core.rewriting import BASE, length, message, plan
@@ -166,6 +166,20 @@ MIXED = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n"
 )  # fmt: skip
 def test_parts(unit: bytes) -> None:
     assert grows(lambda data: parts.scan(data, headers.read(data)), repeated(unit, MIXED)) <= MOST
+
+
+FORWARDED = b"--b\r\nContent-Type: message/rfc822\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [b"\xfc", b"\xfc ", b"x", b"=", b" ", b"\r\n", b"\xfc\r\n", b"\0", b"--b\r\n\r\n\xfc\r\n", b"--", b"\r\n--bx", b"-----BEGIN PGP", FORWARDED,
+     FORWARDED + MIXED, FORWARDED * 5 + MIXED + b"\xfc\r\n", b"DKIM-Signature: s=x; d=y\r\n"],
+)  # fmt: skip
+def test_in_7bit(unit: bytes) -> None:
+    for before in (b"", b"Subject: x\r\n", MIXED, MIXED + FORWARDED + MIXED + b"\r\n\xfc\r\n"):
+        for after in (b"", b"\r\n\r\n\xfc\r\n", b"\r\n--b--\r\n"):
+            assert grows(sevenbit.convert, repeated(unit, before, after)) <= MOST, (before, after)
 
 
 MARKUP = [

@@ -63,12 +63,36 @@ MESSAGES = [
     message(PAGE, charset="utf-16", encoding="base64"),
 ]  # fmt: skip
 
+WIDE = "Grüße, ".encode()
+EIGHT = [
+    b"Subject: x\r\n\r\n" + WIDE,
+    b"DKIM-Signature: v=1; d=x.example; h=From\r\n" + message("Grüße\n", kind="text/plain"),
+    message(bytes(range(128, 256)) * 3, kind="image/png", charset="", encoding="binary"),
+    multipart(
+        "mixed",
+        leaf(WIDE * 20 + b"--=_b= \t", "text/plain", "Content-Transfer-Encoding: 8bit"),
+        b"\r\n" + WIDE,
+        leaf(b"x" * 1_100, "text/plain", "content-transfer-encoding: 8BIT"),
+        leaf(
+            message("Grüße\n", extra="Content-Disposition: inline\n"),
+            "message/rfc822",
+            "Content-Transfer-Encoding: 8bit",
+        ),
+        leaf(multipart("digest", b"\r\nSubject: y\r\n\r\n" + WIDE, boundary="d"), "message/rfc822"),
+        leaf(multipart("signed", leaf(b"x"), boundary="s"), "message/rfc822"),
+        leaf(b"b=C3=BC\r\n", "text/plain", "Content-Transfer-Encoding: quoted-printable"),
+        extra="MIME-Version: 1.0\r\nContent-Transfer-Encoding: 8bit\r\n",
+    ),
+    multipart("signed", leaf(WIDE), leaf(b"x", "application/pgp-signature")),
+]
+
 SEEDS: dict[str, list[bytes]] = {
     "headers": [HEADER, ASKED, REPORT],
     "words": [b"=?utf-8?q?=C3=A9_?= =?utf-8?b?w6k?= =?iso-2022-jp?b?GyRCRnwbKEI=?= =?x?q??= =?utf-8*en?Q?a?="],
     "threads": [HEADER, b"References:\r\n <1@x>\r\n\t<2@x>\r\n\r\n", b"In-Reply-To: Your message of <1@x> 2@x\r\n\r\n"],
     "parts": [*MESSAGES, REPORT],
     "transfer": [b"a=3Db=\r\nc =20\r\nd\r\n", b"YWJj\r\nZGVm\r\nYQ==\r\n", b"x" * 90 + b"\r\ny=C3=A9\n"],
+    "sevenbit": EIGHT,
     "charsets": [b"utf-8\0\xc3\xa9", b"iso-2022-jp\0\x1b$BF|\x1b(B", b"utf-16\0\xff\xfea\0", b"utf-7\0+AOk-", b"hz\0~{VP~}"],
     "links": [PAGE.encode(), b"<p>x<a href='https://a.example/'", b"<noscript><a href=x></noscript><template><svg>"],
     "plain": [b"see https://a.example/x_(y)., <https://b.example/> (http://c.example/[d]) https://\xc3\xa9 \r\nx"],

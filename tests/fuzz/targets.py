@@ -18,6 +18,7 @@ from relay.core import (
     paths,
     reports,
     rewrite,
+    sevenbit,
     threads,
     tokens,
     words,
@@ -124,6 +125,50 @@ def charset_labels(data: bytes) -> None:
     charsets.decode(body, label)
     found = charsets.decoded(body, label)
     assert found is None or found[0].encode(found[1]) == body
+
+
+def seven(data: bytes) -> None:
+    """For any bytes: a reason in ASCII; or the message in ASCII, in which every part means what it meant, and bytes differ in
+    bodies that were no 7bit data and in the fields that say how they are encoded only."""
+    raw = b"\r\n".join(data.replace(b"\r", b"").split(b"\n"))
+    made = sevenbit.convert(raw)
+    if isinstance(made, sevenbit.Unfit):
+        assert made.reason.isascii()
+        assert not raw.isascii()
+        return
+    out = made.content
+    assert out.isascii()
+    assert sevenbit.convert(out) == (out, 0)
+    assert unencoded(out) == unencoded(raw)
+    known = set(raw.split(b"\r\n"))
+    assert all(len(line) <= transfer.LINE or line in known for line in out.split(b"\r\n"))
+
+
+UNENCODED = frozenset({"content-transfer-encoding", "mime-version", "dkim-signature"})
+
+
+def unencoded(raw: bytes) -> list[Any]:
+    """All of a message, but for how it is encoded: what is between the parts, their other fields, what they mean; where
+    nobody knows that, the bytes. A message in it likewise."""
+    found: list[Any] = []
+    spans: list[tuple[int, int]] = []
+    scanned = parts.scan(raw, headers.read(raw)).parts
+    above = {part.parent for part in scanned}
+    for index, part in enumerate(scanned):
+        fields = part.headers.fields
+        found.append([raw[f.start : f.end] for f in fields if f.name not in UNENCODED])
+        spans += [(f.start, f.end) for f in fields]
+        if index not in above and part.end > part.start:
+            body = raw[part.start : part.end]
+            meant = transfer.exact(body, part.encoding)
+            inner = part.content_type == "message/rfc822" and part.encoding in transfer.IDENTITY
+            found.append(unencoded(body) if inner else body if meant is None else meant)
+            spans.append((part.start, part.end))
+    between, at = b"", 0
+    for start, end in sorted(spans):
+        between += raw[at:start]
+        at = max(at, end)
+    return [*found, between + raw[at:]]
 
 
 # -- HTML and URLs -----------------------------------------------------------------------------------------------------
@@ -350,6 +395,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "threads": references,
     "parts": part_spans,
     "transfer": transfers,
+    "sevenbit": seven,
     "charsets": charset_labels,
     "links": html_links,
     "plain": text_links,

@@ -133,7 +133,13 @@ def broken(head: headers.Headers, *, changed: Collection[str], body: bool) -> tu
 
 def signed_fields(head: headers.Headers, index: int) -> frozenset[str]:
     """The names in a signature's h= tag, in lower case."""
+    names = tag(head, index, b"h")
+    return frozenset(name.strip().lower() for name in names.split(":")) if names else frozenset()
+
+
+def tag(head: headers.Headers, index: int, name: bytes) -> str:
+    """The value of a signature's tag (RFC 6376 3.2) without white space around it; "" where there is none."""
     for match in TAGS.finditer(head.bytes(head.fields[index])):
-        if match[1] == b"h":
-            return frozenset(name.strip().lower() for name in match[2].decode("latin-1").split(":"))
-    return frozenset()
+        if match[1] == name:
+            return match[2].decode("latin-1").strip()
+    return ""
