@@ -158,18 +158,18 @@ class Service:
         from relay import couriers, delivery, outbound, smtp, spool
         from relay.core import dkim
 
+        try:
+            signers = outbound.signers(self.settings)
+        except (dkim.BadKey, OSError) as reason:
+            raise CannotStart(f"dkim: {reason}") from reason
         hostname = self.settings.smtp.hostname or os.uname().nodename
-        out = couriers.Couriers(self.settings, hostname=hostname)
+        out = couriers.Couriers(self.settings, hostname=hostname, signers=signers)
         self.closers.append(out.close)
         kept = spool.Spool(self.settings.state_dir / "spool", self.settings, out, self.store, appended=self.appended)
         if "queue" in self.only:
             self.keep("queue", kept.run)
         if "smtp" not in self.only:
             return
-        try:
-            signers = outbound.signers(self.settings)
-        except (dkim.BadKey, OSError) as reason:
-            raise CannotStart(f"dkim: {reason}") from reason
         tracker = outbound.Tracker(self.settings, self.ring, self.store, signers)
         desk = delivery.Desk(self.settings, tracker, out, kept, self.store)
         self.closers.append(lambda: desk.close(self.left() / 2))

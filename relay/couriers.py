@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 
 from relay import config, courier, log, metrics, routes
 from relay.config.settings import DEFAULT_UPSTREAM
+from relay.core import dkim
 from relay.core.model import Envelope, Later, Outcome
 
 LOG = log.room("courier")
@@ -30,6 +31,7 @@ class Couriers:
         hostname: str,
         times: courier.Times | None = None,
         trust: ssl.SSLContext | None = None,
+        signers: Sequence[dkim.Signer] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.clock = clock
@@ -42,6 +44,7 @@ class Couriers:
                 trust=trust,
                 name=routes.name_of(up),
                 tokens_in=settings.state_dir / "keys",
+                signers=signers,
             )
             for up in all_
         }

@@ -41,9 +41,10 @@ class Lines:
     refused: tuple[Never | None, ...]
 
 
-def lines(envelope: Envelope, content: bytes, offered: Mapping[str, str]) -> Lines | Never:
+def lines(envelope: Envelope, content: bytes, offered: Mapping[str, str], why: str = "") -> Lines | Never:
     """The MAIL and RCPT commands of a transaction. `offered` are the EHLO keywords in lower case, with their
-    parameters. `Never` where no recipient can have this message through this upstream."""
+    parameters. `why`: the reason where the message could not be had in 7bit (`sevenbit`). `Never` where no recipient can
+    have this message through this upstream."""
     if not whole(content):
         return Never(Reply(554, "5.6.0 The message has a bare CR or LF (RFC 5321 2.3.8)"))
     if envelope.reverse_path and not fits(envelope.reverse_path):
@@ -56,8 +57,9 @@ def lines(envelope: Envelope, content: bytes, offered: Mapping[str, str]) -> Lin
         return Never(Reply(554, "5.6.7 The upstream does not offer SMTPUTF8, and the header fields need it"))
     if not utf8 and not envelope.reverse_path.isascii():
         return Never(Reply(553, "5.6.7 The upstream does not offer SMTPUTF8, and the sender's address needs it"))
+    # What was never declared goes as it came: nobody was promised that it arrives whole, and most servers let it pass.
     if eight and "8bitmime" not in offered and declared.get("BODY", "").upper() == "BODY=8BITMIME":
-        return Never(Reply(554, "5.6.3 The upstream does not offer 8BITMIME, and the message needs it"))
+        return Never(Reply(554, f"5.6.3 The upstream does not offer 8BITMIME, and {why or 'the message needs it'}"))
     rcpt, refused = [], []
     for recipient in envelope.recipients:
         refusal = _unfit(recipient, utf8)

@@ -4,6 +4,9 @@ Owns: the pool of connections to the upstream, how many there are, which carries
 `doors` opens them (TLS, logins), `dialogue` is one transaction. Leaves to others: what becomes of an outcome
 (`delivery`, `spool`), what may stand in a command (`core.envelopes`).
 
+An upstream that does not offer 8BITMIME gets an 8bit message in 7bit (`core.sevenbit`): here, since only here is it known
+what the server at hand offers, and a fallback or the next try may meet another.
+
 A message goes to the upstream once per call. The one exception: a connection that had been used before and that the
 upstream left before the message was handed over says nothing about the message; then a new one is opened.
 """
@@ -13,11 +16,11 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from relay import config, log, metrics
-from relay.core import dsn, envelopes
+from relay.core import dkim, dsn, envelopes, sevenbit
 from relay.core.model import Done, Envelope, Later, Never, Outcome, Reply
 from relay.courier import dialogue, doors
 
@@ -26,6 +29,7 @@ LOG = log.room("courier")
 MOST_CONNECTIONS = 20
 IDLE_SECONDS = 30.0  # servers close idle ones after minutes; a burst is over sooner
 MOST_LOGINS = 10_000
+OFF_THE_LOOP = 262_144  # octets: converting more than this would hold up the other sessions
 
 # Looked up once: a label costs more than the counting.
 UPSTREAM_SECONDS = metrics.STAGE.labels("upstream")
@@ -37,7 +41,7 @@ Credentials = tuple[str, str] | None
 
 class Courier:
     """`name` is the upstream's, for metrics. `tokens_in` is the folder where refresh tokens that the upstream's provider
-    replaced are kept. `trust` and `times` are for tests and for those who know better than the system's certificates and
+    replaced are kept. `signers` are the DKIM keys, for a signature of ours that a conversion breaks. `trust` and `times` are for tests and for those who know better than the system's certificates and
     RFC 5321."""
 
     def __init__(
@@ -51,8 +55,9 @@ class Courier:
         idle_seconds: float = IDLE_SECONDS,
         name: str = "default",
         tokens_in: Path | None = None,
+        signers: Sequence[dkim.Signer] = (),
     ) -> None:
-        self.times = times or Times()
+        self.times, self.signers = times or Times(), signers
         self.doors = doors.Doors(settings, hostname=hostname, times=self.times, trust=trust, tokens_in=tokens_in)
         self._gauges = metrics.CONNECTIONS.labels(name, "idle"), metrics.CONNECTIONS.labels(name, "busy")
         self.idle_seconds = idle_seconds
@@ -92,11 +97,15 @@ class Courier:
         return found
 
     async def _send(self, envelope: Envelope, content: bytes) -> tuple[tuple[Outcome, ...], bool]:
-        many = len(envelope.recipients)
+        many, why = len(envelope.recipients), ""
         while True:
             try:
                 connection = self._take(envelope.credentials) or await self._open(envelope.credentials)
-                lines = envelopes.lines(envelope, content, connection.offered)
+                if "8bitmime" not in connection.offered and not why and not content.isascii():
+                    self._give(envelope.credentials, connection)  # a large one takes a while
+                    content, why = await self._converted(envelope, content)
+                    continue
+                lines = envelopes.lines(envelope, content, connection.offered, why)
                 if isinstance(lines, Never):
                     self._give(envelope.credentials, connection)
                     return (lines,) * many, True
@@ -110,6 +119,18 @@ class Courier:
                 if "dsn" not in connection.offered:
                     outcomes = _unconfirmed(envelope, outcomes)
                 return outcomes, not verdicts.unsent
+
+    async def _converted(self, envelope: Envelope, content: bytes) -> tuple[bytes, str]:
+        """The message in 7bit; or as it is, and why."""
+        large = len(content) > OFF_THE_LOOP
+        convert = sevenbit.convert
+        made = await asyncio.to_thread(convert, content, self.signers) if large else convert(content, self.signers)
+        about = {"upstream": str(self.doors.address), "sender": envelope.reverse_path or "<>"}
+        if isinstance(made, sevenbit.Unfit):
+            LOG.warning("not_converted", reason=made.reason, **about)
+            return content, made.reason
+        LOG.info("converted", size=len(content), to=len(made.content), signatures_removed=made.removed, **about)
+        return made.content, ""
 
     async def _converse(
         self, credentials: Credentials, connection: doors.Connection, lines: envelopes.Lines, content: bytes

@@ -5,7 +5,7 @@ Owns: keeping, and what each attempt's outcome does to an entry. `files` is the 
 form of reports (`core.dsn`), the attempt itself (`courier`), and which mail comes here (`delivery`).
 
 A message's bytes are final when they come here: an attempt changes nothing in them, so control headers and Bcc are
-gone, tokens and signature stay the same.
+gone, tokens and signature stay the same. (What a server without 8BITMIME gets is made of them by the courier.)
 """
 
 from __future__ import annotations

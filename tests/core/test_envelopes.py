@@ -15,9 +15,9 @@ EIGHT = "Subject: x\r\n\r\nGrüße\r\n".encode()
 UTF8_FIELDS = "Subject: Grüße\r\n\r\nx\r\n".encode()
 
 
-def lines(*to, sender="a@x.example", options=(), content=PLAIN, offered=ALL):
+def lines(*to, sender="a@x.example", options=(), content=PLAIN, offered=ALL, why=""):
     return envelopes.lines(
-        Envelope(sender, tuple(Recipient(t) for t in to or ("b@x.example",)), options), content, offered
+        Envelope(sender, tuple(Recipient(t) for t in to or ("b@x.example",)), options), content, offered, why
     )
 
 
@@ -60,6 +60,12 @@ def test_whole_means_that_no_line_ending_is_bare(content):
         ({"content": EIGHT}, "", b"BODY=8BITMIME"),
         ({"content": EIGHT}, "8bitmime", b""),  # never declared: it goes as it came
         ({"content": EIGHT, "options": ("BODY=8BITMIME",)}, "8bitmime", "5.6.3"),
+        (
+            {"content": EIGHT, "options": ("BODY=8BITMIME",), "why": "it is sealed"},
+            "8bitmime",
+            "5.6.3 The upstream does not offer 8BITMIME, and it is sealed",
+        ),
+        ({"content": EIGHT, "why": "it is sealed"}, "8bitmime", b""),
         ({"content": PLAIN, "options": ("BODY=8BITMIME",)}, "8bitmime", b""),  # it is 7bit after all
         ({"to": ("ü@x.example",)}, "", b"SMTPUTF8"),
         ({"to": ("ü@x.example",)}, "smtputf8", "5.6.7"),

@@ -2,6 +2,8 @@
 
 import asyncio
 import base64
+import email
+import email.policy
 import re
 import ssl
 from contextlib import asynccontextmanager
@@ -273,6 +275,65 @@ async def test_only_what_is_offered_is_asked_for(hide):
         mail, rcpt = server.kept[0].commands
         assert mail.split()[2:] == expected
         assert rcpt.split()[2:] == ([] if hide == "DSN" else ["NOTIFY=FAILURE", "ORCPT=rfc822;b@x.example"])
+
+
+NO_EIGHT = tuple(offer for offer in fake.USUAL if offer != "8BITMIME")
+EIGHT = "From: a@here.example\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nGrüße\r\n".encode()
+SEALED = b"Content-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n\r\nGr\xc3\xbc\xc3\x9fe\r\n--b--\r\n"
+DECLARED = ("BODY=8BITMIME",)
+
+
+@pytest.mark.parametrize("options", [DECLARED, ()], ids=["declared", "not declared"])
+@pytest.mark.parametrize("times", [1, 30_000], ids=["small", "large"])
+async def test_8bit_goes_in_7bit_where_nothing_else_is_offered(options, times, caplog):
+    content = EIGHT + "Grüße\r\n".encode() * times
+    caplog.set_level("INFO", logger="trackrelay.courier")
+    async with sending(offers=NO_EIGHT) as (server, out):
+        for _ in range(2):
+            assert isinstance((await out.send(envelope(options=options), content))[0], Done)
+        kept = server.kept[1]
+        assert kept.content.isascii()
+        read = email.message_from_bytes(kept.content, policy=email.policy.default)
+        assert read.get_content() == "Grüße\r\n" * (times + 1)
+        assert kept.commands[0] == f"MAIL FROM:<a@here.example> SIZE={len(kept.content)}"
+        assert server.sessions == 1
+    said = [r.fields for r in caplog.records if r.getMessage() == "converted"]
+    assert [(f["size"], f["to"], f["signatures_removed"]) for f in said] == [(len(content), len(kept.content), 0)] * 2
+
+
+async def test_and_as_it_is_where_8bit_is_offered():
+    async with sending() as (server, out):
+        assert isinstance((await out.send(envelope(), EIGHT))[0], Done)
+        assert server.kept[0].content == EIGHT
+        assert server.kept[0].commands[0].endswith(" BODY=8BITMIME")
+
+
+async def test_what_can_not_be_had_in_7bit_is_refused_where_it_was_declared(caplog):
+    async with sending(offers=NO_EIGHT) as (server, out):
+        (outcome,) = await out.send(envelope(options=DECLARED), SEALED)
+        assert isinstance(outcome, Never)
+        assert str(outcome.reply) == (
+            "554 5.6.3 The upstream does not offer 8BITMIME, and a signed or encrypted part of the message would have to change"
+        )
+        assert not any(line.startswith("MAIL") for line in server.lines)
+        assert isinstance((await out.send(envelope(), SEALED))[0], Done)
+        assert [k.content for k in server.kept] == [SEALED]
+        assert server.sessions == 1
+    assert [r.getMessage() for r in caplog.records].count("not_converted") == 2
+
+
+async def test_a_bare_line_ending_is_what_is_wrong_with_it():
+    async with sending(offers=NO_EIGHT) as (_, out):
+        (outcome,) = await out.send(envelope(options=DECLARED), EIGHT + b"\n")
+        assert outcome.reply.text.startswith("5.6.0")
+
+
+async def test_a_connection_that_was_left_makes_no_difference():
+    async with sending({"idle": "drop"}, offers=NO_EIGHT) as (server, out):
+        for _ in range(3):
+            assert isinstance((await out.send(envelope(), EIGHT))[0], Done)
+        assert len({k.content for k in server.kept}) == 1
+        assert len(server.taken) == 3
 
 
 # -- LMTP --------------------------------------------------------------------------------------------------------------

@@ -1,12 +1,19 @@
 """The courier against a real Postfix."""
 
 import asyncio
+import email
 import ssl
+import time
 
+import dkim as dkimpy
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from relay import config, courier
+from relay.core import dkim
 from relay.core.model import Done, Envelope, Later, Never, Recipient
+from tests.core.rewriting import leaf, multipart
 from tests.fakes import upstream as fake
 from tests.peers import postfix
 
@@ -79,6 +86,47 @@ async def test_after_a_refused_data_the_next_message_has_its_own_sender():
             await arrived(sink, 1)
             assert [k.reverse_path for k in sink.kept] == ["second@x.example"]
             await out.close()
+
+
+async def test_8bit_passes_a_postfix_that_takes_7bit_only():
+    """What arrives behind it decodes to the same texts, and our signature holds: Postfix, whose own next hop takes 7bit only
+    as well, finds nothing that it has to convert."""
+    made = ed25519.Ed25519PrivateKey.generate().private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    key = dkim.load(made, "here.example", "t1")
+    eight = "Content-Transfer-Encoding: 8bit"
+    forwarded = b"Subject: y\r\nMIME-Version: 1.0\r\n\r\nGr\xfc\xdfe \r\n"
+    top = MESSAGE.partition(b"\r\n\r\n")[0]
+    message = multipart(
+        "mixed",
+        multipart("alternative", leaf("Grüße, \r\n.\r\nFrom here\r\n".encode(), "text/plain; charset=utf-8", eight),
+                  leaf("<p>Grüße</p>".encode() + b" " * 2000, "text/html; charset=utf-8", eight), boundary="a"),
+        leaf(b"plain\r\n", "text/x-plain", eight),
+        leaf(bytes(range(256)).replace(b"\r", b"").replace(b"\n", b""), "image/x", "Content-Transfer-Encoding: binary"),
+        leaf(forwarded, "message/rfc822", eight),
+        extra=f"{top.decode()}\r\nMIME-Version: 1.0\r\n{eight}\r\n",
+    )  # fmt: skip
+    message = dkim.sign(message, key, int(time.time())) + message
+    async with fake.Upstream(lmtp=True, offers=("PIPELINING",)) as sink:
+        settings = {"smtpd_discard_ehlo_keywords": "8bitmime"}
+        with postfix.running(transport=f"lmtp:inet:127.0.0.1:{sink.port}", settings=settings) as server:
+            upstream = config.Upstream(url=f"smtp://127.0.0.1:{server.port}", tls="never")
+            out = courier.Courier(upstream, hostname="relay.test", signers=[key])
+            (outcome,) = await out.send(envelope(options=("BODY=8BITMIME",)), message)
+            assert isinstance(outcome, Done), server.log()
+            await arrived(sink, 1)
+            await out.close()
+    came = sink.kept[0].content
+    assert came.isascii()
+    zone = {b"t1._domainkey.here.example.": dkim.record(key).encode()}
+    assert dkimpy.DKIM(came).verify(dnsfunc=lambda name, timeout=5: zone.get(name))
+    before, after = (email.message_from_bytes(raw) for raw in (message, came))
+    texts = [
+        [part.get_payload(decode=True) for part in read.walk() if not part.is_multipart()] for read in (before, after)
+    ]
+    assert texts[0] == texts[1]
+    assert len(texts[0]) == 5
 
 
 async def test_a_certificate_that_is_not_trusted_sends_nothing(tls):

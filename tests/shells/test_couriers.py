@@ -34,7 +34,9 @@ def settings(folder, servers, *, fallback=(), **senders) -> config.Settings:
 async def several(folder, scripts, **how):
     """The couriers of that many scripted upstreams, each by its name."""
     async with AsyncExitStack() as stack:
-        servers = {name: await stack.enter_async_context(fake.Upstream(script)) for name, script in scripts.items()}
+        offers = how.pop("offers", {})
+        made = {name: fake.Upstream(script, offers=offers.get(name, fake.USUAL)) for name, script in scripts.items()}
+        servers = {name: await stack.enter_async_context(server) for name, server in made.items()}
         found = settings(folder, servers, **how)
         now = [1000.0]
         out = couriers.Couriers(found, hostname="relay.test", times=TIMES, clock=lambda: now[0])
@@ -113,6 +115,23 @@ async def test_a_word_on_the_message_or_none_after_it_ends_the_search(tmp_path, 
         (outcome,) = await out.send(envelope(), MESSAGE)
         assert isinstance(outcome, kind)
         assert servers["spare"].sessions == 0
+
+
+@pytest.mark.parametrize("lacks", ["default", "spare"])
+async def test_each_gets_the_form_that_it_can_have(tmp_path, lacks):
+    """The first ends the session before it has the message, whether or not it offers 8BITMIME."""
+    content = b"From: ann@x.example\r\nMIME-Version: 1.0\r\n\r\nGr\xc3\xbc\xc3\x9fe\r\n"
+    offers = {lacks: ("PIPELINING",)}
+    async with several(tmp_path, {"default": {"data": "drop"}, "spare": {}}, fallback=["spare"], offers=offers) as (
+        out,
+        servers,
+        *_,
+    ):
+        (outcome,) = await out.send(envelope(), content)
+        assert isinstance(outcome, Done)
+        (kept,) = servers["spare"].kept
+        assert kept.content.isascii() is (lacks == "spare")
+        assert (kept.content == content) is (lacks == "default")
 
 
 async def test_who_was_away_comes_last_for_a_while(tmp_path):

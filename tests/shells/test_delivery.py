@@ -10,11 +10,14 @@ import smtplib
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+import dkim as dkimpy
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from relay import config, courier, delivery, smtp, spool
+from relay import config, courier, delivery, keys, outbound, smtp, spool
 from relay import store as stores
-from relay.core import payload
+from relay.core import dkim, payload
 from relay.core.model import Endpoint, Recipient, Reply, Sent, SentCopy, Submission
 from relay.store import memory
 from tests.fakes import copies
@@ -58,7 +61,10 @@ class House:
 
 
 @asynccontextmanager
-async def house(folder, script=None, *, together=False, refusal=None, sends=False, times=TIMES, auth="none", **how):
+async def house(
+    folder, script=None, *, together=False, refusal=None, sends=False, times=TIMES, auth="none", signers=None, **how
+):
+    """`signers` are the DKIM keys of a real tracker, in place of the one with fixed copies."""
     settings_of = {k: how.pop(k) for k in ("on_defer", "patience", "bounce_from", "queue_lifetime") if k in how}
     async with fake.Upstream(script, **how) as server:
         settings = config.Settings(
@@ -69,7 +75,9 @@ async def house(folder, script=None, *, together=False, refusal=None, sends=Fals
         store = memory.Memory()
         await store.start()
         tracker = copies.FixedTracker(together=together, refusal=refusal)
-        out = courier.Courier(settings.upstream, hostname="relay.test", times=times)
+        if signers:
+            tracker = outbound.Tracker(settings, keys.ephemeral(), store, signers)
+        out = courier.Courier(settings.upstream, hostname="relay.test", times=times, signers=signers or ())
         kept = spool.Spool(folder / "spool", settings, out, store, schedule=FAST)
         desk = delivery.Desk(settings, tracker, out, kept, store)
         running = asyncio.create_task(kept.run()) if sends else None
@@ -579,6 +587,81 @@ async def test_success_after_a_wait_is_reported_too(tmp_path):
         assert (await it.desk.take(submission(Recipient("b@x.example", TELL)))).code == 250
         await it.kept(2)
         assert b"Action: relayed" in it.upstream.kept[1].content
+
+
+# -- an upstream without 8BITMIME --------------------------------------------------------------------------------------
+
+NO_EIGHT = ("PIPELINING", "SIZE 52428800", "DSN")
+PAGE = (
+    "From: ann@here.example\r\nTo: b@there.example\r\nDate: Mon, 05 Jan 2026 10:00:00 +0000\r\nX-Track: all\r\n"
+    "DKIM-Signature: v=1; d=there.example; s=x; h=From; b=x\r\nMIME-Version: 1.0\r\n"
+    "Content-Type: text/html; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
+    "<p>Grüße <a href='https://x.example/ü'>ü</a></p>\r\n"
+).encode()
+SEALED = PAGE.replace(b"text/html", b"multipart/signed; boundary=b")
+DECLARED = ("BODY=8BITMIME",)
+
+
+@pytest.fixture(scope="module")
+def key():
+    made = ed25519.Ed25519PrivateKey.generate().private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return dkim.load(made, "here.example", "t1")
+
+
+def signed_by(content, key):
+    zone = {b"t1._domainkey.here.example.": dkim.record(key).encode()}
+    return dkimpy.DKIM(content).verify(dnsfunc=lambda name, timeout=5: zone.get(name))
+
+
+@pytest.mark.parametrize("options", [DECLARED, ()], ids=["declared", "not declared"])
+async def test_a_tracked_message_goes_in_7bit_and_signed(tmp_path, key, options):
+    async with house(tmp_path, signers=[key], offers=NO_EIGHT) as it:
+        assert (await it.desk.take(submission(content=PAGE, options=options))).code == 250
+        (kept,) = it.upstream.kept
+        assert kept.content.isascii()
+        assert kept.content.count(b"DKIM-Signature") == 1
+        assert signed_by(kept.content, key)
+        assert email.message_from_bytes(kept.content)["Content-Transfer-Encoding"] == "quoted-printable"
+        assert "<p>Grüße <a href=" in email.message_from_bytes(kept.content, policy=email.policy.default).get_content()
+
+
+@pytest.mark.parametrize("script", [{"rcpt": [LATER, None]}, {"dot": ["drop", None]}, {"connect": ["drop", None]}])
+async def test_what_waits_is_kept_in_8bit_and_each_try_sends_the_same_in_7bit(tmp_path, key, script):
+    async with house(tmp_path, script, signers=[key], offers=NO_EIGHT) as it:
+        assert (await it.desk.take(submission(content=PAGE, options=DECLARED))).code == 250
+        (entry,) = it.spooled()
+        stored = it.spool.files.content(entry.entry_id)
+        assert not stored.isascii()
+        assert signed_by(stored, key)
+        running = asyncio.create_task(it.spool.run())
+        await it.kept(1)
+        await it.empty()
+        running.cancel()
+        assert len(set(it.contents())) == 1  # also where the first try was cut after the dot
+        assert it.contents()[0].isascii()
+        assert signed_by(it.contents()[0], key)
+
+
+async def test_what_can_not_be_had_in_7bit_is_refused(tmp_path, key):
+    async with house(tmp_path, signers=[key], offers=NO_EIGHT) as it:
+        reply = await it.desk.take(submission(content=SEALED, options=DECLARED))
+        assert str(reply).startswith("554 5.6.3 The upstream does not offer 8BITMIME, and a signed")
+        assert not (tmp_path / "spool").exists()
+
+
+async def test_or_bounces_where_nobody_knew_yet_what_is_offered(tmp_path, key):
+    script = {"connect": ["drop", None]}
+    async with house(tmp_path, script, signers=[key], offers=NO_EIGHT, sends=True) as it:
+        assert (await it.desk.take(submission(content=SEALED, options=DECLARED))).code == 250
+        await it.kept(1)
+        (report,) = it.upstream.kept
+        assert report.reverse_path == ""
+        assert report.content.isascii()
+        assert b"Status: 5.6.3" in report.content
+        (event,) = await it.bounced()
+        assert event.data["status"] == "5.6.3"
 
 
 # -- the log -----------------------------------------------------------------------------------------------------------
