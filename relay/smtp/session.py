@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import ssl
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -54,6 +55,16 @@ class Edge:
 EDGE = Edge()
 # Untyped on purpose: what is used of it beyond its public face is held by a test (tests/shells/test_smtp.py).
 STOCK: Any = aiosmtpd.SMTP
+
+
+def hand_on(protocol: asyncio.BufferedProtocol, data: bytes) -> None:
+    """As a transport does with what it has read."""
+    while data:
+        room = memoryview(protocol.get_buffer(len(data)))
+        piece = data[: len(room)]
+        room[: len(piece)] = piece
+        protocol.buffer_updated(len(piece))
+        data = data[len(piece) :]
 
 
 class Session(STOCK):  # type: ignore[misc]
@@ -143,13 +154,11 @@ class Session(STOCK):  # type: ignore[misc]
         """The handshake; after it nothing is known of the client (RFC 3207 4.2), and what it sent before, in clear,
         is gone. False where it failed: the connection is closed."""
         assert self.house.certificate is not None
-        self._reader._buffer.clear()
+        if not self.implicit_tls:
+            self._reader._buffer.clear()
         self._reset_timeout(limits.HANDSHAKE_TIMEOUT)
         try:
-            transport = await self.loop.start_tls(
-                self.transport, self, self.house.certificate.context, server_side=True,
-                ssl_handshake_timeout=limits.HANDSHAKE_TIMEOUT,
-            )  # fmt: skip
+            transport = await self.shake_hands(self.house.certificate.context)
         except (OSError, TimeoutError) as error:
             LOG.info("TLS handshake failed", peer=self.address, error=error)
             if self.transport is not None:
@@ -166,6 +175,29 @@ class Session(STOCK):  # type: ignore[misc]
         self.login = self.password = ""
         self._reset_timeout()
         return True
+
+    async def shake_hands(self, context: ssl.SSLContext) -> Any:
+        """The transport under TLS. With implicit TLS the client speaks first: what came while its connection was ours
+        (uvloop reads before this task has run) is the begin of its handshake, and goes to whoever makes that."""
+        shaking = self.loop.start_tls(
+            self.transport, self, context, server_side=True, ssl_handshake_timeout=limits.HANDSHAKE_TIMEOUT
+        )
+        if not self.implicit_tls:
+            return await shaking
+        task = self.loop.create_task(shaking)
+        try:
+            await asyncio.sleep(
+                0
+            )  # from here on the transport has another protocol, and reading waits for the next round
+            early = bytes(self._reader._buffer)
+            self._reader._buffer.clear()
+            protocol = self.transport.get_protocol()
+            if early and protocol is not self:
+                self.loop.call_soon(hand_on, protocol, early)
+            return await task
+        except BaseException:
+            task.cancel()
+            raise
 
     # -- replies -------------------------------------------------------------------------------------------------------
 

@@ -5,8 +5,10 @@ import base64
 import logging
 import shutil
 import smtplib
+import socket
 import ssl
 import subprocess
+import time
 import warnings
 
 import pytest
@@ -89,6 +91,48 @@ async def test_a_failed_handshake_gives_its_place_back(relay):
         await client.send(b"EHLO in clear on the TLS port, which is no handshake either\r\n" * 5)
         await client.closed()
     await until(lambda: relay._house.places.taken == 0)
+
+
+def greeted(port: int, context: ssl.SSLContext, cut: int) -> bytes:
+    """What a client hears whose first flight comes in two pieces, the second a little later where `cut` is not 0."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
+    with socket.create_connection(("127.0.0.1", port), 10) as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        step = tls.do_handshake
+        while True:
+            try:
+                heard = step()
+                if heard:
+                    return heard
+                step = lambda: tls.read(100)  # noqa: E731
+            except ssl.SSLWantReadError:
+                flight = outgoing.read()
+                client.sendall(flight[: cut or None])
+                if cut:
+                    time.sleep(0.01)
+                    client.sendall(flight[cut:])
+                    cut = 0
+                incoming.write(client.recv(65_536))
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_a_client_that_is_faster_than_the_handshake(tmp_path, loop):
+    """With implicit TLS its first octets may be read before the handshake begins, as uvloop does every other time."""
+    loops = pytest.importorskip(loop)
+    certificate, key = certificates.make(tmp_path)
+
+    async def main() -> None:
+        settings = Settings(smtp=Smtp(listen=(), listen_tls=("127.0.0.1:0",), certificate=certificate, key=key))
+        server = await smtp.serve(settings, Taker())
+        context = certificates.trusting(certificate)
+        for cut in (0, 0, 1, 5, 100, 0) * 6:
+            heard = await asyncio.to_thread(greeted, server.addresses[0][1], context, cut)
+            assert heard.startswith(b"220 "), cut
+        assert await server.drain(5)
+
+    with asyncio.Runner(loop_factory=loops.new_event_loop) as runner:
+        runner.run(main())
 
 
 async def test_old_versions_of_tls_are_refused(relay):
