@@ -85,7 +85,9 @@ class Gate:
 
     def __init__(self, users: Users | None, verify_upstream: VerifyUpstream | None) -> None:
         self._users, self._verify_upstream = users, verify_upstream
-        self._throttle = throttle.Throttle(asyncio.get_running_loop().time)
+        most = throttle.ELSEWHERE if verify_upstream else throttle.HERE
+        self._throttle = throttle.Throttle(asyncio.get_running_loop().time, most)
+        self._ended = asyncio.Event()  # a try has
 
     @property
     def offered(self) -> bool:
@@ -98,18 +100,37 @@ class Gate:
 
     async def admit(self, login: str, password: str, address: IPv4Address | IPv6Address | None) -> Reply | None:
         """None for a good login, else the refusal, already late enough to make guessing slow."""
+        while self._throttle.full(address, login) and not self._throttle.locked(address, login):
+            await self._ended.wait()
+        pause = 0.0
         if self._throttle.locked(address, login):
             outcome, refusal = "locked", LOCKED
         else:
-            outcome, refusal = await self._check(login, password)
+            outcome, refusal, pause = await self._try(login, password, address)
         metrics.LOGINS.labels(outcome).inc()
         if outcome == "good":
-            self._throttle.passed(address, login)
             return None
         LOG.warning("login refused", login=login, peer=address, outcome=outcome)
-        if outcome == "bad":
-            await asyncio.sleep(self._throttle.failed(address, login))
+        await asyncio.sleep(pause)
         return refusal
+
+    async def _try(
+        self, login: str, password: str, address: IPv4Address | IPv6Address | None
+    ) -> tuple[str, Reply, float]:
+        """The outcome, the refusal, and the seconds until the client hears it. A client that leaves before it is known
+        counts as one that guessed wrong: the upstream was asked all the same."""
+        outcome, refusal, pause = "bad", BAD, 0.0
+        try:
+            with self._throttle.trying(address, login):
+                outcome, refusal = await self._check(login, password)
+        finally:
+            if outcome == "bad":
+                pause = self._throttle.failed(address, login)
+            elif outcome == "good":
+                self._throttle.passed(address, login)
+            self._ended.set()  # wakes all who wait now
+            self._ended.clear()
+        return outcome, refusal, pause
 
     async def _check(self, login: str, password: str) -> tuple[str, Reply]:
         try:

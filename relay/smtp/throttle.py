@@ -2,20 +2,31 @@
 
 Owns: the counts of failed logins per address, per login and per both, the growing pause, the lock. Pure but for its
 clock, an argument. Who has logged in from an address before is locked out there by failures of that login alone:
-otherwise a stranger could shut a user out by guessing, and one user of a webmail all others.
+otherwise a stranger could shut a user out by guessing, and one user of a webmail all others. What is being tried counts
+as failed until it is known: guesses made at the same time are no more than guesses made in turn.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
-from typing import Any
+from typing import Any, NamedTuple
 
 MEMORY = 900.0  # seconds after its last failure that a key is remembered
-LOCK_PAIR = 10  # failures of one login from one address after which it is not tried from there
-LOCK_ADDRESS = 30  # failures from one address, of whatever logins
-LOCK_LOGIN = 30  # failures of one login, from wherever
+
+
+class Most(NamedTuple):
+    """Failures after which a login is not tried."""
+
+    pair: int  # of one login from one address
+    address: int  # from one address, of whatever logins
+    login: int  # of one login, from wherever
+
+
+HERE = Most(10, 30, 30)  # where nobody but us counts
+ELSEWHERE = Most(5, 15, 8)  # below the ten at which providers lock an account: a stranger must not lock a user's
 FIRST_PAUSE = 0.25  # seconds before the answer to the first failure, doubled with each
 LONGEST_PAUSE = 8.0
 MAX_KEYS = 20_000  # remembered at most; the oldest go first
@@ -27,16 +38,37 @@ Key = tuple[str | None, str | None]  # address and login, None for any
 class Throttle:
     """`clock` gives monotonic seconds."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
+    def __init__(self, clock: Callable[[], float], most: Most = HERE) -> None:
+        self._clock, self.most = clock, most
+        self._trying: Counter[Key] = Counter()
         self._failures: OrderedDict[Key, tuple[int, float]] = OrderedDict()
         self._friends: OrderedDict[Key, None] = OrderedDict()
 
     def locked(self, address: IPv4Address | IPv6Address | None, login: str) -> bool:
+        return self._over(self._count, address, login)
+
+    def full(self, address: IPv4Address | IPv6Address | None, login: str) -> bool:
+        """Would it be locked if all failed that is being tried? Then it has to wait for that."""
+        return self._over(lambda key: self._count(key) + self._trying[key], address, login)
+
+    def _over(self, count: Callable[[Key], int], address: IPv4Address | IPv6Address | None, login: str) -> bool:
         place, name, pair = keys(address, login)
-        if self._count(pair) >= LOCK_PAIR:
+        if count(pair) >= self.most.pair:
             return True
-        return pair not in self._friends and (self._count(place) >= LOCK_ADDRESS or self._count(name) >= LOCK_LOGIN)
+        return pair not in self._friends and (count(place) >= self.most.address or count(name) >= self.most.login)
+
+    @contextmanager
+    def trying(self, address: IPv4Address | IPv6Address | None, login: str) -> Iterator[None]:
+        """While a login is checked."""
+        mine = keys(address, login)
+        self._trying.update(mine)
+        try:
+            yield
+        finally:
+            self._trying.subtract(mine)
+            for key in mine:
+                if not self._trying[key]:
+                    del self._trying[key]
 
     def failed(self, address: IPv4Address | IPv6Address | None, login: str) -> float:
         """Counts a failure; the seconds to wait before the client hears of it."""
@@ -65,7 +97,9 @@ class Throttle:
 
 
 def keys(address: IPv4Address | IPv6Address | None, login: str) -> tuple[Key, Key, Key]:
-    """Of the address, the login, and both. One customer has a whole IPv6 /64."""
+    """Of the address, the login, and both. One customer has a whole IPv6 /64; to many servers a login is the same in
+    capitals."""
+    login = login.strip().casefold()
     six = isinstance(address, IPv6Address)
     place = str(IPv6Network((address, 64), strict=False)) if six else str(address)
     return (place, None), (None, login), (place, login)

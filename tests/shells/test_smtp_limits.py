@@ -251,7 +251,7 @@ def test_pauses_grow_and_end():
     clock = Clock()
     guard = throttle.Throttle(clock)
     here, there = ipaddress.ip_address("192.0.2.1"), ipaddress.ip_address("192.0.2.2")
-    pauses = [guard.failed(here, "jane") for _ in range(throttle.LOCK_PAIR)]
+    pauses = [guard.failed(here, "jane") for _ in range(throttle.HERE.pair)]
     assert pauses == sorted(pauses)
     assert pauses[0] == throttle.FIRST_PAUSE
     assert pauses[-1] == throttle.LONGEST_PAUSE
@@ -266,7 +266,7 @@ def test_guessing_from_everywhere_locks_a_login_but_not_its_owner_out():
     guard = throttle.Throttle(Clock())
     home, away = ipaddress.ip_address("198.51.100.7"), ipaddress.ip_address("203.0.113.1")
     guard.passed(home, "jane")
-    for n in range(throttle.LOCK_LOGIN):
+    for n in range(throttle.HERE.login):
         guard.failed(ipaddress.ip_address(f"192.0.2.{n}"), "jane")
     assert guard.locked(away, "jane")
     assert not guard.locked(home, "jane")
@@ -278,18 +278,18 @@ def test_guessing_at_many_logins_locks_an_address_but_not_its_known_users_out():
     guard = throttle.Throttle(Clock())
     webmail = ipaddress.ip_address("198.51.100.7")
     guard.passed(webmail, "jane")
-    for n in range(throttle.LOCK_ADDRESS):
+    for n in range(throttle.HERE.address):
         guard.failed(webmail, f"user{n}")
     assert guard.locked(webmail, "joe")
     assert not guard.locked(webmail, "jane")
-    for _ in range(throttle.LOCK_PAIR):
+    for _ in range(throttle.HERE.pair):
         guard.failed(webmail, "jane")
     assert guard.locked(webmail, "jane")
 
 
 def test_an_ipv6_network_is_one_guesser():
     guard = throttle.Throttle(Clock())
-    for n in range(throttle.LOCK_ADDRESS):
+    for n in range(throttle.HERE.address):
         guard.failed(ipaddress.ip_address(f"2001:db8::{n}"), f"user{n}")
     assert guard.locked(ipaddress.ip_address("2001:db8::ffff"), "other")
     assert not guard.locked(ipaddress.ip_address("2001:db8:0:1::1"), "other")

@@ -196,8 +196,8 @@ async def test_logins(relay, name):
             assert (await client.ask(line)).startswith(expected), line
 
 
-async def test_guessing_is_stopped(relay, monkeypatch):
-    monkeypatch.setattr(throttle, "LOCK_PAIR", 4)
+async def test_guessing_is_stopped(relay):
+    relay._house.gate._throttle.most = throttle.Most(4, 30, 30)
     answers = []
     for n in range(6):
         async with connect(relay.addresses[1], context=relay.context) as client:
@@ -264,6 +264,44 @@ async def test_the_upstream_is_asked(tmp_path, outcome, code, monkeypatch):
             assert SECRET not in repr(taker.taken[0])
     assert asked == [("joe", SECRET)]
     await server.drain(0)
+
+
+@pytest.mark.parametrize("leaves", [False, True], ids=["stays", "leaves at once"])
+async def test_guesses_made_at_the_same_time_are_no_more_than_others(tmp_path, leaves, monkeypatch):
+    """The upstream hears fewer wrong passwords for a login than lock an account there, however they come."""
+    monkeypatch.setattr(throttle, "FIRST_PAUSE", 0.0)
+    asked = []
+
+    async def verify(login: str, password: str):
+        asked.append(password)
+        await asyncio.sleep(0.05)
+        return Never(Reply(535, "5.7.8 no"))
+
+    settings = Settings(smtp=Smtp(listen=("127.0.0.1:0",), auth="upstream", allow=("192.0.2.0/24",)))
+    server = await smtp.serve(settings, Taker(), verify_upstream=verify)
+
+    async def guess(n: int) -> str:
+        async with connect(server.addresses[0]) as client:
+            await client.greet()
+            await client.send(b"AUTH PLAIN " + plain("Jane" if n % 2 else "jane ", f"guess {n}").encode() + b"\r\n")
+            return "" if leaves else (await client.reply())[:3]
+
+    answers = await asyncio.gather(*(guess(n) for n in range(40)))
+    await until(lambda: not server._house.dialogues)
+    assert len(asked) == throttle.ELSEWHERE.pair
+    if not leaves:
+        assert sorted(answers) == ["454"] * (40 - len(asked)) + ["535"] * len(asked)
+    assert not server._house.gate._throttle._trying
+    await server.drain(0)
+
+
+async def test_many_good_logins_at_once_are_none_too_many(relay):
+    async def login() -> str:
+        async with connect(relay.addresses[1], context=relay.context) as client:
+            await client.greet()
+            return (await client.ask("AUTH PLAIN " + plain("jane", SECRET)))[:3]
+
+    assert await asyncio.gather(*(login() for _ in range(30))) == ["235"] * 30
 
 
 async def test_no_password_in_clear_beyond_loopback(relay):
