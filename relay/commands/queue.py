@@ -80,7 +80,8 @@ def row(entry: queue.Entry, size: int, now: float) -> str:
 
     to = [r.address for r in entry.waiting]
     named = ", ".join(to[:3]) + (f" and {len(to) - 3} more" if len(to) > 3 else "")
-    pause = "now" if entry.next_at <= now else span(entry.next_at - now)
+    soon = "login" if entry.login else "now"  # it waits for its user, whose password nobody kept
+    pause = soon if entry.next_at <= now else span(entry.next_at - now)
     said = f": {entry.last_reply}" if entry.last_reply else ""
     words = f"{entry.reverse_path or '<>'} -> {named}{said}"
     return f"{entry.entry_id:19}  {span(now - entry.created_at):>6}  {size:>8}  {entry.attempts:>5}  {pause:>6}  {log.safe(words)}"
@@ -111,7 +112,8 @@ def show(kept: files.Files, args: argparse.Namespace) -> int:
     )
     print(f"message       {entry.message_id or '-'}")
     print(f"kept          {stamp(entry.created_at)}, {span(now - entry.created_at)} ago; {len(content)} octets")
-    print(f"attempts      {entry.attempts}, the next {'now' if entry.next_at <= now else stamp(entry.next_at)}")
+    after = f" once {log.safe(entry.login)} has logged in" if entry.login else ""
+    print(f"attempts      {entry.attempts}, the next {'now' if entry.next_at <= now else stamp(entry.next_at)}{after}")
     if entry.duplicates:
         print(f"uncertain     after {entry.duplicates} attempts the upstream may have had it without saying so")
     print(f"sender        <{log.safe(entry.reverse_path)}> {' '.join(entry.options)}".rstrip())
@@ -145,7 +147,7 @@ def each(kept: files.Files, names: Iterable[str], act: Callable[[files.Claim], N
     """Does it to each entry; the exit code is 1 where one that was named could not be had."""
     from relay.spool import files
 
-    count = missed = 0
+    count, missed, shown = 0, 0, False
     for name in names:
         claim = kept.claim(name) if kept.named(name) else None
         if claim is None:
@@ -165,8 +167,11 @@ def each(kept: files.Files, names: Iterable[str], act: Callable[[files.Claim], N
             count += 1
         finally:
             claim.release()
-        if count % STEP == 0 and sys.stderr.isatty():
-            print(f"\r{count}", end="", file=sys.stderr, flush=True)
+        if sys.stderr.isatty() and (count + missed) % STEP == 0:
+            print(f"\r{count + missed}", end="", file=sys.stderr, flush=True)
+            shown = True
+    if shown:
+        print("\r", end="", file=sys.stderr, flush=True)
     kept.wake()
     print(f"{count} {'entry' if count == 1 else 'entries'} {done}")
     return 1 if missed else 0

@@ -38,7 +38,7 @@ class Waiting(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     """One message on disk. `message_id` is ours, "" for a report of ours (`kind`), which is never reported on.
-    `login`: it goes out over that user's own session, and waits until there is one. `duplicates` counts the attempts
+    `login`: it goes out over that user's own session, and waits until there is one; a report on such a message too. `duplicates` counts the attempts
     after which the upstream may have had it without saying so. `upstream` is the name of the one that it is for. Times
     are Unix seconds."""
 
@@ -119,10 +119,10 @@ def settle(
     entry: Entry, outcomes: Sequence[Outcome], *, now: float, dice: float, policy: Policy, remote: str = ""
 ) -> Settled:
     """`outcomes` are those of `entry.waiting`, in order."""
-    if _refuses_the_null_sender(entry, outcomes) and policy.bounce_from:
-        again = msgspec.structs.replace(
-            entry, reverse_path=policy.bounce_from, attempts=entry.attempts + 1, next_at=now
-        )
+    # In a user's own session the user's own address is one that may send.
+    sender = policy.bounce_from or (entry.recipients[0].address if entry.login else "")
+    if _refuses_the_null_sender(entry, outcomes) and sender:
+        again = msgspec.structs.replace(entry, reverse_path=sender, attempts=entry.attempts + 1, next_at=now)
         return Settled(again)
     over = now >= entry.created_at + policy.lifetime and entry.attempts + 1 >= tries(policy.schedule, policy.lifetime)
     words = iter(outcomes)

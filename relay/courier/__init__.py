@@ -27,6 +27,7 @@ from relay.courier import dialogue, doors
 LOG = log.room("courier")
 
 MOST_CONNECTIONS = 20
+MOST_TRIES = 10  # logins of clients tried at once; not of the places of mail, which strangers could fill
 IDLE_SECONDS = 30.0  # servers close idle ones after minutes; a burst is over sooner
 MOST_LOGINS = 10_000
 OFF_THE_LOOP = 262_144  # octets: converting more than this would hold up the other sessions
@@ -61,7 +62,7 @@ class Courier:
         self.doors = doors.Doors(settings, hostname=hostname, times=self.times, trust=trust, tokens_in=tokens_in)
         self._gauges = metrics.CONNECTIONS.labels(name, "idle"), metrics.CONNECTIONS.labels(name, "busy")
         self.idle_seconds = idle_seconds
-        self._most, self._places = most, asyncio.Semaphore(most)
+        self._most, self._places, self._tries = most, asyncio.Semaphore(most), asyncio.Semaphore(MOST_TRIES)
         self._idle: dict[Credentials, list[doors.Connection]] = {}
         self._busy: set[doors.Connection] = set()
         self._logins: dict[str, str] = {}
@@ -113,7 +114,7 @@ class Courier:
                 verdicts = await self._converse(envelope.credentials, connection, lines, content)
             except doors.Closed as closed:
                 LOG.warning("upstream_closed", upstream=str(self.doors.address), reason=str(closed))
-                return (closed.outcome,) * many, False
+                return (self._of_closed(envelope.credentials, closed),) * many, False
             if not (verdicts.stale and reused):
                 outcomes = verdicts.outcomes
                 if "dsn" not in connection.offered:
@@ -131,6 +132,16 @@ class Courier:
             return content, made.reason
         LOG.info("converted", size=len(content), to=len(made.content), signatures_removed=made.removed, **about)
         return made.content, ""
+
+    def _of_closed(self, credentials: Credentials, closed: doors.Closed) -> Outcome:
+        """What it means for a message. A user's login that was good before and is refused now says nothing of it: the
+        password was changed, and with the new one the message can go."""
+        if credentials and isinstance(closed.outcome, Never):
+            user, password = credentials
+            if self._logins.get(user) == password:
+                del self._logins[user]
+            return Later(Reply(451, f"4.7.8 The upstream refuses the login now: {closed.outcome.reply.text}"))
+        return closed.outcome
 
     async def _converse(
         self, credentials: Credentials, connection: doors.Connection, lines: envelopes.Lines, content: bytes
@@ -152,11 +163,14 @@ class Courier:
     async def try_login(self, user: str, password: str) -> Outcome:
         """Does the upstream take this login? `Never` where it refuses it, `Later` where it can't be asked. The
         session is kept for the mail that follows; name and password stay in memory only."""
-        async with self._places:
+        async with self._tries:
             try:
                 connection = await self._open((user, password))
             except doors.Closed as closed:
                 return closed.outcome
+            before = self._take((user, password))
+            if before:  # a client that logs in for each message needs one session there, and many servers give few
+                before.close(politely=True)
             self._give((user, password), connection)
         self._logins.pop(user, None)
         self._logins[user] = password

@@ -64,6 +64,7 @@ class Spool:
             for up in (settings.upstream, *settings.upstreams)
         }
         self.policy = self._policies[DEFAULT_UPSTREAM]
+        self._own_login = bool(settings.upstream.password or settings.upstream.oauth2)
         self.ledger = ledger.Ledger(store, host=courier.host, appended=appended)
         self._sender = sending.Sender(self)
         self._started = False
@@ -202,7 +203,8 @@ class Spool:
             name = entry_id(now, secrets.token_bytes(4))
             utf8 = () if entry.reverse_path.isascii() else ("SMTPUTF8",)
             to = (queue.Waiting(entry.reverse_path),)
-            report = queue.Entry(name, "", now, now, "", to, utf8, kind="report", upstream=entry.upstream)
+            login = "" if self._own_login else entry.login
+            report = queue.Entry(name, "", now, now, "", to, utf8, kind="report", login=login, upstream=entry.upstream)
             await self.put(report, message)
         for event in made.events(entry, group):
             await self.ledger.event(event)

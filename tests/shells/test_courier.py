@@ -475,6 +475,33 @@ async def test_our_login_refused_makes_mail_wait_and_a_clients_is_refused(contex
         assert SECRET not in f"{mail}{out.doors.settings}{outcome}"
 
 
+async def test_a_client_that_logs_in_for_each_message_keeps_one_session(contexts):
+    server_tls, trust = contexts["good"]
+    async with sending(tls="required", trust=trust, starttls=server_tls, users={"c": SECRET}) as (server, out):
+        for n in range(1, 5):
+            assert isinstance(await out.try_login("c", SECRET), Done)
+            assert server.sessions == n  # each time the upstream is who says that the password is right
+            assert len(out._idle["c", SECRET]) == 1
+
+
+async def test_strangers_who_try_logins_hold_up_no_mail(contexts):
+    server_tls, trust = contexts["good"]
+    ours = base64.b64encode(b"\0u\0new").decode()
+    script = {"auth": lambda command: None if command.endswith(ours) else "hang"}
+    async with sending(
+        script, user="u", password="new", tls="required", trust=trust, starttls=server_tls, users={"u": "new"},
+        times=courier.Times(connect=60),
+    ) as (_, out):  # fmt: skip
+        tries = [asyncio.create_task(out.try_login("c", f"guess {n}")) for n in range(50)]
+        await asyncio.sleep(0)
+        async with asyncio.timeout(30):
+            assert isinstance((await out.send(envelope(), MESSAGE))[0], Done)
+        assert not any(each.done() for each in tries)
+        for each in tries:
+            each.cancel()
+        await asyncio.gather(*tries, return_exceptions=True)
+
+
 async def test_one_users_session_never_carries_anothers_mail(contexts):
     server_tls, trust = contexts["good"]
     users = {"a": "1", "b": "2"}

@@ -22,6 +22,7 @@ from relay.core.model import Endpoint, Recipient, Reply, Sent, SentCopy, Submiss
 from relay.store import memory
 from tests.fakes import copies
 from tests.fakes import upstream as fake
+from tests.fakes.wire import until
 
 MESSAGE = b"From: a@here.example\r\nTo: b@there.example\r\nSubject: x\r\nMessage-ID: <1@here.example>\r\n\r\nHello\r\n"
 TIMES = courier.Times(connect=2, mail=2, data=2, block=2, dot=2)
@@ -366,6 +367,43 @@ async def test_left_over_copies_of_a_user_wait_for_that_users_session(tmp_path):
         await it.kept(2)
         await it.empty()
         assert [k.login for k in it.upstream.kept] == ["u", "u"]
+
+
+async def test_a_password_that_was_changed_meanwhile_gives_nothing_up(tmp_path):
+    """What is left over waits for the login with the new one; a client that is still in its session hears 4xx."""
+    script = {"rcpt": [None, LATER, None]}
+    async with house(tmp_path, script, users={"u": "old"}, auth="upstream", sends=True) as it:
+        await it.desk.courier.try_login("u", "old")
+        mail = submission("b@x.example", "c@x.example", login="u", password="old")
+        it.upstream.users["u"] = "new"
+        assert (await it.desk.take(mail)).code == 250  # over the session that is open
+        it.desk.courier.idle_seconds = 0.0
+        it.desk.courier._sweep()  # and ends
+        await it.kept(1)
+        await until(lambda: it.desk.courier.credentials_of("u") is None)
+        reply = await it.desk.take(submission("d@x.example", login="u", password="old"))
+        assert (reply.code, reply.text[:5]) == (451, "4.7.8")
+        assert [e.waiting[0].address for e in it.spooled()] == ["c@x.example"]
+        assert not await it.store.events(types=["message.bounce_detected"])
+        await it.desk.courier.try_login("u", "new")
+        await it.empty()
+        assert [r for k in it.upstream.kept for r in k.recipients] == ["b@x.example", "c@x.example"]
+
+
+@pytest.mark.parametrize("refuses", [None, "550 5.7.1 no empty sender here"])
+async def test_a_report_on_a_users_mail_goes_out_over_that_users_session(tmp_path, refuses):
+    """An upstream that knows users only takes it from nobody else; and where it wants a sender, from the user."""
+    script = by_recipient(c=NO) | {"mail": lambda command: refuses if "<>" in command else None}
+    async with house(tmp_path, script, users={"u": "pw"}, auth="upstream", sends=True) as it:
+        await it.desk.courier.try_login("u", "pw")
+        mail = submission("b@x.example", "c@x.example", login="u", password="pw")
+        assert (await it.desk.take(mail)).code == 250
+        await it.kept(2)
+        await it.empty()
+        report = it.upstream.kept[1]
+        assert (report.login, report.recipients) == ("u", ["a@here.example"])
+        assert report.reverse_path == ("a@here.example" if refuses else "")
+        assert b"c@x.example" in report.content
 
 
 @pytest.mark.parametrize("seed", [1, 2])

@@ -506,3 +506,17 @@ def test_the_queue_command_while_no_service_runs(tmp_path, capsys):
         disk.put(entry(f"0{i}", next_at=time.time() + 3600), MESSAGE).release()
     assert asked(tmp_path, capsys, "retry", "--all")[:2] == (0, "3 entries to be tried now\n")
     assert all(disk.read(f"0{i}").next_at <= time.time() for i in range(3))
+
+
+def test_the_queue_command_on_a_terminal(tmp_path, capsys, monkeypatch):
+    """Progress of a long list stands in one line, and is gone when the result comes; what waits for a login says so."""
+    disk = files.Files(tmp_path / "spool")
+    disk.start()
+    for i in range(5):
+        disk.put(msgspec.structs.replace(entry(f"0{i}"), login="jane"), MESSAGE).release()
+    monkeypatch.setattr(command, "STEP", 2)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    code, out, err = asked(tmp_path, capsys, "retry", "--all")
+    assert (code, out, err) == (0, "5 entries to be tried now\n", "\r2\r4\r")
+    assert "  login  a@here.example -> " in asked(tmp_path, capsys, "list")[1]
+    assert "the next now once jane has logged in" in asked(tmp_path, capsys, "show", "00")[1]
