@@ -49,6 +49,9 @@ def lines(envelope: Envelope, content: bytes, offered: Mapping[str, str], why: s
         return Never(Reply(554, "5.6.0 The message has a bare CR or LF (RFC 5321 2.3.8)"))
     if envelope.reverse_path and not fits(envelope.reverse_path):
         return Never(Reply(553, "5.1.7 The sender's address can't stand in a command"))
+    most = offered.get("size", "").strip()  # RFC 1870 4: "0", or nothing, is no limit
+    if len(most) < 20 and most.isdecimal() and 0 < int(most) < len(content):
+        return Never(Reply(552, f"5.3.4 The upstream takes messages up to {most} octets; this one has {len(content)}"))
     declared = {option.partition("=")[0].upper(): option for option in envelope.options if PARAMETER.fullmatch(option)}
     utf8 = "smtputf8" in offered
     eight = not content.isascii()

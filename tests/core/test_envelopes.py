@@ -89,6 +89,15 @@ def test_extensions_are_matched(how, hidden, result):
         assert found.mail.split()[3:] == result.split()
 
 
+@pytest.mark.parametrize(
+    ("size", "goes"),
+    [("99", False), ("100", True), ("0", True), ("", True), (" 99", False), ("lots", True), ("9" * 5000, True)],
+)
+def test_what_is_larger_than_the_upstream_takes_is_not_begun(size, goes):
+    found = lines(content=b"x" * 98 + b"\r\n", offered={"size": size})
+    assert isinstance(found, envelopes.Lines) if goes else str(found.reply).startswith("552 5.3.4"), found
+
+
 @given(st.text(max_size=30), st.lists(st.text(max_size=20), max_size=3), st.text(max_size=20), st.booleans())
 def test_a_command_is_one_line_whatever_is_in_it(address, options, of_rcpt, offers):
     """For any envelope: refused, or commands without control characters, and with one pair of brackets that is ours."""

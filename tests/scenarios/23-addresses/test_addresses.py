@@ -123,3 +123,16 @@ def test_an_upstream_that_lacks_something(changing: Peers, missing: str | None) 
     for kept in upstream.taken[1:]:
         assert ("\u00fc".encode() in kept.content) is (missing != "8BITMIME")
         assert "\u00fc" in email.message_from_bytes(kept.content, policy=email.policy.default).get_content()
+
+
+def test_a_message_that_is_too_large_for_the_upstream(changing: Peers) -> None:
+    """It hears so at once, and the upstream hears nothing of it."""
+    relay, upstream = changing
+    upstream.offers = ("PIPELINING", "SIZE 1000")
+    with hostile.Smtp(relay.smtp) as client:
+        assert client.mail(hostile.letter()).startswith("250")  # by the connection that was left, if one was
+        upstream.lines.clear()
+        assert client.mail(hostile.letter("x" * 2000)).startswith("552 5.3.4 The upstream takes messages up to 1000")
+        assert not any(line.startswith(("MAIL", "DATA")) for line in upstream.lines)
+        assert client.mail(hostile.letter()).startswith("250")
+    assert relay.command("queue", "list").stdout == "nothing waits\n"
