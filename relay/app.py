@@ -12,9 +12,10 @@ import random
 import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from relay import allocator, config, keys, log, metrics, notify, store, webhooks
+from relay import allocator, certificates, config, keys, log, metrics, notify, store, webhooks
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -89,6 +90,7 @@ class Service:
         self.ready = False
         self.tasks: list[asyncio.Task[None]] = []
         self.closers: list[Callable[[], Awaitable[None]]] = []  # called last to first
+        self.renewals: list[Callable[[], None]] = []  # of certificates; each may raise OSError
         self.server: smtp.Server | None = None
         self.wake: Callable[[], None] = lambda: None
         self.stop_at = 0.0
@@ -178,6 +180,7 @@ class Service:
         except (smtp.Refused, OSError) as reason:
             raise CannotStart(f"smtp: {reason}") from reason
         self.addresses["smtp"] = list(self.server.addresses)
+        self.renewals.append(self.server.reload)
 
     async def start_mailbox(self) -> None:
         from relay import mailbox
@@ -210,18 +213,20 @@ class Service:
         application: web.Application,
         listen: str,
         *,
-        certificate: Any = None,
-        key: Any = None,
+        certificate: Path | None = None,
+        key: Path | None = None,
         **how: Any,
     ) -> None:
-        import ssl
-
         from tracking_http.listener import Listener
 
         context = None
-        if certificate:
-            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-            context.load_cert_chain(certificate, key)
+        if certificate and key:
+            try:
+                used = certificates.Certificate(certificate, key)
+            except certificates.Unusable as reason:
+                raise CannotStart(f"{role}.certificate: {reason}") from reason
+            context = used.context
+            self.renewals.append(used.reload)
         listener = Listener(application, **how)
         self.closers.append(listener.stop)
         host, _, port = listen.rpartition(":")
@@ -241,14 +246,17 @@ class Service:
     def reload(self) -> None:
         """SIGHUP: certificates and token keys, without dropping a session."""
         notify.tell(RELOADING=1, MONOTONIC_USEC=time.monotonic_ns() // 1000)
-        try:
-            self.ring.reload_if_changed()
-            if self.server:
-                self.server.reload()
+        self.ring.reload_if_changed()
+        whole = True
+        for renew in self.renewals:
+            try:
+                renew()
+            except OSError as reason:  # a certificate that can't be used: the old one stays, the others are renewed
+                whole = False
+                metrics.ERRORS.labels("app").inc()
+                LOG.error("not_reloaded", reason=str(reason))
+        if whole:
             LOG.info("reloaded")
-        except OSError as reason:  # a certificate that can't be read: the old one stays in use
-            metrics.ERRORS.labels("app").inc()
-            LOG.error("not_reloaded", reason=str(reason))
         notify.tell(READY=1)
 
     async def stop(self) -> None:

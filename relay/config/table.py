@@ -274,7 +274,7 @@ HTTP = Section(
     "must reach.",
     (
         Option("listen", addresses.ADDRESS, "Behind a proxy that does TLS, or with a certificate of its own."),
-        Option("certificate", addresses.PRESENT, "PEM: the certificate and its chain, where no proxy does TLS.",
+        Option("certificate", addresses.PRESENT, "PEM: the certificate and its chain, where no proxy does TLS. Read again on SIGHUP.",
                example="secrets/cert.pem", default="none"),
         Option("key", addresses.PRESENT, "PEM: the certificate's private key.", example="secrets/key.pem", default="none"),
         Option("trusted_proxies", kinds.listing(addresses.NETWORK),

@@ -10,10 +10,10 @@ import contextlib
 import os
 from collections.abc import Awaitable, Callable
 
-from relay import log, metrics
+from relay import certificates, log, metrics
 from relay.config import Settings
 from relay.core.model import Reply, Submission
-from relay.smtp import auth, dialogue, limits, submitters, tls
+from relay.smtp import auth, dialogue, limits, submitters
 
 LOG = log.room("smtp")
 
@@ -39,7 +39,7 @@ class House:
         self.places = limits.Places(limits.connections())
         self.flight = limits.Flight(max(limits.IN_FLIGHT, 2 * self.max_size))
         self.rates = limits.Rates(settings.smtp.messages_per_minute)
-        self.certificate: tls.Certificate | None = None
+        self.certificate: certificates.Certificate | None = None
         self.dialogues: set[dialogue.Dialogue] = set()
         self.tasks: set[asyncio.Task[Reply]] = set()
         self.draining = False
@@ -145,9 +145,9 @@ async def serve(
     house = House(settings, take, gate(settings, users, verify_upstream), left)
     if smtp.certificate and smtp.key:
         try:
-            house.certificate = tls.Certificate(smtp.certificate, smtp.key)
-        except OSError as error:
-            raise Refused(f"smtp.certificate: {smtp.certificate} and {smtp.key} can't be used: {error}") from error
+            house.certificate = certificates.Certificate(smtp.certificate, smtp.key)
+        except certificates.Unusable as error:
+            raise Refused(f"smtp.certificate: {error}") from error
     metrics.SMTP_CONNECTIONS.set_function(lambda: house.places.taken)
     metrics.SMTP_IN_FLIGHT.set_function(lambda: house.flight.used)
     server = Server(house)

@@ -148,16 +148,15 @@ async def certificates(settings: config.Settings) -> list[Finding]:
 
 
 def _certificate(what: str, certificate: Path, key: Path, name: str) -> list[Finding]:
-    import ssl
-
     from cryptography import x509
 
+    from relay import certificates
+
     try:
-        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
+        certificates.context(certificate, key)
         first = x509.load_pem_x509_certificates(certificate.read_bytes())[0]
     except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", None) or error
-        return [failure(what, f"{certificate} and {key} don't make a certificate and its key: {reason}")]
+        return [failure(what, str(error))]
     left = first.not_valid_after_utc - datetime.now(UTC)
     if left < timedelta(0):
         return [failure(what, f"{certificate} expired on {first.not_valid_after_utc:%Y-%m-%d}; renew it")]

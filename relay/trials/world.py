@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-from relay import config
+from relay import certificates, config
 from relay.config.addresses import split_address
 from relay.trials import SECONDS, Finding, failure, local, ok, warning
 
@@ -87,8 +87,8 @@ async def standing_in(settings: config.Settings) -> AsyncIterator[str]:
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=1)
     try:
         if settings.http.certificate:
-            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-            context.load_cert_chain(settings.http.certificate, settings.http.key)
+            assert settings.http.key
+            context = certificates.context(settings.http.certificate, settings.http.key)
         await runner.setup()
         await web.TCPSite(runner, *split_address(address), ssl_context=context).start()
         yield ""

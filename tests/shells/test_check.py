@@ -211,7 +211,7 @@ async def test_a_key_of_another_certificate(tmp_path):
     certificate, _ = certificates.make(tmp_path / "a")
     _, key = certificates.make(tmp_path / "b")
     found = await local.certificates(settings(tmp_path, smtp=config.Smtp(certificate=certificate, key=key)))
-    assert "don't make a certificate and its key" in only(found).sentence
+    assert "can't be used: KEY_VALUES_MISMATCH" in only(found).sentence
 
 
 # -- upstream ----------------------------------------------------------------------------------------------------------
