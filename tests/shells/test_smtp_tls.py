@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import logging
-import shutil
+import re
 import smtplib
 import socket
 import ssl
@@ -21,6 +21,7 @@ from tests import peers
 from tests.fakes import certificates
 from tests.fakes.taker import Taker
 from tests.fakes.wire import connect, until
+from tests.peers import nodemailer
 
 MESSAGE = b"Subject: hello\r\n\r\nworld\r\n"
 SECRET = "canary-Secret 1"  # smtplib takes ASCII only
@@ -387,30 +388,39 @@ def test_upstream_settings_are_needed_for_the_loop_check():
 
 NODEMAILER = """
 const mailer = require("nodemailer");
-const [port, secure, ca, password] = process.argv.slice(1);
+const [port, secure, method, pool, ca, password] = process.argv.slice(1);
 const transport = mailer.createTransport({
-  host: "localhost", port: Number(port), secure: secure === "yes", requireTLS: true,
+  host: "localhost", port: Number(port), secure: secure === "tls", requireTLS: true, authMethod: method,
+  pool: pool === "pool", maxConnections: 2, maxMessages: 3, logger: true, debug: true,
   auth: { user: "jane", pass: password }, tls: { ca: require("fs").readFileSync(ca) },
 });
-transport.sendMail({
-  from: "a@example.com", to: ["b@example.com", "jürgen@example.com"], subject: "hello", text: "w\\u00f6rld\\n.dot\\n",
+const send = (n) => transport.sendMail({
+  from: "a@example.com", to: ["b@example.com", "jürgen@example.com"], subject: `hello ${n}`, text: "w\\u00f6rld\\n.dot\\n",
   dsn: { id: "some+id", return: "headers", notify: ["failure", "delay"], recipient: "a@example.com" },
-}).then(info => { console.log(JSON.stringify(info.accepted)); }, error => { console.error(error); process.exit(1); });
+});
+const all = pool === "pool" ? Promise.all([0, 1, 2, 3, 4, 5, 6, 7].map(send)) : send(0).then(() => send(1));
+transport.verify().then(() => all).then(() => transport.close(), error => { console.error(error); process.exit(1); });
 """
 
 
-@pytest.mark.parametrize("secure", ["yes", "no"])
-async def test_nodemailer(relay, secure):
-    """From npm, where NODE_PATH or node's own search finds it."""
-    node = shutil.which("node")
-    if not node or subprocess.run([node, "-e", "require('nodemailer')"], capture_output=True).returncode:
-        pytest.skip("nodemailer is not on this machine (npm package nodemailer, found through NODE_PATH)")
-    port = relay.addresses[secure == "yes"][1]
-    done = await run(node, "-e", NODEMAILER, str(port), secure, str(relay.certificate), SECRET)
-    assert done.returncode == 0, done.stderr.decode()
-    (submission,) = relay.taker.taken
-    assert [r.address for r in submission.recipients] == ["b@example.com", "jürgen@example.com"]
-    assert submission.options[-2:] == ("RET=HDRS", "ENVID=some+2Bid")
-    assert "SMTPUTF8" in submission.options
-    assert submission.recipients[0].options == ("NOTIFY=FAILURE,DELAY", "ORCPT=rfc822;a@example.com")
-    assert b"w=C3=B6rld" in submission.content
+@pytest.mark.parametrize("secure", ["tls", "starttls"])
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
+@pytest.mark.parametrize("pool", ["pool", "each"])
+async def test_nodemailer(relay, secure, mechanism, pool):
+    """Its pool sends several messages over each connection, and comes back with new ones; without it each has its own."""
+    port = relay.addresses[secure == "tls"][1]
+    done = await asyncio.to_thread(
+        nodemailer.run, NODEMAILER, str(port), secure, mechanism, pool, str(relay.certificate), SECRET
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"C: AUTH {mechanism}" in done.stdout
+    taken = relay.taker.taken
+    assert len(taken) == (8 if pool == "pool" else 2)
+    assert len({b"".join(re.findall(rb"(?m)^Subject: .*", s.content)) for s in taken}) == len(taken)
+    for submission in taken:
+        assert submission.login == "jane"
+        assert [r.address for r in submission.recipients] == ["b@example.com", "jürgen@example.com"]
+        assert submission.options[-2:] == ("RET=HDRS", "ENVID=some+2Bid")
+        assert "SMTPUTF8" in submission.options
+        assert submission.recipients[0].options == ("NOTIFY=FAILURE,DELAY", "ORCPT=rfc822;a@example.com")
+        assert b"w=C3=B6rld=0A.dot" in submission.content or b"w=C3=B6rld\r\n.dot\r\n" in submission.content
