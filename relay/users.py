@@ -44,9 +44,9 @@ def path(settings: Settings) -> Path:
 
 
 def read(file: Path) -> dict[str, str]:
-    """Name -> hash; empty where there is no file."""
+    """Name -> hash; empty where there is no file. A damaged line is no login, whatever octets are in it."""
     try:
-        text = file.read_text("utf-8")
+        text = file.read_text("utf-8", "replace")
     except FileNotFoundError:
         return {}
     pairs = (line.rpartition(":")[::2] for line in text.splitlines() if line and not line.startswith("#"))

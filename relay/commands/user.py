@@ -19,25 +19,36 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     import sys
 
-    from relay import config, users
+    from relay import config, log, users
 
     settings = config.load(config.find(args.config))
     file = users.path(settings)
-    match args.verb:
-        case "list":
-            for name in sorted(users.read(file)):
-                print(name)
-        case "remove":
-            if not users.remove(file, args.name):
-                print(f"there is no login {args.name}", file=sys.stderr)
-                return 1
-        case _:
-            try:
+    try:
+        match args.verb:
+            case "list":
+                for name in sorted(users.read(file)):
+                    print(log.safe(name))
+            case "remove":
+                if not users.remove(file, args.name):
+                    print(f"there is no login {log.safe(args.name)}", file=sys.stderr)
+                    return 1
+                print(f"removed {args.name}", file=sys.stderr)
+            case _:
                 new = users.add(file, args.name, password(args.password_file))
-            except (users.Invalid, OSError) as error:
-                print(f"trackrelay user add: {error}", file=sys.stderr)
-                return 2
-            print(f"{'added' if new else 'changed the password of'} {args.name}", file=sys.stderr)
+                print(f"{'added' if new else 'changed the password of'} {args.name}", file=sys.stderr)
+    except users.Invalid as error:
+        print(f"trackrelay user {args.verb}: {error}", file=sys.stderr)
+        return 2
+    except PermissionError as error:
+        print(f"trackrelay user {args.verb}: {error.filename}: not yours to read or write; run it as the service's user",
+              file=sys.stderr)  # fmt: skip
+        return 1
+    except OSError as error:
+        print(f"trackrelay user {args.verb}: {error}", file=sys.stderr)
+        return 1
+    if args.verb != "list" and settings.smtp.auth != "users":
+        print(f'{settings.file}: smtp.auth is "{settings.smtp.auth}": logins are asked for with "users" only',
+              file=sys.stderr)  # fmt: skip
     return 0
 
 
@@ -48,8 +59,11 @@ def password(file: str | None) -> str:
     from relay import users
 
     if file:
-        with open(file, encoding="utf-8") as lines:
-            return lines.readline().rstrip("\r\n")
+        try:
+            with open(file, encoding="utf-8") as lines:
+                return lines.readline().rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise users.Invalid(f"{file}: {getattr(error, 'strerror', None) or error}") from error
     if not sys.stdin.isatty():
         return sys.stdin.readline().rstrip("\r\n")
     import getpass

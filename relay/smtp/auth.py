@@ -142,6 +142,10 @@ class Gate:
                 if isinstance(outcome, Later):
                     return "unavailable", UNAVAILABLE
                 good = isinstance(outcome, Done)
+        except OSError as reason:  # the file of logins can't be read
+            LOG.error("login check failed", login=login, reason=reason)
+            metrics.ERRORS.labels("smtp").inc()
+            return "unavailable", UNAVAILABLE
         except Exception:
             # The traceback has no values, so no password either.
             LOG.exception("login check failed", login=login)

@@ -53,6 +53,7 @@ async def run(settings: Settings) -> list[Finding]:
     here: list[tuple[str, Trial]] = [
         ("state_dir", local.state),
         ("keys", local.keys),
+        ("logins", local.logins),
         ("store", local.store),
         ("listeners", local.listeners),
         ("certificates", local.certificates),

@@ -58,6 +58,24 @@ async def keys(settings: config.Settings) -> list[Finding]:
                     "backups")]  # fmt: skip
 
 
+async def logins(settings: config.Settings) -> list[Finding]:
+    from relay import users
+
+    path = users.path(settings)
+    if settings.smtp.auth != "users":
+        return []
+    try:
+        many = len(users.read(path))
+    except OSError as error:
+        return [failure("logins", f"{path} can't be read: {error.strerror}")]
+    if not many:
+        return [warning("logins", 'nobody can log in yet: make a login with "trackrelay user add NAME"')]
+    found = [ok("logins", f"{path} holds {many} login{'s' if many > 1 else ''}")]
+    if path.stat().st_mode & 0o077:
+        found.append(warning("logins", f"others on this machine can read the hashes in {path}; chmod 600 it"))
+    return found
+
+
 async def store(settings: config.Settings) -> list[Finding]:
     """Reads the schema's number only; a service may be at work on the same file."""
     from relay.store import schema

@@ -5,8 +5,10 @@ import threading
 
 import pytest
 
-from relay import users
+from relay import config, users
 from relay.commands import user
+from relay.smtp import auth
+from relay.trials import local
 
 
 @pytest.fixture
@@ -78,8 +80,9 @@ async def test_verification(file, monkeypatch):
 
 async def test_a_damaged_line_is_no_login(file):
     users.add(file, "jane", "x")
-    with file.open("a") as out:
-        out.write("joe:plaintext\n:nobody\nempty:\n# comment:x\n")
+    with file.open("ab") as out:
+        out.write(b"joe:plaintext\n:nobody\nempty:\n# comment:x\n\xff\xfe:\x80\n")
+    users.add(file, "ann", "y")
     book = users.Book(file)
     assert not await book.verify("joe", "plaintext")
     assert await book.verify("jane", "x")
@@ -108,3 +111,29 @@ def test_the_command(tmp_path, capsys):
     assert users.fits(users.read(file)["jane"], "secret words ")
     assert command(tmp_path, "remove", "jane") == 0
     assert command(tmp_path, "remove", "jane") == 1
+
+
+def test_the_command_where_the_file_is_not_there_to_be_used(tmp_path, capsys):
+    """A sentence, never a traceback."""
+    (tmp_path / "relay.toml").write_text('state_dir = "state"\n')
+    (tmp_path / "state" / "keys" / "smtp-users").mkdir(parents=True)
+    (tmp_path / "password").write_text("secret words\n")
+    for words in (("list",), ("remove", "jane"), ("add", "jane", "--password-file", str(tmp_path / "password"))):
+        assert command(tmp_path, *words) == 1
+        assert f"trackrelay user {words[0]}: " in capsys.readouterr().err
+
+
+async def test_a_file_that_cannot_be_read_is_no_wrong_password(tmp_path, caplog):
+    settings = config.Settings(state_dir=tmp_path, smtp=config.Smtp(auth="users"))
+    users.path(settings).mkdir(parents=True)
+    gate = auth.Gate(users.Book(users.path(settings)), None)
+    assert await gate.admit("jane", "x", None) == auth.UNAVAILABLE
+    assert "login check failed" in caplog.text
+    assert "Traceback" not in caplog.text
+    assert [str(f).split()[0] for f in await local.logins(settings)] == ["FAILED"]
+    users.path(settings).rmdir()
+    assert "nobody can log in" in str(*await local.logins(settings))
+    users.add(users.path(settings), "jane", "x")
+    assert [f.kind for f in await local.logins(settings)] == ["ok"]
+    users.path(settings).chmod(0o644)
+    assert "chmod 600" in str((await local.logins(settings))[-1])
