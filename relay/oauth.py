@@ -23,7 +23,9 @@ LOG = log.room("oauth")
 EARLY = 120.0  # seconds before its end at which a token is renewed
 ANSWER_SECONDS = 20.0
 LONGEST_ANSWER = 65_536
-DEFAULT_LIFE = 300.0  # where the answer has no expires_in (RFC 6749 5.1 only recommends it)
+DEFAULT_LIFE = 300.0  # where the answer has no expires_in (RFC 6749 5.1 only recommends it), or one that makes no sense
+LONGEST_LIFE = 86_400.0
+AGAIN_SECONDS = 10.0  # before the endpoint is asked again while the token at hand is good
 
 
 class Refused(Exception):
@@ -43,18 +45,37 @@ class Tokens:
         about = "\n".join((settings.token_url, settings.client_id, settings.scope, settings.refresh_token))
         self._file = folder / f"oauth2-{hashlib.sha256(about.encode()).hexdigest()[:20]}" if folder else None
         self._token = ""
-        self._until = 0.0
+        self._until = self._end = 0.0  # when it is renewed, when it ends
+        self._tries, self._refused = 0, ""
         self._asking = asyncio.Lock()
 
     async def access(self, *, fresh: bool = False) -> str:
-        """A token good for some time yet; with `fresh` never the one of before. Raises `Refused`."""
-        had = self._token
+        """A token good for some time yet; with `fresh` never the one of before. Raises `Refused`, to all alike who waited
+        for the same answer: each on its own would wait for a slow endpoint after the other."""
+        had, tries = self._token, self._tries
         async with self._asking:
+            if self._tries != tries and self._refused:
+                raise Refused(self._refused)
             if fresh and self._token == had:
-                self._until = 0.0
+                self._until = self._end = 0.0
             if self.clock() >= self._until:
-                await self._renew()
+                await self._try()
             return self._token
+
+    async def _try(self) -> None:
+        """Renews. An endpoint that fails matters once the token at hand is over."""
+        try:
+            await self._renew()
+            self._refused = ""
+        except Refused as reason:
+            now = self.clock()
+            if now >= self._end:
+                self._refused = str(reason)
+                raise
+            self._until = min(now + AGAIN_SECONDS, self._end)
+            LOG.warning("token_not_renewed", reason=reason, good_for=f"{self._end - now:.0f}s")
+        finally:
+            self._tries += 1
 
     async def _renew(self) -> None:
         import aiohttp  # most installations need no token
@@ -88,10 +109,12 @@ class Tokens:
         if not isinstance(token, str) or not token.isascii() or not token.isprintable():
             raise Refused("the token endpoint's answer has no access_token")
         try:
-            seconds = float(str(life))
+            seconds = min(float(str(life)), LONGEST_LIFE)
         except ValueError:
             seconds = DEFAULT_LIFE
-        self._token, self._until = token, self.clock() + max(seconds - EARLY, seconds / 2)
+        seconds = seconds if seconds > 0 else DEFAULT_LIFE  # nor is it no number
+        self._token, self._end = token, self.clock() + seconds
+        self._until = self._end - min(EARLY, seconds / 2)
         rotated = answer.get("refresh_token")
         if isinstance(rotated, str) and rotated and rotated != self._refresh_token:
             self._refresh_token = rotated
@@ -132,7 +155,7 @@ class Tokens:
 def _read(body: bytes) -> dict[str, object]:
     try:
         answer = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return answer if isinstance(answer, dict) else {}
 

@@ -23,10 +23,13 @@ class Endpoint:
         self.asked: list[dict[str, str]] = []
         self.good = {"refresh-1"}
         self.status, self.body = 200, None
+        self.held: asyncio.Event | None = None  # answers wait for it
 
     async def answer(self, request: web.Request) -> web.Response:
         form = {k: str(v) for k, v in (await request.post()).items()}
         self.asked.append(form)
+        if self.held:
+            await self.held.wait()
         if self.body is not None:
             return web.Response(status=self.status, text=self.body)
         if form.get("refresh_token") not in self.good or form.get("grant_type") != "refresh_token":
@@ -81,6 +84,9 @@ async def test_a_token_is_kept_until_shortly_before_its_end(rotates):
         (200, '{"access_token": "a\\r\\nb"}'),
         (200, '{"access_token": 5}'),
         (302, ""),
+        (200, "[" * 60_000),
+        (200, '{"access_token": "' + "a" * 70_000),
+        (503, "\xff"),
     ],
 )
 async def test_an_endpoint_that_gives_none(status, body):
@@ -90,6 +96,46 @@ async def test_an_endpoint_that_gives_none(status, body):
             await oauth.Tokens(settings).access()
         assert "hush" not in str(refused.value)
         assert "refresh-1" not in str(refused.value)
+
+
+@pytest.mark.parametrize("life", ["nan", "-5", "inf", "1e999", 1e30, "soon", None, True, 0])
+async def test_a_life_that_makes_no_sense_ends(life):
+    now = [0.0]
+    async with endpoint(life=life) as (_, settings):
+        tokens = oauth.Tokens(settings, clock=lambda: now[0])
+        assert await tokens.access() == "access-1"
+        now[0] += oauth.LONGEST_LIFE
+        assert await tokens.access() == "access-2"
+
+
+async def test_an_endpoint_that_fails_matters_once_the_token_is_over(caplog):
+    now = [0.0]
+    async with endpoint() as (end, settings):
+        tokens = oauth.Tokens(settings, clock=lambda: now[0])
+        assert await tokens.access() == "access-1"
+        end.status, end.body = 500, "oops"
+        now[0] = 3599 - oauth.EARLY + 1
+        assert [await tokens.access() for _ in range(5)] == ["access-1"] * 5
+        assert (len(end.asked), caplog.text.count("token_not_renewed")) == (2, 1)
+        with pytest.raises(oauth.Refused):
+            await tokens.access(fresh=True)  # the upstream has refused it
+        with pytest.raises(oauth.Refused):
+            await tokens.access()
+        end.body = None
+        assert (await tokens.access()).startswith("access-")
+
+
+async def test_who_waits_for_a_slow_endpoint_waits_once():
+    async with endpoint() as (end, settings):
+        end.status, end.body, end.held = 500, "oops", asyncio.Event()
+        tokens = oauth.Tokens(settings)
+        waiting = [asyncio.create_task(tokens.access()) for _ in range(10)]
+        async with asyncio.timeout(10):
+            while not end.asked:
+                await asyncio.sleep(0.01)
+        end.held.set()
+        assert all(isinstance(e, oauth.Refused) for e in await asyncio.gather(*waiting, return_exceptions=True))
+        assert len(end.asked) == 1
 
 
 async def test_no_secret_goes_to_an_endpoint_without_tls():
