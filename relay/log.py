@@ -16,9 +16,9 @@ from contextlib import nullcontext, suppress
 from typing import Any, Literal, TextIO
 
 # C0, DEL, C1, line and paragraph separators, and the bidirectional controls of Unicode.
-UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 # What needs no quotes: neither white space, quote, = and backslash, nor anything of UNSAFE.
-BARE = re.compile('[^\\s"=\\\\\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]+')
+BARE = re.compile('[^\\s"=\\\\\x00-\x1f\x7f-\x9f\u061c\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]+')
 
 
 def safe(text: str) -> str:

@@ -22,6 +22,7 @@ LOST = Counter("trackrelay_events_lost", "Events that neither the store nor the 
 WEBHOOKS = Counter("trackrelay_webhook_attempts", "Attempts to deliver a notification", ["outcome"])
 LOGINS = Counter("trackrelay_smtp_logins", "SMTP logins tried: good, bad, locked, unavailable", ["outcome"])
 SMTP_CONNECTIONS = Gauge("trackrelay_smtp_connections", "SMTP connections of clients")
+TURNED_AWAY = Counter("trackrelay_smtp_turned_away", "SMTP connections refused since there were too many")
 SMTP_IN_FLIGHT = Gauge("trackrelay_smtp_in_flight_bytes", "Bytes of messages being received or delivered")
 ERRORS = Counter("trackrelay_errors", "Exceptions caught at an edge", ["room"])
 QUEUE = Gauge("trackrelay_queue_messages", "Messages in the spool")

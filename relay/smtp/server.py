@@ -42,7 +42,7 @@ class House:
         self.certificate: certificates.Certificate | None = None
         self.dialogues: set[dialogue.Dialogue] = set()
         self.tasks: set[asyncio.Task[Reply]] = set()
-        self.draining = False
+        self.draining = self.full = False  # full: the last client that came was turned away
         self.pattern: dialogue.Dialogue | None = None
         self.pattern = dialogue.Dialogue(self, implicit_tls=False)
 

@@ -113,6 +113,11 @@ class Session(STOCK):  # type: ignore[misc]
         self.loopback = self.address is not None and self.address.is_loopback
         draining = self.house.draining
         why = None if draining else self.house.places.take(str(self.address), loopback=self.loopback)
+        if why:
+            metrics.TURNED_AWAY.inc()
+        if why and not self.house.full:  # one line per time of trouble
+            LOG.warning("full", peer=self.address, connections=self.house.places.taken, reply=f"421 {why}")
+        self.house.full = bool(why)
         if why or draining:
             # Said in clear also where the client expects TLS: it fails there either way.
             transport.write(f"421 {why}\r\n".encode() if why else f"{CLOSING}\r\n".encode())

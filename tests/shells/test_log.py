@@ -5,6 +5,7 @@ import json
 import logging
 import re
 import shlex
+import unicodedata
 from typing import Literal
 
 from hypothesis import given
@@ -35,6 +36,15 @@ def test_a_field_of_text_ends_where_it_ends(first: str, second: str) -> None:
     reader.quotes, reader.commenters, reader.whitespace, reader.whitespace_split = '"', "", " ", True
     words = list(reader)[3:]
     assert [word.partition("=")[0] for word in words] == ["event", "first", "second"]
+
+
+def test_no_character_of_unicode_breaks_a_line_or_turns_it_around() -> None:
+    """All controls and separators, and what has the property Bidi_Control."""
+    turning = [0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
+    breaking = [n for n in range(0x3000) if unicodedata.category(chr(n)) in ("Cc", "Zl", "Zp")]
+    for n in turning + breaking:
+        for form in ("text", "json"):
+            assert chr(n) not in line(form, words=f"a{chr(n)}b"), hex(n)
 
 
 def test_a_quote_and_a_backslash_make_no_field() -> None:

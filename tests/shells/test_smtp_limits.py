@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from relay import smtp
+from relay import metrics, smtp
 from relay.config import Settings, Smtp, Upstream
 from relay.smtp import limits, submitters, throttle
 from tests.fakes.taker import Taker
@@ -128,14 +128,18 @@ async def server():
     await server.drain(0)
 
 
-async def test_places_in_all(server):
+async def test_places_in_all(server, caplog):
     server._house.places.total = 2
+    away = metrics.value("trackrelay_smtp_turned_away_total")
     async with connect(server.addresses[0]) as one, connect(server.addresses[0]) as two:
         await one.greet()
         await two.greet()
-        async with connect(server.addresses[0]) as three:
-            assert (await three.reply()).startswith("421 4.3.2 Too many")
-            assert await three.closed()
+        for _ in range(3):
+            async with connect(server.addresses[0]) as three:
+                assert (await three.reply()).startswith("421 4.3.2 Too many")
+                assert await three.closed()
+        assert caplog.text.count("full") == 1
+        assert metrics.value("trackrelay_smtp_turned_away_total") == away + 3
         assert (await one.mail(b"x\r\n")).startswith("250")
         await one.ask("QUIT")
         await until(lambda: server._house.places.taken == 1)
@@ -360,5 +364,5 @@ async def test_a_process_with_few_files_turns_away_and_goes_on():
         await asyncio.sleep(0.01)
     else:
         raise AssertionError("no place was given back")
-    assert (await process.communicate(b"\n"))[1] == b""
+    assert set((await process.communicate(b"\n"))[1].split()) == {b"full"}  # what it logs, and nothing else
     assert process.returncode == 0
