@@ -20,7 +20,7 @@ from relay import allocator, certificates, config, keys, log, metrics, notify, s
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from relay import smtp
+    from relay import couriers, smtp, spool
 
 LOG = log.room("app")
 
@@ -92,6 +92,8 @@ class Service:
         self.closers: list[Callable[[], Awaitable[None]]] = []  # called last to first
         self.renewals: list[Callable[[], None]] = []  # of certificates; each may raise OSError
         self.server: smtp.Server | None = None
+        self.out: couriers.Couriers | None = None
+        self.kept: spool.Spool | None = None
         self.wake: Callable[[], None] = lambda: None
         self.stop_at = 0.0
 
@@ -168,6 +170,7 @@ class Service:
         out = couriers.Couriers(self.settings, hostname=hostname, signers=signers)
         self.closers.append(out.close)
         kept = spool.Spool(self.settings.state_dir / "spool", self.settings, out, self.store, appended=self.appended)
+        self.out, self.kept = out, kept
         if "queue" in self.only:
             self.keep("queue", kept.run)
         if "smtp" not in self.only:
@@ -204,6 +207,20 @@ class Service:
 
         application = admin.application(self.settings, self.store, state=self, extra=self.extra_routes)
         await self.listen("admin", application, self.settings.admin.listen, keepalive_timeout=15.0)
+
+    async def troubles(self) -> tuple[list[str], list[str]]:
+        """What keeps mail from being taken, and what only delays it: for /readyz."""
+        reasons: list[str] = []
+        warnings: list[str] = []
+        if self.out and self.kept:
+            keeps = self.settings.upstream.on_defer == "spool" and self.settings.smtp.auth != "upstream"
+            upstream = await self.out.trouble()
+            if upstream:
+                (warnings if keeps else reasons).append(f"upstream: {upstream}")
+            unwritable = await asyncio.to_thread(self.kept.files.trouble)
+            if unwritable:
+                reasons.append(f"spool: {unwritable}")
+        return reasons, warnings
 
     # -- the means -----------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,8 @@ Leaves to others: which upstream a message is for (`routes`), connections and tr
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import ssl
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +20,8 @@ from relay.core.model import Envelope, Later, Outcome
 
 LOG = log.room("courier")
 
+PROBE_SECONDS = 5.0  # between two looks at whether one that was in trouble is reached again …
+PROBE_FOR = 2.0  # … and for how long somebody waits for one
 AGAIN_SECONDS = 30.0  # for which one that could not be reached comes last
 
 
@@ -54,6 +58,7 @@ class Couriers:
         }
         self._down: dict[str, float] = {}  # name -> when it is looked at again as the others are
         self.default = self._couriers[DEFAULT_UPSTREAM]
+        self._probed = float("-inf")
 
     @property
     def host(self) -> str:
@@ -87,6 +92,17 @@ class Couriers:
     def _count(self, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:
             courier.OUTCOMES[type(outcome)].inc()
+
+    async def trouble(self) -> str:
+        """Why neither [upstream] nor a fallback of it could be reached last, or "". While there is trouble [upstream] is
+        looked at again, so that it ends without mail as well."""
+        chain = [self._couriers[name] for name in self._chains[DEFAULT_UPSTREAM]]
+        if all(each.trouble for each in chain) and self.clock() >= self._probed + PROBE_SECONDS:
+            self._probed = self.clock()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PROBE_FOR):
+                    await self.default.probe()
+        return self.default.trouble if all(each.trouble for each in chain) else ""
 
     async def try_login(self, user: str, password: str) -> Outcome:
         return await self.default.try_login(user, password)

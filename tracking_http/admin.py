@@ -48,12 +48,16 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class State(Protocol):
-    """What the supervisor knows: whether all listeners are up and it is not stopping, and where they are."""
+    """What the supervisor knows: whether all listeners are up and it is not stopping, where they are, how mail does."""
 
     ready: bool
 
     @property
     def addresses(self) -> Mapping[str, Sequence[tuple[str, int]]]: ...
+
+    async def troubles(self) -> tuple[list[str], list[str]]:
+        """What keeps this process from its work, and what only delays it: sentences."""
+        ...
 
 
 STATE = web.AppKey("state", State)
@@ -97,6 +101,7 @@ async def healthz(request: web.Request) -> web.Response:
 async def readyz(request: web.Request) -> web.Response:
     """200, or 503 with the reasons."""
     reasons: list[str] = []
+    warnings: list[str] = []
     try:
         async with asyncio.timeout(CHECK_SECONDS):
             await request.app[pages.STORE].check()
@@ -109,9 +114,15 @@ async def readyz(request: web.Request) -> web.Response:
     if state is not None:
         if not state.ready:
             reasons.append("service: starting or stopping")
+        try:
+            async with asyncio.timeout(CHECK_SECONDS):
+                more, warnings = await state.troubles()
+            reasons += more
+        except TimeoutError:
+            warnings = [f"mail: not known within {CHECK_SECONDS:.0f} seconds"]
         listeners = {role: [f"{a[0]}:{a[1]}" for a in found] for role, found in state.addresses.items()}
     return web.json_response(
-        {"ready": not reasons, "reasons": reasons, "listeners": listeners},
+        {"ready": not reasons, "reasons": reasons, "warnings": warnings, "listeners": listeners},
         status=503 if reasons else 200,
         headers={"Cache-Control": "no-store"},
     )

@@ -68,6 +68,7 @@ class Courier:
         self._logins: dict[str, str] = {}
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
+        self.trouble = ""  # why the last connection could not be opened; "" where it could
 
     @property
     def host(self) -> str:
@@ -206,7 +207,13 @@ class Courier:
 
     async def _open(self, credentials: Credentials) -> doors.Connection:
         began = time.perf_counter()
-        connection = await self.doors.open(credentials)
+        try:
+            connection = await self.doors.open(credentials)
+        except doors.Closed as closed:
+            if isinstance(closed.outcome, Later):
+                self.trouble = closed.outcome.reply.text
+            raise
+        self.trouble = ""
         metrics.STAGE.labels("connect").observe(time.perf_counter() - began)
         return connection
 

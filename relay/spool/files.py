@@ -18,6 +18,7 @@ import contextlib
 import fcntl
 import os
 import re
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -90,6 +91,16 @@ class Files:
         for path in self.directory.glob("*.now"):
             if not self.path(path.stem, "msg").exists():
                 path.unlink(missing_ok=True)  # the entry was done with
+
+    def trouble(self) -> str:
+        """Why nothing could be kept now, or ""."""
+        try:
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.directory) as file:
+                file.write(b"x" * 4096)
+        except OSError as reason:
+            return reason.strerror or str(reason)
+        return ""
 
     def put(self, entry: queue.Entry, content: bytes) -> Claim:
         """Keeps a message: when this returns it survives a loss of power. Raises `Unwritable`."""

@@ -8,7 +8,7 @@ import contextlib
 import json
 import re
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,10 @@ class State:
 
     ready: bool = True
     addresses: Any = None
+    known: tuple[Sequence[str], Sequence[str]] = ((), ())
+
+    async def troubles(self) -> tuple[list[str], list[str]]:
+        return list(self.known[0]), list(self.known[1])
 
 
 @dataclass
@@ -112,7 +116,9 @@ async def test_health_is_open_to_all(tmp_path: Path) -> None:
             assert "trackrelay_accepted_total" in await answer.text()
         async with server.ask("/readyz") as answer:
             assert answer.status == 200
-            assert await answer.json() == {"ready": True, "reasons": [], "listeners": {"admin": ["127.0.0.1:1"]}}
+            assert await answer.json() == {
+                "ready": True, "reasons": [], "warnings": [], "listeners": {"admin": ["127.0.0.1:1"]}
+            }  # fmt: skip
 
 
 async def test_not_ready_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,6 +127,14 @@ async def test_not_ready_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         async with server.ask("/readyz") as answer:
             assert (answer.status, (await answer.json())["reasons"]) == (503, ["service: starting or stopping"])
         server.state.ready = True
+        server.state.known = (["spool: No space left on device"], ["upstream: away"])
+        async with server.ask("/readyz") as answer:
+            found = await answer.json()
+            assert (answer.status, found["reasons"]) == (503, ["spool: No space left on device"])
+            assert found["warnings"] == ["upstream: away"]
+        server.state.known = ([], ["upstream: away"])
+        async with server.ask("/readyz") as answer:
+            assert (answer.status, (await answer.json())["warnings"]) == (200, ["upstream: away"])
 
         async def full() -> None:
             raise store.Unavailable("the disk is full")
