@@ -56,10 +56,9 @@ def test_nylas_by_its_schema(trigger: str, message: Sent | None) -> None:
     assert made["type"] == trigger
 
 
-@pytest.mark.parametrize("name", ["email.opened", "email.clicked"])
+@pytest.mark.parametrize(("kind", "name"), [(k, n) for k, names in payload.NAMES["unosend"].items() for n in names])
 @pytest.mark.parametrize("message", [MESSAGE, None], ids=["known", "purged"])
-def test_unosend_by_its_schema(name: str, message: Sent | None) -> None:
-    kind = {"email.opened": "message.opened", "email.clicked": "message.link_clicked"}[name]
+def test_unosend_by_its_schema(kind: str, name: str, message: Sent | None) -> None:
     assert contract.errors(shaped(name, "unosend", history(kind, message))) == []
     assert contract.errors(shaped(name, "unosend", history(kind, message, recipient=""))) == []
 

@@ -20,6 +20,7 @@ from relay import store as stores
 from relay.core import dkim, payload
 from relay.core.model import Endpoint, Recipient, Reply, Sent, SentCopy, Submission
 from relay.store import memory
+from tests import contract
 from tests.fakes import copies
 from tests.fakes import upstream as fake
 from tests.fakes.wire import until
@@ -513,13 +514,15 @@ async def test_sent_delivered_and_failed_are_events_where_an_endpoint_asks(tmp_p
         assert (failed.data["code"], failed.data["type"]) == (550, "mailbox_unavailable")
         letters = await it.store.letters()
         assert sorted(letter.trigger for letter in letters) == ["email.delivered"] * 2 + ["email.failed", "email.sent"]
-        shaped = payload.shape(
-            await it.store.history(failed.event_id),
-            Endpoint("wh_1", "", (), format="unosend"),
-            application_id="",
-            attempt=1,
-        )
-        assert json.loads(shaped)["data"]["to"] == "no@x.example"
+        shaped = {}
+        for letter in letters:
+            history = await it.store.history(letter.event_id)
+            endpoint = Endpoint("wh_1", "", (), format="unosend")
+            body = payload.shape(history, endpoint, application_id="", attempt=1, trigger=letter.trigger)
+            shaped[letter.trigger] = json.loads(body)
+            assert contract.errors(shaped[letter.trigger]) == []
+        assert shaped["email.failed"]["data"]["to"] == "no@x.example"
+        assert shaped["email.failed"]["data"]["reason"] == "550 5.1.1 nobody"
 
 
 @pytest.mark.parametrize(
