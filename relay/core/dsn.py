@@ -12,12 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from relay.core import envelopes
+from relay.core import envelopes, headers
 from relay.core.model import Recipient
 
 NAMES = uuid.UUID("6f1a7f1e-0c5b-5d0e-9d9c-7a6d5c0e4b21")  # of events that are seen in mail
 Action = Literal["failed", "delayed", "relayed"]
 LONGEST_HEADERS = 65_536  # octets of the original's header section that go along
+LONGEST_SUBJECT = 200  # characters
+EXPIRED = "4.4.7"  # RFC 3463: delivery time expired
 LONGEST_ORIGINAL = 1_000_000  # octets of an original that goes along whole (RET=FULL)
 TEXTS: dict[Action, tuple[str, str]] = {
     "failed": (
@@ -96,7 +98,7 @@ def render(original: Original, notices: Sequence[Notice], made: Made) -> bytes:
     action = notices[0].action
     international = any(not n.recipient.address.isascii() for n in notices)
     parts = [
-        _text(notices, made),
+        _text(original, notices, made),
         _status(original, notices, made, international),
         _returned(original, action),
     ]
@@ -118,13 +120,21 @@ def render(original: Original, notices: Sequence[Notice], made: Made) -> bytes:
     return "\r\n".join(head).encode() + b"\r\n" + body
 
 
-def _text(notices: Sequence[Notice], made: Made) -> bytes:
+def _text(original: Original, notices: Sequence[Notice], made: Made) -> bytes:
+    """For a person: which message, which recipients, why."""
     _, sentence = TEXTS[notices[0].action]
     until = email.utils.formatdate(made.until) if made.until else ""
     lines = [f"This is the mail system at {clean(made.hostname)}.", "", *sentence.format(until=until).split("\r\n"), ""]
+    subject = clean(headers.read(envelopes.header_section(original.content)[:LONGEST_HEADERS]).get("subject"))
+    lines += [f"Subject: {subject[:LONGEST_SUBJECT]}"] if subject else []
+    lines += [f"Sent:    {email.utils.formatdate(original.arrived_at)}", ""]
     for notice in notices:
-        said = f"{clean(notice.remote)} said: " if notice.remote and notice.diagnostic else ""
-        lines += [f"<{clean(notice.recipient.address)}>", f"    {said}{clean(notice.diagnostic) or notice.status}", ""]
+        # Not "said": where nobody could be reached the words are ours.
+        where = f"At {clean(notice.remote)}: " if notice.remote and notice.diagnostic else ""
+        lines += [f"<{clean(notice.recipient.address)}>", f"    {where}{clean(notice.diagnostic) or notice.status}"]
+        if notice.status == EXPIRED:
+            lines += [f"    That was the last answer; it was tried again for {span(made.at - original.arrived_at)}."]
+        lines += [""]
     text = "\r\n".join(lines)
     charset, encoding = ("us-ascii", "7bit") if text.isascii() else ("utf-8", "8bit")
     head = f"Content-Type: text/plain; charset={charset}\r\nContent-Transfer-Encoding: {encoding}\r\n"
@@ -192,6 +202,13 @@ def _utf8(text: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def span(seconds: float) -> str:
+    for unit, length in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{max(0, seconds):.0f} seconds"
 
 
 def unxtext(text: str) -> str:

@@ -186,7 +186,7 @@ def notice(recipient: Waiting, outcome: Outcome, action: dsn.Action, remote: str
     """What a report says of the recipient after that outcome at the host `remote`."""
     status = envelopes.status(outcome.reply)
     if action == "failed" and isinstance(outcome, Later):
-        status = "4.4.7"  # RFC 3463: delivery time expired
+        status = dsn.EXPIRED
     return dsn.Notice(recipient.recipient, action, status, str(outcome.reply), remote)
 
 

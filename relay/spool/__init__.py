@@ -197,7 +197,8 @@ class Spool:
         now = self.clock()
         metrics.REPORTS.labels(group[0][1].action).inc(len(group))
         policy = self.policy_of(entry)
-        made = reporting.Reporter(self.hostname, policy.bounce_from, now, entry.created_at + policy.lifetime)
+        until = max(entry.created_at + policy.lifetime, now + policy.schedule[-1])  # all tries are made, however late
+        made = reporting.Reporter(self.hostname, policy.bounce_from, now, until)
         message = made.message(entry, content, group)
         if message:
             name = entry_id(now, secrets.token_bytes(4))

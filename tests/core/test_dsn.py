@@ -80,6 +80,25 @@ def test_a_delay_says_until_when():
     assert status.get_payload(1)["Will-Retry-Until"] == "Sun, 19 Nov 2023 13:20:00 -0000"
 
 
+def test_a_person_can_tell_which_message_and_why():
+    content = b"Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe_=0D=0AX-Evil:_yes?= " + b"x" * 300 + b"\r\n\r\nHi\r\n"
+    late = notice("c@there.example", status="4.4.7", diagnostic="450 4.2.0 later", remote="mx")
+    text, *_ = parts(dsn.render(original(content), [notice(), late], MADE))
+    said = text.get_payload(decode=True).decode()
+    assert "\r\nSubject: Grüße ??X-Evil: yes x" in said
+    assert all(len(line) < 250 for line in said.splitlines())
+    assert "\r\nSent:    Tue, 14 Nov 2023 21:56:40 -0000\r\n" in said
+    assert "<b@there.example>\r\n    At mx.there.example: 550 5.1.1 No such user\r\n" in said
+    assert "    At mx: 450 4.2.0 later\r\n    That was the last answer; it was tried again for 17 minutes.\r\n" in said
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(-1, "0 seconds"), (60, "60 seconds"), (7200, "2 hours"), (432_000, "5 days")]
+)
+def test_spans(seconds, words):
+    assert dsn.span(seconds) == words
+
+
 def test_addresses_and_fields_in_utf8():
     content = "Subject: Grüße\r\n\r\nx\r\n".encode()
     report = dsn.render(original(content, sender="jürgen@x.example"), [notice("ü@x.example")], MADE)
