@@ -66,6 +66,9 @@ def _smtp(found: Settings, mistake: Say, warn: Warn) -> None:
     if smtp.auth != "none" and outside and not smtp.certificate:
         mistake(("smtp", "auth"), f"passwords would cross the network in clear at {outside[0]}; set smtp.certificate "
                 "and smtp.key", ("certificate", "key"))  # fmt: skip
+    elif smtp.auth != "none" and not smtp.clear_logins and not smtp.certificate:
+        mistake(("smtp", "clear_logins"), "is false, and there is no TLS to log in by; set smtp.certificate and smtp.key",
+                ("certificate", "key"))  # fmt: skip
     if not smtp.listen and not smtp.listen_tls and not found.milter.listen:
         warn(("smtp", "listen"), "is empty and there is no milter: no mail can come in")
 

@@ -20,6 +20,7 @@ class Smtp:
     certificate: Path | None = None
     key: Path | None = None
     auth: Literal["none", "users", "upstream"] = "none"
+    clear_logins: bool = True  # from loopback, without TLS
     allow: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
     max_message_size: int = 50_000_000  # octets; the file says "50MB"
     messages_per_minute: int = 0  # of each login, else of each address; 0 is no limit

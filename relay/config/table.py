@@ -115,6 +115,8 @@ SMTP = Section(
                "users: logins made by `trackrelay user add`. upstream: the client's own login is tried at the upstream "
                "and its mail goes out over that session, so that people keep the password they have; since passwords are "
                'not kept, on_defer is "pass" for it.'),
+        _switch("clear_logins", "Take logins without TLS too, from this machine only. false where a proxy on this machine lets "
+                                "others in: then they all come from loopback, and allow should not name it either."),
         Option("allow", kinds.listing(addresses.NETWORK),
                "Who may submit without a login. Add the network of your application servers."),
         Option("max_message_size", kinds.size(1000),

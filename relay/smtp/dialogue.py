@@ -60,7 +60,7 @@ class Dialogue(session.Session):
     @property
     def auth_offered(self) -> bool:
         """A password crosses no network in clear."""
-        return self.house.gate.offered and (self.secure or self.loopback)
+        return self.house.gate.offered and (self.secure or (self.loopback and self.house.clear_logins))
 
     async def smtp_AUTH(self, argument: str | None) -> None:
         gate = self.house.gate

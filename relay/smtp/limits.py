@@ -24,11 +24,13 @@ BLOCK_TIMEOUT = 180.0  # seconds without a byte of DATA, RFC 5321 4.5.3.2.5
 SLOW_START = 120.0  # seconds that a message may take whatever its size …
 SLOWEST = 1_000  # … and octets per second beyond that: slower is no line but a held place
 WITHOUT_MESSAGE = 1800.0  # seconds a session may last without a message
+STRANGER_STAY = 180.0  # the same for those who may not submit yet: a login comes at once
 HANDSHAKE_TIMEOUT = 30.0  # seconds for TLS
 LAST_CALL = 5.0  # seconds that a message may still take to arrive once the service stops
 
 MAX_ERRORS = 20  # refused commands in a row of one session, between two accepted messages
 MAX_IDLE_COMMANDS = 200  # commands other than MAIL, RCPT and DATA between two messages
+STRANGER_TALK = 20  # the same for those who may not submit yet
 IN_FLIGHT = 1 << 30  # octets of messages being received or delivered; beyond it 452 and the client tries again
 
 

@@ -35,6 +35,7 @@ class House:
         self.take, self.gate, self.left = take, gate, left
         self.hostname = settings.smtp.hostname or os.uname().nodename
         self.allow = submitters.networks(settings.smtp.allow)
+        self.clear_logins = settings.smtp.clear_logins
         self.max_size = settings.smtp.max_message_size
         self.places = limits.Places(limits.connections())
         self.flight = limits.Flight(max(limits.IN_FLIGHT, 2 * self.max_size))

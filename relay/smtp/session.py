@@ -245,7 +245,10 @@ class Session(STOCK):  # type: ignore[misc]
     async def idled(self) -> None:
         """Counts a command that leads nowhere. A session without a message holds a place that others need."""
         self.idle += 1
-        if self.idle > limits.MAX_IDLE_COMMANDS or self.loop.time() - self.since_message > limits.WITHOUT_MESSAGE:
+        most, stay = limits.MAX_IDLE_COMMANDS, limits.WITHOUT_MESSAGE
+        if not (self.allowed or self.login):
+            most, stay = limits.STRANGER_TALK, limits.STRANGER_STAY
+        if self.idle > most or self.loop.time() - self.since_message > stay:
             await self.goodbye("421 4.7.0 Nothing but talk: closing")
 
     def _create_envelope(self) -> Transaction:

@@ -383,6 +383,10 @@ WRONG = [
     ),
     ('[smtp]\nallow = ["::/0"]', "2: smtp.allow: lets the whole world submit"),
     ('[smtp]\nlisten = ["0.0.0.0:25"]\nauth = "users"', "3: smtp.auth: passwords would cross the network in clear"),
+    (
+        '[smtp]\nauth = "users"\nclear_logins = false',
+        "3: smtp.clear_logins: is false, and there is no TLS to log in by",
+    ),
     ('[http]\nlisten = "127.0.0.1:2525"', "2: http.listen: 127.0.0.1:2525 is taken by smtp.listen already"),
     ('[admin]\nlisten = "0.0.0.0:8081"\nopen = true', "3: admin.open: "),
     ('[upstream]\nurl = "smtp://u@127.0.0.1"', "2: upstream.url: names a login, and there is neither"),

@@ -16,7 +16,7 @@ import pytest
 from relay import smtp, users
 from relay.config import Settings, Smtp, Upstream
 from relay.core.model import Done, Later, Never, Reply
-from relay.smtp import throttle
+from relay.smtp import limits, throttle
 from tests import peers
 from tests.fakes import certificates
 from tests.fakes.taker import Taker
@@ -312,6 +312,32 @@ async def test_no_password_in_clear_beyond_loopback(relay):
         session.loopback = False
         assert "AUTH" not in await client.ask("EHLO x")
         assert (await client.ask("AUTH PLAIN " + plain("jane", SECRET))).startswith("538 5.7.11")
+
+
+async def test_nor_on_loopback_where_a_proxy_lets_others_in(relay):
+    relay._house.clear_logins = False
+    async with connect(relay.addresses[0]) as client:
+        assert "AUTH" not in await client.greet()
+        assert (await client.ask("AUTH PLAIN " + plain("jane", SECRET))).startswith("538 5.7.11")
+        await client.ask("STARTTLS")
+        await client.start_tls(relay.context)
+        assert "AUTH PLAIN LOGIN" in await client.ask("EHLO x")
+        assert (await client.ask("AUTH PLAIN " + plain("jane", SECRET))).startswith("235")
+
+
+@pytest.mark.parametrize("talk", [limits.STRANGER_TALK, 3])
+async def test_a_stranger_holds_no_place_by_talking(relay, talk, monkeypatch):
+    """By commands, or by time; who has logged in may."""
+    monkeypatch.setattr(limits, "STRANGER_STAY", 1e9 if talk == limits.STRANGER_TALK else -1.0)
+    async with connect(relay.addresses[1], context=relay.context) as client:
+        await client.reply()
+        answers = [(await client.ask("NOOP"))[:3] for _ in range(1 if talk == 3 else talk + 1)]
+        assert answers == ["250"] * (len(answers) - 1) + ["421"]
+    monkeypatch.setattr(limits, "STRANGER_STAY", 1e9)
+    async with connect(relay.addresses[1], context=relay.context) as client:
+        await client.greet()
+        await client.ask("AUTH PLAIN " + plain("jane", SECRET))
+        assert [(await client.ask("NOOP"))[:3] for _ in range(talk + 5)] == ["250"] * (talk + 5)
 
 
 async def test_starting_refuses(tmp_path):
