@@ -3,7 +3,6 @@ or the list of processes."""
 
 import base64
 import ssl
-import urllib.request
 from pathlib import Path
 
 from tests.fakes import certificates
@@ -24,8 +23,9 @@ def nowhere(folder: Path, relay: service.Service) -> None:
         ).encode(),
     }
     for page in ("/metrics", "/readyz", "/"):
-        with urllib.request.urlopen(f"http://127.0.0.1:{relay.admin}{page}", timeout=10) as answer:
-            places[page] = answer.read()
+        with hostile.Http(relay.admin) as client:
+            places[page] = client.get(page)[2]  # also where it is not ready: it says why
+        assert places[page]
     for form in FORMS:
         assert hostile.found_in(folder / "var", form) == []
         assert hostile.found_in(folder, form) == []
