@@ -265,6 +265,25 @@ def test_a_line_that_would_get_too_long(name: str, newline: str) -> None:
     assert payload(leaves(out)[0]).decode() == expected
 
 
+def test_a_field_that_is_there_twice_says_the_same_afterwards() -> None:
+    raw = message(
+        "<p>" + "x" * 950 + "<a href=https://a.example/>x</a></p>\n", extra="Content-Transfer-Encoding: 8bit\n"
+    )
+    out = rendered(prepared(raw))
+    read = headers.read(out)
+    said = [read.text(field) for field in read.all("content-transfer-encoding")]
+    assert said == ["quoted-printable", "quoted-printable"]
+
+
+def test_a_delimiter_in_the_middle_of_a_long_line_stays_there() -> None:
+    text = "<p>" + "x" * 72 + "--b\n" + "x" * 950 + "<a href=https://a.example/>x</a></p>"
+    raw = multipart("mixed", leaf(text.replace("\n", " ").encode()), boundary="b", extra="From: a@example.com\r\n")
+    assert b"xxx--b xxx" in raw
+    out = rendered(prepared(raw))
+    assert out.count(b"\r\n--b") == raw.count(b"\r\n--b") == 2
+    assert len(leaves(out)) == 1
+
+
 def test_a_part_that_would_get_too_long() -> None:
     long = ("<p>" + "x" * 950 + "<a href=https://a.example/>x</a></p>").encode()
     raw = multipart("alternative", leaf(b"t", "text/plain"), leaf(long), extra="From: a@example.com\r\n")

@@ -251,7 +251,9 @@ def tree(raw: bytes) -> list[tuple[str, str]]:
 def outside(found: rewrite.Prepared, raw: bytes, out: bytes | None = None) -> list[bytes]:
     """What is not edited: the stretches of `raw` between the edited bodies and their header edits; of `out`, as long as
     it has the same stretches in the same order."""
-    spans = sorted([(s.start, s.end) for s in found.sections] + [s.recoding[:2] for s in found.sections])
+    spans = sorted(
+        [(s.start, s.end) for s in found.sections] + [edit[:2] for s in found.sections for edit in s.recoding]
+    )
     stretches, at = [], 0
     for start, end in spans:
         stretches.append(raw[at:start])

@@ -217,17 +217,20 @@ def quote(value: bytes) -> bytes:
 
 
 def _wrapped(encoded: bytes, column: int, soft: bytes) -> tuple[bytes, int]:
-    """`encoded` with soft line breaks, written from `column` on; and the column after it."""
+    """`encoded` with soft line breaks, written from `column` on; and the column after it. No line that such a break makes
+    begins as a delimiter does (RFC 2046 5.1.1)."""
     lines: list[bytes] = []
-    at = 0
-    while column + len(encoded) - at >= QP_LINE:
-        cut = at + max(0, QP_LINE - 1 - column)
+    at, dash = 0, b""
+    while column + len(dash) + len(encoded) - at >= QP_LINE:
+        cut = at + max(0, QP_LINE - 1 - column - len(dash))
         escape = encoded.rfind(b"=", max(at, cut - 2), cut)  # an escape is not divided
         cut = cut if escape < 0 else escape
-        lines.append(encoded[at:cut])
-        at, column = cut, 0
-    lines.append(encoded[at:])
-    return soft.join(lines), column + len(encoded) - at
+        lines.append(dash + encoded[at:cut])
+        at, column, dash = cut, 0, b""
+        if encoded.startswith(b"--", at):
+            at, dash = at + 1, b"=2D"
+    lines.append(dash + encoded[at:])
+    return soft.join(lines), column + len(dash) + len(encoded) - at
 
 
 def longest(body: bytes, spans: Sequence[tuple[int, int]], lengths: Sequence[int]) -> int:

@@ -28,8 +28,7 @@ def render(prepared: Prepared, *, hrefs: Sequence[str], pixel: str | None, edits
         if section.room is not None and any(len(v) > r for v, r in zip(values, section.room, strict=True)):
             frame, recoded = _fitting(section, values)
         if recoded:
-            start, end, new = section.recoding
-            changes.append((start, end, (new,)))
+            changes += [(start, end, (new,)) for start, end, new in section.recoding]
         changes.append((section.start, section.end, frame.fill(values)))
     changes.sort(key=lambda change: change[:2])
     view = memoryview(prepared.raw)

@@ -65,8 +65,8 @@ Slot = tuple[int, int, int, str, int]
 class Section(NamedTuple):
     """One edited body: octets `start` to `end` of the message are filled anew from `frame`. `codec` is how values
     become octets. `room`: how long each value may be at most, in octets, while the lines keep to 998; None where that
-    can't happen. `recoding` is the edit of the header that makes the body quoted-printable, as (start, end, new);
-    `recoded` says that `frame` needs it."""
+    can't happen. `recoding` are the edits of the header that make the body quoted-printable, as (start, end,
+    new); `recoded` says that `frame` needs it."""
 
     start: int
     end: int
@@ -74,7 +74,7 @@ class Section(NamedTuple):
     slots: tuple[Slot, ...]
     codec: str
     room: tuple[int, ...] | None
-    recoding: tuple[int, int, bytes]
+    recoding: tuple[tuple[int, int, bytes], ...]
     recoded: bool
     newline: bytes
 

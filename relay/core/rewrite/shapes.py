@@ -102,9 +102,10 @@ def newline_of(raw: bytes, start: int, end: int) -> bytes:
     return b"\n" if at > 0 and raw[at - 1] != 13 else b"\r\n"
 
 
-def recode(part: Part, newline: bytes) -> tuple[int, int, bytes]:
-    """The edit of a part's header section that makes its body quoted-printable."""
-    field = part.headers.first("content-transfer-encoding")
-    if field is None:
-        return part.headers.end, part.headers.end, b"Content-Transfer-Encoding: quoted-printable" + newline
-    return field.value, field.end, b" quoted-printable" + newline
+def recode(part: Part, newline: bytes) -> tuple[tuple[int, int, bytes], ...]:
+    """The edits of a part's header section that make its body quoted-printable. A field that is there twice said the
+    same, or the part were doubtful; it still does."""
+    fields = part.headers.all("content-transfer-encoding")
+    if not fields:
+        return ((part.headers.end, part.headers.end, b"Content-Transfer-Encoding: quoted-printable" + newline),)
+    return tuple([(field.value, field.end, b" quoted-printable" + newline) for field in fields])
