@@ -24,6 +24,7 @@ PARAMETER = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*(?:=[!-<>-~\x80-\U0010ffff]+)?"
 ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}(?= |\Z)")
 DSN_OF_MAIL = ("RET", "ENVID")
 DSN_OF_RCPT = ("NOTIFY", "ORCPT")
+SHORT = 262_144  # octets
 PLAIN = re.compile("[!-~]++(?: [!-~]++)*+")
 LONGEST_TEXT = 400  # characters: with code and our own words it stays in one reply line (RFC 5321 4.5.3.1.5)
 MESSAGE_ID = re.compile(r"<([^<>\s@]+@[^<>\s@]+)>")
@@ -114,9 +115,12 @@ def fits(address: str) -> bool:
 
 def whole(content: bytes) -> bool:
     """Does every line end in CRLF, and is there no other CR or LF? (A bare one can end the message early, or make a
-    header field, at a server that takes it for a line ending.) Counting takes a tenth of the time of a pattern."""
-    ends = content.count(b"\r\n")
-    return content.count(b"\n") == ends and content.count(b"\r") == ends
+    header field, at a server that takes it for a line ending.) A pattern takes ten times as long."""
+    if len(content) > SHORT:  # no second copy of a large one
+        ends = content.count(b"\r\n")
+        return content.count(b"\n") == ends and content.count(b"\r") == ends
+    lines = content.splitlines()  # of octets: at CR, LF and CRLF, nothing else
+    return len(content) == len(b"\r\n".join(lines)) + 2 * content.endswith((b"\n", b"\r"))
 
 
 def header_section(content: bytes) -> bytes:

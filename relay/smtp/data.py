@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from relay.core import envelopes
 from relay.core.model import Reply
 from relay.smtp import limits
 
@@ -112,8 +113,7 @@ def undot(content: bytes) -> bytes:
 
 def judge(content: bytes) -> Reply | None:
     """Why these bytes are no message that can be handed on; None when they are."""
-    lines = content.count(b"\r\n")
-    if content.count(b"\r") != lines or content.count(b"\n") != lines:
+    if not envelopes.whole(content):
         name, line = bare(content)
         return Reply(550, f"5.6.0 Line {line} of the message has a bare {name}: only CR LF may end a line")
     if len(content) > limits.MAX_LINE:

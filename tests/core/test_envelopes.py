@@ -50,7 +50,9 @@ def test_nothing_with_a_bare_line_ending_leaves(bad):
 
 @given(st.binary(max_size=50).map(lambda b: b.replace(b"a", b"\r").replace(b"b", b"\n")))
 def test_whole_means_that_no_line_ending_is_bare(content):
-    assert envelopes.whole(content) is (re.search(rb"(?<!\r)\n|\r(?!\n)", content) is None)
+    meant = re.search(rb"(?<!\r)\n|\r(?!\n)", content) is None
+    assert envelopes.whole(content) is meant
+    assert envelopes.whole(b"x\r\n" * envelopes.SHORT + content) is meant  # a large one is looked at in another way
 
 
 @pytest.mark.parametrize(
