@@ -159,7 +159,7 @@ class Desk:
                 LOG.exception("not_sent", message_id=journey.message_id)
                 attempt.outcomes = (Later(FAILED),) * len(attempt.recipients)
             if attempt.kept:
-                return  # the spool's entry is settled by who kept it
+                return  # the spool's entry is settled by who keeps it
             if journey.spools and attempt.late:
                 await self._put_off(attempt, journey)
             attempt.ended()
@@ -191,23 +191,25 @@ class Desk:
     async def _hand_over(
         self, attempt: attempts.Attempt, task: asyncio.Task[None], journey: attempts.Journey, gate: asyncio.Semaphore
     ) -> None:
-        """Keeps a copy whose attempt takes longer than a client waits. An attempt under way owns what is kept; one
-        that waits for a place ends here, so that a slow upstream fills the disk and not the memory."""
+        """Keeps a copy whose attempt takes longer than a client waits. An attempt under way owns what is kept, also where
+        it ends while that is written; one that waits for a place ends here, so that a slow upstream fills the disk and
+        not the memory."""
         async with gate:
             if attempt.outcomes:
                 return
             entry = self._entry(journey, attempt.waiting(), attempt.options)
+            attempt.kept = True  # the attempt leaves its outcome to this entry: there is never a second one
             try:
                 claim = await self.spool.keep(entry, await _content(attempt, journey))
             except spool.Unwritable as reason:
                 LOG.error("not_kept", message_id=journey.message_id, reason=str(reason))
+                attempt.kept = False
+                if attempt.outcomes:  # it ended meanwhile
+                    attempt.unwritable = str(reason) if attempt.late else ""
+                    attempt.ended()
                 return
-            if attempt.outcomes:
-                await asyncio.to_thread(claim.remove)  # it ended meanwhile, and sees to itself
-                return
-            attempt.kept = True
             LOG.info("handed_over", entry=entry.entry_id, message_id=journey.message_id, started=bool(attempt.host))
-            if attempt.host:
+            if attempt.host or attempt.outcomes:
                 self._task(self._own(attempt, task, claim))
             else:
                 task.cancel()

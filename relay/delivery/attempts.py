@@ -29,7 +29,7 @@ class Attempt:
     content: bytes | None = field(default=None, repr=False)
     host: str = ""
     outcomes: tuple[Outcome, ...] = ()
-    kept: bool = False  # handed over: the spool has it, and the attempt under way owns that entry
+    kept: bool = False  # handed over, or being: the spool's entry is the attempt's, and settled with its outcomes
     put_off: bool = False  # the upstream put some recipients off, and the spool has them
     unwritable: str = ""  # why the spool did not take what was put off
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)

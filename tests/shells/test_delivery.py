@@ -7,6 +7,7 @@ import email.policy
 import json
 import random
 import smtplib
+import threading
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -257,6 +258,61 @@ async def test_patience_ends_and_the_upstream_says_yes_or_no_later(tmp_path):
             assert len(server.kept) == 1 - left
             if left:
                 assert len(await it.bounced()) == 1
+
+
+@pytest.mark.parametrize(
+    ("word", "disk", "reply", "left"),
+    [
+        ("451 4.3.0 later", "takes it", 250, [("mail", 1)]),
+        ("451 4.3.0 later", "is full", 452, []),
+        (None, "takes it", 250, []),
+        (None, "is full", 250, []),
+        (NO, "takes it", 250, [("report", 0)]),
+        (NO, "is full", 550, []),
+    ],
+)
+async def test_the_upstreams_word_comes_while_the_spool_writes(tmp_path, word, disk, reply, left):
+    """There is one entry at any instant at which the program could be killed, and its outcome is the attempt's."""
+    said, over = asyncio.Event(), threading.Event()
+
+    class Slow(fake.Upstream):
+        async def _point(self, session, point, usual, command=""):
+            if point == "dot":
+                await said.wait()
+            return await super()._point(session, point, usual, command)
+
+    server = Slow({"dot": word} if word else None)
+    async with house(tmp_path, patience=0.05) as it, server:
+        it.desk.courier.doors.address = courier.doors.address(server.url)
+        put, loop = it.spool.files.put, asyncio.get_running_loop()
+        there = []
+
+        def putting(entry, content):
+            claim = put(entry, content) if disk == "takes it" and entry.kind == "mail" else None
+            there.append([e.kind for e in it.spooled()])
+            if len(there) == 1:  # the hand-over: the upstream speaks before it is through
+                loop.call_soon_threadsafe(said.set)
+                assert over.wait(5)
+            if claim is None and disk == "is full":
+                raise spool.Unwritable("No space left on device")
+            return claim or put(entry, content)
+
+        it.spool.files.put = putting
+        client = asyncio.create_task(it.desk.take(submission()))
+        async with asyncio.timeout(5):
+            while not said.is_set():
+                await asyncio.sleep(0.01)
+            while it.desk._tasks and len(there) == 1:  # the attempt ends, or keeps what was put off by itself
+                await asyncio.sleep(0.01)
+        over.set()
+        assert (await client).code == reply
+        async with asyncio.timeout(5):
+            while it.desk._tasks:
+                await asyncio.sleep(0.01)
+        assert there[0] == (["mail"] if disk == "takes it" else [])
+        assert len(there) == (2 if left == [("report", 0)] else 1)
+        assert [(e.kind, e.attempts) for e in it.spooled()] == left
+        assert len(server.taken) == (word is None)
 
 
 async def test_pass_waits_for_the_upstreams_word(tmp_path):

@@ -109,9 +109,15 @@ class Books:
             for recipient in kept.recipients:
                 copies[name, recipient].append((deaths, kept))
         wrong += self.lost(copies, reported)
+        wrong += [
+            f"{name} to {recipient} waited in {entries} entries after death {death}"
+            for death, found in enumerate(self.waiting)
+            for (name, recipient), entries in found.items()
+            if name in self.letters and entries > 1
+        ]
         self.repeated = self.cut = 0
-        for (name, recipient), found in copies.items():
-            wrong += self.again(name, recipient, found)
+        for (name, recipient), times in copies.items():
+            wrong += self.again(name, recipient, times)
         return wrong
 
     def damaged(self, kept: Kept, name: str) -> list[str]:
@@ -148,10 +154,6 @@ class Books:
             if not kept.answered:
                 self.cut += 1
             elif later > deaths and self.waiting[deaths][name, recipient]:
-                self.repeated += 1
-            elif deaths and self.waiting[deaths - 1][name, recipient] > 1:
-                # Put off by the upstream in the moment in which patience ended: kept by the one and by the other, and
-                # killed before one of them was taken away.
                 self.repeated += 1
             else:
                 wrong.append(
