@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 LOG = log.room("spool")
 
+WRITE_SECONDS = 1.0  # until what could not be written is tried to be again; doubles up to a minute
+
 Claim = files.Claim
 Unwritable = files.Unwritable
 
@@ -159,17 +161,26 @@ class Spool:
             await self._hold(claim, settled)
 
     async def _hold(self, claim: Claim, settled: queue.Settled) -> None:
-        """Nothing could be written. Those who have the message must not get it again if that can be had at all; the
-        others wait for another attempt, and hear nothing yet."""
+        """The outcome could not be written. Those who have the message must not get it again, so until they are written
+        down the entry stays ours, for this process and all others; and so does the attempt's place, since a disk that
+        takes nothing must not let the whole queue out unrecorded. The others wait for another attempt, and hear nothing
+        yet."""
         has_it = {(r.address, r.index): r for r in settled.done}
         recipients = tuple(has_it.get((r.address, r.index), r) for r in claim.entry.recipients)
-        next_at = self.clock() + self.policy.schedule[-1]
-        held = msgspec.structs.replace(claim.entry, recipients=recipients, next_at=next_at)
-        if has_it:
+        pause = self.policy.schedule[-1] if any(r.state == "waiting" for r in recipients) else WRITE_SECONDS
+        held = msgspec.structs.replace(claim.entry, recipients=recipients, next_at=self.clock() + pause)
+        pause = WRITE_SECONDS
+        while has_it:
             try:
                 await asyncio.to_thread(claim.save, held)
+                break
             except Unwritable as reason:
-                LOG.error("may_be_repeated", entry=held.entry_id, recipients=len(has_it), reason=str(reason))
+                if pause == WRITE_SECONDS:
+                    LOG.error("held", entry=held.entry_id, recipients=len(has_it), reason=str(reason))
+            if await self._sender.ends_within(pause):
+                LOG.error("may_be_repeated", entry=held.entry_id, recipients=len(has_it))
+                break
+            pause = min(60.0, 2 * pause)
         claim.entry = held
         self.release(claim)
 

@@ -53,8 +53,9 @@ class Claim:
             return file.read()
 
     def save(self, entry: queue.Entry) -> None:
-        """Replaces the entry's state. Raises `Unwritable`: then the old one stands."""
-        self.files.replace(entry)
+        """Replaces the entry's state, where it is still there. Raises `Unwritable`: then the old one stands."""
+        if os.fstat(self.descriptor).st_nlink:
+            self.files.replace(entry)
         self.entry = entry
 
     def remove(self) -> None:

@@ -35,6 +35,8 @@ LOOK_SECONDS = 1.0  # between looks at what other processes put or changed
 LOOK_AT_ALL_SECONDS = 60.0
 SHORT = 500  # entries: a queue up to that is put in order at every event
 END_SECONDS = 10.0  # for attempts under way when the service stops
+AGAIN_SECONDS = 15.0  # after which an entry that could not be had is asked for again
+SAY_SECONDS = 60.0  # between two lines about files that can't be had: there may be one per entry
 
 
 class Sender:
@@ -52,6 +54,8 @@ class Sender:
         self._due: collections.deque[str] = collections.deque()
         self._sorted_at, self._pause = 0.0, LOOK_SECONDS
         self._steps = clock.Steps(spool.clock)
+        self._ending = asyncio.Event()
+        self._said_at = -SAY_SECONDS
 
     def returned(self, entry: queue.Entry) -> None:
         """It was put, or somebody is done with it for now."""
@@ -64,6 +68,7 @@ class Sender:
     async def run(self) -> None:
         """Until cancelled; attempts under way get a while to end, then are given back."""
         self.running = True
+        self._ending.clear()
         looked, woken = -LOOK_AT_ALL_SECONDS, -1
         try:
             while True:
@@ -71,8 +76,11 @@ class Sender:
                 now = time.monotonic()
                 touched = self.spool.files.woken_at()
                 if touched != woken or now - looked >= LOOK_AT_ALL_SECONDS:
-                    woken, looked = touched, now
-                    await self._look()
+                    try:
+                        await self._look()
+                        woken, looked = touched, now
+                    except OSError as reason:  # no descriptors, for one: new mail is known without
+                        self._trouble(reason)
                 self._stepped(self._steps.look())
                 self._begin()
                 with contextlib.suppress(TimeoutError):
@@ -167,6 +175,10 @@ class Sender:
             if known is None or known[0].attempts != claim.entry.attempts:  # somebody else tried it meanwhile
                 self.spool.release(claim)
                 return
+            if not claim.entry.waiting:  # all have it, or heard of it; the disk did not let it be taken away
+                await asyncio.to_thread(claim.remove)
+                self.removed(claim.entry)
+                return
             outcomes, host = await self._send(claim)
             settling = asyncio.create_task(self.spool.settle(claim, outcomes, host))
             self._settling.add(settling)
@@ -176,22 +188,34 @@ class Sender:
             if claim and not settling:  # once it settles, that task sees to the claim
                 claim.release()
             raise
+        except OSError as reason:
+            self._trouble(reason, name)
+            self._give_back(name, claim, AGAIN_SECONDS)
         except Exception:  # the edge: an entry that fails in a way nobody thought of must not stop the others
             metrics.ERRORS.labels("spool").inc()
             LOG.exception("attempt_failed", entry=name)
-            if claim:
-                claim.entry = msgspec.structs.replace(
-                    claim.entry, next_at=self.spool.clock() + self.spool.policy.schedule[-1]
-                )
-                self.spool.release(claim)
-            else:
-                self._leave(name)
+            self._give_back(name, claim, self.spool.policy.schedule[-1])
 
-    def _leave(self, name: str) -> None:
+    def _trouble(self, reason: OSError, name: str | None = None) -> None:
+        """The disk does not give what it has, or there are no descriptors left."""
+        metrics.ERRORS.labels("spool").inc()
+        now = time.monotonic()
+        if now - self._said_at >= SAY_SECONDS:
+            self._said_at = now
+            LOG.error("not_read", entry=name, reason=str(reason))
+
+    def _give_back(self, name: str, claim: files.Claim | None, seconds: float) -> None:
+        if claim is None:
+            self._leave(name, seconds)
+            return
+        claim.entry = msgspec.structs.replace(claim.entry, next_at=self.spool.clock() + seconds)
+        self.spool.release(claim)
+
+    def _leave(self, name: str, seconds: float = LOOK_SECONDS) -> None:
         """It is another's now, or gone. If that other dies, its lock is free: so it is asked for again soon."""
         entry, changed = self._known.pop(name, (None, 0))
         if entry and self.spool.files.size(name):
-            self._known[name] = (msgspec.structs.replace(entry, next_at=self.spool.clock() + LOOK_SECONDS), changed)
+            self._known[name] = (msgspec.structs.replace(entry, next_at=self.spool.clock() + seconds), changed)
 
     async def _send(self, claim: files.Claim) -> tuple[Sequence[Outcome], str]:
         """The outcomes, and the host of the upstream that gave them."""
@@ -212,8 +236,17 @@ class Sender:
         oldest = min((entry.created_at for entry, _ in self._known.values()), default=None)
         metrics.QUEUE_AGE.set(0 if oldest is None else max(0.0, self.spool.clock() - oldest))
 
+    async def ends_within(self, seconds: float) -> bool:
+        """Waits so long; sooner, and True, when the service stops."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._ending.wait()
+        except TimeoutError:
+            return False
+
     async def _end(self) -> None:
         """Attempts get a while: one that is cut after its message was handed over would make a duplicate."""
+        self._ending.set()
         running = set(self._attempts.values())
         if running:
             _, left = await asyncio.wait(running, timeout=END_SECONDS)

@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -356,6 +357,66 @@ async def test_a_full_disk_at_settling_repeats_nobody_who_has_it(tmp_path, monke
         server.script.clear()
         await until(lambda: not names(kept))
         assert [k.recipients for k in server.kept] == [["has@x.example"], ["late@x.example"]]
+
+
+@pytest.mark.parametrize("steps", [("unlink",), ("write", "unlink"), ("fsync",), ("open", "unlink")], ids=" ".join)
+async def test_a_disk_that_takes_nothing_for_a_while_repeats_nobody(tmp_path, monkeypatch, caplog, steps):
+    """The outcome can't be written down, nor the entry taken away; who asks to try it now does not get it either."""
+    monkeypatch.setattr(spool, "WRITE_SECONDS", 0.1)
+    monkeypatch.setattr(sending, "AGAIN_SECONDS", 0.1)
+    async with fake.Upstream() as server, spooling(tmp_path, server, run=False) as (kept, _):
+        for name in ("01", "02"):
+            await kept.put(entry(name), MESSAGE)
+        here = threading.get_ident()
+
+        def broken(real):
+            def call(*args, **how):  # for the spool, which writes in threads, and not for who asks
+                if threading.get_ident() != here and server.kept:
+                    raise OSError(errno.EIO, "Input/output error")
+                return real(*args, **how)
+
+            return call
+
+        with monkeypatch.context() as patch:
+            for step in steps:
+                patch.setattr(files.os, step, broken(getattr(os, step)))
+            running = asyncio.create_task(kept.run())
+            await until(lambda: "not_settled" in caplog.text)
+            other = files.Files(tmp_path / "spool")
+            for _ in range(20):
+                for name in other.scan():
+                    if claim := other.claim(name):
+                        claim.save(msgspec.structs.replace(claim.entry, next_at=time.time()))
+                        claim.release()
+                other.wake()
+                await asyncio.sleep(0.02)
+        await until(lambda: not names(kept))
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        assert len(server.kept) == 2
+        assert "attempt_failed" not in caplog.text
+
+
+async def test_an_entry_that_cannot_be_opened_waits_and_holds_up_no_other(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(sending, "AGAIN_SECONDS", 0.1)
+    async with fake.Upstream() as server, spooling(tmp_path, server) as (kept, _):
+        real, failing = files.Files.claim, ["01"]
+
+        def claim(self, name):
+            if name in failing:
+                raise OSError(errno.EMFILE, "Too many open files")
+            return real(self, name)
+
+        monkeypatch.setattr(files.Files, "claim", claim)
+        for name in ("01", "02"):
+            await kept.put(entry(name), MESSAGE)
+        await until(lambda: names(kept) == ["01"])
+        await asyncio.sleep(0.5)
+        failing.clear()
+        await until(lambda: not names(kept))
+        assert len(server.kept) == 2
+    (line,) = [r for r in caplog.records if r.levelname == "ERROR"]  # not one per try
+    assert line.fields == {"entry": "01", "reason": "[Errno 24] Too many open files"}
 
 
 async def test_a_bounce_that_the_senders_mailbox_shows_as_well_is_one_event(tmp_path):
