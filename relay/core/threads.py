@@ -23,6 +23,7 @@ WIDTH = 78
 # An identifier may be folded inside its brackets (RFC 5322 4.5.4), and some programs do so with long ones.
 BRACKETED = re.compile(r"<([^<>]*)>")
 SPACE = re.compile(r"\s+")
+ENVELOPE_ID = re.compile(r"t\.([A-Za-z0-9_-]+)(?:\.([1-9][0-9]?))?")
 
 
 def references(head: headers.Headers) -> tuple[str, ...]:
@@ -50,6 +51,18 @@ def token(identifier: str) -> str | None:
     """The token in an identifier of that form, with or without brackets; whether it is ours only a key can say."""
     local, at, host = identifier.strip().removeprefix("<").removesuffix(">").rpartition("@")
     return local[2:] if at and host and local.startswith("t.") and len(local) > 2 else None
+
+
+def envelope_id(token: str, times: int = 1) -> str:
+    """The envelope identifier (RFC 3461 4.4) that carries a token, of a message that leaves for the `times`th time."""
+    return f"t.{token}.{times}" if times > 1 else f"t.{token}"
+
+
+def enveloped(identifier: str) -> tuple[str, int]:
+    """The token in an envelope identifier of that form, and how often it left; whether it is ours only a key can say.
+    ("", 0) for all others."""
+    found = ENVELOPE_ID.fullmatch(identifier)
+    return (found[1], int(found[2] or 1)) if found else ("", 0)
 
 
 def edits(head: headers.Headers, entry: str, newline: bytes) -> tuple[Edit, ...]:

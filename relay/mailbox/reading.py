@@ -101,7 +101,7 @@ class Reader:
 
     async def reported(self, report: Report, head: Headers, at: float) -> list[Event]:
         ids = [report.original_message_id or "", *report.original_references, *report.references]
-        envelope = threads.token(f"{report.envelope_id}@envelope")  # ENVID is the identifier without its host
+        envelope, _ = threads.enveloped(report.envelope_id)
         match = await self.find([i for i in ids if i], envelope=envelope)
         if match is None:
             return []
@@ -127,7 +127,7 @@ class Reader:
             )
         return list({event.event_id: event for event in events}.values())
 
-    async def find(self, ids: Sequence[str], *, envelope: str | None = None) -> Match | None:
+    async def find(self, ids: Sequence[str], *, envelope: str = "") -> Match | None:
         """The sent message that these identifiers name: by those recorded, else by the tokens in them, which also
         stand where an upstream wrote a Message-ID of its own. `envelope` is the token that came back as ENVID."""
         found = await self.store.find_sent(ids) if ids else None

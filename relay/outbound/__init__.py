@@ -2,8 +2,8 @@
 
 Owns: what leaves for each recipient, and the one place where tracking fails open: whatever goes wrong here, the
 message goes out as it came (control headers and Bcc taken out), the reason is recorded and counted.
-`plans` decides, `copies` makes the bytes, `records` says what is remembered. Leaves to others: how it leaves
-(`delivery`, `courier`), and all decisions on text (`core`).
+`plans` decides, `copies` makes the bytes, `records` says what is remembered, `circles` what was here too often. Leaves
+to others: how it leaves (`delivery`, `courier`), and all decisions on text (`core`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from relay import config, log, metrics, store
 from relay.core import dkim, headers, parts, rewrite, tokens
 from relay.core.model import Edit, Keys, Recipient, Reply, Submission, Value
-from relay.outbound import copies, plans, records
+from relay.outbound import circles, copies, plans, records
 
 LOG = log.room("outbound")
 
@@ -45,7 +45,8 @@ class PendingCopy(Value, frozen=True):
 
 
 class Tracked(Value, frozen=True):
-    """What leaves for one submission. `refusal` is set where it must not leave (on_invalid = "reject")."""
+    """What leaves for one submission. `refusal` is set where it must not leave (on_invalid = "reject", or it goes in
+    circles)."""
 
     message_id: str
     copies: tuple[PendingCopy, ...]
@@ -65,7 +66,7 @@ class Tracker:
         clock: Callable[[], float] = time.time,
         dice: Callable[[int], bytes] = os.urandom,
     ) -> None:
-        self.store, self.clock, self.dice = store, clock, dice
+        self.ring, self.store, self.clock, self.dice = ring, store, clock, dice
         self.planner = plans.Planner(settings, lambda: ring.keys, clock)
         self.renderer = copies.Renderer(lambda: ring.keys, signers, clock)
 
@@ -73,6 +74,9 @@ class Tracker:
         """What leaves for this submission. Never raises for any content; the record is durable when it returns."""
         try:
             key = tokens.message_key(submission.received_at or self.clock(), self.dice(6))
+            refusal = circles.refusal(submission.options, self.ring.keys)
+            if refusal:
+                return Tracked(tokens.message_id(key), (), refusal)
             if len(submission.content) > OFF_THE_LOOP:
                 message, groups = await asyncio.to_thread(self.planner.plan, submission, key)
             else:

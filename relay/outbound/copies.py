@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from relay import log, metrics
 from relay.core import dkim, parts, rewrite, threads, tokens
 from relay.core.model import Edit, Keys, Token, Value
-from relay.outbound import plans
+from relay.outbound import circles, plans
 
 LOG = log.room("outbound")
 
@@ -86,8 +86,7 @@ class Renderer:
 
     def options(self, message: plans.Message, index: int) -> tuple[str, ...]:
         """MAIL's options, with an envelope identifier of ours where the client set none (RFC 3461 4.4): a bounce
-        brings it back. The courier leaves it out where the upstream has no DSN."""
-        given = message.submission.options
-        if any(option.upper().startswith("ENVID=") for option in given):
-            return given
-        return (*given, f"ENVID=t.{tokens.write(Token('reference', message.key, index), self.keys())}")
+        brings it back, and so does a circle. The courier leaves it out where the upstream has no DSN."""
+        keys = self.keys()
+        token = tokens.write(Token("reference", message.key, index), keys)
+        return circles.marked(message.submission.options, keys, token)

@@ -488,6 +488,7 @@ async def test_an_automatic_answer_is_an_event_of_its_own(tmp_path: Path, store:
         (bounce(), "message.bounce_detected"),
         (bounce(action="delayed"), "message.delayed"),
         (bounce("renamed@ses.example", envelope=token_of(1).partition("@")[0]), "message.bounce_detected"),
+        (bounce("renamed@ses.example", envelope=token_of(1).partition("@")[0] + ".2"), "message.bounce_detected"),
     ],
 )
 async def test_a_report_is_an_event_of_its_recipient(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from relay import config, keys, outbound, store
 from relay.core import dkim, threads, tokens
-from relay.core.model import Recipient, Sent, Submission, Tracking
+from relay.core.model import Recipient, Sent, Submission, Token, Tracking
 from relay.store import memory
 from tests import oracle
 
@@ -227,6 +227,32 @@ async def test_an_envelope_identifier_unless_the_client_has_one() -> None:
     assert tokens.read(value, "reference", RING.keys)
     second = await room.track(replace(submission(HTML % b""), options=("ENVID=mine", "BODY=8BITMIME")))
     assert second.copies[0].options == ("ENVID=mine", "BODY=8BITMIME")
+
+
+async def test_what_comes_back_is_counted_and_refused_in_the_end() -> None:
+    """Also where tracking could not be had; another's identifiers, and made-up ones, are left alone."""
+    room = tracker(settings(opens=True, links=True))
+    options: tuple[str, ...] = ("RET=HDRS",)
+    identifiers = []
+    for _ in range(5):
+        done = await room.track(replace(submission(HTML % b""), options=options))
+        assert done.refusal is None
+        options = done.copies[0].options
+        identifiers.append(next(o[6:] for o in options if o.startswith("ENVID=")))
+        assert sorted(o.partition("=")[0] for o in options) == ["ENVID", "RET"]
+    first = identifiers[0]
+    assert identifiers == [first, *(f"{first}.{n}" for n in (2, 3, 4, 5))]
+    assert {threads.enveloped(i)[0] for i in identifiers} == {first[2:]}
+    for last in (options, ("envid=" + identifiers[-1],)):
+        done = await room.track(replace(submission(HTML % b""), options=last))
+        assert done.copies == ()
+        assert str(done.refusal).startswith("554 5.4.6 ")
+    assert (await tracker(settings(), Broken()).track(replace(submission(HTML % b""), options=options))).refusal
+    other = tokens.write(Token("reference", b"\1" * 12, 0), keys.ephemeral().keys)
+    pixel = tokens.write(Token("open", b"\1" * 12, 0), RING.keys)
+    for strange in (f"t.{other}.5", f"t.{pixel}.5", "t..5", "t.5", f"{first}.5.5", f"x{first}"):
+        done = await room.track(replace(submission(HTML % b""), options=(f"ENVID={strange}",)))
+        assert done.copies[0].options == (f"ENVID={strange}",)
 
 
 async def test_signed_last_over_what_leaves() -> None:

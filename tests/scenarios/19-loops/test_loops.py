@@ -1,10 +1,15 @@
 """Nothing goes in circles: not a message, not a bounce, not our own links."""
 
+import asyncio
+import re
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.fakes.upstream import Upstream
+from tests.peers import postfix
 from tests.scenarios import hostile, service
 
 Peers = tuple[service.Service, service.Service, Upstream]
@@ -76,6 +81,83 @@ def test_it_is_not_its_own_upstream(tmp_path_factory: pytest.TempPathFactory) ->
         done = service.command("run", "--config", str(config))
         assert done.returncode == 2
         assert "upstream.url" in done.stderr
+
+
+PATIENT = 'patience = "60s"'
+
+
+@pytest.fixture
+def door() -> Iterator[tuple[int, list[int]]]:
+    """A port that leads to whatever port is put into the list: another address of the same server."""
+    target: list[int] = []
+
+    async def pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65_536):
+            writer.write(data)
+        writer.close()
+
+    async def met(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inner, out = await asyncio.open_connection("127.0.0.1", target[0])
+        await asyncio.gather(pour(reader, out), pour(inner, writer))
+
+    with hostile.elsewhere() as run:
+        server = run(asyncio.start_server(met, "127.0.0.1", 0))
+        yield server.sockets[0].getsockname()[1], target
+        server.close()
+
+
+def handled(relay: service.Service) -> list[str]:
+    """What became of each message here, in order."""
+    return re.findall(r" delivery (?:accepted|refused) .*outcome=(\w+)", relay.log)
+
+
+def test_its_own_upstream_under_another_address(tmp_path: Path, door: tuple[int, list[int]]) -> None:
+    """The client hears it at once, as long as nobody on the way loses patience."""
+    ports = service.settings(tmp_path, upstream=door[0], out=PATIENT)
+    door[1].append(ports[0])
+    with service.running(tmp_path, ports, only="smtp,queue") as relay, hostile.Smtp(relay.smtp) as client:
+        answer = client.mail(hostile.letter(HTML, "X-Track: opens, links"))
+        assert answer.startswith("554 5.4.6 ")
+        assert handled(relay) == ["refused"] * 6
+        assert client.mail(hostile.letter(HTML), sender="").startswith("554 5.4.6 ")
+        assert "nothing waits" in relay.command("queue", "list").stdout
+
+
+def test_two_relays_that_point_at_each_other(tmp_path: Path) -> None:
+    """A message ends after a few rounds; so does the report on one whose client went home with a 250."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    ports = service.settings(tmp_path / "a", upstream="smtp://127.0.0.1:1", out=PATIENT)
+    others = service.settings(tmp_path / "b", upstream=ports[0], out=PATIENT)
+    config = tmp_path / "a" / "relay.toml"
+    config.write_text(config.read_text().replace('127.0.0.1:1"', f'127.0.0.1:{others[0]}"'))
+    with service.running(tmp_path / "a", ports, only="smtp,queue") as one:
+        with hostile.Smtp(one.smtp) as client:
+            assert client.mail(hostile.letter(HTML)).startswith("250")  # kept: the other is not there yet
+            with service.running(tmp_path / "b", others, only="smtp,queue") as other:
+                assert client.mail(hostile.letter(HTML, "X-Track: opens, links")).startswith("554 5.4.6 ")
+                assert (handled(one), handled(other)) == (["kept"] + ["refused"] * 6, ["refused"] * 5)
+                one.command("queue", "retry", "--all")
+                for relay in (one, other):
+                    service.until(lambda: "nothing waits" in relay.command("queue", "list").stdout)  # noqa: B023
+        assert one.log.count(" given_up ") == 2  # the message, and the report of that
+        # Five rounds each; a report leaves without an identifier, and gets its own when it comes back.
+        assert handled(other) == ["refused"] * (5 + 5 + 6)
+
+
+def test_back_through_a_postfix(tmp_path: Path) -> None:
+    with postfix.running(transport="discard:") as hub:
+        ports = service.settings(tmp_path, upstream=hub.port)
+        subprocess.run(
+            ["postconf", "-c", hub.folder / "etc", f"default_transport=smtp:[127.0.0.1]:{ports[0]}"], check=True
+        )
+        subprocess.run(["postfix", "-c", hub.folder / "etc", "reload"], check=True, capture_output=True)
+        with service.running(tmp_path, ports, only="smtp,queue") as relay:
+            with hostile.Smtp(relay.smtp) as client:
+                assert client.mail(hostile.letter(HTML)).startswith("250")
+            service.until(lambda: "refused" in handled(relay))
+            assert handled(relay)[:6] == ["sent"] * 5 + ["refused"]
+            assert "5.4.6 This message left here 5 times" in relay.log
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,48 @@
+"""Mail that goes in circles: how often a message has been here, by the envelope identifier that it left with.
+
+Owns: that identifier (RFC 3461 4.4), and how often is too often. It is `ENVID=t.TOKEN`, from the second time on
+`t.TOKEN.2` and so on; servers hand it on with the message, and a bounce brings it back. Bytes are not touched, so no
+Received field of ours tells. What a client's own identifier is, is the client's, and stays. Leaves to others: Received
+fields (`smtp`), its place in the command (`core.envelopes`).
+
+Once is no circle: mail comes back to a relay that stands before two servers, or to one of two that share their keys, and
+goes out by another door.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from relay.core import threads, tokens
+from relay.core.model import Keys, Reply
+
+MOST = 5
+REFUSAL = Reply(554, f"5.4.6 This message left here {MOST} times already: it goes in circles")
+
+
+def refusal(options: Sequence[str], keys: Keys) -> Reply | None:
+    """What a message with these options of MAIL hears that has been here too often."""
+    return REFUSAL if left(identifier(options), keys)[1] >= MOST else None
+
+
+def marked(options: Sequence[str], keys: Keys, token: str) -> tuple[str, ...]:
+    """The options with which it goes on: `token` in an identifier of ours where there is none, counted up where there is
+    one of ours."""
+    given = identifier(options)
+    if not given:
+        return (*options, f"ENVID={threads.envelope_id(token)}")
+    before, times = left(given, keys)
+    if not before:
+        return tuple(options)
+    rest = (option for option in options if option[:6].upper() != "ENVID=")
+    return (*rest, f"ENVID={threads.envelope_id(before, times + 1)}")
+
+
+def identifier(options: Sequence[str]) -> str:
+    return next((option[6:] for option in options if option[:6].upper() == "ENVID="), "")
+
+
+def left(identifier: str, keys: Keys) -> tuple[str, int]:
+    """The token that we put into it, and how often it left here; ("", 0) for an identifier that is not ours."""
+    token, times = threads.enveloped(identifier)
+    return (token, times) if token and tokens.read(token, "reference", keys) else ("", 0)
