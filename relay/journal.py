@@ -55,19 +55,19 @@ class Journal:
         self._writer: asyncio.Task[None] | None = None
         self._segment: tuple[Path, int] | None = None  # the one being written, and its descriptor
         self._made = 0
-        self._full = False
+        self._refusing = False
         self._work = asyncio.Event()
         self._lock = asyncio.Lock()  # over the segment being written
         metrics.JOURNAL.set_function(self._measure)
 
     async def keep(self, event: Event) -> bool:
-        """Durable when it returns True. False where the journal is full or the disk refuses: the event is lost, and
-        counted. Many that come together share one fsync."""
+        """Durable when it returns True. False where the journal is full or the disk refuses: it is still the caller's.
+        Many that come together share one fsync."""
         line = encode(event)
         if self._size is None:
             self._size = self._measure()  # once, and small; away from the loop the order of events would be lost
         if self._size + self._queued + len(line) > self.limit:
-            return self._lose("full")
+            return self._refuses("full")
         waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._queue.append((line, waiter))
         self._queued += len(line)
@@ -75,11 +75,10 @@ class Journal:
             self._writer = asyncio.get_running_loop().create_task(self._write_queue())
         return await waiter
 
-    def _lose(self, why: str) -> bool:
-        metrics.LOST.inc()
-        if not self._full:  # one line per time of trouble
-            self._full = True
-            LOG.error("events_lost", why=why, folder=self.path, limit=self.limit)
+    def _refuses(self, why: object) -> bool:
+        if not self._refusing:  # one line per time of trouble
+            self._refusing = True
+            LOG.error("takes_nothing", why=why, folder=self.path, limit=self.limit)
         return False
 
     async def _write_queue(self) -> None:
@@ -91,17 +90,14 @@ class Journal:
                     await asyncio.to_thread(self._append, data)
                     kept = True
                 except OSError as error:
-                    kept = False
-                    LOG.error("journal_write_failed", error=error)
+                    kept = self._refuses(error)
             self._queued -= len(data)
             if kept:
                 self._size = (self._size or 0) + len(data)
-                self._full = False
+                self._refusing = False
                 metrics.JOURNALED.inc(len(batch))
                 self._work.set()
             for _, waiter in batch:
-                if not kept:
-                    self._lose("disk")
                 if not waiter.done():
                     waiter.set_result(kept)
 
@@ -188,12 +184,16 @@ class Journal:
         self._made += 1
         path = self.path / f"{time.time_ns():020d}-{os.getpid()}-{self._made}.jsonl"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        except OSError:
+            os.close(descriptor)  # empty, and fed to the store as such
+            raise
         return path, descriptor
 
     def _close(self) -> None:

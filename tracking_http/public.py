@@ -104,8 +104,10 @@ def application(
 ) -> web.Application:
     """The application; run it with `web.AppRunner(app, **RUNNER)`. `clock` gives Unix seconds. `appended` is called
     when the store took an event, so that its notification need not wait to be looked for."""
-    door = Door(settings, ring, recorder.Recorder(store, journal, appended), clock)
+    record = recorder.Recorder(store, journal, appended)
+    door = Door(settings, ring, record, clock)
     app = web.Application()
+    app.on_cleanup.append(lambda _: record.close())
     for prefix in ("/o/", "/v1/track/open/", "/api/v1/track/open/"):
         app.router.add_get(prefix + "{token}", door.opened)
     for prefix in ("/c/", "/v1/track/click/", "/api/v1/track/click/"):

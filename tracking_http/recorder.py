@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 from relay import journal as journals
@@ -18,7 +17,7 @@ from relay.core.model import Event
 
 LOG = log.room("public")
 
-PATIENCE = 0.05  # seconds that a hit waits for a store that does not get on, and then for the journal
+PATIENCE = 0.05  # seconds that a hit waits for a store that does not get on, and then for what keeps it instead
 PROBE = 0.25  # seconds between two events that are tried on a store that took none
 
 
@@ -27,7 +26,9 @@ class Recorder:
 
     A hit waits for the store as long as the store gets on. When nothing gets through for `PATIENCE`, those that wait
     are taken back and journaled, and so at once is what comes then; one of them is also tried on the store every
-    `PROBE`, and nobody waits for that. An event may reach the store on both ways: it takes an `event_id` once."""
+    `PROBE`, and nobody waits for that. What the journal does not take goes to the store after all, whenever that gets
+    on: it is lost, and counted, only where neither takes it. An event may reach the store on both ways: it takes an
+    `event_id` once."""
 
     def __init__(self, store: journals.Takes, journal: journals.Journal, appended: Callable[[], None] | None) -> None:
         self.store = store
@@ -39,6 +40,8 @@ class Recorder:
         self.probe_at = 0.0  # while it takes nothing: when to try again
         self.timer: asyncio.TimerHandle | None = None
         self.probe: asyncio.Task[bool] | None = None
+        self.keeping: set[asyncio.Task[None]] = set()  # on their way into the journal
+        self.losing = False
 
     async def record(self, event: Event) -> None:
         loop = asyncio.get_running_loop()
@@ -50,9 +53,30 @@ class Recorder:
         elif now >= self.probe_at and (self.probe is None or self.probe.done()):
             self.probe_at = now + PROBE
             self.probe = loop.create_task(self.append(event, loop, now))
-        with suppress(TimeoutError):  # it is in the journal's queue by now, and goes to disk without us
-            async with asyncio.timeout(PATIENCE):
-                await self.journal.keep(event)
+        keeping = loop.create_task(self.keep(event))
+        self.keeping.add(keeping)
+        keeping.add_done_callback(self.keeping.discard)
+        await asyncio.wait({keeping}, timeout=PATIENCE)
+
+    async def keep(self, event: Event) -> None:
+        if await self.journal.keep(event):
+            return
+        try:
+            written = await self.store.append(event)
+        except Exception as reason:  # the edge: the recipient has the answer
+            metrics.LOST.inc()
+            if not self.losing:  # one line per time of trouble
+                self.losing = True
+                LOG.error("events_lost", reason=str(reason))
+            return
+        self.losing = False
+        if written is not None and self.appended is not None:
+            self.appended()
+
+    async def close(self) -> None:
+        """Waits for what is on its way."""
+        if self.keeping:
+            await asyncio.wait(set(self.keeping))
 
     async def append(self, event: Event, loop: asyncio.AbstractEventLoop, now: float) -> bool:
         """Whether the store has it now."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import subprocess
@@ -128,6 +129,28 @@ async def main():
         print(n, flush=True)
 asyncio.run(main())
 """
+
+
+async def test_a_segment_that_can_not_be_made_whole_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = journal.Journal(tmp_path)
+    real, store = os.open, MoodyStore()
+
+    def full(path: Path, flags: int, *mode: int) -> int:
+        if flags & os.O_DIRECTORY:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return real(path, flags, *mode)
+
+    open_before = len(os.listdir("/proc/self/fd"))
+    with monkeypatch.context() as patch:
+        patch.setattr(journal.os, "open", full)
+        assert [await kept.keep(event(n)) for n in range(5)] == [False] * 5
+    assert len(os.listdir("/proc/self/fd")) == open_before
+    assert await kept.keep(event(9))
+    assert await kept._round(store)
+    assert list(tmp_path.iterdir()) == []
+    assert [e.event_id for e in store.taken] == [event(9).event_id]
 
 
 async def test_a_process_killed_while_it_writes_loses_nothing_it_had_answered_for(tmp_path: Path) -> None:

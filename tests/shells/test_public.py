@@ -18,7 +18,7 @@ from aiohttp import ClientResponse, ClientSession, web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay import journal
+from relay import journal, metrics
 from relay import store as stores
 from relay.config import Http, Privacy, Settings
 from relay.core import classify, tokens
@@ -249,6 +249,21 @@ async def test_hits_are_answered_and_kept_while_the_store_is_locked(tmp_path: Pa
         await until(lambda: len(s.store.taken) == 700)
         await until(lambda: not list((tmp_path / "journal").glob("*.jsonl")))
         assert len(s.store.taken) == 700
+
+
+async def test_what_the_journal_does_not_take_waits_for_the_store(tmp_path: Path) -> None:
+    (tmp_path / "journal").write_text("in the way")
+    lost = metrics.LOST._value.get()
+    async with site(tmp_path, store=MoodyStore("locked")) as s:
+        answers = await asyncio.gather(*(s.get(f"/c/{CLICK}") for _ in range(50)))
+        assert {a.headers["Location"] for a in answers} == {URL}
+        assert not s.store.taken
+        s.store.be("open")
+        await until(lambda: len(s.store.taken) == 50)
+        assert metrics.LOST._value.get() == lost
+        s.store.be("unavailable")
+        await asyncio.gather(*(s.get(f"/c/{CLICK}") for _ in range(5)))
+        await until(lambda: metrics.LOST._value.get() == lost + 5)
 
 
 async def test_hits_go_on_while_another_holds_the_database(tmp_path: Path) -> None:
