@@ -7,6 +7,7 @@ Leaves to others: everything else. A role that fails is logged, counted and star
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import os
 import random
 import signal
@@ -44,12 +45,12 @@ class CannotStart(Exception):
 def main(settings: config.Settings, **how: Any) -> None:
     """`run` on the fastest event loop there is."""
     allocator.start()
-    try:
-        import uvloop
-    except ImportError:
-        asyncio.run(run(settings, **how))
-    else:
-        uvloop.run(run(settings, **how))
+    if not importlib.util.find_spec("uvloop"):
+        asyncio.run(run(settings, **how))  # beside no `except`: its error would stand behind every other one
+        return
+    import uvloop
+
+    uvloop.run(run(settings, **how))
 
 
 async def run(

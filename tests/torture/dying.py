@@ -1,15 +1,18 @@
-"""`trackrelay` that kills itself at a step of its own: python -m tests.torture.dying run --config FILE
+"""`trackrelay` that kills itself, or fails, at a step of its own: python -m tests.torture.dying run --config FILE
 
 The steps are those after which something outside the process is different. DYING_KINDS says which are counted:
 
     fsync     os.fsync, before it          commit    COMMIT of SQLite, before it
     rename    os.rename, before it         unlink    os.unlink, before it
     write     os.write; half of it is done send      what goes out over TCP; half of it is sent
+    open      os.open, before it           socket    a new socket, before it
 
 DYING_AT=N     the step, counted from 1 over all those kinds, at which the process sends itself SIGKILL; 0 for never
 DYING_POWER=1  a loss of power instead: first, what was written under the state's folder and not fsynced is taken away,
                and names that were given since their folder was fsynced are taken back. (SQLite's own files are left as
                they are: its promises are its own. A name that was taken away does not come back.)
+DYING_ERROR=E  nobody dies: that step fails with this error (ENOSPC, EIO, EMFILE …), with a line on stderr (STRUCK), and
+DYING_LAST=N   so do the next ones, N in all (1)
 DYING_STEPS=F  when the process ends by itself, the number of steps of each kind is written to F as JSON
 
 What is sent is seen at asyncio's own transport, so uvloop is not used here.
@@ -18,9 +21,11 @@ What is sent is seen at asyncio's own transport, so uvloop is not used here.
 from __future__ import annotations
 
 import collections
+import errno
 import json
 import os
 import signal
+import socket
 import sqlite3
 import stat
 import sys
@@ -31,6 +36,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 KINDS = ("fsync", "commit", "rename", "unlink", "write", "send")
+STRUCK = "a step fails: "
+FAILING = ("fsync", "commit", "rename", "unlink", "write", "open", "socket")
 
 
 class Disk:
@@ -88,6 +95,8 @@ steps: collections.Counter[str] = collections.Counter()
 disk = Disk()
 at = int(os.environ.get("DYING_AT", "0"))
 power = os.environ.get("DYING_POWER") == "1"
+error = os.environ.get("DYING_ERROR", "")
+last = int(os.environ.get("DYING_LAST", "1"))
 kinds = frozenset(os.environ.get("DYING_KINDS", ",".join(KINDS)).split(","))
 
 
@@ -101,17 +110,34 @@ def die() -> None:
 def step(kind: str, whole: Callable[[], T], half: Callable[[], object] = lambda: None) -> T:
     with LOCK:
         steps[kind] += 1
-        if at and kind in kinds and sum(steps[k] for k in kinds) == at:
-            half()
-            die()
+        if at and kind in kinds:
+            number = sum(steps[k] for k in kinds)
+            if error and at <= number < at + last:
+                half()
+                raise failure(kind)
+            if not error and number == at:
+                half()
+                die()
         return whole()
+
+
+def failure(kind: str) -> Exception:
+    """As the system says it; SQLite's in its own words, with the transaction still open."""
+    REAL["write"](2, f"{STRUCK}{kind} {error}\n".encode())
+    code = getattr(errno, error)
+    if kind != "commit":
+        return OSError(code, os.strerror(code))
+    full = code == errno.ENOSPC
+    found = sqlite3.OperationalError("database or disk is full" if full else "disk I/O error")
+    found.sqlite_errorcode = sqlite3.SQLITE_FULL if full else sqlite3.SQLITE_IOERR
+    return found
 
 
 def opening(path: Any, flags: int, *more: Any, **how: Any) -> int:
     with LOCK:
         name = os.path.abspath(os.fspath(path))
         made = bool(flags & os.O_CREAT) and not os.path.exists(name)
-        descriptor: int = REAL["open"](path, flags, *more, **how)
+        descriptor: int = step("open", lambda: REAL["open"](path, flags, *more, **how))
         if flags & (os.O_WRONLY | os.O_RDWR):
             disk.opened(descriptor, name, made)
         return descriptor
@@ -157,6 +183,13 @@ def writing(descriptor: int, data: Any) -> int:
     )
 
 
+class Socket(socket.socket):
+    def __init__(self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None) -> None:
+        if fileno is None:
+            step("socket", lambda: None)
+        super().__init__(family, type, proto, fileno)
+
+
 class Connection(sqlite3.Connection):
     def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
         if sql != "COMMIT":
@@ -177,6 +210,7 @@ def install() -> None:
         step("send", lambda: write(self, data), lambda: write(self, bytes(data)[: len(data) // 2]))
 
     transport.write = sending
+    socket.socket = Socket  # type: ignore[misc]
 
 
 def main() -> int:
