@@ -69,6 +69,7 @@ class Courier:
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
         self.trouble = ""  # why the last connection could not be opened; "" where it could
+        self._said = ""  # the same in the log
 
     @property
     def host(self) -> str:
@@ -114,7 +115,9 @@ class Courier:
                 reused = connection.used
                 verdicts = await self._converse(envelope.credentials, connection, lines, content)
             except doors.Closed as closed:
-                LOG.warning("upstream_closed", upstream=str(self.doors.address), reason=str(closed))
+                if self._said != str(closed):  # one line per time of trouble, and kind of it; each message has its own
+                    self._said = str(closed)
+                    LOG.warning("upstream_closed", upstream=str(self.doors.address), reason=self._said)
                 return (self._of_closed(envelope.credentials, closed),) * many, False
             if not (verdicts.stale and reused):
                 outcomes = verdicts.outcomes
@@ -213,7 +216,7 @@ class Courier:
             if isinstance(closed.outcome, Later):
                 self.trouble = closed.outcome.reply.text
             raise
-        self.trouble = ""
+        self.trouble = self._said = ""
         metrics.STAGE.labels("connect").observe(time.perf_counter() - began)
         return connection
 

@@ -83,6 +83,7 @@ class Webhooks:
         self._lanes: dict[str, Lane] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._news = asyncio.Event()
+        self._away = False
         self._steps = Steps(clock)
 
     def wake(self) -> None:
@@ -105,8 +106,11 @@ class Webhooks:
                         await self.store.hasten(self._clock() + LONGEST, math.inf)
                         synced = True
                     pause = await self._turn()
+                    self._away = False
                 except Unavailable as reason:
-                    LOG.warning("store_unavailable", reason=str(reason))
+                    if not self._away:  # one line per time of trouble
+                        self._away = True
+                        LOG.warning("store_unavailable", reason=str(reason))
                     pause = POLL
                 if pause:
                     await self._rest(pause)

@@ -2,6 +2,7 @@
 was clicked meanwhile is in the store once it is back. Nothing is started anew."""
 
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -21,6 +22,7 @@ class World:
     database: Path
     pixel: str
     link: str
+    untracked: int = 0
 
     def send(self) -> bool:
         """Sends one message, which must arrive; was it tracked?"""
@@ -30,7 +32,9 @@ class World:
         assert len(self.upstream.taken) == before + 1
         content = self.upstream.taken[-1].content
         assert b"X-Track" not in content
-        return b"/c/" in content
+        tracked = b"/c/" in content
+        self.untracked += not tracked
+        return tracked
 
     def hit(self) -> None:
         """Opens and clicks: both answer as ever."""
@@ -47,13 +51,17 @@ class World:
 def world(folder: Path) -> Iterator[World]:
     with hostile.sink() as upstream:
         ports = service.settings(folder, upstream=upstream.port)
-        with service.running(folder, ports, only="smtp,queue,http,admin") as relay:
+        with service.running(folder, ports, only="smtp,queue,http,admin,webhooks") as relay:
             found = World(relay, upstream, folder / "var" / "trackrelay.db", "", "")
             assert found.send()
             pixels, clicks = hostile.tokens(upstream.taken[0].content)
             found.pixel, found.link = pixels[0], clicks[0]
             yield found
         assert "Traceback" not in relay.log
+        # Once per time of trouble and room; only a message that goes out untracked has a line of its own.
+        told = re.findall(r" (?:WARNING|ERROR) (?!config )(?!outbound untracked )(\w+ \w+)", relay.log)
+        assert sorted(set(told)) == sorted(told), told
+        assert relay.log.count(" outbound untracked ") <= found.untracked
 
 
 def test_locked_by_another(tmp_path: Path) -> None:
