@@ -104,7 +104,8 @@ class Files:
         return ""
 
     def put(self, entry: queue.Entry, content: bytes) -> Claim:
-        """Keeps a message: when this returns it survives a loss of power. Raises `Unwritable`."""
+        """Keeps a message: when this returns it survives a loss of power. Raises `Unwritable`; where the disk does not
+        even let it be taken back, it stays locked as long as this process lives."""
         temporary, final = self.path(entry.entry_id, "tmp"), self.path(entry.entry_id, "msg")
         descriptor = -1
         try:
@@ -116,11 +117,15 @@ class Files:
             os.rename(temporary, final)
             self.sync()
         except OSError as reason:
-            for path in (temporary, final):
-                with contextlib.suppress(OSError):
-                    path.unlink()
-            if descriptor >= 0:
-                os.close(descriptor)
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            try:
+                final.unlink(missing_ok=True)
+            except OSError:
+                LOG.error("not_taken_back", entry=entry.entry_id)  # its client will bring it again: nobody may send it
+            else:
+                if descriptor >= 0:
+                    os.close(descriptor)
             raise Unwritable(f"{reason.strerror or reason}") from reason
         return Claim(self, entry, descriptor)
 

@@ -175,6 +175,19 @@ def test_a_disk_that_fails_at_any_step_keeps_all_or_nothing(disk, monkeypatch):
         break
 
 
+def test_what_was_refused_and_can_not_be_taken_back_is_sent_by_nobody(disk, monkeypatch):
+    def failing(*_):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(disk, "sync", failing)
+        patch.setattr(Path, "unlink", lambda *_, **how: failing())
+        with pytest.raises(files.Unwritable):
+            disk.put(entry("01"), MESSAGE)
+    assert list(disk.scan()) == ["01"]
+    assert files.Files(disk.directory).claim("01") is None
+
+
 def test_a_process_that_dies_at_any_step_leaves_a_whole_entry_or_none(disk, monkeypatch):
     for at in itertools.count(1):
         child = os.fork()
