@@ -145,10 +145,13 @@ class Spool:
             remote=host or self.courier.host,
         )
         self._tell(entry, outcomes, settled, host)
+        final = [*settled.done]
         try:
             for group in (settled.failed, settled.delayed, settled.relayed):
                 if group and entry.kind == "mail":
                     await self.report(entry, await asyncio.to_thread(claim.content), group)
+                if group is settled.failed:
+                    final += [recipient for recipient, _ in group]
             if settled.entry is None:
                 await asyncio.to_thread(claim.remove)
                 self._sender.removed(entry)
@@ -158,27 +161,27 @@ class Spool:
         except (OSError, Unwritable) as reason:
             metrics.ERRORS.labels("spool").inc()
             LOG.error("not_settled", entry=entry.entry_id, reason=str(reason))
-            await self._hold(claim, settled)
+            await self._hold(claim, final)
 
-    async def _hold(self, claim: Claim, settled: queue.Settled) -> None:
-        """The outcome could not be written. Those who have the message must not get it again, so until they are written
-        down the entry stays ours, for this process and all others; and so does the attempt's place, since a disk that
-        takes nothing must not let the whole queue out unrecorded. The others wait for another attempt, and hear nothing
-        yet."""
-        has_it = {(r.address, r.index): r for r in settled.done}
-        recipients = tuple(has_it.get((r.address, r.index), r) for r in claim.entry.recipients)
+    async def _hold(self, claim: Claim, final: Sequence[queue.Waiting]) -> None:
+        """The outcome could not be written. Those who have the message, or whose sender was told, must not get it again:
+        so until they are written down the entry stays ours, for this process and all others; and so does the attempt's
+        place, since a disk that takes nothing must not let the whole queue out unrecorded. The others wait for another
+        attempt, and hear nothing yet."""
+        ended = {(r.address, r.index): r for r in final}
+        recipients = tuple(ended.get((r.address, r.index), r) for r in claim.entry.recipients)
         pause = self.policy.schedule[-1] if any(r.state == "waiting" for r in recipients) else WRITE_SECONDS
         held = msgspec.structs.replace(claim.entry, recipients=recipients, next_at=self.clock() + pause)
         pause = WRITE_SECONDS
-        while has_it:
+        while ended:
             try:
                 await asyncio.to_thread(claim.save, held)
                 break
             except Unwritable as reason:
                 if pause == WRITE_SECONDS:
-                    LOG.error("held", entry=held.entry_id, recipients=len(has_it), reason=str(reason))
+                    LOG.error("held", entry=held.entry_id, recipients=len(ended), reason=str(reason))
             if await self._sender.ends_within(pause):
-                LOG.error("may_be_repeated", entry=held.entry_id, recipients=len(has_it))
+                LOG.error("may_be_repeated", entry=held.entry_id, recipients=len(ended))
                 break
             pause = min(60.0, 2 * pause)
         claim.entry = held

@@ -410,6 +410,29 @@ async def test_a_disk_that_takes_nothing_for_a_while_repeats_nobody(tmp_path, mo
         assert "attempt_failed" not in caplog.text
 
 
+async def test_a_failure_is_told_once_where_the_entry_can_not_be_removed(tmp_path, monkeypatch):
+    async with (
+        fake.Upstream({"rcpt": lambda c: NO if "<b@" in c else None}) as server,
+        spooling(tmp_path, server) as (kept, _),
+    ):
+        monkeypatch.setattr(sending, "AGAIN_SECONDS", 0.1)
+        real, failing = os.unlink, [1]
+
+        def unlink(path):
+            if failing and "01." in str(path):
+                raise OSError(errno.EIO, "Input/output error")
+            real(path)
+
+        monkeypatch.setattr(files.os, "unlink", unlink)
+        await kept.put(entry("01"), MESSAGE)
+        await until(lambda: server.kept)
+        await asyncio.sleep(0.5)  # several pauses
+        failing.clear()
+        await until(lambda: not names(kept))
+        assert [k.recipients for k in server.kept] == [["a@here.example"]]
+        assert sum(line.startswith("RCPT TO:<b@") for line in server.lines) == 1
+
+
 async def test_an_entry_that_cannot_be_opened_waits_and_holds_up_no_other(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(sending, "AGAIN_SECONDS", 0.1)
     async with fake.Upstream() as server, spooling(tmp_path, server) as (kept, _):
