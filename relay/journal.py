@@ -65,7 +65,10 @@ class Journal:
         Many that come together share one fsync."""
         line = encode(event)
         if self._size is None:
-            self._size = self._measure()  # once, and small; away from the loop the order of events would be lost
+            try:
+                self._size = self._measure()  # once, and small; away from the loop the order of events would be lost
+            except OSError as error:
+                return self._refuses(error)
         if self._size + self._queued + len(line) > self.limit:
             return self._refuses("full")
         waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()

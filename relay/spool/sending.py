@@ -68,7 +68,6 @@ class Sender:
     async def run(self) -> None:
         """Until cancelled; attempts under way get a while to end, then are given back."""
         self.running = True
-        self._ending.clear()
         looked, woken = -LOOK_AT_ALL_SECONDS, -1
         try:
             while True:
@@ -86,6 +85,9 @@ class Sender:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._pause):
                         await self._news.wait()
+        except asyncio.CancelledError:
+            self._ending.set()
+            raise
         finally:
             self.running = False
             await self._end()
@@ -246,7 +248,6 @@ class Sender:
 
     async def _end(self) -> None:
         """Attempts get a while: one that is cut after its message was handed over would make a duplicate."""
-        self._ending.set()
         running = set(self._attempts.values())
         if running:
             _, left = await asyncio.wait(running, timeout=END_SECONDS)
