@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 from collections.abc import Awaitable, Callable
 
 from relay import certificates, log, metrics
@@ -20,7 +21,8 @@ LOG = log.room("smtp")
 Take = Callable[[Submission], Awaitable[Reply]]
 Left = Callable[[asyncio.Task[Reply]], object]
 FAILED = Reply(451, "4.3.0 Something went wrong here, try again later")
-BACKLOG = 1024  # the kernel cuts it to net.core.somaxconn
+BACKLOG = 1024  # of the kernel, which cuts it to net.core.somaxconn
+AT_ONCE = 16  # connections that asyncio accepts before the first of them is looked at, and turned away where all is full
 
 
 class Refused(Exception):
@@ -85,9 +87,12 @@ class Server:
         # Made by the loop, which knows them as TCP: a socket of our own would lack TCP_NODELAY under asyncio.
         listener = await house.loop.create_server(
             lambda: dialogue.Dialogue(house, implicit_tls=implicit_tls),
-            host if host not in ("", "*") else None, port, backlog=BACKLOG,
+            host if host not in ("", "*") else None, port, backlog=AT_ONCE,
         )  # fmt: skip
         self._listeners.append(listener)
+        for bound in listener.sockets:
+            with socket.socket(fileno=os.dup(bound.fileno())) as same:
+                same.listen(BACKLOG)
         self.addresses += [s.getsockname()[:2] for s in listener.sockets]
 
     def stop_listening(self) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import ipaddress
+import signal
 import sys
 
 import pytest
@@ -340,18 +341,23 @@ async def main():
     server = await smtp.serve(Settings(smtp=Smtp(listen=("127.0.0.1:0",))), take)
     print(server.addresses[0][1], flush=True)
     await asyncio.to_thread(input)
-asyncio.run(main())
+LOOP.run(main())
 """
 
 
-async def test_a_process_with_few_files_turns_away_and_goes_on():
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+async def test_a_process_with_few_files_turns_away_and_goes_on(loop):
+    """Also where all come at once, as after a time in which it was too busy to accept anybody."""
+    script = f"import {loop} as LOOP\n{SMALL}"
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", SMALL, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+        sys.executable, "-c", script, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     address = ("127.0.0.1", int(await process.stdout.readline()))
     async with contextlib.AsyncExitStack() as stack:
+        process.send_signal(signal.SIGSTOP)
         clients = [await stack.enter_async_context(connect(address)) for _ in range(100)]
+        process.send_signal(signal.SIGCONT)
         words = [(await client.reply())[:9] for client in clients]
         assert words.count("421 4.3.2") == 92
         welcome = clients[next(n for n, word in enumerate(words) if word.startswith("220"))]
