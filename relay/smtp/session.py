@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import ssl
 from collections import defaultdict
+from collections.abc import Coroutine, Generator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from aiosmtpd import smtp as aiosmtpd
@@ -53,18 +53,26 @@ class Edge:
 
 
 EDGE = Edge()
+
+
+class Begun:
+    """A coroutine whose first step is taken at once, and the others by whoever awaits it."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        self._rest = coroutine.__await__()
+        self._first = next(self._rest)
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        try:
+            yield self._first
+        except BaseException:  # cancelled: it never goes on
+            self._rest.close()
+            raise
+        return (yield from self._rest)
+
+
 # Untyped on purpose: what is used of it beyond its public face is held by a test (tests/shells/test_smtp.py).
 STOCK: Any = aiosmtpd.SMTP
-
-
-def hand_on(protocol: asyncio.BufferedProtocol, data: bytes) -> None:
-    """As a transport does with what it has read."""
-    while data:
-        room = memoryview(protocol.get_buffer(len(data)))
-        piece = data[: len(room)]
-        room[: len(piece)] = piece
-        protocol.buffer_updated(len(piece))
-        data = data[len(piece) :]
 
 
 class Session(STOCK):  # type: ignore[misc]
@@ -85,6 +93,7 @@ class Session(STOCK):  # type: ignore[misc]
         self.house = house
         self.implicit_tls = implicit_tls
         self.secure = False
+        self.handshake: Begun | None = None
         self.address: submitters.Address | None = None
         self.loopback = self.allowed = False
         self.login = self.password = ""
@@ -129,6 +138,9 @@ class Session(STOCK):  # type: ignore[misc]
             self._timeout_duration = limits.STRANGER_TIMEOUT
         self.house.dialogues.add(self)
         super().connection_made(transport)
+        if self.implicit_tls:
+            # Now, not when the command loop begins: the client's first words may be read before that (uvloop).
+            self.handshake = Begun(self.shake_hands())
 
     def connection_lost(self, error: Exception | None) -> None:
         if self.placed:
@@ -159,11 +171,10 @@ class Session(STOCK):  # type: ignore[misc]
         """The handshake; after it nothing is known of the client (RFC 3207 4.2), and what it sent before, in clear,
         is gone. False where it failed: the connection is closed."""
         assert self.house.certificate is not None
-        if not self.implicit_tls:
-            self._reader._buffer.clear()
+        self._reader._buffer.clear()
         self._reset_timeout(limits.HANDSHAKE_TIMEOUT)
         try:
-            transport = await self.shake_hands(self.house.certificate.context)
+            transport = await (self.handshake or self.shake_hands())
         except (OSError, TimeoutError) as error:
             LOG.info("TLS handshake failed", peer=self.address, error=error)
             if self.transport is not None:
@@ -181,28 +192,13 @@ class Session(STOCK):  # type: ignore[misc]
         self._reset_timeout()
         return True
 
-    async def shake_hands(self, context: ssl.SSLContext) -> Any:
-        """The transport under TLS. With implicit TLS the client speaks first: what came while its connection was ours
-        (uvloop reads before this task has run) is the begin of its handshake, and goes to whoever makes that."""
-        shaking = self.loop.start_tls(
-            self.transport, self, context, server_side=True, ssl_handshake_timeout=limits.HANDSHAKE_TIMEOUT
-        )
-        if not self.implicit_tls:
-            return await shaking
-        task = self.loop.create_task(shaking)
-        try:
-            await asyncio.sleep(
-                0
-            )  # from here on the transport has another protocol, and reading waits for the next round
-            early = bytes(self._reader._buffer)
-            self._reader._buffer.clear()
-            protocol = self.transport.get_protocol()
-            if early and protocol is not self:
-                self.loop.call_soon(hand_on, protocol, early)
-            return await task
-        except BaseException:
-            task.cancel()
-            raise
+    def shake_hands(self) -> Coroutine[Any, Any, Any]:
+        """The TLS transport. From its first step on nothing is read in clear."""
+        assert self.house.certificate is not None
+        return self.loop.start_tls(  # type: ignore[no-any-return]
+            self.transport, self, self.house.certificate.context, server_side=True,
+            ssl_handshake_timeout=limits.HANDSHAKE_TIMEOUT,
+        )  # fmt: skip
 
     # -- replies -------------------------------------------------------------------------------------------------------
 

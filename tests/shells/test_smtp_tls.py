@@ -71,6 +71,30 @@ async def test_starttls_forgets_what_was_said(relay):
     assert submission.content == MESSAGE
 
 
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_a_client_of_implicit_tls_may_speak_at_once(tmp_path, loop):
+    """Its first words are there before the connection is accepted."""
+    certificate, key = certificates.make(tmp_path)
+    settings = Settings(smtp=Smtp(listen=(), listen_tls=("127.0.0.1:0",), certificate=certificate, key=key))
+
+    async def main():
+        server = await smtp.serve(settings, Taker())
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = certificates.trusting(certificate).wrap_bio(incoming, outgoing, server_hostname="localhost")
+        with pytest.raises(ssl.SSLWantReadError):
+            tls.do_handshake()
+        with socket.create_connection(server.addresses[0]) as client:
+            client.sendall(outgoing.read())  # the event loop has had no turn since the connection was there
+            client.setblocking(False)
+            incoming.write(await asyncio.wait_for(asyncio.get_running_loop().sock_recv(client, 65536), 10))
+            tls.do_handshake()
+            assert tls.version() == "TLSv1.3"
+        await server.drain(0)
+
+    with asyncio.Runner(loop_factory=pytest.importorskip(loop).new_event_loop) as runner:
+        runner.run(main())
+
+
 async def test_what_came_before_the_handshake_is_not_run(relay):
     """CVE-2024-34083, CVE-2011-0411."""
     async with connect(relay.addresses[0]) as client:
