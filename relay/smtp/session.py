@@ -149,8 +149,10 @@ class Session(STOCK):  # type: ignore[misc]
             self.house.dialogues.discard(self)
             super().connection_lost(error)
 
-    def eof_received(self) -> bool | None:
-        return super().eof_received() if self.placed else False
+    def eof_received(self) -> bool:
+        if self.placed:
+            super().eof_received()  # ends the command loop, which may not have begun: it closes nothing then
+        return False  # the transport closes itself
 
     def _timeout_cb(self) -> None:
         self.retire("421 4.4.2 Timeout")
@@ -177,11 +179,9 @@ class Session(STOCK):  # type: ignore[misc]
             transport = await (self.handshake or self.shake_hands())
         except (OSError, TimeoutError) as error:
             LOG.info("TLS handshake failed", peer=self.address, error=error)
-            if self.transport is not None:
-                self.transport.abort()
-            return False
-        if transport is None:  # lost meanwhile
-            return False
+            return self.lost(error)
+        if transport is None or transport.is_closing():
+            return self.lost(None)
         self.transport = self._reader._transport = self._writer._transport = self._transport = transport
         self._reader._paused = False
         self._set_rset_state()
@@ -191,6 +191,13 @@ class Session(STOCK):  # type: ignore[misc]
         self.login = self.password = ""
         self._reset_timeout()
         return True
+
+    def lost(self, error: Exception | None) -> bool:
+        """The connection ended within the handshake. Event loops don't tell a protocol of every such end."""
+        if self.transport is not None:
+            self.transport.abort()
+        self.connection_lost(error)
+        return False
 
     def shake_hands(self) -> Coroutine[Any, Any, Any]:
         """The TLS transport. From its first step on nothing is read in clear."""

@@ -7,6 +7,7 @@ import re
 import smtplib
 import socket
 import ssl
+import struct
 import subprocess
 import time
 import warnings
@@ -89,6 +90,51 @@ def test_a_client_of_implicit_tls_may_speak_at_once(tmp_path, loop):
             incoming.write(await asyncio.wait_for(asyncio.get_running_loop().sock_recv(client, 65536), 10))
             tls.do_handshake()
             assert tls.version() == "TLSv1.3"
+        await server.drain(0)
+
+    with asyncio.Runner(loop_factory=pytest.importorskip(loop).new_event_loop) as runner:
+        runner.run(main())
+
+
+def hello(context):
+    """The first words of a client in a handshake."""
+    outgoing = ssl.MemoryBIO()
+    with pytest.raises(ssl.SSLWantReadError):
+        context.wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="localhost").do_handshake()
+    return outgoing.read()
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("end", ["closed", "reset"])
+@pytest.mark.parametrize("words", ["none", "STARTTLS", "half", "implicit", "implicit half"])
+def test_a_client_that_goes_away_early_leaves_its_place(tmp_path, loop, end, words):
+    """A place that nobody leaves is lost until the end of the process."""
+    certificate, key = certificates.make(tmp_path)
+    smtp_settings = Smtp(listen=("127.0.0.1:0",), listen_tls=("127.0.0.1:0",), certificate=certificate, key=key)
+    first = hello(certificates.trusting(certificate))
+
+    async def main():
+        server = await smtp.serve(Settings(smtp=smtp_settings), Taker())
+        places, address = server._house.places, server.addresses["implicit" in words]
+        for _ in range(5):
+            client = socket.create_connection(address)
+            if words in ("STARTTLS", "half"):
+                client.setblocking(False)
+                for line in (b"EHLO x\r\n", b"STARTTLS\r\n"):
+                    await asyncio.get_running_loop().sock_recv(client, 4096)
+                    client.sendall(line)
+                await asyncio.get_running_loop().sock_recv(client, 4096)
+            if "half" in words:
+                client.sendall(first[: len(first) // 2])
+                await until(lambda: places.taken)
+                await asyncio.sleep(0.02)  # they may be read, or not
+            if end == "reset":
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.close()
+        with socket.create_connection(address) as last:  # they were accepted before it
+            await until(lambda: last.getsockname() in [d.session.peer for d in server._house.dialogues])
+        await until(lambda: not places.taken)
+        assert not server._house.dialogues
         await server.drain(0)
 
     with asyncio.Runner(loop_factory=pytest.importorskip(loop).new_event_loop) as runner:
