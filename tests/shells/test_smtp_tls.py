@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import gc
 import logging
 import re
 import smtplib
@@ -11,6 +12,7 @@ import struct
 import subprocess
 import time
 import warnings
+import weakref
 
 import pytest
 
@@ -139,6 +141,24 @@ def test_a_client_that_goes_away_early_leaves_its_place(tmp_path, loop, end, wor
 
     with asyncio.Runner(loop_factory=pytest.importorskip(loop).new_event_loop) as runner:
         runner.run(main())
+
+
+async def test_the_memory_of_tls_ends_with_its_connection(relay):
+    """And does not wait for the garbage collector, which knows nothing of its size."""
+    gc.disable()
+    try:
+        async with connect(relay.addresses[0]) as client:
+            await client.greet()
+            assert (await client.ask("STARTTLS")).startswith("220")
+            await client.start_tls(relay.context)
+            await client.ask("EHLO again")
+            (session,) = relay._house.dialogues
+            tls = weakref.ref(session.transport.get_extra_info("ssl_object"))
+            del session
+            assert tls()
+        await until(lambda: tls() is None)
+    finally:
+        gc.enable()
 
 
 async def test_what_came_before_the_handshake_is_not_run(relay):
