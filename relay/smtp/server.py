@@ -22,7 +22,7 @@ Take = Callable[[Submission], Awaitable[Reply]]
 Left = Callable[[asyncio.Task[Reply]], object]
 FAILED = Reply(451, "4.3.0 Something went wrong here, try again later")
 BACKLOG = 1024  # of the kernel, which cuts it to net.core.somaxconn
-AT_ONCE = 16  # connections that asyncio accepts before the first of them is looked at, and turned away where all is full
+AT_ONCE = 16  # connections that asyncio accepts before it looks at the first of them, which may have to be turned away
 
 
 class Refused(Exception):

@@ -77,6 +77,8 @@ STOCK: Any = aiosmtpd.SMTP
 
 class Session(STOCK):  # type: ignore[misc]
     transport: Any
+    _reader: Any
+    _writer: Any
     _smtp_methods: dict[str, Any]
     line_length_limit = limits.MAX_LINE  # of the reader's buffer: it stops reading the socket at twice this
     command_size_limit = 12_288  # RFC 4954 section 4 asks for it; MAIL and RCPT have bounds of their own in core.paths
