@@ -8,8 +8,9 @@ every message has. Leaves to others: what is worth telling.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Literal
 
 from relay import log, metrics, store
@@ -21,6 +22,10 @@ LOG = log.room("ledger")
 MOST = 10_000  # messages whose news wait for the store
 AGAIN_SECONDS = 0.5  # doubles up to a minute
 FLUSH_SECONDS = 10.0
+# The upstream's words are written together: nobody waits for them, and a transaction of their own for each message
+# would take from those that a message waits for.
+TOGETHER_SECONDS = 0.05
+TOGETHER = 500
 EVENT_SECONDS = 2.0
 ENDPOINTS_SECONDS = 5.0  # between looks at what endpoints ask for
 KINDS: tuple[EventType, ...] = ("message.sent", "message.delivered", "message.failed")  # made only where asked for
@@ -40,10 +45,15 @@ def state_of(outcome: Outcome) -> State:
 class Ledger:
     """`appended` is called when an event was stored. `host` is that of [upstream]."""
 
+    _words: list[store.Word]
+
     def __init__(self, store: store.Store, *, host: str = "", appended: Callable[[], None] = lambda: None) -> None:
         self.store, self.host, self.appended = store, host, appended
         self._pending: dict[str, tuple[asyncio.Task[None], list[Callable[[], Awaitable[None]]]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._words = []
+        self._recording: asyncio.Task[None] | None = None
+        self._hurry = asyncio.Event()
         self._closing = self._away = False
         self._wanted: frozenset[str] = frozenset(KINDS)  # until the endpoints are known
         self._looked = float("-inf")
@@ -135,8 +145,41 @@ class Ledger:
 
     def _reply(self, message_id: str, named: Sequence[str], outcome: Outcome, host: str) -> None:
         identifier = envelopes.upstream_id(outcome.reply, host or self.host) if isinstance(outcome, Done) else ""
-        state, words = state_of(outcome), str(outcome.reply)
-        self._tell(message_id, lambda: self.store.record_reply(message_id, named, state, words, upstream_id=identifier))
+        if len(self._words) >= MOST:
+            self._overfull(message_id)
+            return
+        self._words.append(store.Word(message_id, tuple(named), state_of(outcome), str(outcome.reply), identifier))
+        if self._recording is None:
+            self._recording = self._start(self._record_words())
+
+    async def _record_words(self) -> None:
+        pause = TOGETHER_SECONDS
+        try:
+            while self._words:
+                await self._rest(pause)
+                some = self._words[:TOGETHER]
+                try:
+                    await self.store.record_words(some)
+                    self._away = False
+                except store.Unavailable as reason:
+                    self._is_away(reason)
+                    if self._closing:
+                        return
+                    pause = min(60.0, max(AGAIN_SECONDS, pause * 2))
+                    continue
+                except Exception:  # the edge: a message that was sent stays sent
+                    metrics.ERRORS.labels("ledger").inc()
+                    LOG.exception("not_recorded", messages=len(some))
+                del self._words[: len(some)]
+                pause = TOGETHER_SECONDS
+        finally:
+            self._recording = None
+
+    async def _rest(self, seconds: float) -> None:
+        """Sooner over when all is to be written now."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._hurry.wait()
 
     async def _append(self, event: Event) -> None:
         if await self.store.append(event):
@@ -148,14 +191,26 @@ class Ledger:
             waiting[1].append(write)
             return waiting[0]
         if len(self._pending) >= MOST:
-            metrics.ERRORS.labels("ledger").inc()
-            LOG.error("not_recorded", message_id=message_id, reason="too much waits for the store")
+            self._overfull(message_id)
             return None
-        task = asyncio.create_task(self._write(message_id))
+        task = self._start(self._write(message_id))
         self._pending[message_id] = (task, [write])
+        return task
+
+    def _start(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+    def _overfull(self, message_id: str) -> None:
+        metrics.ERRORS.labels("ledger").inc()
+        LOG.error("not_recorded", message_id=message_id, reason="too much waits for the store")
+
+    def _is_away(self, reason: store.Unavailable) -> None:
+        if not self._away:  # one line per time of trouble, not one per message and attempt
+            self._away = True
+            LOG.warning("store_unavailable", reason=str(reason))
 
     async def _write(self, message_id: str) -> None:
         waiting = self._pending[message_id][1]
@@ -166,9 +221,7 @@ class Ledger:
                     await waiting[0]()
                     self._away = False
                 except store.Unavailable as reason:
-                    if not self._away:  # one line per time of trouble, not one per message and attempt
-                        self._away = True
-                        LOG.warning("store_unavailable", reason=str(reason))
+                    self._is_away(reason)
                     if self._closing:
                         metrics.ERRORS.labels("ledger").inc()
                         return
@@ -185,6 +238,7 @@ class Ledger:
     async def flush(self, seconds: float = FLUSH_SECONDS) -> None:
         """Waits until the store has everything; what it can't take by then is logged and lost."""
         self._closing = True
+        self._hurry.set()
         if self._looking:
             self._looking.cancel()
         try:
@@ -196,5 +250,10 @@ class Ledger:
                     metrics.ERRORS.labels("ledger").inc(len(left))
                     LOG.error("not_recorded", messages=len(left), reason="the store did not take it in time")
                     await asyncio.gather(*left, return_exceptions=True)
+            if self._words:
+                metrics.ERRORS.labels("ledger").inc(len(self._words))
+                LOG.error("not_recorded", words=len(self._words), reason="the store does not take them")
+                self._words.clear()
         finally:
             self._closing = False
+            self._hurry.clear()

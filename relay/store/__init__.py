@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, Protocol
 
-from relay.core.model import Delivery, Endpoint, Event, History, Sent, Settlement
+from relay.core.model import Delivery, Endpoint, Event, History, Sent, Settlement, Value
 
 NONE: Mapping[str, int] = MappingProxyType({})
 LEASE = 120.0  # seconds that a claimed delivery is nobody else's
@@ -36,6 +36,17 @@ class Cursor:
     uidvalidity: int = 0
     uid: int = 0  # the highest one seen; of a Maildir: unused
     seen: tuple[str, ...] = ()  # file names of a Maildir
+
+
+class Word(Value, frozen=True):
+    """The upstream's last word for these envelope recipients of a submission. `upstream_id` is the message identifier
+    that it named, without brackets, or ""."""
+
+    message_id: str
+    recipients: tuple[str, ...]
+    state: Literal["pending", "done", "later", "never"]
+    reply: str
+    upstream_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +105,9 @@ class Store(Protocol):
     async def record_sent(self, sent: Sent) -> None:
         """Durable when it returns. Finds `thread_id` through `sent.references`, or makes a new one."""
 
-    async def record_reply(
-        self,
-        message_id: str,
-        recipients: Sequence[str],
-        state: Literal["pending", "done", "later", "never"],
-        reply: str,
-        upstream_id: str = "",
-    ) -> None:
-        """The upstream's last word for these envelope recipients of a submission."""
+    async def record_words(self, words: Sequence[Word]) -> None:
+        """What the upstream said, oldest first, all in one transaction. Words on messages that are not there are left
+        out."""
 
     async def sent(self, message_id: str) -> Sent | None: ...
     async def find_sent(self, internet_ids: Sequence[str]) -> Sent | None:

@@ -15,7 +15,7 @@ from typing import Literal
 
 from relay.core import payload, tally
 from relay.core.model import Delivery, Endpoint, Event, History, Sent, Settlement
-from relay.store import BARE_ID, LEASE, NONE, RECENTS, ApiKey, Backlog, Cursor, Letter, LetterState, Unavailable
+from relay.store import BARE_ID, LEASE, NONE, RECENTS, ApiKey, Backlog, Cursor, Letter, LetterState, Unavailable, Word
 
 LIVE = ("active", "failing")
 
@@ -56,26 +56,20 @@ class Memory:
         for identifier in {sent.internet_message_id, *(c.upstream_id for c in sent.copies)} - {""}:
             self._identifiers[identifier].add(sent.message_id)
 
-    async def record_reply(
-        self,
-        message_id: str,
-        recipients: Sequence[str],
-        state: Literal["pending", "done", "later", "never"],
-        reply: str,
-        upstream_id: str = "",
-    ) -> None:
-        message = self._messages[message_id]
-        if message.sent is None:
-            return
-        copies = [
-            c.with_(state=state, reply=reply, upstream_id=upstream_id or c.upstream_id)
-            if c.recipient in recipients
-            else c
-            for c in message.sent.copies
-        ]
-        message.sent = message.sent.with_(copies=tuple(copies))
-        if upstream_id:
-            self._identifiers[upstream_id].add(message_id)
+    async def record_words(self, words: Sequence[Word]) -> None:
+        for word in words:
+            message = self._messages[word.message_id]
+            if message.sent is None:
+                continue
+            copies = [
+                c.with_(state=word.state, reply=word.reply, upstream_id=word.upstream_id or c.upstream_id)
+                if c.recipient in word.recipients
+                else c
+                for c in message.sent.copies
+            ]
+            message.sent = message.sent.with_(copies=tuple(copies))
+            if word.upstream_id:
+                self._identifiers[word.upstream_id].add(word.message_id)
 
     async def sent(self, message_id: str) -> Sent | None:
         return self._messages[message_id].sent if message_id in self._messages else None

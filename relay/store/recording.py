@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from itertools import chain
+from typing import NamedTuple
 
 from relay.core.model import Sent
-from relay.store import BARE_ID, bulk, rows
+from relay.store import BARE_ID, Word, bulk, rows
 
 MESSAGES = bulk.inserts("INSERT OR REPLACE INTO messages", 21)
 COPIES = bulk.inserts("INSERT OR REPLACE INTO copies", 10)
@@ -24,14 +25,10 @@ WORDS = bulk.statements(
 )
 
 
-class Word(NamedTuple):
-    """The upstream's last word for some recipients of a message."""
+class Words(NamedTuple):
+    """What the upstream said, oldest first."""
 
-    message_id: str
-    recipients: tuple[str, ...]
-    state: Literal["pending", "done", "later", "never"]
-    reply: str
-    upstream_id: str
+    words: tuple[Word, ...]
 
 
 def sents(db: sqlite3.Connection, batch: Sequence[Sent]) -> list[None]:
@@ -49,11 +46,11 @@ def sents(db: sqlite3.Connection, batch: Sequence[Sent]) -> list[None]:
     return [None] * len(batch)
 
 
-def words(db: sqlite3.Connection, batch: Sequence[Word]) -> list[None]:
+def words(db: sqlite3.Connection, batch: Sequence[Words]) -> list[None]:
     """Of two words for one copy the later one holds; an identifier that only the first one named is kept."""
     last: dict[tuple[str, str], tuple[object, ...]] = {}
     identifiers = []
-    for word in batch:
+    for word in chain.from_iterable(some.words for some in batch):
         for recipient in word.recipients:
             before = last.pop((word.message_id, recipient), None)
             upstream_id = word.upstream_id or (before[4] if before else "")
@@ -87,5 +84,5 @@ def named(db: sqlite3.Connection, internet_ids: Sequence[str]) -> str:
     return ""
 
 
-def mended_word(word: Word) -> Word:
-    return Word(*rows.mended(tuple(word)))
+def mended(some: Words) -> Words:
+    return Words(tuple(map(rows.mended, some.words)))

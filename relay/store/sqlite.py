@@ -26,6 +26,7 @@ from relay.store import (
     Letter,
     LetterState,
     Unavailable,
+    Word,
     appending,
     outbox,
     past,
@@ -50,7 +51,7 @@ class Sqlite:
             path,
             {
                 Sent: (recording.sents, rows.mended),
-                recording.Word: (recording.words, recording.mended_word),
+                recording.Words: (recording.words, recording.mended),
                 appending.Hit: (self._hits, appending.mended),
             },
         )
@@ -72,15 +73,8 @@ class Sqlite:
     async def record_sent(self, sent: Sent) -> None:
         await self._writer.submit(sent)
 
-    async def record_reply(
-        self,
-        message_id: str,
-        recipients: Sequence[str],
-        state: Literal["pending", "done", "later", "never"],
-        reply: str,
-        upstream_id: str = "",
-    ) -> None:
-        await self._writer.submit(recording.Word(message_id, tuple(recipients), state, reply, upstream_id))
+    async def record_words(self, words: Sequence[Word]) -> None:
+        await self._writer.submit(recording.Words(tuple(words)))
 
     async def sent(self, message_id: str) -> Sent | None:
         return await self._read(lambda db: rows.read_sent(db, message_id))

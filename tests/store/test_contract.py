@@ -11,7 +11,7 @@ import pytest
 
 from relay import store
 from relay.core.model import SentCopy, Settlement
-from relay.store import ApiKey, Cursor, Store
+from relay.store import ApiKey, Cursor, Store, Word
 from tests.store.contract import T0, click, endpoint, event, sent
 
 SOON = 10_000_000_000.0  # later than any clock that a test meets
@@ -30,7 +30,7 @@ async def test_what_was_recorded_comes_back_whole(kept: Store) -> None:
 async def test_a_message_is_found_by_any_identifier_in_the_order_asked(kept: Store) -> None:
     await kept.record_sent(sent("m1"))
     await kept.record_sent(sent("m2"))
-    await kept.record_reply("m2", ["c@example.org"], "done", "250 ok", upstream_id="made-up@upstream.example")
+    await kept.record_words([Word("m2", ("c@example.org",), "done", "250 ok", "made-up@upstream.example")])
     for ids, expected in [
         (["m1@mail.example"], "m1"),
         (["unknown@x", "m2@mail.example", "m1@mail.example"], "m2"),
@@ -45,10 +45,10 @@ async def test_a_message_is_found_by_any_identifier_in_the_order_asked(kept: Sto
 
 async def test_an_upstreams_identifier_without_a_domain_stands_for_any(kept: Store) -> None:
     await kept.record_sent(sent("m1"))
-    await kept.record_reply("m1", ["bob@example.org"], "done", "250 Ok", upstream_id="0100018bcfe5-1234-000000")
+    await kept.record_words([Word("m1", ("bob@example.org",), "done", "250 Ok", "0100018bcfe5-1234-000000")])
     found = await kept.find_sent(["0100018bcfe5-1234-000000@eu-west-1.amazonses.com"])
     assert found is not None
-    await kept.record_reply("m1", ["bob@example.org"], "done", "250 Ok", upstream_id="short")
+    await kept.record_words([Word("m1", ("bob@example.org",), "done", "250 Ok", "short")])
     assert await kept.find_sent(["short@elsewhere.example"]) is None
 
 
@@ -71,10 +71,14 @@ async def test_a_thread_is_that_of_the_message_named(kept: Store) -> None:
 
 async def test_a_reply_of_the_upstream_lands_on_its_recipients_only(kept: Store) -> None:
     await kept.record_sent(sent())
-    await kept.record_reply("m1", ["c@example.org"], "later", "450 4.2.0 try again")
-    await kept.record_reply("m1", ["c@example.org"], "done", "250 2.0.0 ok", upstream_id="u@x")
-    await kept.record_reply("m1", ["c@example.org"], "done", "250 2.0.0 ok again")
-    await kept.record_reply("gone", ["c@example.org"], "done", "250 2.0.0 ok")
+    await kept.record_words([Word("m1", ("c@example.org",), "later", "450 4.2.0 try again")])
+    await kept.record_words(
+        [
+            Word("m1", ("c@example.org",), "done", "250 2.0.0 ok", "u@x"),
+            Word("gone", ("c@example.org",), "done", "250 2.0.0 ok"),
+            Word("m1", ("c@example.org",), "done", "250 2.0.0 ok again"),
+        ]
+    )
     found = await kept.sent("m1")
     assert found is not None
     assert found.copies == (
