@@ -34,7 +34,7 @@ from relay.store import (
     rows,
     schema,
 )
-from relay.store.writer import Writer, inode
+from relay.store.writer import Bulk, Writer, inode
 
 T = TypeVar("T")
 READERS = 2
@@ -50,9 +50,9 @@ class Sqlite:
         self._writer = Writer(
             path,
             {
-                Sent: (recording.sents, rows.mended),
-                recording.Words: (recording.words, recording.mended),
-                appending.Hit: (self._hits, appending.mended),
+                Sent: Bulk(recording.sents, rows.mended),
+                recording.Words: Bulk(recording.words, recording.mended, awaited=False),
+                appending.Hit: Bulk(self._hits, appending.mended),
             },
         )
         self._pool = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")

@@ -7,12 +7,13 @@ import random
 import signal
 import sqlite3
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from relay.store import Newer, Unavailable, schema, writer
+from relay.store import Newer, Unavailable, Word, schema, writer
 from relay.store.sqlite import Sqlite
 from tests.store.contract import click, endpoint, event, sent
 
@@ -304,3 +305,35 @@ async def test_a_history_takes_no_longer_with_more_events(kept: Sqlite) -> None:
     few = await steps()
     await asyncio.gather(*(kept.append(click()) for _ in range(1000)))
     assert await steps() <= few * 1.1
+
+
+async def test_a_crowd_shares_transactions_and_one_alone_never_waits(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+
+    class Clock:
+        monotonic, perf_counter = staticmethod(time.monotonic), staticmethod(time.perf_counter)
+        sleep = staticmethod(slept.append)
+
+    monkeypatch.setattr(writer, "time", Clock)
+    kept = Sqlite(path)
+    await kept.start()
+
+    async def alone(name: str) -> None:
+        await kept.record_sent(sent(name))
+        await kept.record_words([Word(name, ("bob@example.org",), "done", "250 ok")])
+
+    for number in range(20):
+        await alone(f"a{number}")
+    assert not slept
+    await asyncio.gather(*(alone(f"b{number}") for number in range(writer.CROWD)))
+    await alone("c")
+    assert slept
+    assert max(slept) <= writer.GAP
+    for number in range(2 * writer.CROWDED):
+        await alone(f"d{number}")
+    slept.clear()
+    await alone("e")
+    assert not slept
+    await kept.stop()
