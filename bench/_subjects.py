@@ -1,14 +1,22 @@
-"""What trackrelay is measured against, each a process that prints its port: python -m bench._subjects NAME."""
+"""What trackrelay is measured against, each a process that prints its port:
+python -m bench._subjects NAME [CERTIFICATE KEY]."""
 
 from __future__ import annotations
 
 import asyncio
+import ssl
 import sys
 
 import uvloop
 
 
-async def discard() -> int:
+def context(certificate: str, key: str) -> ssl.SSLContext:
+    found = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    found.load_cert_chain(certificate, key)
+    return found
+
+
+async def discard(starttls: ssl.SSLContext | None = None, implicit: ssl.SSLContext | None = None) -> int:
     """aiosmtpd as it comes, throwing messages away."""
     import logging
 
@@ -21,9 +29,20 @@ async def discard() -> int:
     logging.getLogger("mail.log").setLevel(logging.CRITICAL)
     loop = asyncio.get_running_loop()
     server = await loop.create_server(
-        lambda: SMTP(Handler(), hostname="discard.example", enable_SMTPUTF8=True, loop=loop), "127.0.0.1", 0
-    )
+        lambda: SMTP(Handler(), hostname="discard.example", enable_SMTPUTF8=True, tls_context=starttls, loop=loop),
+        "127.0.0.1", 0, ssl=implicit, backlog=1024,
+    )  # fmt: skip
     return int(server.sockets[0].getsockname()[1])
+
+
+async def discard_starttls(*pem: str) -> int:
+    """The same with STARTTLS, which aiosmtpd does by asyncio's own SSL protocol."""
+    return await discard(starttls=context(*pem))
+
+
+async def discard_tls(*pem: str) -> int:
+    """The same with TLS from the first byte, which is the event loop's."""
+    return await discard(implicit=context(*pem))
 
 
 async def ours() -> int:
@@ -81,10 +100,20 @@ async def answers() -> int:
     return int(server.sockets[0].getsockname()[1])
 
 
-async def main(name: str) -> None:
-    print(await {"discard": discard, "ours": ours, "picture": picture, "bytes": answers}[name](), flush=True)
+SUBJECTS = {
+    "discard": discard,
+    "discard_starttls": discard_starttls,
+    "discard_tls": discard_tls,
+    "ours": ours,
+    "picture": picture,
+    "bytes": answers,
+}
+
+
+async def main(name: str, *pem: str) -> None:
+    print(await SUBJECTS[name](*pem), flush=True)  # type: ignore[operator]
     await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
-    uvloop.run(main(sys.argv[1]))
+    uvloop.run(main(*sys.argv[1:]))

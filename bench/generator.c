@@ -1,14 +1,18 @@
 /* Load for the benchmarks, in C so that it is never the slow side. One thread, epoll. JSON on standard output.
 
-   generator smtp HOST PORT SESSIONS MESSAGES FILE [PER_CONNECTION]
+   generator smtp|starttls|smtps HOST PORT SESSIONS MESSAGES FILE [each=N] [rcpt=N] [apart]
        SESSIONS parallel sessions send MESSAGES in all, each the bytes of FILE (line ends become CRLF, dots are
-       stuffed), PER_CONNECTION (default: all) over one connection. MAIL, RCPT and DATA go together where the server
-       offers PIPELINING. The latency of a message runs from its MAIL to the reply after its dot.
+       stuffed): in clear, after STARTTLS, or with TLS from the first byte. `each`: so many go over one connection
+       (default: all); every handshake is a whole one, and the certificate is not looked at. `rcpt`: recipients of each
+       message (default: 1). MAIL, RCPT and DATA go together where the server offers PIPELINING, unless `apart`. The
+       latency of a message runs from its MAIL to the reply after its dot.
    generator http HOST PORT CONNECTIONS REQUESTS FILE
        CONNECTIONS keep-alive connections ask for REQUESTS in all, for the paths in FILE (one a line) in turn.
-   generator sink [SECONDS]
+   generator sink [SECONDS [CERTIFICATE KEY]]
        An SMTP server that offers PIPELINING and 8BITMIME, takes everything and keeps nothing; with SECONDS it thinks
-       so long after each final dot. Prints its port. */
+       so long after each final dot; with a certificate and its key (PEM) it offers STARTTLS. Prints its port.
+
+   TLS is there where it is compiled with -DTLS, -lssl and -lcrypto. */
 
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -16,6 +20,11 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#ifdef TLS
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#endif
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,7 +36,7 @@
 #include <unistd.h>
 
 enum { IN = 1 << 16, EVENTS = 256 };
-enum State { GREETING, HELLO, MAIL, RCPT, DATA, ENVELOPE, BODY, QUIT, ANSWER, DONE };
+enum State { GREETING, HELLO, SECURE, MAIL, RCPT, DATA, ENVELOPE, BODY, QUIT, ANSWER, DONE };
 
 struct Session {
   int fd, left, waiting, pipelining, bad, failed; /* left: messages on this connection; waiting: replies to come */
@@ -36,11 +45,15 @@ struct Session {
   const char *out; /* what is still to be written */
   size_t out_left, in_used;
   struct Session *next; /* the sink's: thinking too */
+  int named; /* recipients so far, where they are named one by one */
   long body_left; /* HTTP: octets of the body still to come, -1 in the head */
+  void *tls;
+  int blocked; /* TLS: what is still to be written waits for something to read */
+  uint32_t watched;
   char in[IN];
 };
 
-static int epoll, total, started, finished, refused, per_connection, sessions_open;
+static int epoll, total, started, finished, refused, per_connection, recipients = 1, apart, sessions_open;
 static struct sockaddr_in server;
 static char *message, **paths;
 static size_t message_size;
@@ -103,15 +116,84 @@ static void load_paths(const char *name, const char *host) {
   if (!path_count) exit((fprintf(stderr, "no paths\n"), 1));
 }
 
+/* -- the connection, in clear or not -------------------------------------------------------------------------------- */
+
+static enum { CLEAR, STARTTLS, IMPLICIT } secrecy;
+static int serving;
+
+#ifdef TLS
+static SSL_CTX *context;
+
+static void prepare_tls(const char *certificate, const char *key) {
+  context = SSL_CTX_new(TLS_method());
+  SSL_CTX_set_read_ahead(context, 1);
+  SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+  if (certificate && (SSL_CTX_use_certificate_chain_file(context, certificate) != 1 ||
+                      SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) != 1))
+    exit((fprintf(stderr, "the certificate or its key can't be used\n"), 1));
+}
+
+static ssize_t result(struct Session *s, int n) { /* as read and write say it */
+  int why = n > 0 ? SSL_ERROR_NONE : SSL_get_error(s->tls, n);
+  if (why == SSL_ERROR_NONE) return n;
+  ERR_clear_error(); /* else the next session is told of it */
+  errno = why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE ? EAGAIN : EPROTO;
+  return why == SSL_ERROR_ZERO_RETURN ? 0 : -1;
+}
+
+static void start_tls(struct Session *s) {
+  s->tls = SSL_new(context);
+  SSL_set_fd(s->tls, s->fd);
+  serving ? SSL_set_accept_state(s->tls) : SSL_set_connect_state(s->tls);
+  if (result(s, SSL_do_handshake(s->tls)) < 0 && errno != EAGAIN) s->failed = 1;
+}
+
+static ssize_t get(struct Session *s, void *to, size_t size) {
+  return s->tls ? result(s, SSL_read(s->tls, to, size)) : read(s->fd, to, size);
+}
+
+static ssize_t put(struct Session *s, const void *from, size_t size) {
+  if (!s->tls) return write(s->fd, from, size);
+  int n = SSL_write(s->tls, from, size);
+  s->blocked = n <= 0 && SSL_want_read(s->tls);
+  return result(s, n);
+}
+
+static int more(struct Session *s) { return s->tls && SSL_has_pending(s->tls); }
+
+static void hang_up(struct Session *s) {
+  if (s->tls) {
+    if (SSL_is_init_finished(s->tls)) SSL_shutdown(s->tls);
+    ERR_clear_error();
+    SSL_free(s->tls);
+    s->tls = NULL;
+  }
+  close(s->fd);
+}
+#else
+static void prepare_tls(const char *certificate, const char *key) {
+  (void)certificate, (void)key;
+  exit((fprintf(stderr, "compiled without TLS\n"), 2));
+}
+
+static void start_tls(struct Session *s) { s->failed = 1; }
+static ssize_t get(struct Session *s, void *to, size_t size) { return read(s->fd, to, size); }
+static ssize_t put(struct Session *s, const void *from, size_t size) { return write(s->fd, from, size); }
+static int more(struct Session *s) { return (void)s, 0; }
+static void hang_up(struct Session *s) { close(s->fd); }
+#endif
+
 static void watch(struct Session *s, int op) {
-  struct epoll_event event = {.events = EPOLLIN | (s->out_left ? EPOLLOUT : 0), .data.ptr = s};
+  struct epoll_event event = {.events = EPOLLIN | (s->out_left && !s->blocked ? EPOLLOUT : 0), .data.ptr = s};
+  if (op == EPOLL_CTL_MOD && event.events == s->watched) return;
+  s->watched = event.events;
   if (epoll_ctl(epoll, op, s->fd, &event)) die("epoll_ctl");
 }
 
 static void flush_out(struct Session *s) {
   size_t before = s->out_left;
   while (s->out_left) {
-    ssize_t n = write(s->fd, s->out, s->out_left);
+    ssize_t n = put(s, s->out, s->out_left);
     if (n < 0) {
       if (errno == EAGAIN) break;
       s->failed = 1;
@@ -128,7 +210,6 @@ static void send_text(struct Session *s, const char *text, size_t size, enum Sta
   s->out_left = size;
   s->state = state;
   s->waiting = replies;
-  s->bad = 0;
   flush_out(s);
 }
 #define SAY(s, text, state, replies) send_text(s, text, sizeof(text) - 1, state, replies)
@@ -141,15 +222,16 @@ static void open_session(struct Session *s) {
   if (fcntl(s->fd, F_SETFL, O_NONBLOCK)) die("fcntl");
   s->in_used = s->out_left = 0;
   s->left = per_connection;
-  s->failed = 0;
+  s->failed = s->blocked = 0;
   s->state = GREETING;
   s->waiting = 1;
   s->body_left = -1;
   watch(s, EPOLL_CTL_ADD);
+  if (secrecy == IMPLICIT) start_tls(s);
 }
 
 static void end_session(struct Session *s) {
-  close(s->fd);
+  hang_up(s);
   s->state = DONE;
   sessions_open--;
 }
@@ -157,20 +239,39 @@ static void end_session(struct Session *s) {
 /* -- SMTP ---------------------------------------------------------------------------------------------------------- */
 
 #define MAIL_TEXT "MAIL FROM:<sender@example.com>\r\n"
-#define RCPT_TEXT "RCPT TO:<recipient@example.org>\r\n"
+#define RCPT_TEXT "RCPT TO:<recipient%d@example.org>\r\n"
+
+static char *envelope, **rcpts;
+
+static void prepare_envelope(void) {
+  char *at = envelope = malloc(100 + 60 * recipients);
+  rcpts = malloc(recipients * sizeof *rcpts);
+  at = stpcpy(at, MAIL_TEXT);
+  for (int i = 0; i < recipients; i++) {
+    if (asprintf(&rcpts[i], RCPT_TEXT, i) < 0) die("asprintf");
+    at = stpcpy(at, rcpts[i]);
+  }
+  stpcpy(at, "DATA\r\n");
+}
+
+static void name_next(struct Session *s) {
+  const char *text = rcpts[s->named++];
+  send_text(s, text, strlen(text), RCPT, 1);
+}
 
 static void next_message(struct Session *s) {
   if (started == total) {
     SAY(s, "QUIT\r\n", QUIT, 1);
   } else if (!s->left) {
-    close(s->fd);
+    hang_up(s);
     open_session(s);
   } else {
     started++;
     s->left--;
+    s->bad = 0;
     s->began = now();
     if (s->pipelining)
-      SAY(s, MAIL_TEXT RCPT_TEXT "DATA\r\n", ENVELOPE, 3);
+      send_text(s, envelope, strlen(envelope), ENVELOPE, recipients + 2);
     else
       SAY(s, MAIL_TEXT, MAIL, 1);
   }
@@ -190,9 +291,27 @@ static void on_reply(struct Session *s, int code) {
     s->pipelining = 0;
     SAY(s, "EHLO generator.example\r\n", HELLO, 1);
     break;
-  case HELLO: next_message(s); break;
-  case MAIL: SAY(s, RCPT_TEXT, RCPT, 1); break;
-  case RCPT: SAY(s, "DATA\r\n", DATA, 1); break;
+  case HELLO:
+    if (secrecy != STARTTLS || s->tls)
+      next_message(s);
+    else
+      SAY(s, "STARTTLS\r\n", SECURE, 1);
+    break;
+  case SECURE:
+    if (code != 220) exit((fprintf(stderr, "STARTTLS was answered %d\n", code), 1));
+    start_tls(s);
+    SAY(s, "EHLO generator.example\r\n", HELLO, 1);
+    break;
+  case MAIL:
+    s->named = 0;
+    name_next(s);
+    break;
+  case RCPT:
+    if (s->named < recipients)
+      name_next(s);
+    else
+      SAY(s, "DATA\r\n", DATA, 1);
+    break;
   case DATA:
   case ENVELOPE:
     if (code == 354)
@@ -212,7 +331,7 @@ static void read_replies(struct Session *s) {
   while ((end = memchr(s->in + at, '\n', s->in_used - at))) {
     char *line = s->in + at;
     at = end + 1 - s->in;
-    if (end - line >= 4 && s->state == HELLO && !strncasecmp(line + 4, "PIPELINING", 10)) s->pipelining = 1;
+    if (end - line >= 4 && s->state == HELLO && !strncasecmp(line + 4, "PIPELINING", 10)) s->pipelining = !apart;
     if (end - line >= 3 && line[3] != '-') on_reply(s, atoi(line));
     if (s->state == DONE || s->fd != fd || s->state == GREETING) return;
   }
@@ -284,13 +403,18 @@ static void load(int http, int count) {
     for (int i = 0; i < n; i++) {
       struct Session *s = events[i].data.ptr;
       if (s->state == DONE) continue;
-      if (events[i].events & EPOLLOUT) flush_out(s);
+      if (events[i].events & EPOLLOUT || s->blocked) flush_out(s);
       if (!(events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR))) continue;
-      ssize_t got = read(s->fd, s->in + s->in_used, IN - 1 - s->in_used);
-      if (got < 0 && errno == EAGAIN) continue;
-      if (got <= 0) exit((fprintf(stderr, "the server closed a connection in state %d\n", s->state), 1));
-      s->in_used += got;
-      http ? read_answer(s) : read_replies(s);
+      do {
+        ssize_t got = get(s, s->in + s->in_used, IN - 1 - s->in_used);
+        if (got < 0 && errno == EAGAIN) {
+          if (s->blocked) flush_out(s); /* that was the end of the handshake */
+          break;
+        }
+        if (got <= 0) exit((fprintf(stderr, "the server closed a connection in state %d\n", s->state), 1));
+        s->in_used += got;
+        http ? read_answer(s) : read_replies(s);
+      } while (more(s));
     }
   }
   report(now() - began);
@@ -316,7 +440,7 @@ static void answer_thoughts(void) {
       free(s);
     else {
       s->waiting = 0;
-      if (write(s->fd, "250 2.0.0 Ok\r\n", 14) < 0) s->failed = 1;
+      if (put(s, "250 2.0.0 Ok\r\n", 14) < 0) s->failed = 1;
     }
   }
 }
@@ -346,7 +470,14 @@ static void take(struct Session *s) {
     if (!stop) break;
     at = stop + 1 - s->in;
     if (!strncasecmp(line, "EHLO", 4))
-      to = stpcpy(to, "250-sink.example\r\n250-PIPELINING\r\n250 8BITMIME\r\n");
+      to = stpcpy(to, secrecy && !s->tls ? "250-sink.example\r\n250-PIPELINING\r\n250-STARTTLS\r\n250 8BITMIME\r\n"
+                                         : "250-sink.example\r\n250-PIPELINING\r\n250 8BITMIME\r\n");
+    else if (secrecy && !s->tls && !strncasecmp(line, "STARTTLS", 8)) {
+      if (put(s, "220 2.0.0 Go on\r\n", 17) < 0) s->failed = 1;
+      s->in_used = 0; /* what came with it in clear is not looked at */
+      start_tls(s);
+      return;
+    }
     else if (!strncasecmp(line, "DATA", 4)) {
       s->state = DATA;
       s->waiting = 2;
@@ -357,7 +488,15 @@ static void take(struct Session *s) {
       to = stpcpy(to, "250 2.0.0 Ok\r\n");
   }
   memmove(s->in, s->in + at, s->in_used -= at);
-  if (to > out && write(s->fd, out, to - out) < 0) s->failed = 1;
+  if (to > out && put(s, out, to - out) < 0) s->failed = 1;
+}
+
+static void drop(struct Session *s) {
+  hang_up(s);
+  if (s->state == HELLO && s->waiting == 5)
+    s->fd = -1; /* freed with its thought */
+  else
+    free(s);
 }
 
 static void sink(void) {
@@ -379,41 +518,57 @@ static void sink(void) {
       struct Session *s = events[i].data.ptr;
       if (!s) {
         s = calloc(1, sizeof *s);
-        s->fd = accept(listener, NULL, NULL);
+        s->fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK);
         s->state = HELLO;
         setsockopt(s->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
         watch(s, EPOLL_CTL_ADD);
         if (write(s->fd, "220 sink.example ESMTP\r\n", 24) < 0) s->failed = 1;
         continue;
       }
-      ssize_t got = read(s->fd, s->in + s->in_used, IN - s->in_used);
-      if (got > 0) {
-        s->in_used += got;
-        take(s);
-      }
-      if (got <= 0 || s->failed) {
-        close(s->fd);
-        if (s->state == HELLO && s->waiting == 5)
-          s->fd = -1; /* freed with its thought */
-        else
-          free(s);
-      }
+      do {
+        ssize_t got = get(s, s->in + s->in_used, IN - s->in_used);
+        if (got < 0 && errno == EAGAIN) break;
+        if (got <= 0) s->failed = 1;
+        if (got > 0) {
+          s->in_used += got;
+          take(s);
+        }
+      } while (!s->failed && more(s));
+      if (s->failed) drop(s);
     }
   }
 }
 
 int main(int argc, char **argv) {
+  signal(SIGPIPE, SIG_IGN);
   if (argc > 1 && !strcmp(argv[1], "sink")) {
     delay = argc > 2 ? atof(argv[2]) : 0;
+    serving = 1;
+    if (argc > 4) {
+      secrecy = STARTTLS;
+      prepare_tls(argv[3], argv[4]);
+    }
     sink();
   }
   if (argc < 7) exit((fprintf(stderr, "usage: see the head of generator.c\n"), 2));
   int http = !strcmp(argv[1], "http");
+  secrecy = !strcmp(argv[1], "starttls") ? STARTTLS : !strcmp(argv[1], "smtps") ? IMPLICIT : CLEAR;
+  if (secrecy) prepare_tls(NULL, NULL);
   server.sin_family = AF_INET;
   server.sin_port = htons(atoi(argv[3]));
   if (!inet_aton(argv[2], &server.sin_addr)) die("HOST must be an IPv4 address");
   total = atoi(argv[5]);
-  per_connection = argc > 7 ? atoi(argv[7]) : total + 1;
+  per_connection = total + 1;
+  for (int i = 7; i < argc; i++)
+    if (!strncmp(argv[i], "each=", 5))
+      per_connection = atoi(argv[i] + 5);
+    else if (!strncmp(argv[i], "rcpt=", 5))
+      recipients = atoi(argv[i] + 5);
+    else if (!strcmp(argv[i], "apart"))
+      apart = 1;
+    else
+      exit((fprintf(stderr, "what is %s?\n", argv[i]), 2));
+  prepare_envelope();
   http ? load_paths(argv[6], argv[2]) : load_message(argv[6]);
   load(http, atoi(argv[4]));
 }

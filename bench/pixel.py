@@ -11,6 +11,7 @@ import contextlib
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from bench import _load
@@ -67,9 +68,9 @@ def main() -> int:
         for name in ("picture", "bytes"):
             ports[name] = stack.enter_context(
                 _load.printing_its_port(sys.executable, "-m", "bench._subjects", name, log=folder / f"{name}.log")
-            )
+            ).port
 
-        def subject(name: str, times: int = 1) -> object:
+        def subject(name: str, times: int = 1) -> Callable[[], _load.Result]:
             return lambda: _load.load(generator, "http", ports[name], CONNECTIONS, HITS * times, file)
 
         found = _load.rounds(
@@ -78,7 +79,7 @@ def main() -> int:
                 "aiohttp handler with the GIF": subject("picture"),
                 "generator alone (a protocol that answers)": subject("bytes", 3),
                 "tracking server, each event stored": subject("tracking"),
-            },  # type: ignore[dict-item]
+            },
         )
         stored = asyncio.run(count(folder / "state"))
     _load.table(
