@@ -38,9 +38,9 @@ class Waiting(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     """One message on disk. `message_id` is ours, "" for a report of ours (`kind`), which is never reported on.
-    `login`: it goes out over that user's own session, and waits until there is one; a report on such a message too. `duplicates` counts the attempts
-    after which the upstream may have had it without saying so. `upstream` is the name of the one that it is for. Times
-    are Unix seconds."""
+    `login`: it goes out over that user's own session, and waits until there is one; a report on such a message too.
+    `duplicates` counts the attempts after which the upstream may have had it without saying so. `upstream` is the name
+    of the one that it is for. Times are Unix seconds."""
 
     entry_id: str
     message_id: str

@@ -42,8 +42,8 @@ Credentials = tuple[str, str] | None
 
 class Courier:
     """`name` is the upstream's, for metrics. `tokens_in` is the folder where refresh tokens that the upstream's provider
-    replaced are kept. `signers` are the DKIM keys, for a signature of ours that a conversion breaks. `trust` and `times` are for tests and for those who know better than the system's certificates and
-    RFC 5321."""
+    replaced are kept. `signers` are the DKIM keys, for a signature of ours that a conversion breaks. `trust` and `times`
+    are for tests and for those who know better than the system's certificates and RFC 5321."""
 
     def __init__(
         self,
