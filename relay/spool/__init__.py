@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 LOG = log.room("spool")
 
-WRITE_SECONDS = 1.0  # until what could not be written is tried to be again; doubles up to a minute
+WRITE_SECONDS = 1.0  # until what could not be written is tried to be again; doubles up to `sending.AGAIN_SECONDS`
 
 Claim = files.Claim
 Unwritable = files.Unwritable
@@ -183,7 +183,7 @@ class Spool:
             if await self._sender.ends_within(pause):
                 LOG.error("may_be_repeated", entry=held.entry_id, recipients=len(ended))
                 break
-            pause = min(60.0, 2 * pause)
+            pause = min(sending.AGAIN_SECONDS, 2 * pause)
         claim.entry = held
         self.release(claim)
 

@@ -77,6 +77,7 @@ class Claim:
 class Files:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self._refused: list[tuple[Path, int]] = []  # what was not kept, and can't be removed yet; and its lock
 
     def path(self, entry_id: str, kind: str) -> Path:
         return self.directory / f"{entry_id}.{kind}"
@@ -105,7 +106,8 @@ class Files:
 
     def put(self, entry: queue.Entry, content: bytes) -> Claim:
         """Keeps a message: when this returns it survives a loss of power. Raises `Unwritable`; where the disk does not
-        even let it be taken back, it stays locked as long as this process lives."""
+        even let it be taken back, it stays locked until it does (`take_back`)."""
+        self.take_back()
         temporary, final = self.path(entry.entry_id, "tmp"), self.path(entry.entry_id, "msg")
         descriptor = -1
         try:
@@ -123,11 +125,23 @@ class Files:
                 final.unlink(missing_ok=True)
             except OSError:
                 LOG.error("not_taken_back", entry=entry.entry_id)  # its client will bring it again: nobody may send it
+                self._refused.append((final, descriptor))
             else:
                 if descriptor >= 0:
                     os.close(descriptor)
             raise Unwritable(f"{reason.strerror or reason}") from reason
         return Claim(self, entry, descriptor)
+
+    def take_back(self) -> None:
+        """Removes what was refused, and could not be removed then."""
+        waiting, self._refused = self._refused, []
+        for path, descriptor in waiting:
+            try:
+                path.unlink(missing_ok=True)
+            except OSError:
+                self._refused.append((path, descriptor))
+            else:
+                os.close(descriptor)
 
     def replace(self, entry: queue.Entry) -> None:
         temporary = self.directory / f"{entry.entry_id}.now.tmp"

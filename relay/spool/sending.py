@@ -102,6 +102,7 @@ class Sender:
         self._sorted_at = 0.0
 
     def _compare(self, known: Mapping[str, int]) -> tuple[set[str], dict[str, tuple[queue.Entry, int]]]:
+        self.spool.files.take_back()
         found, news = set(), {}
         for name in self.spool.files.scan():
             found.add(name)

@@ -184,8 +184,12 @@ def test_what_was_refused_and_can_not_be_taken_back_is_sent_by_nobody(disk, monk
         patch.setattr(Path, "unlink", lambda *_, **how: failing())
         with pytest.raises(files.Unwritable):
             disk.put(entry("01"), MESSAGE)
+        disk.take_back()
     assert list(disk.scan()) == ["01"]
-    assert files.Files(disk.directory).claim("01") is None
+    other = files.Files(disk.directory)
+    assert other.claim("01") is None
+    disk.take_back()
+    assert list(disk.directory.iterdir()) == []
 
 
 def test_a_process_that_dies_at_any_step_leaves_a_whole_entry_or_none(disk, monkeypatch):
