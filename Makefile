@@ -18,7 +18,7 @@ lint: .venv/checked  ## style and types
 
 check: lint test  ## style, types, tests
 
-bench: .venv/tested  ## ratios, measured side by side; takes some minutes
+bench: .venv/tested  ## ratios, measured side by side; takes some 20 minutes
 	$(BIN)/python -m bench
 
 torture: .venv/tested  ## kills, soak and fuzz; takes an hour

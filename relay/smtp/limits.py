@@ -9,7 +9,7 @@ from __future__ import annotations
 import resource
 from collections import Counter, OrderedDict
 
-MAX_CONNECTIONS = 1000  # a connection costs some 50 kB; the file limit of the process may lower it
+MAX_CONNECTIONS = 1000  # a connection costs some 20 kB, with TLS 160; the file limit of the process may lower it
 PER_ADDRESS = 200  # an office behind one address; a connection that waits costs others nothing
 RESERVED_FILES = 48  # listeners, database, spool, logs, mailboxes
 
