@@ -36,10 +36,9 @@ if TYPE_CHECKING:
 LOG = log.room("delivery")
 
 AT_ONCE = 4  # copies of one submission in flight, and in memory
-LARGE = (
-    65_536  # octets: of messages above it with several copies, LARGE_AT_ONCE are in memory over all submissions, since
-)
-LARGE_AT_ONCE = 8  # what clients are held to (bytes in flight) counts a message once
+# What clients are held to (bytes in flight) counts a message once. So of those above LARGE octets that have several
+# copies, LARGE_AT_ONCE copies are in memory over all submissions.
+LARGE, LARGE_AT_ONCE = 65_536, 4
 OFF_THE_LOOP = 262_144  # octets: rendering more than this would hold up the other sessions
 CLOSE_SECONDS = 10.0
 # Looked up once: a label costs more than the counting.
