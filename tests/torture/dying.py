@@ -46,12 +46,14 @@ class Disk:
     def __init__(self) -> None:
         self.paths: dict[int, str] = {}  # open for writing
         self.safe: dict[str, int] = {}  # octets that were fsynced
+        self.files: dict[str, int] = {}  # which file that is: another process may have put one of its own there
         self.names: dict[str, str] = {}  # name whose folder was not fsynced since it was given -> the one before, or ""
 
     def opened(self, descriptor: int, path: str, made: bool) -> None:
         if path.endswith((".tmp", ".jsonl")):
             self.paths[descriptor] = path
             self.safe.setdefault(path, 0)
+            self.files[path] = os.fstat(descriptor).st_ino
             if made:
                 self.names[path] = ""
 
@@ -66,7 +68,7 @@ class Disk:
     def renamed(self, old: str, new: str, over: bool) -> None:
         if old not in self.safe:
             return
-        self.safe[new] = self.safe.pop(old)
+        self.safe[new], self.files[new] = self.safe.pop(old), self.files.pop(old)
         for descriptor, path in self.paths.items():
             if path == old:
                 self.paths[descriptor] = new
@@ -74,12 +76,15 @@ class Disk:
         if not over:
             self.names[new] = old
 
+    def ours(self, path: str) -> bool:
+        return os.path.exists(path) and os.stat(path).st_ino == self.files[path]
+
     def fail(self) -> None:
         for path, size in self.safe.items():
-            if os.path.exists(path) and os.stat(path).st_size > size:
+            if self.ours(path) and os.stat(path).st_size > size:
                 os.truncate(path, size)
         for name, old in self.names.items():
-            if os.path.exists(name):
+            if self.ours(name):
                 if old:
                     REAL["rename"](name, old)
                 else:
