@@ -26,6 +26,7 @@ SLOWEST = 1_000  # … and octets per second beyond that: slower is no line but 
 WITHOUT_MESSAGE = 1800.0  # seconds a session may last without a message
 STRANGER_STAY = 180.0  # the same for those who may not submit yet: a login comes at once
 HANDSHAKE_TIMEOUT = 30.0  # seconds for TLS
+SAY_SECONDS = 60.0  # between two lines about clients that are turned away; a metric counts them all
 LAST_CALL = 5.0  # seconds that a message may still take to arrive once the service stops
 
 MAX_ERRORS = 20  # refused commands in a row of one session, between two accepted messages

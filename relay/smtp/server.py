@@ -45,7 +45,8 @@ class House:
         self.certificate: certificates.Certificate | None = None
         self.dialogues: set[dialogue.Dialogue] = set()
         self.tasks: set[asyncio.Task[Reply]] = set()
-        self.draining = self.full = False  # full: the last client that came was turned away
+        self.draining = False
+        self.said_full = float("-inf")  # when the log had the last line about clients that were turned away
         self.pattern: dialogue.Dialogue | None = None
         self.pattern = dialogue.Dialogue(self, implicit_tls=False)
 

@@ -126,9 +126,12 @@ class Session(STOCK):  # type: ignore[misc]
         why = None if draining else self.house.places.take(str(self.address), loopback=self.loopback)
         if why:
             metrics.TURNED_AWAY.inc()
-        if why and not self.house.full:  # one line per time of trouble
-            LOG.warning("full", peer=self.address, connections=self.house.places.taken, reply=f"421 {why}")
-        self.house.full = bool(why)
+            now = self.loop.time()
+            if (
+                now - self.house.said_full >= limits.SAY_SECONDS
+            ):  # whoever leaves makes room for one: no time of trouble
+                self.house.said_full = now
+                LOG.warning("full", peer=self.address, connections=self.house.places.taken, reply=f"421 {why}")
         if why or draining:
             # Said in clear also where the client expects TLS: it fails there either way.
             transport.write(f"421 {why}\r\n".encode() if why else f"{CLOSING}\r\n".encode())

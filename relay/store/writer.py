@@ -3,8 +3,8 @@
 Owns: the queue, group commit, the lock between processes, opening and opening again, and the rule that an operation
 either was committed or raises. Leaves to others: what an operation does (`recording`, `appending`, `outbox`).
 
-Whatever has queued, at most BATCH operations, is one transaction, and so one fsync. Around it every process holds a flock on a file beside the database, so that two busy ones share fairly: with
-SQLite's own waiting alone the light one starves. Operations are taken only once the lock is held; until then the event
+Whatever has queued, at most BATCH operations, is one transaction, and so one fsync. Around it every process holds a flock
+on a file beside the database, so that two busy ones share fairly: with SQLite's own waiting alone the light one starves. Operations are taken only once the lock is held; until then the event
 loop can take them back, and does after `PATIENCE`: `Unavailable` means that nothing was done.
 """
 
