@@ -45,12 +45,14 @@ class PendingCopy(Value, frozen=True):
 
 
 class Tracked(Value, frozen=True):
-    """What leaves for one submission. `refusal` is set where it must not leave (on_invalid = "reject", or it goes in
-    circles)."""
+    """What leaves for one submission. `refusal` is set where it must not leave at all (on_invalid = "reject", or it goes
+    in circles); `refused` are the recipients that it must not leave for, each with what its sender hears. They are in no
+    copy."""
 
     message_id: str
     copies: tuple[PendingCopy, ...]
     refusal: Reply | None = None
+    refused: tuple[tuple[Recipient, Reply], ...] = ()
 
 
 class Tracker:
