@@ -63,7 +63,7 @@ class Desk:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings, self.tracker, self.courier, self.spool = settings, tracker, courier, spool
-        self.ledger = spool.ledger
+        self.outcomes = spool.outcomes
         self._gates = asyncio.Semaphore(LARGE_AT_ONCE), asyncio.Semaphore(LARGE_AT_ONCE)  # to the upstream, to the disk
         self._tasks: set[asyncio.Task[None]] = set()
         self._visits = returning.Visits(clock=clock)
@@ -232,7 +232,7 @@ class Desk:
 
     async def _answer(self, found: Sequence[attempts.Attempt], journey: attempts.Journey) -> Reply:
         if len(found) == 1 and found[0].sent:  # as most mail is: one copy, and nothing to tell anybody
-            self.ledger.accepted(journey.message_id)
+            self.outcomes.accepted(journey.message_id)
             self._record(found[0], journey)
             return self._accepted(found[0].outcomes[0].reply, "sent", journey)
         known = [a for a in found if not a.kept]
@@ -242,7 +242,7 @@ class Desk:
         words.sort(key=lambda pair: pair[0])
         accepted = any(isinstance(o, Done) for _, o in words) or any(a.kept or a.put_off for a in found)
         if accepted:
-            self.ledger.accepted(journey.message_id)
+            self.outcomes.accepted(journey.message_id)
         for attempt in known:
             self._record(attempt, journey)
         unwritable = next((a.unwritable for a in known if a.unwritable), "")
@@ -261,8 +261,8 @@ class Desk:
 
     def _record(self, attempt: attempts.Attempt, journey: attempts.Journey) -> None:
         addresses = [recipient.address for recipient in attempt.recipients]
-        self.ledger.replies(journey.message_id, addresses, attempt.outcomes, attempt.host)
-        self.ledger.ended(journey.message_id, attempt.words)
+        self.outcomes.replies(journey.message_id, addresses, attempt.outcomes, attempt.host)
+        self.outcomes.ended(journey.message_id, attempt.words)
 
     def _accepted(self, word: Reply, outcome: str, journey: attempts.Journey) -> Reply:
         """250, in the upstream's words where it said some."""
@@ -320,7 +320,7 @@ class Desk:
             for task in left:
                 task.cancel()
             await asyncio.gather(*left, return_exceptions=True)
-        await self.ledger.flush()
+        await self.outcomes.flush()
 
 
 @dataclass(slots=True)

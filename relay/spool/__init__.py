@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from relay import config, ledger, log, metrics, routes, store
+from relay import config, log, metrics, outcomes, routes, store
 from relay.config.settings import DEFAULT_UPSTREAM
 from relay.core import dsn, queue
 from relay.core.model import Outcome
@@ -67,7 +67,7 @@ class Spool:
         }
         self.policy = self._policies[DEFAULT_UPSTREAM]
         self._own_login = bool(settings.upstream.password or settings.upstream.oauth2)
-        self.ledger = ledger.Ledger(store, host=courier.host, appended=appended)
+        self.outcomes = outcomes.Outcomes(store, host=courier.host, appended=appended)
         self._sender = sending.Sender(self)
         self._started = False
 
@@ -189,10 +189,12 @@ class Spool:
 
     def _tell(self, entry: queue.Entry, outcomes: Sequence[Outcome], settled: queue.Settled, host: str) -> None:
         if entry.message_id and entry.kind == "mail":
-            self.ledger.replies(entry.message_id, [r.address for r in entry.waiting], outcomes, host)
+            self.outcomes.replies(entry.message_id, [r.address for r in entry.waiting], outcomes, host)
             final = [*settled.done, *(recipient for recipient, _ in settled.failed)]
             words = dict(zip(((r.address, r.index) for r in entry.waiting), outcomes, strict=True))
-            self.ledger.ended(entry.message_id, lambda: [(r, words[r.address, r.index]) for r in final], given_up=True)
+            self.outcomes.ended(
+                entry.message_id, lambda: [(r, words[r.address, r.index]) for r in final], given_up=True
+            )
         for recipient in settled.done:
             LOG.info("delivered", entry=entry.entry_id, message_id=entry.message_id, recipient=recipient.address,
                      attempts=entry.attempts + 1, reply=recipient.reply)  # fmt: skip
@@ -222,7 +224,7 @@ class Spool:
             report = queue.Entry(name, "", now, now, "", to, utf8, kind="report", login=login, upstream=entry.upstream)
             await self.put(report, message)
         for event in made.events(entry, group):
-            await self.ledger.event(event)
+            await self.outcomes.event(event)
 
     # -- sending -------------------------------------------------------------------------------------------------------
 

@@ -155,7 +155,7 @@ async def test_what_is_put_off_is_kept_then_sent_as_it_was(tmp_path, script):
         assert it.upstream.kept[0].content == b"X-Copy: 0\r\n" + MESSAGE
         assert "BODY=8BITMIME" in it.upstream.kept[0].commands[0]
         assert it.tracker.rendered == {0: 1}
-        await it.spool.ledger.flush()
+        await it.spool.outcomes.flush()
         (copy,) = (await it.store.sent("00000000000000000001")).copies
         assert (copy.state, copy.reply.startswith("250 2.0.0 Ok: queued")) == ("done", True)
 
@@ -552,7 +552,7 @@ async def asked(it, triggers, format="unosend"):
 
 
 async def happened(it):
-    await it.spool.ledger.flush()
+    await it.spool.outcomes.flush()
     return [(e.type, e.recipient_index, e.recipient) for e in await it.store.events(types=SENT_KINDS)]
 
 

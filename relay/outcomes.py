@@ -17,9 +17,9 @@ from relay import log, metrics, store
 from relay.core import dsn, envelopes, payload, queue
 from relay.core.model import Done, Endpoint, Event, EventType, Later, Never, Outcome
 
-LOG = log.room("ledger")
+LOG = log.room("outcomes")
 
-MOST = 10_000  # messages whose news wait for the store
+MAX_MESSAGES = 10_000  # messages whose news wait for the store
 AGAIN_SECONDS = 0.5  # doubles up to a minute
 FLUSH_SECONDS = 10.0
 # The upstream's words are written together: nobody waits for them, and a transaction of their own for each message
@@ -42,7 +42,7 @@ def state_of(outcome: Outcome) -> State:
     return "done" if isinstance(outcome, Done) else "later" if isinstance(outcome, Later) else "never"
 
 
-class Ledger:
+class Outcomes:
     """`appended` is called when an event was stored. `host` is that of [upstream]."""
 
     _words: list[store.Word]
@@ -123,7 +123,7 @@ class Ledger:
         except store.Unavailable:
             pass  # what was known stands
         except Exception:  # the edge: mail goes on
-            metrics.ERRORS.labels("ledger").inc()
+            metrics.ERRORS.labels("outcomes").inc()
             LOG.exception("endpoints_unknown")
 
     async def _look(self) -> None:
@@ -145,7 +145,7 @@ class Ledger:
 
     def _reply(self, message_id: str, named: Sequence[str], outcome: Outcome, host: str) -> None:
         identifier = envelopes.upstream_id(outcome.reply, host or self.host) if isinstance(outcome, Done) else ""
-        if len(self._words) >= MOST:
+        if len(self._words) >= MAX_MESSAGES:
             self._overfull(message_id)
             return
         self._words.append(store.Word(message_id, tuple(named), state_of(outcome), str(outcome.reply), identifier))
@@ -168,7 +168,7 @@ class Ledger:
                     pause = min(60.0, max(AGAIN_SECONDS, pause * 2))
                     continue
                 except Exception:  # the edge: a message that was sent stays sent
-                    metrics.ERRORS.labels("ledger").inc()
+                    metrics.ERRORS.labels("outcomes").inc()
                     LOG.exception("not_recorded", messages=len(some))
                 del self._words[: len(some)]
                 pause = TOGETHER_SECONDS
@@ -190,7 +190,7 @@ class Ledger:
         if waiting is not None:
             waiting[1].append(write)
             return waiting[0]
-        if len(self._pending) >= MOST:
+        if len(self._pending) >= MAX_MESSAGES:
             self._overfull(message_id)
             return None
         task = self._start(self._write(message_id))
@@ -204,7 +204,7 @@ class Ledger:
         return task
 
     def _overfull(self, message_id: str) -> None:
-        metrics.ERRORS.labels("ledger").inc()
+        metrics.ERRORS.labels("outcomes").inc()
         LOG.error("not_recorded", message_id=message_id, reason="too much waits for the store")
 
     def _is_away(self, reason: store.Unavailable) -> None:
@@ -223,13 +223,13 @@ class Ledger:
                 except store.Unavailable as reason:
                     self._is_away(reason)
                     if self._closing:
-                        metrics.ERRORS.labels("ledger").inc()
+                        metrics.ERRORS.labels("outcomes").inc()
                         return
                     await asyncio.sleep(pause)
                     pause = min(60.0, pause * 2)
                     continue
                 except Exception:  # the edge: a message that was sent stays sent
-                    metrics.ERRORS.labels("ledger").inc()
+                    metrics.ERRORS.labels("outcomes").inc()
                     LOG.exception("not_recorded", message_id=message_id)
                 del waiting[0]
         finally:
@@ -247,11 +247,11 @@ class Ledger:
                 for task in left:
                     task.cancel()
                 if left:
-                    metrics.ERRORS.labels("ledger").inc(len(left))
+                    metrics.ERRORS.labels("outcomes").inc(len(left))
                     LOG.error("not_recorded", messages=len(left), reason="the store did not take it in time")
                     await asyncio.gather(*left, return_exceptions=True)
             if self._words:
-                metrics.ERRORS.labels("ledger").inc(len(self._words))
+                metrics.ERRORS.labels("outcomes").inc(len(self._words))
                 LOG.error("not_recorded", words=len(self._words), reason="the store does not take them")
                 self._words.clear()
         finally:
