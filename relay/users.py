@@ -31,7 +31,7 @@ NAME = re.compile(r"[^\x00-\x20\x7f-\x9f:]{1,128}")
 MAX_PASSWORD = 1024  # characters
 
 
-class Invalid(ValueError):
+class InvalidLogin(ValueError):
     """A name or password that can't be used, with a sentence that says why."""
 
 
@@ -54,11 +54,11 @@ def read(file: Path) -> dict[str, str]:
 
 
 def add(file: Path, name: str, password: str) -> bool:
-    """Adds a login or sets its password anew; True where it is new. Raises `Invalid`."""
+    """Adds a login or sets its password anew; True where it is new. Raises `InvalidLogin`."""
     if not NAME.fullmatch(name):
-        raise Invalid("a name has 1 to 128 characters, none of them a space, a colon or a control")
+        raise InvalidLogin("a name has 1 to 128 characters, none of them a space, a colon or a control")
     if not password or len(password) > MAX_PASSWORD:
-        raise Invalid(f"a password has 1 to {MAX_PASSWORD} characters")
+        raise InvalidLogin(f"a password has 1 to {MAX_PASSWORD} characters")
     hashed = HASHER.hash(password)
     with changing(file) as users:
         new = name not in users

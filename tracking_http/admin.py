@@ -1,7 +1,7 @@
 """The admin server: health, metrics, the live page; later the API.
 
 Owns: which routes are open and which ask for a key, and the headers that every answer carries. Leaves to others: keys
-and sessions (`gate`), the live page (`dashboard`), the facts (`store`, `metrics`, the supervisor).
+and sessions (`access`), the live page (`dashboard`), the facts (`store`, `metrics`, the supervisor).
 
 `/healthz` says that the process answers; `/readyz` that it can do its work, with the reasons where it can't. Both and
 `/metrics` ask for no key: they name no address and no subject.
@@ -18,7 +18,7 @@ from aiohttp import web
 
 from relay import __version__, log, metrics, store
 from relay.config import Settings
-from tracking_http import gate
+from tracking_http import access
 from tracking_http.dashboard import feed, pages
 
 LOG = log.room("admin")
@@ -70,10 +70,10 @@ def application(
     state: State | None = None,
     extra: Sequence[web.AbstractRouteDef] = (),
 ) -> web.Application:
-    """`extra` are further routes, behind the same gate; one of them may be `/`, which else is the live page."""
+    """`extra` are further routes, behind the same access control; one of them may be `/`, which else is the live page."""
     app = web.Application(middlewares=[caught, guarded], client_max_size=LARGEST_BODY)
     app[pages.SETTINGS], app[pages.STORE] = settings, known
-    app[pages.GATE] = gate.Gate(known, open_=settings.admin.open)
+    app[pages.ACCESS] = access.Access(known, open_=settings.admin.open)
     app[pages.FEED] = feed.Feed(known)
     if state is not None:
         app[STATE] = state
@@ -168,25 +168,25 @@ async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
     path = request.path
     if path in OPEN or path.startswith(OPEN_PREFIXES):
         return await handler(request)
-    changes = request.method not in gate.SAFE_METHODS
-    if changes and gate.bearer(request) is None and not gate.same_origin(request):
+    changes = request.method not in access.SAFE_METHODS
+    if changes and access.bearer(request) is None and not access.same_origin(request):
         raise web.HTTPForbidden(text="This came from a page of another site.")
     if path == "/login":
         return await handler(request)
-    who = await request.app[pages.GATE].who(request)
+    who = await request.app[pages.ACCESS].who(request)
     if who is None:
         return refused(request)
-    request[gate.WHO] = who
+    request[access.WHO] = who
     return await handler(request)
 
 
 def refused(request: web.Request) -> web.Response:
     settings = request.app[pages.SETTINGS]
-    if settings.admin.open and not gate.loopback(request.host):
+    if settings.admin.open and not access.loopback(request.host):
         return web.Response(
             status=403, text="admin.open answers to 127.0.0.1 and localhost only; other names need a key."
         )
-    if request.method in gate.SAFE_METHODS and "text/html" in request.headers.get("Accept", ""):
+    if request.method in access.SAFE_METHODS and "text/html" in request.headers.get("Accept", ""):
         return web.Response(status=303, headers={"Location": "/login", "Cache-Control": "no-store"})
     return web.json_response(
         {"error": {"type": "unauthorized", "message": "An API key is needed: Authorization: Bearer KEY"}},

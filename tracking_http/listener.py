@@ -23,8 +23,8 @@ from relay import log
 
 LOG = log.room("listener")
 
-MOST = 8_000  # connections; an idle one costs some 25 kB
-LEAST = 8
+MAX = 8_000  # connections; an idle one costs some 25 kB
+MIN = 8
 WANTED_FILES = 16_384  # the soft limit of open files is lifted towards this
 SHARE = 4  # a listener gets one file in so many
 HANDSHAKE_SECONDS = 10.0
@@ -98,4 +98,4 @@ def connections() -> int:
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (lifted, hard))
             soft = lifted
-    return MOST if soft == resource.RLIM_INFINITY else max(LEAST, min(MOST, soft // SHARE))
+    return MAX if soft == resource.RLIM_INFINITY else max(MIN, min(MAX, soft // SHARE))

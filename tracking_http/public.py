@@ -105,13 +105,13 @@ def application(
     """The application; run it with `web.AppRunner(app, **RUNNER)`. `clock` gives Unix seconds. `appended` is called
     when the store took an event, so that its notification need not wait to be looked for."""
     record = recorder.Recorder(store, journal, appended)
-    door = Door(settings, ring, record, clock)
+    handlers = Handlers(settings, ring, record, clock)
     app = web.Application()
     app.on_cleanup.append(lambda _: record.close())
     for prefix in ("/o/", "/v1/track/open/", "/api/v1/track/open/"):
-        app.router.add_get(prefix + "{token}", door.opened)
+        app.router.add_get(prefix + "{token}", handlers.opened)
     for prefix in ("/c/", "/v1/track/click/", "/api/v1/track/click/"):
-        app.router.add_get(prefix + "{token}", door.clicked)
+        app.router.add_get(prefix + "{token}", handlers.clicked)
     app.router.add_get("/", disclosure)
     app.router.add_get("/robots.txt", robots)
     app.router.add_route("*", "/{tail:.*}", absent)
@@ -121,7 +121,7 @@ def application(
 Hit = tuple[Token | None, Event | None]
 
 
-class Door:
+class Handlers:
     """One application's handlers."""
 
     def __init__(self, settings: Settings, ring: Ring, record: recorder.Recorder, clock: Callable[[], float]) -> None:

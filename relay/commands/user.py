@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
             case _:
                 new = users.add(file, args.name, password(args.password_file))
                 print(f"{'added' if new else 'changed the password of'} {args.name}", file=sys.stderr)
-    except users.Invalid as error:
+    except users.InvalidLogin as error:
         print(f"trackrelay user {args.verb}: {error}", file=sys.stderr)
         return 2
     except PermissionError as error:
@@ -63,12 +63,12 @@ def password(file: str | None) -> str:
             with open(file, encoding="utf-8") as lines:
                 return lines.readline().rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
-            raise users.Invalid(f"{file}: {getattr(error, 'strerror', None) or error}") from error
+            raise users.InvalidLogin(f"{file}: {getattr(error, 'strerror', None) or error}") from error
     if not sys.stdin.isatty():
         return sys.stdin.readline().rstrip("\r\n")
     import getpass
 
     first = getpass.getpass("Password: ")
     if first != getpass.getpass("Again: "):
-        raise users.Invalid("the two are not the same")
+        raise users.InvalidLogin("the two are not the same")
     return first

@@ -5,7 +5,7 @@ is read, `places` on which line it stands, `loading` finds and reads a file, `co
 `reference` writes relay.toml and docs/config.md from the table. Leaves to others: what the settings mean.
 """
 
-from relay.config.loading import Invalid, Missing, Mistake, find, load, settings_of
+from relay.config.loading import InvalidSettings, Missing, Mistake, find, load, settings_of
 from relay.config.settings import (
     Admin,
     Dkim,
@@ -29,7 +29,7 @@ __all__ = [
     "Dkim",
     "Grant",
     "Http",
-    "Invalid",
+    "InvalidSettings",
     "Mailbox",
     "Milter",
     "Missing",

@@ -40,7 +40,7 @@ class Mistake:
     sentence: str
 
 
-class Invalid(Exception):
+class InvalidSettings(Exception):
     """A file with mistakes: all of them, by line. Its text has a line for each, `FILE:LINE: key: sentence`."""
 
     def __init__(self, file: Path, mistakes: list[Mistake]) -> None:
@@ -64,7 +64,7 @@ def find(path: str | Path | None, environ: Mapping[str, str] = os.environ) -> Pa
 
 
 def load(path: str | Path, environ: Mapping[str, str] = os.environ) -> Settings:
-    """The settings of a file. Raises `Invalid` with all mistakes, `Missing` where it can't be read."""
+    """The settings of a file. Raises `InvalidSettings` with all mistakes, `Missing` where it can't be read."""
     file = Path(path)
     try:
         text = file.read_bytes()
@@ -77,8 +77,8 @@ def settings_of(args: argparse.Namespace) -> Settings:
     """The settings for a command, by `args.config`. Without them it says why on stderr and exits 2."""
     try:
         return load(find(args.config))
-    except (Missing, Invalid) as error:
-        print(error if isinstance(error, Invalid) else f"trackrelay: {error}", file=sys.stderr)
+    except (Missing, InvalidSettings) as error:
+        print(error if isinstance(error, InvalidSettings) else f"trackrelay: {error}", file=sys.stderr)
         raise SystemExit(2) from None
 
 
@@ -120,7 +120,7 @@ class _Reader:
         found = contradictions.resolve(Settings(**values), tree, self.mistake, self.warn)
         self._exposed(tree)
         if self.mistakes:
-            raise Invalid(self.file, self.mistakes)
+            raise InvalidSettings(self.file, self.mistakes)
         return replace(found, warnings=tuple(_line(self.file, w) for w in sorted(set(self.warnings))))
 
     def _parse(self, raw: bytes) -> dict[str, Any]:
@@ -140,7 +140,7 @@ class _Reader:
         return tree
 
     def _stop(self, line: int, sentence: str) -> NoReturn:
-        raise Invalid(self.file, [Mistake(line, "syntax", sentence)])
+        raise InvalidSettings(self.file, [Mistake(line, "syntax", sentence)])
 
     # -- mistakes
 

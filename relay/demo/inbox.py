@@ -1,6 +1,6 @@
 """The demo's upstream: an SMTP server that keeps what it gets in memory, as a mailbox provider would.
 
-Owns: taking mail, its bounds, the list. Leaves to others: reading a message (`letter`), showing it (`pages`).
+Owns: taking mail, its bounds, the list. Leaves to others: reading a message (`display`), showing it (`pages`).
 Nothing is ever sent on. An address that begins with `bounce` is refused, so that a bounce can be seen.
 """
 
@@ -16,12 +16,12 @@ from typing import Any
 from aiosmtpd.smtp import SMTP
 
 LARGEST = 30_000_000  # octets of one message
-MOST, MOST_OCTETS = 200, 120_000_000  # kept; the oldest go
+MAX_MESSAGES, MAX_OCTETS = 200, 120_000_000  # kept; the oldest go
 REFUSED = "bounce"
 
 
 @dataclass(slots=True)
-class Letter:
+class Received:
     """One message as it came: `recipients` are the envelope's, `raw` its bytes with CRLF."""
 
     id: str
@@ -33,7 +33,7 @@ class Letter:
     answered: bool = False
 
 
-class Dialogue(SMTP):
+class Receiver(SMTP):
     """aiosmtpd's, for lines as long as real mail has them."""
 
     line_length_limit = 65_536
@@ -42,9 +42,9 @@ class Dialogue(SMTP):
 class Inbox:
     """The server and what it keeps, newest last."""
 
-    def __init__(self, *, most: int = MOST, octets: int = MOST_OCTETS) -> None:
+    def __init__(self, *, most: int = MAX_MESSAGES, octets: int = MAX_OCTETS) -> None:
         self.most, self.most_octets = most, octets
-        self.letters: OrderedDict[str, Letter] = OrderedDict()
+        self.messages: OrderedDict[str, Received] = OrderedDict()
         self.octets = 0
         self.server: asyncio.Server | None = None
 
@@ -52,23 +52,23 @@ class Inbox:
         """Listens on a free port of 127.0.0.1, and says which."""
         loop = asyncio.get_running_loop()
 
-        def dialogue() -> Any:
-            return Dialogue(
+        def receiver() -> Any:
+            return Receiver(
                 self, data_size_limit=LARGEST, enable_SMTPUTF8=True, hostname="inbox.localhost", ident="demo", loop=loop
             )
 
-        self.server = await loop.create_server(dialogue, "127.0.0.1", 0)
+        self.server = await loop.create_server(receiver, "127.0.0.1", 0)
         return int(self.server.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:
         if self.server:
             self.server.close()
 
-    def keep(self, letter: Letter) -> None:
-        self.letters[letter.id] = letter
-        self.octets += len(letter.raw)
-        while len(self.letters) > self.most or (self.octets > self.most_octets and len(self.letters) > 1):
-            _, gone = self.letters.popitem(last=False)
+    def keep(self, message: Received) -> None:
+        self.messages[message.id] = message
+        self.octets += len(message.raw)
+        while len(self.messages) > self.most or (self.octets > self.most_octets and len(self.messages) > 1):
+            _, gone = self.messages.popitem(last=False)
             self.octets -= len(gone.raw)
 
     # -- aiosmtpd asks these -------------------------------------------------------------------------------------------
@@ -83,5 +83,5 @@ class Inbox:
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
         identifier = secrets.token_hex(8)
         raw = envelope.original_content or b""
-        self.keep(Letter(identifier, envelope.mail_from or "", tuple(envelope.rcpt_tos), raw, time.time()))
+        self.keep(Received(identifier, envelope.mail_from or "", tuple(envelope.rcpt_tos), raw, time.time()))
         return f"250 2.0.0 Ok: kept as {identifier}"

@@ -1,7 +1,7 @@
 """The demo's page: compose, inbox, and the live page beside them.
 
 Owns: its routes. Leaves to others: the live page's data (`tracking_http.dashboard`), the gate before all of them
-(`tracking_http.admin`), reading and writing messages (`letter`, `writing`).
+(`tracking_http.admin`), reading and writing messages (`display`, `writing`).
 
 A message's HTML is shown as a document of its own, in a sandbox twice over (the frame's attribute and the document's
 policy): no scripts, no forms, pictures from the tracking server and the message itself only, links in a new tab.
@@ -21,8 +21,8 @@ import aiosmtplib
 from aiohttp import web
 
 from relay import log
-from relay.demo import letter, writing
-from relay.demo.inbox import Inbox, Letter
+from relay.demo import display, writing
+from relay.demo.inbox import Inbox, Received
 from tracking_http.dashboard import pages
 
 LOG = log.room("demo")
@@ -62,12 +62,12 @@ class Demo:
             web.get("/visit/{name}", self.visit),
             web.post("/demo/send", self.send),
             web.post("/demo/preview", self.preview),
-            web.get("/demo/letters", self.letters),
-            web.get("/demo/letters/{id}", self.view),
-            web.get("/demo/letters/{id}/body", self.body),
-            web.get("/demo/letters/{id}/source", self.source),
-            web.get("/demo/letters/{id}/parts/{index}", self.part),
-            web.post("/demo/letters/{id}/reply", self.reply),
+            web.get("/demo/inbox", self.messages),
+            web.get("/demo/inbox/{id}", self.view),
+            web.get("/demo/inbox/{id}/body", self.body),
+            web.get("/demo/inbox/{id}/source", self.source),
+            web.get("/demo/inbox/{id}/parts/{index}", self.part),
+            web.post("/demo/inbox/{id}/reply", self.reply),
         ]
 
     async def page(self, request: web.Request) -> web.Response:
@@ -131,34 +131,34 @@ class Demo:
 
     # -- the inbox -------------------------------------------------------------------------------------------------------
 
-    def letter(self, request: web.Request) -> Letter:
-        found = self.inbox.letters.get(request.match_info["id"])
+    def message(self, request: web.Request) -> Received:
+        found = self.inbox.messages.get(request.match_info["id"])
         if found is None:
             raise web.HTTPNotFound(text="This message is not kept any more.")
         return found
 
-    async def letters(self, request: web.Request) -> web.Response:
-        found = [letter.line(each) for each in reversed(self.inbox.letters.values())]
-        return web.json_response({"letters": found}, headers=NO_STORE)
+    async def messages(self, request: web.Request) -> web.Response:
+        found = [display.line(each) for each in reversed(self.inbox.messages.values())]
+        return web.json_response({"messages": found}, headers=NO_STORE)
 
     async def view(self, request: web.Request) -> web.Response:
-        found = self.letter(request)
+        found = self.message(request)
         found.seen = True
-        return web.json_response(await asyncio.to_thread(letter.view, found), headers=NO_STORE)
+        return web.json_response(await asyncio.to_thread(display.view, found), headers=NO_STORE)
 
     async def body(self, request: web.Request) -> web.Response:
         """The message's HTML as a document; `?images=0` as a mail client shows it that loads no remote pictures."""
-        found = self.letter(request)
-        reading = await asyncio.to_thread(letter.read, found.raw)
+        found = self.message(request)
+        reading = await asyncio.to_thread(display.read, found.raw)
         remote = "" if request.query.get("images") == "0" else f"{self.places().tracking} "
-        return sandboxed(letter.document(reading), f"{remote}data:")
+        return sandboxed(display.document(reading), f"{remote}data:")
 
     async def source(self, request: web.Request) -> web.Response:
-        raw = self.letter(request).raw[:2_000_000]
+        raw = self.message(request).raw[:2_000_000]
         return web.Response(text=raw.decode("utf-8", "replace"), content_type="text/plain", headers=NO_STORE)
 
     async def part(self, request: web.Request) -> web.Response:
-        found = await asyncio.to_thread(letter.read, self.letter(request).raw)
+        found = await asyncio.to_thread(display.read, self.message(request).raw)
         index = request.match_info["index"]
         if not (index.isascii() and index.isdigit() and int(index[:4]) < len(found.attachments)):
             raise web.HTTPNotFound(text="No such attachment.")
@@ -175,7 +175,7 @@ class Demo:
 
     async def reply(self, request: web.Request) -> web.Response:
         """Writes the recipient's answer and delivers it into the sender's mailbox, where the relay finds it."""
-        found, form = self.letter(request), await fields(request)
+        found, form = self.message(request), await fields(request)
         try:
             message = writing.answer(found, text(form, "text", 50_000), automatic=form.get("automatic") is True)
         except writing.Unwritable as reason:

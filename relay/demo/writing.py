@@ -14,11 +14,11 @@ from email.utils import format_datetime, localtime, make_msgid
 from pathlib import Path
 
 from relay.core import headers
-from relay.demo import letter
-from relay.demo.inbox import Letter
+from relay.demo import display
+from relay.demo.inbox import Received
 
 LONGEST_SUBJECT = 500
-MOST_RECIPIENTS = 20
+MAX_RECIPIENTS = 20
 
 
 class Unwritable(Exception):
@@ -43,8 +43,8 @@ def compose(draft: Draft) -> tuple[str, list[str], bytes]:
     recipients = list(dict.fromkeys(headers.addresses(draft.to)))
     if len(sender) != 1:
         raise Unwritable("From needs one address, for example mara@studio.example.")
-    if not recipients or len(recipients) > MOST_RECIPIENTS:
-        raise Unwritable(f"To needs an address, and at most {MOST_RECIPIENTS}.")
+    if not recipients or len(recipients) > MAX_RECIPIENTS:
+        raise Unwritable(f"To needs an address, and at most {MAX_RECIPIENTS}.")
     message = EmailMessage(policy=SMTP)
     try:
         message["From"] = draft.sender
@@ -56,14 +56,14 @@ def compose(draft: Draft) -> tuple[str, list[str], bytes]:
             message[f"X-Track-{name}"] = "yes" if switch in draft.track else "no"
         if draft.label.strip():
             message["X-Track-Label"] = " ".join(draft.label.split())
-        message.set_content(letter.plain(draft.html))
+        message.set_content(display.plain(draft.html))
         message.add_alternative(draft.html, subtype="html")
         return sender[0], recipients, message.as_bytes()
     except (ValueError, IndexError, UnicodeError) as reason:
         raise Unwritable(f"This can't be sent: {reason}.") from reason
 
 
-def answer(original: Letter, text: str, *, automatic: bool = False) -> bytes:
+def answer(original: Received, text: str, *, automatic: bool = False) -> bytes:
     """The recipient's reply as a mail client writes it (RFC 5322 3.6.4): In-Reply-To names the message, References the
     thread. An automatic one says so (RFC 3834)."""
     head = headers.read(original.raw)
@@ -84,8 +84,8 @@ def answer(original: Letter, text: str, *, automatic: bool = False) -> bytes:
             message["References"] = " ".join(f"<{i}>" for i in before[-20:])
         if automatic:
             message["Auto-Submitted"] = "auto-replied"
-        reading = letter.read(original.raw)
-        quoted = reading.text if reading.text is not None else letter.plain(reading.html or "")
+        reading = display.read(original.raw)
+        quoted = reading.text if reading.text is not None else display.plain(reading.html or "")
         quote = "".join(f"> {each}\n" for each in quoted.splitlines()[:200])
         message.set_content(text.rstrip() + "\n" + ("" if automatic else f"\n{head.get('from')} wrote:\n{quote}"))
         return message.as_bytes()

@@ -21,7 +21,7 @@ from relay import config, store
 from relay.core.model import Event, EventType, Sent, SentCopy, Verdict
 from tests.peers import browser
 from tests.until import until
-from tracking_http import admin, gate
+from tracking_http import access, admin
 from tracking_http.dashboard import feed, pages
 
 KEYS = {"all": "tr_all", "sales": "tr_sales", "hooks": "tr_hooks"}
@@ -88,7 +88,7 @@ async def serving(tmp_path: Path, *, open_: bool = False, **how: Any) -> AsyncIt
         "sales": (("messages:read", "events:read"), "sales"),
         "hooks": (("webhooks",), ""),
     }.items():
-        await known.add_api_key(store.ApiKey(name, gate.digest_of(KEYS[name]), scopes, grant))
+        await known.add_api_key(store.ApiKey(name, access.digest_of(KEYS[name]), scopes, grant))
     state = State(addresses={"admin": [("127.0.0.1", 1)]})
     settings = config.Settings(state_dir=tmp_path, admin=config.Admin(open=open_))
     app = admin.application(settings, known, state=state, **how)
@@ -165,9 +165,9 @@ async def test_nothing_tells_of_mail_without_a_key(tmp_path: Path) -> None:
                 {},
                 {"Authorization": "Bearer wrong"},
                 {"Authorization": "Basic dHJfYWxs"},
-                {"Cookie": f"{gate.COOKIE}=x"},
+                {"Cookie": f"{access.COOKIE}=x"},
             ):
-                server.app[pages.GATE].wrong.clear()
+                server.app[pages.ACCESS].wrong.clear()
                 async with server.ask(path, headers=headers) as answer:
                     assert answer.status == 401, (path, headers)
                     assert "Message 1" not in await answer.text()
@@ -206,7 +206,7 @@ async def test_doors(tmp_path: Path, open_: bool, headers: dict[str, str], statu
      ("0.0.0.0", False), ("10.0.0.1", False), ("", False), ("localhost.", False), ("[::1", True), ("127.0.0.1@x", False), ("2130706433", False)],
 )  # fmt: skip
 def test_loopback_names(host: str, expected: bool) -> None:
-    assert gate.loopback(host) is expected
+    assert access.loopback(host) is expected
 
 
 async def test_the_form_makes_a_session_that_a_revoked_key_ends(tmp_path: Path) -> None:
@@ -265,7 +265,7 @@ async def test_other_sites_change_nothing(tmp_path: Path, headers: dict[str, str
 async def test_wrong_keys_are_slowed_down_and_forgotten(tmp_path: Path) -> None:
     async with serving(tmp_path) as server:
         now = 1000.0
-        server.app[pages.GATE].clock = lambda: now
+        server.app[pages.ACCESS].clock = lambda: now
         asked = 0
         plain = server.known.find_api_key
 
@@ -277,11 +277,11 @@ async def test_wrong_keys_are_slowed_down_and_forgotten(tmp_path: Path) -> None:
         server.known.find_api_key = counting  # type: ignore[method-assign]
         for attempt in range(50):
             async with server.ask("/live/messages", key=f"guess{attempt}") as answer:
-                assert answer.status == (401 if attempt < gate.WRONG_KEYS else 429)
-        assert (asked, answer.headers["Retry-After"]) == (gate.WRONG_KEYS, "61")
+                assert answer.status == (401 if attempt < access.WRONG_KEYS else 429)
+        assert (asked, answer.headers["Retry-After"]) == (access.WRONG_KEYS, "61")
         async with server.ask("/login", method="POST", data={"key": "guess"}) as answer:
             assert answer.status == 429
-        now += gate.WRONG_SECONDS + 1
+        now += access.WRONG_SECONDS + 1
         async with server.ask("/live/messages", key=KEYS["all"]) as answer:
             assert answer.status == 200
 

@@ -35,7 +35,7 @@ def load(folder: Path, text: str, **environ: str) -> config.Settings:
 
 
 def mistakes(folder: Path, text: str, **environ: str) -> list[str]:
-    with pytest.raises(config.Invalid) as caught:
+    with pytest.raises(config.InvalidSettings) as caught:
         load(folder, text, **environ)
     prefix = f"{folder / 'relay.toml'}:"
     lines = str(caught.value).split("\n")
@@ -506,13 +506,13 @@ def test_a_mistake_makes_no_second_one_of_what_follows_from_it(folder):
 
 def test_a_file_that_is_not_utf8(folder):
     (folder / "relay.toml").write_bytes(b'a = "x"\nb = "\xe4"\n')
-    with pytest.raises(config.Invalid, match=r"relay.toml:2: syntax: the file is not UTF-8"):
+    with pytest.raises(config.InvalidSettings, match=r"relay.toml:2: syntax: the file is not UTF-8"):
         config.load(folder / "relay.toml")
 
 
 def test_a_byte_order_mark_and_dos_lines_are_no_mistake(folder):
     (folder / "relay.toml").write_bytes(b'\xef\xbb\xbf[smtp]\r\n\r\nhostname = "a.test"\r\nx = 1\r\n')
-    with pytest.raises(config.Invalid) as caught:
+    with pytest.raises(config.InvalidSettings) as caught:
         config.load(folder / "relay.toml")
     assert [(m.line, m.key) for m in caught.value.mistakes] == [(4, "smtp.x")]
 
@@ -540,7 +540,7 @@ def test_for_any_value_of_any_key_there_are_settings_or_sentences(tmp_path_facto
     header = f"[[{section}]]\n" if many else f"[{section}]\n" if section else ""
     file = tmp_path_factory.getbasetemp() / "any.toml"
     file.write_text(header + line, encoding="utf-8", errors="surrogatepass")
-    with contextlib.suppress(config.Invalid):
+    with contextlib.suppress(config.InvalidSettings):
         config.load(file, {})
 
 

@@ -265,7 +265,7 @@ def test_what_one_leaves_out_is_as_in_upstream(tmp_path):
     ],
 )
 def test_mistakes(tmp_path, how, line):
-    with pytest.raises(config.Invalid) as found:
+    with pytest.raises(config.InvalidSettings) as found:
         load(tmp_path, **how)
     assert line in str(found.value)
 

@@ -25,7 +25,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay import demo
-from relay.demo import inbox, letter, writing
+from relay.demo import display, inbox, writing
 from tests import peers
 from tests.peers import browser
 
@@ -53,9 +53,9 @@ class Running:
             found: dict[str, Any] = json.load(answer)
             return found
 
-    def letters(self, number: int = 1) -> list[dict[str, Any]]:
+    def messages(self, number: int = 1) -> list[dict[str, Any]]:
         """The inbox, newest first, once it has at least so many."""
-        return until(lambda: found if len(found := self.get("/demo/letters")["letters"]) >= number else None)
+        return until(lambda: found if len(found := self.get("/demo/inbox")["messages"]) >= number else None)
 
     def states(self, number: int = 0) -> list[str]:
         """What the live page says of the newest message, or of an earlier one."""
@@ -124,8 +124,8 @@ def page_of(chromium: Any, started: Running, **how: Any) -> tuple[Any, browser.S
 
 def newest(page: Any, subject: str) -> Any:
     """The reading pane's document of the newest message with that subject, opened."""
-    page.locator("#letters li", has_text=subject).first.get_by_role("button").click()
-    frame = page.frame_locator("#letter iframe")
+    page.locator("#inbox-list li", has_text=subject).first.get_by_role("button").click()
+    frame = page.frame_locator("#message iframe")
     frame.locator("body").wait_for()
     return frame
 
@@ -141,7 +141,7 @@ def test_write_open_click_reply_and_see_it_live(demo_running: Running, chromium:
     page.locator("#answer", has_text="Sent. The relay said: 250").wait_for()
     mine = page.locator("#messages li", has_text="Figs for two")
     mine.locator(".chip", has_text="Delivered").wait_for()
-    page.locator("#letters li", has_text="Figs for two").nth(1).wait_for()  # a copy each
+    page.locator("#inbox-list li", has_text="Figs for two").nth(1).wait_for()  # a copy each
     assert page.locator("#messages .chip", has_text="Opened").count() == 0
 
     frame = newest(page, "Figs for two")
@@ -173,7 +173,7 @@ def test_write_open_click_reply_and_see_it_live(demo_running: Running, chromium:
 def test_pictures_off_is_not_opened(demo_running: Running, chromium: Any) -> None:
     page, seen = page_of(chromium, demo_running)
     demo_running.post("/demo/send", **FORM, subject="No pictures")
-    page.locator("#letters li", has_text="No pictures").wait_for()
+    page.locator("#inbox-list li", has_text="No pictures").wait_for()
     page.get_by_label("Load remote pictures").uncheck()
     newest(page, "No pictures").get_by_text("Hello").wait_for()
     assert "opened" not in demo_running.states()
@@ -211,11 +211,11 @@ def test_any_program_may_send_and_its_message_is_shown(demo_running: Running, ch
     frame.locator("b", has_text="Grüße").wait_for()
     assert frame.locator("img[alt=dot]").get_attribute("src").startswith("data:image/png;base64,")
     page.get_by_role("button", name="Plain text").click()
-    page.locator("#letter pre", has_text="Schöne Grüße").wait_for()
+    page.locator("#message pre", has_text="Schöne Grüße").wait_for()
     page.get_by_role("button", name="Headers").click()
-    page.locator("#letter dd", has_text="Grüße aus Köln").wait_for()
+    page.locator("#message dd", has_text="Grüße aus Köln").wait_for()
     page.get_by_role("button", name="Source").click()
-    page.locator("#letter pre", has_text="multipart/mixed").wait_for()
+    page.locator("#message pre", has_text="multipart/mixed").wait_for()
     with page.expect_download() as saved:
         page.get_by_role("link", name="Übersicht.csv").click()
     assert saved.value.suggested_filename == "Übersicht.csv"
@@ -247,7 +247,7 @@ def test_a_hostile_message_is_a_picture_of_itself(demo_running: Running, chromiu
     page.context.on("page", lambda opened: popups.append(browser.watch(opened)))
     frame = newest(page, "Hostile")
     frame.get_by_text("Harmless").wait_for()
-    assert page.locator("#letter h3").text_content() == f"Hostile {bad}"
+    assert page.locator("#message h3").text_content() == f"Hostile {bad}"
     frame.locator("#js").click(modifiers=[])
     frame.locator("#go").click()
     frame.locator("#top").click()
@@ -258,7 +258,7 @@ def test_a_hostile_message_is_a_picture_of_itself(demo_running: Running, chromiu
     assert page.url.startswith(demo_running.url)
     assert page.locator("img[src=x]").count() == 0
     assert not any(one.dialogs or one.errors for one in [seen, *popups])
-    document = page.request.get(f"{demo_running.url}/demo/letters/{demo_running.letters()[0]['id']}/body")
+    document = page.request.get(f"{demo_running.url}/demo/inbox/{demo_running.messages()[0]['id']}/body")
     policy = document.headers["content-security-policy"]
     assert policy.startswith(
         "sandbox allow-popups allow-popups-to-escape-sandbox; default-src 'none'; img-src http://127.0.0.1:"
@@ -271,9 +271,9 @@ def test_a_bounce_and_an_automatic_answer_are_no_replies(demo_running: Running) 
     until(
         lambda: "bounced" in demo_running.states() or "Delivered to 1 of 2" in str(demo_running.get("/live/messages"))
     )
-    mine = [one for one in demo_running.letters() if one["subject"] == "Half"]
+    mine = [one for one in demo_running.messages() if one["subject"] == "Half"]
     assert [one["for"] for one in mine] == [["jonas@example.org"]]
-    demo_running.post(f"/demo/letters/{mine[0]['id']}/reply", text="Away", automatic=True)
+    demo_running.post(f"/demo/inbox/{mine[0]['id']}/reply", text="Away", automatic=True)
     until(lambda: "auto" in demo_running.states())
     assert "replied" not in demo_running.states()
 
@@ -295,7 +295,7 @@ def test_what_can_not_be_sent_says_why(demo_running: Running, changes: dict[str,
     assert words in answer["reply"]
 
 
-@pytest.mark.parametrize("path", ["/demo/letters/none", "/demo/letters/none/body", "/demo/static/..%2f..%2fpages.py"])
+@pytest.mark.parametrize("path", ["/demo/inbox/none", "/demo/inbox/none/body", "/demo/static/..%2f..%2fpages.py"])
 def test_what_is_not_there(demo_running: Running, path: str) -> None:
     with pytest.raises(urllib.error.HTTPError) as refused:
         demo_running.get(path)
@@ -344,15 +344,15 @@ def test_ports() -> None:
 # -- reading and writing, over values ----------------------------------------------------------------------------------
 
 
-def kept(raw: bytes, **more: Any) -> inbox.Letter:
-    return inbox.Letter("1", "a@example.com", ("b@example.org",), raw, 0.0, **more)
+def kept(raw: bytes, **more: Any) -> inbox.Received:
+    return inbox.Received("1", "a@example.com", ("b@example.org",), raw, 0.0, **more)
 
 
 @given(st.binary(max_size=400) | st.text(max_size=400).map(str.encode))
 def test_any_bytes_can_be_shown(raw: bytes) -> None:
-    json.dumps(letter.view(kept(b"Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n" + raw)))
-    json.dumps(letter.view(kept(raw)))
-    assert letter.BASE in letter.document(letter.read(raw))
+    json.dumps(display.view(kept(b"Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n" + raw)))
+    json.dumps(display.view(kept(raw)))
+    assert display.BASE in display.document(display.read(raw))
 
 
 @pytest.mark.parametrize(
@@ -369,7 +369,7 @@ def test_any_bytes_can_be_shown(raw: bytes) -> None:
     ],
 )
 def test_what_breaks_parsers_is_shown_somehow(raw: bytes) -> None:
-    json.dumps(letter.view(kept(raw)))
+    json.dumps(display.view(kept(raw)))
 
 
 def test_what_is_in_a_report_is_offered_for_saving() -> None:
@@ -377,7 +377,7 @@ def test_what_is_in_a_report_is_offered_for_saving() -> None:
         b"Content-Type: multipart/report; boundary=x\r\n\r\n--x\r\n\r\nSorry\r\n--x\r\nContent-Type: message/delivery-status\r\n\r\n"
         b"Reporting-MTA: dns; a\r\n\r\nAction: failed\r\n\r\n--x\r\nContent-Type: message/rfc822\r\n\r\nSubject: Hi\r\n\r\n<p>\r\n--x--\r\n"
     )
-    found = letter.read(raw)
+    found = display.read(raw)
     assert found.text == "Sorry"
     assert [a.name for a in found.attachments] == ["delivery-status.txt", "message.eml"]
     assert b"Action: failed" in found.attachments[0].content
@@ -397,13 +397,13 @@ def test_what_is_in_a_report_is_offered_for_saving() -> None:
     ],
 )
 def test_the_document_opens_links_in_a_new_tab(given_: str, expected: str) -> None:
-    reading = letter.Reading(html=given_, pictures={"a@b": "DATA"})
-    assert letter.document(reading, target="B") == expected
+    reading = display.Reading(html=given_, pictures={"a@b": "DATA"})
+    assert display.document(reading, target="B") == expected
 
 
 def test_html_as_text() -> None:
     html = "<html><head><style>p{}</style><title>t</title></head><body><p>One &amp;\n two</p><br>A <a href='https://x.example/?a=1&amp;b'>link</a></body>"
-    assert letter.plain(html) == "One & two\n\nA link <https://x.example/?a=1&b>\n"
+    assert display.plain(html) == "One & two\n\nA link <https://x.example/?a=1&b>\n"
 
 
 DRAFT = writing.Draft("Mara <m@example.com>", "j@example.org", "Hi", "<p>Hello</p>", frozenset({"opens"}))
@@ -450,8 +450,8 @@ def test_an_answer_names_the_message_and_the_thread() -> None:
 def test_the_inbox_is_bounded() -> None:
     small = inbox.Inbox(most=3, octets=100)
     for number in range(9):
-        small.keep(inbox.Letter(str(number), "", (), b"x" * 40, 0.0))
-    assert list(small.letters) == ["7", "8"]
+        small.keep(inbox.Received(str(number), "", (), b"x" * 40, 0.0))
+    assert list(small.messages) == ["7", "8"]
     assert small.octets == 80
-    small.keep(inbox.Letter("big", "", (), b"x" * 400, 0.0))
-    assert list(small.letters) == ["big"]
+    small.keep(inbox.Received("big", "", (), b"x" * 400, 0.0))
+    assert list(small.messages) == ["big"]

@@ -42,8 +42,8 @@ async def test_who_comes_on_top_is_told() -> None:
 def test_the_share_follows_the_limit_of_files() -> None:
     soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     found = listener.connections()
-    assert listener.LEAST <= found <= listener.MOST
-    assert found * listener.SHARE <= max(resource.getrlimit(resource.RLIMIT_NOFILE)[0], listener.LEAST * listener.SHARE)
+    assert listener.MIN <= found <= listener.MAX
+    assert found * listener.SHARE <= max(resource.getrlimit(resource.RLIMIT_NOFILE)[0], listener.MIN * listener.SHARE)
     assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] >= soft
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.core.model import Event, EventType, Reason, Sent, SentCopy, Verdict
-from tracking_http.dashboard import shape, words
+from tracking_http.dashboard import phrases, shape
 
 COPY = SentCopy("a@example.org", 0, True, state="done", reply="250 2.0.0 Ok")
 SENT = Sent("m1", "default", "id@example.org", 1000.0, sender="s@example.com", to=("a@example.org",), subject="Hello",
@@ -28,10 +28,10 @@ def names(sent: Sent, *events: Event) -> list[str]:
 
 
 def test_every_code_has_words() -> None:
-    assert set(words.REASONS) == set(get_args(Reason))
-    assert set(words.VERDICTS) == set(get_args(Verdict))
-    assert set(words.TITLES) == set(get_args(EventType))
-    assert all(text and not text.endswith(".") for text in words.REASONS.values())
+    assert set(phrases.REASONS) == set(get_args(Reason))
+    assert set(phrases.VERDICTS) == set(get_args(Verdict))
+    assert set(phrases.TITLES) == set(get_args(EventType))
+    assert all(text and not text.endswith(".") for text in phrases.REASONS.values())
 
 
 @pytest.mark.parametrize(
@@ -79,12 +79,12 @@ def test_untracked_says_why_in_words() -> None:
     sent = SENT.with_(reason="encrypted", copies=(COPY.with_(tracked=False, reason="encrypted"),))
     assert shape.states(sent, ())[1]["text"] == "Not tracked: it is encrypted"
     text = SENT.with_(copies=(COPY.with_(reason="no_html"),))
-    assert shape.states(text, ())[1]["text"] == f"Only replies tracked: {words.REASONS['no_html']}"
+    assert shape.states(text, ())[1]["text"] == f"Only replies tracked: {phrases.REASONS['no_html']}"
     one = SENT.with_(
         copies=(COPY, COPY.with_(recipient="b@example.org", index=1, tracked=False, reason="excluded_recipient")),
     )
     assert shape.states(one, ())[1]["text"] == "1 of 2 not tracked"
-    assert shape.details(one, ())["people"][1]["reason"] == f"Not tracked: {words.REASONS['excluded_recipient']}"
+    assert shape.details(one, ())["people"][1]["reason"] == f"Not tracked: {phrases.REASONS['excluded_recipient']}"
 
 
 def test_reads_are_never_counted() -> None:
@@ -117,10 +117,10 @@ def test_what_was_left_alone_says_why() -> None:
     }
     found = shape.details(SENT.with_(explanation=explanation), ())["left"]
     assert [(one["what"], one["why"]) for one in found] == [
-        ("mailto:a@example.org", words.REASONS["scheme"]),
-        ("https://x.example/?token=1", words.REASONS["credentials"]),
-        ("Part 2 (text/html)", words.REASONS["attachment"]),
-        ("The pixel", words.REASONS["unsafe_place"]),
+        ("mailto:a@example.org", phrases.REASONS["scheme"]),
+        ("https://x.example/?token=1", phrases.REASONS["credentials"]),
+        ("Part 2 (text/html)", phrases.REASONS["attachment"]),
+        ("The pixel", phrases.REASONS["unsafe_place"]),
     ]
     for broken in ({"left": "x", "parts": [[1]], "pixel": 3}, {"reason": "no_html"}, {}):
         assert shape.details(SENT.with_(explanation=broken), ())["left"] == []

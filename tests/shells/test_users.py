@@ -33,13 +33,13 @@ def test_the_file(file):
 
 @pytest.mark.parametrize("name", ["", "a b", "a:b", "a\nb", "a\x00", "x" * 129, "a\u0085b"])
 def test_names_that_can_not_be(file, name):
-    with pytest.raises(users.Invalid):
+    with pytest.raises(users.InvalidLogin):
         users.add(file, name, "password")
 
 
 @pytest.mark.parametrize("password", ["", "x" * 1025])
 def test_passwords_that_can_not_be(file, password):
-    with pytest.raises(users.Invalid):
+    with pytest.raises(users.InvalidLogin):
         users.add(file, "jane", password)
 
 

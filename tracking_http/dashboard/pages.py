@@ -1,6 +1,6 @@
 """The routes of the live page: the page itself, its data, its stream, the login form, the static files.
 
-Owns: HTTP for all of these. Leaves to others: who may ask (`gate`), what is shown (`shape`), when (`feed`).
+Owns: HTTP for all of these. Leaves to others: who may ask (`access`), what is shown (`shape`), when (`feed`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from aiohttp import web
 
 from relay import log, store
 from relay.config import Settings
-from tracking_http import gate
+from tracking_http import access
 from tracking_http.dashboard import feed as feeds
 from tracking_http.dashboard import shape
 
@@ -23,12 +23,12 @@ LOG = log.room("pages")
 HERE = Path(__file__).parent
 STATIC = {p.name: p for p in (HERE / "static").iterdir() if p.is_file()}
 TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
-MOST, USUAL = 100, 30  # messages per request
+MAX_MESSAGES, USUAL = 100, 30  # messages per request
 SCOPES = ("messages:read", "events:read")
 TIMELINE = 200
 STREAM = {"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
-GATE = web.AppKey("gate", gate.Gate)
+ACCESS = web.AppKey("access", access.Access)
 FEED = web.AppKey("feed", feeds.Feed)
 STORE = web.AppKey("store", store.Store)
 SETTINGS = web.AppKey("settings", Settings)
@@ -67,7 +67,7 @@ def routes() -> list[web.AbstractRouteDef]:
 
 async def live(request: web.Request) -> web.Response:
     settings = request.app[SETTINGS]
-    who: store.ApiKey = request[gate.WHO]
+    who: store.ApiKey = request[access.WHO]
     return page(
         "live.html",
         listen=", ".join(settings.smtp.listen + settings.smtp.listen_tls),
@@ -79,8 +79,8 @@ async def live(request: web.Request) -> web.Response:
 
 
 def check(request: web.Request) -> store.ApiKey:
-    who: store.ApiKey = request[gate.WHO]
-    if not gate.permits(who, *SCOPES):
+    who: store.ApiKey = request[access.WHO]
+    if not access.permits(who, *SCOPES):
         raise web.HTTPForbidden(text="This key may not read messages and events.")
     return who
 
@@ -92,7 +92,7 @@ async def messages(request: web.Request) -> web.Response:
     """`?limit=` (at most 100) and `?before=` (a `submitted_at`): the newest messages, and the position from which
     `/live/events?after=` goes on."""
     who, known = check(request), request.app[STORE]
-    limit = number(request, "limit", USUAL, least=1, most=MOST)
+    limit = number(request, "limit", USUAL, least=1, most=MAX_MESSAGES)
     try:
         before = float(request.query["before"]) if "before" in request.query else None
     except ValueError as wrong:
@@ -136,7 +136,7 @@ def number(request: web.Request, name: str, usual: int, *, least: int, most: int
 
 async def events(request: web.Request) -> web.StreamResponse:
     """The stream. A browser that reconnects names the last id it saw in Last-Event-ID; `?after=` does the same."""
-    who, gatekeeper = check(request), request.app[GATE]
+    who, control = check(request), request.app[ACCESS]
     last = request.headers.get("Last-Event-ID") or request.query.get("after")
     after = int(last) if last and last.isascii() and last.isdigit() and len(last) < 19 else None
     stream = web.StreamResponse(headers=STREAM)
@@ -152,7 +152,7 @@ async def events(request: web.Request) -> web.StreamResponse:
                     await stream.prepare(request)
                     await stream.write(b"retry: 2000\n\n")
                 await stream.write(frame.encode() if frame else b": still here\n\n")
-                if frame is None and await gatekeeper.who(request) is None:  # the key was revoked meanwhile
+                if frame is None and await control.who(request) is None:  # the key was revoked meanwhile
                     break
     except feeds.Full:
         raise web.HTTPServiceUnavailable(text="Too many pages are open.", headers={"Retry-After": "30"}) from None
@@ -169,12 +169,12 @@ async def login_form(request: web.Request) -> web.Response:
 
 
 async def login(request: web.Request) -> web.Response:
-    gatekeeper = request.app[GATE]
+    control = request.app[ACCESS]
     form = await request.post()
     given = form.get("key")
     text = given.strip() if isinstance(given, str) else ""
     try:
-        key = await gatekeeper.key(text, request.remote or "") if text else None
+        key = await control.key(text, request.remote or "") if text else None
     except web.HTTPTooManyRequests as refused:
         answer = page("login.html", status=429, wrong="Too many wrong keys. Wait a minute, then try again.")
         answer.headers["Retry-After"] = refused.headers["Retry-After"]
@@ -182,15 +182,15 @@ async def login(request: web.Request) -> web.Response:
     if key is None:
         return page("login.html", status=401, wrong="That is not one of this installation's keys.")
     response = web.Response(status=303, headers={"Location": "/", "Cache-Control": "no-store"})
-    gate.set_cookie(response, request, gatekeeper.begin(key))
+    access.set_cookie(response, request, control.begin(key))
     LOG.info("login", key=key.name, peer=request.remote)
     return response
 
 
 async def logout(request: web.Request) -> web.Response:
-    request.app[GATE].end(request.cookies.get(gate.COOKIE, ""))
+    request.app[ACCESS].end(request.cookies.get(access.COOKIE, ""))
     response = web.Response(status=303, headers={"Location": "/login", "Cache-Control": "no-store"})
-    response.del_cookie(gate.COOKIE, path="/")
+    response.del_cookie(access.COOKIE, path="/")
     return response
 
 

@@ -1,7 +1,7 @@
 """A message and its events -> what the live page shows. Pure: values in, JSON-ready values out.
 
 Owns: the states of a message, its links and its recipients, and the lines of its timeline. Leaves to others: fetching
-(`feed`, `pages`), the sentences (`words`). All text goes out as it is: the page puts it in as text, never as HTML.
+(`feed`, `pages`), the sentences (`phrases`). All text goes out as it is: the page puts it in as text, never as HTML.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from relay.core.model import Event, Sent, SentCopy
-from tracking_http.dashboard import words
+from tracking_http.dashboard import phrases
 
 LONGEST = 2_100  # characters of any one text on the page
-MOST_RECIPIENTS = 200  # of one message in its details
+MAX_RECIPIENTS = 200  # of one message in its details
 MACHINES = frozenset({"prefetch", "scanner", "crawler"})
 
 State = dict[str, Any]
@@ -24,7 +24,7 @@ def clip(text: str, longest: int = LONGEST) -> str:
 
 
 def from_people(event: Event) -> bool:
-    return event.counted and event.verdict in words.PEOPLE
+    return event.counted and event.verdict in phrases.PEOPLE
 
 
 def of_type(events: Sequence[Event], type_: str) -> list[Event]:
@@ -85,7 +85,7 @@ def way(sent: Sent) -> State:
 
 def untracked(sent: Sent) -> list[State]:
     if sent.reason:
-        text = f"Not tracked: {words.reason(sent.reason)}"
+        text = f"Not tracked: {phrases.reason(sent.reason)}"
         return [{"name": "untracked", "text": text, "title": text}]
     partly = next((why(c) for c in sent.copies if c.tracked and c.reason), "")
     if partly:
@@ -93,7 +93,7 @@ def untracked(sent: Sent) -> list[State]:
     left = [c for c in sent.copies if not c.tracked]
     if left and len(left) < len(sent.copies):
         text = f"{len(left)} of {len(sent.copies)} not tracked"
-        return [{"name": "untracked", "text": text, "title": f"{text}: {words.reason(left[0].reason)}"}]
+        return [{"name": "untracked", "text": text, "title": f"{text}: {phrases.reason(left[0].reason)}"}]
     return []
 
 
@@ -181,10 +181,10 @@ def details(sent: Sent, events: Sequence[Event]) -> dict[str, Any]:
         **summary(sent, events),
         "internet_message_id": clip(sent.internet_message_id, 998),
         "size": sent.size,
-        "reason": words.reason(sent.reason),
+        "reason": phrases.reason(sent.reason),
         "reason_code": sent.reason,
         "metadata": {clip(str(k), 100): clip(str(v), 300) for k, v in list(sent.metadata.items())[:50]},
-        "people": [person(copy, events) for copy in sent.copies[:MOST_RECIPIENTS]],
+        "people": [person(copy, events) for copy in sent.copies[:MAX_RECIPIENTS]],
         "links": links(sent, events),
         "left": left(sent.explanation),
         "timeline": [line(event) for event in reversed(events)],
@@ -196,7 +196,7 @@ def why(copy: SentCopy) -> str:
     if not copy.reason:
         return ""
     part = "Replies can't be seen" if copy.reason == "no_mailbox" else "Only replies tracked"
-    return f"{part if copy.tracked else 'Not tracked'}: {words.reason(copy.reason)}"
+    return f"{part if copy.tracked else 'Not tracked'}: {phrases.reason(copy.reason)}"
 
 
 def person(copy: SentCopy, events: Sequence[Event]) -> dict[str, Any]:
@@ -228,17 +228,17 @@ def left(explanation: Mapping[str, Any]) -> list[dict[str, str]]:
     """What was left as it was, and why: links, parts, and the pixel that was not placed. From the record's compact
     explanation: `left` is [part, URL, reason], `parts` [path, type, "edited" or reason], `pixel` [part, place, reason]."""
     found = [
-        {"what": clip(str(url)), "why": words.reason(str(code))}
+        {"what": clip(str(url)), "why": phrases.reason(str(code))}
         for _, url, code in triples(explanation.get("left"))
         if code
     ]
     found += [
-        {"what": f"Part {clip(str(path), 40)} ({clip(str(kind), 100)})", "why": words.reason(str(code))}
+        {"what": f"Part {clip(str(path), 40)} ({clip(str(kind), 100)})", "why": phrases.reason(str(code))}
         for path, kind, code in triples(explanation.get("parts"))
         if code and code != "edited"
     ]
     pixel = explanation.get("pixel")
-    found += [{"what": "The pixel", "why": words.reason(str(code))} for *_, code in triples([pixel]) if code]
+    found += [{"what": "The pixel", "why": phrases.reason(str(code))} for *_, code in triples([pixel]) if code]
     return found
 
 
@@ -257,12 +257,12 @@ def line(event: Event) -> dict[str, Any]:
         "position": event.position,
         "id": event.message_id,
         "type": event.type,
-        "title": words.title(event.type, event.verdict, first=begun, from_self=from_self),
+        "title": phrases.title(event.type, event.verdict, first=begun, from_self=from_self),
         "at": event.at,
         "recipient": clip(event.recipient, 320),
         "url": clip(event.url),
         "verdict": event.verdict if event.type in ("message.opened", "message.link_clicked") else "",
-        "who": words.VERDICTS.get(event.verdict, "")
+        "who": phrases.VERDICTS.get(event.verdict, "")
         if event.type in ("message.opened", "message.link_clicked")
         else "",
         "reason": clip(said(event) or text_of(event.data, "reason", "diagnostic", "reply"), 500),

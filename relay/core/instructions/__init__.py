@@ -17,7 +17,7 @@ from fnmatch import fnmatchcase
 from relay.core import headers
 from relay.core.instructions import control
 from relay.core.instructions.dialects import DIALECTS
-from relay.core.instructions.values import Invalid, Source, Voice
+from relay.core.instructions.values import Source, Unreadable, Voice
 from relay.core.model import Decision, Instructions, Reason, Rule, Switch, Tracking
 
 SWITCHES: tuple[Switch, ...] = ("opens", "links", "thread_replies")
@@ -53,7 +53,7 @@ def read(head: headers.Headers, *, dialects: Sequence[str], hosts: Sequence[str]
     try:
         voices = [dialect.read(source) for dialect in on]
         return replace(merged(source, voices, hosts), strip=tuple(strip))
-    except Invalid as reason:
+    except Unreadable as reason:
         return Instructions(strip=tuple(strip), invalid=str(reason))
 
 
@@ -73,7 +73,7 @@ def merged(source: Source, voices: Sequence[Voice], hosts: Sequence[str]) -> Ins
     for voice in voices:
         metadata = {**voice.metadata, **metadata}
     if sum(len(key) + len(value) for key, value in metadata.items()) > LARGEST_METADATA:
-        raise Invalid(
+        raise Unreadable(
             f"the metadata has more than {LARGEST_METADATA:,} characters; send less, it is in every notification"
         )
     return Instructions(

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 from relay.core.instructions.values import (
     WORDS,
-    Invalid,
     Source,
+    Unreadable,
     Voice,
     addresses,
     all_three,
@@ -44,7 +44,7 @@ KNOWN = frozenset(name.lower() for name in (*SPECIFIC, *OTHERS))
 # Nylas' tracking_options; `payload` is what its second version called the label.
 OPTIONS = frozenset({"opens", "links", "thread_replies", "label", "payload", "domain_name"})
 
-MOST_HOSTS = 5  # as many of the configured hosts as a sentence names
+MAX_HOSTS = 5  # as many of the configured hosts as a sentence names
 
 
 def ours(name: str) -> bool:
@@ -57,7 +57,7 @@ def unknown(source: Source) -> None:
     for name in source.fields:
         if ours(name) and name not in KNOWN:
             known = ", ".join(sorted((*SPECIFIC, *OTHERS)))
-            raise Invalid(f"{shown(name)} is no control header; there are {known}")
+            raise Unreadable(f"{shown(name)} is no control header; there are {known}")
 
 
 def specific(source: Source) -> dict[Switch, tuple[bool, str]]:
@@ -84,7 +84,7 @@ def tracked(name: str, value: str) -> frozenset[Switch]:
     if words == ["none"]:
         return frozenset()
     if not words or any(word not in NAMES for word in words):
-        raise Invalid(
+        raise Unreadable(
             f"{name}: {shown(value)} is not understood; write all, none, or a list of opens, links, thread_replies"
         )
     return frozenset(NAMES[word] for word in words)
@@ -99,13 +99,13 @@ def tracking_options(name: str, value: Any, hosts: Sequence[str]) -> Voice:
     given = mapping(name, value)
     for key in given:
         if key not in OPTIONS:
-            raise Invalid(f"{name}: {shown(key)} is no option; there are {', '.join(sorted(OPTIONS))}")
+            raise Unreadable(f"{name}: {shown(key)} is no option; there are {', '.join(sorted(OPTIONS))}")
     labels = [label_option(name, key, given[key]) for key in ("label", "payload") if given.get(key) is not None]
     if any(text != labels[0] for text in labels):
-        raise Invalid(f"{name}: label and payload are two names of one thing and contradict each other; give one")
+        raise Unreadable(f"{name}: label and payload are two names of one thing and contradict each other; give one")
     domain = given.get("domain_name")
     if domain is not None and not isinstance(domain, str):
-        raise Invalid(f"{name}, domain_name: a host name is needed")
+        raise Unreadable(f"{name}, domain_name: a host name is needed")
     return Voice(
         all_three(
             name,
@@ -120,7 +120,7 @@ def tracking_options(name: str, value: Any, hosts: Sequence[str]) -> Voice:
 
 def label_option(name: str, key: str, value: Any) -> str:
     if not isinstance(value, str):
-        raise Invalid(f"{name}, {key}: a text is needed")
+        raise Unreadable(f"{name}, {key}: a text is needed")
     return label(f"{name}, {key}", value)
 
 
@@ -137,8 +137,8 @@ def host(name: str, value: str, hosts: Sequence[str]) -> str:
     wanted = host_of(value) if printable(value) else ""
     if wanted and wanted in map(host_of, hosts):
         return wanted
-    there = ", ".join(hosts[:MOST_HOSTS]) or "none"
-    raise Invalid(f"{name}: {shown(value)} is no tracking host of this installation; configured: {there}")
+    there = ", ".join(hosts[:MAX_HOSTS]) or "none"
+    raise Unreadable(f"{name}: {shown(value)} is no tracking host of this installation; configured: {there}")
 
 
 def host_of(value: str) -> str:

@@ -18,8 +18,8 @@ from typing import Any
 from relay.core.instructions.values import (
     NO,
     YES,
-    Invalid,
     Source,
+    Unreadable,
     Voice,
     all_three,
     flag,
@@ -115,9 +115,9 @@ def mandrill_words(name: str, value: str) -> frozenset[str]:
     words = frozenset(word.strip().lower() for word in value.split(",")) - {"", "none", *NO}
     for word in words:
         if word != "opens" and word not in MANDRILL:
-            raise Invalid(f"{name}: {shown(word)} is not understood; write opens, {', '.join(MANDRILL)}, or none")
+            raise Unreadable(f"{name}: {shown(word)} is not understood; write opens, {', '.join(MANDRILL)}, or none")
     if len(words - {"opens"}) > 1:
-        raise Invalid(
+        raise Unreadable(
             f"{name}: {shown(value)} says more than one thing about clicks; write one of {', '.join(MANDRILL)}"
         )
     return words
@@ -152,7 +152,7 @@ def postmark(source: Source) -> Voice:
 
 def chosen(name: str, value: str, words: Mapping[str, Links]) -> Links:
     if value.lower() not in words:
-        raise Invalid(f"{name}: {shown(value)} is not understood; write one of {', '.join(words)}")
+        raise Unreadable(f"{name}: {shown(value)} is not understood; write one of {', '.join(words)}")
     return words[value.lower()]
 
 

@@ -31,7 +31,7 @@ PLAIN_ADDRESS = re.compile(r"[^\s@,;<>\"]+@[^\s@,;<>\"]+\Z")
 T = TypeVar("T")
 
 
-class Invalid(Exception):
+class Unreadable(Exception):
     """A value that can't be read. The text is one ASCII sentence, fit for an SMTP reply and a log line."""
 
 
@@ -75,27 +75,27 @@ class Source:
 
     def agreed(self, name: str, found: Sequence[T]) -> T | None:
         if any(value != found[0] for value in found):
-            raise Invalid(f"{name} is there more than once and its values contradict each other; give it once")
+            raise Unreadable(f"{name} is there more than once and its values contradict each other; give it once")
         return found[0] if found else None
 
     def mended(self, name: str, field: headers.Field, read: Callable[[str, Any], T], known: Collection[str] = ()) -> T:
         """What `read` makes of the JSON: unfolded as the standard says, or with the space of folds taken out where
         only that is JSON, or has more of the known keys, or makes sense."""
         readings: list[tuple[int, Any]] = []
-        first: Invalid | None = None
+        first: Unreadable | None = None
         for value in dict.fromkeys((text(self.head, field), text(self.head, field, tight=True))):
             keys: list[str] = []
             try:
                 whole = parsed(name, value, keys)
                 readings.append((-sum(key in known for key in keys), whole))
-            except Invalid as reason:
+            except Unreadable as reason:
                 first = first or reason
         for _, value in sorted(readings, key=lambda reading: reading[0]):
             try:
                 return read(name, value)
-            except Invalid as reason:
+            except Unreadable as reason:
                 first = first or reason
-        raise first or Invalid(f"{name} can't be read")
+        raise first or Unreadable(f"{name} can't be read")
 
 
 def text(head: headers.Headers, field: headers.Field, *, tight: bool = False) -> str:
@@ -114,14 +114,14 @@ def switch(name: str, value: str) -> bool:
     word = value.lower()
     if word in YES or word in NO:
         return word in YES
-    raise Invalid(f"{name}: {shown(value)} is neither yes nor no; write yes, no, true, false, on, off, 1 or 0")
+    raise Unreadable(f"{name}: {shown(value)} is neither yes nor no; write yes, no, true, false, on, off, 1 or 0")
 
 
 def label(name: str, value: str) -> str:
     if len(value) > LONGEST_LABEL:
-        raise Invalid(f"{name} has {len(value)} characters; a label has at most {LONGEST_LABEL:,}")
+        raise Unreadable(f"{name} has {len(value)} characters; a label has at most {LONGEST_LABEL:,}")
     if not printable(value):
-        raise Invalid(f"{name}: {shown(value)} has control characters; a label is one line of text")
+        raise Unreadable(f"{name}: {shown(value)} has control characters; a label is one line of text")
     return value
 
 
@@ -137,7 +137,7 @@ def parsed(name: str, value: str, keys: list[str]) -> Any:
         found: dict[str, Any] = {}
         for key, one in pairs:
             if key in found and found[key] != one:
-                raise Invalid(f"{name} has {shown(key)} more than once and with different values; give it once")
+                raise Unreadable(f"{name} has {shown(key)} more than once and with different values; give it once")
             found[key] = one
         keys.extend(found)
         return found
@@ -145,7 +145,9 @@ def parsed(name: str, value: str, keys: list[str]) -> Any:
     try:
         return json.loads(value, object_pairs_hook=unique, parse_constant=refuse)
     except (ValueError, RecursionError) as reason:
-        raise Invalid(f'{name}: {shown(value)} is not JSON; it needs an object such as {{"opens": true}}') from reason
+        raise Unreadable(
+            f'{name}: {shown(value)} is not JSON; it needs an object such as {{"opens": true}}'
+        ) from reason
 
 
 def refuse(constant: str) -> Any:
@@ -154,7 +156,7 @@ def refuse(constant: str) -> Any:
 
 def mapping(name: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise Invalid(f"{name}: a JSON object is needed, not {shown(json.dumps(value))}")
+        raise Unreadable(f"{name}: a JSON object is needed, not {shown(json.dumps(value))}")
     return value
 
 
@@ -164,7 +166,7 @@ def flag(name: str, key: str, value: Any) -> bool:
         return bool(value)
     if isinstance(value, str) or (isinstance(value, int) and value in (0, 1)):
         return switch(f"{name}, {key}", str(value).strip())
-    raise Invalid(f"{name}, {key}: true or false is needed, not {shown(json.dumps(value))}")
+    raise Unreadable(f"{name}, {key}: true or false is needed, not {shown(json.dumps(value))}")
 
 
 def strings(value: Any) -> dict[str, str]:
@@ -182,5 +184,5 @@ def addresses(name: str, value: str) -> tuple[str, ...]:
         found = headers.addresses(value)
         bad = None if found else value
     if bad is not None or not found:
-        raise Invalid(f"{name}: {shown(bad or value)} is no address; write addresses, separated by commas")
+        raise Unreadable(f"{name}: {shown(bad or value)} is no address; write addresses, separated by commas")
     return tuple(address.lower() for address in found)

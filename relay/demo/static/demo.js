@@ -96,7 +96,7 @@ draft.addEventListener("submit", async (event) => {
 
 // -- the inbox ------------------------------------------------------------------------------------------------------
 
-const letters = new Map(); // id -> its line
+const shown = new Map(); // id -> its line
 let reading = "";
 let way = "html";
 let looking = false;
@@ -105,8 +105,8 @@ async function look() {
   if (looking) return;
   looking = true;
   try {
-    const found = (await fetched("/demo/letters")).letters;
-    const same = found.length === letters.size && found.every((one) => { const old = letters.get(one.id); return old && old.seen === one.seen && old.answered === one.answered; });
+    const found = (await fetched("/demo/inbox")).messages;
+    const same = found.length === shown.size && found.every((one) => { const old = shown.get(one.id); return old && old.seen === one.seen && old.answered === one.answered; });
     if (!same) list(found);
   } catch {
     // The status says already that nothing answers.
@@ -116,14 +116,14 @@ async function look() {
 }
 
 function list(found) {
-  const focused = document.activeElement?.closest?.("#letters li")?.dataset.id;
-  const fresh = new Set(found.map((one) => one.id).filter((id) => letters.size && !letters.has(id)));
-  letters.clear();
-  for (const one of found) letters.set(one.id, one);
-  by("letters").replaceChildren(...found.map((one) => row(one, fresh.has(one.id))));
-  by("no-letters").hidden = found.length > 0;
+  const focused = document.activeElement?.closest?.("#inbox-list li")?.dataset.id;
+  const fresh = new Set(found.map((one) => one.id).filter((id) => shown.size && !shown.has(id)));
+  shown.clear();
+  for (const one of found) shown.set(one.id, one);
+  by("inbox-list").replaceChildren(...found.map((one) => row(one, fresh.has(one.id))));
+  by("no-messages").hidden = found.length > 0;
   count("unread", found.filter((one) => !one.seen).length);
-  if (focused) by("letters").querySelector(`li[data-id="${focused}"] button`)?.focus();
+  if (focused) by("inbox-list").querySelector(`li[data-id="${focused}"] button`)?.focus();
 }
 
 function row(one, fresh) {
@@ -147,82 +147,82 @@ async function read(id) {
   reading = id;
   way = "html";
   by("inbox").toggleAttribute("data-reading", Boolean(id));
-  by("letter").hidden = !id;
+  by("message").hidden = !id;
   by("to-list").hidden = !(id && matchMedia("(max-width: 1099px)").matches);
   by("inbox-title").hidden = !by("to-list").hidden;
-  for (const each of by("letters").querySelectorAll("button")) each.toggleAttribute("aria-current", false);
-  if (!id) return by("letter").replaceChildren();
-  by("letters").querySelector(`li[data-id="${id}"] button`)?.setAttribute("aria-current", "true");
+  for (const each of by("inbox-list").querySelectorAll("button")) each.toggleAttribute("aria-current", false);
+  if (!id) return by("message").replaceChildren();
+  by("inbox-list").querySelector(`li[data-id="${id}"] button`)?.setAttribute("aria-current", "true");
   try {
-    const found = await fetched(`/demo/letters/${id}`);
+    const found = await fetched(`/demo/inbox/${id}`);
     if (reading === id) open(found);
   } catch (problem) {
-    by("letter").replaceChildren(el("p", { class: "empty" }, problem.message));
+    by("message").replaceChildren(el("p", { class: "empty" }, problem.message));
   }
   look();
 }
 
 by("to-list").addEventListener("click", () => read(""));
-by("images").addEventListener("change", () => reading && by("letter").querySelector("iframe") && read(reading));
+by("images").addEventListener("change", () => reading && by("message").querySelector("iframe") && read(reading));
 
 const WAYS = [["html", "Message"], ["text", "Plain text"], ["headers", "Headers"], ["source", "Source"]];
 
-function open(letter) {
+function open(message) {
   const sheet = el("div", { class: "sheet" });
   const buttons = WAYS.map(([name, label]) => el("button", { type: "button", "aria-pressed": "false", onclick: () => turn(name) }, label));
   function turn(name) {
     way = name;
     WAYS.forEach(([each], index) => buttons[index].setAttribute("aria-pressed", each === name));
     sheet.className = name === "html" ? "sheet" : "sheet own";
-    sheet.replaceChildren(content(letter, name));
+    sheet.replaceChildren(content(message, name));
   }
   const answer = el("div", {});
   const top = el(
     "div",
     { class: "top" },
-    el("h3", {}, letter.shown.subject || "(no subject)"),
-    el("p", {}, letter.shown.from || "(nobody)"),
-    el("p", {}, `To ${letter.shown.to || "undisclosed recipients"}${letter.shown.cc ? `, copy to ${letter.shown.cc}` : ""}; this copy is for ${letter.for.join(", ")}`),
+    el("h3", {}, message.shown.subject || "(no subject)"),
+    el("p", {}, message.shown.from || "(nobody)"),
+    el("p", {}, `To ${message.shown.to || "undisclosed recipients"}${message.shown.cc ? `, copy to ${message.shown.cc}` : ""}; this copy is for ${message.for.join(", ")}`),
   );
   const tools = el(
     "div",
     { class: "tools" },
     el("div", { class: "switch", role: "group", "aria-label": "Show" }, buttons),
-    el("button", { type: "button", class: "primary end", id: "reply", onclick: () => answering(letter, answer) }, icon("replied"), "Reply"),
+    el("button", { type: "button", class: "primary end", id: "reply", onclick: () => answering(message, answer) }, icon("replied"), "Reply"),
   );
-  by("letter").replaceChildren(top, tools, sheet, attachments(letter), answer);
+  by("message").replaceChildren(top, tools, sheet, attachments(message), answer);
   turn("html");
 }
 
-function content(letter, name) {
+function content(message, name) {
   if (name === "html") {
     const images = by("images").checked ? "" : "?images=0";
-    return el("iframe", { title: `Message: ${letter.subject}`, sandbox: "allow-popups allow-popups-to-escape-sandbox", referrerpolicy: "no-referrer", src: `/demo/letters/${letter.id}/body${images}` });
+    return el("iframe", { title: `Message: ${message.subject}`, sandbox: "allow-popups allow-popups-to-escape-sandbox", referrerpolicy: "no-referrer", src: `/demo/inbox/${message.id}/body${images}` });
   }
-  if (name === "text") return el("pre", {}, (letter.derived ? "(This message has no plain text; this is its HTML as text.)\n\n" : "") + letter.text);
-  if (name === "headers") return el("dl", { class: "facts" }, letter.headers.flatMap(([key, value]) => [el("dt", {}, key), el("dd", {}, value)]));
+  if (name === "text") return el("pre", {}, (message.derived ? "(This message has no plain text; this is its HTML as text.)\n\n" : "") + message.text);
+  if (name === "headers") return el("dl", { class: "facts" }, message.headers.flatMap(([key, value]) => [el("dt", {}, key), el("dd", {}, value)]));
   const pre = el("pre", { class: "small" }, "Loading");
-  fetch(`/demo/letters/${letter.id}/source`).then(async (answer) => { pre.textContent = await answer.text(); }, () => { pre.textContent = "Not to be had."; });
+  fetch(`/demo/inbox/${message.id}/source`).then(async (answer) => { pre.textContent = await answer.text(); }, () => { pre.textContent = "Not to be had."; });
   return pre;
 }
 
-function attachments(letter) {
-  if (!letter.attachments.length) return "";
+function attachments(message) {
+  if (!message.attachments.length) return "";
   return el(
     "div",
     { class: "attachments" },
-    letter.attachments.map((one) => el("a", { class: "button", href: `/demo/letters/${letter.id}/parts/${one.index}`, download: one.name }, icon("clip"), `${one.name} `, el("span", { class: "soft" }, size(one.size)))),
+    message.attachments.map((one) => el("a", { class: "button", href: `/demo/inbox/${message.id}/parts/${one.index}`, download: one.name }, icon("clip"), `${one.name} `, el("span", { class: "soft" }, size(one.size)))),
   );
 }
 
-function answering(letter, place) {
+function answering(message, place) {
   const words = el("textarea", { "aria-label": "Your answer", rows: 3 });
   words.value = "Yes please! See you on Friday.";
   const said = el("output", { class: "small soft" });
   async function send(automatic) {
     said.textContent = "Sending";
     try {
-      const answer = await posted(`/demo/letters/${letter.id}/reply`, { text: automatic ? "I am away until Monday." : words.value, automatic });
+      const answer = await posted(`/demo/inbox/${message.id}/reply`, { text: automatic ? "I am away until Monday." : words.value, automatic });
       said.textContent = answer.reply;
       if (answer.sent && !automatic) place.replaceChildren(el("p", { class: "answering small soft", role: "status" }, "Answered. The relay finds it in the sender’s mailbox within a second or two."));
       look();

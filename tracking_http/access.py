@@ -25,7 +25,7 @@ from aiohttp import web
 
 from relay import log, store
 
-LOG = log.room("gate")
+LOG = log.room("access")
 
 COOKIE = "trackrelay_session"
 SESSION_SECONDS = 12 * 3600.0
@@ -84,7 +84,7 @@ class Session:
     ends: float
 
 
-class Gate:
+class Access:
     """The check itself. `clock` is monotonic seconds."""
 
     def __init__(self, known: store.Store, *, open_: bool, clock: Callable[[], float] = time.monotonic) -> None:

@@ -21,11 +21,11 @@ from typing import Any
 from urllib.parse import unquote
 
 from relay.core import headers
-from relay.demo.inbox import Letter
+from relay.demo.inbox import Received
 
-MOST_PARTS = 300
-MOST_TEXT = 4_000_000  # characters shown of one part
-MOST_INLINE = 4_000_000  # octets of pictures put into one document
+MAX_PARTS = 300
+MAX_TEXT = 4_000_000  # characters shown of one part
+MAX_INLINE = 4_000_000  # octets of pictures put into one document
 PICTURES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp", "image/svg+xml"})
 SHOWN = ("from", "to", "cc", "subject", "date", "reply-to")
 NAMES = {  # of parts that have none
@@ -73,8 +73,8 @@ def sort(message: Message) -> Reading:
     found = Reading()
     named: list[tuple[str, Attachment]] = []
     for count, part in enumerate(leaves(message)):
-        if count >= MOST_PARTS:
-            found.trouble = f"Only the first {MOST_PARTS} parts are shown."
+        if count >= MAX_PARTS:
+            found.trouble = f"Only the first {MAX_PARTS} parts are shown."
             break
         attached = part.get_content_disposition() == "attachment"
         kind = part.get_content_type()
@@ -86,7 +86,7 @@ def sort(message: Message) -> Reading:
             identifier = str(part.get("Content-ID", "")).strip().strip("<>")
             named.append((identifier, Attachment(name_of(part, count), kind, octets_of(part))))
     used = {unquote(i) for i in CID.findall(found.html or "")}
-    room = MOST_INLINE
+    room = MAX_INLINE
     for identifier, attachment in named:
         if identifier in used and attachment.type in PICTURES and len(attachment.content) <= room:
             room -= len(attachment.content)
@@ -123,10 +123,10 @@ def text_of(part: Message) -> str:
     content = octets_of(part)
     for charset in (part.get_content_charset() or "utf-8", "utf-8"):
         try:
-            return content.decode(charset)[:MOST_TEXT]
+            return content.decode(charset)[:MAX_TEXT]
         except (LookupError, UnicodeError, ValueError):
             continue
-    return content.decode("latin-1")[:MOST_TEXT]
+    return content.decode("latin-1")[:MAX_TEXT]
 
 
 def name_of(part: Message, count: int) -> str:
@@ -149,34 +149,34 @@ def document(reading: Reading, *, target: str = BASE) -> str:
     return body[:at] + target + body[at:]
 
 
-def line(letter: Letter) -> dict[str, Any]:
+def line(message: Received) -> dict[str, Any]:
     """One line of the list."""
-    head = headers.read(letter.raw)
+    head = headers.read(message.raw)
     sender = headers.mailboxes(head.get("from"))
     return {
-        "id": letter.id,
-        "from": ((sender[0][0] or sender[0][1]) if sender else head.get("from") or letter.reverse_path)[:200],
+        "id": message.id,
+        "from": ((sender[0][0] or sender[0][1]) if sender else head.get("from") or message.reverse_path)[:200],
         "subject": head.get("subject")[:300],
-        "for": list(letter.recipients[:10]),
-        "at": letter.at,
-        "seen": letter.seen,
-        "answered": letter.answered,
+        "for": list(message.recipients[:10]),
+        "at": message.at,
+        "seen": message.seen,
+        "answered": message.answered,
     }
 
 
-def view(letter: Letter) -> dict[str, Any]:
+def view(message: Received) -> dict[str, Any]:
     """All that the reading pane shows, but for the HTML."""
-    head, reading = headers.read(letter.raw), read(letter.raw)
+    head, reading = headers.read(message.raw), read(message.raw)
     return {
-        **line(letter),
+        **line(message),
         "shown": {name: head.get(name)[:2_000] for name in SHOWN if head.first(name)},
         "html": reading.html is not None,
         "text": reading.text if reading.text is not None else (plain(reading.html) if reading.html else ""),
         "derived": reading.text is None and reading.html is not None,
         "trouble": reading.trouble,
-        "size": len(letter.raw),
+        "size": len(message.raw),
         "headers": [
-            [letter.raw[f.start : f.value].split(b":")[0].decode("ascii").strip(), head.text(f)[:4_000]]
+            [message.raw[f.start : f.value].split(b":")[0].decode("ascii").strip(), head.text(f)[:4_000]]
             for f in head.fields[:300]
         ],
         "attachments": [
@@ -189,7 +189,7 @@ def view(letter: Letter) -> dict[str, Any]:
 # -- HTML as text --------------------------------------------------------------------------------------------------------
 
 
-class Words(HTMLParser):
+class PlainText(HTMLParser):
     """The text of an HTML document: blocks on lines of their own, links with their address beside them."""
 
     BLOCKS = frozenset(
@@ -227,7 +227,7 @@ class Words(HTMLParser):
 
 def plain(document: str) -> str:
     """An HTML document as plain text."""
-    words = Words()
+    words = PlainText()
     try:
         words.feed(document[:1_000_000])
         words.close()
