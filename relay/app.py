@@ -21,7 +21,8 @@ from relay import allocator, certificates, config, keys, log, metrics, notify, s
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from relay import couriers, smtp, spool
+    from relay import smtp, spool
+    from relay.upstream import failover
 
 LOG = log.room("app")
 
@@ -93,7 +94,7 @@ class Service:
         self.closers: list[Callable[[], Awaitable[None]]] = []  # called last to first
         self.renewals: list[Callable[[], None]] = []  # of certificates; each may raise OSError
         self.server: smtp.Server | None = None
-        self.out: couriers.Couriers | None = None
+        self.out: failover.Upstreams | None = None
         self.kept: spool.Spool | None = None
         self.wake: Callable[[], None] = lambda: None
         self.stop_at = 0.0
@@ -159,16 +160,17 @@ class Service:
         self.keep("webhooks", room.run)
 
     async def start_mail(self) -> None:
-        """smtp and queue: they share the courier and the spool where one process has both."""
-        from relay import couriers, delivery, outbound, smtp, spool
+        """smtp and queue: they share the upstreams and the spool where one process has both."""
+        from relay import delivery, outbound, smtp, spool
         from relay.core import dkim
+        from relay.upstream import failover
 
         try:
             signers = outbound.signers(self.settings)
         except (dkim.BadKey, OSError) as reason:
             raise CannotStart(f"dkim: {reason}") from reason
         hostname = self.settings.smtp.hostname or os.uname().nodename
-        out = couriers.Couriers(self.settings, hostname=hostname, signers=signers)
+        out = failover.Upstreams(self.settings, hostname=hostname, signers=signers)
         self.closers.append(out.close)
         kept = spool.Spool(self.settings.state_dir / "spool", self.settings, out, self.store, appended=self.appended)
         self.out, self.kept = out, kept

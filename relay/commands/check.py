@@ -18,14 +18,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     import asyncio
 
-    from relay import config, trials
+    from relay import check, config
 
     settings = config.settings_of(args)
-    print(trials.ok("file", f"{settings.file} has no mistakes"))
+    print(check.ok("file", f"{settings.file} has no mistakes"))
     for words in settings.warnings:
         place, key, sentence = words.split(": ", 2)
-        print(trials.warning(key, f"{sentence} ({place})"))
-    found = asyncio.run(trials.run(settings))
+        print(check.warning(key, f"{sentence} ({place})"))
+    found = asyncio.run(check.run(settings))
     for finding in found:
         print(finding)
     return 1 if any(finding.kind == "failure" for finding in found) else 0

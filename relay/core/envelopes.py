@@ -2,7 +2,7 @@
 
 Owns: which addresses may stand in a command, which parameters of MAIL and RCPT go along (RFC 1870 SIZE, RFC 6152
 8BITMIME, RFC 6531 SMTPUTF8, RFC 3461 DSN), what an upstream's reply means and what of its text is passed on.
-Leaves to others: sending (`courier`), and what becomes of a refusal (`delivery`, `spool`).
+Leaves to others: sending (`upstream`), and what becomes of a refusal (`delivery`, `spool`).
 """
 
 from __future__ import annotations

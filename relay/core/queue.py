@@ -1,7 +1,7 @@
 """A message that waits: its state, and what an attempt makes of it.
 
 Owns: the form of an entry (one line of JSON), when it is tried next, when a recipient is given up, who hears of it.
-Leaves to others: files (`spool.files`), attempts (`courier`), the reports themselves (`core.dsn`).
+Leaves to others: files (`spool.files`), attempts (`upstream`), the reports themselves (`core.dsn`).
 """
 
 from __future__ import annotations

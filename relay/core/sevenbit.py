@@ -4,7 +4,7 @@ Owns: which parts are encoded and how, the fields that say so, and the DKIM sign
 the same before and after, octet by octet; all bytes outside the encoded bodies and those fields stay. What can't be had so
 is left, with a reason: seals (S/MIME, PGP), raw octets in header fields or between parts, structures that readers would
 not agree on. The same bytes give the same bytes each time, the signature too.
-Leaves to others: when it is needed (`courier`), what becomes of a message that stays 8bit (`envelopes`).
+Leaves to others: when it is needed (`upstream`), what becomes of a message that stays 8bit (`envelopes`).
 """
 
 from __future__ import annotations

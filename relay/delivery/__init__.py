@@ -2,7 +2,7 @@
 
 Owns: the copies' way to the upstream, when the client hears what, when the spool takes over, and that a message sent
 twice by a client which could not wait goes out once.
-Leaves to others: the copies themselves (`outbound`), attempts (`courier`), what waits (`spool`), the dialogue (`smtp`).
+Leaves to others: the copies themselves (`outbound`), attempts (`upstream`), what waits (`spool`), the dialogue (`smtp`).
 
 What the client hears, over all recipients of all copies:
     all refused                         the first refusal's 5xx
@@ -22,16 +22,17 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import msgspec
 
-from relay import config, log, metrics, routes, spool, store
+from relay import config, log, metrics, spool, store
 from relay.config.settings import DEFAULT_UPSTREAM
 from relay.core import dsn, envelopes, queue
 from relay.core.model import Done, Envelope, Later, Never, Reply, Submission
 from relay.delivery import attempts, returning
+from relay.upstream import choice
 
 if TYPE_CHECKING:
     from relay import outbound
-    from relay.courier import Courier
-    from relay.couriers import Couriers
+    from relay.upstream.client import UpstreamClient
+    from relay.upstream.failover import Upstreams
 
 LOG = log.room("delivery")
 
@@ -56,7 +57,7 @@ class Desk:
         self,
         settings: config.Settings,
         tracker: Tracker,
-        courier: Courier | Couriers,
+        courier: UpstreamClient | Upstreams,
         spool: spool.Spool,
         store: store.Store,
         *,
@@ -99,13 +100,13 @@ class Desk:
         tracked = await self.tracker.track(submission)
         TRACK_SECONDS.observe(time.perf_counter() - began)
         credentials = self._credentials(submission)
-        upstream = routes.of(self.settings, submission)
+        upstream = choice.of(self.settings, submission)
         journey = attempts.Journey(
             tracked.message_id,
             submission.reverse_path,
             len(submission.content),
             len(submission.recipients),
-            routes.name_of(upstream),
+            choice.name_of(upstream),
             credentials,
             # A user whose own session carries the mail is there to try again; we can't without that session.
             spools=upstream.on_defer == "spool" and credentials is None,

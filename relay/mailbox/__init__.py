@@ -23,7 +23,7 @@ from relay import store as stores
 from relay.config import Grant, Settings
 from relay.core.model import Keys
 from relay.mailbox import imap, maildir, reading
-from relay.mailbox.letters import Fetched, Refused, Unreachable
+from relay.mailbox.source import Fetched, Refused, Unreachable
 
 LOG = log.room("mailbox")
 

@@ -30,7 +30,7 @@ from imapclient import exceptions
 
 from relay import oauth
 from relay.config import OAuth2
-from relay.mailbox.letters import LONGEST_HEADERS, LONGEST_MESSAGE, Fetched, Refused, Unreachable
+from relay.mailbox.source import LONGEST_HEADERS, LONGEST_MESSAGE, Fetched, Refused, Unreachable
 from relay.store import Cursor
 
 CONNECT_SECONDS = 30.0

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from relay.core import headers
-from relay.mailbox.letters import LONGEST_HEADERS, LONGEST_MESSAGE, Fetched, Refused, Unreachable
+from relay.mailbox.source import LONGEST_HEADERS, LONGEST_MESSAGE, Fetched, Refused, Unreachable
 from relay.store import Cursor
 
 FOLDERS = ("new", "cur")

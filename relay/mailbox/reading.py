@@ -21,7 +21,7 @@ from relay.core.headers import Headers
 from relay.core.model import Event, EventType, Keys, Sent
 from relay.core.reports import Report
 from relay.core.reports.delivery import Entry
-from relay.mailbox.letters import Fetched
+from relay.mailbox.source import Fetched
 
 LONGEST_SUBJECT = 998  # characters of another's subject that are kept
 REPORTED: dict[str, EventType] = {

@@ -3,7 +3,7 @@
 Owns: what leaves for each recipient, and the one place where tracking fails open: whatever goes wrong here, the
 message goes out as it came (control headers and Bcc taken out), the reason is recorded and counted.
 `plans` decides, `copies` makes the bytes, `records` says what is remembered, `circles` what was here too often. Leaves
-to others: how it leaves (`delivery`, `courier`), and all decisions on text (`core`).
+to others: how it leaves (`delivery`, `upstream`), and all decisions on text (`core`).
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ class Renderer:
 
     def options(self, message: plans.Message, index: int) -> tuple[str, ...]:
         """MAIL's options, with an envelope identifier of ours where the client set none (RFC 3461 4.4): a bounce
-        brings it back, and so does a circle. The courier leaves it out where the upstream has no DSN."""
+        brings it back, and so does a circle. `upstream` leaves it out where the upstream has no DSN."""
         keys = self.keys()
         token = tokens.write(Token("reference", message.key, index), keys)
         return circles.marked(message.submission.options, keys, token)

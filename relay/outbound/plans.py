@@ -14,10 +14,11 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from urllib.parse import urlsplit
 
-from relay import config, routes
+from relay import config
 from relay.core import dkim, headers, instructions, rewrite, threads, tokens
 from relay.core.headers import Field
 from relay.core.model import Decision, Edit, Instructions, Keys, Reason, Submission, Token, Value
+from relay.upstream import choice
 
 NEVER_LEAVES = frozenset({"bcc", "resent-bcc"})
 BLANK = re.compile(rb"\n\r?\n")
@@ -178,7 +179,7 @@ class Planner:
             return False
         if message.headers.malformed >= 0 or decision.tracking.references == "never":
             return False
-        upstream = host_of(routes.of_sender(self.settings, message.sender).url)
+        upstream = host_of(choice.of_sender(self.settings, message.sender).url)
         return decision.tracking.references == "always" or upstream.endswith(RENAMING_UPSTREAMS)
 
     def grant_of(self, sender: str) -> config.Grant:

@@ -2,10 +2,10 @@
 
 Owns: keeping, and what each attempt's outcome does to an entry. `files` is the disk, `sending` makes the attempts,
 `reporting` is what senders and the store are told. Leaves to others: when to try and when to give up (`core.queue`), the
-form of reports (`core.dsn`), the attempt itself (`courier`), and which mail comes here (`delivery`).
+form of reports (`core.dsn`), the attempt itself (`upstream`), and which mail comes here (`delivery`).
 
 A message's bytes are final when they come here: an attempt changes nothing in them, so control headers and Bcc are
-gone, tokens and signature stay the same. (What a server without 8BITMIME gets is made of them by the courier.)
+gone, tokens and signature stay the same. (What a server without 8BITMIME gets is made of them by `upstream`.)
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from relay import config, log, metrics, outcomes, routes, store
+from relay import config, log, metrics, outcomes, store
 from relay.config.settings import DEFAULT_UPSTREAM
 from relay.core import dsn, queue
 from relay.core.model import Outcome
 from relay.spool import files, reporting, sending
+from relay.upstream import choice
 
 if TYPE_CHECKING:
-    from relay.courier import Courier
-    from relay.couriers import Couriers
+    from relay.upstream.client import UpstreamClient
+    from relay.upstream.failover import Upstreams
 
 LOG = log.room("spool")
 
@@ -50,7 +51,7 @@ class Spool:
         self,
         directory: Path,
         settings: config.Settings,
-        courier: Courier | Couriers,
+        courier: UpstreamClient | Upstreams,
         store: store.Store,
         *,
         appended: Callable[[], None] = lambda: None,
@@ -62,7 +63,7 @@ class Spool:
         self.courier, self.clock = courier, clock
         self.hostname = settings.smtp.hostname or os.uname().nodename
         self._policies = {
-            routes.name_of(up): queue.Policy(up.queue_lifetime, up.bounce_from, schedule, delay_after)
+            choice.name_of(up): queue.Policy(up.queue_lifetime, up.bounce_from, schedule, delay_after)
             for up in (settings.upstream, *settings.upstreams)
         }
         self.policy = self._policies[DEFAULT_UPSTREAM]

@@ -24,11 +24,11 @@ from relay.spool import files
 
 if TYPE_CHECKING:
     from relay import spool
-    from relay.courier import Credentials
+    from relay.upstream.client import Credentials
 
 LOG = log.room("spool")
 
-MOST_AT_ONCE = 10  # attempts; below the courier's places, so that new mail finds one
+MOST_AT_ONCE = 10  # attempts; below the places at an upstream, so that new mail finds one
 PER_DOMAIN = 4
 MOST_OCTETS = 100_000_000  # of messages read for attempts under way; one alone may be larger
 LOOK_SECONDS = 1.0  # between looks at what other processes put or changed

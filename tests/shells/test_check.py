@@ -12,9 +12,10 @@ from aiohttp import web
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
-from relay import config, keys, trials
+from relay import check as checks
+from relay import config, keys
+from relay.check import local, mail, world
 from relay.core.model import Tracking
-from relay.trials import local, mail, world
 from tests import peers
 from tests.fakes import certificates, names
 from tests.fakes.upstream import USUAL, Upstream
@@ -116,7 +117,7 @@ async def test_a_trial_that_breaks_is_a_finding(tmp_path):
     async def breaks(_):
         raise RuntimeError("no")
 
-    found = await trials.tried("x", breaks, settings(tmp_path))
+    found = await checks.tried("x", breaks, settings(tmp_path))
     assert told(found) == ["FAILED   x: could not be tried: RuntimeError: no"]
 
 

@@ -1,4 +1,4 @@
-"""What a client hears, and where its message is then: the desk with a real courier, spool and store, and a scripted
+"""What a client hears, and where its message is then: the desk with a real upstream client, spool and store, and a scripted
 upstream."""
 
 import asyncio
@@ -16,18 +16,20 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from relay import config, courier, delivery, keys, outbound, smtp, spool
+from relay import config, delivery, keys, outbound, smtp, spool
 from relay import store as stores
 from relay.core import dkim, payload
 from relay.core.model import Endpoint, Recipient, Reply, Sent, SentCopy, Submission
 from relay.store import memory
+from relay.upstream import connections, transaction
+from relay.upstream.client import MOST_CONNECTIONS, UpstreamClient
 from tests import contract
 from tests.fakes import copies
 from tests.fakes import upstream as fake
 from tests.fakes.wire import until
 
 MESSAGE = b"From: a@here.example\r\nTo: b@there.example\r\nSubject: x\r\nMessage-ID: <1@here.example>\r\n\r\nHello\r\n"
-TIMES = courier.Times(connect=2, mail=2, data=2, block=2, dot=2)
+TIMES = transaction.Times(connect=2, mail=2, data=2, block=2, dot=2)
 FAST = (0.0, 0.05, 0.05)
 
 
@@ -80,7 +82,7 @@ async def house(
         tracker = copies.FixedTracker(together=together, refusal=refusal)
         if signers:
             tracker = outbound.Tracker(settings, keys.ephemeral(), store, signers)
-        out = courier.Courier(settings.upstream, hostname="relay.test", times=times, signers=signers or ())
+        out = UpstreamClient(settings.upstream, hostname="relay.test", times=times, signers=signers or ())
         kept = spool.Spool(folder / "spool", settings, out, store, schedule=FAST)
         desk = delivery.Desk(settings, tracker, out, kept, store)
         running = asyncio.create_task(kept.run()) if sends else None
@@ -220,7 +222,9 @@ async def test_who_wants_no_report_gets_none(tmp_path):
 
 async def test_patience_ends_and_the_attempt_owns_what_was_kept(tmp_path):
     """The upstream never answers the dot: the next attempt is made when the first has ended, and not before."""
-    async with house(tmp_path, {"dot": "hang"}, patience=0.05, sends=True, times=courier.Times(2, 2, 2, 2, 0.8)) as it:
+    async with house(
+        tmp_path, {"dot": "hang"}, patience=0.05, sends=True, times=transaction.Times(2, 2, 2, 2, 0.8)
+    ) as it:
         reply = await it.desk.take(submission())
         assert str(reply) == "250 2.0.0 Ok 00000000000000000001 queued"
         (entry,) = it.spooled()
@@ -246,7 +250,7 @@ async def test_patience_ends_and_the_upstream_says_yes_or_no_later(tmp_path):
         folder = tmp_path / str(left)
         folder.mkdir()
         async with house(folder, patience=0.05) as it, server:
-            it.desk.courier.doors.address = courier.doors.address(server.url)
+            it.desk.courier.doors.address = connections.address(server.url)
             assert (await it.desk.take(submission())).code == 250
             assert len(it.spooled()) == 1
             release.set()
@@ -283,7 +287,7 @@ async def test_the_upstreams_word_comes_while_the_spool_writes(tmp_path, word, d
 
     server = Slow({"dot": word} if word else None)
     async with house(tmp_path, patience=0.05) as it, server:
-        it.desk.courier.doors.address = courier.doors.address(server.url)
+        it.desk.courier.doors.address = connections.address(server.url)
         put, loop = it.spool.files.put, asyncio.get_running_loop()
         there = []
 
@@ -317,7 +321,7 @@ async def test_the_upstreams_word_comes_while_the_spool_writes(tmp_path, word, d
 
 async def test_pass_waits_for_the_upstreams_word(tmp_path):
     async with house(
-        tmp_path, {"dot": ["hang"]}, on_defer="pass", patience=0.01, times=courier.Times(2, 2, 2, 2, 0.2)
+        tmp_path, {"dot": ["hang"]}, on_defer="pass", patience=0.01, times=transaction.Times(2, 2, 2, 2, 0.2)
     ) as it:
         reply = await it.desk.take(submission())
         assert reply.code == 451
@@ -325,17 +329,17 @@ async def test_pass_waits_for_the_upstreams_word(tmp_path):
 
 
 async def test_many_hung_attempts_fill_the_disk_and_not_the_memory(tmp_path):
-    async with house(tmp_path, {"mail": "hang"}, patience=0.1, times=courier.Times(5, 5, 5, 5, 5)) as it:
+    async with house(tmp_path, {"mail": "hang"}, patience=0.1, times=transaction.Times(5, 5, 5, 5, 5)) as it:
         replies = await asyncio.gather(*(it.desk.take(submission()) for _ in range(40)))
         assert {r.code for r in replies} == {250}
         assert len(it.spooled()) == 40
         under_way = [e for e in it.spooled() if it.spool.files.claim(e.entry_id) is None]
-        assert len(under_way) == courier.MOST_CONNECTIONS
-        assert len(it.desk._tasks) == 2 * courier.MOST_CONNECTIONS  # an attempt and who awaits it
+        assert len(under_way) == MOST_CONNECTIONS
+        assert len(it.desk._tasks) == 2 * MOST_CONNECTIONS  # an attempt and who awaits it
 
 
 async def test_at_most_four_copies_are_in_memory(tmp_path):
-    async with house(tmp_path, {"mail": "hang"}, on_defer="pass", times=courier.Times(5, 5, 5, 5, 5)) as it:
+    async with house(tmp_path, {"mail": "hang"}, on_defer="pass", times=transaction.Times(5, 5, 5, 5, 5)) as it:
         task = asyncio.create_task(it.desk.take(submission(*(f"r{i}@x.example" for i in range(20)))))
         async with asyncio.timeout(5):
             while it.upstream.sessions < delivery.AT_ONCE:
@@ -357,7 +361,7 @@ async def test_a_full_disk_is_a_452_and_recovers_by_itself(tmp_path):
 
 
 async def test_a_full_disk_while_an_attempt_is_slow_waits_for_the_attempt(tmp_path):
-    async with house(tmp_path, {"dot": ["hang"]}, patience=0.05, times=courier.Times(2, 2, 2, 2, 0.3)) as it:
+    async with house(tmp_path, {"dot": ["hang"]}, patience=0.05, times=transaction.Times(2, 2, 2, 2, 0.3)) as it:
         (tmp_path / "spool").write_text("in the way")
         reply = await it.desk.take(submission())
         assert reply.code == 452
@@ -485,7 +489,7 @@ async def test_300_messages_through_a_bad_upstream(tmp_path, seed):
         )
         for point in often
     }
-    async with house(tmp_path, script, sends=True, patience=0.05, times=courier.Times(9, 9, 9, 9, 9)) as it:
+    async with house(tmp_path, script, sends=True, patience=0.05, times=transaction.Times(9, 9, 9, 9, 9)) as it:
         accepted = set()
 
         async def client(i):
@@ -519,7 +523,7 @@ async def test_a_client_that_cannot_wait_and_sends_again_is_one_message(tmp_path
             return await super()._point(session, point, usual, command)
 
     async with house(tmp_path) as it, Thinking() as server:
-        it.desk.courier.doors.address = courier.doors.address(server.url)
+        it.desk.courier.doors.address = connections.address(server.url)
         front = await smtp.serve(
             config.Settings(smtp=config.Smtp(listen=("127.0.0.1:0",))), it.desk.take, left=it.desk.left
         )
@@ -621,7 +625,7 @@ async def test_what_was_kept_is_sent_now_and_delivered_later_or_failed(tmp_path)
 
 
 async def test_sent_is_told_where_all_was_handed_over(tmp_path):
-    async with house(tmp_path, {"dot": "hang"}, patience=0.1, times=courier.Times(2, 2, 2, 2, 30)) as it:
+    async with house(tmp_path, {"dot": "hang"}, patience=0.1, times=transaction.Times(2, 2, 2, 2, 30)) as it:
         await asked(it, ("email.sent",))
         assert (await it.desk.take(submission())).code == 250
         async with asyncio.timeout(5):

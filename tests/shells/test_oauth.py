@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
-from relay import config, courier, oauth
+from relay import config, oauth
 from relay.core.model import Done, Envelope, Later, Recipient
+from relay.upstream.client import UpstreamClient
 from tests.fakes import upstream as fake
 
 MESSAGE = b"Subject: x\r\n\r\nHello\r\n"
@@ -149,7 +150,7 @@ async def test_login_by_token_and_renewal_when_it_is_refused(tmp_path, method):
     async with endpoint() as (end, settings), fake.Upstream(
         starttls=server_tls, tokens={"access-1"}, methods=method
     ) as server:  # fmt: skip
-        out = courier.Courier(
+        out = UpstreamClient(
             config.Upstream(url=f"smtp://me%40x.example@127.0.0.1:{server.port}", oauth2=settings),
             hostname="relay.test",
             trust=trust,
@@ -179,7 +180,7 @@ async def test_no_token_goes_out_without_tls():
     async with endpoint() as (end, settings), fake.Upstream(tokens={"access-1"}, methods="XOAUTH2") as server:
         for tls in ("required", "opportunistic"):
             upstream = config.Upstream(url=f"smtp://me@127.0.0.1:{server.port}", oauth2=settings, tls=tls)
-            out = courier.Courier(upstream, hostname="relay.test")
+            out = UpstreamClient(upstream, hostname="relay.test")
             (outcome,) = await out.send(Envelope("a@x", (Recipient("b@x"),)), MESSAGE)
             assert isinstance(outcome, Later)
             assert b"AUTH" not in server.raw

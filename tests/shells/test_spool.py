@@ -20,17 +20,19 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 
-from relay import config, courier, spool
+from relay import config, spool
 from relay.commands import queue as command
 from relay.core import queue
 from relay.core.model import Keys, Sent, SentCopy
-from relay.mailbox import letters, reading
+from relay.mailbox import reading, source
 from relay.spool import files, sending
 from relay.store import Cursor, memory
+from relay.upstream import transaction
+from relay.upstream.client import UpstreamClient
 from tests.fakes import upstream as fake
 
 MESSAGE = b"From: a@here.example\r\nSubject: x\r\nMessage-ID: <1@here.example>\r\n\r\nHello\r\n"
-TIMES = courier.Times(connect=2, mail=2, data=2, block=2, dot=2)
+TIMES = transaction.Times(connect=2, mail=2, data=2, block=2, dot=2)
 FAST = (0.0, 0.05, 0.05)
 NO, LATER = "550 5.1.1 nobody", "450 4.2.1 greylisted"
 
@@ -52,7 +54,7 @@ async def spooling(
     )
     store = memory.Memory()
     await store.start()
-    out = courier.Courier(settings.upstream, hostname="relay.test", times=TIMES)
+    out = UpstreamClient(settings.upstream, hostname="relay.test", times=TIMES)
     how = {"schedule": schedule, "delay_after": delay_after, "clock": clock}
     kept = spool.Spool(folder / "spool", settings, out, store, **how)
     running = asyncio.create_task(kept.run()) if run else None
@@ -477,7 +479,7 @@ async def test_a_bounce_that_the_senders_mailbox_shows_as_well_is_one_event(tmp_
 
         ring = SimpleNamespace(keys=Keys(0, {0: b"k" * 32}))
         reader = reading.Reader(config.Grant("default"), config.Mailbox(), store, ring)
-        (seen,) = await reader.events(letters.Fetched(raw, Cursor("x"), time.time(), whole), time.time())
+        (seen,) = await reader.events(source.Fetched(raw, Cursor("x"), time.time(), whole), time.time())
         assert (seen.event_id, seen.recipient, seen.data["code"]) == (told.event_id, told.recipient, told.data["code"])
         assert await store.append(seen) is None
 
@@ -487,7 +489,9 @@ async def test_a_bounce_that_the_senders_mailbox_shows_as_well_is_one_event(tmp_
 CHILD = """
 import asyncio, sys
 from pathlib import Path
-from relay import config, courier, delivery, spool
+from relay import config, delivery, spool
+from relay.upstream import connections, transaction
+from relay.upstream.client import MOST_CONNECTIONS, UpstreamClient
 from relay.core.model import Recipient, Submission
 from relay.store import Cursor, memory
 from tests.fakes import copies
@@ -496,7 +500,7 @@ async def main(folder, url, patience):
     settings = config.Settings(state_dir=Path(folder), smtp=config.Smtp(hostname="relay.test"),
                                upstream=config.Upstream(url=url, tls="never", patience=float(patience)))
     store = memory.Memory()
-    out = courier.Courier(settings.upstream, hostname="relay.test")
+    out = UpstreamClient(settings.upstream, hostname="relay.test")
     kept = spool.Spool(Path(folder) / "spool", settings, out, store, schedule=(0.0, 0.02, 0.02))
     desk = delivery.Desk(settings, copies.FixedTracker(), out, kept, store)
     asyncio.create_task(kept.run())

@@ -6,9 +6,9 @@ import threading
 import pytest
 
 from relay import config, users
+from relay.check import local
 from relay.commands import user
 from relay.smtp import auth
-from relay.trials import local
 
 
 @pytest.fixture

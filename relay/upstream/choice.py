@@ -1,7 +1,7 @@
 """Which upstream carries whose mail.
 
 Owns: the choice by sender, and names: what waits in the spool remembers a name, which may be gone after a change of the
-configuration. Leaves to others: connections (`couriers`).
+configuration. Leaves to others: connections (`failover`).
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from relay import certificates, config
+from relay.check import SECONDS, Finding, failure, local, ok, warning
 from relay.config.addresses import split_address
-from relay.trials import SECONDS, Finding, failure, local, ok, warning
 
 # A path that a pixel might have. It is answered with the picture whatever the token, and makes no event.
 PROBE = "/o/trackrelay-check"

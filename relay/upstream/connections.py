@@ -3,7 +3,7 @@
 Owns: the rules of TLS and credentials. Where TLS is required it is verified (chain and name), or nothing is sent.
 Credentials never go over a connection without verified TLS; the one exception is an upstream on loopback where the
 operator set tls = "never".
-Leaves to others: mail transactions (`courier.dialogue`), which connection is used when (`courier`).
+Leaves to others: mail transactions (`upstream.transaction`), which connection is used when (`client`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import aiosmtplib
 from relay import config, oauth
 from relay.core import envelopes
 from relay.core.model import Later, Never, Outcome, Reply
-from relay.courier import dialogue
+from relay.upstream import transaction
 
 PORTS = {"smtps": 465, "lmtp": 24}
 # Under verified TLS the plain ones are the ones that work everywhere; CRAM-MD5 only where nothing else is offered.
@@ -116,12 +116,12 @@ class Connection:
     def offered(self) -> Mapping[str, str]:
         return self.client.esmtp_extensions
 
-    async def converse(self, lines: envelopes.Lines, content: bytes, times: dialogue.Times) -> dialogue.Verdicts:
+    async def converse(self, lines: envelopes.Lines, content: bytes, times: transaction.Times) -> transaction.Verdicts:
         transport, home = self.client.transport, self.client.protocol
         if transport is None or home is None or transport.is_closing():
             later = Later(Reply(451, "4.4.2 The upstream closed the connection"))
-            return dialogue.Verdicts((later,) * len(lines.rcpt), stale=True, unsent=True)
-        verdicts = await dialogue.converse(
+            return transaction.Verdicts((later,) * len(lines.rcpt), stale=True, unsent=True)
+        verdicts = await transaction.converse(
             transport,
             home,
             lines,
@@ -149,7 +149,7 @@ class Doors:
         settings: config.Upstream,
         *,
         hostname: str,
-        times: dialogue.Times,
+        times: transaction.Times,
         trust: ssl.SSLContext | None = None,
         tokens_in: Path | None = None,
     ) -> None:

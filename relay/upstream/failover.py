@@ -2,7 +2,7 @@
 
 Owns: the order in which upstreams are tried. A message goes on to the next one only where nothing of it was handed over
 and no server said anything about it: then nobody has it. A client's own login goes to one server only.
-Leaves to others: which upstream a message is for (`routes`), connections and transactions (`courier`).
+Leaves to others: which upstream a message is for (`choice`), connections and transactions (`client`).
 """
 
 from __future__ import annotations
@@ -13,19 +13,20 @@ import ssl
 import time
 from collections.abc import Callable, Sequence
 
-from relay import config, courier, log, metrics, routes
+from relay import config, log, metrics
 from relay.config.settings import DEFAULT_UPSTREAM
 from relay.core import dkim
 from relay.core.model import Envelope, Later, Outcome
+from relay.upstream import choice, client
 
-LOG = log.room("courier")
+LOG = log.room("upstream")
 
 PROBE_SECONDS = 5.0  # between two looks at whether one that was in trouble is reached again …
 PROBE_FOR = 2.0  # … and for how long somebody waits for one
 AGAIN_SECONDS = 30.0  # for which one that could not be reached comes last
 
 
-class Couriers:
+class Upstreams:
     """One `Courier` per upstream, by name. What is about a client's own login is about [upstream]."""
 
     def __init__(
@@ -33,7 +34,7 @@ class Couriers:
         settings: config.Settings,
         *,
         hostname: str,
-        times: courier.Times | None = None,
+        times: client.Times | None = None,
         trust: ssl.SSLContext | None = None,
         signers: Sequence[dkim.Signer] = (),
         clock: Callable[[], float] = time.monotonic,
@@ -41,19 +42,19 @@ class Couriers:
         self.clock = clock
         all_ = (settings.upstream, *settings.upstreams)
         self._couriers = {
-            routes.name_of(up): courier.Courier(
+            choice.name_of(up): client.UpstreamClient(
                 up,
                 hostname=hostname,
                 times=times,
                 trust=trust,
-                name=routes.name_of(up),
+                name=choice.name_of(up),
                 tokens_in=settings.state_dir / "keys",
                 signers=signers,
             )
             for up in all_
         }
         self._chains = {
-            routes.name_of(up): [name for name in (routes.name_of(up), *up.fallback) if name in self._couriers]
+            choice.name_of(up): [name for name in (choice.name_of(up), *up.fallback) if name in self._couriers]
             for up in all_
         }
         self._down: dict[str, float] = {}  # name -> when it is looked at again as the others are
@@ -91,7 +92,7 @@ class Couriers:
 
     def _count(self, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:
-            courier.OUTCOMES[type(outcome)].inc()
+            client.OUTCOMES[type(outcome)].inc()
 
     async def trouble(self) -> str:
         """Why neither [upstream] nor a fallback of it could be reached last, or "". While there is trouble [upstream] is
@@ -107,7 +108,7 @@ class Couriers:
     async def try_login(self, user: str, password: str) -> Outcome:
         return await self.default.try_login(user, password)
 
-    def credentials_of(self, login: str) -> courier.Credentials:
+    def credentials_of(self, login: str) -> client.Credentials:
         return self.default.credentials_of(login)
 
     async def close(self) -> None:

@@ -1,7 +1,7 @@
 """SMTP out: an envelope and its bytes -> one outcome per recipient.
 
 Owns: the pool of connections to the upstream, how many there are, which carries what, when one is tried again.
-`doors` opens them (TLS, logins), `dialogue` is one transaction. Leaves to others: what becomes of an outcome
+`connections` opens them (TLS, logins), `transaction` is one transaction. Leaves to others: what becomes of an outcome
 (`delivery`, `spool`), what may stand in a command (`core.envelopes`).
 
 An upstream that does not offer 8BITMIME gets an 8bit message in 7bit (`core.sevenbit`): here, since only here is it known
@@ -22,9 +22,9 @@ from pathlib import Path
 from relay import config, log, metrics
 from relay.core import dkim, dsn, envelopes, sevenbit
 from relay.core.model import Done, Envelope, Later, Never, Outcome, Reply
-from relay.courier import dialogue, doors
+from relay.upstream import connections, transaction
 
-LOG = log.room("courier")
+LOG = log.room("upstream")
 
 MOST_CONNECTIONS = 20
 MOST_TRIES = 10  # logins of clients tried at once; not of the places of mail, which strangers could fill
@@ -36,11 +36,11 @@ OFF_THE_LOOP = 262_144  # octets: converting more than this would hold up the ot
 UPSTREAM_SECONDS = metrics.STAGE.labels("upstream")
 OUTCOMES = {kind: metrics.OUTCOMES.labels(kind.__name__.lower()) for kind in (Done, Later, Never)}
 
-Times = dialogue.Times
+Times = transaction.Times
 Credentials = tuple[str, str] | None
 
 
-class Courier:
+class UpstreamClient:
     """`name` is the upstream's, for metrics. `tokens_in` is the folder where refresh tokens that the upstream's provider
     replaced are kept. `signers` are the DKIM keys, for a signature of ours that a conversion breaks. `trust` and `times`
     are for tests and for those who know better than the system's certificates and RFC 5321."""
@@ -59,12 +59,12 @@ class Courier:
         signers: Sequence[dkim.Signer] = (),
     ) -> None:
         self.times, self.signers = times or Times(), signers
-        self.doors = doors.Doors(settings, hostname=hostname, times=self.times, trust=trust, tokens_in=tokens_in)
+        self.doors = connections.Doors(settings, hostname=hostname, times=self.times, trust=trust, tokens_in=tokens_in)
         self._gauges = metrics.CONNECTIONS.labels(name, "idle"), metrics.CONNECTIONS.labels(name, "busy")
         self.idle_seconds = idle_seconds
         self._most, self._places, self._tries = most, asyncio.Semaphore(most), asyncio.Semaphore(MOST_TRIES)
-        self._idle: dict[Credentials, list[doors.Connection]] = {}
-        self._busy: set[doors.Connection] = set()
+        self._idle: dict[Credentials, list[connections.Connection]] = {}
+        self._busy: set[connections.Connection] = set()
         self._logins: dict[str, str] = {}
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
@@ -114,7 +114,7 @@ class Courier:
                     return (lines,) * many, True
                 reused = connection.used
                 verdicts = await self._converse(envelope.credentials, connection, lines, content)
-            except doors.Closed as closed:
+            except connections.Closed as closed:
                 if self._said != str(closed):  # one line per time of trouble, and kind of it; each message has its own
                     self._said = str(closed)
                     LOG.warning("upstream_closed", upstream=str(self.doors.address), reason=self._said)
@@ -137,7 +137,7 @@ class Courier:
         LOG.info("converted", size=len(content), to=len(made.content), signatures_removed=made.removed, **about)
         return made.content, ""
 
-    def _of_closed(self, credentials: Credentials, closed: doors.Closed) -> Outcome:
+    def _of_closed(self, credentials: Credentials, closed: connections.Closed) -> Outcome:
         """What it means for a message. A user's login that was good before and is refused now says nothing of it: the
         password was changed, and with the new one the message can go."""
         if credentials and isinstance(closed.outcome, Never):
@@ -148,8 +148,8 @@ class Courier:
         return closed.outcome
 
     async def _converse(
-        self, credentials: Credentials, connection: doors.Connection, lines: envelopes.Lines, content: bytes
-    ) -> dialogue.Verdicts:
+        self, credentials: Credentials, connection: connections.Connection, lines: envelopes.Lines, content: bytes
+    ) -> transaction.Verdicts:
         self._busy.add(connection)
         reusable = False
         try:
@@ -170,7 +170,7 @@ class Courier:
         async with self._tries:
             try:
                 connection = await self._open((user, password))
-            except doors.Closed as closed:
+            except connections.Closed as closed:
                 return closed.outcome
             before = self._take((user, password))
             if before:  # a client that logs in for each message needs one session there, and many servers give few
@@ -190,7 +190,7 @@ class Courier:
         """Can a connection be opened, secured and logged in? Sends no mail."""
         try:
             connection = await self._open(None)
-        except doors.Closed as closed:
+        except connections.Closed as closed:
             return closed.outcome
         connection.close(politely=True)
         return Done(Reply(250, "2.0.0 Ok"))
@@ -208,11 +208,11 @@ class Courier:
 
     # -- the pool ------------------------------------------------------------------------------------------------------
 
-    async def _open(self, credentials: Credentials) -> doors.Connection:
+    async def _open(self, credentials: Credentials) -> connections.Connection:
         began = time.perf_counter()
         try:
             connection = await self.doors.open(credentials)
-        except doors.Closed as closed:
+        except connections.Closed as closed:
             if isinstance(closed.outcome, Later):
                 self.trouble = closed.outcome.reply.text
             raise
@@ -220,7 +220,7 @@ class Courier:
         metrics.STAGE.labels("connect").observe(time.perf_counter() - began)
         return connection
 
-    def _take(self, credentials: Credentials) -> doors.Connection | None:
+    def _take(self, credentials: Credentials) -> connections.Connection | None:
         """The idle one that was used last."""
         waiting = self._idle.get(credentials)
         while waiting:
@@ -232,7 +232,7 @@ class Courier:
             connection.close()
         return None
 
-    def _give(self, credentials: Credentials, connection: doors.Connection) -> None:
+    def _give(self, credentials: Credentials, connection: connections.Connection) -> None:
         if self._closed:
             connection.close(politely=True)
         else:
@@ -258,7 +258,7 @@ class Courier:
             self._sweeper = asyncio.get_running_loop().call_later(pause, self._sweep)
         self._count()
 
-    def _drop(self, credentials: Credentials, connection: doors.Connection) -> None:
+    def _drop(self, credentials: Credentials, connection: connections.Connection) -> None:
         self._idle[credentials].remove(connection)
         if not self._idle[credentials]:
             del self._idle[credentials]

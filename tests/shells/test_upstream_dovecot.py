@@ -1,9 +1,10 @@
-"""The courier against a real LMTP server: Dovecot."""
+"""The upstream room against a real LMTP server: Dovecot."""
 
 from pathlib import Path
 
-from relay import config, courier
+from relay import config
 from relay.core.model import Done, Envelope, Recipient
+from relay.upstream import client
 from tests.peers import dovecot
 
 MESSAGE = b"From: a@here.example\r\nTo: b@there.example\r\nSubject: x\r\nMessage-ID: <1@here.example>\r\n\r\nHello\r\n.dot\r\n"
@@ -12,7 +13,7 @@ MESSAGE = b"From: a@here.example\r\nTo: b@there.example\r\nSubject: x\r\nMessage
 async def test_each_recipient_has_a_word_and_the_message_is_in_the_mailbox(tmp_path: Path):
     with dovecot.running(tmp_path, {"b@there.example": "pw", "c@there.example": "pw"}) as server:
         upstream = config.Upstream(url=f"lmtp://127.0.0.1:{server.lmtp_port}", tls="never")
-        out = courier.Courier(upstream, hostname="relay.test")
+        out = client.UpstreamClient(upstream, hostname="relay.test")
         to = tuple(Recipient(f"{name}@there.example") for name in ("b", "c"))
         first, second = await out.send(Envelope("a@here.example", to), MESSAGE)
         assert isinstance(first, Done)

@@ -1,4 +1,4 @@
-"""The courier against a real Postfix."""
+"""The upstream room against a real Postfix."""
 
 import asyncio
 import email
@@ -10,9 +10,10 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from relay import config, courier
+from relay import config
 from relay.core import dkim
 from relay.core.model import Done, Envelope, Later, Never, Recipient
+from relay.upstream import client
 from tests.core.rewriting import leaf, multipart
 from tests.fakes import upstream as fake
 from tests.peers import postfix
@@ -49,7 +50,7 @@ async def test_messages_pass_whole_and_words_come_back(tls):
             certificate=folder / "localhost.pem", key=folder / "localhost.key",
         ) as server:  # fmt: skip
             upstream = config.Upstream(url=f"smtp://127.0.0.1:{server.port}", tls="required")
-            out = courier.Courier(upstream, hostname="relay.test", trust=trust)
+            out = client.UpstreamClient(upstream, hostname="relay.test", trust=trust)
             (outcome,) = await out.send(envelope(), MESSAGE)
             assert isinstance(outcome, Done)
             assert "queued as" in outcome.reply.text
@@ -75,7 +76,7 @@ async def test_after_a_refused_data_the_next_message_has_its_own_sender():
     async with fake.Upstream(lmtp=True) as sink:
         settings = {"smtpd_data_restrictions": "check_sender_access inline:{first@x.example=REJECT}"}
         with postfix.running(transport=f"lmtp:inet:127.0.0.1:{sink.port}", settings=settings) as server:
-            out = courier.Courier(
+            out = client.UpstreamClient(
                 config.Upstream(url=f"smtp://127.0.0.1:{server.port}", tls="never"), hostname="relay.test"
             )
             (outcome,) = await out.send(envelope(sender="first@x.example"), MESSAGE)
@@ -112,7 +113,7 @@ async def test_8bit_passes_a_postfix_that_takes_7bit_only():
         settings = {"smtpd_discard_ehlo_keywords": "8bitmime"}
         with postfix.running(transport=f"lmtp:inet:127.0.0.1:{sink.port}", settings=settings) as server:
             upstream = config.Upstream(url=f"smtp://127.0.0.1:{server.port}", tls="never")
-            out = courier.Courier(upstream, hostname="relay.test", signers=[key])
+            out = client.UpstreamClient(upstream, hostname="relay.test", signers=[key])
             (outcome,) = await out.send(envelope(options=("BODY=8BITMIME",)), message)
             assert isinstance(outcome, Done), server.log()
             await arrived(sink, 1)
@@ -133,7 +134,7 @@ async def test_a_certificate_that_is_not_trusted_sends_nothing(tls):
     folder, _ = tls
     with postfix.running(certificate=folder / "localhost.pem", key=folder / "localhost.key") as server:
         upstream = config.Upstream(url=f"smtp://127.0.0.1:{server.port}", tls="required")
-        out = courier.Courier(upstream, hostname="relay.test", trust=ssl.create_default_context())
+        out = client.UpstreamClient(upstream, hostname="relay.test", trust=ssl.create_default_context())
         (outcome,) = await out.send(envelope(), MESSAGE)
         assert isinstance(outcome, Later)
         assert outcome.reply.text.startswith("4.7.5 ")

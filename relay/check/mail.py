@@ -12,8 +12,8 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from relay import config, oauth
+from relay.check import SECONDS, Finding, failure, ok, warning
 from relay.config.addresses import is_loopback
-from relay.trials import SECONDS, Finding, failure, ok, warning
 
 CODES = re.compile(r"^\d{3} (?:\d\.\d+\.\d+ )?")  # what a client would hear before the sentence
 
@@ -44,17 +44,17 @@ async def upstreams(settings: config.Settings) -> list[Finding]:
 
 
 async def _upstream(settings: config.Settings, what: str, up: config.Upstream) -> list[Finding]:
-    from relay.courier import dialogue, doors
+    from relay.upstream import connections, transaction
 
-    room = doors.Doors(
+    room = connections.Doors(
         up,
         hostname=settings.smtp.hostname or os.uname().nodename,
-        times=dialogue.Times(connect=SECONDS),
+        times=transaction.Times(connect=SECONDS),
         tokens_in=settings.state_dir / "keys",
     )
     try:
         connection = await room.open(None)
-    except doors.Closed as closed:
+    except connections.Closed as closed:
         return [failure(what, CODES.sub("", str(closed)))]
     try:
         return _offers(settings, what, up, connection, room.address) + _advice(settings, what, up, room.address.host)

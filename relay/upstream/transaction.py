@@ -1,7 +1,7 @@
 """One mail transaction, pipelined, on a connection that somebody else opened, greeted, secured and logged in.
 
 Owns: the commands from MAIL to the final dot and their replies (RFC 5321 3.3, RFC 2920; LMTP: RFC 2033).
-Leaves to others: connections (`courier.doors`), what may stand in a command (`core.envelopes`).
+Leaves to others: connections (`upstream.connections`), what may stand in a command (`core.envelopes`).
 
 aiosmtplib's own protocol waits for each reply and drops those that arrive together. So for the length of a transaction
 `Dialogue` stands in its place on the transport, and gives it back afterwards.

@@ -48,7 +48,7 @@ def failure(what: str, sentence: str) -> Finding:
 async def run(settings: Settings) -> list[Finding]:
     """All findings, in a fixed order. This machine comes first, since the others listen on its ports; then all run
     side by side: a slow peer costs its own time only."""
-    from relay.trials import local, mail, world
+    from relay.check import local, mail, world
 
     here: list[tuple[str, Trial]] = [
         ("state_dir", local.state),

@@ -13,8 +13,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from relay import config
+from relay.check import Finding, failure, ok, warning
 from relay.config.addresses import split_address
-from relay.trials import Finding, failure, ok, warning
 
 ROOM = 1_000_000_000  # octets free in the state folder below which a warning is due
 SOON = timedelta(days=14)  # before a certificate's end

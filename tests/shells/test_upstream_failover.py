@@ -5,14 +5,15 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
-from relay import config, courier, couriers, delivery, metrics, routes, spool
+from relay import config, delivery, metrics, spool
 from relay.core.model import Done, Envelope, Later, Never, Recipient, Submission
 from relay.store import memory
+from relay.upstream import choice, client, failover
 from tests.fakes import copies
 from tests.fakes import upstream as fake
 
 MESSAGE = b"From: <Ann@Sales.example>\r\nTo: b@x.example\r\nSubject: x\r\n\r\nHello\r\n"
-TIMES = courier.Times(connect=2, mail=0.5, data=2, block=2, dot=2)
+TIMES = client.Times(connect=2, mail=0.5, data=2, block=2, dot=2)
 LATER = "450 4.2.1 greylisted"
 
 
@@ -32,14 +33,14 @@ def settings(folder, servers, *, fallback=(), **senders) -> config.Settings:
 
 @asynccontextmanager
 async def several(folder, scripts, **how):
-    """The couriers of that many scripted upstreams, each by its name."""
+    """The upstreams room over that many scripted upstreams, each by its name."""
     async with AsyncExitStack() as stack:
         offers = how.pop("offers", {})
         made = {name: fake.Upstream(script, offers=offers.get(name, fake.USUAL)) for name, script in scripts.items()}
         servers = {name: await stack.enter_async_context(server) for name, server in made.items()}
         found = settings(folder, servers, **how)
         now = [1000.0]
-        out = couriers.Couriers(found, hostname="relay.test", times=TIMES, clock=lambda: now[0])
+        out = failover.Upstreams(found, hostname="relay.test", times=TIMES, clock=lambda: now[0])
         try:
             yield out, servers, found, now
         finally:
@@ -72,9 +73,9 @@ def test_the_sender_chooses(sender, content, name):
             config.NamedUpstream(id="spare"),
         )
     )
-    chosen = routes.of(found, Submission(sender, (Recipient("b@x.example"),), content))
-    assert routes.name_of(chosen) == name
-    assert routes.name_of(routes.named(found, "gone")) == "default"
+    chosen = choice.of(found, Submission(sender, (Recipient("b@x.example"),), content))
+    assert choice.name_of(chosen) == name
+    assert choice.name_of(choice.named(found, "gone")) == "default"
 
 
 async def test_an_envelope_goes_to_the_upstream_that_it_names(tmp_path):
@@ -140,7 +141,7 @@ async def test_who_was_away_comes_last_for_a_while(tmp_path):
         for _ in range(3):
             await out.send(envelope(), MESSAGE)
         assert servers["default"].sessions == 1
-        now[0] += couriers.AGAIN_SECONDS + 1
+        now[0] += failover.AGAIN_SECONDS + 1
         await out.send(envelope(), MESSAGE)
         assert sizes(servers) == {"default": 1, "spare": 3}
 

@@ -1,4 +1,4 @@
-"""The courier against a scripted upstream and against Postfix."""
+"""The upstream room against a scripted upstream and against Postfix."""
 
 import asyncio
 import base64
@@ -13,15 +13,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from relay import config, courier
+from relay import config
 from relay.core.model import Done, Envelope, Later, Never, Recipient, Reply
-from relay.courier import dialogue
+from relay.upstream import client, transaction
 from tests.fakes import upstream as fake
 
 MESSAGE = b"From: a@here.example\r\nTo: b@there.example\r\nSubject: x\r\n\r\nHello\r\n.dot\r\n..two\r\n"
 BIG = b"Subject: big\r\n\r\n" + b"0123456789abcdef" * 60 + b"\r\n" + b"x" * 70 + b"\r\n"
 HUGE = b"Subject: huge\r\n\r\n" + (b"y" * 998 + b"\r\n") * 2000  # more than one slice, and than socket buffers hold
-TIMES = courier.Times(connect=2, mail=0.3, data=0.3, block=0.3, dot=0.3)
+TIMES = client.Times(connect=2, mail=0.3, data=0.3, block=0.3, dot=0.3)
 
 
 def envelope(*recipients: str, sender: str = "a@here.example", options: tuple[str, ...] = ()) -> Envelope:
@@ -35,7 +35,9 @@ async def sending(
     async with fake.Upstream(script, **how) as server:
         url = server.url.replace("://", f"://{user}@") if user else server.url
         settings = config.Upstream(url=url, password=password, tls=tls)
-        out = courier.Courier(settings, hostname="relay.test", times=times, trust=trust, most=most, idle_seconds=idle)
+        out = client.UpstreamClient(
+            settings, hostname="relay.test", times=times, trust=trust, most=most, idle_seconds=idle
+        )
         try:
             yield server, out
         finally:
@@ -90,7 +92,7 @@ async def test_a_reply_that_drips_is_not_waited_for_for_ever():
                 await asyncio.sleep(0.02)
 
     async with Dripping() as server:
-        out = courier.Courier(config.Upstream(url=server.url, tls="never"), hostname="relay.test", times=TIMES)
+        out = client.UpstreamClient(config.Upstream(url=server.url, tls="never"), hostname="relay.test", times=TIMES)
         async with asyncio.timeout(3):
             (outcome,) = await out.send(envelope(), MESSAGE)
         assert isinstance(outcome, Later)
@@ -101,7 +103,7 @@ async def test_a_reply_that_drips_is_not_waited_for_for_ever():
 def test_dots_are_doubled_wherever_a_message_is_cut_into_pieces(text, size):
     """For any message and any size of piece: the pieces together are what one pass over the lines gives."""
     content = text.encode()
-    pieces = list(dialogue.stuffed(content, size))
+    pieces = list(transaction.stuffed(content, size))
     whole = re.sub(rb"(?:(?<=\r\n)|\A)\.", b"..", content)
     assert b"".join(piece for piece, _ in pieces) == whole
     assert [last for _, last in pieces] == [False] * (len(pieces) - 1) + [True]
@@ -152,7 +154,7 @@ CUTS = [
 @pytest.mark.parametrize("offers", [fake.USUAL, ()], ids=["pipelined", "plain"])
 @pytest.mark.parametrize(("point", "does", "meaning", "uncertain"), CUTS)
 async def test_what_an_upstream_does_and_what_it_means(point, does, meaning, uncertain, offers):
-    async with sending({point: [does, None]}, offers=offers, times=courier.Times(0.5, 0.3, 0.3, 0.3, 0.3)) as (
+    async with sending({point: [does, None]}, offers=offers, times=client.Times(0.5, 0.3, 0.3, 0.3, 0.3)) as (
         server,
         out,
     ):
@@ -245,7 +247,7 @@ async def test_connections_are_bounded_shared_and_closed_when_idle():
 
 
 async def test_a_cancelled_transaction_leaves_no_connection_behind():
-    async with sending({"dot": ["hang", None]}, times=courier.Times()) as (server, out):
+    async with sending({"dot": ["hang", None]}, times=client.Times()) as (server, out):
         task = asyncio.create_task(out.send(envelope(), MESSAGE))
         async with asyncio.timeout(5):
             while not server.raw.endswith(b"\r\n.\r\n"):
@@ -287,7 +289,7 @@ DECLARED = ("BODY=8BITMIME",)
 @pytest.mark.parametrize("times", [1, 30_000], ids=["small", "large"])
 async def test_8bit_goes_in_7bit_where_nothing_else_is_offered(options, times, caplog):
     content = EIGHT + "Grüße\r\n".encode() * times
-    caplog.set_level("INFO", logger="trackrelay.courier")
+    caplog.set_level("INFO", logger="trackrelay.upstream")
     async with sending(offers=NO_EIGHT) as (server, out):
         for _ in range(2):
             assert isinstance((await out.send(envelope(options=options), content))[0], Done)
@@ -490,7 +492,7 @@ async def test_strangers_who_try_logins_hold_up_no_mail(contexts):
     script = {"auth": lambda command: None if command.endswith(ours) else "hang"}
     async with sending(
         script, user="u", password="new", tls="required", trust=trust, starttls=server_tls, users={"u": "new"},
-        times=courier.Times(connect=60),
+        times=client.Times(connect=60),
     ) as (_, out):  # fmt: skip
         tries = [asyncio.create_task(out.try_login("c", f"guess {n}")) for n in range(50)]
         await asyncio.sleep(0)
@@ -516,14 +518,14 @@ async def test_one_users_session_never_carries_anothers_mail(contexts):
 
 
 async def test_the_address_of_an_upstream():
-    from relay.courier import doors
+    from relay.upstream import connections
 
-    assert str(doors.address("smtp://h.example")) == "h.example:25"
-    assert str(doors.address("smtp://u@h.example")) == "h.example:587"
-    assert str(doors.address("smtps://u%40x@h.example")) == "h.example:465"
-    assert doors.address("smtps://u%40x@h.example").user == "u@x"
-    assert doors.address("lmtp://[::1]:2424").loopback
-    assert not doors.address("smtp://h.example").loopback
+    assert str(connections.address("smtp://h.example")) == "h.example:25"
+    assert str(connections.address("smtp://u@h.example")) == "h.example:587"
+    assert str(connections.address("smtps://u%40x@h.example")) == "h.example:465"
+    assert connections.address("smtps://u%40x@h.example").user == "u@x"
+    assert connections.address("lmtp://[::1]:2424").loopback
+    assert not connections.address("smtp://h.example").loopback
 
 
 def test_on_the_services_own_loop(contexts):
