@@ -78,7 +78,7 @@ async def logins(settings: config.Settings) -> list[Finding]:
 
 async def store(settings: config.Settings) -> list[Finding]:
     """Reads the schema's number only; a service may be at work on the same file."""
-    from relay.store import schema
+    from relay.store.sqlite import schema
 
     kind, _, rest = settings.store.url.partition(":")
     path = settings.state_dir / (rest.removeprefix("//") or "trackrelay.db")

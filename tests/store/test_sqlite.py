@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from relay.store import Newer, Unavailable, Word, schema, writer
-from relay.store.sqlite import Sqlite
+from relay.store import Newer, Unavailable, Word
+from relay.store.sqlite import Sqlite, history, schema, writer
 from tests.store.contract import click, endpoint, event, sent
 
 ROOT = Path(__file__).parents[2]
@@ -287,15 +287,13 @@ async def test_a_history_takes_no_longer_with_more_events(kept: Sqlite) -> None:
         count = 0
 
         def work(db: sqlite3.Connection) -> None:
-            from relay.store import past
-
             def step() -> int:
                 nonlocal count
                 count += 1
                 return 0
 
             db.set_progress_handler(step, 10)
-            past.history(db, done.event_id)
+            history.history(db, done.event_id)
             db.set_progress_handler(None, 0)
 
         await kept._read(work)

@@ -12,7 +12,8 @@ from itertools import chain
 from typing import NamedTuple
 
 from relay.core.model import Sent
-from relay.store import BARE_ID, Word, bulk, rows
+from relay.store import BARE_ID, Word
+from relay.store.sqlite import bulk, rows
 
 MESSAGES = bulk.inserts("INSERT OR REPLACE INTO messages", 21)
 COPIES = bulk.inserts("INSERT OR REPLACE INTO copies", 10)

@@ -14,7 +14,8 @@ from itertools import zip_longest
 
 from relay.core import payload
 from relay.core.model import Delivery, Endpoint, Event, Settlement
-from relay.store import LEASE, Backlog, Letter, rows
+from relay.store import LEASE, Backlog, Letter
+from relay.store.sqlite import rows
 
 LIVE = "status IN ('active', 'failing')"
 DUE = """

@@ -11,7 +11,8 @@ import sqlite3
 import msgspec
 
 from relay.core.model import Event, History, Sent
-from relay.store import RECENTS, rows
+from relay.store import RECENTS
+from relay.store.sqlite import rows
 
 
 def history(db: sqlite3.Connection, event_id: str) -> History | None:

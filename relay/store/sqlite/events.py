@@ -14,7 +14,8 @@ import msgspec
 
 from relay.core import payload, tally
 from relay.core.model import Endpoint, Event
-from relay.store import Cursor, bulk, rows
+from relay.store import Cursor
+from relay.store.sqlite import bulk, rows
 
 ASKED = (1, 8, 64, 512)  # how many are asked for at once: few sizes, so that their statements stay prepared
 

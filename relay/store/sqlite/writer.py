@@ -1,7 +1,7 @@
 """The one thread of a process that writes to its SQLite database.
 
 Owns: the queue, group commit, the lock between processes, opening and opening again, and the rule that an operation
-either was committed or raises. Leaves to others: what an operation does (`recording`, `appending`, `outbox`).
+either was committed or raises. Leaves to others: what an operation does (`messages`, `events`, `outbox`).
 
 Whatever has queued, at most BATCH operations, is one transaction, and so one fsync. Around it every process holds a flock
 on a file beside the database, so that two busy ones share fairly: with SQLite's own waiting alone the light one starves. Operations are taken only once the lock is held; until then the event
@@ -23,7 +23,8 @@ from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 from relay import log, metrics
-from relay.store import Newer, Unavailable, schema
+from relay.store import Newer, Unavailable
+from relay.store.sqlite import schema
 
 LOG = log.room("store")
 BATCH = 512

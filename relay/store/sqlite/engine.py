@@ -1,7 +1,7 @@
-"""The store in one SQLite file.
+"""The store over one SQLite file, put together.
 
 Owns: the SQL of mail, events and keys; readers in threads of their own. Leaves to others: all writing order and locks
-(`writer`), hits in bulk (`appending`), the outbox (`outbox`), spelling (`rows`), the tables (`schema`).
+(`writer`), hits in bulk (`events`), the outbox (`outbox`), spelling (`rows`), the tables (`schema`).
 """
 # ruff: noqa: S608 - SQL is put together from constants of this package; values are bound
 
@@ -27,14 +27,9 @@ from relay.store import (
     LetterState,
     Unavailable,
     Word,
-    appending,
-    outbox,
-    past,
-    recording,
-    rows,
-    schema,
 )
-from relay.store.writer import Bulk, Writer, inode
+from relay.store.sqlite import events, history, messages, outbox, rows, schema
+from relay.store.sqlite.writer import Bulk, Writer, inode
 
 T = TypeVar("T")
 READERS = 2
@@ -46,13 +41,13 @@ class Sqlite:
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
         self.path = path
         self._clock = clock
-        self._asking = appending.Asking()
+        self._asking = events.Asking()
         self._writer = Writer(
             path,
             {
-                Sent: Bulk(recording.sents, rows.mended),
-                recording.Words: Bulk(recording.words, recording.mended, awaited=False),
-                appending.Hit: Bulk(self._hits, appending.mended),
+                Sent: Bulk(messages.sents, rows.mended),
+                messages.Words: Bulk(messages.words, messages.mended, awaited=False),
+                events.Hit: Bulk(self._hits, events.mended),
             },
         )
         self._pool = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
@@ -74,14 +69,14 @@ class Sqlite:
         await self._writer.submit(sent)
 
     async def record_words(self, words: Sequence[Word]) -> None:
-        await self._writer.submit(recording.Words(tuple(words)))
+        await self._writer.submit(messages.Words(tuple(words)))
 
     async def sent(self, message_id: str) -> Sent | None:
         return await self._read(lambda db: rows.read_sent(db, message_id))
 
     async def find_sent(self, internet_ids: Sequence[str]) -> Sent | None:
         def read(db: sqlite3.Connection) -> Sent | None:
-            message_id = recording.named(db, rows.mended(internet_ids))
+            message_id = messages.named(db, rows.mended(internet_ids))
             return rows.read_sent(db, message_id) if message_id else None
 
         return await self._read(read)
@@ -99,11 +94,11 @@ class Sqlite:
     # -- events --------------------------------------------------------------------------------------------------------
 
     async def append(self, event: Event, cursor: Cursor | None = None) -> Event | None:
-        done: Event | None = await self._writer.submit(appending.Hit(event, cursor))
+        done: Event | None = await self._writer.submit(events.Hit(event, cursor))
         return done
 
-    def _hits(self, db: sqlite3.Connection, batch: Sequence[appending.Hit]) -> list[Event | None]:
-        return appending.hits(db, batch, self._asking, self._clock())
+    def _hits(self, db: sqlite3.Connection, batch: Sequence[events.Hit]) -> list[Event | None]:
+        return events.hits(db, batch, self._asking, self._clock())
 
     async def events(
         self,
@@ -131,7 +126,7 @@ class Sqlite:
         return found[::-1] if newest else found
 
     async def history(self, event_id: str) -> History | None:
-        return await self._read(lambda db: past.history(db, event_id))
+        return await self._read(lambda db: history.history(db, event_id))
 
     async def cursor(self, mailbox: str) -> Cursor | None:
         def read(db: sqlite3.Connection) -> Cursor | None:
@@ -141,7 +136,7 @@ class Sqlite:
         return await self._read(read)
 
     async def save_cursor(self, cursor: Cursor) -> None:
-        await self._write(lambda db: db.execute(appending.CURSORS, rows.cursor(cursor)) and None)
+        await self._write(lambda db: db.execute(events.CURSORS, rows.cursor(cursor)) and None)
 
     # -- webhooks ------------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """The schema of the SQLite store: numbered files, applied once each, in order.
 
-Owns: the connection's settings, the table `migrations`, the numbered *.sql beside this file. Leaves to others: rows.
+Owns: the connection's settings, the table `migrations`, the numbered files in `migrations`. Leaves to others: rows.
 A file that was released is never changed; what changes is a new number.
 """
 
@@ -14,9 +14,8 @@ from pathlib import Path
 
 from relay.store import Newer
 
-FILES = sorted(
-    f.name for f in resources.files("relay.store").iterdir() if f.name[:4].isdigit() and f.name[4:] == ".sql"
-)
+FOLDER = resources.files("relay.store.sqlite") / "migrations"
+FILES = sorted(f.name for f in FOLDER.iterdir() if f.name[:4].isdigit() and f.name[4:] == ".sql")
 LATEST = int(FILES[-1][:4])
 WAL_LIMIT = 64_000_000  # bytes that the WAL file may keep once it was emptied
 
@@ -74,7 +73,7 @@ def migrate(db: sqlite3.Connection) -> None:
             store.execute("CREATE TABLE migrations (number INTEGER PRIMARY KEY, applied_at REAL NOT NULL)")
         for name in FILES:
             if int(name[:4]) > at:
-                for statement in statements((resources.files("relay.store") / name).read_text("utf-8")):
+                for statement in statements((FOLDER / name).read_text("utf-8")):
                     store.execute(statement)
                 store.execute("INSERT INTO migrations VALUES (?, ?)", (int(name[:4]), time.time()))
         db.execute("COMMIT")
