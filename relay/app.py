@@ -161,7 +161,7 @@ class Service:
 
     async def start_mail(self) -> None:
         """smtp and queue: they share the upstreams and the spool where one process has both."""
-        from relay import delivery, outbound, smtp, spool
+        from relay import delivery, outbound, outcomes, smtp, spool
         from relay.core import dkim
         from relay.upstream import failover
 
@@ -172,14 +172,16 @@ class Service:
         hostname = self.settings.smtp.hostname or os.uname().nodename
         out = failover.Upstreams(self.settings, hostname=hostname, signers=signers)
         self.closers.append(out.close)
-        kept = spool.Spool(self.settings.state_dir / "spool", self.settings, out, self.store, appended=self.appended)
+        heard = outcomes.Outcomes(self.store, host=out.host, appended=self.appended)
+        self.closers.append(heard.flush)
+        kept = spool.Spool(self.settings.state_dir / "spool", self.settings, out, heard)
         self.out, self.kept = out, kept
         if "queue" in self.only:
             self.keep("queue", kept.run)
         if "smtp" not in self.only:
             return
         tracker = outbound.Tracker(self.settings, self.ring, self.store, signers)
-        desk = delivery.Desk(self.settings, tracker, out, kept, self.store)
+        desk = delivery.Desk(self.settings, tracker, out, kept, heard)
         self.closers.append(lambda: desk.close(self.left() / 2))
         try:
             self.server = await smtp.serve(self.settings, desk.take, verify_upstream=out.try_login, left=desk.left)

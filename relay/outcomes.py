@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Literal
+from typing import Literal, Protocol
 
 from relay import log, metrics, store
 from relay.core import dsn, envelopes, payload, queue
@@ -42,12 +42,21 @@ def state_of(outcome: Outcome) -> State:
     return "done" if isinstance(outcome, Done) else "later" if isinstance(outcome, Later) else "never"
 
 
+class Records(Protocol):
+    """What is asked of a store here."""
+
+    async def record_words(self, words: Sequence[store.Word]) -> None: ...
+    async def append(self, event: Event) -> Event | None: ...
+    async def endpoints(self) -> list[Endpoint]: ...
+
+
 class Outcomes:
-    """`appended` is called when an event was stored. `host` is that of [upstream]."""
+    """`appended` is called when an event was stored. `host` is that of [upstream]. Whoever makes it calls `flush` when
+    those who tell it have ended."""
 
     _words: list[store.Word]
 
-    def __init__(self, store: store.Store, *, host: str = "", appended: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, store: Records, *, host: str = "", appended: Callable[[], None] = lambda: None) -> None:
         self.store, self.host, self.appended = store, host, appended
         self._pending: dict[str, tuple[asyncio.Task[None], list[Callable[[], Awaitable[None]]]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import msgspec
 
-from relay import config, log, metrics, spool, store
+from relay import config, log, metrics, outcomes, spool
 from relay.config.settings import DEFAULT_UPSTREAM
 from relay.core import dsn, envelopes, queue
 from relay.core.model import Done, Envelope, Later, Never, Reply, Submission
@@ -59,12 +59,12 @@ class Desk:
         tracker: Tracker,
         courier: UpstreamClient | Upstreams,
         spool: spool.Spool,
-        store: store.Store,
+        outcomes: outcomes.Outcomes,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings, self.tracker, self.courier, self.spool = settings, tracker, courier, spool
-        self.outcomes = spool.outcomes
+        self.outcomes = outcomes
         self._gates = asyncio.Semaphore(LARGE_AT_ONCE), asyncio.Semaphore(LARGE_AT_ONCE)  # to the upstream, to the disk
         self._tasks: set[asyncio.Task[None]] = set()
         self._visits = returning.Visits(clock=clock)
@@ -321,7 +321,6 @@ class Desk:
             for task in left:
                 task.cancel()
             await asyncio.gather(*left, return_exceptions=True)
-        await self.outcomes.flush()
 
 
 @dataclass(slots=True)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from relay import config, log, metrics, outcomes, store
+from relay import config, log, metrics, outcomes
 from relay.config.settings import DEFAULT_UPSTREAM
 from relay.core import dsn, queue
 from relay.core.model import Outcome
@@ -52,15 +52,14 @@ class Spool:
         directory: Path,
         settings: config.Settings,
         courier: UpstreamClient | Upstreams,
-        store: store.Store,
+        outcomes: outcomes.Outcomes,
         *,
-        appended: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.time,
         schedule: Sequence[float] = queue.SCHEDULE,
         delay_after: float = queue.DELAY_AFTER,
     ) -> None:
         self.files = files.Files(directory)
-        self.courier, self.clock = courier, clock
+        self.courier, self.outcomes, self.clock = courier, outcomes, clock
         self.hostname = settings.smtp.hostname or os.uname().nodename
         self._policies = {
             choice.name_of(up): queue.Policy(up.queue_lifetime, up.bounce_from, schedule, delay_after)
@@ -68,7 +67,6 @@ class Spool:
         }
         self.policy = self._policies[DEFAULT_UPSTREAM]
         self._own_login = bool(settings.upstream.password or settings.upstream.oauth2)
-        self.outcomes = outcomes.Outcomes(store, host=courier.host, appended=appended)
         self._sender = sending.Sender(self)
         self._started = False
 

@@ -257,4 +257,3 @@ class Sender:
             await asyncio.gather(*left, return_exceptions=True)
         if self._settling:
             await asyncio.wait(set(self._settling), timeout=END_SECONDS)
-        await self.spool.outcomes.flush()

@@ -16,7 +16,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from relay import config, delivery, keys, outbound, smtp, spool
+from relay import config, delivery, keys, outbound, outcomes, smtp, spool
 from relay import store as stores
 from relay.core import dkim, payload
 from relay.core.model import Endpoint, Recipient, Reply, Sent, SentCopy, Submission
@@ -38,6 +38,7 @@ class House:
     upstream: fake.Upstream
     desk: delivery.Desk
     spool: spool.Spool
+    outcomes: outcomes.Outcomes
     store: memory.Memory
     tracker: copies.FixedTracker
 
@@ -83,11 +84,12 @@ async def house(
         if signers:
             tracker = outbound.Tracker(settings, keys.ephemeral(), store, signers)
         out = UpstreamClient(settings.upstream, hostname="relay.test", times=times, signers=signers or ())
-        kept = spool.Spool(folder / "spool", settings, out, store, schedule=FAST)
-        desk = delivery.Desk(settings, tracker, out, kept, store)
+        heard = outcomes.Outcomes(store, host=out.host)
+        kept = spool.Spool(folder / "spool", settings, out, heard, schedule=FAST)
+        desk = delivery.Desk(settings, tracker, out, kept, heard)
         running = asyncio.create_task(kept.run()) if sends else None
         try:
-            yield House(server, desk, kept, store, tracker)
+            yield House(server, desk, kept, heard, store, tracker)
         finally:
             if running:
                 running.cancel()
@@ -95,6 +97,7 @@ async def house(
             for task in desk._tasks:
                 task.cancel()
             await desk.close()
+            await heard.flush()
             await out.close()
 
 
@@ -157,7 +160,7 @@ async def test_what_is_put_off_is_kept_then_sent_as_it_was(tmp_path, script):
         assert it.upstream.kept[0].content == b"X-Copy: 0\r\n" + MESSAGE
         assert "BODY=8BITMIME" in it.upstream.kept[0].commands[0]
         assert it.tracker.rendered == {0: 1}
-        await it.spool.outcomes.flush()
+        await it.outcomes.flush()
         (copy,) = (await it.store.sent("00000000000000000001")).copies
         assert (copy.state, copy.reply.startswith("250 2.0.0 Ok: queued")) == ("done", True)
 
@@ -556,7 +559,7 @@ async def asked(it, triggers, format="unosend"):
 
 
 async def happened(it):
-    await it.spool.outcomes.flush()
+    await it.outcomes.flush()
     return [(e.type, e.recipient_index, e.recipient) for e in await it.store.events(types=SENT_KINDS)]
 
 

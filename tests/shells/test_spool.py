@@ -20,7 +20,7 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 
-from relay import config, spool
+from relay import config, outcomes, spool
 from relay.commands import queue as command
 from relay.core import queue
 from relay.core.model import Keys, Sent, SentCopy
@@ -56,7 +56,8 @@ async def spooling(
     await store.start()
     out = UpstreamClient(settings.upstream, hostname="relay.test", times=TIMES)
     how = {"schedule": schedule, "delay_after": delay_after, "clock": clock}
-    kept = spool.Spool(folder / "spool", settings, out, store, **how)
+    heard = outcomes.Outcomes(store, host=out.host)
+    kept = spool.Spool(folder / "spool", settings, out, heard, **how)
     running = asyncio.create_task(kept.run()) if run else None
     try:
         yield kept, store
@@ -64,6 +65,7 @@ async def spooling(
         if running:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
+        await heard.flush()
         await out.close()
 
 
@@ -489,9 +491,8 @@ async def test_a_bounce_that_the_senders_mailbox_shows_as_well_is_one_event(tmp_
 CHILD = """
 import asyncio, sys
 from pathlib import Path
-from relay import config, delivery, spool
-from relay.upstream import connections, transaction
-from relay.upstream.client import MOST_CONNECTIONS, UpstreamClient
+from relay import config, delivery, outcomes, spool
+from relay.upstream.client import UpstreamClient
 from relay.core.model import Recipient, Submission
 from relay.store import Cursor, memory
 from tests.fakes import copies
@@ -501,8 +502,9 @@ async def main(folder, url, patience):
                                upstream=config.Upstream(url=url, tls="never", patience=float(patience)))
     store = memory.Memory()
     out = UpstreamClient(settings.upstream, hostname="relay.test")
-    kept = spool.Spool(Path(folder) / "spool", settings, out, store, schedule=(0.0, 0.02, 0.02))
-    desk = delivery.Desk(settings, copies.FixedTracker(), out, kept, store)
+    heard = outcomes.Outcomes(store)
+    kept = spool.Spool(Path(folder) / "spool", settings, out, heard, schedule=(0.0, 0.02, 0.02))
+    desk = delivery.Desk(settings, copies.FixedTracker(), out, kept, heard)
     asyncio.create_task(kept.run())
     async def one(i):
         content = b"Message-ID: <%d@x>\\r\\n\\r\\nHello\\r\\n" % i

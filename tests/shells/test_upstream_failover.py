@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
-from relay import config, delivery, metrics, spool
+from relay import config, delivery, metrics, outcomes, spool
 from relay.core.model import Done, Envelope, Later, Never, Recipient, Submission
 from relay.store import memory
 from relay.upstream import choice, client, failover
@@ -174,8 +174,9 @@ async def test_what_waits_goes_to_the_upstream_it_was_meant_for(tmp_path):
     async with several(tmp_path, scripts, sales=["*@sales.example"]) as (out, servers, found, _):
         store = memory.Memory()
         await store.start()
-        kept = spool.Spool(tmp_path / "spool", found, out, store, schedule=(0.0, 0.05))
-        desk = delivery.Desk(found, copies.FixedTracker(), out, kept, store)
+        heard = outcomes.Outcomes(store)
+        kept = spool.Spool(tmp_path / "spool", found, out, heard, schedule=(0.0, 0.05))
+        desk = delivery.Desk(found, copies.FixedTracker(), out, kept, heard)
         reply = await desk.take(Submission("a@x.example", (Recipient("b@x.example"),), MESSAGE))
         assert reply.code == 250
         (name,) = kept.files.scan()
@@ -189,7 +190,7 @@ async def test_what_waits_for_an_upstream_that_is_gone_goes_to_the_default(tmp_p
     async with several(tmp_path, {"default": {}}) as (out, servers, found, _):
         store = memory.Memory()
         await store.start()
-        kept = spool.Spool(tmp_path / "spool", found, out, store, schedule=(0.0, 0.05))
+        kept = spool.Spool(tmp_path / "spool", found, out, outcomes.Outcomes(store), schedule=(0.0, 0.05))
         entry = kept.entry("m1", "a@x.example", [spool.queue.Waiting("b@x.example")], upstream="sales")
         await kept.put(entry, MESSAGE)
         await drained(kept)
