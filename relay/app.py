@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from relay import allocator, certificates, config, keys, log, metrics, notify, store, webhooks
+from relay import allocator, certificates, config, keys, log, metrics, notify, roles, store, webhooks
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 LOG = log.room("app")
 
-ROLES = frozenset({"smtp", "http", "admin", "mailbox", "webhooks", "queue", "milter"})
 STOP_SECONDS = 30.0  # for all of a clean stop
 DRAIN_SECONDS = 18.0  # of which clients may use so many, and the queue and the webhooks beside them
 STORE_SECONDS = 2.0  # between looks at a store that could not be had at the start
@@ -57,7 +56,7 @@ def main(settings: config.Settings, **how: Any) -> None:
 async def run(
     settings: config.Settings,
     *,
-    only: frozenset[str] = ROLES,
+    only: frozenset[str] = frozenset(roles.ALL),
     ready: Callable[[Addresses], None] | None = None,
     extra_routes: Sequence[web.AbstractRouteDef] = (),
 ) -> None:
@@ -122,7 +121,7 @@ class Service:
             LOG.error(
                 "store_unavailable", reason=str(reason), meanwhile="mail goes out untracked, events are journaled"
             )
-            self.keep("store", self.open_store_later)
+            self.supervise("store", self.open_store_later)
         starts = {
             "webhooks": self.start_webhooks,
             "queue": self.start_mail,
@@ -135,7 +134,7 @@ class Service:
             await start()
         seconds = notify.watchdog()
         if seconds:
-            self.keep("watchdog", lambda: beat(seconds))
+            self.supervise("watchdog", lambda: beat(seconds))
         self.ready = True
         return self.addresses
 
@@ -157,7 +156,7 @@ class Service:
     async def start_webhooks(self) -> None:
         room = webhooks.Webhooks(self.settings, self.store)
         self.wake = room.wake
-        self.keep("webhooks", room.run)
+        self.supervise("webhooks", room.run)
 
     async def start_mail(self) -> None:
         """smtp and queue: they share the upstreams and the spool where one process has both."""
@@ -177,7 +176,7 @@ class Service:
         kept = spool.Spool(self.settings.state_dir / "spool", self.settings, out, heard)
         self.out, self.kept = out, kept
         if "queue" in self.only:
-            self.keep("queue", kept.run)
+            self.supervise("queue", kept.run)
         if "smtp" not in self.only:
             return
         tracker = outbound.Tracker(self.settings, self.ring, self.store, signers)
@@ -194,16 +193,16 @@ class Service:
         from relay import mailbox
 
         watcher = mailbox.Watcher(self.settings, self.store, self.ring, appended=self.appended)
-        self.keep("mailbox", watcher.run)
+        self.supervise("mailbox", watcher.run)
 
     async def start_http(self) -> None:
         from relay import journal
         from tracking_http import public
 
-        kept = journal.Journal(self.settings.state_dir / "journal")
-        self.closers.append(kept.stop)
-        self.keep("journal", lambda: kept.run(self.store))
-        application = public.application(self.settings, self.store, self.ring, kept, appended=self.appended)
+        events = journal.Journal(self.settings.state_dir / "journal")
+        self.closers.append(events.stop)
+        self.supervise("journal", lambda: events.run(self.store))
+        application = public.application(self.settings, self.store, self.ring, events, appended=self.appended)
         http = self.settings.http
         await self.listen("http", application, http.listen, certificate=http.certificate, key=http.key, **public.RUNNER)
 
@@ -258,8 +257,8 @@ class Service:
             raise CannotStart(f"{role}: can't listen on {listen}: {reason.strerror or reason}") from reason
         self.addresses[role] = listener.addresses
 
-    def keep(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
-        self.tasks.append(asyncio.create_task(kept(name, work), name=name))
+    def supervise(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        self.tasks.append(asyncio.create_task(restarted(name, work), name=name))
 
     def appended(self) -> None:
         """An event was stored in this process: its notifications need not wait for the next look."""
@@ -305,7 +304,7 @@ class Service:
         return self.stop_at - asyncio.get_running_loop().time()
 
 
-async def kept(name: str, work: Callable[[], Awaitable[None]]) -> None:
+async def restarted(name: str, work: Callable[[], Awaitable[None]]) -> None:
     """Runs `work` until it is cancelled; when it fails, says so and starts it again."""
     pause = AGAIN_SECONDS
     while True:

@@ -5,20 +5,23 @@ from __future__ import annotations
 import argparse
 import sys
 
+from relay import roles
+
 HELP = "run the service"
-ROLES = ("smtp", "http", "admin", "mailbox", "webhooks", "queue", "milter")
 
 
-def roles(text: str) -> frozenset[str]:
+def some_roles(text: str) -> frozenset[str]:
     chosen = frozenset(word.strip() for word in text.split(",") if word.strip())
-    unknown = sorted(chosen - set(ROLES))
+    unknown = sorted(chosen - set(roles.NAMES))
     if unknown or not chosen:
-        raise argparse.ArgumentTypeError(f"{', '.join(unknown) or 'nothing'}: the roles are {', '.join(ROLES)}")
+        raise argparse.ArgumentTypeError(f"{', '.join(unknown) or 'nothing'}: the roles are {', '.join(roles.ALL)}")
     return chosen
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--only", type=roles, metavar="ROLES", help=f"some of {','.join(ROLES)}; all without it")
+    parser.add_argument(
+        "--only", type=some_roles, metavar="ROLES", help=f"some of {','.join(roles.ALL)}; all of them by default"
+    )
     parser.add_argument("--log-format", choices=("text", "json"), default="text", help="one line per event, as this")
     parser.add_argument("--verbose", action="store_true", help="log more")
 
@@ -28,8 +31,11 @@ def run(args: argparse.Namespace) -> int:
 
     from relay import config, log
 
+    chosen: frozenset[str] = args.only or frozenset(roles.ALL)
+    for role in sorted(chosen & set(roles.MISSING)):
+        print(f"trackrelay: --only {role}: this version has no {role}, so nothing would listen", file=sys.stderr)
+        return 2
     settings = config.settings_of(args)
-    chosen: frozenset[str] = args.only or frozenset(ROLES)
     if chosen & {"smtp", "queue"} and not settings.upstream.url:
         print(
             f"{settings.file}: upstream.url: is missing: say where the mail goes on to, "

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from relay import __main__ as main
 from relay import app, config
 from relay.core import queue
 from relay.spool import files, sending
@@ -49,3 +50,10 @@ async def test_an_upstream_that_hangs_does_not_keep_it_from_stopping(tmp_path, m
     entries = [kept.read(name) for name in kept.scan()]
     assert [(e.attempts, e.waiting[0].address) for e in entries] == ([(0, "b@example.com")] * (on_defer == "spool"))
     assert all(isinstance(e, queue.Entry) for e in entries)
+
+
+@pytest.mark.parametrize("only", ["milter", "smtp,milter"])
+def test_a_role_that_is_missing_is_refused_by_name(only, capsys):
+    """Never "ready" where nothing listens."""
+    assert main.main(["run", "--only", only]) == 2
+    assert capsys.readouterr().err == "trackrelay: --only milter: this version has no milter, so nothing would listen\n"
