@@ -59,7 +59,7 @@ async def keys(settings: config.Settings) -> list[Finding]:
 
 
 async def logins(settings: config.Settings) -> list[Finding]:
-    from relay import users
+    from relay.smtp import users
 
     path = users.path(settings)
     if settings.smtp.auth != "users":

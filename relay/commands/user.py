@@ -19,7 +19,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     import sys
 
-    from relay import config, log, users
+    from relay import config, log
+    from relay.smtp import users
 
     settings = config.load(config.find(args.config))
     file = users.path(settings)
@@ -56,7 +57,7 @@ def password(file: str | None) -> str:
     """The first line of the file, or what a person types twice; without a terminal the first line of the input."""
     import sys
 
-    from relay import users
+    from relay.smtp import users
 
     if file:
         try:

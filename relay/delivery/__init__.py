@@ -26,7 +26,7 @@ from relay import config, log, metrics, outcomes, spool
 from relay.config.settings import DEFAULT_UPSTREAM
 from relay.core import dsn, envelopes, queue
 from relay.core.model import Done, Envelope, Later, Never, Reply, Submission
-from relay.delivery import attempts, returning
+from relay.delivery import attempts, resubmissions
 from relay.upstream import choice
 
 if TYPE_CHECKING:
@@ -67,16 +67,16 @@ class Desk:
         self.outcomes = outcomes
         self._gates = asyncio.Semaphore(LARGE_AT_ONCE), asyncio.Semaphore(LARGE_AT_ONCE)  # to the upstream, to the disk
         self._tasks: set[asyncio.Task[None]] = set()
-        self._visits = returning.Visits(clock=clock)
+        self._resubmissions = resubmissions.Resubmissions(clock=clock)
 
     async def take(self, submission: Submission) -> Reply:
         """The answer to a message. Never raises but for cancellation. Runs in a task of its own, which `left` can name."""
-        before = self._visits.before(submission)
+        before = self._resubmissions.before(submission)
         if before:
             LOG.info("joined", peer=submission.peer)
             return await asyncio.shield(before.answer)
         task = cast("asyncio.Task[Reply]", asyncio.current_task())
-        self._visits.begin(task, submission)
+        self._resubmissions.begin(task, submission)
         peer, reply, work = submission.peer, FAILED, self._take(submission)
         del submission  # large, and done with once its copies are made
         try:
@@ -85,13 +85,13 @@ class Desk:
             metrics.ERRORS.labels("delivery").inc()
             LOG.exception("not_taken", peer=peer)
         finally:
-            self._visits.end(task, reply)
+            self._resubmissions.end(task, reply)
         return reply
 
     def left(self, task: asyncio.Task[Reply]) -> None:
         """The client of the message that `task` takes went away unanswered. When it comes back with the same bytes
         within a quarter of an hour, it gets this message's answer."""
-        self._visits.left(task)
+        self._resubmissions.left(task)
 
     # -- one submission --------------------------------------------------------------------------------------------------
 

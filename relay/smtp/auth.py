@@ -1,7 +1,7 @@
 """AUTH: the exchange (RFC 4954, PLAIN RFC 4616, and LOGIN) and whether a login is good.
 
 Owns: both mechanisms, the throttle of failures, the question to the users' file or to the upstream. A password stays
-in memory and is never logged. Leaves to others: when AUTH is offered (`dialogue`), the file (`relay.users`).
+in memory and is never logged. Leaves to others: when AUTH is offered (`commands`), the file (`relay.smtp.users`).
 """
 
 from __future__ import annotations

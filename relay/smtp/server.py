@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from relay import certificates, log, metrics
 from relay.config import Settings
 from relay.core.model import Reply, Submission
-from relay.smtp import auth, dialogue, limits, submitters
+from relay.smtp import auth, commands, limits, submitters
 
 LOG = log.room("smtp")
 
@@ -43,12 +43,12 @@ class House:
         self.flight = limits.Flight(max(limits.IN_FLIGHT, 2 * self.max_size))
         self.rates = limits.Rates(settings.smtp.messages_per_minute)
         self.certificate: certificates.Certificate | None = None
-        self.dialogues: set[dialogue.Dialogue] = set()
+        self.dialogues: set[commands.Commands] = set()
         self.tasks: set[asyncio.Task[Reply]] = set()
         self.draining = False
         self.said_full = float("-inf")  # when the log had the last line about clients that were turned away
-        self.pattern: dialogue.Dialogue | None = None
-        self.pattern = dialogue.Dialogue(self, implicit_tls=False)
+        self.pattern: commands.Commands | None = None
+        self.pattern = commands.Commands(self, implicit_tls=False)
 
     def start(self, submission: Submission) -> asyncio.Task[Reply]:
         """Takes a message in a task of its own, which no client can cancel. Its octets are on `flight` already."""
@@ -87,7 +87,7 @@ class Server:
         house = self._house
         # Made by the loop, which knows them as TCP: a socket of our own would lack TCP_NODELAY under asyncio.
         listener = await house.loop.create_server(
-            lambda: dialogue.Dialogue(house, implicit_tls=implicit_tls),
+            lambda: commands.Commands(house, implicit_tls=implicit_tls),
             host if host not in ("", "*") else None, port, backlog=AT_ONCE,
         )  # fmt: skip
         self._listeners.append(listener)
@@ -141,7 +141,7 @@ async def serve(
     left: Left = lambda task: None,
 ) -> Server:  # fmt: skip
     """Opens the listeners of [smtp]. `take` answers for each message; `users` is asked with auth = "users" (without
-    one the file of `relay.users` is), `verify_upstream` with auth = "upstream". `left` hears of the task in which a
+    one the file of `relay.smtp.users` is), `verify_upstream` with auth = "upstream". `left` hears of the task in which a
     message is being taken when its client went away unanswered. Raises `Refused`, or OSError where a port is taken."""
     smtp = settings.smtp
     found = submitters.problems(settings)
@@ -173,7 +173,7 @@ def gate(settings: Settings, users: auth.Users | None, verify_upstream: auth.Ver
     match settings.smtp.auth:
         case "users":
             if users is None:
-                from relay import users as book
+                from relay.smtp import users as book
 
                 users = book.Book(book.path(settings))
             return auth.Gate(users, None)

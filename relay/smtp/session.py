@@ -2,7 +2,7 @@
 
 Owns: its place among the connections, its timer, the handshake, replies and their order. aiosmtpd has the connection
 itself, the command loop and the timer's clock.
-Leaves to others: the commands (`dialogue`), counting (`limits`), all that sessions share (`server.House`).
+Leaves to others: the commands (`commands`), counting (`limits`), all that sessions share (`server.House`).
 """
 
 from __future__ import annotations

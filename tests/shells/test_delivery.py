@@ -539,7 +539,7 @@ async def test_a_client_that_cannot_wait_and_sends_again_is_one_message(tmp_path
         with pytest.raises(smtplib.SMTPServerDisconnected):
             await asyncio.to_thread(client, 0.3)
         async with asyncio.timeout(5):
-            while not it.desk._visits._left:
+            while not it.desk._resubmissions._left:
                 await asyncio.sleep(0.01)
         again = asyncio.create_task(asyncio.to_thread(client, 10))
         await asyncio.sleep(0.1)

@@ -16,10 +16,10 @@ import weakref
 
 import pytest
 
-from relay import smtp, users
+from relay import smtp
 from relay.config import Settings, Smtp, Upstream
 from relay.core.model import Done, Later, Never, Reply
-from relay.smtp import limits, throttle
+from relay.smtp import limits, throttle, users
 from tests import peers
 from tests.fakes import certificates
 from tests.fakes.taker import Taker

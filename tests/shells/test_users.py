@@ -5,10 +5,10 @@ import threading
 
 import pytest
 
-from relay import config, users
+from relay import config
 from relay.check import local
 from relay.commands import user
-from relay.smtp import auth
+from relay.smtp import auth, users
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ class Visit:
     until: float = 0.0
 
 
-class Visits:
+class Resubmissions:
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
         self._by_task: dict[asyncio.Task[Reply], Visit] = {}

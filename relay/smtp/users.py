@@ -1,7 +1,7 @@
 """The logins of `auth = "users"`: a file of names and argon2 hashes.
 
 Owns: the file (one `name:hash` a line, mode 0600, replaced as a whole under a lock), hashing, verification away from
-the event loop. Leaves to others: when a login is asked for, how often it may be tried (`relay.smtp.throttle`).
+the event loop. Leaves to others: when a login is asked for, how often it may be tried (`throttle`).
 """
 
 from __future__ import annotations

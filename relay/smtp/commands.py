@@ -23,7 +23,7 @@ RECEIVE_SECONDS = metrics.STAGE.labels("receive")
 NO_HELLO = "503 5.5.1 Say EHLO first"
 
 
-class Dialogue(session.Session):
+class Commands(session.Session):
     async def smtp_HELO(self, argument: str | None) -> None:
         await self.idled()
         if not argument:
