@@ -14,7 +14,7 @@ from pathlib import Path
 
 from relay import config
 from relay.check import Finding, failure, ok, warning
-from relay.config.addresses import split_address
+from relay.config.locators import split_address
 
 ROOM = 1_000_000_000  # octets free in the state folder below which a warning is due
 SOON = timedelta(days=14)  # before a certificate's end

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from relay import config, oauth
 from relay.check import SECONDS, Finding, failure, ok, warning
-from relay.config.addresses import is_loopback
+from relay.config.locators import is_loopback
 
 CODES = re.compile(r"^\d{3} (?:\d\.\d+\.\d+ )?")  # what a client would hear before the sentence
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from relay import certificates, config
 from relay.check import SECONDS, Finding, failure, local, ok, warning
-from relay.config.addresses import split_address
+from relay.config.locators import split_address
 
 # A path that a pixel might have. It is answered with the picture whatever the token, and makes no event.
 PROBE = "/o/trackrelay-check"

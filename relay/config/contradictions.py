@@ -12,8 +12,8 @@ from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
-from relay.config import addresses, table
-from relay.config.addresses import is_loopback
+from relay.config import locators, table
+from relay.config.locators import is_loopback
 from relay.config.settings import DEFAULT_UPSTREAM, Grant, Settings, Upstream, Webhook
 
 U = TypeVar("U", bound=Upstream)
@@ -37,7 +37,7 @@ def resolve(found: Settings, tree: dict[str, Any], mistake: Say, warn: Warn) -> 
 
 
 def _beyond(listeners: Iterable[str]) -> list[str]:
-    return [a for a in listeners if a and not is_loopback(addresses.split_address(a)[0])]
+    return [a for a in listeners if a and not is_loopback(locators.split_address(a)[0])]
 
 
 def _given(tree: dict[str, Any], section: str, key: str) -> bool:
@@ -179,7 +179,7 @@ def _is_ours(parts: SplitResult, found: Settings) -> bool:
     """Whether an upstream on this machine is one of our own listeners."""
     port = parts.port or {"smtps": 465, "lmtp": 24}.get(parts.scheme, 587 if parts.username else 25)
     everywhere = ("0.0.0.0", "::", "")  # noqa: S104 - compared with, not listened on
-    taken = [addresses.split_address(a) for a in (*found.smtp.listen, *found.smtp.listen_tls)]
+    taken = [locators.split_address(a) for a in (*found.smtp.listen, *found.smtp.listen_tls)]
     return any(port == p and (is_loopback(host) or host in everywhere) for host, p in taken)
 
 

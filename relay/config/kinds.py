@@ -2,7 +2,7 @@
 
 Owns: the plain kinds (text, number, choice, list, duration, size) and the sentences of what would be right. A kind's
 `read` gets the TOML value and where it is used, and returns the setting's value or raises `Wrong`. Leaves to others:
-files, networks and URLs (`addresses`), keys, tables, lines, secrets.
+files, networks and URLs (`locators`), keys, tables, lines, secrets.
 """
 
 from __future__ import annotations

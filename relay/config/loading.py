@@ -17,7 +17,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from relay.config import addresses, contradictions, kinds, places, secrets, settings, table
+from relay.config import contradictions, kinds, locators, places, secrets, settings, table
 from relay.config.kinds import Use, Wrong
 from relay.config.settings import OAuth2, Settings
 from relay.config.table import Option, Section
@@ -292,7 +292,7 @@ class _Reader:
     def _state_dir(self) -> Path:
         """$STATE_DIRECTORY of a systemd unit (the first, where it names several), else the default."""
         given = self.environ.get("STATE_DIRECTORY", "").split(":")[0]
-        return Path(given) if given else addresses.beside(str(settings.Settings().state_dir), self.use)
+        return Path(given) if given else locators.beside(str(settings.Settings().state_dir), self.use)
 
 
 def _nearest(key: str, names: list[str]) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from relay.config import addresses, kinds
+from relay.config import kinds, locators
 from relay.config.kinds import Use, Wrong
 
 KEYS = frozenset({"password", "secret", "mailbox_password", "client_secret", "refresh_token"})
@@ -68,7 +68,7 @@ def _path(name: str, use: Use) -> Path:
         if CREDENTIALS not in use.environ:
             raise Wrong(f"${CREDENTIALS} is not set: that file is there only within the systemd unit")
         name = use.environ[CREDENTIALS] + name.removeprefix(f"${CREDENTIALS}")
-    return addresses.beside(name, use)
+    return locators.beside(name, use)
 
 
 def _of_systemd(file: Path, use: Use) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any
 
-from relay.config import addresses, kinds, settings
+from relay.config import kinds, locators, settings
 from relay.config.kinds import Kind
 from relay.core import model
 
@@ -66,7 +66,7 @@ OAUTH2 = Section(
     settings.OAuth2,
     "A login by OAuth2 (XOAUTH2, OAUTHBEARER) in place of a password: an inline table.",
     (
-        Option("token_url", addresses.TOKEN_URL,
+        Option("token_url", locators.TOKEN_URL,
                "Where a refresh token is turned into an access token.",
                example="https://login.example.com/token", required=True),
         Option("client_id", kinds.TEXT, "The identifier of the application that you registered there.",
@@ -84,10 +84,10 @@ TOP = Section(
     settings.Settings,
     "",
     (
-        Option("application_id", addresses.IDENTIFIER,
+        Option("application_id", locators.IDENTIFIER,
                "Echoed in every notification as application_id and sender_app_id. Change it where one consumer hears "
                "from several installations."),
-        Option("state_dir", addresses.FOLDER,
+        Option("state_dir", locators.FOLDER,
                "Keys, the SQLite file, the spool and the journal. Relative to this file. Under systemd leave it out and "
                "$STATE_DIRECTORY is taken; name the same folder here where you run commands by hand. Losing the token "
                "keys in it kills every link that was ever sent: back it up."),
@@ -99,25 +99,25 @@ SMTP = Section(
     settings.Smtp,
     "Where programs and mail clients hand in their mail.",
     (
-        Option("listen", kinds.listing(addresses.ADDRESS),
+        Option("listen", kinds.listing(locators.ADDRESS),
                "STARTTLS is offered here when a certificate is set. Beyond loopback it needs logins (auth) or networks "
                "(allow): without either it refuses to start, since it would be an open relay."),
-        Option("listen_tls", kinds.listing(addresses.ADDRESS),
+        Option("listen_tls", kinds.listing(locators.ADDRESS),
                'The same with TLS from the first byte, as mail clients like it: ["0.0.0.0:465"].'),
-        Option("hostname", addresses.HOSTNAME,
+        Option("hostname", locators.HOSTNAME,
                "The name in greetings, Received and EHLO, and of Message-IDs that we add. Upstreams may check that it "
                "resolves.",
                default="the machine's name", example="relay.example.com"),
-        Option("certificate", addresses.PRESENT, "PEM: the certificate and its chain. Read again on SIGHUP.",
+        Option("certificate", locators.PRESENT, "PEM: the certificate and its chain. Read again on SIGHUP.",
                example="secrets/cert.pem", default="none"),
-        Option("key", addresses.PRESENT, "PEM: the certificate's private key.", example="secrets/key.pem", default="none"),
+        Option("key", locators.PRESENT, "PEM: the certificate's private key.", example="secrets/key.pem", default="none"),
         Option("auth", kinds.choice("none", "users", "upstream"),
                "users: logins made by `trackrelay user add`. upstream: the client's own login is tried at the upstream "
                "and its mail goes out over that session, so that people keep the password they have; since passwords are "
                'not kept, on_defer is "pass" for it.'),
         _switch("clear_logins", "Take logins without TLS too, from this machine only. false where a proxy on this machine lets "
                                 "others in: then they all come from loopback, and allow should not name it either."),
-        Option("allow", kinds.listing(addresses.NETWORK),
+        Option("allow", kinds.listing(locators.NETWORK),
                "Who may submit without a login. Add the network of your application servers."),
         Option("max_message_size", kinds.size(1000),
                "Announced as SIZE; larger mail is refused with 552. Not above what the upstream takes."),
@@ -132,7 +132,7 @@ UPSTREAM = Section(
     settings.Upstream,
     "The server that delivers the mail: your provider's, or a mail server of your own. docs/upstreams.md has recipes.",
     (
-        Option("url", addresses.UPSTREAM_URL,
+        Option("url", locators.UPSTREAM_URL,
                "smtp (587 with STARTTLS, 25 without a login), smtps (465, TLS from the first byte) or lmtp. The login "
                "stands before the @; write an @ within it as %40. Without this `trackrelay run` refuses to start.",
                example="smtp://user@smtp.example.com:587", default="none"),
@@ -149,10 +149,10 @@ UPSTREAM = Section(
         Option("patience", kinds.duration(0.1),
                "How long a client waits for a slow upstream before the spool takes over. Below the time after which "
                "your clients give up: some do so after 5 s."),
-        Option("bounce_from", addresses.MAIL_ADDRESS,
+        Option("bounce_from", locators.MAIL_ADDRESS,
                "The sender of bounces where the upstream refuses the null reverse-path, as Gmail, Microsoft 365 and "
                "most providers do.", example="bounces@example.com", default="none: the null reverse-path"),
-        Option("fallback", kinds.listing(addresses.IDENTIFIER),
+        Option("fallback", kinds.listing(locators.IDENTIFIER),
                "Those of [[upstreams]], by id, that are tried in this order when this one can't be reached: it does not "
                "answer, or its TLS or login fails. Never once a message was handed over, nor where a server said no to it. "
                '"default" is [upstream].'),
@@ -173,10 +173,10 @@ UPSTREAMS = Section(
     "Further upstreams: for the mail of some senders, or as a fallback. The first whose pattern matches the From address "
     "is taken, else [upstream].",
     (
-        Option("id", addresses.IDENTIFIER,
+        Option("id", locators.IDENTIFIER,
                "Its name, for fallback lists. What waits in the spool goes to the upstream of that name; where there is "
                "none any more, to [upstream].", example="sales", required=True),
-        Option("from", kinds.listing(addresses.GLOB),
+        Option("from", kinds.listing(locators.GLOB),
                "Patterns for the address in From. Without any it is a fallback only.", field="senders",
                example=["*@sales.example.com"], default="[]"),
         replace(_again("url"), required=True, default=""),
@@ -190,7 +190,7 @@ TRACKING = Section(
     model.Tracking,
     "What is tracked when neither a header nor a rule says otherwise, and how.",
     (
-        Option("url", addresses.PUBLIC_URL,
+        Option("url", locators.PUBLIC_URL,
                "The address of the tracking server (see [http]) as recipients reach it: it stands in every link and "
                "pixel, for years. A host name of its own, below your domain, with TLS.",
                example="https://t.example.com",
@@ -210,7 +210,7 @@ TRACKING = Section(
         Option("pixel_min_text", kinds.number(0),
                "Leave the pixel out of HTML with fewer octets of text than this: spam filters dislike a picture with "
                "little text."),
-        Option("domains", kinds.listing(addresses.TRACKING_HOST),
+        Option("domains", kinds.listing(locators.TRACKING_HOST),
                "Further addresses of the tracking server, which a message may choose by X-Track-Domain."),
         Option("max_links", kinds.number(0, 10_000), "Links beyond the first so many are left as they are."),
         Option("schemes", kinds.listing(kinds.choice("http", "https", "mailto", "tel")),
@@ -221,13 +221,13 @@ TRACKING = Section(
                "(where Gmail clips) gets it there anyway."),
         _switch("skip_visible_urls",
                 "Leave links whose visible text is a URL: text and target that differ look like phishing."),
-        Option("skip_hosts", kinds.listing(addresses.HOSTNAME),
+        Option("skip_hosts", kinds.listing(locators.HOSTNAME),
                "Hosts whose links are left alone: those that open an app (universal links) break behind a redirect."),
-        Option("credential_params", kinds.listing(addresses.PARAMETER),
+        Option("credential_params", kinds.listing(locators.PARAMETER),
                "A URL with one of these in its query or fragment is left alone, since it lets in whoever has it. Keep "
                "the defaults when you add yours."),
         Option("append", kinds.TEXTS, 'Query parameters added to every tracked link: { utm_source = "mail" }.'),
-        Option("dialects", kinds.listing(addresses.DIALECT),
+        Option("dialects", kinds.listing(locators.DIALECT),
                "Vendors whose headers are understood and taken out. Leave out the vendor that is your upstream: it wants "
                "to see its own. docs/migrating.md says what maps to what."),
         Option("on_invalid", kinds.choice("deliver", "reject"),
@@ -248,9 +248,9 @@ RULES = Section(
     "Other defaults for some mail; the first rule that matches wins. Every key of [tracking] may stand in a rule, other "
     "than " + ", ".join(NOT_IN_RULES) + ".",
     (
-        Option("from", addresses.GLOB, "A pattern for the address in From.", field="sender", example="*@sales.example.com",
+        Option("from", locators.GLOB, "A pattern for the address in From.", field="sender", example="*@sales.example.com",
                default='"*"'),
-        Option("to", addresses.GLOB, "A pattern for the envelope recipient of the copy.", field="recipient", example="*",
+        Option("to", locators.GLOB, "A pattern for the envelope recipient of the copy.", field="recipient", example="*",
                default='"*"'),
     ),
     many=True,
@@ -262,9 +262,9 @@ DKIM = Section(
     "Sign what leaves: one per domain, the From address chooses. Needed where the upstream does not sign, since a "
     "changed message breaks the signature that it came with. `trackrelay dkim create DOMAIN SELECTOR` makes a key.",
     (
-        Option("domain", addresses.HOSTNAME, "The domain that signs (d=).", example="example.com", required=True),
-        Option("selector", addresses.SELECTOR, "The record is at SELECTOR._domainkey.DOMAIN.", example="t1", required=True),
-        Option("key", addresses.PRESENT, "PEM: an RSA or Ed25519 private key.", example="secrets/dkim.pem", required=True),
+        Option("domain", locators.HOSTNAME, "The domain that signs (d=).", example="example.com", required=True),
+        Option("selector", locators.SELECTOR, "The record is at SELECTOR._domainkey.DOMAIN.", example="t1", required=True),
+        Option("key", locators.PRESENT, "PEM: an RSA or Ed25519 private key.", example="secrets/dkim.pem", required=True),
     ),
     many=True,
 )  # fmt: skip
@@ -275,11 +275,11 @@ HTTP = Section(
     "The tracking server: pixels, links and the page that tells recipients about them. The only part that the world "
     "must reach.",
     (
-        Option("listen", addresses.ADDRESS, "Behind a proxy that does TLS, or with a certificate of its own."),
-        Option("certificate", addresses.PRESENT, "PEM: the certificate and its chain, where no proxy does TLS. Read again on SIGHUP.",
+        Option("listen", locators.ADDRESS, "Behind a proxy that does TLS, or with a certificate of its own."),
+        Option("certificate", locators.PRESENT, "PEM: the certificate and its chain, where no proxy does TLS. Read again on SIGHUP.",
                example="secrets/cert.pem", default="none"),
-        Option("key", addresses.PRESENT, "PEM: the certificate's private key.", example="secrets/key.pem", default="none"),
-        Option("trusted_proxies", kinds.listing(addresses.NETWORK),
+        Option("key", locators.PRESENT, "PEM: the certificate's private key.", example="secrets/key.pem", default="none"),
+        Option("trusted_proxies", kinds.listing(locators.NETWORK),
                "Proxies whose X-Forwarded-For is believed. Without your proxy here, every hit seems to come from it."),
     ),
 )  # fmt: skip
@@ -289,7 +289,7 @@ ADMIN = Section(
     settings.Admin,
     "API, live page, /metrics, /healthz, /readyz. Not for the world: reach it through SSH or a VPN.",
     (
-        Option("listen", addresses.ADDRESS, "Where it listens."),
+        Option("listen", locators.ADDRESS, "Where it listens."),
         _switch("open", "Ask for no key. Only on loopback, and only where everybody on the machine may see the mail's "
                         "subjects and recipients."),
     ),
@@ -300,7 +300,7 @@ MILTER = Section(
     settings.Milter,
     "For Postfix or Sendmail, in place of the SMTP hop.",
     (
-        Option("listen", addresses.MILTER, '"inet:127.0.0.1:8891" or "unix:/run/trackrelay/milter.sock"; empty is off.'),
+        Option("listen", locators.MILTER, '"inet:127.0.0.1:8891" or "unix:/run/trackrelay/milter.sock"; empty is off.'),
     ),
 )  # fmt: skip
 
@@ -308,7 +308,7 @@ STORE = Section(
     "store",
     settings.StoreSettings,
     "Where messages and events are kept.",
-    (Option("url", addresses.STORE_URL, "sqlite:FILE, relative to state_dir."),),
+    (Option("url", locators.STORE_URL, "sqlite:FILE, relative to state_dir."),),
 )
 
 GRANTS = Section(
@@ -316,14 +316,14 @@ GRANTS = Section(
     settings.Grant,
     'Sender accounts. Without any, one grant "default" owns all mail; it is always there, last.',
     (
-        Option("id", addresses.IDENTIFIER, "Its name in notifications and in the API (grant_id).", example="sales",
+        Option("id", locators.IDENTIFIER, "Its name in notifications and in the API (grant_id).", example="sales",
                required=True),
-        Option("email", addresses.MAIL_ADDRESS, "The sender where the API names none.", example="sales@sales.example.com",
+        Option("email", locators.MAIL_ADDRESS, "The sender where the API names none.", example="sales@sales.example.com",
                default="none"),
-        Option("addresses", kinds.listing(addresses.GLOB),
+        Option("addresses", kinds.listing(locators.GLOB),
                "Whose mail is this grant's: the first grant whose pattern matches the From address.",
                example=["*@sales.example.com"], default="[]"),
-        Option("mailbox", addresses.MAILBOX_URL,
+        Option("mailbox", locators.MAILBOX_URL,
                "Where answers and bounces arrive; it is read, never changed. Without one there are no replies.",
                example="imaps://sales@imap.example.com/INBOX", default="none"),
         Option("mailbox_password", SECRET, "The mailbox's password.", secret=True, example="secrets/sales"),
@@ -363,7 +363,7 @@ WEBHOOKS = Section(
     settings.Webhook,
     "Who is told, by signed POST. docs/webhooks.md has the shapes.",
     (
-        Option("url", addresses.web("https", "http", example="https://app.example.com/hooks"),
+        Option("url", locators.web("https", "http", example="https://app.example.com/hooks"),
                "https; http only for what [webhook_delivery] allow_private names.",
                example="https://app.example.com/hooks", required=True),
         Option("triggers", kinds.listing(kinds.choice(*TRIGGERS["nylas"], *TRIGGERS["unosend"])),
@@ -385,7 +385,7 @@ WEBHOOK_DELIVERY = Section(
     settings.WebhookDelivery,
     "How notifications leave.",
     (
-        Option("allow_private", kinds.listing(addresses.NETWORK_OR_HOST),
+        Option("allow_private", kinds.listing(locators.NETWORK_OR_HOST),
                'Networks or hosts that may be called although they are private, by http too: ["10.1.0.0/16", '
                '"hooks.internal"]. Without it no webhook can be aimed at your own network.'),
     ),

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
-from relay.core import words
+from relay.core import encoded_words
 
 # RFC 5322 2.2: a field name is printable ASCII without colon; white space before the colon is the obsolete form
 # (4.5.8). A field goes on over lines that begin with a space or a tab (2.2.3). Lines end as they end: CRLF or LF.
@@ -113,7 +113,7 @@ def decoded(value: bytes) -> str:
         text = value.decode("utf-8")
     except UnicodeDecodeError:
         text = value.decode("latin-1")
-    return words.decoded(text) if "=?" in text else text
+    return encoded_words.decoded(text) if "=?" in text else text
 
 
 def addresses(text: str) -> tuple[str, ...]:

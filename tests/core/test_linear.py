@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from relay.core import headers, instructions, links, parts, paths, reports, rewrite, sevenbit, threads, words
+from relay.core import encoded_words, headers, instructions, links, parts, paths, reports, rewrite, sevenbit, threads
 from relay.core.links import entities, judge, plain
 from relay.core.model import VENDORS, Recipient
 from tests.core.rewriting import BASE, length, message, plan
@@ -66,8 +66,8 @@ def test_header_fields(unit: bytes) -> None:
 
 
 @pytest.mark.parametrize("unit", VALUES)
-def test_words(unit: bytes) -> None:
-    assert grows(lambda data: words.decoded(data.decode("latin-1")), repeated(unit)) <= MOST
+def test_encoded_words(unit: bytes) -> None:
+    assert grows(lambda data: encoded_words.decoded(data.decode("latin-1")), repeated(unit)) <= MOST
 
 
 @pytest.mark.parametrize("unit", [*VALUES, b"References: <a@b>\r\n", b"In-Reply-To: a@b\r\n", b"<a@b\r\n >"])

@@ -88,7 +88,7 @@ EIGHT = [
 
 SEEDS: dict[str, list[bytes]] = {
     "headers": [HEADER, ASKED, REPORT],
-    "words": [b"=?utf-8?q?=C3=A9_?= =?utf-8?b?w6k?= =?iso-2022-jp?b?GyRCRnwbKEI=?= =?x?q??= =?utf-8*en?Q?a?="],
+    "encoded_words": [b"=?utf-8?q?=C3=A9_?= =?utf-8?b?w6k?= =?iso-2022-jp?b?GyRCRnwbKEI=?= =?x?q??= =?utf-8*en?Q?a?="],
     "threads": [HEADER, b"References:\r\n <1@x>\r\n\t<2@x>\r\n\r\n", b"In-Reply-To: Your message of <1@x> 2@x\r\n\r\n"],
     "parts": [*MESSAGES, REPORT],
     "transfer": [b"a=3Db=\r\nc =20\r\nd\r\n", b"YWJj\r\nZGVm\r\nYQ==\r\n", b"x" * 90 + b"\r\ny=C3=A9\n"],

@@ -10,6 +10,7 @@ from relay.core import (
     diff,
     dkim,
     dsn,
+    encoded_words,
     envelopes,
     headers,
     instructions,
@@ -21,7 +22,6 @@ from relay.core import (
     sevenbit,
     threads,
     tokens,
-    words,
 )
 from relay.core.instructions import control
 from relay.core.instructions.dialects import DIALECTS
@@ -58,10 +58,10 @@ def field_spans(data: bytes) -> None:
     dkim.broken(top, changed={"from", "subject"}, body=True)
 
 
-def encoded_words(data: bytes) -> None:
+def words_decoded(data: bytes) -> None:
     """For any text: encoded words are decoded or stay; text without "=?" stays as it is."""
     text = data.decode("latin-1")
-    found = words.decoded(text)
+    found = encoded_words.decoded(text)
     assert found == text or "=?" in text
 
 
@@ -393,7 +393,7 @@ def smtp_paths(data: bytes) -> None:
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "headers": field_spans,
-    "words": encoded_words,
+    "encoded_words": words_decoded,
     "threads": references,
     "parts": part_spans,
     "transfer": transfers,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.core import words
+from relay.core import encoded_words
 
 
 @pytest.mark.parametrize(
@@ -39,12 +39,12 @@ from relay.core import words
     ],
 )
 def test_decoded(text, expected):
-    assert words.decoded(text) == expected
+    assert encoded_words.decoded(text) == expected
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=120))
 def test_what_the_library_encodes(text):
-    assert words.decoded(Header(text, "utf-8").encode(linesep="\r\n").replace("\r\n", "")) == text
+    assert encoded_words.decoded(Header(text, "utf-8").encode(linesep="\r\n").replace("\r\n", "")) == text
 
 
 charsets = st.sampled_from(["utf-8", "iso-8859-1", "UTF-8"])
@@ -57,13 +57,13 @@ def test_octets_are_the_librarys(text):
     """White space beside plain text apart, which the library sometimes takes away."""
     pieces = decode_header(text)
     theirs = "".join(p if isinstance(p, str) else p.decode(c or "latin-1", "replace") for p, c in pieces)
-    assert "".join(words.decoded(text).split()) == "".join(theirs.split())
+    assert "".join(encoded_words.decoded(text).split()) == "".join(theirs.split())
 
 
 @given(st.text(max_size=200))
 def test_any_text(text):
-    words.decoded(text)
-    words.decoded(f"=?{text}?b?{text}?= =?utf-8?q?{text}?=")
+    encoded_words.decoded(text)
+    encoded_words.decoded(f"=?{text}?b?{text}?= =?utf-8?q?{text}?=")
 
 
 @pytest.mark.parametrize(
@@ -73,8 +73,8 @@ def test_any_text(text):
 )  # fmt: skip
 def test_hostile_texts_end(unit):
     """A megabyte each: what takes more than linear time here runs into the limit of the test."""
-    words.decoded(unit * (1_000_000 // len(unit)))
+    encoded_words.decoded(unit * (1_000_000 // len(unit)))
 
 
 def test_one_huge_word_of_a_slow_charset():
-    words.decoded("=?punycode?q?" + "a" * 500_000 + "-b" + "z" * 100_000 + "?=")
+    encoded_words.decoded("=?punycode?q?" + "a" * 500_000 + "-b" + "z" * 100_000 + "?=")
