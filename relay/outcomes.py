@@ -54,13 +54,13 @@ class Outcomes:
     """`appended` is called when an event was stored. `host` is that of [upstream]. Whoever makes it calls `flush` when
     those who tell it have ended."""
 
-    _words: list[store.Word]
+    _replies: list[store.UpstreamReply]
 
     def __init__(self, store: Records, *, host: str = "", appended: Callable[[], None] = lambda: None) -> None:
         self.store, self.host, self.appended = store, host, appended
         self._pending: dict[str, tuple[asyncio.Task[None], list[Callable[[], Awaitable[None]]]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._words = []
+        self._replies = []
         self._recording: asyncio.Task[None] | None = None
         self._hurry = asyncio.Event()
         self._closing = self._away = False
@@ -154,21 +154,23 @@ class Outcomes:
 
     def _reply(self, message_id: str, named: Sequence[str], outcome: Outcome, host: str) -> None:
         identifier = envelopes.upstream_id(outcome.reply, host or self.host) if isinstance(outcome, Done) else ""
-        if len(self._words) >= MAX_MESSAGES:
+        if len(self._replies) >= MAX_MESSAGES:
             self._overfull(message_id)
             return
-        self._words.append(store.Word(message_id, tuple(named), state_of(outcome), str(outcome.reply), identifier))
+        self._replies.append(
+            store.UpstreamReply(message_id, tuple(named), state_of(outcome), str(outcome.reply), identifier)
+        )
         if self._recording is None:
-            self._recording = self._start(self._record_words())
+            self._recording = self._start(self._record_replies())
 
-    async def _record_words(self) -> None:
+    async def _record_replies(self) -> None:
         pause = TOGETHER_SECONDS
         try:
-            while self._words:
+            while self._replies:
                 await self._rest(pause)
-                some = self._words[:TOGETHER]
+                some = self._replies[:TOGETHER]
                 try:
-                    await self.store.record_words(some)
+                    await self.store.record_replies(some)
                     self._away = False
                 except store.Unavailable as reason:
                     self._is_away(reason)
@@ -179,7 +181,7 @@ class Outcomes:
                 except Exception:  # the edge: a message that was sent stays sent
                     metrics.ERRORS.labels("outcomes").inc()
                     LOG.exception("not_recorded", messages=len(some))
-                del self._words[: len(some)]
+                del self._replies[: len(some)]
                 pause = TOGETHER_SECONDS
         finally:
             self._recording = None
@@ -259,10 +261,10 @@ class Outcomes:
                     metrics.ERRORS.labels("outcomes").inc(len(left))
                     LOG.error("not_recorded", messages=len(left), reason="the store did not take it in time")
                     await asyncio.gather(*left, return_exceptions=True)
-            if self._words:
-                metrics.ERRORS.labels("outcomes").inc(len(self._words))
-                LOG.error("not_recorded", words=len(self._words), reason="the store does not take them")
-                self._words.clear()
+            if self._replies:
+                metrics.ERRORS.labels("outcomes").inc(len(self._replies))
+                LOG.error("not_recorded", replies=len(self._replies), reason="the store does not take them")
+                self._replies.clear()
         finally:
             self._closing = False
             self._hurry.clear()

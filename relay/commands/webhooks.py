@@ -80,17 +80,17 @@ async def act(settings: Settings, args: argparse.Namespace) -> int:
 
 async def show(settings: Settings, kept: Store, args: argparse.Namespace) -> int:
     if args.dead:
-        for letter in await kept.letters(state="dead", limit=1000):
+        for notification in await kept.notifications(state="dead", limit=1000):
             fields = {
-                "event_id": letter.event_id,
-                "trigger": letter.trigger,
-                "message_id": letter.message_id,
-                "endpoint_id": letter.endpoint_id,
-                "attempts": letter.attempt,
-                "since": stamp(letter.first_at),
-                "given_up": stamp(letter.settled_at),
-                "status": letter.status,
-                "error": letter.error,
+                "event_id": notification.event_id,
+                "trigger": notification.trigger,
+                "message_id": notification.message_id,
+                "endpoint_id": notification.endpoint_id,
+                "attempts": notification.attempt,
+                "since": stamp(notification.first_at),
+                "given_up": stamp(notification.settled_at),
+                "status": notification.status,
+                "error": notification.error,
             }
             say(fields, args.json)
         return 0

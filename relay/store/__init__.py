@@ -38,8 +38,8 @@ class Cursor:
     seen: tuple[str, ...] = ()  # file names of a Maildir
 
 
-class Word(Value, frozen=True):
-    """The upstream's last word for these envelope recipients of a submission. `upstream_id` is the message identifier
+class UpstreamReply(Value, frozen=True):
+    """The upstream's last reply for these envelope recipients of a submission. `upstream_id` is the message identifier
     that it named, without brackets, or ""."""
 
     message_id: str
@@ -61,11 +61,11 @@ class ApiKey:
     last_used_at: float = 0.0
 
 
-LetterState = Literal["pending", "delivered", "dead"]
+NotificationState = Literal["pending", "delivered", "dead"]
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class Notification:
     """One row of the outbox as it stands, for people. `status` is the last attempt's HTTP status (0 for none)."""
 
     delivery_id: int
@@ -73,7 +73,7 @@ class Letter:
     message_id: str
     endpoint_id: str
     trigger: str
-    state: LetterState
+    state: NotificationState
     attempt: int
     first_at: float
     next_at: float
@@ -105,8 +105,8 @@ class Store(Protocol):
     async def record_sent(self, sent: Sent) -> None:
         """Durable when it returns. Finds `thread_id` through `sent.references`, or makes a new one."""
 
-    async def record_words(self, words: Sequence[Word]) -> None:
-        """What the upstream said, oldest first, all in one transaction. Words on messages that are not there are left
+    async def record_replies(self, replies: Sequence[UpstreamReply]) -> None:
+        """What the upstream said, oldest first, all in one transaction. Replies on messages that are not there are left
         out."""
 
     async def sent(self, message_id: str) -> Sent | None: ...
@@ -157,9 +157,9 @@ class Store(Protocol):
     async def hasten(self, after: float, seconds: float) -> None:
         """What is due later than `after` is due `seconds` earlier, but not before `after`: the clock was set back."""
 
-    async def letters(
-        self, *, endpoint_id: str = "", state: LetterState | Literal[""] = "", limit: int = 100
-    ) -> list[Letter]:
+    async def notifications(
+        self, *, endpoint_id: str = "", state: NotificationState | Literal[""] = "", limit: int = 100
+    ) -> list[Notification]:
         """The newest of the outbox, newest first."""
 
     async def backlog(self) -> list[Backlog]: ...

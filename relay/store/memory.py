@@ -15,7 +15,19 @@ from typing import Literal
 
 from relay.core import payload, tally
 from relay.core.model import Delivery, Endpoint, Event, History, Sent, Settlement
-from relay.store import BARE_ID, LEASE, NONE, RECENTS, ApiKey, Backlog, Cursor, Letter, LetterState, Unavailable, Word
+from relay.store import (
+    BARE_ID,
+    LEASE,
+    NONE,
+    RECENTS,
+    ApiKey,
+    Backlog,
+    Cursor,
+    Notification,
+    NotificationState,
+    Unavailable,
+    UpstreamReply,
+)
 
 LIVE = ("active", "failing")
 
@@ -40,7 +52,7 @@ class Memory:
         self._by_id: dict[str, Event] = {}
         self._cursors: dict[str, Cursor] = {}
         self._endpoints: dict[str, Endpoint] = {}
-        self._letters: list[Letter] = []
+        self._notifications: list[Notification] = []
         self._keys: dict[str, ApiKey] = {}
 
     async def start(self) -> None: ...
@@ -56,20 +68,20 @@ class Memory:
         for identifier in {sent.internet_message_id, *(c.upstream_id for c in sent.copies)} - {""}:
             self._identifiers[identifier].add(sent.message_id)
 
-    async def record_words(self, words: Sequence[Word]) -> None:
-        for word in words:
-            message = self._messages[word.message_id]
+    async def record_replies(self, replies: Sequence[UpstreamReply]) -> None:
+        for reply in replies:
+            message = self._messages[reply.message_id]
             if message.sent is None:
                 continue
             copies = [
-                c.with_(state=word.state, reply=word.reply, upstream_id=word.upstream_id or c.upstream_id)
-                if c.recipient in word.recipients
+                c.with_(state=reply.state, reply=reply.reply, upstream_id=reply.upstream_id or c.upstream_id)
+                if c.recipient in reply.recipients
                 else c
                 for c in message.sent.copies
             ]
             message.sent = message.sent.with_(copies=tuple(copies))
-            if word.upstream_id:
-                self._identifiers[word.upstream_id].add(word.message_id)
+            if reply.upstream_id:
+                self._identifiers[reply.upstream_id].add(reply.message_id)
 
     async def sent(self, message_id: str) -> Sent | None:
         return self._messages[message_id].sent if message_id in self._messages else None
@@ -167,7 +179,7 @@ class Memory:
         self, now: float, *, busy: Mapping[str, int] = NONE, each: int = 50, limit: int = 50
     ) -> list[Delivery]:
         due = sorted(
-            (x for x in self._letters if x.state == "pending" and x.next_at <= now),
+            (x for x in self._notifications if x.state == "pending" and x.next_at <= now),
             key=lambda x: (x.next_at, x.delivery_id),
         )
         lanes = [
@@ -176,13 +188,13 @@ class Memory:
         ]
         found = [x for turn in zip_longest(*lanes) for x in turn if x is not None][:limit]
         for x in found:
-            self._letters[x.delivery_id - 1] = replace(x, attempt=x.attempt + 1, next_at=now + LEASE)
+            self._notifications[x.delivery_id - 1] = replace(x, attempt=x.attempt + 1, next_at=now + LEASE)
         return [Delivery(x.delivery_id, x.event_id, x.endpoint_id, x.attempt + 1, x.first_at, x.trigger) for x in found]
 
     async def settle(self, delivery_id: int, settlement: Settlement) -> None:
         s = settlement
-        self._letters[delivery_id - 1] = replace(
-            self._letters[delivery_id - 1],
+        self._notifications[delivery_id - 1] = replace(
+            self._notifications[delivery_id - 1],
             state="pending" if s.state == "retry" else s.state,
             next_at=s.next_at,
             settled_at=s.at,
@@ -191,24 +203,26 @@ class Memory:
         )
 
     async def hasten(self, after: float, seconds: float) -> None:
-        for i, x in enumerate(self._letters):
+        for i, x in enumerate(self._notifications):
             if x.state == "pending" and x.next_at > after:
-                self._letters[i] = replace(x, next_at=max(after, x.next_at - seconds))
+                self._notifications[i] = replace(x, next_at=max(after, x.next_at - seconds))
 
     async def next_due(self) -> float | None:
         live = {e.endpoint_id for e in self._live()}
-        return min((x.next_at for x in self._letters if x.state == "pending" and x.endpoint_id in live), default=None)
+        return min(
+            (x.next_at for x in self._notifications if x.state == "pending" and x.endpoint_id in live), default=None
+        )
 
-    async def letters(
-        self, *, endpoint_id: str = "", state: LetterState | Literal[""] = "", limit: int = 100
-    ) -> list[Letter]:
-        found = [x for x in self._letters if endpoint_id in ("", x.endpoint_id) and state in ("", x.state)]
+    async def notifications(
+        self, *, endpoint_id: str = "", state: NotificationState | Literal[""] = "", limit: int = 100
+    ) -> list[Notification]:
+        found = [x for x in self._notifications if endpoint_id in ("", x.endpoint_id) and state in ("", x.state)]
         return found[::-1][:limit]
 
     async def backlog(self) -> list[Backlog]:
         found = []
-        for endpoint_id in sorted({x.endpoint_id for x in self._letters}):
-            own = [x for x in self._letters if x.endpoint_id == endpoint_id]
+        for endpoint_id in sorted({x.endpoint_id for x in self._notifications}):
+            own = [x for x in self._notifications if x.endpoint_id == endpoint_id]
             number = {state: sum(x.state == state for x in own) for state in ("pending", "delivered", "dead")}
             oldest = min((x.first_at for x in own if x.state == "pending"), default=0.0)
             found.append(Backlog(endpoint_id, **number, oldest=oldest))
@@ -224,7 +238,7 @@ class Memory:
         endpoint_id: str = "",
     ) -> int:
         count = 0
-        for x in self._letters:
+        for x in self._notifications:
             if dead and x.state == "dead" and endpoint_id in ("", x.endpoint_id):
                 self._again(x, now)
                 count += 1
@@ -241,7 +255,7 @@ class Memory:
             for trigger in payload.triggers(endpoint, event):
                 count += 1
                 key = (event.event_id, endpoint.endpoint_id, trigger)
-                known = [x for x in self._letters if (x.event_id, x.endpoint_id, x.trigger) == key]
+                known = [x for x in self._notifications if (x.event_id, x.endpoint_id, x.trigger) == key]
                 if known:
                     self._again(known[0], now)
                 else:
@@ -252,15 +266,15 @@ class Memory:
         return [e for e in self._endpoints.values() if e.status in LIVE]
 
     def _owe(self, event: Event, endpoint: Endpoint, trigger: str, now: float) -> None:
-        number, message_id = len(self._letters) + 1, event.message_id
-        self._letters.append(
-            Letter(
+        number, message_id = len(self._notifications) + 1, event.message_id
+        self._notifications.append(
+            Notification(
                 number, event.event_id, message_id, endpoint.endpoint_id, trigger, "pending", 0, now, now, 0.0, 0, ""
             )
         )
 
-    def _again(self, x: Letter, now: float) -> None:
-        self._letters[x.delivery_id - 1] = replace(
+    def _again(self, x: Notification, now: float) -> None:
+        self._notifications[x.delivery_id - 1] = replace(
             x, state="pending", attempt=0, next_at=now, settled_at=0.0, status=0, error=""
         )
 

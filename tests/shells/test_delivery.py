@@ -575,15 +575,15 @@ async def test_sent_delivered_and_failed_are_events_where_an_endpoint_asks(tmp_p
         assert (await it.store.events(types=SENT_KINDS))[0].type == "message.sent"
         failed = (await it.store.events(types=["message.failed"]))[0]
         assert (failed.data["code"], failed.data["type"]) == (550, "mailbox_unavailable")
-        letters = await it.store.letters()
-        assert sorted(letter.trigger for letter in letters) == ["email.delivered"] * 2 + ["email.failed", "email.sent"]
+        notifications = await it.store.notifications()
+        assert sorted(n.trigger for n in notifications) == ["email.delivered"] * 2 + ["email.failed", "email.sent"]
         shaped = {}
-        for letter in letters:
-            history = await it.store.history(letter.event_id)
+        for notification in notifications:
+            history = await it.store.history(notification.event_id)
             endpoint = Endpoint("wh_1", "", (), format="unosend")
-            body = payload.shape(history, endpoint, application_id="", attempt=1, trigger=letter.trigger)
-            shaped[letter.trigger] = json.loads(body)
-            assert contract.errors(shaped[letter.trigger]) == []
+            body = payload.shape(history, endpoint, application_id="", attempt=1, trigger=notification.trigger)
+            shaped[notification.trigger] = json.loads(body)
+            assert contract.errors(shaped[notification.trigger]) == []
         assert shaped["email.failed"]["data"]["to"] == "no@x.example"
         assert shaped["email.failed"]["data"]["reason"] == "550 5.1.1 nobody"
 

@@ -76,7 +76,7 @@ async def running(config: Settings, kept: Store, **how: Any) -> AsyncIterator[we
 
 async def settled(kept: Store, state: str, number: int = 1) -> None:
     async with asyncio.timeout(20):
-        while sum(x.state == state for x in await kept.letters(limit=10_000)) < number:
+        while sum(x.state == state for x in await kept.notifications(limit=10_000)) < number:
             await asyncio.sleep(0.01)
 
 
@@ -170,15 +170,15 @@ async def test_what_is_tried_again(kept: Store, answer: Answer) -> None:
             await append(kept, click())
             room.wake()
             async with asyncio.timeout(20):
-                while not (found := await kept.letters())[0].error:
+                while not (found := await kept.notifications())[0].error:
                     await asyncio.sleep(0.01)
-    (letter,) = found
-    assert (letter.state, letter.attempt, letter.status) == (
+    (notification,) = found
+    assert (notification.state, notification.attempt, notification.status) == (
         "pending",
         1,
         answer.status if not (answer.cut or answer.pause) else 0,
     )
-    assert 4 < letter.next_at - letter.settled_at < 6
+    assert 4 < notification.next_at - notification.settled_at < 6
     assert [r.path for r in hook.received] == ["/hook"]
 
 
@@ -195,11 +195,11 @@ async def test_after_the_last_attempt_it_is_a_dead_letter_that_can_be_replayed(k
             room.wake()
             await hook.until(lambda h, n=n: len(h.received) == n + 1)
             async with asyncio.timeout(10):
-                while (letter := (await kept.letters())[0]).settled_at == settled_at:
+                while (notification := (await kept.notifications())[0]).settled_at == settled_at:
                     await asyncio.sleep(0.005)
-            settled_at = letter.settled_at
+            settled_at = notification.settled_at
             clock.ahead += 100_000
-        assert letter.state == "dead"
+        assert notification.state == "dead"
         assert await kept.next_due() is None
         good = True
         assert await kept.replay(clock(), dead=True) == 1
@@ -216,7 +216,7 @@ async def test_410_shuts_the_endpoint(kept: Store) -> None:
         await append(kept, click())
         room.wake()
         assert [e.status for e in await kept.endpoints()] == ["failed"]
-        assert len(await kept.letters()) == 1
+        assert len(await kept.notifications()) == 1
     assert len(hook.received) == 1
 
 
@@ -230,10 +230,10 @@ async def test_retry_after_is_honoured_for_the_whole_endpoint(kept: Store, statu
         await append(kept, click())
         room.wake()
         async with asyncio.timeout(10):
-            while not (await kept.letters())[0].error:
+            while not (await kept.notifications())[0].error:
                 await asyncio.sleep(0.01)
-        (letter,) = await kept.letters()
-        assert 99 < letter.next_at - letter.settled_at < 101
+        (notification,) = await kept.notifications()
+        assert 99 < notification.next_at - notification.settled_at < 101
         await append(kept, click())
         room.wake()
         clock.ahead += 50
@@ -277,11 +277,11 @@ async def test_every_event_arrives_though_a_third_of_the_answers_fail(kept: Stor
                 await hook.until(lambda h, start=start: len(h.received) > 80 * (start + 1))
         async with running(settings(hook.url), kept, clock=clock) as room:
             async with asyncio.timeout(60):
-                while any(x.state == "pending" for x in await kept.letters(limit=1000)):
+                while any(x.state == "pending" for x in await kept.notifications(limit=1000)):
                     clock.ahead += 2000  # past leases and pauses, never past an attempt's own timeout
                     room.wake()
                     await asyncio.sleep(0.02)
-    assert {x.state for x in await kept.letters(limit=1000)} == {"delivered"}
+    assert {x.state for x in await kept.notifications(limit=1000)} == {"delivered"}
     assert {r.json["id"] for r in hook.accepted} == ids
     assert len(ids) == number
 
@@ -295,7 +295,7 @@ async def test_a_poisoned_event_is_given_up_and_the_others_go_on(kept: Store) ->
         room.wake()
         await settled(kept, "delivered")
         async with asyncio.timeout(20):
-            while Counter(x.state for x in await kept.letters()) != {"dead": 1, "delivered": 1}:
+            while Counter(x.state for x in await kept.notifications()) != {"dead": 1, "delivered": 1}:
                 clock.ahead += 20_000
                 room.wake()
                 await asyncio.sleep(0.01)
@@ -319,7 +319,7 @@ async def test_an_endpoint_without_a_known_secret_gets_nothing(kept: Store) -> N
         await append(kept, click())
         room.wake()
         async with asyncio.timeout(10):
-            while not (await kept.letters())[0].error:
+            while not (await kept.notifications())[0].error:
                 await asyncio.sleep(0.01)
         assert hook.received == []
 
@@ -489,7 +489,7 @@ async def test_a_clock_set_back_makes_no_retry_wait_for_longer(kept: Store) -> N
         await settled(kept, "pending")
         await hook.until(lambda h: len(h.received) == 1)
         async with asyncio.timeout(20):
-            while (await kept.letters())[0].status != 503:
+            while (await kept.notifications())[0].status != 503:
                 await asyncio.sleep(0.01)
         clock.ahead = 0.0
         await settled(kept, "delivered")
@@ -504,5 +504,5 @@ async def test_what_a_clock_that_was_ahead_has_left_behind_is_sent_within_a_day(
     await kept.settle(due.delivery_id, Settlement("retry", year, next_at=year + 5))
     async with running(config, kept):
         async with asyncio.timeout(20):
-            while (await kept.letters())[0].next_at > time.time() + webhooks.LONGEST:
+            while (await kept.notifications())[0].next_at > time.time() + webhooks.LONGEST:
                 await asyncio.sleep(0.01)

@@ -11,7 +11,7 @@ import pytest
 
 from relay import store
 from relay.core.model import SentCopy, Settlement
-from relay.store import ApiKey, Cursor, Store, Word
+from relay.store import ApiKey, Cursor, Store, UpstreamReply
 from tests.store.contract import T0, click, endpoint, event, sent
 
 SOON = 10_000_000_000.0  # later than any clock that a test meets
@@ -30,7 +30,7 @@ async def test_what_was_recorded_comes_back_whole(kept: Store) -> None:
 async def test_a_message_is_found_by_any_identifier_in_the_order_asked(kept: Store) -> None:
     await kept.record_sent(sent("m1"))
     await kept.record_sent(sent("m2"))
-    await kept.record_words([Word("m2", ("c@example.org",), "done", "250 ok", "made-up@upstream.example")])
+    await kept.record_replies([UpstreamReply("m2", ("c@example.org",), "done", "250 ok", "made-up@upstream.example")])
     for ids, expected in [
         (["m1@mail.example"], "m1"),
         (["unknown@x", "m2@mail.example", "m1@mail.example"], "m2"),
@@ -45,10 +45,10 @@ async def test_a_message_is_found_by_any_identifier_in_the_order_asked(kept: Sto
 
 async def test_an_upstreams_identifier_without_a_domain_stands_for_any(kept: Store) -> None:
     await kept.record_sent(sent("m1"))
-    await kept.record_words([Word("m1", ("bob@example.org",), "done", "250 Ok", "0100018bcfe5-1234-000000")])
+    await kept.record_replies([UpstreamReply("m1", ("bob@example.org",), "done", "250 Ok", "0100018bcfe5-1234-000000")])
     found = await kept.find_sent(["0100018bcfe5-1234-000000@eu-west-1.amazonses.com"])
     assert found is not None
-    await kept.record_words([Word("m1", ("bob@example.org",), "done", "250 Ok", "short")])
+    await kept.record_replies([UpstreamReply("m1", ("bob@example.org",), "done", "250 Ok", "short")])
     assert await kept.find_sent(["short@elsewhere.example"]) is None
 
 
@@ -71,12 +71,12 @@ async def test_a_thread_is_that_of_the_message_named(kept: Store) -> None:
 
 async def test_a_reply_of_the_upstream_lands_on_its_recipients_only(kept: Store) -> None:
     await kept.record_sent(sent())
-    await kept.record_words([Word("m1", ("c@example.org",), "later", "450 4.2.0 try again")])
-    await kept.record_words(
+    await kept.record_replies([UpstreamReply("m1", ("c@example.org",), "later", "450 4.2.0 try again")])
+    await kept.record_replies(
         [
-            Word("m1", ("c@example.org",), "done", "250 2.0.0 ok", "u@x"),
-            Word("gone", ("c@example.org",), "done", "250 2.0.0 ok"),
-            Word("m1", ("c@example.org",), "done", "250 2.0.0 ok again"),
+            UpstreamReply("m1", ("c@example.org",), "done", "250 2.0.0 ok", "u@x"),
+            UpstreamReply("gone", ("c@example.org",), "done", "250 2.0.0 ok"),
+            UpstreamReply("m1", ("c@example.org",), "done", "250 2.0.0 ok again"),
         ]
     )
     found = await kept.sent("m1")
@@ -292,10 +292,10 @@ async def test_what_is_due_late_is_hastened(kept: Store) -> None:
     for delivery, state, pause in zip(due, states, (5, 50, 500, 900), strict=True):
         await kept.settle(delivery.delivery_id, Settlement(state, now, next_at=now + pause))
     await kept.hasten(now + 10, 100)
-    pauses = {x.delivery_id: x.next_at - now for x in await kept.letters()}
+    pauses = {x.delivery_id: x.next_at - now for x in await kept.notifications()}
     assert [pauses[d.delivery_id] for d in due] == pytest.approx([5, 10, 400, 900])
     await kept.hasten(now + 20, float("inf"))
-    pauses = {x.delivery_id: x.next_at - now for x in await kept.letters()}
+    pauses = {x.delivery_id: x.next_at - now for x in await kept.notifications()}
     assert [pauses[d.delivery_id] for d in due] == pytest.approx([5, 10, 20, 900])
 
 
@@ -310,12 +310,12 @@ async def test_settling(kept: Store) -> None:
     await kept.settle(three.delivery_id, Settlement("retry", now, next_at=now + 5, status=503))
     assert await kept.next_due() == pytest.approx(now + 5)
     assert [(d.delivery_id, d.attempt) for d in await kept.claim_due(now + 6)] == [(three.delivery_id, 2)]
-    letters = await kept.letters()
-    assert [x.state for x in letters] == ["pending", "dead", "delivered"]
-    assert (letters[1].error, letters[1].status, letters[1].message_id) == ("on fire", 500, "m1")
+    notifications = await kept.notifications()
+    assert [x.state for x in notifications] == ["pending", "dead", "delivered"]
+    assert (notifications[1].error, notifications[1].status, notifications[1].message_id) == ("on fire", 500, "m1")
     (stand,) = await kept.backlog()
     assert (stand.pending, stand.delivered, stand.dead) == (1, 1, 1)
-    assert await kept.letters(state="dead", endpoint_id="e1") == [letters[1]]
+    assert await kept.notifications(state="dead", endpoint_id="e1") == [notifications[1]]
 
 
 async def test_claims_are_fair_and_leave_the_busy_alone(kept: Store) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.store import Newer, Unavailable, Word
+from relay.store import Newer, Unavailable, UpstreamReply
 from relay.store.sqlite import Sqlite, history, schema, writer
 from tests.store.contract import click, endpoint, event, sent
 
@@ -320,7 +320,7 @@ async def test_a_crowd_shares_transactions_and_one_alone_never_waits(
 
     async def alone(name: str) -> None:
         await kept.record_sent(sent(name))
-        await kept.record_words([Word(name, ("bob@example.org",), "done", "250 ok")])
+        await kept.record_replies([UpstreamReply(name, ("bob@example.org",), "done", "250 ok")])
 
     for number in range(20):
         await alone(f"a{number}")

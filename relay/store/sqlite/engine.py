@@ -23,10 +23,10 @@ from relay.store import (
     ApiKey,
     Backlog,
     Cursor,
-    Letter,
-    LetterState,
+    Notification,
+    NotificationState,
     Unavailable,
-    Word,
+    UpstreamReply,
 )
 from relay.store.sqlite import events, history, messages, outbox, rows, schema
 from relay.store.sqlite.writer import Bulk, Writer, inode
@@ -46,7 +46,7 @@ class Sqlite:
             path,
             {
                 Sent: Bulk(messages.sents, rows.mended),
-                messages.Words: Bulk(messages.words, messages.mended, awaited=False),
+                messages.Replies: Bulk(messages.replies, messages.mended, awaited=False),
                 events.Hit: Bulk(self._hits, events.mended),
             },
         )
@@ -68,8 +68,8 @@ class Sqlite:
     async def record_sent(self, sent: Sent) -> None:
         await self._writer.submit(sent)
 
-    async def record_words(self, words: Sequence[Word]) -> None:
-        await self._writer.submit(messages.Words(tuple(words)))
+    async def record_replies(self, replies: Sequence[UpstreamReply]) -> None:
+        await self._writer.submit(messages.Replies(tuple(replies)))
 
     async def sent(self, message_id: str) -> Sent | None:
         return await self._read(lambda db: rows.read_sent(db, message_id))
@@ -163,10 +163,10 @@ class Sqlite:
     async def next_due(self) -> float | None:
         return await self._read(outbox.next_due)
 
-    async def letters(
-        self, *, endpoint_id: str = "", state: LetterState | Literal[""] = "", limit: int = 100
-    ) -> list[Letter]:
-        return await self._read(lambda db: outbox.letters(db, endpoint_id, state, limit))
+    async def notifications(
+        self, *, endpoint_id: str = "", state: NotificationState | Literal[""] = "", limit: int = 100
+    ) -> list[Notification]:
+        return await self._read(lambda db: outbox.notifications(db, endpoint_id, state, limit))
 
     async def backlog(self) -> list[Backlog]:
         return await self._read(outbox.backlog)

@@ -1,4 +1,4 @@
-"""Many submissions, and many words of the upstream, at once into SQLite.
+"""Many submissions, and many replies of the upstream, at once into SQLite.
 
 Owns: the rows of messages, copies and identifiers, and how a message finds its thread. Leaves to others: the
 transaction (`writer`), spelling (`rows`).
@@ -12,13 +12,13 @@ from itertools import chain
 from typing import NamedTuple
 
 from relay.core.model import Sent
-from relay.store import BARE_ID, Word
+from relay.store import BARE_ID, UpstreamReply
 from relay.store.sqlite import bulk, rows
 
 MESSAGES = bulk.inserts("INSERT OR REPLACE INTO messages", 21)
 COPIES = bulk.inserts("INSERT OR REPLACE INTO copies", 10)
 IDENTIFIERS = bulk.inserts("INSERT OR IGNORE INTO identifiers", 2)
-WORDS = bulk.statements(
+REPLIES = bulk.statements(
     "UPDATE copies SET state = v.column3, reply = v.column4,"
     " upstream_id = CASE v.column5 WHEN '' THEN upstream_id ELSE v.column5 END"
     " FROM {values} AS v WHERE copies.message_id = v.column1 AND copies.recipient = v.column2",
@@ -26,10 +26,10 @@ WORDS = bulk.statements(
 )
 
 
-class Words(NamedTuple):
+class Replies(NamedTuple):
     """What the upstream said, oldest first."""
 
-    words: tuple[Word, ...]
+    replies: tuple[UpstreamReply, ...]
 
 
 def sents(db: sqlite3.Connection, batch: Sequence[Sent]) -> list[None]:
@@ -47,18 +47,18 @@ def sents(db: sqlite3.Connection, batch: Sequence[Sent]) -> list[None]:
     return [None] * len(batch)
 
 
-def words(db: sqlite3.Connection, batch: Sequence[Words]) -> list[None]:
-    """Of two words for one copy the later one holds; an identifier that only the first one named is kept."""
+def replies(db: sqlite3.Connection, batch: Sequence[Replies]) -> list[None]:
+    """Of two replies for one copy the later one holds; an identifier that only the first one named is kept."""
     last: dict[tuple[str, str], tuple[object, ...]] = {}
     identifiers = []
-    for word in chain.from_iterable(some.words for some in batch):
-        for recipient in word.recipients:
-            before = last.pop((word.message_id, recipient), None)
-            upstream_id = word.upstream_id or (before[4] if before else "")
-            last[word.message_id, recipient] = (word.message_id, recipient, word.state, word.reply, upstream_id)
-        if word.upstream_id:
-            identifiers.append((word.upstream_id, word.message_id))
-    bulk.write(db, WORDS, list(last.values()))
+    for reply in chain.from_iterable(some.replies for some in batch):
+        for recipient in reply.recipients:
+            before = last.pop((reply.message_id, recipient), None)
+            upstream_id = reply.upstream_id or (before[4] if before else "")
+            last[reply.message_id, recipient] = (reply.message_id, recipient, reply.state, reply.reply, upstream_id)
+        if reply.upstream_id:
+            identifiers.append((reply.upstream_id, reply.message_id))
+    bulk.write(db, REPLIES, list(last.values()))
     bulk.write(db, IDENTIFIERS, identifiers)
     return [None] * len(batch)
 
@@ -85,5 +85,5 @@ def named(db: sqlite3.Connection, internet_ids: Sequence[str]) -> str:
     return ""
 
 
-def mended(some: Words) -> Words:
-    return Words(tuple(map(rows.mended, some.words)))
+def mended(some: Replies) -> Replies:
+    return Replies(tuple(map(rows.mended, some.replies)))

@@ -14,7 +14,7 @@ from itertools import zip_longest
 
 from relay.core import payload
 from relay.core.model import Delivery, Endpoint, Event, Settlement
-from relay.store import LEASE, Backlog, Letter
+from relay.store import LEASE, Backlog, Notification
 from relay.store.sqlite import rows
 
 LIVE = "status IN ('active', 'failing')"
@@ -24,7 +24,7 @@ FROM deliveries d JOIN events e ON e.position = d.position
 WHERE d.state = 'pending' AND d.endpoint_id = ? AND d.next_at <= ?
 ORDER BY d.next_at, d.delivery_id LIMIT ?
 """
-LETTERS = """
+NOTIFICATIONS = """
 SELECT d.delivery_id, e.event_id, e.message_id, d.endpoint_id, d.trigger, d.state, d.attempt, d.first_at, d.next_at,
   d.settled_at, d.status, d.error
 FROM deliveries d JOIN events e ON e.position = d.position
@@ -96,9 +96,9 @@ def next_due(db: sqlite3.Connection) -> float | None:
     return None if row[0] is None else float(row[0])
 
 
-def letters(db: sqlite3.Connection, endpoint_id: str, state: str, limit: int) -> list[Letter]:
-    found = db.execute(LETTERS, {"endpoint": endpoint_id, "state": state, "limit": limit})
-    return [rows.to_letter(row) for row in found]
+def notifications(db: sqlite3.Connection, endpoint_id: str, state: str, limit: int) -> list[Notification]:
+    found = db.execute(NOTIFICATIONS, {"endpoint": endpoint_id, "state": state, "limit": limit})
+    return [rows.to_notification(row) for row in found]
 
 
 def backlog(db: sqlite3.Connection) -> list[Backlog]:

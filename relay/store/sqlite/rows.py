@@ -13,7 +13,7 @@ from typing import Any, cast
 import msgspec
 
 from relay.core.model import Endpoint, Event, Sent, SentCopy, Value
-from relay.store import ApiKey, Cursor, Letter
+from relay.store import ApiKey, Cursor, Notification
 
 Row = Sequence[Any]
 encode = msgspec.json.Encoder().encode
@@ -135,8 +135,8 @@ def to_api_key(row: Row) -> ApiKey:
     return ApiKey(row[0], row[1], tuple(decode(row[2])), *row[3:])
 
 
-def to_letter(row: Row) -> Letter:
-    return Letter(*row)
+def to_notification(row: Row) -> Notification:
+    return Notification(*row)
 
 
 def mended(value: Any) -> Any:
