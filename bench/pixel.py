@@ -36,7 +36,7 @@ listen = "127.0.0.1:{http}"
 
 async def sent(state: Path, file: Path) -> None:
     """Messages on record, and the paths of their pixels in `file`, one a line."""
-    ring = keys.Ring(state / "keys" / "tokens.json")
+    signing = keys.TokenKeys(state / "keys" / "tokens.json")
     shelf = store.open("sqlite:trackrelay.db", state)
     await shelf.start()
     paths = []
@@ -46,7 +46,7 @@ async def sent(state: Path, file: Path) -> None:
         await shelf.record_sent(
             Sent(tokens.message_id(key), "default", f"{number}@example.com", time.time(), opens=True, copies=(copy,))
         )
-        paths.append("/o/" + tokens.write(Token("open", key, 0), ring.keys))
+        paths.append("/o/" + tokens.write(Token("open", key, 0), signing.now()))
     await shelf.stop()
     file.write_text("\n".join(paths) + "\n")
 

@@ -100,11 +100,11 @@ class Service:
 
     async def start(self) -> Addresses:
         settings = self.settings
-        ring = settings.state_dir / "keys" / "tokens.json"
-        known = ring.exists()
+        tokens = settings.state_dir / "keys" / "tokens.json"
+        known = tokens.exists()
         try:
             settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.ring = keys.Ring(ring)
+            self.keys = keys.TokenKeys(tokens)
             self.store = store.open(settings.store.url, settings.state_dir)
         except OSError as reason:
             raise CannotStart(f"{settings.state_dir}: {reason.strerror or reason}", 1) from reason
@@ -179,7 +179,7 @@ class Service:
             self.supervise("queue", kept.run)
         if "smtp" not in self.only:
             return
-        tracker = outbound.Tracker(self.settings, self.ring, self.store, signers)
+        tracker = outbound.Tracker(self.settings, self.keys.now, self.store, signers)
         desk = delivery.Desk(self.settings, tracker, out, kept, heard)
         self.closers.append(lambda: desk.close(self.left() / 2))
         try:
@@ -192,7 +192,7 @@ class Service:
     async def start_mailbox(self) -> None:
         from relay import mailbox
 
-        watcher = mailbox.Watcher(self.settings, self.store, self.ring, appended=self.appended)
+        watcher = mailbox.Watcher(self.settings, self.store, self.keys.now, appended=self.appended)
         self.supervise("mailbox", watcher.run)
 
     async def start_http(self) -> None:
@@ -202,7 +202,7 @@ class Service:
         events = journal.Journal(self.settings.state_dir / "journal")
         self.closers.append(events.stop)
         self.supervise("journal", lambda: events.run(self.store))
-        application = public.application(self.settings, self.store, self.ring, events, appended=self.appended)
+        application = public.application(self.settings, self.store, self.keys.now, events, appended=self.appended)
         http = self.settings.http
         await self.listen("http", application, http.listen, certificate=http.certificate, key=http.key, **public.RUNNER)
 
@@ -267,7 +267,7 @@ class Service:
     def reload(self) -> None:
         """SIGHUP: certificates and token keys, without dropping a session."""
         notify.tell(RELOADING=1, MONOTONIC_USEC=time.monotonic_ns() // 1000)
-        self.ring.reload_if_changed()
+        self.keys.reload_if_changed()
         whole = True
         for renew in self.renewals:
             try:

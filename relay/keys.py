@@ -18,7 +18,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -57,9 +57,8 @@ class Document(msgspec.Struct):
     keys: dict[str, Stored]
 
 
-class Ring:
-    """The keys of one file, made where there is none. `keys` is always what the file says now, give or take a
-    second. A file that goes or breaks while the process runs changes nothing: the keys at hand go on verifying."""
+class TokenKeys:
+    """The keys of one file, made where there is none. `now` gives what the file says, give or take a second. A file that goes or breaks while the process runs changes nothing: the keys at hand go on verifying."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -68,8 +67,8 @@ class Ring:
         self._next_look = time.monotonic() + STAT_SECONDS
         self._seen, self._keys = read_or_make(path)
 
-    @property
-    def keys(self) -> Keys:
+    def now(self) -> Keys:
+        """Pass it on as it is: whoever signs or verifies asks again each time."""
         if time.monotonic() >= self._next_look:
             self.reload_if_changed()
         return self._keys
@@ -94,18 +93,9 @@ class Ring:
         return True
 
 
-@dataclass(frozen=True, slots=True)
-class Ephemeral:
+def ephemeral() -> Keys:
     """Keys of this process alone, for a dry run: nothing is read or written."""
-
-    keys: Keys = field(repr=False)
-
-    def reload_if_changed(self) -> bool:
-        return False
-
-
-def ephemeral() -> Ephemeral:
-    return Ephemeral(Keys(0, {0: os.urandom(SECRET_SIZE)}))
+    return Keys(0, {0: os.urandom(SECRET_SIZE)})
 
 
 def rotate(path: Path) -> Listed:

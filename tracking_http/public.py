@@ -16,7 +16,7 @@ import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import quote, unquote_plus
 
 import idna  # aiohttp's own dependency, through yarl
@@ -85,27 +85,20 @@ NOT_FOUND = HTML.format(
 )
 
 
-class Ring(Protocol):
-    """The keys that verify tokens (`relay.keys.Ring`)."""
-
-    @property
-    def keys(self) -> Keys: ...
-    def reload_if_changed(self) -> object: ...
-
-
 def application(
     settings: Settings,
     store: journals.Takes,
-    ring: Ring,
+    keys: Callable[[], Keys],
     journal: journals.Journal,
     *,
     clock: Callable[[], float] = time.time,
     appended: Callable[[], None] | None = None,
 ) -> web.Application:
-    """The application; run it with `web.AppRunner(app, **RUNNER)`. `clock` gives Unix seconds. `appended` is called
-    when the store took an event, so that its notification need not wait to be looked for."""
+    """The application; run it with `web.AppRunner(app, **RUNNER)`. `keys` gives the keys that verify tokens now,
+    `clock` Unix seconds. `appended` is called when the store took an event, so that its notification need not wait to
+    be looked for."""
     record = recorder.Recorder(store, journal, appended)
-    handlers = Handlers(settings, ring, record, clock)
+    handlers = Handlers(settings, keys, record, clock)
     app = web.Application()
     app.on_cleanup.append(lambda _: record.close())
     for prefix in ("/o/", "/v1/track/open/", "/api/v1/track/open/"):
@@ -124,8 +117,10 @@ Hit = tuple[Token | None, Event | None]
 class Handlers:
     """One application's handlers."""
 
-    def __init__(self, settings: Settings, ring: Ring, record: recorder.Recorder, clock: Callable[[], float]) -> None:
-        self.ring = ring
+    def __init__(
+        self, settings: Settings, keys: Callable[[], Keys], record: recorder.Recorder, clock: Callable[[], float]
+    ) -> None:
+        self.keys = keys
         self.recorder = record
         self.clock = clock
         self.privacy = settings.privacy
@@ -188,10 +183,7 @@ class Handlers:
         """What the last segment of the path says, as it came over the wire: a token needs no percent-encoding, so
         one that has any is not in its canonical form."""
         text = request.rel_url.raw_path.rpartition("/")[2]
-        token = tokens.read(text, kind, self.ring.keys)
-        if token is None and self.ring.reload_if_changed():  # another process may have made a new key
-            token = tokens.read(text, kind, self.ring.keys)
-        return token
+        return tokens.read(text, kind, self.keys())
 
     def event(self, request: web.Request, token: Token) -> Event:
         headers = request.headers

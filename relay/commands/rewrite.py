@@ -83,8 +83,8 @@ def run(args: argparse.Namespace) -> int:
     )
     settings = replace(settings, tracking=tracking, rules=rules)
     file_of_keys = settings.state_dir / "keys" / "tokens.json"
-    ring = keys.Ring(file_of_keys) if settings.file and file_of_keys.exists() else keys.ephemeral()
-    tracker = outbound.Tracker(settings, ring, memory.Memory(), outbound.signers(settings))
+    found = keys.TokenKeys(file_of_keys).now() if settings.file and file_of_keys.exists() else keys.ephemeral()
+    tracker = outbound.Tracker(settings, lambda: found, memory.Memory(), outbound.signers(settings))
     head = headers.read(content)
     recipients = args.rcpt or list(headers.addresses(head.get("to")))[:1] or ["recipient@example.com"]
     senders = headers.addresses(head.get("from"))

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from relay.core import headers, parts
 
 WIDTH = 160  # longer lines are broken after each tag
-MOST = 20_000  # lines of one text that are compared line by line
+MAX_LINES = 20_000  # lines of one text that are compared line by line
 
 RED, GREEN, CYAN, BOLD, PLAIN = "\x1b[31m", "\x1b[32m", "\x1b[36m", "\x1b[1m", "\x1b[0m"
 # What a terminal would act upon, and what turns the direction of writing.
@@ -82,8 +82,8 @@ def _compared(title: str, old: Sequence[str], new: Sequence[str]) -> list[str]:
         last += 1
     start = max(0, first - 1)
     a, b = old[start : len(old) - max(0, last - 1)], new[start : len(new) - max(0, last - 1)]
-    if max(len(a), len(b)) > MOST:
-        body = [*(f"-{line}" for line in a[:MOST]), *(f"+{line}" for line in b[:MOST])]
+    if max(len(a), len(b)) > MAX_LINES:
+        body = [*(f"-{line}" for line in a[:MAX_LINES]), *(f"+{line}" for line in b[:MAX_LINES])]
     else:
         body = list(difflib.unified_diff(a, b, n=1, lineterm=""))[2:]
     return [f"--- {title}", f"+++ {title}", *(_shifted(line, start) for line in body)]

@@ -222,16 +222,6 @@ class Never(Value, frozen=True):
 Outcome = Done | Later | Never
 
 
-@dataclass(frozen=True, slots=True)
-class Copy:
-    """One rendering of a submission: these recipients get these bytes. `index` is the recipient index in its
-    tokens."""
-
-    index: int
-    recipients: tuple[Recipient, ...]
-    content: bytes
-
-
 # -- what is remembered ------------------------------------------------------------------------------------------------
 
 

@@ -77,10 +77,12 @@ def complete(event: Event, facts: Facts, origin: Origin = UNKNOWN, position: int
     return made(event, origin, verdict, reason, data, facts.sequence, counted, ordinal, position)
 
 
-def event_id(now: float, dice: bytes) -> str:
+def event_id(now: float, random_bytes: bytes) -> str:
     """A UUID for a hit: of version 7 (RFC 9562 5.7), whose first 48 bits are the time in milliseconds, so that a store's
-    index grows at one end only (1.5 times as many hits per second as with random ones). `dice` is 10 bytes."""
-    text = f"{int(now * 1000):012x}7{dice.hex()[1:4]}{0x80 | dice[2] & 0x3F:02x}{dice[3:].hex()}"
+    index grows at one end only (1.5 times as many hits per second as with random ones). `random_bytes` is 10 bytes."""
+    text = (
+        f"{int(now * 1000):012x}7{random_bytes.hex()[1:4]}{0x80 | random_bytes[2] & 0x3F:02x}{random_bytes[3:].hex()}"
+    )
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 

@@ -15,8 +15,8 @@ import re
 from relay.core import headers
 from relay.core.model import Edit
 
-MOST_PARENTS = 20  # identifiers taken from In-Reply-To; more than one is rare, hundreds are an attack
-MOST_REFERENCES = 100  # the last of References
+MAX_PARENTS = 20  # identifiers taken from In-Reply-To; more than one is rare, hundreds are an attack
+MAX_REFERENCES = 100  # the last of References
 LONGEST_ID = 900  # octets; with brackets and a space it must stay below 998 a line (RFC 5322 2.1.1)
 WIDTH = 78
 
@@ -31,7 +31,7 @@ def references(head: headers.Headers) -> tuple[str, ...]:
     References from last to first. No duplicates; at most 20 and 100. Never raises."""
     parents = [i for field in head.all("in-reply-to") for i in identifiers(head.text(field))]
     ancestors = [i for field in head.all("references") for i in identifiers(head.text(field))]
-    return tuple(dict.fromkeys([*parents[:MOST_PARENTS], *reversed(ancestors[-MOST_REFERENCES:])]))
+    return tuple(dict.fromkeys([*parents[:MAX_PARENTS], *reversed(ancestors[-MAX_REFERENCES:])]))
 
 
 def identifiers(text: str) -> list[str]:
@@ -80,7 +80,7 @@ def edits(head: headers.Headers, entry: str, newline: bytes) -> tuple[Edit, ...]
         space = b"" if text[:1] in (b" ", b"\t") else b" "
         return (Edit(field.value, field.value, b" " + ours + newline + space),)
     parents = [i for f in head.all("in-reply-to") for i in identifiers(head.text(f))]
-    line = folded([ours, *(f"<{i}>".encode() for i in dict.fromkeys(parents[:MOST_PARENTS]))], newline)
+    line = folded([ours, *(f"<{i}>".encode() for i in dict.fromkeys(parents[:MAX_PARENTS]))], newline)
     if field is not None:
         return (Edit(field.start, field.end, line),)
     glue = b"" if not head.end or head.raw[: head.end].endswith(b"\n") else newline

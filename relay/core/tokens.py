@@ -192,12 +192,12 @@ def integer(body: bytes, at: int) -> tuple[int, int]:
 # -- messages ----------------------------------------------------------------------------------------------------------
 
 
-def message_key(now: float, dice: bytes) -> bytes:
-    """A new key for a message sent at `now` (Unix seconds): 12 octets that sort by time. `dice` are 6 random octets,
+def message_key(now: float, random_bytes: bytes) -> bytes:
+    """A new key for a message sent at `now` (Unix seconds): 12 octets that sort by time. `random_bytes` are 6 random octets,
     or more, of which the first 6 count."""
-    if len(dice) < 6:
+    if len(random_bytes) < 6:
         raise ValueError("6 random octets are needed")
-    return max(0, min(int(now * 1000), (1 << 48) - 1)).to_bytes(6, "big") + dice[:6]
+    return max(0, min(int(now * 1000), (1 << 48) - 1)).to_bytes(6, "big") + random_bytes[:6]
 
 
 def message_id(key: bytes) -> str:

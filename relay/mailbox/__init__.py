@@ -34,13 +34,6 @@ REFUSED: tuple[float, ...] = (60.0, 300.0, 900.0, 3600.0)
 LOGINS = 50  # connections that are set up at once
 
 
-class Ring(Protocol):
-    """The keys that verify tokens (`relay.keys.Ring`)."""
-
-    @property
-    def keys(self) -> Keys: ...
-
-
 class Box(Protocol):
     """A mailbox that can be read. `messages` is endless: it opens the mailbox, gives what came after the cursor,
     oldest first, and then waits for more. It raises `Refused` or `Unreachable`; whatever was held is let go when the
@@ -68,7 +61,7 @@ class Watcher:
         self,
         settings: Settings,
         store: stores.Store,
-        ring: Ring,
+        keys: Callable[[], Keys],
         *,
         appended: Callable[[], None] | None = None,
         clock: Callable[[], float] = time.time,
@@ -76,7 +69,7 @@ class Watcher:
     ) -> None:
         self.settings = settings
         self.store = store
-        self.ring = ring
+        self.keys = keys
         self.appended = appended
         self.clock = clock
         self.dice = dice
@@ -128,7 +121,7 @@ class Watcher:
     async def follow(self, grant: Grant, box: Box, state: State, began: float) -> AsyncIterator[None]:
         """Reads the mailbox from its cursor on; yields whenever it is up to date."""
         saved = await self.store.cursor(box.name)
-        reader = reading.Reader(grant, self.settings.mailbox, self.store, self.ring)
+        reader = reading.Reader(grant, self.settings.mailbox, self.store, self.keys)
         async with aclosing(box.messages(saved, began)) as messages:
             async for found in messages:
                 if isinstance(found, Fetched):

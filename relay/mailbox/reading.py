@@ -11,8 +11,8 @@ that was made here is one event with what it reports.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from relay import store as stores
 from relay.config import Grant, Mailbox
@@ -34,19 +34,14 @@ REPORTED: dict[str, EventType] = {
 Match = tuple[Sent, int | None, bool]
 
 
-class Ring(Protocol):
-    @property
-    def keys(self) -> Keys: ...
-
-
 class Reader:
     """Reads the mailbox of one grant."""
 
-    def __init__(self, grant: Grant, settings: Mailbox, store: stores.Store, ring: Ring) -> None:
+    def __init__(self, grant: Grant, settings: Mailbox, store: stores.Store, keys: Callable[[], Keys]) -> None:
         self.grant = grant
         self.settings = settings
         self.store = store
-        self.ring = ring
+        self.keys = keys
 
     async def events(self, fetched: Fetched, now: float) -> list[Event]:
         """The events of one message. Asks the store what was sent; raises what the store raises."""
@@ -132,7 +127,7 @@ class Reader:
         stand where an upstream wrote a Message-ID of its own. `envelope` is the token that came back as ENVID."""
         found = await self.store.find_sent(ids) if ids else None
         index: int | None = None
-        keys = self.ring.keys
+        keys = self.keys()
         for text in (envelope, *(threads.token(i) for i in ids)):
             token = tokens.read(text, "reference", keys) if text else None
             if token is None:

@@ -2,7 +2,7 @@
 
 Owns: what leaves for each recipient, and the one place where tracking fails open: whatever goes wrong here, the
 message goes out as it came (control headers and Bcc taken out), the reason is recorded and counted.
-`plans` decides, `copies` makes the bytes, `records` says what is remembered, `circles` what was here too often. Leaves
+`plans` decides, `copies` makes the bytes, `records` says what is remembered, `loops` what was here too often. Leaves
 to others: how it leaves (`delivery`, `upstream`), and all decisions on text (`core`).
 """
 
@@ -12,12 +12,12 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from relay import config, log, metrics, store
 from relay.core import dkim, headers, parts, rewrite, tokens
 from relay.core.model import Edit, Keys, Recipient, Reply, Submission, Value
-from relay.outbound import circles, copies, plans, records
+from relay.outbound import copies, loops, plans, records
 
 LOG = log.room("outbound")
 
@@ -27,11 +27,6 @@ KINDS = {"x-track-opens": "open ", "x-track-links": "link ", "x-track-thread-rep
 # Looked up once: a label costs more than the counting.
 COPIES = {True: metrics.COPIES.labels("yes"), False: metrics.COPIES.labels("no")}
 RECORDING = metrics.STAGE.labels("record")
-
-
-class Ring(Protocol):
-    @property
-    def keys(self) -> Keys: ...
 
 
 class PendingCopy(Value, frozen=True):
@@ -56,27 +51,27 @@ class Tracked(Value, frozen=True):
 
 
 class Tracker:
-    """`signers` are the DKIM keys; `dice` gives n random bytes."""
+    """`keys` gives the keys that sign tokens now; `signers` are the DKIM keys; `random_bytes` gives n of them."""
 
     def __init__(
         self,
         settings: config.Settings,
-        ring: Ring,
+        keys: Callable[[], Keys],
         store: store.Store,
         signers: Sequence[dkim.Signer] = (),
         *,
         clock: Callable[[], float] = time.time,
-        dice: Callable[[int], bytes] = os.urandom,
+        random_bytes: Callable[[int], bytes] = os.urandom,
     ) -> None:
-        self.ring, self.store, self.clock, self.dice = ring, store, clock, dice
-        self.planner = plans.Planner(settings, lambda: ring.keys, clock)
-        self.renderer = copies.Renderer(lambda: ring.keys, signers, clock)
+        self.keys, self.store, self.clock, self.random_bytes = keys, store, clock, random_bytes
+        self.planner = plans.Planner(settings, keys, clock)
+        self.renderer = copies.Renderer(keys, signers, clock)
 
     async def track(self, submission: Submission) -> Tracked:
         """What leaves for this submission. Never raises for any content; the record is durable when it returns."""
         try:
-            key = tokens.message_key(submission.received_at or self.clock(), self.dice(6))
-            refusal = circles.refusal(submission.options, self.ring.keys)
+            key = tokens.message_key(submission.received_at or self.clock(), self.random_bytes(6))
+            refusal = loops.refusal(submission.options, self.keys())
             if refusal:
                 return Tracked(tokens.message_id(key), (), refusal)
             if len(submission.content) > OFF_THE_LOOP:
@@ -96,7 +91,7 @@ class Tracker:
                 LOG.error("untracked", reason="internal_error", peer=submission.peer, why=why)
             else:
                 LOG.exception("untracked", reason="internal_error", peer=submission.peer)
-            return plain(submission, self.dice(12))
+            return plain(submission, self.random_bytes(12))
         pending = [
             PendingCopy(
                 index, recipients, self.renderer.later(message, group, index), self.renderer.options(message, index)
@@ -127,7 +122,7 @@ class Tracker:
 
     def explain(self, submission: Submission, recipient: str) -> tuple[bytes, dict[str, Any]]:
         """The dry run of one copy: its bytes, and why each thing was or was not tracked. Nothing is recorded."""
-        key = tokens.message_key(submission.received_at or self.clock(), self.dice(6))
+        key = tokens.message_key(submission.received_at or self.clock(), self.random_bytes(6))
         message, groups = self.planner.plan(submission, key)
         index = next((i for i, r in enumerate(submission.recipients) if r.address == recipient), 0)
         group = groups[index]
@@ -159,7 +154,7 @@ def refused(message: plans.Message, groups: Iterable[plans.Group]) -> Reply | No
     return Reply(550, f"5.6.0 {invalid} {sentence}")
 
 
-def plain(submission: Submission, dice: bytes) -> Tracked:
+def plain(submission: Submission, key: bytes) -> Tracked:
     """The submission as it came, without what must never leave. Needs nothing that can fail."""
     head = headers.read(submission.content)
     secret = [
@@ -170,7 +165,7 @@ def plain(submission: Submission, dice: bytes) -> Tracked:
     edits = [*(Edit(field.start, field.end, b"") for field in secret), *plans.stray(head)]
     content = parts.splice(submission.content, edits) if edits else submission.content
     copy = PendingCopy(0, submission.recipients, lambda: content, submission.options)
-    return Tracked(tokens.message_id(dice), (copy,))
+    return Tracked(tokens.message_id(key), (copy,))
 
 
 def signers(settings: config.Settings) -> tuple[dkim.Signer, ...]:

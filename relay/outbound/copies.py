@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from relay import log, metrics
 from relay.core import dkim, parts, rewrite, threads, tokens
 from relay.core.model import Edit, Keys, Token, Value
-from relay.outbound import circles, plans
+from relay.outbound import loops, plans
 
 LOG = log.room("outbound")
 
@@ -89,4 +89,4 @@ class Renderer:
         brings it back, and so does a circle. `upstream` leaves it out where the upstream has no DSN."""
         keys = self.keys()
         token = tokens.write(Token("reference", message.key, index), keys)
-        return circles.marked(message.submission.options, keys, token)
+        return loops.marked(message.submission.options, keys, token)

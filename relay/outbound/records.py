@@ -12,7 +12,7 @@ from relay.core import headers, threads
 from relay.core.model import Recipient, Sent, SentCopy
 from relay.outbound import copies, plans
 
-MOST_KEPT = 200  # parts or links in a recorded explanation
+MAX_ROWS = 200  # parts or links in a recorded explanation
 
 Share = tuple[int, tuple[Recipient, ...], plans.Group]
 
@@ -52,11 +52,11 @@ def sent(message: plans.Message, groups: Sequence[plans.Group], shares: Sequence
         links=tuple(links),
         copies=tuple(made.values()),
         references=threads.references(head),
-        explanation=kept(groups[0]) if groups else {},
+        explanation=explanation(groups[0]) if groups else {},
     )
 
 
-def kept(group: plans.Group) -> dict[str, Any]:
+def explanation(group: plans.Group) -> dict[str, Any]:
     """The explanation as it is kept, compact: per part "edited" or its reason, per link that was left its reason (the
     tracked ones are the record's own `links`), where the pixel went or why not, how many signatures of others went."""
     prepared = group.prepared
@@ -65,14 +65,14 @@ def kept(group: plans.Group) -> dict[str, Any]:
         found["signatures_removed"] = len(group.broken)
     if prepared is None:
         return {**found, "reason": group.reason} if group.reason else found
-    left = [[path, url[:500], why] for path, _, _, _, url, number, why in prepared.link_rows if number < 0]
+    untouched = [[path, url[:500], why] for path, _, _, _, url, number, why in prepared.link_rows if number < 0]
     pixel = prepared.pixel_report
     return {
         **found,
         "parts": [
-            [p.path, p.content_type, "edited" if p.edited else p.reason] for p in prepared.part_reports[:MOST_KEPT]
+            [p.path, p.content_type, "edited" if p.edited else p.reason] for p in prepared.part_reports[:MAX_ROWS]
         ],
-        "left": left[:MOST_KEPT],
+        "left": untouched[:MAX_ROWS],
         "pixel": [pixel.part, pixel.place, pixel.reason] if pixel else None,
     }
 

@@ -197,7 +197,7 @@ def test_links(unit: str) -> None:
         links.text_size(text, 1_000_000)
         entities.attribute(text)
         plain.scan(text, delsp=True)
-        found = judge.rules(plan(append={"a": "b"}).tracking, (BASE,), ("https://a.example/u",), length)
+        found = judge.criteria(plan(append={"a": "b"}).tracking, (BASE,), ("https://a.example/u",), length)
         for url in (text, f"https://{text}", f"https://a.example/{text}", f"https://a.example/?{text}#"):
             judge.judge(url, "https://b.example/", found)
         judge.looks_like_url(text)

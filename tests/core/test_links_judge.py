@@ -15,7 +15,7 @@ from tests.core.rewriting import BASE, length, plan
 
 def verdict(url: str, base: str = "", listed: tuple[str, ...] = (), **options: Any) -> tuple[str, Reason | None]:
     tracking = plan(**options).tracking
-    rules = judge.rules(tracking, (BASE, "https://www.a.example/track/"), listed, length)
+    rules = judge.criteria(tracking, (BASE, "https://www.a.example/track/"), listed, length)
     first = judge.judge(url, base, rules)[:2]
     assert judge.judge(url, base, rules)[:2] == first  # also when the host is known
     return first

@@ -70,7 +70,7 @@ def references(data: bytes) -> None:
     in what leaves, and all that was there is there."""
     top = headers.read(data)
     found = threads.references(top)
-    assert len(found) == len(set(found)) <= threads.MOST_PARENTS + threads.MOST_REFERENCES
+    assert len(found) == len(set(found)) <= threads.MAX_PARENTS + threads.MAX_REFERENCES
     assert all(identifier and not any(c.isspace() or c in "<>" for c in identifier) for identifier in found)
     ours = threads.entry("t.example.net", "abc")
     out = parts.splice(data, threads.edits(top, ours, b"\r\n"))
@@ -180,7 +180,7 @@ def html_links(data: bytes) -> None:
     text = data.decode("utf-8", "replace")
     page = links.scan(text, own=("t.example",), shown=bool(data[:1] > b"\x7f"))
     at = 0
-    found = judge.rules(Tracking(append={"a": "b c"}), (BASE,), ("https://a.example/u",), length)
+    found = judge.criteria(Tracking(append={"a": "b c"}), (BASE,), ("https://a.example/u",), length)
     for start, end, *_ in page.links:
         assert at <= start <= end <= len(text)
         at = end

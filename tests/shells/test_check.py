@@ -138,7 +138,7 @@ async def test_the_state_folder(tmp_path):
 
 async def test_the_token_keys(tmp_path):
     path = tmp_path / "var" / "keys" / "tokens.json"
-    keys.Ring(path)
+    keys.TokenKeys(path)
     keys.rotate(path)
     found = only(await local.keys(settings(tmp_path)))
     assert found.kind == "warning"

@@ -82,7 +82,8 @@ async def house(
         await store.start()
         tracker = copies.FixedTracker(together=together, refusal=refusal)
         if signers:
-            tracker = outbound.Tracker(settings, keys.ephemeral(), store, signers)
+            signing = keys.ephemeral()
+            tracker = outbound.Tracker(settings, lambda: signing, store, signers)
         out = UpstreamClient(settings.upstream, hostname="relay.test", times=times, signers=signers or ())
         heard = outcomes.Outcomes(store, host=out.host)
         kept = spool.Spool(folder / "spool", settings, out, heard, schedule=FAST)

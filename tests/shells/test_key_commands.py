@@ -26,15 +26,15 @@ def call(file, command, *words):
 
 
 def test_rotate_and_list(file, capsys):
-    ring = keys.Ring(file.parent / "state" / "keys" / "tokens.json")
-    before = tokens.write(Token("open", bytes(12), 0), ring.keys)
+    found = keys.TokenKeys(file.parent / "state" / "keys" / "tokens.json")
+    before = tokens.write(Token("open", bytes(12), 0), found.now())
     assert call(file, "token-key", "rotate") == 0
     assert "key 1 signs from now on" in capsys.readouterr().out
     assert call(file, "token-key", "list") == 0
     rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
     assert [(row[0], row[2]) for row in rows] == [("0", "verifies"), ("1", "signs and verifies")]
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", row[1]) for row in rows)
-    assert tokens.read(before, "open", keys.Ring(ring.path).keys)
+    assert tokens.read(before, "open", keys.TokenKeys(found.path).now())
 
 
 def test_listing_before_the_first_start(file, capsys):

@@ -33,20 +33,20 @@ def mode(path):
 def test_a_missing_file_is_made_for_its_owner_alone(path):
     old = os.umask(0)
     try:
-        ring = keys.Ring(path)
+        found = keys.TokenKeys(path)
     finally:
         os.umask(old)
     assert (mode(path), mode(path.parent)) == (0o600, 0o700)
-    assert len(ring.keys.secrets[ring.keys.current]) == 32
-    assert keys.Ring(path).keys == ring.keys
+    assert len(found.now().secrets[found.now().current]) == 32
+    assert keys.TokenKeys(path).now() == found.now()
     assert sorted(p.name for p in path.parent.iterdir()) == ["tokens.json", "tokens.lock"]
 
 
 def test_processes_that_start_at_once_have_one_key(path):
     code = (
         "import sys, pathlib; from relay import keys; from relay.core import tokens; from relay.core.model import Token\n"
-        "sys.stdin.readline(); ring = keys.Ring(pathlib.Path(sys.argv[1]))\n"
-        "print(tokens.write(Token('open', bytes(12), 0), ring.keys))"
+        "sys.stdin.readline(); found = keys.TokenKeys(pathlib.Path(sys.argv[1]))\n"
+        "print(tokens.write(Token('open', bytes(12), 0), found.now()))"
     )
     started = [
         subprocess.Popen(
@@ -65,7 +65,7 @@ def test_threads_that_start_at_once_have_one_key(path):
 
     def run():
         start.wait()
-        found.append(keys.Ring(path).keys)
+        found.append(keys.TokenKeys(path).now())
 
     started = [threading.Thread(target=run) for _ in range(8)]
     for thread in started:
@@ -77,13 +77,13 @@ def test_threads_that_start_at_once_have_one_key(path):
 
 
 def test_rotation_is_seen_by_a_running_process_and_old_tokens_verify(path):
-    ring = keys.Ring(path)
-    before = tokens.write(TOKEN, ring.keys)
+    found = keys.TokenKeys(path)
+    before = tokens.write(TOKEN, found.now())
     added = keys.rotate(path)
-    assert ring.keys.current == added.key_id == 1
-    after = tokens.write(TOKEN, ring.keys)
+    assert found.now().current == added.key_id == 1
+    after = tokens.write(TOKEN, found.now())
     assert before != after
-    assert tokens.read(before, "open", ring.keys) == tokens.read(after, "open", ring.keys) == TOKEN
+    assert tokens.read(before, "open", found.now()) == tokens.read(after, "open", found.now()) == TOKEN
     assert mode(path) == 0o600
     assert [(row.key_id, row.current) for row in keys.listing(path)] == [(0, False), (1, True)]
 
@@ -91,10 +91,10 @@ def test_rotation_is_seen_by_a_running_process_and_old_tokens_verify(path):
 def test_a_process_that_looks_seldom(path, monkeypatch):
     """The file is asked for once a second and not for every pixel."""
     monkeypatch.setattr(keys, "STAT_SECONDS", 3600.0)
-    ring = keys.Ring(path)
+    found = keys.TokenKeys(path)
     keys.rotate(path)
-    assert ring.keys.current == 0
-    assert not ring.reload_if_changed()
+    assert found.now().current == 0
+    assert not found.reload_if_changed()
 
 
 def test_rotating_what_is_not_there_makes_it_first(path):
@@ -104,13 +104,13 @@ def test_rotating_what_is_not_there_makes_it_first(path):
 
 def test_a_thirty_third_key_is_refused_and_nothing_changes(path):
     for _ in range(31):
-        keys.rotate(path) if path.exists() else keys.Ring(path)
+        keys.rotate(path) if path.exists() else keys.TokenKeys(path)
     keys.rotate(path)
     before = path.read_bytes()
     with pytest.raises(keys.Unusable, match="32 keys"):
         keys.rotate(path)
     assert path.read_bytes() == before
-    assert keys.Ring(path).keys.current == 31
+    assert keys.TokenKeys(path).now().current == 31
 
 
 @pytest.mark.parametrize(
@@ -130,37 +130,37 @@ def test_a_damaged_file_is_never_replaced(path, content):
     """A new key in its place would kill every link that was ever sent."""
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
-    for attempt in (keys.Ring, keys.rotate, keys.listing):
+    for attempt in (keys.TokenKeys, keys.rotate, keys.listing):
         with pytest.raises(keys.Unusable, match="damaged"):
             attempt(path)
     assert path.read_bytes() == content
 
 
 def test_a_file_that_breaks_or_goes_leaves_a_running_process_as_it_is(path, caplog):
-    ring = keys.Ring(path)
-    before = ring.keys
+    found = keys.TokenKeys(path)
+    before = found.now()
     whole = path.read_bytes()
     path.write_bytes(b"{")
-    assert [ring.keys for _ in range(3)] == [before] * 3
+    assert [found.now() for _ in range(3)] == [before] * 3
     path.unlink()
-    assert ring.keys == before
+    assert found.now() == before
     assert sum("keys_not_reloaded" in r.message for r in caplog.records) == 2
     path.write_bytes(whole)
     path.chmod(0o600)
-    assert ring.keys == before
+    assert found.now() == before
 
 
 def test_a_folder_that_can_not_be_written(tmp_path):
     (tmp_path / "keys").write_text("a file where the folder should be")
     with pytest.raises(keys.Unusable):
-        keys.Ring(tmp_path / "keys" / "tokens.json")
+        keys.TokenKeys(tmp_path / "keys" / "tokens.json")
 
 
 def test_a_process_that_died_while_writing_leaves_nothing_in_the_way(path):
     path.parent.mkdir(parents=True)
     draft = path.with_name(f"tokens.json.{os.getpid()}.new")
     draft.write_bytes(b'{"current": 0, "ke')
-    keys.Ring(path)
+    keys.TokenKeys(path)
     draft.write_bytes(b"half")
     assert keys.rotate(path).key_id == 1
     assert not draft.exists()
@@ -171,21 +171,20 @@ def test_what_root_makes_belongs_to_the_owner_of_the_folder(path):
     """An operator rotates as root, the service reads as itself."""
     path.parent.parent.mkdir(parents=True)
     os.chown(path.parent.parent, 4321, 4321)
-    keys.Ring(path)
+    keys.TokenKeys(path)
     keys.rotate(path)
     for made in (path.parent, path, path.with_suffix(".lock")):
         assert (made.stat().st_uid, made.stat().st_gid) == (4321, 4321)
 
 
 def test_secrets_are_not_shown(path):
-    ring = keys.Ring(path)
+    found = keys.TokenKeys(path)
     secret = json.loads(path.read_text())["keys"]["0"]["secret"]
-    assert secret not in repr(keys.listing(path)) + repr(ring.keys) + repr(ring.__dict__)
+    assert secret not in repr(keys.listing(path)) + repr(found.now()) + repr(found.__dict__)
 
 
 def test_ephemeral_keys_touch_no_file_and_are_others_each_time():
     one, other = keys.ephemeral(), keys.ephemeral()
-    text = tokens.write(TOKEN, one.keys)
-    assert tokens.read(text, "open", one.keys) == TOKEN
-    assert tokens.read(text, "open", other.keys) is None
-    assert not one.reload_if_changed()
+    text = tokens.write(TOKEN, one)
+    assert tokens.read(text, "open", one) == TOKEN
+    assert tokens.read(text, "open", other) is None

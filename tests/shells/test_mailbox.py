@@ -37,10 +37,6 @@ SENT = Sent(
 USER, WORD = "sales@example.test", "se cret\"'"
 
 
-class Ring:
-    keys = KEYS
-
-
 def letter(*fields: str, sender: str = "Ann <ann@example.org>", body: str = "Yes.", number: int = 1) -> bytes:
     lines = [
         f"From: {sender}",
@@ -140,7 +136,7 @@ def by_maildir(folder: Path) -> Settings:
 
 @asynccontextmanager
 async def watching(chosen: Settings, store: stores.Store, state: str = "watching") -> AsyncIterator[mailbox.Watcher]:
-    watcher = mailbox.Watcher(chosen, store, Ring())
+    watcher = mailbox.Watcher(chosen, store, lambda: KEYS)
     task = asyncio.create_task(watcher.run())
     try:
         await until(lambda: task.done() or (watcher.states and watcher.states[0].state == state), 20)

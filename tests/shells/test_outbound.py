@@ -18,7 +18,7 @@ from relay.store import memory
 from tests import oracle
 
 BASE = "http://t.example.test"
-RING = keys.ephemeral()
+KEYS = keys.ephemeral()
 HTML = (
     b"From: Ann <ann@example.test>\r\nTo: bob@example.test\r\nSubject: Hello\r\n"
     b"Message-ID: <first@example.test>\r\nDate: Mon, 05 Jan 2026 10:00:00 +0000\r\n"
@@ -33,7 +33,7 @@ def settings(**tracking: Any) -> config.Settings:
 
 
 def tracker(given: config.Settings, kept: Any = None, signers: Any = ()) -> outbound.Tracker:
-    return outbound.Tracker(given, RING, kept or memory.Memory(), signers, clock=lambda: 1_770_000_000.0)
+    return outbound.Tracker(given, lambda: KEYS, kept or memory.Memory(), signers, clock=lambda: 1_770_000_000.0)
 
 
 def submission(content: bytes, *recipients: str, reverse_path: str = "ann@example.test") -> Submission:
@@ -78,7 +78,7 @@ async def test_each_recipient_has_tokens_of_its_own() -> None:
     found = {}
     for recipient, content in copies.items():
         token = re.search(rb"/o/([\w-]+)", content)[1].decode()  # type: ignore[index]
-        found[recipient] = tokens.read(token, "open", RING.keys)
+        found[recipient] = tokens.read(token, "open", KEYS)
         assert oracle.damage(HTML % b"", content, BASE) == []
     assert [token.recipient for token in found.values() if token] == [0, 1]
     assert len({token.message_key for token in found.values() if token}) == 1
@@ -173,7 +173,7 @@ async def test_message_id_and_date_are_made_where_missing() -> None:
     assert made[0]["Message-ID"] == made[1]["Message-ID"]
     token = threads.token(made[0]["Message-ID"].strip("<>"))
     assert token
-    assert tokens.read(token, "reference", RING.keys)
+    assert tokens.read(token, "reference", KEYS)
     assert made[0]["Date"] == "Mon, 02 Feb 2026 02:40:00 +0000"
 
 
@@ -186,7 +186,7 @@ async def test_an_entry_in_references_for_upstreams_that_rename() -> None:
     references = email.message_from_bytes(copies["bob@example.test"])["References"]
     ours, parent = references.split()
     assert parent == "<before@example.test>"
-    assert tokens.read(threads.token(ours.strip("<>")) or "", "reference", RING.keys)
+    assert tokens.read(threads.token(ours.strip("<>")) or "", "reference", KEYS)
 
 
 async def test_an_invalid_instruction_delivers_untracked_or_refuses() -> None:
@@ -224,7 +224,7 @@ async def test_an_envelope_identifier_unless_the_client_has_one() -> None:
     first = await room.track(submission(HTML % b""))
     name, _, value = first.copies[0].options[-1].partition("=t.")
     assert name == "ENVID"
-    assert tokens.read(value, "reference", RING.keys)
+    assert tokens.read(value, "reference", KEYS)
     second = await room.track(replace(submission(HTML % b""), options=("ENVID=mine", "BODY=8BITMIME")))
     assert second.copies[0].options == ("ENVID=mine", "BODY=8BITMIME")
 
@@ -248,8 +248,8 @@ async def test_what_comes_back_is_counted_and_refused_in_the_end() -> None:
         assert done.copies == ()
         assert str(done.refusal).startswith("554 5.4.6 ")
     assert (await tracker(settings(), Broken()).track(replace(submission(HTML % b""), options=options))).refusal
-    other = tokens.write(Token("reference", b"\1" * 12, 0), keys.ephemeral().keys)
-    pixel = tokens.write(Token("open", b"\1" * 12, 0), RING.keys)
+    other = tokens.write(Token("reference", b"\1" * 12, 0), keys.ephemeral())
+    pixel = tokens.write(Token("open", b"\1" * 12, 0), KEYS)
     for strange in (f"t.{other}.5", f"t.{pixel}.5", "t..5", "t.5", f"{first}.5.5", f"x{first}"):
         done = await room.track(replace(submission(HTML % b""), options=(f"ENVID={strange}",)))
         assert done.copies[0].options == (f"ENVID={strange}",)

@@ -34,13 +34,6 @@ OPEN = tokens.write(Token("open", KEY, 2), KEYS)
 CLICK = tokens.write(Token("click", KEY, 2, 7, URL), KEYS)
 
 
-class Ring:
-    keys = KEYS
-
-    def reload_if_changed(self) -> bool:
-        return False
-
-
 class Site:
     """The application on a port of its own."""
 
@@ -72,7 +65,7 @@ class Site:
 async def site(folder: Path, settings: Settings | None = None, store: Any = None) -> AsyncIterator[Site]:
     store = store or MoodyStore()
     kept = journal.Journal(folder / "journal")
-    app = public.application(settings or Settings(), store, Ring(), kept, clock=lambda: 1_700_000_100.25)
+    app = public.application(settings or Settings(), store, lambda: KEYS, kept, clock=lambda: 1_700_000_100.25)
     runner = web.AppRunner(app, **public.RUNNER)
     await runner.setup()
     listener = web.TCPSite(runner, "127.0.0.1", 0)

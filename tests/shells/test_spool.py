@@ -15,7 +15,6 @@ import threading
 import time
 from contextlib import asynccontextmanager
 from pathlib import Path
-from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -479,8 +478,8 @@ async def test_a_bounce_that_the_senders_mailbox_shows_as_well_is_one_event(tmp_
         async def whole() -> bytes:
             return raw
 
-        ring = SimpleNamespace(keys=Keys(0, {0: b"k" * 32}))
-        reader = reading.Reader(config.Grant("default"), config.Mailbox(), store, ring)
+        keys = Keys(0, {0: b"k" * 32})
+        reader = reading.Reader(config.Grant("default"), config.Mailbox(), store, lambda: keys)
         (seen,) = await reader.events(source.Fetched(raw, Cursor("x"), time.time(), whole), time.time())
         assert (seen.event_id, seen.recipient, seen.data["code"]) == (told.event_id, told.recipient, told.data["code"])
         assert await store.append(seen) is None

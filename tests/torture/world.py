@@ -26,7 +26,7 @@ import aiohttp
 
 from relay.__main__ import main as command
 from relay.core import queue, tokens
-from relay.keys import Ring
+from relay.keys import TokenKeys
 from tests.fakes import hooks, upstream
 from tests.fakes.wire import connect
 from tests.scenarios import service
@@ -326,7 +326,7 @@ class World:
     def wrong(self) -> list[str]:
         """Sentences about what must not be, with the spool empty: mail, the database, the records of what arrived."""
         wrong = self.books.wrong(self.upstream.arrived)
-        keys = Ring(self.folder / "var" / "keys" / "tokens.json").keys
+        keys = TokenKeys(self.folder / "var" / "keys" / "tokens.json").now()
         with contextlib.closing(self.database()) as db:
             verdict = db.execute("PRAGMA integrity_check").fetchall()
             if verdict != [("ok",)]:

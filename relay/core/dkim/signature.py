@@ -34,7 +34,7 @@ SIGNED = frozenset(name.decode("ascii") for name in dkimpy.DKIM.SHOULD) | {
     "auto-submitted",
     "feedback-id",
 }
-MOST_FIELDS = 200  # signed ones; a real message has some 15
+MAX_FIELDS = 200  # signed ones; a real message has some 15
 WIDTH = 76
 PKCS1, SHA256_DIGEST = PKCS1v15(), Prehashed(SHA256())
 RELAXED = dkimpy.CanonicalizationPolicy.from_c_value(b"relaxed/relaxed")
@@ -49,8 +49,8 @@ def sign(content: bytes, signer: Signer, now: int) -> bytes:
         raise Unsignable(f"the line at octet {head.malformed} is no header field")
     if (count := names.count("from")) != 1:
         raise Unsignable("there is no From field" if not count else f"there are {count} From fields, not one")
-    if len(names) > MOST_FIELDS:
-        raise Unsignable(f"{len(names)} fields would have to be signed; at most {MOST_FIELDS} are")
+    if len(names) > MAX_FIELDS:
+        raise Unsignable(f"{len(names)} fields would have to be signed; at most {MAX_FIELDS} are")
     newline = b"\n" if b"\n" in content and b"\r\n" not in content else b"\r\n"
     digest = base64.b64encode(hashlib.sha256(relaxed_body(as_sent(content[head.body :]))).digest())
     before, after = form(signer.algorithm, signer.domain, signer.selector, names)

@@ -49,7 +49,7 @@ class Host(NamedTuple):
 ANY = Host(None, (), False)  # a host that says nothing about its URLs
 
 
-class Rules(NamedTuple):
+class Criteria(NamedTuple):
     """What decides, worked out once per message. `own` are (host, path) of our tracking hosts, in lower case and
     without the last slash; `listed` the URLs of List-* fields, normalised; `added` what is appended, as (name,
     name=value), encoded. `hosts` remembers what was found about an authority, `lengths` the length of a tracked href
@@ -68,14 +68,16 @@ class Rules(NamedTuple):
     listed_hosts: frozenset[str]
 
 
-def rules(tracking: Tracking, own: Iterable[str], listed: Iterable[str], href_length: Callable[[str], int]) -> Rules:
-    """The rules of one message. `own`: base URLs of ours; `listed`: the URLs in its List-* fields."""
+def criteria(
+    tracking: Tracking, own: Iterable[str], listed: Iterable[str], href_length: Callable[[str], int]
+) -> Criteria:
+    """The criteria of one message. `own`: base URLs of ours; `listed`: the URLs in its List-* fields."""
     t = tracking
     appended = tuple(t.append.items()) if t.append else ()
     f = _fixed(t.schemes, appended, tuple(own), t.credential_params, t.skip_hosts)
     known = frozenset(map(normal, listed))
     hosts = frozenset([match[1].lower() for url in known if (match := AUTHORITY.match(url))]) if known else known
-    return Rules(f.web, f.schemes, f.added, f.own, known, f.credentials, f.skipped, href_length, {}, {}, hosts)
+    return Criteria(f.web, f.schemes, f.added, f.own, known, f.credentials, f.skipped, href_length, {}, {}, hosts)
 
 
 @lru_cache(maxsize=64)
@@ -85,10 +87,10 @@ def _fixed(
     own: tuple[str, ...],
     credentials: tuple[str, ...],
     skipped: tuple[str, ...],
-) -> Rules:
+) -> Criteria:
     """What no message changes: an operator has a handful of these."""
     added = tuple((quote_plus(n), f"{quote_plus(n)}={quote_plus(v)}") for n, v in append)
-    return Rules(
+    return Criteria(
         not added and {"http", "https"} <= set(schemes),
         frozenset(schemes),
         added,
@@ -110,16 +112,16 @@ def _credentials(names: tuple[str, ...]) -> re.Pattern[str] | None:
     return re.compile(rf"[?&;#](?=[{first}])(?:{'|'.join(map(re.escape, filter(None, names)))})=", re.I)
 
 
-def judge(value: str, base: str, rules: Rules) -> tuple[str, Reason | None, int]:
+def judge(value: str, base: str, criteria: Criteria) -> tuple[str, Reason | None, int]:
     """The URL that a link value means, the reason to leave it, or None, and how long its tracked href gets at most.
     Where it is tracked, the URL has what the settings append. `base` is the document's base URL, or "". Never
     raises."""
-    if rules.web and (match := PLAIN.fullmatch(value)) and rules.hosts.get(match[1]) is ANY:
-        if "=" in value and rules.credentials and rules.credentials.search(value, match.end(1)):
+    if criteria.web and (match := PLAIN.fullmatch(value)) and criteria.hosts.get(match[1]) is ANY:
+        if "=" in value and criteria.credentials and criteria.credentials.search(value, match.end(1)):
             return value, "credentials", 0
-        length = rules.lengths.get(len(value))  # of ASCII, only that matters
+        length = criteria.lengths.get(len(value))  # of ASCII, only that matters
         if length is None:
-            length = rules.lengths[len(value)] = rules.href_length(value)
+            length = criteria.lengths[len(value)] = criteria.href_length(value)
         return value, (None if length <= LONGEST else "limit_url"), length
     if UNUSUAL.search(value) and PLACEHOLDER.search(value):
         return value, "placeholder", 0
@@ -132,22 +134,22 @@ def judge(value: str, base: str, rules: Rules) -> tuple[str, Reason | None, int]
         if not match:
             return url, "relative", 0
     scheme = match[1].lower()
-    if scheme not in rules.schemes:
+    if scheme not in criteria.schemes:
         return url, "scheme", 0
     if scheme in ("http", "https"):
-        return _measured(url, _web(url, rules), rules)
-    if rules.listed and normal(url) in rules.listed:
+        return _measured(url, _web(url, criteria), criteria)
+    if criteria.listed and normal(url) in criteria.listed:
         return url, "unsubscribe", 0
-    return _measured(url, None, rules, web=False)
+    return _measured(url, None, criteria, web=False)
 
 
-def _measured(url: str, reason: Reason | None, rules: Rules, web: bool = True) -> tuple[str, Reason | None, int]:
+def _measured(url: str, reason: Reason | None, criteria: Criteria, web: bool = True) -> tuple[str, Reason | None, int]:
     """The verdict; where it is to track, with what is appended, and only if the tracked href is short enough."""
     if reason is not None:
         return url, reason, 0
-    if web and rules.added:
-        url = appended(url, rules.added)
-    length = rules.href_length(url) if len(url) <= LONGEST else len(url)
+    if web and criteria.added:
+        url = appended(url, criteria.added)
+    length = criteria.href_length(url) if len(url) <= LONGEST else len(url)
     return url, ("limit_url" if length > LONGEST else None), length
 
 
@@ -167,25 +169,25 @@ def _absolute(url: str, base: str) -> tuple[str, re.Match[str] | None]:
     return whole, SCHEME.match(whole)
 
 
-def _web(url: str, rules: Rules) -> Reason | None:
+def _web(url: str, criteria: Criteria) -> Reason | None:
     match = AUTHORITY.match(url)
     if not match:
         return "scheme"
-    known = rules.hosts.get(match[1])
+    known = criteria.hosts.get(match[1])
     if known is None:
-        known = rules.hosts[match[1]] = _host(match[1], rules)
+        known = criteria.hosts[match[1]] = _host(match[1], criteria)
     if known.ours:
         after = match.end()
         for path in known.ours:
             if url.startswith(path, after) and url[after + len(path) : after + len(path) + 1] in ("", "/", "?", "#"):
                 return "own_link"
-    if known.listed and normal(url) in rules.listed:
+    if known.listed and normal(url) in criteria.listed:
         return "unsubscribe"
-    return known.reason or _secret(url, match.end(), rules)
+    return known.reason or _secret(url, match.end(), criteria)
 
 
-def _host(authority: str, rules: Rules) -> Host:
-    listed = authority.lower() in rules.listed_hosts
+def _host(authority: str, criteria: Criteria) -> Host:
+    listed = authority.lower() in criteria.listed_hosts
     if "@" in authority:
         return Host("credentials", (), listed)
     host, colon, port = authority.rpartition(":")
@@ -195,14 +197,14 @@ def _host(authority: str, rules: Rules) -> Host:
         return Host("scheme", (), listed)
     host = host.lower().rstrip(".")
     place = _portless(f"{host}:{port}" if port else host)
-    reason: Reason | None = "host_excluded" if host in rules.skipped else None
-    known = Host(reason, tuple(path for ours, path in rules.own if ours == place), listed)
+    reason: Reason | None = "host_excluded" if host in criteria.skipped else None
+    known = Host(reason, tuple(path for ours, path in criteria.own if ours == place), listed)
     return ANY if known == ANY else known
 
 
-def _secret(url: str, at: int, rules: Rules) -> Reason | None:
+def _secret(url: str, at: int, criteria: Criteria) -> Reason | None:
     """Has it a parameter (in query or fragment, from `at` on) that lets in whoever has it?"""
-    names = rules.credentials
+    names = criteria.credentials
     if names and "=" in url:
         if names.search(url, at):
             return "credentials"

@@ -47,8 +47,8 @@ def _report(part: Part, reason: Reason | None) -> PartReport:
 class _Preparation:
     def __init__(self, raw: bytes, headers: Headers, plan: Plan, found: tuple[Part, ...]) -> None:
         self.raw, self.headers, self.plan, self.parts = raw, headers, plan, found
-        self.rules = judging.rules(plan.tracking, plan.own, shapes.listed_urls(headers), plan.href_length)
-        self.hosts = tuple(host for host, _ in self.rules.own)
+        self.criteria = judging.criteria(plan.tracking, plan.own, shapes.listed_urls(headers), plan.href_length)
+        self.hosts = tuple(host for host, _ in self.criteria.own)
         self.reasons: list[Reason | None] = []
         self.texts: list[shapes.Text] = []
         self.changes: dict[int, list[Slot]] = {}
@@ -159,7 +159,7 @@ class _Preparation:
     def track(self, text: shapes.Text, found: Iterable[links.Link], base: str) -> list[Slot]:
         """Every link: reported, and given a slot where nothing speaks against it."""
         view, path = text.view, self.parts[text.part].path
-        wanted, most, rules, judge = self.plan.links, self.plan.tracking.max_links, self.rules, judging.judge
+        wanted, most, rules, judge = self.plan.links, self.plan.tracking.max_links, self.criteria, judging.judge
         tracked, rows = self.links, self.rows
         slots: list[Slot] = []
         known: dict[str, tuple[str, Reason | None, int]] = {}  # the same URL is there twice or three times

@@ -147,7 +147,7 @@ def test_keys_change_while_it_runs(tmp_path: Path) -> None:
             path = tmp_path / "var" / "keys" / "tokens.json"
             content = path.read_bytes()
             path.write_bytes(b"{")
-            time.sleep(1.1)  # the ring looks at its file once a second
+            time.sleep(1.1)  # it looks at its file once a second
             assert leads(old)
             assert leads(send())
             path.write_bytes(content)

@@ -1,11 +1,11 @@
-"""Mail that goes in circles: how often a message has been here, by the envelope identifier that it left with.
+"""Mail loops: how often a message has been here, by the envelope identifier that it left with.
 
 Owns: that identifier (RFC 3461 4.4), and how often is too often. It is `ENVID=t.TOKEN`, from the second time on
 `t.TOKEN.2` and so on; servers hand it on with the message, and a bounce brings it back. Bytes are not touched, so no
 Received field of ours tells. What a client's own identifier is, is the client's, and stays. Leaves to others: Received
 fields (`smtp`), its place in the command (`core.envelopes`).
 
-Once is no circle: mail comes back to a relay that stands before two servers, or to one of two that share their keys, and
+Once is no loop: mail comes back to a relay that stands before two servers, or to one of two that share their keys, and
 goes out by another door.
 """
 
@@ -16,13 +16,13 @@ from collections.abc import Sequence
 from relay.core import threads, tokens
 from relay.core.model import Keys, Reply
 
-MOST = 5
-REFUSAL = Reply(554, f"5.4.6 This message left here {MOST} times already: it goes in circles")
+MAX_TIMES = 5
+REFUSAL = Reply(554, f"5.4.6 This message left here {MAX_TIMES} times already: it goes in circles")
 
 
 def refusal(options: Sequence[str], keys: Keys) -> Reply | None:
     """What a message with these options of MAIL hears that has been here too often."""
-    return REFUSAL if left(identifier(options), keys)[1] >= MOST else None
+    return REFUSAL if left(identifier(options), keys)[1] >= MAX_TIMES else None
 
 
 def marked(options: Sequence[str], keys: Keys, token: str) -> tuple[str, ...]:
