@@ -134,7 +134,7 @@ async def try_out(settings: Settings, kept: Store, args: argparse.Namespace) -> 
 
     from relay import webhooks
     from relay.core import payload
-    from relay.webhooks.guard import Rules
+    from relay.webhooks.guard import Guard
     from relay.webhooks.post import Poster
 
     endpoint = await target(settings, kept, args.target)
@@ -156,7 +156,7 @@ async def try_out(settings: Settings, kept: Store, args: argparse.Namespace) -> 
     headers = webhooks.request_headers(body, endpoint, endpoint.secret or MOCK_SECRET, number, now, 1)
     if endpoint.format == "unosend":
         headers["X-Unosend-Test"] = "true"
-    poster = Poster(Rules(settings.webhook_delivery.allow_private))
+    poster = Poster(Guard(settings.webhook_delivery.allow_private))
     begun = time.monotonic()
     answer = await poster.post(endpoint.url, body, headers, now)
     took = time.monotonic() - begun

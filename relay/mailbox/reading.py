@@ -20,7 +20,7 @@ from relay.core import dsn, envelopes, headers, reports, threads, tokens
 from relay.core.headers import Headers
 from relay.core.model import Event, EventType, Keys, Sent
 from relay.core.reports import Report
-from relay.core.reports.delivery import Entry
+from relay.core.reports.delivery import RecipientFields
 from relay.mailbox.source import Fetched
 
 LONGEST_SUBJECT = 998  # characters of another's subject that are kept
@@ -103,7 +103,7 @@ class Reader:
         sent, index, _ = match
         kind = REPORTED[report.kind]
         identity = identify(head)
-        entries = report.entries or (Entry(""),)
+        entries = report.entries or (RecipientFields(""),)
         events = []
         for entry in entries:
             number, recipient = whose(sent, (entry.recipient.lower(), entry.final.lower()), index)

@@ -91,10 +91,10 @@ class Webhooks:
 
     async def run(self) -> None:
         if self._poster is None:
-            from relay.webhooks.guard import Rules
+            from relay.webhooks.guard import Guard
             from relay.webhooks.post import Poster
 
-            self._poster = Poster(Rules(self.settings.webhook_delivery.allow_private))
+            self._poster = Poster(Guard(self.settings.webhook_delivery.allow_private))
         synced = False
         try:
             while True:

@@ -23,11 +23,11 @@ Address = IPv4Address | IPv6Address
 EMBEDDED = ((IPv6Network("64:ff9b::/96"), 0), (IPv6Network("2002::/16"), 80))
 
 
-class Refused(Exception):
+class AddressRefused(Exception):
     """Not to be called; the text says why, for the operator."""
 
 
-class Rules:
+class Guard:
     """`allow` holds networks, addresses and host names."""
 
     def __init__(self, allow: Sequence[str] = ()) -> None:
@@ -40,32 +40,32 @@ class Rules:
                 self.names.add(entry.lower().rstrip("."))
 
     def check(self, url: URL) -> None:
-        """Raises `Refused` for what can be refused before anything is resolved."""
+        """Raises `AddressRefused` for what can be refused before anything is resolved."""
         host = (url.host or "").lower().rstrip(".")
         if url.scheme not in ("http", "https") or not host:
-            raise Refused("only http and https URLs with a host are called")
+            raise AddressRefused("only http and https URLs with a host are called")
         if url.user is not None or url.password is not None:
-            raise Refused("the URL holds credentials")
+            raise AddressRefused("the URL holds credentials")
         address = numeric(host)
         if address is not None:
             self.dial(host, address, plain=url.scheme == "http")
 
     def dial(self, host: str, address: Address, *, plain: bool) -> None:
-        """Raises `Refused` unless this address of that host may be connected to. `plain` is http, which only those
+        """Raises `AddressRefused` unless this address of that host may be connected to. `plain` is http, which only those
         may have that are named."""
         if host in self.names or any(address in network for network in self.networks):
             return
         if not public(address):
-            raise Refused(f"{address} is not a public address")
+            raise AddressRefused(f"{address} is not a public address")
         if plain:
-            raise Refused("http is for hosts in allow_private only")
+            raise AddressRefused("http is for hosts in allow_private only")
 
 
 class Resolver(AbstractResolver):
     """Answers with addresses that may be dialled, or fails."""
 
-    def __init__(self, rules: Rules, *, plain: bool, inner: AbstractResolver | None = None) -> None:
-        self.rules = rules
+    def __init__(self, guard: Guard, *, plain: bool, inner: AbstractResolver | None = None) -> None:
+        self.guard = guard
         self.plain = plain
         self.inner = inner or ThreadedResolver()
 
@@ -76,8 +76,8 @@ class Resolver(AbstractResolver):
         for answer in found:  # one private answer among public ones is an attempt, not an accident
             address = numeric(answer["host"])
             if address is None:
-                raise Refused(f"{host} has no address")
-            self.rules.dial(host.lower().rstrip("."), address, plain=self.plain)
+                raise AddressRefused(f"{host} has no address")
+            self.guard.dial(host.lower().rstrip("."), address, plain=self.plain)
         return found
 
     async def close(self) -> None:

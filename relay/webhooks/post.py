@@ -18,7 +18,7 @@ from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from relay import __version__
-from relay.webhooks.guard import Refused, Resolver, Rules
+from relay.webhooks.guard import AddressRefused, Guard, Resolver
 
 TIMEOUT = 10.0  # seconds for the whole of it
 ANSWER = 4096  # octets of an answer that are read; then the connection is closed
@@ -44,13 +44,13 @@ class Poster:
 
     def __init__(
         self,
-        rules: Rules,
+        guard: Guard,
         *,
         timeout: float = TIMEOUT,
         resolver: AbstractResolver | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self.rules = rules
+        self.guard = guard
         self._sessions: dict[str, aiohttp.ClientSession] = {}
         self._timeout = timeout
         self._resolver = resolver
@@ -60,7 +60,7 @@ class Poster:
         """Never raises but for cancellation. `now` is for a Retry-After that names a date."""
         try:
             target = URL(url)
-            self.rules.check(target)
+            self.guard.check(target)
             session = self._session(target.scheme)
             async with session.post(target, data=body, headers=headers, allow_redirects=False) as response:
                 status = response.status
@@ -69,7 +69,7 @@ class Poster:
                     async with asyncio.timeout(READING):
                         await response.content.read(ANSWER)
                 wait = retry_after(response.headers.get("Retry-After", ""), now) if status in (429, 503) else 0.0
-        except Refused as reason:
+        except AddressRefused as reason:
             return Answer(0, f"refused: {reason}")
         except TimeoutError:
             return Answer(0, f"no answer within {self._timeout:g} s")
@@ -86,7 +86,7 @@ class Poster:
         if session is None:
             session = self._sessions[scheme] = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
-                    resolver=Resolver(self.rules, plain=scheme == "http", inner=self._resolver),
+                    resolver=Resolver(self.guard, plain=scheme == "http", inner=self._resolver),
                     use_dns_cache=False,  # a connection that is kept was checked; a new one is checked again
                     limit=0,  # the lanes are the limit
                     ssl=self._tls or True,
@@ -104,7 +104,7 @@ def said(error: BaseException) -> str:
     """An error in words, with the refusal inside it where there is one."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, Refused):
+        if isinstance(cause, AddressRefused):
             return f"refused: {cause}"
         cause = cause.__cause__ or cause.__context__
     return f"{type(error).__name__}: {error}"[:300]

@@ -21,7 +21,7 @@ from relay import store, webhooks
 from relay.config import Settings, Webhook, WebhookDelivery
 from relay.core.model import Event, Settlement
 from relay.store import Store
-from relay.webhooks.guard import Refused, Rules, numeric, public
+from relay.webhooks.guard import AddressRefused, Guard, numeric, public
 from relay.webhooks.post import Poster, retry_after
 from tests import contract
 from tests.fakes import hooks
@@ -165,7 +165,7 @@ async def test_a_retry_repeats_the_body_but_for_its_number(kept: Store) -> None:
 )
 async def test_what_is_tried_again(kept: Store, answer: Answer) -> None:
     async with hooks.receiver(lambda n, _: answer) as hook:
-        poster = Poster(Rules(LOOPBACK), timeout=0.3)
+        poster = Poster(Guard(LOOPBACK), timeout=0.3)
         async with running(settings(hook.url), kept, poster=poster) as room:
             await append(kept, click())
             room.wake()
@@ -247,7 +247,7 @@ async def test_retry_after_is_honoured_for_the_whole_endpoint(kept: Store, statu
 
 async def test_a_silent_endpoint_delays_no_other_and_keeps_one_place(kept: Store) -> None:
     async with hooks.receiver(lambda n, _: Answer(pause=30)) as silent, hooks.receiver() as good:
-        poster = Poster(Rules(LOOPBACK), timeout=0.5)
+        poster = Poster(Guard(LOOPBACK), timeout=0.5)
         async with running(settings(silent.url, good.url), kept, poster=poster) as room:
             for n in range(100):
                 await append(kept, click(n % 3))
@@ -339,7 +339,7 @@ SPELLINGS = [
 async def test_no_spelling_of_a_private_address_is_dialled(scheme: str) -> None:
     async with hooks.receiver() as hook:
         port = URL(hook.url).port
-        poster = Poster(Rules(), timeout=2)
+        poster = Poster(Guard(), timeout=2)
         for spelling in SPELLINGS:
             answer = await poster.post(f"{scheme}://{spelling}:{port}/", b"{}", {}, 0)
             assert answer.status == 0, spelling
@@ -380,7 +380,7 @@ class Scripted(AbstractResolver):
 @pytest.mark.parametrize("answers", [["127.0.0.1"], ["8.8.8.8", "127.0.0.1"], ["10.0.0.7"], ["169.254.169.254"]])
 async def test_a_name_that_leads_inside_is_refused(answers: list[str]) -> None:
     async with hooks.receiver() as hook:
-        poster = Poster(Rules(), timeout=2, resolver=Scripted(answers))
+        poster = Poster(Guard(), timeout=2, resolver=Scripted(answers))
         for scheme in ("http", "https"):
             answer = await poster.post(f"{scheme}://hooks.example:{URL(hook.url).port}/", b"{}", {}, 0)
             assert answer.error.startswith("refused:")
@@ -391,7 +391,7 @@ async def test_a_name_that_leads_inside_is_refused(answers: list[str]) -> None:
 async def test_a_name_is_looked_up_once_for_a_connection_and_pinned() -> None:
     async with hooks.receiver() as hook:
         resolver = Scripted(["127.0.0.1"], ["10.9.9.9"])
-        poster = Poster(Rules(["127.0.0.1"]), timeout=2, resolver=resolver)
+        poster = Poster(Guard(["127.0.0.1"]), timeout=2, resolver=resolver)
         port = URL(hook.url).port
         assert (await poster.post(f"http://hooks.example:{port}/", b"{}", {}, 0)).good
         assert resolver.asked == 1
@@ -411,7 +411,7 @@ async def test_what_is_allowed(kept: Store) -> None:
             (["localhost"], f"http://localhost:{port}/", True),
             (["localhost"], hook.url, False),
         ]:
-            poster = Poster(Rules(allow), timeout=2)
+            poster = Poster(Guard(allow), timeout=2)
             assert (await poster.post(url, b"{}", {}, 0)).good is good, (allow, url)
             await poster.close()
 
@@ -422,7 +422,7 @@ async def test_no_redirect_no_proxy_no_cookie(monkeypatch: pytest.MonkeyPatch) -
             monkeypatch.setenv(name, proxy.url)
         away = Answer(302, {"Location": "/elsewhere", "Set-Cookie": "a=b"})
         async with hooks.receiver(lambda n, _: away) as hook:
-            poster = Poster(Rules(LOOPBACK), timeout=2)
+            poster = Poster(Guard(LOOPBACK), timeout=2)
             for _ in range(2):
                 assert (await poster.post(hook.url, b"{}", {}, 0)).status == 302
             await poster.close()
@@ -433,7 +433,7 @@ async def test_no_redirect_no_proxy_no_cookie(monkeypatch: pytest.MonkeyPatch) -
 
 async def test_a_huge_answer_is_not_read() -> None:
     async with hooks.receiver(lambda n, _: Answer(200, body=b"x" * 50_000_000)) as hook:
-        poster = Poster(Rules(LOOPBACK), timeout=5)
+        poster = Poster(Guard(LOOPBACK), timeout=5)
         assert (await poster.post(hook.url, b"{}", {}, 0)).good
         await poster.close()
 
@@ -463,10 +463,10 @@ def test_public(address: str) -> None:
 
 
 def test_http_is_for_allowed_hosts_only() -> None:
-    with pytest.raises(Refused, match="http"):
-        Rules().check(URL("http://8.8.8.8/"))
-    Rules().check(URL("https://8.8.8.8/"))
-    Rules(["8.8.8.8"]).check(URL("http://8.8.8.8/"))
+    with pytest.raises(AddressRefused, match="http"):
+        Guard().check(URL("http://8.8.8.8/"))
+    Guard().check(URL("https://8.8.8.8/"))
+    Guard(["8.8.8.8"]).check(URL("http://8.8.8.8/"))
 
 
 def test_the_example_of_the_documentation_of_standard_webhooks() -> None:

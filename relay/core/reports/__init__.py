@@ -18,7 +18,7 @@ from relay.core import headers, parts, threads
 from relay.core.headers import Headers
 from relay.core.parts import Part, charsets, transfer
 from relay.core.reports import automatic, delivery, prose
-from relay.core.reports.delivery import Entry
+from relay.core.reports.delivery import RecipientFields
 
 Kind = Literal["reply", "auto_reply", "bounce", "delay", "complaint", "other"]
 
@@ -39,7 +39,7 @@ class Report:
     answers, likeliest first. `reason` says in words why it is of this kind, of a report the remote server's words."""
 
     kind: Kind
-    entries: tuple[Entry, ...] = ()
+    entries: tuple[RecipientFields, ...] = ()
     original_message_id: str | None = None
     original_references: tuple[str, ...] = ()
     envelope_id: str = ""
@@ -64,7 +64,7 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class Inspected:
     """A message taken apart, as far as a report needs it."""
 
     raw: bytes
@@ -96,16 +96,16 @@ def read(raw: bytes) -> Report:
     scan = parts.scan(raw, head)
     if scan.reason == "limit_headers" and not scan.parts:
         return Report("other", reason="unreadable: more header fields than a message has")
-    letter = Letter(raw, head, scan.parts, threads.references(head))
-    report = from_parts(letter) or from_prose(letter)
+    message = Inspected(raw, head, scan.parts, threads.references(head))
+    report = from_parts(message) or from_prose(message)
     if report is not None:
-        return replace(report, references=letter.references)
-    why = automatic.why(head, letter.references)
+        return replace(report, references=message.references)
+    why = automatic.why(head, message.references)
     if why:
-        return Report("auto_reply", references=letter.references, reason=why)
-    if letter.references:
+        return Report("auto_reply", references=message.references, reason=why)
+    if message.references:
         field_name = "In-Reply-To" if head.first("in-reply-to") else "References"
-        return Report("reply", references=letter.references, reason=f"has {field_name}")
+        return Report("reply", references=message.references, reason=f"has {field_name}")
     if not head.fields:
         return Report("other", reason="unreadable: it has no header section")
     return Report("other", reason="it answers nothing and reports nothing")
@@ -116,23 +116,23 @@ def needs_body(head: Headers) -> bool:
     return head.get("content-type").lower().startswith("multipart/report") or prose.looks_automatic(head)
 
 
-def from_parts(letter: Letter) -> Report | None:
+def from_parts(message: Inspected) -> Report | None:
     """What the parts made for programs say, where there are any."""
-    for part in letter.parts:
+    for part in message.parts:
         if part.content_type in DELIVERY_STATUS:
-            status = delivery.status(letter.body(part, LONGEST_STATUS))
+            status = delivery.status(message.body(part, LONGEST_STATUS))
             if status.entries:
-                return original(letter, delivered(letter, status))
+                return original(message, delivered(message, status))
         elif part.content_type == "message/feedback-report":
-            feedback, entries = delivery.feedback(letter.body(part, LONGEST_STATUS))
+            feedback, entries = delivery.feedback(message.body(part, LONGEST_STATUS))
             kind: Kind = "other" if feedback in delivery.NOT_COMPLAINTS else "complaint"
-            return original(letter, Report(kind, entries, reason=f"feedback report: {feedback or 'no type'}"))
+            return original(message, Report(kind, entries, reason=f"feedback report: {feedback or 'no type'}"))
         elif part.content_type == "message/disposition-notification":
-            return original(letter, Report("other", reason="a disposition notification (RFC 8098)"))
+            return original(message, Report("other", reason="a disposition notification (RFC 8098)"))
     return None
 
 
-def delivered(letter: Letter, status: delivery.Status) -> Report:
+def delivered(message: Inspected, status: delivery.Status) -> Report:
     """The report that a delivery status makes: its worst action decides."""
     actions = {entry.action for entry in status.entries}
     worst = next((action for action in ("failed", "delayed") if action in actions), "")
@@ -140,60 +140,60 @@ def delivered(letter: Letter, status: delivery.Status) -> Report:
         reason = f"a report of success: {', '.join(sorted(filter(None, actions)))}"
         return Report("other", status.entries, envelope_id=status.envelope_id, reason=reason)
     entries = tuple(entry for entry in status.entries if entry.action == worst)
-    entries = prose.complete(entries, "\n".join(texts(letter)))
+    entries = prose.complete(entries, "\n".join(texts(message)))
     reason = next((entry.reason for entry in entries if entry.reason), "")
     return Report("bounce" if worst == "failed" else "delay", entries, envelope_id=status.envelope_id, reason=reason)
 
 
-def from_prose(letter: Letter) -> Report | None:
+def from_prose(message: Inspected) -> Report | None:
     """What a report without a part for programs says: MTAs older than RFC 3464, and some that never read it."""
-    if not prose.looks_automatic(letter.head):
+    if not prose.looks_automatic(message.head):
         return None
-    text = "\n".join(texts(letter))
-    found = prose.read(letter.head, text, "\n".join(returned(letter)))
+    text = "\n".join(texts(message))
+    found = prose.read(message.head, text, "\n".join(returned(message)))
     if found is None:
         return None
     kind: Kind = "delay" if found.delayed else "bounce"
     reason = next((entry.reason for entry in found.entries if entry.reason), "")
-    report = original(letter, Report(kind, found.entries, reason=reason or found.sentence))
+    report = original(message, Report(kind, found.entries, reason=reason or found.sentence))
     if report.original_message_id is None and found.original:
         report = quoted(report, found.original.encode("utf-8", "surrogateescape"))
     return report
 
 
-def texts(letter: Letter) -> list[str]:
+def texts(message: Inspected) -> list[str]:
     """The report's own words: the first text, of an alternative the plain one. A message that declares parts and
     has none is read as it stands."""
-    for part in letter.parts:
+    for part in message.parts:
         if plain(part) and part.disposition != "attachment":
-            found = letter.text(part)
+            found = message.text(part)
             if found.strip():
                 return [found]
-    for part in letter.parts:
+    for part in message.parts:
         if part.content_type == "text/html" and part.disposition != "attachment":
-            return [prose.plain(letter.text(part))]
-    if not any(part.content_type.startswith("text/") and part.end > part.start for part in letter.parts):
-        body = letter.raw[letter.head.body : letter.head.body + LONGEST_TEXT]
+            return [prose.plain(message.text(part))]
+    if not any(part.content_type.startswith("text/") and part.end > part.start for part in message.parts):
+        body = message.raw[message.head.body : message.head.body + LONGEST_TEXT]
         return [body.decode("utf-8", "replace")]
     return []
 
 
-def returned(letter: Letter) -> list[str]:
+def returned(message: Inspected) -> list[str]:
     """The header sections of the message that came back, as text."""
-    found = [letter.body(part, LONGEST_HEADERS) for part in letter.parts if part.content_type in ORIGINAL]
+    found = [message.body(part, LONGEST_HEADERS) for part in message.parts if part.content_type in ORIGINAL]
     return [body.lstrip(b"\r\n").decode("latin-1") for body in found]
 
 
-def original(letter: Letter, report: Report) -> Report:
+def original(message: Inspected, report: Report) -> Report:
     """The report, with what the returned message says about itself."""
-    further = [part for part in letter.parts if plain(part)][1:]
-    candidates = [part for part in letter.parts if part.content_type in ORIGINAL] + further
+    further = [part for part in message.parts if plain(part)][1:]
+    candidates = [part for part in message.parts if part.content_type in ORIGINAL] + further
     for part in candidates:
-        report = quoted(report, letter.body(part, LONGEST_HEADERS))
+        report = quoted(report, message.body(part, LONGEST_HEADERS))
         if report.original_message_id:
             return report
     # Boundaries that do not match hide the returned message: the last Message-ID in the body is its own.
-    tail = letter.raw[max(letter.head.body, len(letter.raw) - LONGEST_HEADERS) :].replace(b"\r\n", b"\n")
+    tail = message.raw[max(message.head.body, len(message.raw) - LONGEST_HEADERS) :].replace(b"\r\n", b"\n")
     found = [m for m in MESSAGE_ID.finditer(tail) if any(c in m[1] for c in b"<")]
     ids = threads.identifiers(found[-1][1].decode("latin-1")) if found and not candidates else []
     return replace(report, original_message_id=ids[0]) if ids else report

@@ -24,7 +24,7 @@ NOT_COMPLAINTS = frozenset({"auth-failure", "not-spam", "dmarc"})
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class RecipientFields:
     """What a report says about one recipient. `recipient` is the address the message was sent to where the report
     knows it, else the one at which it ended; `final` the latter. `status` is an enhanced status code; `smtp_code` the
     remote server's; `action` one of RFC 3464's: failed, delayed, delivered, relayed, expanded."""
@@ -41,7 +41,7 @@ class Entry:
 class Status:
     """A delivery status: `envelope_id` is the ENVID of the transmission (RFC 3464 2.2.1)."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[RecipientFields, ...]
     envelope_id: str = ""
 
 
@@ -66,7 +66,7 @@ def groups(body: bytes) -> list[Mapping[str, str]]:
 
 def status(body: bytes) -> Status:
     """A message/delivery-status part."""
-    entries: list[Entry] = []
+    entries: list[RecipientFields] = []
     envelope_id = ""
     for group in groups(body):
         envelope_id = envelope_id or group.get("original-envelope-id", "")
@@ -77,7 +77,7 @@ def status(body: bytes) -> Status:
     return Status(tuple(entries[:MOST]), envelope_id.strip().removeprefix("<").removesuffix(">"))
 
 
-def recipient(group: Mapping[str, str]) -> Entry:
+def recipient(group: Mapping[str, str]) -> RecipientFields:
     """One per-recipient group (RFC 3464 2.3)."""
     final = typed(group.get("final-recipient", ""))
     words = typed(group.get("diagnostic-code", ""))
@@ -87,7 +87,7 @@ def recipient(group: Mapping[str, str]) -> Entry:
         if said is not None and (code is None or said[0] == code[0]):
             code = said
     action = group.get("action", "").partition("(")[0].split()
-    return Entry(
+    return RecipientFields(
         address(typed(group.get("original-recipient", ""))) or address(final),
         code,
         reply(words) or reply(group.get("status", "")),
@@ -107,14 +107,14 @@ def meant(action: str, code: str | None) -> str:
     return {"5": "failed", "4": "delayed", "2": "delivered"}[code[0]]
 
 
-def feedback(body: bytes) -> tuple[str, tuple[Entry, ...]]:
+def feedback(body: bytes) -> tuple[str, tuple[RecipientFields, ...]]:
     """A message/feedback-report part: its type in lower case, and the recipients it names."""
     fields: dict[str, str] = {}
     for group in groups(body):
         fields = {**group, **fields}
     names = ("original-rcpt-to", "removal-recipient", "redacted-address")
     found = [address(fields[name]) for name in names if name in fields]
-    entries = tuple(Entry(a, action=None, final=a) for a in dict.fromkeys(found[:1]) if a)
+    entries = tuple(RecipientFields(a, action=None, final=a) for a in dict.fromkeys(found[:1]) if a)
     return fields.get("feedback-type", "").strip().lower(), entries
 
 

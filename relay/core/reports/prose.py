@@ -16,7 +16,7 @@ from html import unescape
 
 from relay.core import headers
 from relay.core.headers import Headers
-from relay.core.reports.delivery import ADDRESS, LONGEST_REASON, Entry, enhanced, reply
+from relay.core.reports.delivery import ADDRESS, LONGEST_REASON, RecipientFields, enhanced, reply
 
 MOST = 100  # recipients
 LONGEST_LINE = 1_000
@@ -108,7 +108,7 @@ HINTS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 class Found:
     """`original` is the header section of the returned message, where the text holds it."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[RecipientFields, ...]
     delayed: bool
     sentence: str
     original: str
@@ -142,7 +142,7 @@ def read(head: Headers, text: str, returned: str) -> Found | None:
     entries = told(own, failed, people) or told(own, failed, set())  # some wrote to themselves
     if not entries:
         known = headers.read((returned or original).lstrip("\r\n").encode("utf-8", "surrogateescape"))
-        entries = tuple(Entry(a) for a in headers.addresses(known.get("to")[:5_000])[:1])
+        entries = tuple(RecipientFields(a) for a in headers.addresses(known.get("to")[:5_000])[:1])
     if not entries:
         return None
     entries = tuple(replace(e, action="delayed" if delayed else "failed", final=e.recipient) for e in entries)
@@ -167,7 +167,7 @@ def divided(text: str) -> tuple[str, str]:
     return own, text[section.start() :] if section else text[first.end() :].lstrip("\n")
 
 
-def told(own: str, failed: Sequence[str], people: set[str]) -> tuple[Entry, ...]:
+def told(own: str, failed: Sequence[str], people: set[str]) -> tuple[RecipientFields, ...]:
     """One entry per recipient that the text names, with the words that follow the name."""
     lines = [line[:LONGEST_LINE] for line in own.split("\n")]
     places: list[tuple[int, str]] = []
@@ -189,7 +189,7 @@ def told(own: str, failed: Sequence[str], people: set[str]) -> tuple[Entry, ...]
     entries = []
     for at, (number, found) in enumerate(places[:MOST]):
         end = places[at + 1][0] if at + 1 < len(places) else len(lines)
-        entries.append(Entry(found, reason=reason(lines[number : max(end, number + 1)], found)))
+        entries.append(RecipientFields(found, reason=reason(lines[number : max(end, number + 1)], found)))
     return tuple(entries)
 
 
@@ -204,7 +204,7 @@ def reason(lines: Sequence[str], recipient: str) -> str:
     return words.removeprefix(f"<{recipient}>:").removeprefix(recipient).strip(" :")[:LONGEST_REASON]
 
 
-def complete(entries: tuple[Entry, ...], own: str) -> tuple[Entry, ...]:
+def complete(entries: tuple[RecipientFields, ...], own: str) -> tuple[RecipientFields, ...]:
     """The entries with status and reply code: of their own words, else of the whole text, else as the words mean."""
     completed = []
     known: dict[str, str] = {}  # many recipients have the same words: the whole text's, or one server's
