@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Literal, Protocol
 
 from relay import log, metrics, store
-from relay.core import dsn, envelopes, payload, queue
+from relay.core import dsn, envelopes, payload, providers, queue
 from relay.core.model import Done, Endpoint, Event, EventType, Later, Never, Outcome
 
 LOG = log.room("outcomes")
@@ -153,7 +153,7 @@ class Outcomes:
             await asyncio.wait({task}, timeout=EVENT_SECONDS)
 
     def _reply(self, message_id: str, named: Sequence[str], outcome: Outcome, host: str) -> None:
-        identifier = envelopes.upstream_id(outcome.reply, host or self.host) if isinstance(outcome, Done) else ""
+        identifier = providers.identifier(outcome.reply, host or self.host) if isinstance(outcome, Done) else ""
         if len(self._replies) >= MAX_MESSAGES:
             self._overfull(message_id)
             return

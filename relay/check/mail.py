@@ -14,18 +14,9 @@ from urllib.parse import unquote, urlsplit
 from relay import config, oauth
 from relay.check import SECONDS, Finding, failure, ok, warning
 from relay.config.locators import is_loopback
+from relay.core import providers
 
 CODES = re.compile(r"^\d{3} (?:\d\.\d+\.\d+ )?")  # what a client would hear before the sentence
-
-# Whose users' mail is counted per copy and filed under Sent, and who refuse MAIL FROM:<>.
-COUNTED = {"gmail.com": "Gmail", "googlemail.com": "Gmail", "google.com": "Gmail", "office365.com": "Microsoft 365",
-           "outlook.com": "Microsoft 365"}  # fmt: skip
-PICKY = {**COUNTED, "amazonaws.com": "Amazon SES", "postmarkapp.com": "Postmark", "sendgrid.net": "SendGrid",
-         "mailgun.org": "Mailgun", "mandrillapp.com": "Mandrill", "mailjet.com": "Mailjet"}  # fmt: skip
-
-
-def provider(host: str, names: dict[str, str]) -> str:
-    return names.get(".".join(host.lower().rstrip(".").split(".")[-2:]), "")
 
 
 # -- upstream ----------------------------------------------------------------------------------------------------------
@@ -81,13 +72,12 @@ def _offers(settings: config.Settings, what: str, up: config.Upstream, connectio
 
 def _advice(settings: config.Settings, what: str, up: config.Upstream, host: str) -> list[Finding]:
     found = []
-    who = provider(host, COUNTED)
+    who = providers.name(host)
     tracked = [settings.tracking, *(rule.tracking for rule in settings.rules)]
-    if who and any(t.per_recipient for t in tracked):
+    if providers.counts_each_copy(host) and any(t.per_recipient for t in tracked):
         found.append(warning(what, f"{who} counts each recipient's copy as a message and may file each under "
                              "Sent; set tracking.per_recipient = false"))  # fmt: skip
-    who = provider(host, PICKY)
-    if who and not up.bounce_from:
+    if providers.refuses_null_reverse_path(host) and not up.bounce_from:
         found.append(warning(what, f"{who} may refuse the empty sender of bounces; set upstream.bounce_from to an "
                              "address that it lets you send from"))  # fmt: skip
     return found

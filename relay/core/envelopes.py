@@ -27,9 +27,6 @@ DSN_OF_RCPT = ("NOTIFY", "ORCPT")
 SHORT = 262_144  # octets
 PLAIN = re.compile("[!-~]++(?: [!-~]++)*+")
 LONGEST_TEXT = 400  # characters: with code and our own words it stays in one reply line (RFC 5321 4.5.3.1.5)
-MESSAGE_ID = re.compile(r"<([^<>\s@]+@[^<>\s@]+)>")
-AMAZON = re.compile(r"email-smtp(?:-fips)?\.([a-z0-9-]+)\.amazonaws\.com")
-AMAZON_ID = re.compile(r"Ok ([0-9a-f-]{20,100})", re.I)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,15 +169,3 @@ def nature(status: str) -> str:
     if detail.startswith(("3.4", "2.3")):
         return "message_too_large"
     return "mailbox_unavailable"
-
-
-def upstream_id(word: Reply, host: str) -> str:
-    """The Message-ID, without brackets, under which the upstream sends the message on where its 250 names one: Outlook
-    does in full; Amazon SES gives the left part, and its region the right one. Else ""."""
-    found = MESSAGE_ID.search(word.text)
-    if found:
-        return found[1]
-    region, left = AMAZON.fullmatch(host.lower()), AMAZON_ID.search(word.text)
-    if region and left:
-        return f"{left[1]}@{'email' if region[1] == 'us-east-1' else region[1]}.amazonses.com"
-    return ""

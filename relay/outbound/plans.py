@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from urllib.parse import urlsplit
 
 from relay import config
-from relay.core import dkim, headers, instructions, rewrite, threads, tokens
+from relay.core import dkim, headers, instructions, providers, rewrite, threads, tokens
 from relay.core.headers import Field
 from relay.core.model import Decision, Edit, Instructions, Keys, Reason, Submission, Token, Value
 from relay.upstream import choice
@@ -23,8 +23,6 @@ from relay.upstream import choice
 NEVER_LEAVES = frozenset({"bcc", "resent-bcc"})
 BLANK = re.compile(rb"\n\r?\n")
 STRAY = re.compile(rb"^(?:x-track(?:-[!-9;-~]*)?|(?:resent-)?bcc)[ \t]*:[^\n]*(?:\n[ \t][^\n]*)*(?:\n|\Z)", re.I | re.M)
-# Upstreams known to replace the Message-ID, so that answers name one that we never saw.
-RENAMING_UPSTREAMS = ("amazonaws.com", "office365.com", "outlook.com", "hotmail.com")
 
 
 class Message(Value, frozen=True):
@@ -180,7 +178,7 @@ class Planner:
         if message.headers.malformed >= 0 or decision.tracking.references == "never":
             return False
         upstream = host_of(choice.of_sender(self.settings, message.sender).url)
-        return decision.tracking.references == "always" or upstream.endswith(RENAMING_UPSTREAMS)
+        return decision.tracking.references == "always" or providers.replaces_message_id(upstream)
 
     def grant_of(self, sender: str) -> config.Grant:
         address = sender.lower()

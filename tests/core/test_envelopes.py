@@ -136,19 +136,6 @@ def test_what_a_code_means(code, kind):
 
 
 @pytest.mark.parametrize(
-    ("text", "host", "found"),
-    [
-        ("Ok 0102018f-1a2b-3c4d-000000", "email-smtp.eu-west-1.amazonaws.com", "0102018f-1a2b-3c4d-000000@eu-west-1.amazonses.com"),
-        ("Ok 0102018f-1a2b-3c4d-000000", "email-smtp.us-east-1.amazonaws.com", "0102018f-1a2b-3c4d-000000@email.amazonses.com"),
-        ("2.0.0 OK <AB1@PR.prod.outlook.com> [Hostname=x]", "smtp.office365.com", "AB1@PR.prod.outlook.com"),
-        ("2.0.0 Ok: queued as 4F2AB", "mail.example", ""),
-    ],
-)  # fmt: skip
-def test_the_name_an_upstream_gives(text, host, found):
-    assert envelopes.upstream_id(Reply(250, text), host) == found
-
-
-@pytest.mark.parametrize(
     ("text", "code", "status"), [("5.1.1 no", 550, "5.1.1"), ("no", 550, "5.0.0"), ("no", 354, "4.0.0")]
 )
 def test_the_status_of_a_reply(text, code, status):
