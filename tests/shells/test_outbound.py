@@ -16,6 +16,7 @@ from relay.core import dkim, threads, tokens
 from relay.core.model import Recipient, Sent, Submission, Token, Tracking
 from relay.store import memory
 from tests import oracle
+from tests.fakes import certificates
 
 BASE = "http://t.example.test"
 KEYS = keys.ephemeral()
@@ -285,9 +286,8 @@ async def test_signed_last_over_what_leaves() -> None:
     import dkim as reference
 
     key = rsa.generate_private_key(65537, 2048)
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     public = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    signer = dkim.load(pem, "example.test", "s1")
+    signer = dkim.load(certificates.pem(key), "example.test", "s1")
     stale = b"DKIM-Signature: v=1; a=rsa-sha256; d=other.test; s=x; h=from; bh=AAAA; b=BBBB\r\n"
     copies = await sent_copies(tracker(settings(), None, (signer,)), submission(HTML % (stale + b"X-Track: all\r\n")))
     (content,) = copies.values()
