@@ -14,7 +14,6 @@ import tempfile
 from pathlib import Path
 
 from bench import _load, _relay
-from tests.fakes import certificates
 
 SLOW = 500
 SESSIONS, MESSAGES, OCTETS = 2, 2000, 5_000
@@ -30,7 +29,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         generator = _load.generator(folder)
-        pem = certificates.make(folder)
+        pem = _load.certificate(folder)
         file = folder / "message.eml"
         file.write_bytes(_relay.newsletter(OCTETS))
         sink = stack.enter_context(_load.printing_its_port(generator, "sink", log=folder / "sink.log"))

@@ -2,7 +2,7 @@
 
 `settings` has the values and their defaults, `table` the options of the file (name, kind, help), `kinds` how one value
 is read, `places` on which line it stands, `loading` finds and reads a file, `contradictions` looks at the whole,
-`reference` writes relay.toml and docs/config.md from the table. Leaves to others: what the settings mean.
+`gaps` lists what has no effect yet, `reference` writes relay.toml and docs/config.md from the table. Leaves to others: what the settings mean.
 """
 
 from relay.config.loading import InvalidSettings, Missing, Mistake, find, load, settings_of

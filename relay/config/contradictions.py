@@ -32,7 +32,7 @@ def resolve(found: Settings, tree: dict[str, Any], mistake: Say, warn: Warn) -> 
     found = _upstream(found, tree, mistake, warn)
     found = _tracking(found, tree, mistake, warn)
     _dkim(found, mistake)
-    _webhooks(found, mistake, warn)
+    _webhooks(found, mistake)
     return _grants(found, tree, mistake, warn)
 
 
@@ -69,8 +69,8 @@ def _smtp(found: Settings, mistake: Say, warn: Warn) -> None:
     elif smtp.auth != "none" and not smtp.clear_logins and not smtp.certificate:
         mistake(("smtp", "clear_logins"), "is false, and there is no TLS to log in by; set smtp.certificate and smtp.key",
                 ("certificate", "key"))  # fmt: skip
-    if not smtp.listen and not smtp.listen_tls and not found.milter.listen:
-        warn(("smtp", "listen"), "is empty and there is no milter: no mail can come in")
+    if not smtp.listen and not smtp.listen_tls:
+        warn(("smtp", "listen"), "is empty, and so is listen_tls: no mail can come in")
 
 
 def _pair(section: str, certificate: object, key: object, mistake: Say) -> None:
@@ -87,8 +87,6 @@ def _listeners(found: Settings, mistake: Say, warn: Warn) -> None:
     elif _beyond([found.admin.listen]):
         warn(("admin", "listen"), "is reached from other machines, and has no TLS: keys and subjects cross the network in "
              "clear; put a TLS proxy or a VPN before it")  # fmt: skip
-    if found.milter.listen:
-        warn(("milter", "listen"), "has no effect in this version")
     seen: dict[str, str] = {}
     for section, key, listeners in (
         ("smtp", "listen", found.smtp.listen),
@@ -196,8 +194,6 @@ def _tracking(found: Settings, tree: dict[str, Any], mistake: Say, warn: Warn) -
     for index, rule in enumerate(found.rules[:-1]):
         if (rule.sender, rule.recipient) == ("*", "*"):
             warn(("rules", index), "matches all mail, so that no rule after it is ever looked at")
-    if any(t.suppress != "off" for t in (tracking, *(r.tracking for r in found.rules))):
-        warn(("tracking", "suppress"), "has no effect in this version")
     if tracking.url or _given(tree, "tracking", "url"):
         return found
     sends = bool(found.upstream.url or found.milter.listen)
@@ -227,7 +223,7 @@ def _dkim(found: Settings, mistake: Say) -> None:
 # -- webhooks ----------------------------------------------------------------------------------------------------------
 
 
-def _webhooks(found: Settings, mistake: Say, warn: Warn) -> None:
+def _webhooks(found: Settings, mistake: Say) -> None:
     seen: set[tuple[str, str]] = set()
     for index, hook in enumerate(found.webhooks):
         path = ("webhooks", index)
@@ -243,8 +239,6 @@ def _webhooks(found: Settings, mistake: Say, warn: Warn) -> None:
             if trigger not in theirs:
                 mistake((*path, "triggers", number), f'"{trigger}" is not sent in the format "{hook.format}"; it has '
                         f"{', '.join(theirs)}", ("format",))  # fmt: skip
-            elif trigger in table.NOT_YET:
-                warn((*path, "triggers", number), f'"{trigger}" is not sent by this version')
         if (hook.url, hook.format) in seen:
             mistake((*path, "url"), "is there already in the same format; put all triggers into one", ("url",))
         seen.add((hook.url, hook.format))

@@ -1,7 +1,7 @@
 """Finds relay.toml and turns it into settings.
 
 Owns: the search, reading the file by the table, secrets, every mistake with its line. Leaves to others: single values
-(`kinds`), what is wrong only in combination (`contradictions`).
+(`kinds`), what is wrong only in combination (`contradictions`), what has no effect (`gaps`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from relay.config import contradictions, kinds, locators, places, secrets, settings, table
+from relay.config import contradictions, gaps, kinds, locators, places, secrets, settings, table
 from relay.config.kinds import Use, Wrong
 from relay.config.settings import OAuth2, Settings
 from relay.config.table import Option, Section
@@ -118,6 +118,7 @@ class _Reader:
         if "state_dir" not in tree:
             values["state_dir"] = self._state_dir()
         found = contradictions.resolve(Settings(**values), tree, self.mistake, self.warn)
+        gaps.look(found, self.warn)
         self._exposed(tree)
         if self.mistakes:
             raise InvalidSettings(self.file, self.mistakes)

@@ -13,7 +13,7 @@ import textwrap
 from dataclasses import MISSING
 from typing import Any
 
-from relay.config import table
+from relay.config import gaps, table
 from relay.config.table import Option, Section
 
 TOML_HEAD = """\
@@ -86,7 +86,7 @@ def _toml_section(section: Section) -> str:
         # Arrays of tables stay commented: an empty one would be an entry.
         lines += [f"#[[{section.key}]]" if section.many else f"[{section.key}]"]
     for option in section.options:
-        lines += ["", *_comment(option.help + _required(option))]
+        lines += ["", *_comment(_help(section, option) + _required(option))]
         if option.kind is table.LOGIN:
             lines += _comment(f"or: {option.key} = " + _oauth2_example(), indent="")
         elif option.secret:
@@ -101,6 +101,12 @@ def _toml_section(section: Section) -> str:
 def _comment(text: str, indent: str = "") -> list[str]:
     width = 120 if not text.startswith("or: ") else 10_000
     return ["# " + line for line in textwrap.wrap(text, width - 2, subsequent_indent=indent)] if text else []
+
+
+def _help(section: Section, option: Option) -> str:
+    """The words of the table; of a setting that has no effect yet, that first."""
+    gap = gaps.find(section.key, option.key)
+    return f"{gap.sentence[0].upper()}{gap.sentence[1:]}. {option.help}" if gap else option.help
 
 
 def _required(option: Option) -> str:
@@ -125,7 +131,7 @@ def _markdown_section(section: Section) -> str:
     for option in section.options:
         key = f"`{option.key}`, `{option.key}_file`" if option.secret else f"`{option.key}`"
         lines += [f"| {key} | {_cell(option.kind.words)} | {_cell(_default_words(section, option))} | "
-                  f"{_cell(option.help)} |"]  # fmt: skip
+                  f"{_cell(_help(section, option))} |"]  # fmt: skip
     return "\n".join(lines) + "\n"
 
 

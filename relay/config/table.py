@@ -206,7 +206,7 @@ TRACKING = Section(
                "With more recipients than this, all share the message's tokens."),
         Option("references", kinds.choice("auto", "always", "never"),
                "An entry of ours in References, by which an answer is known even where the upstream rewrites Message-ID. "
-               "auto: for upstreams that do (Amazon SES, Outlook.com) or were seen to. Only with thread_replies."),
+               "auto: for upstreams that are known to (Amazon SES, Outlook.com). Only with thread_replies."),
         Option("pixel_min_text", kinds.number(0),
                "Leave the pixel out of HTML with fewer octets of text than this: spam filters dislike a picture with "
                "little text."),
@@ -234,8 +234,8 @@ TRACKING = Section(
                "What a control header that can't be read does. deliver: the mail goes out untracked, the reason is "
                "recorded. reject: 550 and a sentence, which a developer notices."),
         Option("suppress", kinds.choice("off", "untrack", "reject"),
-               "What a recipient gets who refused tracking or whose address bounces: the same as others, an untracked "
-               "copy, or nothing (550)."),
+               "What a recipient gets who refused tracking or whose address bounces: a copy like all others, an "
+               "untracked one, or none (550)."),
     ),
 )  # fmt: skip
 
@@ -342,7 +342,7 @@ MAILBOX = Section(
     ),
 )
 
-# What each format has a name for. Those of NOT_YET are taken, so that a list made for Nylas is right, and never sent.
+# What each format has a name for; `gaps` has those that are never sent.
 TRIGGERS: Mapping[str, tuple[str, ...]] = {
     "nylas": (
         "message.opened", "message.link_clicked", "thread.replied", "message.bounce_detected", "message.send_success",
@@ -355,7 +355,6 @@ TRIGGERS: Mapping[str, tuple[str, ...]] = {
         "email.failed",
     ),
 }  # fmt: skip
-NOT_YET = ("message.send_success", "message.send_failed", "grant.expired", "grant.updated")
 VERDICTS = ("human", "proxy", "prefetch", "scanner", "crawler", "self", "unknown")
 
 WEBHOOKS = Section(
@@ -372,8 +371,7 @@ WEBHOOKS = Section(
         Option("secret", SECRET, "Signs every notification: whsec_ and base64, or any text.", secret=True,
                example="secrets/webhook", required=True),
         Option("verdicts", kinds.listing(kinds.choice(*VERDICTS)),
-               "Only hits with these verdicts; empty is all. Consumers who can't tell people from scanners want "
-               '["human", "proxy"].'),
+               "Only opens and clicks with these verdicts; empty is all. This version sends \"unknown\" only."),
         Option("format", kinds.choice("nylas", "nylas-v2", "unosend"),
                "nylas (v3), nylas-v2 (bare deltas, for code that never left v2) or unosend."),
     ),
@@ -401,8 +399,8 @@ PRIVACY = Section(
         Option("user_agent", kinds.choice("full", "family", "none"),
                'The browser\'s or mail program\'s name for itself; family keeps "Firefox" and drops the rest.'),
         Option("referer", kinds.choice("full", "origin", "none"), "The page that a click came from."),
-        Option("retention_days", kinds.number(1, 36_500), "Messages and events older than this are deleted. Links go "
-               "on working."),
+        Option("retention_days", kinds.number(1, 36_500), "How long messages and events are meant to stay. Links go "
+               "on working in any case."),
     ),
 )  # fmt: skip
 

@@ -12,8 +12,7 @@ from relay import app, config
 from relay.core import queue
 from relay.spool import files, sending
 from tests.fakes import upstream
-from tests.fakes.wire import connect
-from tests.until import until
+from tests.fakes.wire import connect, until
 
 
 def settings(folder, port: int) -> config.Settings:

@@ -5,8 +5,7 @@ import resource
 import pytest
 from aiohttp import web
 
-from tests.fakes.wire import connect
-from tests.until import until
+from tests.fakes.wire import connect, until
 from tracking_http import listener
 
 

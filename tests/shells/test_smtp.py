@@ -11,8 +11,7 @@ from relay import smtp
 from relay.config import Settings, Smtp
 from relay.core.model import Recipient, Reply
 from tests.fakes.taker import Taker
-from tests.fakes.wire import connect
-from tests.until import until
+from tests.fakes.wire import connect, until
 
 MESSAGE = b"Subject: hello\r\n\r\nworld\r\n"
 
