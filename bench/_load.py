@@ -1,10 +1,8 @@
-"""What the load benches share: the generator in C, servers as processes, certificates, alternating rounds, medians."""
+"""What the load benches share: the generator in C, servers as processes, alternating rounds, medians."""
 
 from __future__ import annotations
 
 import contextlib
-import datetime
-import ipaddress
 import json
 import os
 import shutil
@@ -32,14 +30,6 @@ class Peer(NamedTuple):
     pid: int
 
 
-class Certificate(NamedTuple):
-    """PEM files. It is its own authority, for 127.0.0.1: a client that is to trust it has `certificate` in
-    SSL_CERT_FILE."""
-
-    certificate: Path
-    key: Path
-
-
 def compiled(source: str, target: Path, *flags: str) -> Path:
     """A program or library in C. Ends the bench where there is no compiler."""
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
@@ -56,31 +46,6 @@ def compiled(source: str, target: Path, *flags: str) -> Path:
 def generator(folder: Path, *, tls: bool = False) -> Path:
     """The generator, compiled into `folder`."""
     return compiled("generator.c", folder / "generator", *(("-DTLS", "-lssl", "-lcrypto") if tls else ()))
-
-
-def certificate(folder: Path) -> Certificate:
-    """ECDSA P-256, as most authorities issue them now."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "bench")])
-    now, day = datetime.datetime.now(datetime.UTC), datetime.timedelta(days=1)
-    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-    built = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now - day, now + day)
-        .add_extension(x509.SubjectAlternativeName([address]), False)
-        .add_extension(x509.BasicConstraints(True, 0), True)
-        .sign(key, hashes.SHA256())
-    )
-    found = Certificate(folder / "cert.pem", folder / "cert-key.pem")
-    found.certificate.write_bytes(built.public_bytes(serialization.Encoding.PEM))
-    found.key.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    found.key.chmod(0o600)
-    return found
 
 
 def load(

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench import _load, _relay
+from tests.fakes import certificates
 
 MESSAGES = 100
 COPIED, RECIPIENTS = 20, 5
@@ -69,7 +70,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         generator = _load.generator(folder, tls=True)
-        pem = _load.certificate(folder)
+        pem = certificates.make(folder)
         file = folder / "message.eml"
         file.write_bytes(big(OCTETS))
         sinks = [
@@ -89,7 +90,7 @@ def main() -> int:
 
 
 def measure(
-    folder: Path, what: str, generator: Path, pem: _load.Certificate | None, sink: int, messages: int, copies: int,
+    folder: Path, what: str, generator: Path, pem: certificates.Pair | None, sink: int, messages: int, copies: int,
     file: Path,
 ) -> None:  # fmt: skip
     """In a process of its own: the allocator does not give back all that it once had."""

@@ -16,7 +16,10 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric import ed25519
+
 from bench import _load, _relay
+from tests.fakes import certificates
 
 SESSIONS = 10
 SIZES = {"5 kB": (5_000, 3000), "50 kB": (50_000, 800)}  # octets, messages a round
@@ -61,7 +64,7 @@ def measure(folder: Path, generator: Path, size: str, count: int) -> None:
         sink = peers["sink"].port
         tracked = peers["tracked"] = _relay.start(stack, folder / "tracked", sink)
         untracked = peers["untracked"] = _relay.start(stack, folder / "untracked", sink, track=False)
-        ed25519_key(folder / "signed" / "key.pem")
+        certificates.written(folder / "signed" / "key.pem", ed25519.Ed25519PrivateKey.generate())
         signed = peers["signed"] = _relay.start(stack, folder / "signed", sink, more=DKIM)
         if b"DKIM-Signature: " not in _relay.show(signed, mail):
             sys.exit("the relay does not sign")
@@ -92,19 +95,6 @@ def measure(folder: Path, generator: Path, size: str, count: int) -> None:
     _load.table(title, found, BASE, ALONE, GOALS[size])
     commits = figures["trackrelay_store_batch_count"]
     print(f"  every message was tracked and is on record: {2 * (count + 1) * messages} in {commits:.0f} commits")
-
-
-def ed25519_key(file: Path) -> None:
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import ed25519
-
-    file.parent.mkdir()
-    file.write_bytes(
-        ed25519.Ed25519PrivateKey.generate().private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-    file.chmod(0o600)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 from bench import _load, _relay
+from tests.fakes import certificates
 
 SLOW = 500
 SESSIONS, MESSAGES, OCTETS = 2, 2000, 5_000
@@ -29,7 +30,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         generator = _load.generator(folder)
-        pem = _load.certificate(folder)
+        pem = certificates.make(folder)
         file = folder / "message.eml"
         file.write_bytes(_relay.newsletter(OCTETS))
         sink = stack.enter_context(_load.printing_its_port(generator, "sink", log=folder / "sink.log"))

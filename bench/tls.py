@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from bench import _load, _relay
+from tests.fakes import certificates
 
 SESSIONS = 10
 SIZES = {"5 kB": (5_000, 2000), "50 kB": (50_000, 800)}  # octets, messages a round
@@ -41,7 +42,7 @@ def main() -> int:
         folder = Path(name)
         generator = _load.generator(folder, tls=True)
         with contextlib.ExitStack() as stack:
-            peers, relays = start(stack, folder, generator, _load.certificate(folder))
+            peers, relays = start(stack, folder, generator, certificates.make(folder))
             for size, (octets, messages) in SIZES.items():
                 file = folder / f"{octets}.eml"
                 file.write_bytes(_relay.newsletter(octets))
@@ -57,7 +58,7 @@ def main() -> int:
 
 
 def start(
-    stack: contextlib.ExitStack, folder: Path, generator: Path, pem: _load.Certificate
+    stack: contextlib.ExitStack, folder: Path, generator: Path, pem: certificates.Pair
 ) -> tuple[Peers, list[_relay.Relay]]:
     def peer(name: str, *command: object) -> _load.Peer:
         return stack.enter_context(_load.printing_its_port(*command, log=folder / f"{name}.log"))

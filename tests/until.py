@@ -1,13 +1,35 @@
-"""Waiting for something that will be true soon."""
+"""Waiting for something that will be true soon: `until` in a test with an event loop, `eventually` in one without.
+
+Both give the first true thing that they see, and fail when there is none in time. What must *not* happen is not proved
+by waiting: look at what would have caused it, or drive the clock.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+PAUSE = 0.01  # seconds between two looks
 
 
-async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
-    """Returns as soon as the condition holds; fails when it does not within `seconds`."""
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.01)
+async def until(look: Callable[[], T], seconds: float = 20.0) -> T:
+    """The first true thing that `look` gives, with the loop going on in between."""
+    deadline = time.monotonic() + seconds
+    while not (found := look()):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"nothing within {seconds} s")
+        await asyncio.sleep(PAUSE)
+    return found
+
+
+def eventually(look: Callable[[], T], seconds: float = 20.0, pause: float = PAUSE) -> T:
+    """The first true thing that `look` gives. `pause`: for a look that costs much."""
+    deadline = time.monotonic() + seconds
+    while not (found := look()):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"nothing within {seconds} s")
+        time.sleep(pause)
+    return found

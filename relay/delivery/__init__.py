@@ -100,7 +100,7 @@ class Desk:
         tracked = await self.tracker.track(submission)
         TRACK_SECONDS.observe(time.perf_counter() - began)
         credentials = self._credentials(submission)
-        upstream = choice.of(self.settings, submission)
+        upstream = choice.named(self.settings, tracked.upstream)
         journey = attempts.Journey(
             tracked.message_id,
             submission.reverse_path,

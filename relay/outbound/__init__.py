@@ -15,9 +15,11 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from relay import config, log, metrics, store
+from relay.config.settings import DEFAULT_UPSTREAM
 from relay.core import dkim, headers, parts, rewrite, tokens
 from relay.core.model import Edit, Keys, Recipient, Reply, Submission, Value
 from relay.outbound import copies, loops, plans, records
+from relay.upstream import choice
 
 LOG = log.room("outbound")
 
@@ -42,12 +44,13 @@ class PendingCopy(Value, frozen=True):
 class Tracked(Value, frozen=True):
     """What leaves for one submission. `refusal` is set where it must not leave at all (on_invalid = "reject", or it goes
     in circles); `refused` are the recipients that it must not leave for, each with what its sender hears. They are in no
-    copy."""
+    copy. `upstream` is the name of the upstream that is chosen for it."""
 
     message_id: str
     copies: tuple[PendingCopy, ...]
     refusal: Reply | None = None
     refused: tuple[tuple[Recipient, Reply], ...] = ()
+    upstream: str = DEFAULT_UPSTREAM
 
 
 class Tracker:
@@ -63,12 +66,14 @@ class Tracker:
         clock: Callable[[], float] = time.time,
         random_bytes: Callable[[int], bytes] = os.urandom,
     ) -> None:
-        self.keys, self.store, self.clock, self.random_bytes = keys, store, clock, random_bytes
+        self.settings, self.keys, self.store = settings, keys, store
+        self.clock, self.random_bytes = clock, random_bytes
         self.planner = plans.Planner(settings, keys, clock)
         self.renderer = copies.Renderer(keys, signers, clock)
 
     async def track(self, submission: Submission) -> Tracked:
         """What leaves for this submission. Never raises for any content; the record is durable when it returns."""
+        planned: plans.Message | None = None
         try:
             key = tokens.message_key(submission.received_at or self.clock(), self.random_bytes(6))
             refusal = loops.refusal(submission.options, self.keys())
@@ -78,9 +83,10 @@ class Tracker:
                 message, groups = await asyncio.to_thread(self.planner.plan, submission, key)
             else:
                 message, groups = self.planner.plan(submission, key)
+            planned = message
             refusal = refused(message, groups)
             if refusal:
-                return Tracked(message.message_id, (), refusal)
+                return Tracked(message.message_id, (), refusal, upstream=choice.name_of(message.upstream))
             shares = shared(submission.recipients, groups)
             await self.record(message, groups, shares)
         except Exception as reason:  # the one place where tracking fails open
@@ -91,14 +97,14 @@ class Tracker:
                 LOG.error("untracked", reason="internal_error", peer=submission.peer, why=why)
             else:
                 LOG.exception("untracked", reason="internal_error", peer=submission.peer)
-            return plain(submission, self.random_bytes(12))
+            return self.plain(submission, planned)
         pending = [
             PendingCopy(
                 index, recipients, self.renderer.later(message, group, index), self.renderer.options(message, index)
             )
             for index, recipients, group in shares
         ]
-        return Tracked(message.message_id, tuple(pending))
+        return Tracked(message.message_id, tuple(pending), upstream=choice.name_of(message.upstream))
 
     async def record(
         self, message: plans.Message, groups: Sequence[plans.Group], shares: Sequence[records.Share]
@@ -119,6 +125,25 @@ class Tracker:
                 raise
             metrics.FAILED_OPEN.labels("record").inc()
             LOG.warning("not_recorded", message_id=sent.message_id, reason=str(reason) or "the store is slow")
+
+    def plain(self, submission: Submission, planned: plans.Message | None) -> Tracked:
+        """The submission as it came, without what must never leave; `planned` where it could be read. Needs nothing
+        that can fail."""
+        head = headers.read(submission.content)
+        secret = [
+            field
+            for field in head.fields
+            if field.name in plans.NEVER_LEAVES or field.name == "x-track" or field.name.startswith("x-track-")
+        ]
+        edits = [*(Edit(field.start, field.end, b"") for field in secret), *plans.stray(head)]
+        content = parts.splice(submission.content, edits) if edits else submission.content
+        copy = PendingCopy(0, submission.recipients, lambda: content, submission.options)
+        upstream = self.settings.upstream
+        if planned:
+            upstream = planned.upstream
+        elif self.settings.upstreams:
+            upstream = choice.of_sender(self.settings, plans.sender_of(head, submission))
+        return Tracked(tokens.message_id(self.random_bytes(12)), (copy,), upstream=choice.name_of(upstream))
 
     def explain(self, submission: Submission, recipient: str) -> tuple[bytes, dict[str, Any]]:
         """The dry run of one copy: its bytes, and why each thing was or was not tracked. Nothing is recorded."""
@@ -152,20 +177,6 @@ def refused(message: plans.Message, groups: Iterable[plans.Group]) -> Reply | No
     kind = next((words for name, words in KINDS.items() if name in invalid.lower()), "")
     sentence = f"The message has not been sent. Please try resending with {kind}tracking disabled."
     return Reply(550, f"5.6.0 {invalid} {sentence}")
-
-
-def plain(submission: Submission, key: bytes) -> Tracked:
-    """The submission as it came, without what must never leave. Needs nothing that can fail."""
-    head = headers.read(submission.content)
-    secret = [
-        field
-        for field in head.fields
-        if field.name in plans.NEVER_LEAVES or field.name == "x-track" or field.name.startswith("x-track-")
-    ]
-    edits = [*(Edit(field.start, field.end, b"") for field in secret), *plans.stray(head)]
-    content = parts.splice(submission.content, edits) if edits else submission.content
-    copy = PendingCopy(0, submission.recipients, lambda: content, submission.options)
-    return Tracked(tokens.message_id(key), (copy,))
 
 
 def signers(settings: config.Settings) -> tuple[dkim.Signer, ...]:

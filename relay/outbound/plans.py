@@ -34,6 +34,7 @@ class Message(Value, frozen=True):
     instructions: Instructions
     grant: config.Grant
     sender: str
+    upstream: config.Upstream
     key: bytes
     identifier: str  # the Message-ID, without brackets
     newline: bytes
@@ -104,8 +105,7 @@ class Planner:
     def read(self, submission: Submission, key: bytes) -> Message:
         head = headers.read(submission.content)
         told = instructions.read(head, dialects=self.dialects, hosts=self.hosts)
-        senders = headers.addresses(head.get("from"))
-        sender = senders[0] if senders else submission.reverse_path
+        sender = sender_of(head, submission)
         newline = newline_of(submission.content)
         taken = [head.fields[i] for i in told.strip]
         taken += [field for field in head.fields if field.name in NEVER_LEAVES]
@@ -116,8 +116,8 @@ class Planner:
             ended = head.end == 0 or submission.content[: head.end].endswith(b"\n")
             edits.append(Edit(head.end, head.end, new if ended else newline + new))
         return Message(
-            tokens.message_id(key), submission, head, told, self.grant_of(sender), sender, key, identifier, newline, tuple(edits), tuple(taken),
-            tuple(added),
+            tokens.message_id(key), submission, head, told, self.grant_of(sender), sender,
+            choice.of_sender(self.settings, sender), key, identifier, newline, tuple(edits), tuple(taken), tuple(added),
         )  # fmt: skip
 
     def missing(self, submission: Submission, head: headers.Headers, key: bytes) -> tuple[str, dict[str, str]]:
@@ -177,8 +177,7 @@ class Planner:
             return False
         if message.headers.malformed >= 0 or decision.tracking.references == "never":
             return False
-        upstream = host_of(choice.of_sender(self.settings, message.sender).url)
-        return decision.tracking.references == "always" or providers.replaces_message_id(upstream)
+        return decision.tracking.references == "always" or providers.replaces_message_id(host_of(message.upstream.url))
 
     def grant_of(self, sender: str) -> config.Grant:
         address = sender.lower()
@@ -186,6 +185,13 @@ class Planner:
             if any(fnmatchcase(address, glob.lower()) for glob in grant.addresses):
                 return grant
         return next((grant for grant in self.settings.grants if grant.id == "default"), config.Grant("default"))
+
+
+def sender_of(head: headers.Headers, submission: Submission) -> str:
+    """By whom rules, the grant, the DKIM key and the upstream are chosen: the first address in From, else the
+    reverse-path."""
+    senders = headers.addresses(head.get("from"))
+    return senders[0] if senders else submission.reverse_path
 
 
 def stray(head: headers.Headers) -> list[Edit]:

@@ -1,7 +1,7 @@
 """Which upstream carries whose mail.
 
 Owns: the choice by sender, and names: what waits in the spool remembers a name, which may be gone after a change of the
-configuration. Leaves to others: connections (`failover`).
+configuration. Leaves to others: who the sender is (`outbound`, which asks once per message), connections (`failover`).
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ from fnmatch import fnmatchcase
 
 from relay import config
 from relay.config.settings import DEFAULT_UPSTREAM
-from relay.core import headers
-from relay.core.model import Submission
 
 
 def name_of(upstream: config.Upstream) -> str:
@@ -30,11 +28,3 @@ def of_sender(settings: config.Settings, address: str) -> config.Upstream:
     address = address.lower()
     found = (up for up in settings.upstreams if any(fnmatchcase(address, glob.lower()) for glob in up.senders))
     return next(found, settings.upstream)
-
-
-def of(settings: config.Settings, submission: Submission) -> config.Upstream:
-    """The same for a message: by its From header, as rules and grants are chosen, else by the reverse-path."""
-    if not settings.upstreams:
-        return settings.upstream
-    senders = headers.addresses(headers.read(submission.content).get("from"))
-    return of_sender(settings, senders[0] if senders else submission.reverse_path)

@@ -9,11 +9,11 @@ from relay.core.model import Reply, Submission
 
 
 class FixedTracker:
-    """`together`: all recipients share one copy. `refusal`: what it answers instead. Ids are 20 characters and count up;
-    `rendered` counts the copies made, by recipient index."""
+    """`together`: all recipients share one copy. `refusal`: what it answers instead. `upstream`: the name of the one that
+    is chosen. Ids are 20 characters and count up; `rendered` counts the copies made, by recipient index."""
 
-    def __init__(self, *, together: bool = False, refusal: Reply | None = None) -> None:
-        self.together, self.refusal = together, refusal
+    def __init__(self, *, together: bool = False, refusal: Reply | None = None, upstream: str = "default") -> None:
+        self.together, self.refusal, self.upstream = together, refusal, upstream
         self.ids: list[str] = []
         self.rendered: dict[int, int] = {}
 
@@ -27,7 +27,7 @@ class FixedTracker:
             outbound.PendingCopy(i, tuple(group), partial(self._render, i, submission.content), submission.options)
             for i, group in enumerate(groups)
         )
-        return outbound.Tracked(self.ids[-1], copies)
+        return outbound.Tracked(self.ids[-1], copies, upstream=self.upstream)
 
     def _render(self, index: int, content: bytes) -> bytes:
         self.rendered[index] = self.rendered.get(index, 0) + 1

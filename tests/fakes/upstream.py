@@ -26,7 +26,6 @@ import re
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 POINTS = (
     "connect", "banner", "ehlo", "starttls", "handshake", "ehlo_tls", "auth", "auth_more", "mail", "rcpt", "rcpt2",
@@ -342,42 +341,3 @@ class Upstream:
 def _path(command: str) -> str:
     found = re.search(r"<(.*)>", command)
     return found[1] if found else ""
-
-
-def certificate(folder: Any, name: str = "localhost", *, days: int = 1) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """A self-signed certificate for `name` (and 127.0.0.1 for "localhost"): (the server's context, one of a client
-    that trusts just this). With `days` below 0 it has ended."""
-    import datetime
-    import ipaddress
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    now = datetime.datetime.now(datetime.UTC)
-    called = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    names: list[x509.GeneralName] = [x509.DNSName(name)]
-    if name == "localhost":
-        names.append(x509.IPAddress(ipaddress.ip_address("127.0.0.1")))
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(called)
-        .issuer_name(called)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=10))
-        .not_valid_after(now + datetime.timedelta(days=days))
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = made.public_bytes(serialization.Encoding.PEM)
-    secret = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    (folder / f"{name}.pem").write_bytes(pem)
-    (folder / f"{name}.key").write_bytes(secret)
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(folder / f"{name}.pem", folder / f"{name}.key")
-    return server, ssl.create_default_context(cadata=pem.decode())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 WAIT = 30.0
 
@@ -70,12 +70,3 @@ async def connect(
         yield Wire(reader, writer)
     finally:
         writer.transport.abort()
-
-
-async def until(condition: Callable[[], object], words: str = "what was awaited") -> None:
-    """Polls; fails after ten seconds."""
-    for _ in range(1000):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError(f"{words} did not happen")

@@ -6,16 +6,15 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from tests import peers
+from tests.until import eventually
 
-T = TypeVar("T")
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -112,7 +111,7 @@ def running(
         process = subprocess.Popen(words, stderr=stderr, cwd=ROOT, env={**os.environ, **(env or {})})
     service = Service(folder, *ports, process)
     try:
-        until(
+        eventually(
             lambda: b"trackrelay ready\n" in (folder / "stderr.log").read_bytes()[began:] or process.poll() is not None
         )
         assert process.poll() is None, f"ended at once\n{service.log}"
@@ -120,14 +119,3 @@ def running(
     finally:
         if process.poll() is None:
             assert service.stop() == 0, service.log
-
-
-def until(look: Callable[[], T], seconds: float = 20, pause: float = 0.02) -> T:
-    """The first true thing that `look` gives; fails after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while True:
-        found = look()
-        if found:
-            return found
-        assert time.monotonic() < deadline, f"nothing within {seconds} s"
-        time.sleep(pause)

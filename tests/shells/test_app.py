@@ -12,7 +12,8 @@ from relay import app, config
 from relay.core import queue
 from relay.spool import files, sending
 from tests.fakes import upstream
-from tests.fakes.wire import connect, until
+from tests.fakes.wire import connect
+from tests.until import until
 
 
 def settings(folder, port: int) -> config.Settings:

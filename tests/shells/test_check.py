@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import pytest
 from aiohttp import web
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
 from relay import check as checks
@@ -223,9 +222,9 @@ def up(upstream, **values):
 
 
 async def test_the_login_at_the_upstream(tmp_path, monkeypatch):
-    certificate, key = certificates.make(tmp_path)
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    server = local_context(certificate, key)
+    pair = certificates.make(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(pair.certificate))
+    server = certificates.serving(pair)
     async with Upstream(starttls=server, users={"u": "right"}) as upstream:
         url = f"smtp://u@127.0.0.1:{upstream.port}"
         there = config.Upstream(url=url, password="right", tls="required")
@@ -240,14 +239,6 @@ async def test_the_login_at_the_upstream(tmp_path, monkeypatch):
         found = only(await mail.upstreams(settings(tmp_path, upstream=there)))
         assert "The certificate of the upstream" in found.sentence
     assert not upstream.kept
-
-
-def local_context(certificate, key):
-    import ssl
-
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate, key)
-    return context
 
 
 async def test_an_upstream_without_starttls_where_tls_is_required(tmp_path):
@@ -390,16 +381,10 @@ def test_the_picture_of_our_server_is_known():
 # -- DKIM --------------------------------------------------------------------------------------------------------------
 
 
-def written(path, key):
-    pem = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    path.write_bytes(key.private_bytes(*pem))
-    return path
-
-
 @pytest.mark.parametrize("kind", ["rsa", "ed25519"])
 async def test_dkim_records(tmp_path, kind):
     make = {"rsa": lambda: rsa.generate_private_key(65537, 2048), "ed25519": ed25519.Ed25519PrivateKey.generate}[kind]
-    entry = config.Dkim("example.com", "t1", written(tmp_path / "dkim.pem", make()))
+    entry = config.Dkim("example.com", "t1", certificates.written(tmp_path / "dkim.pem", make()))
     other = config.Dkim("example.net", "t1", entry.key)
     here = settings(tmp_path, dkim=(entry, other))
     records: dict[str, str] = {}

@@ -26,7 +26,7 @@ from relay.upstream.client import MOST_CONNECTIONS, UpstreamClient
 from tests import contract
 from tests.fakes import copies
 from tests.fakes import upstream as fake
-from tests.fakes.wire import until
+from tests.until import until
 
 MESSAGE = b"From: a@here.example\r\nTo: b@there.example\r\nSubject: x\r\nMessage-ID: <1@here.example>\r\n\r\nHello\r\n"
 TIMES = transaction.Times(connect=2, mail=2, data=2, block=2, dot=2)

@@ -10,7 +10,6 @@ import smtplib
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -28,6 +27,7 @@ from relay import demo
 from relay.demo import display, inbox, writing
 from tests import peers
 from tests.peers import browser
+from tests.until import eventually
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -55,19 +55,11 @@ class Running:
 
     def messages(self, number: int = 1) -> list[dict[str, Any]]:
         """The inbox, newest first, once it has at least so many."""
-        return until(lambda: found if len(found := self.get("/demo/inbox")["messages"]) >= number else None)
+        return eventually(lambda: found if len(found := self.get("/demo/inbox")["messages"]) >= number else None)
 
     def states(self, number: int = 0) -> list[str]:
         """What the live page says of the newest message, or of an earlier one."""
         return [s["name"] for s in self.get("/live/messages")["messages"][number]["states"]]
-
-
-def until(look: Any, seconds: float = 15) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := look()):
-        assert time.monotonic() < deadline, f"nothing within {seconds} s"
-        time.sleep(0.05)
-    return found
 
 
 @contextmanager
@@ -268,13 +260,13 @@ def test_a_hostile_message_is_a_picture_of_itself(demo_running: Running, chromiu
 
 def test_a_bounce_and_an_automatic_answer_are_no_replies(demo_running: Running) -> None:
     demo_running.post("/demo/send", **{**FORM, "to": "jonas@example.org, bounce@example.org"}, subject="Half")
-    until(
+    eventually(
         lambda: "bounced" in demo_running.states() or "Delivered to 1 of 2" in str(demo_running.get("/live/messages"))
     )
     mine = [one for one in demo_running.messages() if one["subject"] == "Half"]
     assert [one["for"] for one in mine] == [["jonas@example.org"]]
     demo_running.post(f"/demo/inbox/{mine[0]['id']}/reply", text="Away", automatic=True)
-    until(lambda: "auto" in demo_running.states())
+    eventually(lambda: "auto" in demo_running.states())
     assert "replied" not in demo_running.states()
 
 

@@ -5,7 +5,8 @@ import resource
 import pytest
 from aiohttp import web
 
-from tests.fakes.wire import connect, until
+from tests.fakes.wire import connect
+from tests.until import until
 from tracking_http import listener
 
 

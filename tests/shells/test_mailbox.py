@@ -4,20 +4,14 @@ Nothing that is no answer becomes one, and nothing in the mailbox changes."""
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import imapclient
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from relay import mailbox
 from relay import store as stores
@@ -25,6 +19,7 @@ from relay.config import Grant, Mailbox, Settings
 from relay.core import threads, tokens
 from relay.core.model import Event, Keys, Sent, SentCopy, Token
 from relay.mailbox import imap, maildir
+from tests.fakes import certificates
 from tests.peers import dovecot
 from tests.until import until
 
@@ -318,28 +313,13 @@ async def test_a_certificate_that_nobody_vouches_for_gets_no_password(tmp_path: 
             heard.append(await reader.read(1000))
         writer.close()
 
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*self_signed(tmp_path))
+    context = certificates.serving(certificates.make(tmp_path))
     listening = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
     port = listening.sockets[0].getsockname()[1]
     async with watching(settings(f"imaps://sales@localhost:{port}/INBOX"), store, "unreachable") as watcher:
         assert "certificate verify failed" in watcher.states[0].reason
     listening.close()
     assert not any(heard)
-
-
-def self_signed(folder: Path) -> tuple[Path, Path]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-    made = made.serial_number(1).not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
-    made = made.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-    (folder / "cert.pem").write_bytes(made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
-    (folder / "key.pem").write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return folder / "cert.pem", folder / "key.pem"
 
 
 async def test_no_password_goes_to_another_machine_in_clear() -> None:

@@ -11,6 +11,7 @@ from aiohttp import web
 from relay import config, oauth
 from relay.core.model import Done, Envelope, Later, Recipient
 from relay.upstream.client import UpstreamClient
+from tests.fakes import certificates
 from tests.fakes import upstream as fake
 
 MESSAGE = b"Subject: x\r\n\r\nHello\r\n"
@@ -146,7 +147,7 @@ async def test_no_secret_goes_to_an_endpoint_without_tls():
 
 @pytest.mark.parametrize("method", ["XOAUTH2", "OAUTHBEARER", "PLAIN XOAUTH2 OAUTHBEARER"])
 async def test_login_by_token_and_renewal_when_it_is_refused(tmp_path, method):
-    server_tls, trust = fake.certificate(tmp_path)
+    server_tls, trust = certificates.contexts(tmp_path)
     async with endpoint() as (end, settings), fake.Upstream(
         starttls=server_tls, tokens={"access-1"}, methods=method
     ) as server:  # fmt: skip

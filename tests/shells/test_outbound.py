@@ -16,6 +16,7 @@ from relay.core import dkim, threads, tokens
 from relay.core.model import Recipient, Sent, Submission, Token, Tracking
 from relay.store import memory
 from tests import oracle
+from tests.fakes import certificates
 
 BASE = "http://t.example.test"
 KEYS = keys.ephemeral()
@@ -146,6 +147,32 @@ async def test_it_fails_open_when_the_store_does_not_take_the_record() -> None:
     assert len(copy.recipients) == 2
 
 
+@pytest.mark.parametrize(
+    ("reverse_path", "fields", "name"),
+    [
+        ("x@y.example", b"From: <Ann@Sales.example>\r\n", "sales"),  # From counts, in any case
+        ("x@sales.example", b"From: a@other.example\r\n", "default"),
+        ("X@SALES.example", b"Subject: no From\r\n", "sales"),
+        ("", b"Subject: neither\r\n", "default"),
+    ],
+)
+@pytest.mark.parametrize("fails", ["nothing", "the store", "the plan"])
+async def test_the_upstream_is_chosen_once_by_the_sender_also_where_tracking_fails(
+    monkeypatch: pytest.MonkeyPatch, fails: str, reverse_path: str, fields: bytes, name: str
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("on fire")
+
+    if fails == "the plan":
+        monkeypatch.setattr(outbound.plans.instructions, "read", fail)
+    there = replace(settings(opens=True), upstreams=(config.NamedUpstream(id="sales", senders=("*@sales.example",)),))
+    kept = Broken() if fails == "the store" else memory.Memory()
+    content = fields + b"MIME-Version: 1.0\r\nContent-Type: text/html\r\n\r\n<p>x</p>\r\n"
+    done = await tracker(there, kept).track(submission(content, reverse_path=reverse_path))
+    assert done.upstream == name
+    assert done.copies
+
+
 async def test_it_fails_open_when_a_copy_can_not_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: Any, **__: Any) -> bytes:
         raise ZeroDivisionError
@@ -259,9 +286,8 @@ async def test_signed_last_over_what_leaves() -> None:
     import dkim as reference
 
     key = rsa.generate_private_key(65537, 2048)
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     public = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    signer = dkim.load(pem, "example.test", "s1")
+    signer = dkim.load(certificates.pem(key), "example.test", "s1")
     stale = b"DKIM-Signature: v=1; a=rsa-sha256; d=other.test; s=x; h=from; bh=AAAA; b=BBBB\r\n"
     copies = await sent_copies(tracker(settings(), None, (signer,)), submission(HTML % (stale + b"X-Track: all\r\n")))
     (content,) = copies.values()

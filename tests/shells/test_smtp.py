@@ -11,7 +11,8 @@ from relay import smtp
 from relay.config import Settings, Smtp
 from relay.core.model import Recipient, Reply
 from tests.fakes.taker import Taker
-from tests.fakes.wire import connect, until
+from tests.fakes.wire import connect
+from tests.until import until
 
 MESSAGE = b"Subject: hello\r\n\r\nworld\r\n"
 

@@ -13,7 +13,8 @@ from relay.config import Settings, Smtp
 from relay.core.model import Reply
 from relay.smtp import data, limits
 from tests.fakes.taker import Taker
-from tests.fakes.wire import connect, until
+from tests.fakes.wire import connect
+from tests.until import until
 
 LIMIT = 100_000
 

@@ -12,7 +12,8 @@ from relay import metrics, smtp
 from relay.config import Settings, Smtp, Upstream
 from relay.smtp import limits, submitters, throttle
 from tests.fakes.taker import Taker
-from tests.fakes.wire import connect, until
+from tests.fakes.wire import connect
+from tests.until import until
 
 # -- who may submit ----------------------------------------------------------------------------------------------------
 

@@ -23,8 +23,9 @@ from relay.smtp import limits, throttle, users
 from tests import peers
 from tests.fakes import certificates
 from tests.fakes.taker import Taker
-from tests.fakes.wire import connect, until
+from tests.fakes.wire import connect
 from tests.peers import nodemailer
+from tests.until import until
 
 MESSAGE = b"Subject: hello\r\n\r\nworld\r\n"
 SECRET = "canary-Secret 1"  # smtplib takes ASCII only

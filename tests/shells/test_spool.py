@@ -29,6 +29,7 @@ from relay.store import Cursor, memory
 from relay.upstream import transaction
 from relay.upstream.client import UpstreamClient
 from tests.fakes import upstream as fake
+from tests.until import until
 
 MESSAGE = b"From: a@here.example\r\nSubject: x\r\nMessage-ID: <1@here.example>\r\n\r\nHello\r\n"
 TIMES = transaction.Times(connect=2, mail=2, data=2, block=2, dot=2)
@@ -66,13 +67,6 @@ async def spooling(
             await asyncio.gather(running, return_exceptions=True)
         await heard.flush()
         await out.close()
-
-
-async def until(true, seconds: float = 10.0):
-    async with asyncio.timeout(seconds):
-        while not (found := true()):
-            await asyncio.sleep(0.01)
-        return found
 
 
 def names(kept: spool.Spool) -> list[str]:

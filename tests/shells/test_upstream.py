@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from relay import config
 from relay.core.model import Done, Envelope, Later, Never, Recipient, Reply
 from relay.upstream import client, transaction
+from tests.fakes import certificates
 from tests.fakes import upstream as fake
 
 MESSAGE = b"From: a@here.example\r\nTo: b@there.example\r\nSubject: x\r\n\r\nHello\r\n.dot\r\n..two\r\n"
@@ -363,9 +364,9 @@ SECRET = "canary-9f3b"
 def contexts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[ssl.SSLContext, ssl.SSLContext]]:
     folder: Path = tmp_path_factory.mktemp("tls")
     return {
-        "good": fake.certificate(folder),
-        "wrong name": fake.certificate(folder, "other.example"),
-        "expired": fake.certificate(folder, days=-1),
+        "good": certificates.contexts(folder),
+        "wrong name": certificates.contexts(folder, "other.example"),
+        "expired": certificates.contexts(folder, days=-1),
     }
 
 

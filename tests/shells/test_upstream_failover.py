@@ -56,16 +56,15 @@ def sizes(servers):
 
 
 @pytest.mark.parametrize(
-    ("sender", "content", "name"),
+    ("sender", "name"),
     [
-        ("x@y.example", MESSAGE, "sales"),  # the From header counts, in any case
-        ("x@sales.example", b"From: a@other.example\r\n\r\n", "default"),
-        ("X@SALES.example", b"Subject: no From\r\n\r\n", "sales"),
-        ("", b"Subject: neither\r\n\r\n", "default"),
-        ("x@y.example", b"From: root@both.sales.example\r\n\r\n", "sales"),  # the first match
+        ("Ann@Sales.example", "sales"),  # in any case
+        ("a@other.example", "default"),
+        ("", "default"),
+        ("root@both.sales.example", "sales"),  # the first match
     ],
 )
-def test_the_sender_chooses(sender, content, name):
+def test_the_sender_chooses(sender, name):
     found = config.Settings(
         upstreams=(
             config.NamedUpstream(id="sales", senders=("*@sales.example", "*@*.sales.example")),
@@ -73,8 +72,8 @@ def test_the_sender_chooses(sender, content, name):
             config.NamedUpstream(id="spare"),
         )
     )
-    chosen = choice.of(found, Submission(sender, (Recipient("b@x.example"),), content))
-    assert choice.name_of(chosen) == name
+    assert choice.name_of(choice.of_sender(found, sender)) == name
+    assert choice.name_of(choice.named(found, name)) == name
     assert choice.name_of(choice.named(found, "gone")) == "default"
 
 
@@ -176,7 +175,7 @@ async def test_what_waits_goes_to_the_upstream_it_was_meant_for(tmp_path):
         await store.start()
         heard = outcomes.Outcomes(store)
         kept = spool.Spool(tmp_path / "spool", found, out, heard, schedule=(0.0, 0.05))
-        desk = delivery.Desk(found, copies.FixedTracker(), out, kept, heard)
+        desk = delivery.Desk(found, copies.FixedTracker(upstream="sales"), out, kept, heard)
         reply = await desk.take(Submission("a@x.example", (Recipient("b@x.example"),), MESSAGE))
         assert reply.code == 250
         (name,) = kept.files.scan()

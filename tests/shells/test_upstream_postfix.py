@@ -15,6 +15,7 @@ from relay.core import dkim
 from relay.core.model import Done, Envelope, Later, Never, Recipient
 from relay.upstream import client
 from tests.core.rewriting import leaf, multipart
+from tests.fakes import certificates
 from tests.fakes import upstream as fake
 from tests.peers import postfix
 
@@ -33,13 +34,12 @@ async def arrived(sink: fake.Upstream, count: int) -> None:
 
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory: pytest.TempPathFactory):
-    folder = tmp_path_factory.mktemp("tls")
-    _, trust = fake.certificate(folder)
-    return folder, trust
+    pair = certificates.make(tmp_path_factory.mktemp("tls"))
+    return pair, certificates.trusting(pair.certificate)
 
 
 async def test_messages_pass_whole_and_words_come_back(tls):
-    folder, trust = tls
+    pair, trust = tls
     async with fake.Upstream(lmtp=True) as sink:
         settings = {
             "message_size_limit": "200000",
@@ -47,7 +47,7 @@ async def test_messages_pass_whole_and_words_come_back(tls):
         }
         with postfix.running(
             transport=f"lmtp:inet:127.0.0.1:{sink.port}", settings=settings,
-            certificate=folder / "localhost.pem", key=folder / "localhost.key",
+            certificate=pair.certificate, key=pair.key,
         ) as server:  # fmt: skip
             upstream = config.Upstream(url=f"smtp://127.0.0.1:{server.port}", tls="required")
             out = client.UpstreamClient(upstream, hostname="relay.test", trust=trust)
@@ -131,8 +131,8 @@ async def test_8bit_passes_a_postfix_that_takes_7bit_only():
 
 
 async def test_a_certificate_that_is_not_trusted_sends_nothing(tls):
-    folder, _ = tls
-    with postfix.running(certificate=folder / "localhost.pem", key=folder / "localhost.key") as server:
+    pair, _ = tls
+    with postfix.running(certificate=pair.certificate, key=pair.key) as server:
         upstream = config.Upstream(url=f"smtp://127.0.0.1:{server.port}", tls="required")
         out = client.UpstreamClient(upstream, hostname="relay.test", trust=ssl.create_default_context())
         (outcome,) = await out.send(envelope(), MESSAGE)

@@ -26,6 +26,7 @@ from tests import peers
 from tests.fakes import hooks
 from tests.peers import browser, dovecot, postfix
 from tests.scenarios import service
+from tests.until import eventually
 
 SCHEMAS = Path(__file__).parent.parent.parent / "contract"
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLwSw"
@@ -156,7 +157,7 @@ allow_private = ["127.0.0.0/8"]
                 env = {"SALES_PASSWORD": PASSWORDS[SALES], "HOOK_SECRET": SECRET}
                 with service.running(tmp_path, ports, env=env) as relay:
                     await asyncio.to_thread(send, relay.smtp, letter(site).as_bytes(policy=email.policy.SMTP))
-                    delivered = await asyncio.to_thread(service.until, lambda: newest(mail.imap_port, CUSTOMER))
+                    delivered = await asyncio.to_thread(eventually, lambda: newest(mail.imap_port, CUSTOMER))
                     assert b"X-Track" not in delivered
                     html = email.message_from_bytes(delivered).get_payload()[1].get_payload(decode=True)  # type: ignore[index, union-attr]
                     page = tmp_path / "mail.html"

@@ -14,7 +14,8 @@ import pytest
 
 from tests import peers
 from tests.scenarios import service
-from tests.scenarios.service import command, until
+from tests.scenarios.service import command
+from tests.until import eventually
 
 MESSAGE = (
     b"From: ann@example.test\r\nTo: bob@example.test\r\nSubject: Hello\r\nX-Track: all\r\nX-Track-Label: l1\r\n"
@@ -57,17 +58,19 @@ def spooled(relay: service.Service) -> list[Path]:
 
 def test_what_waits_is_listed_shown_and_dropped(relay: service.Service) -> None:
     message_id = send(relay.smtp)
-    (entry,) = until(lambda: [x for x in map(json.loads, relay.command("queue", "list", "--json").stdout.splitlines())])
+    (entry,) = eventually(
+        lambda: [x for x in map(json.loads, relay.command("queue", "list", "--json").stdout.splitlines())]
+    )
     assert "bob@example.test" in relay.command("queue", "list").stdout
     assert message_id in relay.command("queue", "show", entry["entry_id"]).stdout
     relay.command("queue", "drop", entry["entry_id"])
-    until(lambda: "bob@example.test" not in relay.command("queue", "list").stdout)
+    eventually(lambda: "bob@example.test" not in relay.command("queue", "list").stdout)
     assert spooled(relay) == []
 
 
 def test_events_of_a_running_service(relay: service.Service) -> None:
     message_id = send(relay.smtp)
-    (entry,) = until(lambda: spooled(relay))
+    (entry,) = eventually(lambda: spooled(relay))
     address = re.search(rb"http://127\.0\.0\.1:\d+/o/[\w-]+", entry.read_bytes())[0].decode()  # type: ignore[index]
     for _ in range(2):
         assert get(address)[0] == 200
@@ -104,7 +107,7 @@ def test_api_keys(tmp_path: Path) -> None:
 
 def test_a_backup_made_while_running_is_a_whole_state(relay: service.Service, tmp_path: Path) -> None:
     message_id = send(relay.smtp)
-    until(lambda: spooled(relay))
+    eventually(lambda: spooled(relay))
     relay.command("backup", str(tmp_path / "copy"))
     copy = tmp_path / "copy"
     with sqlite3.connect(copy / "trackrelay.db") as db:

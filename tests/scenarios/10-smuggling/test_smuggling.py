@@ -77,9 +77,8 @@ def test_what_was_said_in_clear_is_forgotten_after_the_handshake(peers: Peers) -
 
 def test_what_the_upstream_said_in_clear_is_forgotten_after_the_handshake(tmp_path: Path) -> None:
     """An upstream, or who stands between, that sends capabilities along with its 220: no login follows from them."""
-    certificate, key = certificates.make(tmp_path)
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate, key)
+    pair = certificates.make(tmp_path)
+    context = certificates.serving(pair)
     injected = "220 2.0.0 ready\n250-scripted.example\n250-PIPELINING\n250 AUTH PLAIN"
     with hostile.sink({"starttls": injected}, starttls=context, users={"me": "canary-word"}) as upstream:
         ports = service.settings(
@@ -87,7 +86,7 @@ def test_what_the_upstream_said_in_clear_is_forgotten_after_the_handshake(tmp_pa
             upstream=f"smtp://me@localhost:{upstream.port}",
             out='tls = "required"\npassword = "env:WORD"\non_defer = "pass"',
         )
-        env = {"WORD": "canary-word", "SSL_CERT_FILE": str(certificate)}
+        env = {"WORD": "canary-word", "SSL_CERT_FILE": str(pair.certificate)}
         with (
             service.running(tmp_path, ports, only="smtp,queue", env=env) as relay,
             hostile.Smtp(relay.smtp) as client,

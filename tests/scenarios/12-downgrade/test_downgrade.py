@@ -17,10 +17,8 @@ WORD = "canary-word-4711"
 
 def serving(folder: Path, name: str, days: int = 2) -> tuple[ssl.SSLContext, Path]:
     """The context of a server with a certificate for `name`, and the certificate."""
-    certificate, key = certificates.make(folder, name, days=days)
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate, key)
-    return context, certificate
+    pair = certificates.make(folder, name, days=days)
+    return certificates.serving(pair), pair.certificate
 
 
 def hides_starttls(folder: Path) -> tuple[Upstream, Path]:
@@ -38,9 +36,7 @@ def is_self_signed(folder: Path) -> tuple[Upstream, Path]:
 
 
 def has_a_wrong_name(folder: Path) -> tuple[Upstream, Path]:
-    certificate, key = certificates.make(folder, "another.example")
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate, key)
+    context, certificate = serving(folder, "another.example")
     return Upstream(starttls=context, users={"me": WORD}), certificate
 
 

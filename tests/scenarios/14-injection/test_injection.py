@@ -10,6 +10,7 @@ import pytest
 
 from tests.fakes.upstream import Upstream
 from tests.scenarios import hostile, service
+from tests.until import eventually
 
 ESCAPES = "\x1b[31m\x1b]0;owned\x07\x9b2J\u202e\u2028\x7fend"
 LABELS = [
@@ -62,7 +63,7 @@ def test_one_event_is_one_line(peers: Peers) -> None:
         assert client.ask(f"AUTH PLAIN {login}").startswith("535")
         client.ask(f"MAIL FROM:<a@example.test{ESCAPES}>")
         assert client.mail(hostile.letter("", f"X-Subject: {ESCAPES}", f"X-Track: {ESCAPES}")).startswith("250")
-    written = service.until(lambda: relay.log[before:] if "login refused" in relay.log[before:] else "")
+    written = eventually(lambda: relay.log[before:] if "login refused" in relay.log[before:] else "")
     for line in written.splitlines():
         assert line.startswith("20"), line  # each begins with its time
         assert line.isprintable(), ascii(line)
@@ -81,7 +82,7 @@ def test_commands_drive_no_terminal(peers: Peers) -> None:
         assert client.get(pixels[0] + "?tid=%1b%5b2J%0a%e2%80%ae", agent)[0] in (200, 400)
     with hostile.Http(relay.http) as client:
         assert client.get(clicks[0] + "?tid=%1b%5b2J%0a%e2%80%ae%c2%9b", "User-Agent: tidy")[0] == 302
-    shown = service.until(lambda: "tid=" in (text := relay.command("events").stdout) and text)
+    shown = eventually(lambda: "tid=" in (text := relay.command("events").stdout) and text)
     assert all(line.isprintable() for line in shown.splitlines()), ascii(shown)
     rows = [json.loads(line) for line in relay.command("events", "--json").stdout.split("\n") if line]
     assert rows[-1]["data"]["tid"] == "\x1b[2J\n\u202e\x9b"

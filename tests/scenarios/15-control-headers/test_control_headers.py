@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
+from tests.fakes import certificates
 from tests.fakes.upstream import Upstream
 from tests.scenarios import hostile, service
+from tests.until import eventually
 
 CANARY = "canary-label-77"
 # However they are written (RFC 5322 2.2: names in any case; 2.2.3: folded; RFC 2047: encoded words).
@@ -72,9 +73,7 @@ def leaks(content: bytes) -> list[str]:
 @pytest.fixture(scope="module")
 def peers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peers]:
     folder = tmp_path_factory.mktemp("headers")
-    key = ed25519.Ed25519PrivateKey.generate()
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    (folder / "dkim.pem").write_bytes(pem)
+    certificates.written(folder / "dkim.pem", ed25519.Ed25519PrivateKey.generate())
     dkim = f'[[dkim]]\ndomain = "example.test"\nselector = "s"\nkey = "{folder}/dkim.pem"\n'
     with hostile.sink() as upstream:
         ports = service.settings(folder, upstream=upstream.port, more=dkim)
@@ -119,8 +118,8 @@ def test_none_leaves_on_the_way_through_the_spool(tmp_path: Path) -> None:
             assert CANARY.encode() not in envelope
         with service.running(tmp_path, ports, only="smtp,queue") as relay:
             relay.command("queue", "retry", "--all")
-            service.until(lambda: len(upstream.taken) == 2)
-            service.until(lambda: "nothing waits" in relay.command("queue", "list").stdout)
+            eventually(lambda: len(upstream.taken) == 2)
+            eventually(lambda: "nothing waits" in relay.command("queue", "list").stdout)
     sent = {kept.recipients[0]: kept for kept in upstream.taken}
     assert set(sent) == {"b@example.test", "me@example.test"}
     for one in sent.values():

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.scenarios import hostile, service
+from tests.until import eventually
 
 FEW = ("prlimit", "--nofile=64:64")
 
@@ -51,7 +52,7 @@ def test_a_crowd_at_the_tracking_server_does_not_stop_mail(tmp_path: Path) -> No
                         assert client.mail(letter).startswith("250")
                 assert len(upstream.taken) == 6
                 assert b"/c/" in upstream.taken[-1].content
-            service.until(lambda: click(relay.http, link) == 302)
+            eventually(lambda: click(relay.http, link) == 302)
             assert relay.log.count("listener full") == 1
             assert "Traceback" not in relay.log
 
@@ -70,7 +71,7 @@ def test_a_crowd_of_smtp_clients_leaves_files_for_the_upstream(tmp_path: Path) -
                 with hostile.Smtp(relay.smtp, hello="") as late:
                     return late.greeting.startswith("220") and late.ask("EHLO x").startswith("250")
 
-            service.until(again)
+            eventually(again)
         assert relay.log.count(" smtp full ") == 1
         assert "Traceback" not in relay.log
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.scenarios import hostile, service
+from tests.until import eventually
 
 LETTER = hostile.letter("", "X-Track: all", "Bcc: hidden@example.test")
 
@@ -68,16 +69,16 @@ def test_full_and_free_again(small: Path) -> None:
             assert len(upstream.taken) == 2
 
             (small / "var" / "filler").unlink()
-            service.until(lambda: send(relay.smtp).startswith("250") and b"/c/" in upstream.taken[-1].content)
+            eventually(lambda: send(relay.smtp).startswith("250") and b"/c/" in upstream.taken[-1].content)
             deferring.append("451 4.3.0 later")
             assert send(relay.smtp).startswith("250")
             deferring.clear()
-            service.until(lambda: "451 4.3.0 later" in relay.command("queue", "list").stdout)
+            eventually(lambda: "451 4.3.0 later" in relay.command("queue", "list").stdout)
             before = len(upstream.taken)
             relay.command("queue", "retry", "--all")
-            service.until(lambda: len(upstream.taken) == before + 1)
+            eventually(lambda: len(upstream.taken) == before + 1)
             assert b"/c/" in upstream.taken[-1].content
-            service.until(lambda: click(relay.http, clicks[0]) and "link_clicked" in relay.command("events").stdout)
+            eventually(lambda: click(relay.http, clicks[0]) and "link_clicked" in relay.command("events").stdout)
             counted = hostile.metrics(relay.admin)
     assert counted['trackrelay_failed_open_total{stage="Unavailable"}'] >= 1
     assert counted["trackrelay_events_lost_total"] >= 1  # what neither the store nor the journal could take is counted

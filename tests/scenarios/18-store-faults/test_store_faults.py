@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.fakes.upstream import Upstream
 from tests.scenarios import hostile, service
+from tests.until import eventually
 
 LETTER = hostile.letter("", "X-Track: all")
 
@@ -72,8 +73,8 @@ def test_locked_by_another(tmp_path: Path) -> None:
             assert not here.send()
             here.hit()
         here.hit()
-        service.until(here.send)
-        service.until(lambda: here.clicks() == 3, pause=0.2)
+        eventually(here.send)
+        eventually(lambda: here.clicks() == 3, pause=0.2)
         counted = hostile.metrics(here.relay.admin)
         assert counted["trackrelay_events_lost_total"] == 0
         assert counted["trackrelay_journaled_total"] >= 1
@@ -98,8 +99,8 @@ def test_broken_and_put_back(tmp_path: Path) -> None:
             path.unlink()
         (tmp_path / "new").write_bytes(whole.read_bytes())
         (tmp_path / "new").rename(here.database)
-        service.until(here.send)
-        service.until(lambda: here.clicks() == 1, pause=0.2)
+        eventually(here.send)
+        eventually(lambda: here.clicks() == 1, pause=0.2)
 
 
 def test_gone(tmp_path: Path) -> None:
@@ -107,7 +108,7 @@ def test_gone(tmp_path: Path) -> None:
         for path in here.database.parent.glob("trackrelay.db*"):
             path.unlink()
         here.hit()  # a link outlives every row
-        service.until(lambda: here.send() and here.database.exists(), pause=0.1)
+        eventually(lambda: here.send() and here.database.exists(), pause=0.1)
         here.hit()
-        service.until(lambda: here.clicks() == 1, pause=0.2)
+        eventually(lambda: here.clicks() == 1, pause=0.2)
         assert oct(here.database.stat().st_mode & 0o777) == "0o600"

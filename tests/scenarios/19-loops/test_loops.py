@@ -11,6 +11,7 @@ import pytest
 from tests.fakes.upstream import Upstream
 from tests.peers import postfix
 from tests.scenarios import hostile, service
+from tests.until import eventually
 
 Peers = tuple[service.Service, service.Service, Upstream]
 HTML = (
@@ -139,7 +140,7 @@ def test_two_relays_that_point_at_each_other(tmp_path: Path) -> None:
                 assert (handled(one), handled(other)) == (["kept"] + ["refused"] * 6, ["refused"] * 5)
                 one.command("queue", "retry", "--all")
                 for relay in (one, other):
-                    service.until(lambda: "nothing waits" in relay.command("queue", "list").stdout)  # noqa: B023
+                    eventually(lambda: "nothing waits" in relay.command("queue", "list").stdout)  # noqa: B023
         assert one.log.count(" given_up ") == 2  # the message, and the report of that
         # Five rounds each; a report leaves without an identifier, and gets its own when it comes back.
         assert handled(other) == ["refused"] * (5 + 5 + 6)
@@ -156,7 +157,7 @@ def test_back_through_a_postfix(tmp_path: Path) -> None:
             with hostile.Smtp(relay.smtp) as client:
                 assert client.mail(hostile.letter(HTML)).startswith("250")
             # Postfix brings a message back before it has answered for it, so the sixth line may come before the fifth.
-            service.until(lambda: {"refused", "sent"} <= set(handled(relay)) and len(handled(relay)) >= 6)
+            eventually(lambda: {"refused", "sent"} <= set(handled(relay)) and len(handled(relay)) >= 6)
             assert sorted(handled(relay)[:6]) == ["refused"] + ["sent"] * 5
             assert "5.4.6 This message left here 5 times" in relay.log
 
@@ -189,7 +190,7 @@ def test_no_report_to_nobody(peers: Peers) -> None:
         assert client.mail(hostile.letter(HTML), "gone@example.test", "b@example.test", sender="c@x.test").startswith(
             "250"
         )
-    service.until(lambda: len(upstream.taken) == before + 3)
+    eventually(lambda: len(upstream.taken) == before + 3)
     told = [
         kept for kept in upstream.taken[before:] if kept.reverse_path == "" and kept.recipients != ["b@example.test"]
     ]

@@ -8,6 +8,7 @@ import pytest
 
 from tests.fakes.upstream import Kept
 from tests.scenarios import hostile, service
+from tests.until import eventually
 
 FIVE = [f"r{i}@example.test" for i in range(1, 6)]
 LETTER = hostile.letter("", "X-Track: all", "Cc: r2@example.test", "Bcc: r4@example.test, r5@example.test", to=FIVE[0])
@@ -38,8 +39,8 @@ def test_one_of_five_is_put_off(tmp_path: Path) -> None:
             assert FIVE[2] in waiting
             assert FIVE[0] not in waiting
             relay.command("queue", "retry", "--all")
-            service.until(lambda: len(upstream.taken) == 5)
-            service.until(lambda: "nothing waits" in relay.command("queue", "list").stdout)
+            eventually(lambda: len(upstream.taken) == 5)
+            eventually(lambda: "nothing waits" in relay.command("queue", "list").stdout)
     found = arrived(upstream.taken)
     assert {recipient: len(copies) for recipient, copies in found.items()} == dict.fromkeys(FIVE, 1)
     assert sum(FIVE[2] in line for line in upstream.lines) == 2
@@ -73,8 +74,8 @@ def test_cut_before_the_end_arrives_once(tmp_path: Path, does: str) -> None:
                 assert answer.startswith("250"), f"{point}: {answer}"
             upstream.script = {}
             relay.command("queue", "retry", "--all")
-            service.until(lambda: sum(len(kept.recipients) for kept in upstream.taken) >= 2 * len(points))
-            service.until(lambda: "nothing waits" in relay.command("queue", "list").stdout)
+            eventually(lambda: sum(len(kept.recipients) for kept in upstream.taken) >= 2 * len(points))
+            eventually(lambda: "nothing waits" in relay.command("queue", "list").stdout)
     for point in points:
         own = [kept for kept in upstream.taken if kept.reverse_path == f"{point}@example.test"]
         assert sorted(r for kept in own for r in kept.recipients) == ["b@example.test", "c@example.test"], point
@@ -88,9 +89,9 @@ def test_cut_after_the_dot_is_said_to_be_uncertain(tmp_path: Path) -> None:
         with service.running(tmp_path, ports, only="smtp,queue") as relay:
             with hostile.Smtp(relay.smtp) as client:
                 assert client.mail(LETTER).startswith("250")
-            entry = service.until(lambda: relay.command("queue", "list", "--json").stdout)
+            entry = eventually(lambda: relay.command("queue", "list", "--json").stdout)
             identifier = re.search(r'"entry_id":"(\w+)"', entry)[1]  # type: ignore[index]
             assert "uncertain     after 1 attempt" in relay.command("queue", "show", identifier).stdout
             relay.command("queue", "retry", identifier)
-            service.until(lambda: len(upstream.taken) == 2)
+            eventually(lambda: len(upstream.taken) == 2)
     assert upstream.taken[0].content == upstream.taken[1].content

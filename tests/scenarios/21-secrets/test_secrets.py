@@ -2,7 +2,6 @@
 or the list of processes."""
 
 import base64
-import ssl
 from pathlib import Path
 
 from tests.fakes import certificates
@@ -36,19 +35,17 @@ def nowhere(folder: Path, relay: service.Service) -> None:
 def test_a_login_that_goes_on_to_the_upstream(tmp_path: Path) -> None:
     """With auth = "upstream": good and bad logins, mail sent, put off, and a session that dies in the middle."""
     theirs = tmp_path.parent / f"{tmp_path.name}-theirs"
-    certificate, key = certificates.make(theirs)
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate, key)
+    pair = certificates.make(theirs)
     deferring: list[str] = []
     script = {"dot": lambda command: deferring[0] if deferring else None}
-    with hostile.sink(script, starttls=context, users={"me": WORD}) as upstream:
+    with hostile.sink(script, starttls=certificates.serving(pair), users={"me": WORD}) as upstream:
         ports = service.settings(
             tmp_path,
             upstream=f"smtp://localhost:{upstream.port}",
             out='tls = "required"',
             smtp='auth = "upstream"',
         )
-        env = {"SSL_CERT_FILE": str(certificate)}
+        env = {"SSL_CERT_FILE": str(pair.certificate)}
         with service.running(tmp_path, ports, env=env, words=("--verbose",)) as relay:
             with hostile.Smtp(relay.smtp) as client:
                 assert client.login("me", WORD + "x").startswith("535")
@@ -89,19 +86,17 @@ def test_a_login_of_our_own(tmp_path: Path) -> None:
 def test_our_own_password_at_the_upstream(tmp_path: Path) -> None:
     """One that the upstream refuses is not told to the client, nor to anybody else."""
     theirs = tmp_path.parent / f"{tmp_path.name}-theirs"
-    certificate, key = certificates.make(theirs)
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate, key)
+    pair = certificates.make(theirs)
     secret = tmp_path.parent / f"{tmp_path.name}-word"
     secret.write_text(WORD + "\n")
     script = {"auth": lambda command: f"535 5.7.8 wrong: {command}"}  # an upstream that repeats what it was told
-    with hostile.sink(script, starttls=context, users={"me": "another"}) as upstream:
+    with hostile.sink(script, starttls=certificates.serving(pair), users={"me": "another"}) as upstream:
         ports = service.settings(
             tmp_path,
             upstream=f"smtp://me@localhost:{upstream.port}",
             out=f'tls = "required"\npassword_file = "{secret}"\non_defer = "pass"',
         )
-        env = {"SSL_CERT_FILE": str(certificate)}
+        env = {"SSL_CERT_FILE": str(pair.certificate)}
         with service.running(tmp_path, ports, env=env, words=("--verbose",)) as relay:
             with hostile.Smtp(relay.smtp) as client:
                 answer = client.mail(hostile.letter())

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.scenarios import hostile, service
+from tests.until import eventually
 
 Sent = tuple[service.Service, str, str]
 TARGET = "https://example.com/page?a=1"
@@ -161,7 +162,7 @@ def test_who_it_was_is_what_a_proxy_of_ours_says(tmp_path_factory: pytest.TempPa
             ):
                 with hostile.Http(relay.http, source=source) as client:
                     assert client.get(pixel, f"X-Forwarded-For: {forwarded}")[0] in (200, 400)
-            found = service.until(lambda: len(rows := addresses(relay)) >= 5 and rows, pause=0.2)
+            found = eventually(lambda: len(rows := addresses(relay)) >= 5 and rows, pause=0.2)
     assert found[:3] == ["127.0.0.1", "203.0.113.2", "203.0.113.3"]
     assert all("<" not in address and "\x1b" not in address for address in found)
 

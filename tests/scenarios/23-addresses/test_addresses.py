@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import dkim as dkimpy
 import pytest
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
+from tests.fakes import certificates
 from tests.fakes.upstream import USUAL, Upstream
 from tests.scenarios import hostile, service
 
@@ -75,9 +75,6 @@ DSN = " RET=HDRS ENVID=QQ314159"
 
 
 KEY = ed25519.Ed25519PrivateKey.generate()
-PEM = KEY.private_bytes(
-    serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-)  # fmt: skip
 RECORD = b"v=DKIM1; k=ed25519; p=" + base64.b64encode(KEY.public_key().public_bytes_raw())
 
 
@@ -85,8 +82,7 @@ RECORD = b"v=DKIM1; k=ed25519; p=" + base64.b64encode(KEY.public_key().public_by
 def changing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peers]:
     """An upstream whose offers can be changed: it ends each connection after one message."""
     folder = tmp_path_factory.mktemp("lacks")
-    (folder / "dkim.pem").write_bytes(PEM)
-    (folder / "dkim.pem").chmod(0o600)
+    certificates.written(folder / "dkim.pem", KEY)
     with hostile.sink({"after": "drop"}) as upstream:
         signing = '[[dkim]]\ndomain = "example.test"\nselector = "s"\nkey = "dkim.pem"\n'
         ports = service.settings(folder, upstream=upstream.port, more=signing)

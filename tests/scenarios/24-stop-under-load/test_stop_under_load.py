@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.scenarios import hostile, service
+from tests.until import eventually
 
 CLIENTS = 6
 
@@ -70,7 +71,7 @@ def test_none_lost_none_twice(tmp_path: Path, size: int, slow: float) -> None:
         ports = service.settings(tmp_path, upstream=upstream.port)
         with service.running(tmp_path, ports) as relay:
             clients = Clients(relay.smtp, size)
-            service.until(lambda: len(clients.answered) > 30)
+            eventually(lambda: len(clients.answered) > 30)
             assert relay.stop() == 0
             clients.join()
         assert list((tmp_path / "var" / "spool").glob("*.msg")) == []  # the upstream took all that was answered
@@ -108,7 +109,7 @@ def test_clicks_are_answered_and_kept(tmp_path: Path) -> None:
             threads = [threading.Thread(target=clicking, args=(n,)) for n in range(4)]
             for thread in threads:
                 thread.start()
-            service.until(lambda: len(answered) > 200)
+            eventually(lambda: len(answered) > 200)
             assert relay.stop() == 0
             for thread in threads:
                 thread.join(30)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.scenarios import hostile, service
+from tests.until import eventually
 
 LETTER = hostile.letter("", "X-Track: all")
 
@@ -112,7 +113,7 @@ def test_a_restart_with_a_damaged_store(copy: Path) -> None:
                     assert client.mail(LETTER).startswith("250")
                 return b"/c/" in upstream.taken[-1].content
 
-            service.until(tracked, pause=0.2)
+            eventually(tracked, pause=0.2)
             with hostile.Http(relay.admin) as client:
                 assert client.get("/readyz")[0] == 200
         assert "Traceback" not in relay.log
@@ -139,8 +140,8 @@ def test_keys_change_while_it_runs(tmp_path: Path) -> None:
             old = send()
             assert leads(old)
             sending.command("token-key", "rotate")
-            new = service.until(lambda: (link := send())[3:5] != old[3:5] and link, pause=0.1)
-            assert service.until(lambda: leads(new), pause=0.1)
+            new = eventually(lambda: (link := send())[3:5] != old[3:5] and link, pause=0.1)
+            assert eventually(lambda: leads(new), pause=0.1)
             assert leads(old)
             assert len(sending.command("token-key", "list").stdout.splitlines()) >= 2
             # A file that breaks under a running service changes nothing for it.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.scenarios import hostile, service
+from tests.until import eventually
 
 SECRET = {"HOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLwSw"}
 
@@ -60,12 +61,12 @@ allow_private = ["127.0.0.0/8"]
                 assert client.mail(hostile.letter("", "X-Track: all")).startswith("250")
             assert upstream.taken == []  # put off: it is the queue's now, which another process runs
             rest.command("queue", "retry", "--all", env={**os.environ, **SECRET})
-            service.until(lambda: upstream.taken)
+            eventually(lambda: upstream.taken)
             pixels, clicks = hostile.tokens(upstream.taken[0].content)
             with hostile.Http(http.http) as client:
                 assert client.get(pixels[0])[0] == 200
                 assert client.get(clicks[0])[0] == 302
-            service.until(lambda: sorted(hook.types) == ["message.link_clicked", "message.opened"])
+            eventually(lambda: sorted(hook.types) == ["message.link_clicked", "message.opened"])
             with hostile.Http(rest.admin) as client:
                 assert client.get("/readyz")[0] == 200
 
@@ -81,9 +82,9 @@ allow_private = ["127.0.0.0/8"]
                 assert client.mail(hostile.letter("", "X-Track: all")).startswith("250")
             assert len(upstream.taken) == 2
             with role("queue,webhooks,mailbox,admin") as again:
-                service.until(lambda: len(hook.types) >= 3)  # the click of the meantime
+                eventually(lambda: len(hook.types) >= 3)  # the click of the meantime
                 again.command("queue", "retry", "--all", env={**os.environ, **SECRET})
-                service.until(lambda: len(upstream.taken) == 3)
+                eventually(lambda: len(upstream.taken) == 3)
             assert "Traceback" not in smtp.log
     hook.shutdown()
     hook.server_close()

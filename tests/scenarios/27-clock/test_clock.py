@@ -13,6 +13,7 @@ import pytest
 from tests import peers
 from tests.fakes import hooks
 from tests.scenarios import hostile, service
+from tests.until import eventually
 
 DAY = 86_400
 
@@ -62,14 +63,14 @@ secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
             # Ten days on: older than queue_lifetime. It is tried at once, and not given up.
             ahead(10 * DAY)
-            service.until(lambda: upstream.lines.count("DATA") == 2)
-            service.until(lambda: relay.log.count("put_off") == 1)
+            eventually(lambda: upstream.lines.count("DATA") == 2)
+            eventually(lambda: relay.log.count("put_off") == 1)
             assert "clock_set" in relay.log
 
             # And an hour: due again, and taken.
             deferring.clear()
             ahead(10 * DAY + 3600)
-            service.until(lambda: "nothing waits" in relay.command("queue", "list").stdout)
+            eventually(lambda: "nothing waits" in relay.command("queue", "list").stdout)
             assert len(upstream.taken) == 1
             assert "given_up" not in relay.log
 
@@ -77,10 +78,10 @@ secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
             _, clicks = hostile.tokens(upstream.taken[-1].content)
             with hostile.Http(relay.http) as browser:
                 assert browser.get(clicks[0])[0] == 302
-            service.until(lambda: "status=500" in relay.log)
+            eventually(lambda: "status=500" in relay.log)
             ahead(-DAY)
             failing.clear()
-            service.until(lambda: len(hook.accepted) == 1)  # its pause was seconds, and is
+            eventually(lambda: len(hook.accepted) == 1)  # its pause was seconds, and is
 
             # Mail, clicks and their notifications go on below the old times.
             with hostile.Smtp(relay.smtp) as client:
@@ -89,7 +90,7 @@ secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
             with hostile.Http(relay.http) as browser:
                 assert browser.get(clicks[0])[0] == 302
                 assert browser.get(others[0])[0] == 302
-            service.until(lambda: len(hook.accepted) == 3)
+            eventually(lambda: len(hook.accepted) == 3)
             counted = hostile.metrics(relay.admin)
         assert len({got.headers["webhook-id"] for got in hook.accepted}) == 3
         assert len(upstream.taken) == 2  # each message once, and no report
@@ -113,12 +114,12 @@ def test_what_waits_when_the_program_starts_with_another_clock(
             ahead(then)
             before = upstream.lines.count("DATA")
             with service.running(tmp_path, ports, env=env) as relay:
-                service.until(lambda: upstream.lines.count("DATA") > before)  # noqa: B023 - asked for at once
-                service.until(lambda: "put_off" in relay.log)
+                eventually(lambda: upstream.lines.count("DATA") > before)  # noqa: B023 - asked for at once
+                eventually(lambda: "put_off" in relay.log)
                 assert "given_up" not in relay.log
                 deferring.clear()
                 relay.command("queue", "retry", "--all")
-                service.until(lambda: "nothing waits" in relay.command("queue", "list").stdout)
+                eventually(lambda: "nothing waits" in relay.command("queue", "list").stdout)
             deferring.append("451 4.3.0 later")
             (tmp_path / "stderr.log").write_text("")
     assert [each.reverse_path for each in upstream.taken] == ["a@example.test"] * 2

@@ -14,6 +14,7 @@ import pytest
 from tests import peers
 from tests.fakes import certificates
 from tests.scenarios import hostile, service
+from tests.until import eventually
 
 Listeners = tuple[int, int, int]
 
@@ -88,7 +89,7 @@ def test_renewed_while_it_runs(tmp_path: Path) -> None:
         client.ask("EHLO client.example.test")
         certificates.make(tmp_path / "tls")
         relay.process.send_signal(signal.SIGHUP)
-        service.until(lambda: " app reloaded\n" in relay.log)
+        eventually(lambda: " app reloaded\n" in relay.log)
         now = everywhere()
         assert len(now) == 1
         assert now != before
@@ -97,7 +98,7 @@ def test_renewed_while_it_runs(tmp_path: Path) -> None:
             certificates.make(tmp_path / "tls")
             spoil(tmp_path / "tls")
             relay.process.send_signal(signal.SIGHUP)
-            service.until(lambda words=words, lines=lines: relay.log.count(words) == lines + 2)  # smtp, and http
+            eventually(lambda words=words, lines=lines: relay.log.count(words) == lines + 2)  # smtp, and http
             assert everywhere() == now
         assert f"{tmp_path}/tls/cert.pem and {tmp_path}/tls/key.pem can't be used" in relay.log
         assert client.mail(hostile.letter()).startswith("250")  # in the session from before all that

@@ -3,7 +3,6 @@ the password that its user has at the upstream."""
 
 import contextlib
 import smtplib
-import ssl
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,11 +32,9 @@ class House:
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("clients")
-    trusted, key = certificates.make(folder / "tls")  # of both: the relay trusts the upstream by it
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(trusted, key)
+    pair = trusted, key = certificates.make(folder / "tls")  # of both: the relay trusts the upstream by it
     implicit = peers.free_port()
-    with hostile.sink(starttls=context, users={"jane": WORD}) as upstream:
+    with hostile.sink(starttls=certificates.serving(pair), users={"jane": WORD}) as upstream:
         ports = service.settings(
             folder,
             upstream=f"smtp://localhost:{upstream.port}",

@@ -9,6 +9,7 @@ import pytest
 from tests import peers
 from tests.fakes.upstream import Upstream
 from tests.scenarios import hostile, service
+from tests.until import eventually
 
 
 def health(relay: service.Service, path: str = "/readyz") -> tuple[int, Any]:
@@ -33,7 +34,7 @@ def test_an_upstream_that_is_away_and_comes_back(tmp_path: Path, on_defer: str) 
         assert health(relay, "/healthz")[0] == 200
         upstream = Upstream()
         run(upstream.start(port))
-        service.until(lambda: health(relay)[1]["warnings"] == health(relay)[1]["reasons"] == [])
+        eventually(lambda: health(relay)[1]["warnings"] == health(relay)[1]["reasons"] == [])
         assert health(relay)[0] == 200
         run(upstream.stop())
 

@@ -12,6 +12,7 @@ from tests import contract, peers
 from tests.fakes import hooks
 from tests.fakes.upstream import Upstream
 from tests.scenarios import hostile, service
+from tests.until import eventually
 
 # What only a fault of the disk, the database or ourselves moves: tests/scenarios/17 and 18, tests/shells.
 OF_FAULTS = {
@@ -82,21 +83,21 @@ allow_private = ["127.0.0.1"]
                 assert now['trackrelay_reports_total{action="failed"}'] == 1
                 assert now["trackrelay_accepted_total"] == 4
                 time.sleep(0.01)  # the entry must have an age
-                service.until(lambda: hostile.metrics(relay.admin)["trackrelay_queue_messages"] == 1)
-                service.until(lambda: hostile.metrics(relay.admin)["trackrelay_queue_oldest_seconds"] > 0)
+                eventually(lambda: hostile.metrics(relay.admin)["trackrelay_queue_messages"] == 1)
+                eventually(lambda: hostile.metrics(relay.admin)["trackrelay_queue_oldest_seconds"] > 0)
                 waiting = families(hostile.metrics(relay.admin))
                 held.set()  # an upstream that thinks
                 client.envelope("b@x.example")
                 client.send(hostile.letter() + b".\r\n")
-                service.until(lambda: hostile.metrics(relay.admin)["trackrelay_smtp_in_flight_bytes"] > 0)
+                eventually(lambda: hostile.metrics(relay.admin)["trackrelay_smtp_in_flight_bytes"] > 0)
                 thinking = families(hostile.metrics(relay.admin))
                 assert client.reply().startswith("250")  # after `patience`
                 run(first.stop())
                 assert client.mail(hostile.letter(), "c@x.example").startswith("250")
                 assert [kept.recipients for kept in spare.taken][-1:] == [["c@x.example"]]
             kinds = {"email.sent", "email.delivered", "email.failed", "email.bounced", "email.opened", "email.clicked"}
-            service.until(lambda: kinds <= {received.json["type"] for received in hook.accepted})
-            service.until(lambda: 'webhook_attempts_total{outcome="delivered"}' in str(hostile.metrics(relay.admin)))
+            eventually(lambda: kinds <= {received.json["type"] for received in hook.accepted})
+            eventually(lambda: 'webhook_attempts_total{outcome="delivered"}' in str(hostile.metrics(relay.admin)))
             moved = waiting | thinking | families(hostile.metrics(relay.admin))
         assert all(contract.errors(received.json) == [] for received in hook.accepted)
         run(receiver.__aexit__(None, None, None))

@@ -12,6 +12,7 @@ import pytest
 from tests.fakes import certificates
 from tests.peers import postfix
 from tests.scenarios import hostile, service
+from tests.until import eventually
 
 USERS = [f"user{n}@example.test" for n in range(12)]
 
@@ -63,8 +64,8 @@ def test_from_postfix_through_the_relay_to_postfix(tmp_path: Path, open_to_all: 
                     "a@example.test", USERS[n : n + 3], hostile.letter(body),
                     ["BODY=8BITMIME", "RET=HDRS", f"ENVID=mail+3D{n}"], ["NOTIFY=FAILURE,DELAY"],
                 )  # fmt: skip
-            service.until(lambda: len(last.taken) == len(USERS))
-            service.until(lambda: len(logged(first, r"status=sent \(250 2\.0\.0 Ok")()) == len(USERS))
+            eventually(lambda: len(last.taken) == len(USERS))
+            eventually(lambda: len(logged(first, r"status=sent \(250 2\.0\.0 Ok")()) == len(USERS))
             assert "Verified TLS connection established to localhost" in first.log()
             assert "queued as" in relay.log
     assert sorted(r for kept in last.taken for r in kept.recipients) == sorted(USERS)
@@ -100,19 +101,19 @@ def test_what_the_last_server_says_reaches_the_first(tmp_path: Path, open_to_all
         ):
             for to in ("gone", "late", "there"):
                 program.sendmail("a@example.test", [f"{to}@example.test"], hostile.letter())
-            service.until(logged(first, r"to=<gone@.*dsn=5\.1\.1, status=bounced \(.*550 5\.1\.1 nobody of that name"))
-            service.until(logged(first, r"to=<there@.*status=sent"))
+            eventually(logged(first, r"to=<gone@.*dsn=5\.1\.1, status=bounced \(.*550 5\.1\.1 nobody of that name"))
+            eventually(logged(first, r"to=<there@.*status=sent"))
             if on_defer == "pass":
-                service.until(logged(first, r"to=<late@.*dsn=4\.2\.0, status=deferred \(.*450 4\.2\.0 come back"))
-            service.until(logged(first, r"to=<late@.*status=sent"))
+                eventually(logged(first, r"to=<late@.*dsn=4\.2\.0, status=deferred \(.*450 4\.2\.0 come back"))
+            eventually(logged(first, r"to=<late@.*status=sent"))
             if on_defer == "spool":
                 relay.command("queue", "retry", "--all")
-            service.until(
+            eventually(
                 lambda: (
                     {r for kept in last.taken for r in kept.recipients} >= {"late@example.test", "there@example.test"}
                 )
             )
-            bounces = service.until(lambda: [k for k in last.taken if k.reverse_path == ""])
+            bounces = eventually(lambda: [k for k in last.taken if k.reverse_path == ""])
             assert relay.command("queue", "list").stdout == "nothing waits\n"
     arrived = [r for kept in last.taken if kept.reverse_path for r in kept.recipients]
     assert sorted(arrived) == ["late@example.test", "there@example.test"]

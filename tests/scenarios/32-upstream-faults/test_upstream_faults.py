@@ -5,7 +5,6 @@ nobody had it before."""
 from __future__ import annotations
 
 import re
-import ssl
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from tests.fakes import certificates
 from tests.fakes import upstream as fake
 from tests.scenarios import hostile, service
+from tests.until import eventually
 
 MESSAGES = 5
 LETTERS = [hostile.letter("", f"X-Number: {n}") for n in range(MESSAGES)]
@@ -60,7 +60,7 @@ def test_it_goes_or_answers_nonsense(tmp_path: Path, point: str, does: str, said
             assert relay.command("queue", "list").stdout.count(said[:20]) == MESSAGES
             upstream.script.clear()
             relay.command("queue", "retry", "--all")
-            service.until(lambda: "nothing waits" in relay.command("queue", "list").stdout)
+            eventually(lambda: "nothing waits" in relay.command("queue", "list").stdout)
             assert arrived(upstream) == sorted([*had, *(str(n) for n in range(MESSAGES))])
             assert len({kept.content for kept in upstream.taken}) == MESSAGES
             assert len(warned(relay)) == lines
@@ -80,7 +80,7 @@ def test_it_hangs(tmp_path: Path) -> None:
         had = arrived(upstream)
         upstream.script.clear()
         with service.running(tmp_path, ports, only="smtp,queue") as relay:
-            service.until(lambda: "nothing waits" in relay.command("queue", "list").stdout)
+            eventually(lambda: "nothing waits" in relay.command("queue", "list").stdout)
         assert arrived(upstream) == sorted([*had, *(str(n) for n in range(MESSAGES))])
         assert "Traceback" not in relay.log
 
@@ -89,8 +89,7 @@ def test_its_certificate_has_expired(tmp_path: Path) -> None:
     """Nothing is said to it, and when it has a new one all goes on."""
     old, new = certificates.make(tmp_path / "old", "old.test", days=-1), certificates.make(tmp_path / "new", "new.test")
     (tmp_path / "trusted").write_bytes(old[0].read_bytes() + new[0].read_bytes())  # both are for 127.0.0.1
-    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    server.load_cert_chain(*old)
+    server = certificates.serving(old)
     with hostile.sink(starttls=server) as upstream:
         ports = service.settings(tmp_path, upstream=upstream.port, out='tls = "required"')
         with service.running(
@@ -102,7 +101,7 @@ def test_its_certificate_has_expired(tmp_path: Path) -> None:
             assert b"MAIL" not in upstream.raw
             server.load_cert_chain(*new)
             relay.command("queue", "retry", "--all")
-            service.until(lambda: "nothing waits" in relay.command("queue", "list").stdout)
+            eventually(lambda: "nothing waits" in relay.command("queue", "list").stdout)
             assert len(arrived(upstream)) == MESSAGES
             assert all(kept.tls for kept in upstream.taken)
             assert len(warned(relay)) == 1
