@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from relay import allocator, certificates, config, keys, log, metrics, notify, roles, store, webhooks
+from relay import allocator, certificates, config, files, keys, log, metrics, notify, roles, store, webhooks
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -103,7 +103,7 @@ class Service:
         tokens = settings.state_dir / "keys" / "tokens.json"
         known = tokens.exists()
         try:
-            settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.prepare_state()
             self.keys = keys.TokenKeys(tokens)
             self.store = store.open(settings.store.url, settings.state_dir)
         except OSError as reason:
@@ -137,6 +137,16 @@ class Service:
             self.supervise("watchdog", lambda: beat(seconds))
         self.ready = True
         return self.addresses
+
+    def prepare_state(self) -> None:
+        folder = self.settings.state_dir
+        files.make_folder(folder)
+        exposed = files.exposed(folder)
+        if exposed:
+            raise CannotStart(exposed, 1)
+        if files.readable(folder):
+            LOG.warning("state_dir_readable", folder=folder, advice="chmod 700")
+        files.sweep(folder / "keys", time.time())
 
     async def open_store(self) -> None:
         await self.store.start()

@@ -25,7 +25,7 @@ from typing import Protocol
 
 import msgspec
 
-from relay import log, metrics
+from relay import files, log, metrics
 from relay import store as stores
 from relay.core import tally
 from relay.core.model import Event
@@ -162,8 +162,12 @@ class Journal:
     def _refuse(self, event: Event, error: Exception) -> None:
         metrics.ERRORS.labels("journal").inc()
         LOG.error("event_refused", event_id=event.event_id, error=repr(error))
-        with (self.path / "refused.jsonl").open("ab") as file:
-            file.write(encode(event))
+        descriptor = files.open(self.path / "refused.jsonl", os.O_APPEND)
+        try:
+            files.fill(descriptor, encode(event))
+            os.fsync(descriptor)  # its segment goes next
+        finally:
+            os.close(descriptor)
 
     # -- in a thread
 
@@ -173,9 +177,7 @@ class Journal:
         descriptor = self._segment[1]
         start = os.lseek(descriptor, 0, os.SEEK_END)
         try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(descriptor, view) :]
+            files.fill(descriptor, data)
             os.fsync(descriptor)
         except OSError:
             with suppress(OSError):  # half a batch would be a broken line before the next one
@@ -183,17 +185,13 @@ class Journal:
             raise
 
     def _open(self) -> tuple[Path, int]:
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        files.make_folder(self.path)
         self._made += 1
         path = self.path / f"{time.time_ns():020d}-{os.getpid()}-{self._made}.jsonl"
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        descriptor = files.create(path)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            files.sync(self.path)
         except OSError:
             os.close(descriptor)  # empty, and fed to the store as such
             raise

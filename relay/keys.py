@@ -1,11 +1,10 @@
 """The keys that sign tokens, in one file: made, read, rotated.
 
-Owns: `<state_dir>/keys/tokens.json` (mode 0600 in a folder of 0700), who may write it when, and when a running
-process reads it again; how any private file is kept (`keep`).
-Leaves to others: what is signed (`core.tokens`).
+Owns: `<state_dir>/keys/tokens.json`, who may write it when, and when a running process reads it again.
+Leaves to others: how a private file is written (`files`), what is signed (`core.tokens`).
 
 The file is JSON: `{"current": 1, "keys": {"0": {"secret": "<base64 of 32 octets>", "created": "<ISO 8601>"}, …}}`.
-It is only ever replaced whole (written beside, fsynced, renamed), under a lock that all processes share. A key is
+It is only ever replaced whole, under a lock that all processes share. A key is
 never removed: whoever loses it loses every link and pixel signed with it. So there is room for 32, and a 33rd is
 refused rather than given the number of an old one. A key that was seen by others has to go by hand, links and all.
 """
@@ -14,17 +13,15 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import fcntl
 import os
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
-from relay import log
+from relay import files, log
 from relay.core import tokens
 from relay.core.model import Keys
 
@@ -109,7 +106,7 @@ def rotate(path: Path) -> Listed:
 
 
 def added(path: Path) -> Listed:
-    with locked(path):
+    with locking(path):
         document = parsed(path.read_bytes(), path)
         free = next((n for n in range(tokens.KEY_IDS) if str(n) not in document.keys), None)
         if free is None:
@@ -143,8 +140,8 @@ def read_or_make(path: Path) -> tuple[tuple[int, ...], Keys]:
     the same. A file that is there but damaged is never replaced: that would kill every link."""
     try:
         if not path.exists():
-            folder(path.parent)
-            with locked(path):
+            files.make_folder(path.parent)
+            with locking(path):
                 if not path.exists():
                     replace(path, Document(0, {"0": fresh()}))
         return load(path)
@@ -189,67 +186,10 @@ def fresh() -> Stored:
     return Stored(secret, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
 
 
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Alone among all processes that change this file. The kernel frees the lock of one that dies."""
-    handle = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        give(handle, path.parent)
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
+def locking(path: Path) -> contextlib.AbstractContextManager[None]:
+    """Alone among all processes that change this file."""
+    return files.locked(path.with_suffix(".lock"))
 
 
 def replace(path: Path, document: Document) -> None:
-    keep(path, msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n", over=True)
-
-
-# -- private files -----------------------------------------------------------------------------------------------------
-
-
-def folder(path: Path) -> None:
-    """The folder, for its owner alone, made where it is missing."""
-    if path.is_dir():
-        return
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        give(handle, path.parent)
-    finally:
-        os.close(handle)
-
-
-def keep(path: Path, content: bytes, *, over: bool) -> None:
-    """A file for its owner alone (0600), whole and on disk when this returns. Raises FileExistsError where there is
-    one already and `over` is false."""
-    draft = path.with_name(path.name + f".{os.getpid()}.new")
-    with contextlib.suppress(FileNotFoundError):
-        draft.unlink()  # of a process of the same number that died here
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with open(handle, "wb") as file:
-            give(file.fileno(), path.parent)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        if over:
-            os.replace(draft, path)
-        else:
-            os.link(draft, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            draft.unlink()
-    above = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(above)
-    finally:
-        os.close(above)
-
-
-def give(handle: int, above: Path) -> None:
-    """To the owner of the folder it is in, where root made it: the service runs as another, and a key rotated by
-    root must not be one that the service can't read."""
-    if os.geteuid() == 0:
-        owner = above.stat()
-        os.fchown(handle, owner.st_uid, owner.st_gid)
+    files.write(path, msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")

@@ -10,13 +10,12 @@ import asyncio
 import hashlib
 import ipaddress
 import json
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from relay import config, log, metrics
+from relay import config, files, log, metrics
 
 LOG = log.room("oauth")
 
@@ -137,16 +136,9 @@ class Tokens:
         """Replaces the file as a whole. Where the disk does not take it, the token is in memory, and the log says so."""
         if self._file is None:
             return
-        temporary = self._file.with_suffix(f".{os.getpid()}.tmp")
         try:
-            self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            temporary.unlink(missing_ok=True)
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            with open(descriptor, "w") as file:
-                file.write(self._refresh_token + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            os.rename(temporary, self._file)
+            files.make_folder(self._file.parent)
+            files.write(self._file, self._refresh_token.encode() + b"\n")
         except OSError as reason:
             metrics.ERRORS.labels("oauth").inc()
             LOG.error("refresh_token_not_kept", file=self._file, reason=reason)

@@ -67,6 +67,34 @@ def test_the_relay_does_not_know_the_pages(path: Path) -> None:
     assert not [n for n in imports(path) if n.startswith("tracking_http")], path
 
 
+MAKING = {
+    "mkdir",
+    "makedirs",
+    "write_bytes",
+    "write_text",
+    "touch",
+    "mkstemp",
+    "copyfile",
+    "copy2",
+    "copytree",
+    "O_CREAT",
+}
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in ALL if p != ROOT / "relay" / "files.py"], ids=lambda p: str(p.relative_to(ROOT))
+)
+def test_files_and_folders_are_made_in_one_place(path: Path) -> None:
+    """There their mode, their owner and their durability are decided."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Attribute):
+            assert node.attr not in MAKING, f"{path.relative_to(ROOT)}:{node.lineno} {node.attr}: relay.files does it"
+        if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) == "open":
+            modes = [a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+            wrong = [mode for mode in modes if mode[:1] in ("w", "a", "x") and len(mode) < 4]
+            assert not wrong, f"{path.relative_to(ROOT)}:{node.lineno} open(…, {wrong}): relay.files does it"
+
+
 @pytest.mark.parametrize(
     ("module", "unneeded"),
     [

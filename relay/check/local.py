@@ -12,7 +12,7 @@ import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from relay import config
+from relay import config, files
 from relay.check import Finding, failure, ok, warning
 from relay.config.locators import split_address
 
@@ -33,11 +33,14 @@ async def state(settings: config.Settings) -> list[Finding]:
             os.fsync(file.fileno())
     except OSError as error:
         return [failure("state_dir", f"nothing can be written to {folder}: {error.strerror}")]
+    exposed = files.exposed(folder)
+    if exposed:
+        return [failure("state_dir", exposed)]
     found = [ok("state_dir", f"{folder} can be written to")]
     free = shutil.disk_usage(folder).free
     if free < ROOM:
         found = [warning("state_dir", f"{folder} has only {free // 1_000_000} MB left; a full disk stops the spool")]
-    if folder.stat().st_mode & 0o077:
+    if files.readable(folder):
         found.append(warning("state_dir", f"others on this machine can look into {folder}; chmod 700 it"))
     return found
 

@@ -5,6 +5,8 @@ To restore, stop the service and put the folder's content into state_dir."""
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -14,7 +16,6 @@ if TYPE_CHECKING:
     from relay.config import Settings
 
 HELP = "copy database, keys and spool while the service runs"
-FOLDERS = ("keys", "spool", "journal")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def copy(settings: Settings, to: Path) -> int:
-    from relay import store
+    from relay import files, store
 
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         print(f"trackrelay backup: {to} is there already and not empty; name a new folder", file=sys.stderr)
@@ -42,38 +43,43 @@ async def copy(settings: Settings, to: Path) -> int:
             file=sys.stderr,
         )
         return 1
-    to.mkdir(mode=0o700, parents=True, exist_ok=True)
-    count = 0
-    for name in FOLDERS:
-        count += copy_folder(settings.state_dir / name, to / name)
+    try:
+        files.make_folder(to)
+        count = sum(copy_folder(settings.state_dir / name, to / name) for name in files.FOLDERS)
+    except OSError as reason:
+        return not_whole(to, f"{reason.filename or to}: {reason.strerror}")
     opened = store.open(settings.store.url, settings.state_dir)
     try:
         await opened.start()
         await opened.backup(to / "trackrelay.db")
     except store.Unavailable as reason:
-        print(f"trackrelay backup: {reason}", file=sys.stderr)
-        return 1
+        return not_whole(to, str(reason))
     finally:
         await opened.stop()
-    print(f"{to}: the database and {count} files of {', '.join(FOLDERS)}")
+    os.sync()  # once, and not for each of the files: there may be thousands
+    print(f"{to}: the database and {count} files of {', '.join(files.FOLDERS)}")
     return 0
+
+
+def not_whole(to: Path, reason: str) -> int:
+    print(f"trackrelay backup: {reason}; what is in {to} is no whole backup: remove it", file=sys.stderr)
+    return 1
 
 
 def copy_folder(source: Path, to: Path) -> int:
     """Files that go away meanwhile (a message that was just delivered) are not missed. Returns how many were copied."""
-    import shutil
+    from relay import files
 
     count = 0
     if not source.is_dir():
         return 0
-    to.mkdir(mode=0o700, exist_ok=True)
+    files.make_folder(to)
     for path in sorted(source.iterdir()):
         if path.is_dir():
             count += copy_folder(path, to / path.name)
             continue
-        try:
-            shutil.copy2(path, to / path.name)
-            count += 1
-        except FileNotFoundError:
-            continue
+        if path.suffix != ".tmp":
+            with contextlib.suppress(FileNotFoundError):
+                files.copy(path, to / path.name)
+                count += 1
     return count

@@ -23,7 +23,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from relay import config, keys
+    from relay import config, files
     from relay.core import dkim
 
     try:
@@ -36,9 +36,8 @@ def run(args: argparse.Namespace) -> int:
     path = Path(args.out) if args.out else config.settings_of(args).state_dir / "keys" / "dkim" / name
     try:
         if not args.out:
-            keys.folder(path.parent.parent)
-            keys.folder(path.parent)
-        keys.keep(path, pem, over=False)
+            files.make_folder(path.parent)
+        files.write(path, pem, over=False)
     except FileExistsError:
         print(
             f"trackrelay dkim: {path} is there already and is not replaced: mail signed with it could not be "

@@ -1,17 +1,16 @@
 """The logins of `auth = "users"`: a file of names and argon2 hashes.
 
-Owns: the file (one `name:hash` a line, mode 0600, replaced as a whole under a lock), hashing, verification away from
-the event loop. Leaves to others: when a login is asked for, how often it may be tried (`throttle`).
+Owns: the form of the file (one `name:hash` a line), that it is changed under a lock, hashing, verification away from the
+event loop. Leaves to others: how a private file is written (`relay.files`), when a login is asked for, how often it may
+be tried (`throttle`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import fcntl
 import hashlib
 import hmac
-import os
 import re
 import secrets
 import time
@@ -22,6 +21,7 @@ from pathlib import Path
 
 import argon2
 
+from relay import files
 from relay.config import Settings
 
 # OWASP's first choice for argon2id: 46 MiB and one pass, some 30 ms; two at a time bound its memory.
@@ -74,33 +74,14 @@ def remove(file: Path, name: str) -> bool:
 
 @contextmanager
 def changing(file: Path) -> Iterator[dict[str, str]]:
-    """The logins, to be changed in place; written, fsynced and renamed when the block ends without an exception."""
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with open(file.with_suffix(".lock"), "a", opener=private) as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    """The logins, to be changed in place; on disk when the block ends without an exception."""
+    files.make_folder(file.parent)
+    with files.locked(file.with_suffix(".lock")):
         users = read(file)
         before = dict(users)
         yield users
         if users != before:
-            write(file, users)
-
-
-def write(file: Path, users: dict[str, str]) -> None:
-    temporary = file.with_suffix(".new")
-    with open(temporary, "w", encoding="utf-8", opener=private) as out:
-        out.writelines(f"{name}:{hashed}\n" for name, hashed in sorted(users.items()))
-        out.flush()
-        os.fsync(out.fileno())
-    temporary.replace(file)
-    folder = os.open(file.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def private(name: str, flags: int) -> int:
-    return os.open(name, flags, 0o600)
+            files.write(file, "".join(f"{name}:{hashed}\n" for name, hashed in sorted(users.items())).encode())
 
 
 # -- verification ------------------------------------------------------------------------------------------------------

@@ -24,13 +24,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from relay import log
+from relay import files, log
 from relay.core import queue
 
 LOG = log.room("spool")
 
 NAME = re.compile(r"[0-9a-f]{1,40}")
-LEFT_OVER = 3600.0  # seconds after which an unfinished file that nobody locks is taken away
 
 
 class Unwritable(Exception):
@@ -65,7 +64,7 @@ class Claim:
             os.unlink(self.files.path(name, "msg"))
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.files.path(name, "now"))
-        self.files.sync()
+        files.sync(self.files.directory)
         self.release()
 
     def release(self) -> None:
@@ -84,12 +83,8 @@ class Files:
 
     def start(self) -> None:
         """Makes the folder, and takes away what a crash left unfinished."""
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for path in self.directory.glob("*.tmp"):
-            with contextlib.suppress(OSError), open(path, "rb") as file:
-                if time.time() - os.fstat(file.fileno()).st_mtime > LEFT_OVER:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    path.unlink()
+        files.make_folder(self.directory)
+        files.sweep(self.directory, time.time())
         for path in self.directory.glob("*.now"):
             if not self.path(path.stem, "msg").exists():
                 path.unlink(missing_ok=True)  # the entry was done with
@@ -97,7 +92,7 @@ class Files:
     def trouble(self) -> str:
         """Why nothing could be kept now, or ""."""
         try:
-            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            files.make_folder(self.directory)
             with tempfile.TemporaryFile(dir=self.directory) as file:
                 file.write(b"x" * 4096)
         except OSError as reason:
@@ -111,13 +106,10 @@ class Files:
         temporary, final = self.path(entry.entry_id, "tmp"), self.path(entry.entry_id, "msg")
         descriptor = -1
         try:
-            descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            descriptor = files.create(temporary)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _write(descriptor, queue.write(entry))
-            _write(descriptor, content)
-            os.fsync(descriptor)
-            os.rename(temporary, final)
-            self.sync()
+            files.fill(descriptor, queue.write(entry), content)
+            files.finish(descriptor, temporary, final)
         except OSError as reason:
             with contextlib.suppress(OSError):
                 temporary.unlink()
@@ -144,19 +136,9 @@ class Files:
                 os.close(descriptor)
 
     def replace(self, entry: queue.Entry) -> None:
-        temporary = self.directory / f"{entry.entry_id}.now.tmp"
         try:
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            try:
-                _write(descriptor, queue.write(entry))
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-            os.rename(temporary, self.path(entry.entry_id, "now"))
-            self.sync()
+            files.write(self.path(entry.entry_id, "now"), queue.write(entry))
         except OSError as reason:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
             raise Unwritable(f"{reason.strerror or reason}") from reason
 
     def claim(self, entry_id: str) -> Claim | None:
@@ -219,7 +201,7 @@ class Files:
 
     def set_aside(self, entry_id: str, reason: str) -> None:
         broken = self.directory / "broken"
-        broken.mkdir(mode=0o700, exist_ok=True)
+        files.make_folder(broken)
         for kind in ("msg", "now"):
             with contextlib.suppress(FileNotFoundError):
                 os.rename(self.path(entry_id, kind), broken / f"{entry_id}.{kind}")
@@ -243,7 +225,7 @@ class Files:
     def wake(self) -> None:
         path = self.directory / ".wake"
         with contextlib.suppress(OSError):
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            os.close(files.open(path))
             os.utime(path)
 
     def woken_at(self) -> int:
@@ -251,16 +233,3 @@ class Files:
             return os.stat(self.directory / ".wake").st_mtime_ns
         except FileNotFoundError:
             return 0
-
-    def sync(self) -> None:
-        descriptor = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _write(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]

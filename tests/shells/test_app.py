@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import replace
 
 import pytest
 
 from relay import __main__ as main
 from relay import app, config
+from relay import files as private
 from relay.core import queue
 from relay.spool import files, sending
 from tests.fakes import upstream
@@ -51,6 +53,39 @@ async def test_an_upstream_that_hangs_does_not_keep_it_from_stopping(tmp_path, m
     entries = [kept.read(name) for name in kept.scan()]
     assert [(e.attempts, e.waiting[0].address) for e in entries] == ([(0, "b@example.com")] * (on_defer == "spool"))
     assert all(isinstance(e, queue.Entry) for e in entries)
+
+
+async def test_a_state_dir_that_others_can_write_is_refused(tmp_path):
+    tmp_path.chmod(0o777)
+    service = app.Service(settings(tmp_path, 1), frozenset({"http"}))
+    with pytest.raises(app.CannotStart) as refused:
+        await service.start()
+    assert (refused.value.code, str(refused.value)) == (1, private.exposed(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_state_dir_is_made_private_and_what_a_crash_left_in_it_goes(tmp_path, caplog):
+    folder = tmp_path / "above" / "var"
+    service = app.Service(settings(folder, 1), frozenset({"http"}))
+    before = os.umask(0)
+    try:
+        await service.start()
+    finally:
+        os.umask(before)
+        await service.stop()
+    made = [folder.parent, folder, *folder.rglob("*")]
+    assert {oct(path.stat().st_mode & 0o777) for path in made if path.is_dir()} == {"0o700"}
+    assert {oct(path.stat().st_mode & 0o777) for path in made if path.is_file()} == {"0o600"}
+    assert "state_dir_readable" not in caplog.text
+    draft = folder / "keys" / "tokens.json.01.tmp"
+    draft.write_bytes(b"x")
+    os.utime(draft, (1, 1))
+    folder.chmod(0o755)
+    again = app.Service(settings(folder, 1), frozenset({"http"}))
+    await again.start()
+    await again.stop()
+    assert not draft.exists()
+    assert "state_dir_readable" in caplog.text
 
 
 @pytest.mark.parametrize("only", ["milter", "smtp,milter"])

@@ -12,7 +12,7 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
 from relay import check as checks
-from relay import config, keys
+from relay import config, files, keys
 from relay.check import local, mail, world
 from relay.core.model import Tracking
 from tests import peers
@@ -144,6 +144,17 @@ async def test_the_token_keys(tmp_path):
     assert "2 token keys. Losing it kills every link" in found.sentence
     path.write_text("{}")
     assert only(await local.keys(settings(tmp_path))).kind == "failure"
+
+
+async def test_a_state_dir_that_others_can_use(tmp_path):
+    here = settings(tmp_path)
+    here.state_dir.mkdir(mode=0o700)
+    assert only(await local.state(here)).kind == "ok"
+    here.state_dir.chmod(0o755)
+    assert [f.kind for f in await local.state(here)] == ["ok", "warning"]
+    here.state_dir.chmod(0o777)
+    found = only(await local.state(here))
+    assert (found.kind, found.sentence) == ("failure", files.exposed(here.state_dir))
 
 
 async def test_the_store(tmp_path):

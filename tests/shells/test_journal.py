@@ -110,6 +110,7 @@ async def test_an_event_that_breaks_the_store_is_put_aside(tmp_path: Path) -> No
         await kept.keep(event(2))
         await until(lambda: store.taken == [event(2)])
     assert journal.decode((tmp_path / "refused.jsonl").read_bytes().strip()) == event(1)
+    assert (tmp_path / "refused.jsonl").stat().st_mode & 0o777 == 0o600
 
 
 async def test_a_folder_that_can_not_be_made_loses_the_event_and_nothing_else(tmp_path: Path) -> None:

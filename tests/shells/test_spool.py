@@ -20,6 +20,7 @@ import msgspec
 import pytest
 
 from relay import config, outcomes, spool
+from relay import files as private
 from relay.commands import queue as command
 from relay.core import queue
 from relay.core.model import Keys, Sent, SentCopy
@@ -177,7 +178,7 @@ def test_what_was_refused_and_can_not_be_taken_back_is_sent_by_nobody(disk, monk
         raise OSError(errno.EROFS, "Read-only file system")
 
     with monkeypatch.context() as patch:
-        patch.setattr(disk, "sync", failing)
+        patch.setattr(private, "sync", failing)
         patch.setattr(Path, "unlink", lambda *_, **how: failing())
         with pytest.raises(files.Unwritable):
             disk.put(entry("01"), MESSAGE)

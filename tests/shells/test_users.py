@@ -1,6 +1,7 @@
 """The file of SMTP logins, its verification, and `trackrelay user`."""
 
 import argparse
+import os
 import threading
 
 import pytest
@@ -29,6 +30,24 @@ def test_the_file(file):
     assert users.remove(file, "jane") is True
     assert users.remove(file, "jane") is False
     assert set(users.read(file)) == {"joe@example.com"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root writes for others")
+@pytest.mark.parametrize("mask", [0o000, 0o077], ids=oct)
+def test_what_root_adds_the_service_can_read(file, mask):
+    """In folders that root makes, inside one that is the service's."""
+    file.parent.parent.mkdir(mode=0o700)
+    os.chown(file.parent.parent, 65534, 65534)
+    before = os.umask(mask)
+    try:
+        users.add(file, "jane", "one")
+        users.add(file, "joe", "two")
+    finally:
+        os.umask(before)
+    for path, mode in ((file.parent, 0o700), (file, 0o600), (file.with_suffix(".lock"), 0o600)):
+        found = path.stat()
+        assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (65534, 65534, mode)
+    assert sorted(p.name for p in file.parent.iterdir()) == ["smtp-users", "smtp-users.lock"]
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a:b", "a\nb", "a\x00", "x" * 129, "a\u0085b"])

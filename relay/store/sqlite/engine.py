@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from relay import files
 from relay.core.model import Delivery, Endpoint, Event, History, Sent, Settlement
 from relay.store import (
     NONE,
@@ -253,7 +254,7 @@ def backup(source: Path, target: Path) -> None:
     try:
         reader = schema.connect(source, busy=1.0, reading=True)
         try:
-            os.close(os.open(part, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+            os.close(files.create(part))
             copy = sqlite3.connect(part)
             try:
                 reader.backup(copy)

@@ -12,6 +12,7 @@ import time
 from importlib import resources
 from pathlib import Path
 
+from relay import files
 from relay.store import Newer
 
 FOLDER = resources.files("relay.store.sqlite") / "migrations"
@@ -24,7 +25,7 @@ def connect(path: Path, *, busy: float, reading: bool = False) -> sqlite3.Connec
     """A connection with our settings. `busy` is how long SQLite waits for another's lock, in seconds. A file that it
     makes is for its owner only: addresses are in it."""
     if not path.exists() and not reading:
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        os.close(files.open(path))
     db = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=busy, isolation_level=None, check_same_thread=False
     )

@@ -22,7 +22,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
-from relay import log, metrics
+from relay import files, log, metrics
 from relay.store import Newer, Unavailable
 from relay.store.sqlite import schema
 
@@ -281,7 +281,7 @@ class Writer:
     def _hold(self) -> None:
         if self._lock is None:
             name = self.path.with_name(self.path.name + ".lock")
-            self._lock = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._lock = files.open(name)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
 
     def _opened(self) -> sqlite3.Connection:
