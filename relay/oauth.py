@@ -27,7 +27,7 @@ LONGEST_LIFE = 86_400.0
 AGAIN_SECONDS = 10.0  # before the endpoint is asked again while the token at hand is good
 
 
-class Refused(Exception):
+class TokenRefused(Exception):
     """No access token. The text says why, without a secret in it."""
 
 
@@ -49,12 +49,12 @@ class Tokens:
         self._asking = asyncio.Lock()
 
     async def access(self, *, fresh: bool = False) -> str:
-        """A token good for some time yet; with `fresh` never the one of before. Raises `Refused`, to all alike who waited
+        """A token good for some time yet; with `fresh` never the one of before. Raises `TokenRefused`, to all alike who waited
         for the same answer: each on its own would wait for a slow endpoint after the other."""
         had, tries = self._token, self._tries
         async with self._asking:
             if self._tries != tries and self._refused:
-                raise Refused(self._refused)
+                raise TokenRefused(self._refused)
             if fresh and self._token == had:
                 self._until = self._end = 0.0
             if self.clock() >= self._until:
@@ -66,7 +66,7 @@ class Tokens:
         try:
             await self._renew()
             self._refused = ""
-        except Refused as reason:
+        except TokenRefused as reason:
             now = self.clock()
             if now >= self._end:
                 self._refused = str(reason)
@@ -81,7 +81,7 @@ class Tokens:
 
         settings = self.settings
         if not secure(settings.token_url):
-            raise Refused("token_url must be https")
+            raise TokenRefused("token_url must be https")
         await asyncio.to_thread(self._recall)
         form = {
             "grant_type": "refresh_token",
@@ -101,12 +101,12 @@ class Tokens:
                 answer = _read(await response.content.read(LONGEST_ANSWER))
                 if response.status != 200:
                     words = " ".join(str(answer[k])[:200] for k in ("error", "error_description") if k in answer)
-                    raise Refused(f"{response.status} {words}".strip())
+                    raise TokenRefused(f"{response.status} {words}".strip())
         except (aiohttp.ClientError, TimeoutError, OSError) as reason:
-            raise Refused(f"the token endpoint does not answer: {type(reason).__name__}") from reason
+            raise TokenRefused(f"the token endpoint does not answer: {type(reason).__name__}") from reason
         token, life = answer.get("access_token"), answer.get("expires_in", DEFAULT_LIFE)
         if not isinstance(token, str) or not token.isascii() or not token.isprintable():
-            raise Refused("the token endpoint's answer has no access_token")
+            raise TokenRefused("the token endpoint's answer has no access_token")
         try:
             seconds = min(float(str(life)), LONGEST_LIFE)
         except ValueError:

@@ -37,7 +37,7 @@ async def upstreams(settings: config.Settings) -> list[Finding]:
 async def _upstream(settings: config.Settings, what: str, up: config.Upstream) -> list[Finding]:
     from relay.upstream import connections, transaction
 
-    room = connections.Doors(
+    room = connections.Connector(
         up,
         hostname=settings.smtp.hostname or os.uname().nodename,
         times=transaction.Times(connect=SECONDS),
@@ -45,8 +45,8 @@ async def _upstream(settings: config.Settings, what: str, up: config.Upstream) -
     )
     try:
         connection = await room.open(None)
-    except connections.Closed as closed:
-        return [failure(what, CODES.sub("", str(closed)))]
+    except connections.CannotConnect as failed:
+        return [failure(what, CODES.sub("", str(failed)))]
     try:
         return _offers(settings, what, up, connection, room.address) + _advice(settings, what, up, room.address.host)
     finally:
@@ -54,14 +54,14 @@ async def _upstream(settings: config.Settings, what: str, up: config.Upstream) -
 
 
 def _offers(settings: config.Settings, what: str, up: config.Upstream, connection: Any, address: Any) -> list[Finding]:
-    tls = connection.client.get_transport_info("ssl_object")
+    tls = connection.smtp.get_transport_info("ssl_object")
     over = f"over {tls.version()}" if tls else "without TLS"
     if tls and up.tls == "required":
         over += ", certificate verified,"
     own = address.user and (up.password or up.oauth2)
     done = f"took the login {address.user} {over}" if own else f"answers {over}"
     found = [ok(what, f"{address} {done.rstrip(',')}")]
-    if settings.smtp.auth == "upstream" and not connection.client.server_auth_methods:
+    if settings.smtp.auth == "upstream" and not connection.smtp.server_auth_methods:
         found.append(failure(what, f'{address} offers no AUTH, and smtp.auth = "upstream" needs it'))
     size = connection.offered.get("size", "").strip()
     if size.isdecimal() and 0 < int(size) < settings.smtp.max_message_size:
@@ -99,7 +99,7 @@ async def _mailbox(grant: config.Grant, keys: Path) -> Finding:
     if grant.mailbox_oauth2:
         try:
             secret = await oauth.Tokens(grant.mailbox_oauth2, folder=keys).access()
-        except oauth.Refused as error:
+        except oauth.TokenRefused as error:
             return failure(what, f"no access token for {grant.mailbox}: {error}")
     return await asyncio.to_thread(_imap, what, grant, secret)
 

@@ -31,7 +31,6 @@ from relay.upstream import choice
 
 if TYPE_CHECKING:
     from relay import outbound
-    from relay.upstream.client import UpstreamClient
     from relay.upstream.failover import Upstreams
 
 LOG = log.room("delivery")
@@ -57,13 +56,13 @@ class Desk:
         self,
         settings: config.Settings,
         tracker: Tracker,
-        courier: UpstreamClient | Upstreams,
+        upstreams: Upstreams,
         spool: spool.Spool,
         outcomes: outcomes.Outcomes,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.settings, self.tracker, self.courier, self.spool = settings, tracker, courier, spool
+        self.settings, self.tracker, self.upstreams, self.spool = settings, tracker, upstreams, spool
         self.outcomes = outcomes
         self._gates = asyncio.Semaphore(LARGE_AT_ONCE), asyncio.Semaphore(LARGE_AT_ONCE)  # to the upstream, to the disk
         self._tasks: set[asyncio.Task[None]] = set()
@@ -153,7 +152,7 @@ class Desk:
                 envelope = Envelope(
                     journey.reverse_path, attempt.recipients, attempt.options, journey.credentials, journey.upstream
                 )
-                attempt.outcomes = await self.courier.send(envelope, content, started=started)
+                attempt.outcomes = await self.upstreams.send(envelope, content, started=started)
             except Exception:  # the edge of one copy: the others go on
                 metrics.ERRORS.labels("delivery").inc()
                 LOG.exception("not_sent", message_id=journey.message_id)
@@ -294,7 +293,7 @@ class Desk:
                 await self._put_off(attempt, journey)
                 if attempt.unwritable:
                     raise spool.Unwritable(attempt.unwritable)
-            host = attempt.host or self.courier.host
+            host = attempt.host or self.upstreams.host
             for waiting, outcome in attempt.words():
                 if isinstance(outcome, Never):
                     failed.add(attempt, waiting, queue.notice(waiting, outcome, "failed", host))

@@ -93,7 +93,7 @@ class Imap:
                 yield Cursor(self.name, validity, uid)
                 await self.wait(line, client, idle)
                 validity, uid = await self.same(line, client, validity, uid)
-        except oauth.Refused as reason:
+        except oauth.TokenRefused as reason:
             raise Refused(str(reason)) from reason
         except exceptions.LoginError as reason:
             if isinstance(reason.__context__, imaplib.IMAP4.abort) or NOT_NOW.search(str(reason)):

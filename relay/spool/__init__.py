@@ -28,7 +28,6 @@ from relay.spool import files, reporting, sending
 from relay.upstream import choice
 
 if TYPE_CHECKING:
-    from relay.upstream.client import UpstreamClient
     from relay.upstream.failover import Upstreams
 
 LOG = log.room("spool")
@@ -51,7 +50,7 @@ class Spool:
         self,
         directory: Path,
         settings: config.Settings,
-        courier: UpstreamClient | Upstreams,
+        upstreams: Upstreams,
         outcomes: outcomes.Outcomes,
         *,
         clock: Callable[[], float] = time.time,
@@ -59,7 +58,7 @@ class Spool:
         delay_after: float = queue.DELAY_AFTER,
     ) -> None:
         self.files = files.Files(directory)
-        self.courier, self.outcomes, self.clock = courier, outcomes, clock
+        self.upstreams, self.outcomes, self.clock = upstreams, outcomes, clock
         self.hostname = settings.smtp.hostname or os.uname().nodename
         self._policies = {
             choice.name_of(up): queue.Policy(up.queue_lifetime, up.bounce_from, schedule, delay_after)
@@ -141,7 +140,7 @@ class Spool:
             now=self.clock(),
             dice=secrets.randbelow(1_000_000) / 1_000_000,
             policy=self.policy_of(entry),
-            remote=host or self.courier.host,
+            remote=host or self.upstreams.host,
         )
         self._tell(entry, outcomes, settled, host)
         final = [*settled.done]

@@ -24,7 +24,7 @@ from relay.spool import files
 
 if TYPE_CHECKING:
     from relay import spool
-    from relay.upstream.client import Credentials
+    from relay.upstream.pool import Credentials
 
 LOG = log.room("spool")
 
@@ -157,7 +157,7 @@ class Sender:
         """A user's own mail waits for the user's session; but not beyond its lifetime."""
         if not entry.login or self.spool.clock() >= entry.created_at + self.spool.policy_of(entry).lifetime:
             return True
-        return self.spool.courier.credentials_of(entry.login) is not None
+        return self.spool.upstreams.credentials_of(entry.login) is not None
 
     def _ended(self, name: str, domain: str, size: int, _task: asyncio.Task[None]) -> None:
         self._attempts.pop(name, None)
@@ -225,13 +225,13 @@ class Sender:
         entry = claim.entry
         credentials: Credentials = None
         if entry.login:
-            credentials = self.spool.courier.credentials_of(entry.login)
+            credentials = self.spool.upstreams.credentials_of(entry.login)
             if credentials is None:
                 later = Later(Reply(451, f"4.7.8 {entry.login} has not logged in since"))
                 return (later,) * len(entry.waiting), ""
         content = await asyncio.to_thread(claim.content)
         hosts: list[str] = []
-        outcomes = await self.spool.courier.send(entry.envelope(credentials), content, started=hosts.append)
+        outcomes = await self.spool.upstreams.send(entry.envelope(credentials), content, started=hosts.append)
         return outcomes, hosts[-1]
 
     def _gauge(self) -> None:

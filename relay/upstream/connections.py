@@ -3,7 +3,7 @@
 Owns: the rules of TLS and credentials. Where TLS is required it is verified (chain and name), or nothing is sent.
 Credentials never go over a connection without verified TLS; the one exception is an upstream on loopback where the
 operator set tls = "never".
-Leaves to others: mail transactions (`upstream.transaction`), which connection is used when (`client`).
+Leaves to others: mail transactions (`transaction`), which connection is used when (`pool`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ METHODS = ("plain", "login", "cram-md5")
 
 
 def without(text: str, secrets: Iterable[str]) -> str:
-    """An upstream's words without what it was told: some repeat the command that they refuse, and these words go to
+    """An upstream's reply without what it was told: some repeat the command that they refuse, and it goes to
     clients, into logs and into the queue. What is short may be a word of its own, and stays."""
     for secret in secrets:
         for form in (base64.b64encode(secret.encode()).decode(), secret):
@@ -40,8 +40,9 @@ def without(text: str, secrets: Iterable[str]) -> str:
     return text
 
 
-class Closed(Exception):
-    """This door does not open. `outcome` is what that means for a message that waits before it."""
+class CannotConnect(Exception):
+    """A connection that is ready for MAIL can't be had: no answer, no TLS, no login. `outcome` is what that means for a
+    message that needs it."""
 
     def __init__(self, code: int, text: str, *, never: bool = False) -> None:
         reply = envelopes.reply(code, [text])
@@ -80,7 +81,7 @@ def address(url: str) -> Address:
     return Address(scheme, parts.hostname, port, user)
 
 
-class Client(aiosmtplib.SMTP):
+class Smtp(aiosmtplib.SMTP):
     """aiosmtplib's, with LHLO where the upstream speaks LMTP (RFC 2033 4.1)."""
 
     hello = b"EHLO"
@@ -94,7 +95,7 @@ class Client(aiosmtplib.SMTP):
         return response
 
 
-class ClientOfLmtp(Client):
+class Lmtp(Smtp):
     hello = b"LHLO"
 
 
@@ -102,7 +103,7 @@ class ClientOfLmtp(Client):
 class Connection:
     """An open one. `rset`: the next transaction begins with RSET. `used`: it has carried a transaction."""
 
-    client: Client
+    smtp: Smtp
     lmtp: bool
     rset: bool = False
     used: bool = False
@@ -110,18 +111,18 @@ class Connection:
 
     @property
     def open(self) -> bool:
-        return self.client.is_connected
+        return self.smtp.is_connected
 
     @property
     def offered(self) -> Mapping[str, str]:
-        return self.client.esmtp_extensions
+        return self.smtp.esmtp_extensions
 
-    async def converse(self, lines: envelopes.Lines, content: bytes, times: transaction.Times) -> transaction.Verdicts:
-        transport, home = self.client.transport, self.client.protocol
+    async def run(self, lines: envelopes.Lines, content: bytes, times: transaction.Times) -> transaction.Result:
+        transport, home = self.smtp.transport, self.smtp.protocol
         if transport is None or home is None or transport.is_closing():
             later = Later(Reply(451, "4.4.2 The upstream closed the connection"))
-            return transaction.Verdicts((later,) * len(lines.rcpt), stale=True, unsent=True)
-        verdicts = await transaction.converse(
+            return transaction.Result((later,) * len(lines.rcpt), stale=True, unsent=True)
+        result = await transaction.run(
             transport,
             home,
             lines,
@@ -131,16 +132,16 @@ class Connection:
             lmtp=self.lmtp,
             times=times,
         )
-        self.rset, self.used = verdicts.rset, True
-        return verdicts
+        self.rset, self.used = result.rset, True
+        return result
 
     def close(self, *, politely: bool = False) -> None:
-        if politely and self.client.is_connected:
-            cast(asyncio.WriteTransport, self.client.transport).write(b"QUIT\r\n")  # the answer is not waited for
-        self.client.close()
+        if politely and self.smtp.is_connected:
+            cast(asyncio.WriteTransport, self.smtp.transport).write(b"QUIT\r\n")  # the answer is not waited for
+        self.smtp.close()
 
 
-class Doors:
+class Connector:
     """Opens connections to the upstream of `settings`. `trust` is the TLS context that verifies; the system's
     certificates by default. `tokens_in`: see `oauth.Tokens`."""
 
@@ -159,12 +160,12 @@ class Doors:
         self._trust = trust
 
     async def open(self, credentials: tuple[str, str] | None) -> Connection:
-        """A connection ready for MAIL, or raises `Closed`. `credentials` are a client's own; else the settings' are
+        """A connection ready for MAIL, or raises `CannotConnect`. `credentials` are a client's own; else the settings' are
         used where there are any."""
         own = self.address.user and (self.settings.password or self.tokens) and not credentials
         trust = await self._context(verify=self.settings.tls == "required" or bool(credentials or own))
-        kind = ClientOfLmtp if self.address.scheme == "lmtp" else Client
-        client = kind(
+        kind = Lmtp if self.address.scheme == "lmtp" else Smtp
+        smtp = kind(
             hostname=self.address.host,
             port=self.address.port,
             local_hostname=self.hostname,
@@ -174,22 +175,22 @@ class Doors:
             tls_context=trust,
         )
         try:
-            await self._greet(client)
+            await self._greet(smtp)
             if credentials:
-                await self._login(client, credentials, ours=False)
+                await self._login(smtp, credentials, ours=False)
             elif self.tokens and own:
-                await self._login_by_token(client, self.tokens)
+                await self._login_by_token(smtp, self.tokens)
             elif own:
-                await self._login(client, (self.address.user, self.settings.password), ours=True)
-            if client.is_ehlo_or_helo_needed:
-                await client.ehlo()
+                await self._login(smtp, (self.address.user, self.settings.password), ours=True)
+            if smtp.is_ehlo_or_helo_needed:
+                await smtp.ehlo()
         except BaseException as reason:
-            client.close()
-            closed = self._closed(reason)
-            if closed:
-                raise closed from reason
+            smtp.close()
+            failure = self._failure(reason)
+            if failure:
+                raise failure from reason
             raise
-        return Connection(client, self.address.scheme == "lmtp")
+        return Connection(smtp, self.address.scheme == "lmtp")
 
     async def _context(self, *, verify: bool) -> ssl.SSLContext:
         if verify:
@@ -201,103 +202,109 @@ class Doors:
         unverified.verify_mode = ssl.CERT_NONE
         return unverified
 
-    async def _greet(self, client: Client) -> None:
-        await client.connect()
+    async def _greet(self, smtp: Smtp) -> None:
+        await smtp.connect()
         if self.address.scheme == "smtps" or self.settings.tls == "never":
             return
-        await client.ehlo()
-        if client.supports_extension("starttls"):
-            await client.starttls()
-            await client.ehlo()  # RFC 3207 4.2: what it offered before the handshake is forgotten
+        await smtp.ehlo()
+        if smtp.supports_extension("starttls"):
+            await smtp.starttls()
+            await smtp.ehlo()  # RFC 3207 4.2: what it offered before the handshake is forgotten
         elif self.settings.tls == "required":
-            raise Closed(
+            raise CannotConnect(
                 451, f'4.7.4 The upstream {self.address} does not offer STARTTLS, and upstream.tls is "required"'
             )
 
     # -- credentials ---------------------------------------------------------------------------------------------------
 
-    def _may_log_in(self, client: Client) -> None:
-        if client.get_transport_info("sslcontext") is not None:
+    def _may_log_in(self, smtp: Smtp) -> None:
+        if smtp.get_transport_info("sslcontext") is not None:
             return  # verified: `open` chose the context
         if self.address.loopback and self.settings.tls == "never":
             return
-        raise Closed(451, f"4.7.11 No credentials go to the upstream {self.address} over a connection without TLS")
+        raise CannotConnect(
+            451, f"4.7.11 No credentials go to the upstream {self.address} over a connection without TLS"
+        )
 
-    async def _login(self, client: Client, credentials: tuple[str, str], *, ours: bool) -> None:
-        self._may_log_in(client)
-        if client.is_ehlo_or_helo_needed:
-            await client.ehlo()
-        offered = client.server_auth_methods
+    async def _login(self, smtp: Smtp, credentials: tuple[str, str], *, ours: bool) -> None:
+        self._may_log_in(smtp)
+        if smtp.is_ehlo_or_helo_needed:
+            await smtp.ehlo()
+        offered = smtp.server_auth_methods
         method = next((m for m in METHODS if m in offered), None)
         if method is None:
-            raise Closed(451, f"4.7.4 The upstream {self.address} offers none of AUTH PLAIN, LOGIN and CRAM-MD5")
-        verbs = {"plain": client.auth_plain, "login": client.auth_login, "cram-md5": client.auth_crammd5}
+            raise CannotConnect(451, f"4.7.4 The upstream {self.address} offers none of AUTH PLAIN, LOGIN and CRAM-MD5")
+        verbs = {"plain": smtp.auth_plain, "login": smtp.auth_login, "cram-md5": smtp.auth_crammd5}
         try:
             await verbs[method](*credentials)
         except aiosmtplib.SMTPAuthenticationError as refusal:
             user, password = credentials
             self._refused(refusal, [f"\0{user}\0{password}", password], ours=ours)
 
-    async def _login_by_token(self, client: Client, tokens: oauth.Tokens) -> None:
-        self._may_log_in(client)
-        if client.is_ehlo_or_helo_needed:
-            await client.ehlo()
-        offered = client.server_auth_methods
+    async def _login_by_token(self, smtp: Smtp, tokens: oauth.Tokens) -> None:
+        self._may_log_in(smtp)
+        if smtp.is_ehlo_or_helo_needed:
+            await smtp.ehlo()
+        offered = smtp.server_auth_methods
         if "xoauth2" not in offered and "oauthbearer" not in offered:
-            raise Closed(451, f"4.7.4 The upstream {self.address} offers neither AUTH XOAUTH2 nor OAUTHBEARER")
+            raise CannotConnect(451, f"4.7.4 The upstream {self.address} offers neither AUTH XOAUTH2 nor OAUTHBEARER")
         for fresh in (False, True):  # a token that was good for another minute may have been revoked
             token = await tokens.access(fresh=fresh)
             try:
                 if "xoauth2" in offered:
-                    await client.auth_xoauth2(self.address.user, token)
+                    await smtp.auth_xoauth2(self.address.user, token)
                 else:
-                    await self._oauthbearer(client, token)
+                    await self._oauthbearer(smtp, token)
             except aiosmtplib.SMTPAuthenticationError as refusal:
                 if fresh:
                     self._refused(refusal, [token], ours=True)
             else:
                 return
 
-    async def _oauthbearer(self, client: Client, token: str) -> None:
-        """RFC 7628 3.1; a refusal is a challenge that wants one more word (3.2.3)."""
+    async def _oauthbearer(self, smtp: Smtp, token: str) -> None:
+        """RFC 7628 3.1; a refusal is a challenge that wants one more response (3.2.3)."""
         user = self.address.user.replace("=", "=3D").replace(",", "=2C")
         text = f"n,a={user},\x01host={self.address.host}\x01port={self.address.port}\x01auth=Bearer {token}\x01\x01"
-        response = await client.execute_command(b"AUTH OAUTHBEARER", base64.b64encode(text.encode()))
+        response = await smtp.execute_command(b"AUTH OAUTHBEARER", base64.b64encode(text.encode()))
         if response.code == 334:
-            response = await client.execute_command(b"AQ==")
+            response = await smtp.execute_command(b"AQ==")
         if response.code != 235:
             raise aiosmtplib.SMTPAuthenticationError(response.code, response.message)
 
     def _refused(self, refusal: aiosmtplib.SMTPAuthenticationError, secrets: Sequence[str], *, ours: bool) -> None:
-        word = envelopes.reply(refusal.code, without(refusal.message, secrets).split("\n"))
-        if ours or word.code // 100 != 5:  # our own credentials are the operator's to mend: mail waits for it
-            raise Closed(451, f"4.7.8 The upstream {self.address} refused the login: {word}")
-        raise Closed(535, word.text if envelopes.ENHANCED.match(word.text) else f"5.7.8 {word.text}", never=True)
+        reply = envelopes.reply(refusal.code, without(refusal.message, secrets).split("\n"))
+        if ours or reply.code // 100 != 5:  # our own credentials are the operator's to mend: mail waits for it
+            raise CannotConnect(451, f"4.7.8 The upstream {self.address} refused the login: {reply}")
+        raise CannotConnect(
+            535, reply.text if envelopes.ENHANCED.match(reply.text) else f"5.7.8 {reply.text}", never=True
+        )
 
     # -- what went wrong -----------------------------------------------------------------------------------------------
 
-    def _closed(self, reason: BaseException) -> Closed | None:
+    def _failure(self, reason: BaseException) -> CannotConnect | None:
         cause = reason.__cause__ if isinstance(reason, aiosmtplib.SMTPConnectError) else None
         match cause or reason:
-            case Closed() as closed:
-                return closed
+            case CannotConnect() as failure:
+                return failure
             case ssl.SSLCertVerificationError() as bad:
-                return Closed(
+                return CannotConnect(
                     451, f"4.7.5 The certificate of the upstream {self.address} is refused: {bad.verify_message}"
                 )
             case ssl.SSLError() as bad:
-                return Closed(451, f"4.7.5 No TLS with the upstream {self.address}: {bad.reason or bad}")
-            case oauth.Refused() as refused:
-                return Closed(451, f"4.7.8 No access token for the upstream {self.address}: {refused}")
+                return CannotConnect(451, f"4.7.5 No TLS with the upstream {self.address}: {bad.reason or bad}")
+            case oauth.TokenRefused() as refused:
+                return CannotConnect(451, f"4.7.8 No access token for the upstream {self.address}: {refused}")
             case aiosmtplib.SMTPResponseException() as said:
-                word = envelopes.reply(said.code, said.message.split("\n"))
+                reply = envelopes.reply(said.code, said.message.split("\n"))
                 if said.code < 100:  # aiosmtplib's own word for what is no reply
-                    return Closed(451, f"4.4.1 The upstream {self.address} does not speak SMTP: {word.text}")
-                return Closed(451, f"4.4.1 The upstream {self.address} does not take us: {word}")
+                    return CannotConnect(451, f"4.4.1 The upstream {self.address} does not speak SMTP: {reply.text}")
+                return CannotConnect(451, f"4.4.1 The upstream {self.address} does not take us: {reply}")
             case TimeoutError() | aiosmtplib.SMTPTimeoutError():
-                return Closed(451, f"4.4.1 The upstream {self.address} does not answer within {self.times.connect:g} s")
+                return CannotConnect(
+                    451, f"4.4.1 The upstream {self.address} does not answer within {self.times.connect:g} s"
+                )
             case OSError() as bad:
-                return Closed(451, f"4.4.1 The upstream {self.address} does not answer: {bad.strerror or bad}")
+                return CannotConnect(451, f"4.4.1 The upstream {self.address} does not answer: {bad.strerror or bad}")
             case aiosmtplib.SMTPException() | ValueError() as bad:
-                return Closed(451, f"4.4.1 The upstream {self.address} does not answer: {bad}")
+                return CannotConnect(451, f"4.4.1 The upstream {self.address} does not answer: {bad}")
         return None

@@ -2,7 +2,7 @@
 
 Owns: the order in which upstreams are tried. A message goes on to the next one only where nothing of it was handed over
 and no server said anything about it: then nobody has it. A client's own login goes to one server only.
-Leaves to others: which upstream a message is for (`choice`), connections and transactions (`client`).
+Leaves to others: which upstream a message is for (`choice`), how one of them gets it (`client`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from relay import config, log, metrics
 from relay.config.settings import DEFAULT_UPSTREAM
 from relay.core import dkim
 from relay.core.model import Envelope, Later, Outcome
-from relay.upstream import choice, client
+from relay.upstream import choice, client, pool, transaction
 
 LOG = log.room("upstream")
 
@@ -27,90 +27,89 @@ AGAIN_SECONDS = 30.0  # for which one that could not be reached comes last
 
 
 class Upstreams:
-    """One `Courier` per upstream, by name. What is about a client's own login is about [upstream]."""
+    """One client per upstream, by the upstream's name. What is about a client's own login is about [upstream]. `clock`
+    gives seconds of any origin; the rest is as in `client.UpstreamClient`."""
 
     def __init__(
         self,
         settings: config.Settings,
         *,
         hostname: str,
-        times: client.Times | None = None,
+        times: transaction.Times | None = None,
         trust: ssl.SSLContext | None = None,
         signers: Sequence[dkim.Signer] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.clock = clock
-        all_ = (settings.upstream, *settings.upstreams)
-        self._couriers = {
-            choice.name_of(up): client.UpstreamClient(
+        upstreams = {choice.name_of(up): up for up in (settings.upstream, *settings.upstreams)}
+        self._clients = {
+            name: client.UpstreamClient(
                 up,
                 hostname=hostname,
                 times=times,
                 trust=trust,
-                name=choice.name_of(up),
+                name=name,
                 tokens_in=settings.state_dir / "keys",
                 signers=signers,
             )
-            for up in all_
+            for name, up in upstreams.items()
         }
         self._chains = {
-            choice.name_of(up): [name for name in (choice.name_of(up), *up.fallback) if name in self._couriers]
-            for up in all_
+            name: [each for each in (name, *up.fallback) if each in upstreams] for name, up in upstreams.items()
         }
-        self._down: dict[str, float] = {}  # name -> when it is looked at again as the others are
-        self.default = self._couriers[DEFAULT_UPSTREAM]
+        self._away: dict[str, float] = {}  # name -> when it is looked at again as the others are
+        self._default = self._clients[DEFAULT_UPSTREAM]
         self._probed = float("-inf")
 
     @property
     def host(self) -> str:
-        return self.default.host
+        """That of [upstream]."""
+        return self._default.host
 
     async def send(
         self, envelope: Envelope, content: bytes, *, started: Callable[[str], None] | None = None
     ) -> tuple[Outcome, ...]:
-        """As `Courier.send`. `started` is called with the host of each server that is tried."""
+        """As `UpstreamClient.send`. `started` is called with the host of each server that is tried."""
         chain = self._chains.get(envelope.upstream) or self._chains[DEFAULT_UPSTREAM]
         if len(chain) == 1 or envelope.credentials:
-            return await self._couriers[chain[0]].send(envelope, content, started=started)
+            return await self._clients[chain[0]].send(envelope, content, started=started)
         outcomes: tuple[Outcome, ...] = ()
         for name in self._in_order(chain):
             if outcomes:
                 metrics.FAILOVERS.labels(name).inc()
                 LOG.warning("failover", upstream=name, reason=str(outcomes[0].reply))
-            outcomes, reached = await self._couriers[name].attempt(envelope, content, started=started)
+            outcomes, reached = await self._clients[name].attempt(envelope, content, started=started)
             if reached or not all(isinstance(outcome, Later) for outcome in outcomes):
-                self._down.pop(name, None)
+                self._away.pop(name, None)
                 break
-            self._down[name] = self.clock() + AGAIN_SECONDS
-        self._count(outcomes)
+            self._away[name] = self.clock() + AGAIN_SECONDS
+        client.count(outcomes)
         return outcomes
 
     def _in_order(self, chain: Sequence[str]) -> list[str]:
         """Those that could not be reached a moment ago come last: waiting for each anew would take a minute."""
         now = self.clock()
-        return sorted(chain, key=lambda name: self._down.get(name, 0.0) > now)
-
-    def _count(self, outcomes: Sequence[Outcome]) -> None:
-        for outcome in outcomes:
-            client.OUTCOMES[type(outcome)].inc()
+        return sorted(chain, key=lambda name: self._away.get(name, 0.0) > now)
 
     async def trouble(self) -> str:
         """Why neither [upstream] nor a fallback of it could be reached last, or "". While there is trouble [upstream] is
         looked at again, so that it ends without mail as well."""
-        chain = [self._couriers[name] for name in self._chains[DEFAULT_UPSTREAM]]
-        if all(each.trouble for each in chain) and self.clock() >= self._probed + PROBE_SECONDS:
+        if self._all_away() and self.clock() >= self._probed + PROBE_SECONDS:
             self._probed = self.clock()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(PROBE_FOR):
-                    await self.default.probe()
-        return self.default.trouble if all(each.trouble for each in chain) else ""
+                    await self._default.probe()
+        return self._default.trouble if self._all_away() else ""
+
+    def _all_away(self) -> bool:
+        return all(self._clients[name].trouble for name in self._chains[DEFAULT_UPSTREAM])
 
     async def try_login(self, user: str, password: str) -> Outcome:
-        return await self.default.try_login(user, password)
+        return await self._default.try_login(user, password)
 
-    def credentials_of(self, login: str) -> client.Credentials:
-        return self.default.credentials_of(login)
+    def credentials_of(self, login: str) -> pool.Credentials:
+        return self._default.credentials_of(login)
 
     async def close(self) -> None:
-        for each in self._couriers.values():
+        for each in self._clients.values():
             await each.close()

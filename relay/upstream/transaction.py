@@ -4,7 +4,7 @@ Owns: the commands from MAIL to the final dot and their replies (RFC 5321 3.3, R
 Leaves to others: connections (`upstream.connections`), what may stand in a command (`core.envelopes`).
 
 aiosmtplib's own protocol waits for each reply and drops those that arrive together. So for the length of a transaction
-`Dialogue` stands in its place on the transport, and gives it back afterwards.
+`TransactionProtocol` stands in its place on the transport, and gives it back afterwards.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from relay.core.model import Done, Later, Outcome, Reply
 
 REPLY = re.compile(rb"([2-5][0-9][0-9])(?:([ -])(.*))?", re.S)
 LONGEST_LINE = 8192
-MOST_LINES = 100
+MAX_LINES = 100
 SLICE = 1 << 18  # octets handed to the transport at once
 
 
@@ -37,7 +37,7 @@ class Times:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdicts:
+class Result:
     """How a transaction ended, per recipient. `reusable`: the connection may carry another one, which begins with RSET
     where `rset` says so. `stale`: the upstream left (it did not hang) before the message was handed over, as it does
     with a connection that was idle for too long or carried its share: another connection may do. `unsent`: it left or
@@ -50,7 +50,7 @@ class Verdicts:
     unsent: bool = False
 
 
-class Cut(Exception):
+class ConnectionLost(Exception):
     """The connection ended, hung or made no sense; the text says which."""
 
     def __init__(self, why: str, *, left: bool = False) -> None:
@@ -58,7 +58,7 @@ class Cut(Exception):
         self.left = left
 
 
-class Dialogue(asyncio.Protocol):
+class TransactionProtocol(asyncio.Protocol):
     """Reads replies as they come, several at a time."""
 
     def __init__(self, transport: asyncio.Transport, home: asyncio.Protocol) -> None:
@@ -81,7 +81,7 @@ class Dialogue(asyncio.Protocol):
             if match[2] != b"-":
                 self.replies.append(envelopes.reply(int(match[1]), self._texts))
                 self._texts = []
-        if len(self._buffer) > LONGEST_LINE or len(self._texts) > MOST_LINES:
+        if len(self._buffer) > LONGEST_LINE or len(self._texts) > MAX_LINES:
             return self._fail("a reply without an end")
         if self.replies:  # half a reply is no reason to wait for longer
             self._wake()
@@ -122,10 +122,10 @@ class Dialogue(asyncio.Protocol):
 
     def _expire(self, waiter: asyncio.Future[None], seconds: float) -> None:
         if not waiter.done():
-            waiter.set_exception(Cut(f"nothing heard for {seconds:g} s"))
+            waiter.set_exception(ConnectionLost(f"nothing heard for {seconds:g} s"))
 
-    def cut(self) -> Cut:
-        return Cut(self.lost, left=not self._failed)
+    def gone(self) -> ConnectionLost:
+        return ConnectionLost(self.lost, left=not self._failed)
 
     async def write(self, data: bytes | memoryview, seconds: float) -> None:
         """Until the transport has room again; sooner where the upstream speaks or goes."""
@@ -133,86 +133,93 @@ class Dialogue(asyncio.Protocol):
         while self._paused and not self.replies and not self.lost:
             await self._wait(seconds)
         if self.lost and not self.replies:
-            raise self.cut()
+            raise self.gone()
 
     async def reply(self, seconds: float) -> Reply:
         while not self.replies:
             if self.lost:
-                raise self.cut()
+                raise self.gone()
             await self._wait(seconds)
         return self.replies.popleft()
 
 
 @dataclass(slots=True)
 class _Progress:
-    """What is known while a transaction runs. `words` are the last words per recipient, None while there is none."""
+    """What is known while a transaction runs. `outcomes` are those of the recipients, None while there is none."""
 
-    words: list[Outcome | None]
+    outcomes: list[Outcome | None]
     handed_over: bool = False  # all of the message went to the transport: the upstream may have it
 
     def fill(self, outcome: Outcome) -> tuple[Outcome, ...]:
-        return tuple(word or outcome for word in self.words)
+        return tuple(known or outcome for known in self.outcomes)
 
 
 class Transaction:
     """One MAIL, its RCPTs, one message. `run` is called once, and raises only what cancels it."""
 
     def __init__(
-        self, dialogue: Dialogue, lines: envelopes.Lines, *, pipelining: bool, rset: bool, lmtp: bool, times: Times
+        self,
+        protocol: TransactionProtocol,
+        lines: envelopes.Lines,
+        *,
+        pipelining: bool,
+        rset: bool,
+        lmtp: bool,
+        times: Times,
     ) -> None:
-        self.dialogue, self.lines = dialogue, lines
+        self.protocol, self.lines = protocol, lines
         self.pipelining, self.rset, self.lmtp, self.times = pipelining, rset, lmtp, times
         self.progress = _Progress(list(lines.refused))
 
-    async def run(self, content: bytes) -> Verdicts:
+    async def run(self, content: bytes) -> Result:
         progress = self.progress
         try:
-            verdicts = await self._talk(content)
-        except Cut as cut:
-            said = "after the message, before the upstream's word" if progress.handed_over else "before the message"
-            reply = envelopes.reply(451, [f"4.4.2 The upstream went away {said}: {cut}"])
+            result = await self._talk(content)
+        except ConnectionLost as lost:
+            said = "after the message, before the upstream's reply" if progress.handed_over else "before the message"
+            reply = envelopes.reply(451, [f"4.4.2 The upstream went away {said}: {lost}"])
             later = Later(reply, uncertain=progress.handed_over)
             unsent = not progress.handed_over
-            verdicts = Verdicts(progress.fill(later), stale=cut.left and unsent, unsent=unsent)
-        if verdicts.reusable and (self.dialogue.replies or self.dialogue.lost or self.dialogue.transport.is_closing()):
-            return replace(verdicts, reusable=False)  # it said more than it was asked, or goes
-        return verdicts
+            result = Result(progress.fill(later), stale=lost.left and unsent, unsent=unsent)
+        if result.reusable and (self.protocol.replies or self.protocol.lost or self.protocol.transport.is_closing()):
+            return replace(result, reusable=False)  # it said more than it was asked, or goes
+        return result
 
-    async def _talk(self, content: bytes) -> Verdicts:
+    async def _talk(self, content: bytes) -> Result:
         progress = self.progress
         mail, rcpts, data = await (self._together() if self.pipelining else self._one_by_one())
-        asked = [i for i, word in enumerate(progress.words) if word is None]
+        asked = [i for i, outcome in enumerate(progress.outcomes) if outcome is None]
         accepted = []
-        for i, word in zip(asked, rcpts, strict=True):
+        for i, reply in zip(asked, rcpts, strict=True):
             if mail.code // 100 != 2:
-                progress.words[i] = envelopes.outcome(mail)
-            elif word.code // 100 == 2:
+                progress.outcomes[i] = envelopes.outcome(mail)
+            elif reply.code // 100 == 2:
                 accepted.append(i)
             else:
-                progress.words[i] = envelopes.outcome(word)
+                progress.outcomes[i] = envelopes.outcome(reply)
         if mail.code // 100 != 2 and data.code == 354:
             # It refused the sender and asks for the message all the same: whatever we send may be mail to it.
-            return Verdicts(progress.fill(Later(mail)))
+            return Result(progress.fill(Later(mail)))
         if data.code != 354:
-            for i in accepted:  # RFC 5321 4.2.5: a 2xx to DATA is no word on the message
-                progress.words[i] = envelopes.outcome(
+            for i in accepted:  # RFC 5321 4.2.5: a 2xx to DATA says nothing of the message
+                progress.outcomes[i] = envelopes.outcome(
                     data
                     if data.code // 100 in (4, 5)
                     else Reply(451, f"4.5.0 The upstream answered DATA with {data.code}")
                 )
             known = mail.code != 421 and data.code // 100 in (4, 5) and data.code != 421
             # Postfix keeps the sender after it refused DATA: the next message would go out under it.
-            return Verdicts(progress.fill(Later(data)), reusable=known, rset=True)
+            return Result(progress.fill(Later(data)), reusable=known, rset=True)
         if not accepted:
-            self.dialogue.transport.write(b".\r\n")  # RFC 2920 3.1: end it at once; it has no recipients
-            await self.dialogue.reply(self.times.dot)
-            return Verdicts(progress.fill(Later(data)), reusable=True, rset=True)
+            self.protocol.transport.write(b".\r\n")  # RFC 2920 3.1: end it at once; it has no recipients
+            await self.protocol.reply(self.times.dot)
+            return Result(progress.fill(Later(data)), reusable=True, rset=True)
         return await self._message(content, accepted)
 
     async def _together(self) -> tuple[Reply, list[Reply], Reply]:
         rcpt = [line for line in self.lines.rcpt if line is not None]
         commands = [*([b"RSET"] if self.rset else []), self.lines.mail, *rcpt, b"DATA", b""]
-        self.dialogue.transport.write(b"\r\n".join(commands))
+        self.protocol.transport.write(b"\r\n".join(commands))
         replies = [await self._answer(self.times.mail) for _ in commands[:-2]]
         replies.append(await self._answer(self.times.data))
         if self.rset:
@@ -227,48 +234,50 @@ class Transaction:
         if mail.code // 100 != 2:
             return mail, [mail] * len(rcpt), mail
         rcpts = [await self._ask(line, self.times.mail) for line in rcpt]
-        if not any(word.code // 100 == 2 for word in rcpts):
+        if not any(reply.code // 100 == 2 for reply in rcpts):
             return mail, rcpts, rcpts[-1]
         return mail, rcpts, await self._ask(b"DATA", self.times.data)
 
     async def _ask(self, command: bytes, seconds: float) -> Reply:
-        self.dialogue.transport.write(command + b"\r\n")
+        self.protocol.transport.write(command + b"\r\n")
         return await self._answer(seconds)
 
     async def _answer(self, seconds: float) -> Reply:
         """The next reply. RFC 5321 3.8: after a 421 no more is said, so it answers all that is left."""
-        reply = await self.dialogue.reply(seconds)
+        reply = await self.protocol.reply(seconds)
         if reply.code == 421:
-            raise Cut(f"{reply}", left=True)
+            raise ConnectionLost(f"{reply}", left=True)
         return reply
 
-    async def _message(self, content: bytes, accepted: Sequence[int]) -> Verdicts:
+    async def _message(self, content: bytes, accepted: Sequence[int]) -> Result:
         progress = self.progress
         end = b".\r\n" if not content or content.endswith(b"\r\n") else b"\r\n.\r\n"
         for piece, last in stuffed(content, SLICE):
             progress.handed_over = last
-            await self.dialogue.write(piece + end if last else piece, self.times.block)
-            if self.dialogue.replies and not last:
+            await self.protocol.write(piece + end if last else piece, self.times.block)
+            if self.protocol.replies and not last:
                 # Refused half-way (552, for one): final. The upstream is still inside the message, so it is closed.
-                word = await self.dialogue.reply(0)
-                return Verdicts(progress.fill(envelopes.outcome(word)))
-        words = [await self.dialogue.reply(self.times.dot)]
-        final = words[0]
-        if self.lmtp:  # RFC 2033 4.2: one word per accepted recipient
-            progress.words[accepted[0]] = _last(final)
+                refusal = await self.protocol.reply(0)
+                return Result(progress.fill(envelopes.outcome(refusal)))
+        replies = [await self.protocol.reply(self.times.dot)]
+        final = replies[0]
+        if self.lmtp:  # RFC 2033 4.2: one reply per accepted recipient
+            progress.outcomes[accepted[0]] = _final(final)
             for i in accepted[1:]:
-                words.append(final := await self.dialogue.reply(self.times.dot))
-                progress.words[i] = _last(final)
-        known = all(word.code // 100 in (2, 4, 5) and word.code != 421 for word in words)
-        return Verdicts(
-            progress.fill(_last(final)), reusable=known, rset=any(not isinstance(_last(w), Done) for w in words)
+                replies.append(final := await self.protocol.reply(self.times.dot))
+                progress.outcomes[i] = _final(final)
+        known = all(reply.code // 100 in (2, 4, 5) and reply.code != 421 for reply in replies)
+        return Result(
+            progress.fill(_final(final)),
+            reusable=known,
+            rset=any(not isinstance(_final(reply), Done) for reply in replies),
         )
 
 
-def _last(word: Reply) -> Outcome:
-    """The answer to the dot. One that is none leaves open what became of the message."""
-    outcome = envelopes.outcome(word)
-    if isinstance(outcome, Later) and word.code // 100 != 4:
+def _final(reply: Reply) -> Outcome:
+    """What the reply to the dot means. One that is no answer leaves open what became of the message."""
+    outcome = envelopes.outcome(reply)
+    if isinstance(outcome, Later) and reply.code // 100 != 4:
         return Later(outcome.reply, uncertain=True)
     return outcome
 
@@ -292,7 +301,7 @@ def stuffed(content: bytes, size: int) -> Iterator[tuple[bytes, bool]]:
         at = end
 
 
-async def converse(
+async def run(
     transport: asyncio.BaseTransport,
     home: asyncio.BaseProtocol,
     lines: envelopes.Lines,
@@ -302,13 +311,13 @@ async def converse(
     rset: bool,
     lmtp: bool,
     times: Times,
-) -> Verdicts:
+) -> Result:
     """Runs one transaction on `transport`, whose protocol is `home` before and after."""
     writer = cast(asyncio.Transport, transport)
-    dialogue = Dialogue(writer, cast(asyncio.Protocol, home))
-    writer.set_protocol(dialogue)
+    protocol = TransactionProtocol(writer, cast(asyncio.Protocol, home))
+    writer.set_protocol(protocol)
     try:
-        transaction = Transaction(dialogue, lines, pipelining=pipelining, rset=rset, lmtp=lmtp, times=times)
+        transaction = Transaction(protocol, lines, pipelining=pipelining, rset=rset, lmtp=lmtp, times=times)
         return await transaction.run(content)
     finally:
         writer.set_protocol(home)

@@ -21,8 +21,8 @@ from relay import store as stores
 from relay.core import dkim, payload
 from relay.core.model import Endpoint, Recipient, Reply, Sent, SentCopy, Submission
 from relay.store import memory
-from relay.upstream import connections, transaction
-from relay.upstream.client import MOST_CONNECTIONS, UpstreamClient
+from relay.upstream import pool, transaction
+from relay.upstream.failover import Upstreams
 from tests import contract
 from tests.fakes import copies
 from tests.fakes import upstream as fake
@@ -36,6 +36,7 @@ FAST = (0.0, 0.05, 0.05)
 @dataclass
 class House:
     upstream: fake.Upstream
+    upstreams: Upstreams
     desk: delivery.Desk
     spool: spool.Spool
     outcomes: outcomes.Outcomes
@@ -68,11 +69,22 @@ class House:
 
 @asynccontextmanager
 async def house(
-    folder, script=None, *, together=False, refusal=None, sends=False, times=TIMES, auth="none", signers=None, **how
+    folder,
+    script=None,
+    *,
+    server=None,
+    together=False,
+    refusal=None,
+    sends=False,
+    times=TIMES,
+    auth="none",
+    signers=None,
+    **how,
 ):
-    """`signers` are the DKIM keys of a real tracker, in place of the one with fixed copies."""
+    """`server` is the upstream, in place of one with that script; `signers` are the DKIM keys of a real tracker, in place
+    of the one with fixed copies."""
     settings_of = {k: how.pop(k) for k in ("on_defer", "patience", "bounce_from", "queue_lifetime") if k in how}
-    async with fake.Upstream(script, **how) as server:
+    async with server or fake.Upstream(script, **how) as server:
         settings = config.Settings(
             state_dir=folder,
             smtp=config.Smtp(hostname="relay.test", auth=auth),
@@ -84,13 +96,13 @@ async def house(
         if signers:
             signing = keys.ephemeral()
             tracker = outbound.Tracker(settings, lambda: signing, store, signers)
-        out = UpstreamClient(settings.upstream, hostname="relay.test", times=times, signers=signers or ())
+        out = Upstreams(settings, hostname="relay.test", times=times, signers=signers or ())
         heard = outcomes.Outcomes(store, host=out.host)
         kept = spool.Spool(folder / "spool", settings, out, heard, schedule=FAST)
         desk = delivery.Desk(settings, tracker, out, kept, heard)
         running = asyncio.create_task(kept.run()) if sends else None
         try:
-            yield House(server, desk, kept, heard, store, tracker)
+            yield House(server, out, desk, kept, heard, store, tracker)
         finally:
             if running:
                 running.cancel()
@@ -253,8 +265,7 @@ async def test_patience_ends_and_the_upstream_says_yes_or_no_later(tmp_path):
         server = Slow({"dot": word} if word else None)
         folder = tmp_path / str(left)
         folder.mkdir()
-        async with house(folder, patience=0.05) as it, server:
-            it.desk.courier.doors.address = connections.address(server.url)
+        async with house(folder, server=server, patience=0.05) as it:
             assert (await it.desk.take(submission())).code == 250
             assert len(it.spooled()) == 1
             release.set()
@@ -290,8 +301,7 @@ async def test_the_upstreams_word_comes_while_the_spool_writes(tmp_path, word, d
             return await super()._point(session, point, usual, command)
 
     server = Slow({"dot": word} if word else None)
-    async with house(tmp_path, patience=0.05) as it, server:
-        it.desk.courier.doors.address = connections.address(server.url)
+    async with house(tmp_path, server=server, patience=0.05) as it:
         put, loop = it.spool.files.put, asyncio.get_running_loop()
         there = []
 
@@ -338,8 +348,8 @@ async def test_many_hung_attempts_fill_the_disk_and_not_the_memory(tmp_path):
         assert {r.code for r in replies} == {250}
         assert len(it.spooled()) == 40
         under_way = [e for e in it.spooled() if it.spool.files.claim(e.entry_id) is None]
-        assert len(under_way) == MOST_CONNECTIONS
-        assert len(it.desk._tasks) == 2 * MOST_CONNECTIONS  # an attempt and who awaits it
+        assert len(under_way) == pool.MAX_CONNECTIONS
+        assert len(it.desk._tasks) == 2 * pool.MAX_CONNECTIONS  # an attempt and who awaits it
 
 
 async def test_at_most_four_copies_are_in_memory(tmp_path):
@@ -428,7 +438,7 @@ async def test_left_over_copies_of_a_user_wait_for_that_users_session(tmp_path):
             assert b"canary-77" not in path.read_bytes()
         await asyncio.sleep(0.2)  # several turns of the queue: nothing may go out
         assert len(it.upstream.kept) == 1
-        await it.desk.courier.try_login("u", "canary-77")
+        await it.upstreams.try_login("u", "canary-77")
         await it.kept(2)
         await it.empty()
         assert [k.login for k in it.upstream.kept] == ["u", "u"]
@@ -436,21 +446,19 @@ async def test_left_over_copies_of_a_user_wait_for_that_users_session(tmp_path):
 
 async def test_a_password_that_was_changed_meanwhile_gives_nothing_up(tmp_path):
     """What is left over waits for the login with the new one; a client that is still in its session hears 4xx."""
-    script = {"rcpt": [None, LATER, None]}
+    script = {"rcpt": [None, LATER, None], "after": ["drop", None]}
     async with house(tmp_path, script, users={"u": "old"}, auth="upstream", sends=True) as it:
-        await it.desk.courier.try_login("u", "old")
+        await it.upstreams.try_login("u", "old")
         mail = submission("b@x.example", "c@x.example", login="u", password="old")
         it.upstream.users["u"] = "new"
-        assert (await it.desk.take(mail)).code == 250  # over the session that is open
-        it.desk.courier.idle_seconds = 0.0
-        it.desk.courier._sweep()  # and ends
+        assert (await it.desk.take(mail)).code == 250  # over the session that is open, which ends then
         await it.kept(1)
-        await until(lambda: it.desk.courier.credentials_of("u") is None)
+        await until(lambda: it.upstreams.credentials_of("u") is None)
         reply = await it.desk.take(submission("d@x.example", login="u", password="old"))
         assert (reply.code, reply.text[:5]) == (451, "4.7.8")
         assert [e.waiting[0].address for e in it.spooled()] == ["c@x.example"]
         assert not await it.store.events(types=["message.bounce_detected"])
-        await it.desk.courier.try_login("u", "new")
+        await it.upstreams.try_login("u", "new")
         await it.empty()
         assert [r for k in it.upstream.kept for r in k.recipients] == ["b@x.example", "c@x.example"]
 
@@ -460,7 +468,7 @@ async def test_a_report_on_a_users_mail_goes_out_over_that_users_session(tmp_pat
     """An upstream that knows users only takes it from nobody else; and where it wants a sender, from the user."""
     script = by_recipient(c=NO) | {"mail": lambda command: refuses if "<>" in command else None}
     async with house(tmp_path, script, users={"u": "pw"}, auth="upstream", sends=True) as it:
-        await it.desk.courier.try_login("u", "pw")
+        await it.upstreams.try_login("u", "pw")
         mail = submission("b@x.example", "c@x.example", login="u", password="pw")
         assert (await it.desk.take(mail)).code == 250
         await it.kept(2)
@@ -526,8 +534,8 @@ async def test_a_client_that_cannot_wait_and_sends_again_is_one_message(tmp_path
                 await think.wait()
             return await super()._point(session, point, usual, command)
 
-    async with house(tmp_path) as it, Thinking() as server:
-        it.desk.courier.doors.address = connections.address(server.url)
+    server = Thinking()
+    async with house(tmp_path, server=server) as it:
         front = await smtp.serve(
             config.Settings(smtp=config.Smtp(listen=("127.0.0.1:0",))), it.desk.take, left=it.desk.left
         )

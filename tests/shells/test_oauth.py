@@ -94,7 +94,7 @@ async def test_a_token_is_kept_until_shortly_before_its_end(rotates):
 async def test_an_endpoint_that_gives_none(status, body):
     async with endpoint() as (end, settings):
         end.status, end.body = status, body
-        with pytest.raises(oauth.Refused) as refused:
+        with pytest.raises(oauth.TokenRefused) as refused:
             await oauth.Tokens(settings).access()
         assert "hush" not in str(refused.value)
         assert "refresh-1" not in str(refused.value)
@@ -119,9 +119,9 @@ async def test_an_endpoint_that_fails_matters_once_the_token_is_over(caplog):
         now[0] = 3599 - oauth.EARLY + 1
         assert [await tokens.access() for _ in range(5)] == ["access-1"] * 5
         assert (len(end.asked), caplog.text.count("token_not_renewed")) == (2, 1)
-        with pytest.raises(oauth.Refused):
+        with pytest.raises(oauth.TokenRefused):
             await tokens.access(fresh=True)  # the upstream has refused it
-        with pytest.raises(oauth.Refused):
+        with pytest.raises(oauth.TokenRefused):
             await tokens.access()
         end.body = None
         assert (await tokens.access()).startswith("access-")
@@ -136,12 +136,12 @@ async def test_who_waits_for_a_slow_endpoint_waits_once():
             while not end.asked:
                 await asyncio.sleep(0.01)
         end.held.set()
-        assert all(isinstance(e, oauth.Refused) for e in await asyncio.gather(*waiting, return_exceptions=True))
+        assert all(isinstance(e, oauth.TokenRefused) for e in await asyncio.gather(*waiting, return_exceptions=True))
         assert len(end.asked) == 1
 
 
 async def test_no_secret_goes_to_an_endpoint_without_tls():
-    with pytest.raises(oauth.Refused, match="https"):
+    with pytest.raises(oauth.TokenRefused, match="https"):
         await oauth.Tokens(config.OAuth2("http://login.example.com/token", "client")).access()
 
 

@@ -28,7 +28,7 @@ from relay.mailbox import reading, source
 from relay.spool import files, sending
 from relay.store import Cursor, memory
 from relay.upstream import transaction
-from relay.upstream.client import UpstreamClient
+from relay.upstream.failover import Upstreams
 from tests.fakes import upstream as fake
 from tests.until import until
 
@@ -55,7 +55,7 @@ async def spooling(
     )
     store = memory.Memory()
     await store.start()
-    out = UpstreamClient(settings.upstream, hostname="relay.test", times=TIMES)
+    out = Upstreams(settings, hostname="relay.test", times=TIMES)
     how = {"schedule": schedule, "delay_after": delay_after, "clock": clock}
     heard = outcomes.Outcomes(store, host=out.host)
     kept = spool.Spool(folder / "spool", settings, out, heard, **how)
@@ -486,7 +486,7 @@ CHILD = """
 import asyncio, sys
 from pathlib import Path
 from relay import config, delivery, outcomes, spool
-from relay.upstream.client import UpstreamClient
+from relay.upstream.failover import Upstreams
 from relay.core.model import Recipient, Submission
 from relay.store import Cursor, memory
 from tests.fakes import copies
@@ -495,7 +495,7 @@ async def main(folder, url, patience):
     settings = config.Settings(state_dir=Path(folder), smtp=config.Smtp(hostname="relay.test"),
                                upstream=config.Upstream(url=url, tls="never", patience=float(patience)))
     store = memory.Memory()
-    out = UpstreamClient(settings.upstream, hostname="relay.test")
+    out = Upstreams(settings, hostname="relay.test")
     heard = outcomes.Outcomes(store)
     kept = spool.Spool(Path(folder) / "spool", settings, out, heard, schedule=(0.0, 0.02, 0.02))
     desk = delivery.Desk(settings, copies.FixedTracker(), out, kept, heard)

@@ -8,12 +8,12 @@ import pytest
 from relay import config, delivery, metrics, outcomes, spool
 from relay.core.model import Done, Envelope, Later, Never, Recipient, Submission
 from relay.store import memory
-from relay.upstream import choice, client, failover
+from relay.upstream import choice, failover, transaction
 from tests.fakes import copies
 from tests.fakes import upstream as fake
 
 MESSAGE = b"From: <Ann@Sales.example>\r\nTo: b@x.example\r\nSubject: x\r\n\r\nHello\r\n"
-TIMES = client.Times(connect=2, mail=0.5, data=2, block=2, dot=2)
+TIMES = transaction.Times(connect=2, mail=0.5, data=2, block=2, dot=2)
 LATER = "450 4.2.1 greylisted"
 
 

@@ -43,9 +43,9 @@ def arrived(upstream: fake.Upstream) -> list[str]:
         ("mail", "garbage", "went away before the message: no SMTP reply", 0),
         ("data", "drop", "went away before the message", 0),
         ("body", "reset", "went away", 0),
-        ("dot", "garbage", "before the upstream's word: no SMTP reply", 0),
-        ("dot", "drop", "before the upstream's word: it closed the connection", 0),
-        ("dot_half", "drop", "before the upstream's word: it closed the connection", 0),
+        ("dot", "garbage", "before the upstream's reply: no SMTP reply", 0),
+        ("dot", "drop", "before the upstream's reply: it closed the connection", 0),
+        ("dot_half", "drop", "before the upstream's reply: it closed the connection", 0),
     ],
 )
 def test_it_goes_or_answers_nonsense(tmp_path: Path, point: str, does: str, said: str, lines: int) -> None:
