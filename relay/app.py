@@ -190,10 +190,10 @@ class Service:
         if "smtp" not in self.only:
             return
         tracker = outbound.Tracker(self.settings, self.keys.now, self.store, signers)
-        desk = delivery.Desk(self.settings, tracker, out, kept, heard)
-        self.closers.append(lambda: desk.close(self.left() / 2))
+        deliverer = delivery.Delivery(self.settings, tracker, out, kept, heard)
+        self.closers.append(lambda: deliverer.close(self.left() / 2))
         try:
-            self.server = await smtp.serve(self.settings, desk.take, verify_upstream=out.try_login, left=desk.left)
+            self.server = await smtp.serve(self.settings, deliverer.take, verify_upstream=out.try_login)
         except (smtp.Refused, OSError) as reason:
             raise CannotStart(f"smtp: {reason}") from reason
         self.addresses["smtp"] = list(self.server.addresses)

@@ -2,77 +2,78 @@
 
 Many clients give up after seconds, and then send the message again; the first one is on its way by then. Owns: knowing
 the message again, for a while. Leaves to others: noticing that a client is gone (`smtp`).
+
+What is remembered is a digest and a reply, which another process could be told as well.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from relay.core.model import Reply, Submission
 
-Key = tuple[str, str, tuple[str, ...], int, int]
 REMEMBER_SECONDS = 900.0
-MOST = 10_000  # clients that left
+MAX_REMEMBERED = 10_000  # messages
+# hashlib gives up the interpreter's lock for more octets than these, and waits to get it back, for every message though
+# nearly none comes twice. So a message of the usual size is fed in pieces: 6 µs for 5 kB.
+PIECE = 2047
+IN_PIECES = 65_536  # octets up to which the waiting would take longer than the digest
 
 
-@dataclass(eq=False, slots=True)
-class Visit:
-    """One submission under way, or one whose client left. `answer` is set at the end."""
+def key(submission: Submission) -> bytes:
+    """16 octets: the same for the same bytes to the same recipients from the same client, in every process. The client
+    is known by its login, else by its address: nobody else's message has this key, whatever they send."""
+    parts = [
+        "login" if submission.login else "peer",
+        submission.login or submission.peer,
+        submission.reverse_path,
+        *(recipient.address for recipient in submission.recipients),
+    ]
+    head = "\0".join(f"{len(part)} {part}" for part in parts)
+    found = hashlib.blake2b(digest_size=16)
+    for octets in (head.encode("utf-8", "surrogatepass"), submission.content):
+        found.update(b"%d\0" % len(octets))
+        if len(octets) > IN_PIECES:
+            found.update(octets)
+        else:
+            for at in range(0, len(octets), PIECE):
+                found.update(octets[at : at + PIECE])
+    return found.digest()
 
-    key: Key
-    answer: asyncio.Future[Reply]
-    left: bool = False
-    until: float = 0.0
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    reply: asyncio.Future[Reply]
+    until: float
 
 
 class Resubmissions:
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self.clock = clock
-        self._by_task: dict[asyncio.Task[Reply], Visit] = {}
-        self._left: dict[Key, Visit] = {}
+    """Those of one process, at most `limit`. `clock` gives monotonic seconds."""
 
-    def before(self, submission: Submission) -> Visit | None:
-        """The visit of a client that brought this message, and left without its answer. A 4xx that it would have had is
-        none: nobody has the message then."""
-        if not self._left:
-            return None
-        visit = self._left.get(fingerprint(submission))
-        if visit is None or visit.until < self.clock():
-            return None
-        if visit.answer.done() and visit.answer.result().code // 100 == 4:
-            return None
-        return visit
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic, limit: int = MAX_REMEMBERED) -> None:
+        self._clock, self._limit = clock, limit
+        self._left: dict[bytes, Remembered] = {}  # the oldest first
 
-    def begin(self, task: asyncio.Task[Reply], submission: Submission) -> Visit:
-        visit = Visit(fingerprint(submission), asyncio.get_running_loop().create_future())
-        self._by_task[task] = visit
-        return visit
-
-    def end(self, task: asyncio.Task[Reply], reply: Reply) -> None:
-        self._by_task.pop(task).answer.set_result(reply)
-
-    def left(self, task: asyncio.Task[Reply]) -> None:
-        """The client that `task` works for is gone. Says nothing of tasks that are done: those were answered."""
-        visit = self._by_task.get(task)
-        if visit is None:
-            return
-        now = self.clock()
-        visit.left, visit.until = True, now + REMEMBER_SECONDS
-        self._left.pop(visit.key, None)
-        self._left[visit.key] = visit
-        for key, oldest in list(self._left.items()):
-            if oldest.until >= now and len(self._left) <= MOST:
+    def left(self, key: bytes, reply: asyncio.Future[Reply]) -> None:
+        """The client of this message is gone; `reply` is what it would have heard, or will be."""
+        now = self._clock()
+        self._left.pop(key, None)
+        self._left[key] = Remembered(reply, now + REMEMBER_SECONDS)
+        for oldest, its in list(self._left.items()):
+            if its.until >= now and len(self._left) <= self._limit:
                 break
-            del self._left[key]
+            del self._left[oldest]
 
-
-def fingerprint(submission: Submission) -> Key:
-    """The same for the same message from the same login to the same recipients. Python's own hash of bytes is SipHash
-    with a key of this process (PEP 456): 64 bits that nobody can aim at. A digest would give up the interpreter's lock
-    and wait to get it back, for every message, and nearly none comes twice."""
-    content = submission.content
-    recipients = tuple(recipient.address for recipient in submission.recipients)
-    return (submission.login, submission.reverse_path, recipients, len(content), hash(content))
+    def find(self, key: bytes) -> asyncio.Future[Reply] | None:
+        """The reply to this message, where its client left within the last quarter of an hour. A 4xx that it would have
+        had is none: nobody has the message then. Nor is one that was cut off."""
+        found = self._left.get(key)
+        if found is None or found.until < self._clock():
+            return None
+        if found.reply.done() and (found.reply.cancelled() or found.reply.result().code // 100 == 4):
+            return None
+        return found.reply

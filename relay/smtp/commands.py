@@ -175,19 +175,13 @@ class Commands(session.Session):
             LOG.info("message refused", peer=self.address, sender=mail.reverse_path, reply=content)
             metrics.REFUSED.labels(content.code).inc()
             return content
-        submission = Submission(
+        answered = house.intake.reply(Submission(
             mail.reverse_path, tuple(transaction.recipients.values()), content, mail.options, str(self.address or ""),
             time.time(), self.login, self.password,
-        )  # fmt: skip
+        ))  # fmt: skip
         del content  # the taker may let go of the original while it delivers
-        task = house.start(submission)
-        del submission
         self._timeout_handle.cancel()  # whoever takes it has its own patience; a client that leaves ends nothing
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            house.left(task)
-            raise
+        return await answered
 
     async def smtp_RSET(self, argument: str | None) -> None:
         await self.idled()

@@ -6,21 +6,15 @@ Owns: sockets, the tasks in which messages are taken, stopping without cutting o
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import socket
-from collections.abc import Awaitable, Callable
 
 from relay import certificates, log, metrics
 from relay.config import Settings
-from relay.core.model import Reply, Submission
-from relay.smtp import auth, commands, limits, submitters
+from relay.smtp import auth, commands, intake, limits, submitters
 
 LOG = log.room("smtp")
 
-Take = Callable[[Submission], Awaitable[Reply]]
-Left = Callable[[asyncio.Task[Reply]], object]
-FAILED = Reply(451, "4.3.0 Something went wrong here, try again later")
 BACKLOG = 1024  # of the kernel, which cuts it to net.core.somaxconn
 AT_ONCE = 16  # connections that asyncio accepts before it looks at the first of them, which may have to be turned away
 
@@ -32,47 +26,23 @@ class Refused(Exception):
 class House:
     """What all sessions of one server share."""
 
-    def __init__(self, settings: Settings, take: Take, gate: auth.Gate, left: Left) -> None:
+    def __init__(self, settings: Settings, take: intake.Take, gate: auth.Gate) -> None:
         self.loop = asyncio.get_running_loop()
-        self.take, self.gate, self.left = take, gate, left
+        self.gate = gate
         self.hostname = settings.smtp.hostname or os.uname().nodename
         self.allow = submitters.networks(settings.smtp.allow)
         self.clear_logins = settings.smtp.clear_logins
         self.max_size = settings.smtp.max_message_size
         self.places = limits.Places(limits.connections())
         self.flight = limits.Flight(max(limits.IN_FLIGHT, 2 * self.max_size))
+        self.intake = intake.Intake(take, self.flight)
         self.rates = limits.Rates(settings.smtp.messages_per_minute)
         self.certificate: certificates.Certificate | None = None
         self.dialogues: set[commands.Commands] = set()
-        self.tasks: set[asyncio.Task[Reply]] = set()
         self.draining = False
         self.said_full = float("-inf")  # when the log had the last line about clients that were turned away
         self.pattern: commands.Commands | None = None
         self.pattern = commands.Commands(self, implicit_tls=False)
-
-    def start(self, submission: Submission) -> asyncio.Task[Reply]:
-        """Takes a message in a task of its own, which no client can cancel. Its octets are on `flight` already."""
-        task = self.loop.create_task(self._take(submission, len(submission.content)))
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
-        return task
-
-    async def _take(self, submission: Submission, octets: int) -> Reply:
-        pending = self.take(submission)
-        del submission  # the original is not kept here while it is delivered
-        try:
-            reply = await pending
-        except Exception:
-            LOG.exception("message not taken")
-            metrics.ERRORS.labels("smtp").inc()
-            reply = FAILED
-        finally:
-            self.flight.add(-octets)
-        if reply.code < 300:
-            metrics.ACCEPTED.inc()
-        else:
-            metrics.REFUSED.labels(reply.code).inc()
-        return reply
 
 
 class Server:
@@ -96,6 +66,16 @@ class Server:
                 same.listen(BACKLOG)
         self.addresses += [s.getsockname()[:2] for s in listener.sockets]
 
+    @property
+    def connections(self) -> int:
+        """Clients that are here."""
+        return self._house.places.taken
+
+    @property
+    def in_flight(self) -> int:
+        """Octets of messages that are being received, or wait for their answer."""
+        return self._house.flight.used
+
     def stop_listening(self) -> None:
         for listener in self._listeners:
             listener.close()
@@ -112,21 +92,17 @@ class Server:
                 session.retire()
         began = house.loop.time()
         await asyncio.sleep(0)
-        while (house.dialogues or house.tasks) and house.loop.time() < began + seconds:
+        while (house.dialogues or house.intake.pending) and house.loop.time() < began + seconds:
             await asyncio.sleep(0.02)
             if house.loop.time() > began + limits.LAST_CALL:
                 for session in [s for s in house.dialogues if s.receiving]:
                     session.retire()
-        left = list(house.tasks)
+        left = house.intake.pending
         if left or house.dialogues:
-            LOG.warning("sessions cut at the end", sessions=len(house.dialogues), messages=len(left))
-        for task in left:
-            task.cancel()
+            LOG.warning("sessions cut at the end", sessions=len(house.dialogues), messages=left)
         for session in list(house.dialogues):
             if session.transport is not None:
                 session.transport.abort()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(*left, return_exceptions=True)
         return not left
 
     def reload(self) -> None:
@@ -136,28 +112,27 @@ class Server:
 
 
 async def serve(
-    settings: Settings, take: Take, *, users: auth.Users | None = None,
+    settings: Settings, take: intake.Take, *, users: auth.Users | None = None,
     verify_upstream: auth.VerifyUpstream | None = None,
-    left: Left = lambda task: None,
 ) -> Server:  # fmt: skip
     """Opens the listeners of [smtp]. `take` answers for each message; `users` is asked with auth = "users" (without
-    one the file of `relay.smtp.users` is), `verify_upstream` with auth = "upstream". `left` hears of the task in which a
-    message is being taken when its client went away unanswered. Raises `Refused`, or OSError where a port is taken."""
+    one the file of `relay.smtp.users` is), `verify_upstream` with auth = "upstream". Raises `Refused`, or OSError where a port is
+    taken."""
     smtp = settings.smtp
     found = submitters.problems(settings)
     if smtp.auth == "upstream" and verify_upstream is None:
         found.append('smtp.auth = "upstream": there is no upstream to ask')
     if found:
         raise Refused("\n".join(found))
-    house = House(settings, take, gate(settings, users, verify_upstream), left)
+    house = House(settings, take, gate(settings, users, verify_upstream))
     if smtp.certificate and smtp.key:
         try:
             house.certificate = certificates.Certificate(smtp.certificate, smtp.key)
         except certificates.Unusable as error:
             raise Refused(f"smtp.certificate: {error}") from error
-    metrics.SMTP_CONNECTIONS.set_function(lambda: house.places.taken)
-    metrics.SMTP_IN_FLIGHT.set_function(lambda: house.flight.used)
     server = Server(house)
+    metrics.SMTP_CONNECTIONS.set_function(lambda: server.connections)
+    metrics.SMTP_IN_FLIGHT.set_function(lambda: server.in_flight)
     try:
         for text in smtp.listen:
             await server.listen(*submitters.endpoint(text), implicit_tls=False)

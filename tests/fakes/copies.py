@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 
 from relay import outbound
@@ -9,11 +10,20 @@ from relay.core.model import Reply, Submission
 
 
 class FixedTracker:
-    """`together`: all recipients share one copy. `refusal`: what it answers instead. `upstream`: the name of the one that
-    is chosen. Ids are 20 characters and count up; `rendered` counts the copies made, by recipient index."""
+    """`together`: all recipients share one copy. `refusal`: what it answers instead. `refused`: the addresses that get no
+    copy, and why. `upstream`: the name of the one that is chosen. Ids are 20 characters and count up; `rendered` counts
+    the copies made, by recipient index."""
 
-    def __init__(self, *, together: bool = False, refusal: Reply | None = None, upstream: str = "default") -> None:
+    def __init__(
+        self,
+        *,
+        together: bool = False,
+        refusal: Reply | None = None,
+        refused: Mapping[str, Reply] | None = None,
+        upstream: str = "default",
+    ) -> None:
         self.together, self.refusal, self.upstream = together, refusal, upstream
+        self.refused = refused or {}
         self.ids: list[str] = []
         self.rendered: dict[int, int] = {}
 
@@ -21,13 +31,14 @@ class FixedTracker:
         self.ids.append(f"{len(self.ids) + 1:020d}")
         if self.refusal:
             return outbound.Tracked(self.ids[-1], (), self.refusal)
-        to = submission.recipients
-        groups = [to] if self.together else [(recipient,) for recipient in to]
+        to = tuple(recipient for recipient in submission.recipients if recipient.address not in self.refused)
+        groups = [to] if self.together and to else [(recipient,) for recipient in to]
+        refused = tuple((r, self.refused[r.address]) for r in submission.recipients if r.address in self.refused)
         copies = tuple(
             outbound.PendingCopy(i, tuple(group), partial(self._render, i, submission.content), submission.options)
             for i, group in enumerate(groups)
         )
-        return outbound.Tracked(self.ids[-1], copies, upstream=self.upstream)
+        return outbound.Tracked(self.ids[-1], copies, refused=refused, upstream=self.upstream)
 
     def _render(self, index: int, content: bytes) -> bytes:
         self.rendered[index] = self.rendered.get(index, 0) + 1

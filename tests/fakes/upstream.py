@@ -67,7 +67,8 @@ class Session:
 
 class Upstream:
     """`async with Upstream(...) as upstream`: listens on 127.0.0.1, `upstream.port`. `users` maps a login to its
-    password; `tokens` are the access tokens that XOAUTH2 and OAUTHBEARER take."""
+    password; `tokens` are the access tokens that XOAUTH2 and OAUTHBEARER take. At a point that has a gate it
+    waits until that is set, and does what it does then."""
 
     def __init__(
         self,
@@ -81,10 +82,12 @@ class Upstream:
         methods: str = "PLAIN LOGIN",
         lmtp: bool = False,
         half: int = 1024,
+        gates: Mapping[str, asyncio.Event] | None = None,
     ) -> None:
         self.script: dict[str, Does] = dict(script or {})
         self.offers, self.starttls, self.implicit, self.lmtp, self.half = offers, starttls, implicit, lmtp, half
         self.users, self.tokens, self.methods = users, tokens, methods
+        self.gates = gates or {}
         self.port = 0
         self.sessions = 0
         self.kept: list[Kept] = []
@@ -148,6 +151,8 @@ class Upstream:
 
     async def _point(self, session: Session, point: str, usual: str, command: str = "") -> int:
         """Does what the script says, or answers `usual`. Returns the reply's code, 0 for none."""
+        if point in self.gates:
+            await self.gates[point].wait()
         does = self._does(point, command)
         match does:
             case None | "ok":

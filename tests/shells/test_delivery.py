@@ -1,13 +1,15 @@
-"""What a client hears, and where its message is then: the desk with a real upstream client, spool and store, and a scripted
+"""What a client hears, and where its message is then: with a real upstream client, spool and store, and a scripted
 upstream."""
 
 import asyncio
 import email
 import email.policy
+import gc
 import json
 import random
 import smtplib
 import threading
+from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -20,6 +22,7 @@ from relay import config, delivery, keys, outbound, outcomes, smtp, spool
 from relay import store as stores
 from relay.core import dkim, payload
 from relay.core.model import Endpoint, Recipient, Reply, Sent, SentCopy, Submission
+from relay.delivery import carrying
 from relay.store import memory
 from relay.upstream import pool, transaction
 from relay.upstream.failover import Upstreams
@@ -34,14 +37,18 @@ FAST = (0.0, 0.05, 0.05)
 
 
 @dataclass
-class House:
+class Setting:
     upstream: fake.Upstream
     upstreams: Upstreams
-    desk: delivery.Desk
+    delivery: delivery.Delivery
     spool: spool.Spool
     outcomes: outcomes.Outcomes
     store: memory.Memory
     tracker: copies.FixedTracker
+
+    async def take(self, message):
+        handle = await self.delivery.take(message)
+        return await asyncio.shield(handle.reply)
 
     def spooled(self):
         return [self.spool.files.read(name) for name in self.spool.files.scan()]
@@ -72,19 +79,18 @@ async def house(
     folder,
     script=None,
     *,
-    server=None,
     together=False,
     refusal=None,
+    refused=None,
     sends=False,
     times=TIMES,
     auth="none",
     signers=None,
     **how,
 ):
-    """`server` is the upstream, in place of one with that script; `signers` are the DKIM keys of a real tracker, in place
-    of the one with fixed copies."""
+    """`signers` are the DKIM keys of a real tracker, in place of the one with fixed copies."""
     settings_of = {k: how.pop(k) for k in ("on_defer", "patience", "bounce_from", "queue_lifetime") if k in how}
-    async with server or fake.Upstream(script, **how) as server:
+    async with fake.Upstream(script, **how) as server:
         settings = config.Settings(
             state_dir=folder,
             smtp=config.Smtp(hostname="relay.test", auth=auth),
@@ -92,24 +98,22 @@ async def house(
         )
         store = memory.Memory()
         await store.start()
-        tracker = copies.FixedTracker(together=together, refusal=refusal)
+        tracker = copies.FixedTracker(together=together, refusal=refusal, refused=refused)
         if signers:
             signing = keys.ephemeral()
             tracker = outbound.Tracker(settings, lambda: signing, store, signers)
         out = Upstreams(settings, hostname="relay.test", times=times, signers=signers or ())
         heard = outcomes.Outcomes(store, host=out.host)
         kept = spool.Spool(folder / "spool", settings, out, heard, schedule=FAST)
-        desk = delivery.Desk(settings, tracker, out, kept, heard)
+        delivering = delivery.Delivery(settings, tracker, out, kept, heard)
         running = asyncio.create_task(kept.run()) if sends else None
         try:
-            yield House(server, out, desk, kept, heard, store, tracker)
+            yield Setting(server, out, delivering, kept, heard, store, tracker)
         finally:
             if running:
                 running.cancel()
                 await asyncio.gather(running, return_exceptions=True)
-            for task in desk._tasks:
-                task.cancel()
-            await desk.close()
+            await delivering.close(0)
             await heard.flush()
             await out.close()
 
@@ -129,7 +133,7 @@ NO, LATER = "550 5.1.1 nobody", "450 4.2.1 greylisted"
 
 async def test_one_copy_hears_the_upstreams_words(tmp_path):
     async with house(tmp_path) as it:
-        reply = await it.desk.take(submission())
+        reply = await it.take(submission())
         assert str(reply) == "250 2.0.0 Ok 00000000000000000001 Ok: queued as 000001"
         assert it.contents() == [b"X-Copy: 0\r\n" + MESSAGE]
         assert not (tmp_path / "spool").exists()  # no fsync on the way of a message that goes out
@@ -151,7 +155,7 @@ async def test_one_copy_hears_the_upstreams_words(tmp_path):
 async def test_a_refusal_goes_back_in_its_class_and_nothing_is_kept(tmp_path, script, on_defer, code):
     async with house(tmp_path, script, on_defer=on_defer) as it:
         for to in ([], ["b@x.example", "c@x.example"]):
-            reply = await it.desk.take(submission(*to))
+            reply = await it.take(submission(*to))
             assert reply.code == code
         if code in (550, 450, 554):
             assert str(reply) == next(iter(script.values()))
@@ -166,7 +170,7 @@ async def test_a_refusal_goes_back_in_its_class_and_nothing_is_kept(tmp_path, sc
 async def test_what_is_put_off_is_kept_then_sent_as_it_was(tmp_path, script):
     async with house(tmp_path, script, sends=True) as it:
         await it.store.record_sent(sent("b@x.example"))
-        reply = await it.desk.take(submission(options=("BODY=8BITMIME",)))
+        reply = await it.take(submission(options=("BODY=8BITMIME",)))
         assert str(reply) == "250 2.0.0 Ok 00000000000000000001 queued"
         await it.kept(1)
         await it.empty()
@@ -192,7 +196,7 @@ async def test_some_accepted_is_a_250_with_the_rest_kept_and_reported(tmp_path, 
     )
     async with house(tmp_path, script, together=together, on_defer=on_defer, sends=True) as it:
         await it.store.record_sent(sent("yes@x.example", "no@x.example", "later@x.example"))
-        reply = await it.desk.take(submission("yes@x.example", "no@x.example", "later@x.example"))
+        reply = await it.take(submission("yes@x.example", "no@x.example", "later@x.example"))
         assert reply.code == 250
         await it.kept(3)  # yes, later, and the report
         await it.empty()
@@ -211,11 +215,11 @@ async def test_some_accepted_is_a_250_with_the_rest_kept_and_reported(tmp_path, 
 
 async def test_refused_and_put_off_without_an_acceptance(tmp_path):
     async with house(tmp_path, by_recipient(no=NO, later=LATER), on_defer="pass") as it:
-        reply = await it.desk.take(submission("no@x.example", "later@x.example"))
+        reply = await it.take(submission("no@x.example", "later@x.example"))
         assert str(reply) == LATER  # the client keeps it, and asks again
         assert not (tmp_path / "spool").exists()
     async with house(tmp_path, by_recipient(no=NO, later=LATER), on_defer="spool") as it:
-        reply = await it.desk.take(submission("no@x.example", "later@x.example"))
+        reply = await it.take(submission("no@x.example", "later@x.example"))
         assert reply.code == 250
         kinds = sorted((e.kind, e.recipients[0].address) for e in it.spooled())
         assert kinds == [("mail", "later@x.example"), ("report", "a@here.example")]
@@ -223,7 +227,7 @@ async def test_refused_and_put_off_without_an_acceptance(tmp_path):
 
 async def test_the_null_sender_is_never_told(tmp_path):
     async with house(tmp_path, by_recipient(no=NO)) as it:
-        reply = await it.desk.take(submission("yes@x.example", "no@x.example", sender=""))
+        reply = await it.take(submission("yes@x.example", "no@x.example", sender=""))
         assert reply.code == 250
         assert it.spooled() == []
 
@@ -231,7 +235,7 @@ async def test_the_null_sender_is_never_told(tmp_path):
 async def test_who_wants_no_report_gets_none(tmp_path):
     async with house(tmp_path, by_recipient(no=NO)) as it:
         never = Recipient("no@x.example", ("NOTIFY=NEVER",))
-        assert (await it.desk.take(submission("yes@x.example", never))).code == 250
+        assert (await it.take(submission("yes@x.example", never))).code == 250
         assert it.spooled() == []
         assert len(await it.bounced()) == 1  # the event is no mail
 
@@ -241,7 +245,7 @@ async def test_patience_ends_and_the_attempt_owns_what_was_kept(tmp_path):
     async with house(
         tmp_path, {"dot": "hang"}, patience=0.05, sends=True, times=transaction.Times(2, 2, 2, 2, 0.8)
     ) as it:
-        reply = await it.desk.take(submission())
+        reply = await it.take(submission())
         assert str(reply) == "250 2.0.0 Ok 00000000000000000001 queued"
         (entry,) = it.spooled()
         assert entry.attempts == 0
@@ -252,31 +256,17 @@ async def test_patience_ends_and_the_attempt_owns_what_was_kept(tmp_path):
         assert len(set(it.contents())) == 1  # it may have had the first as well: then byte for byte the same
 
 
-async def test_patience_ends_and_the_upstream_says_yes_or_no_later(tmp_path):
-    for word, left in ((None, 0), (NO, 1)):
-        release = asyncio.Event()
-
-        class Slow(fake.Upstream):
-            async def _point(self, session, point, usual, command="", release=release):
-                if point == "dot":
-                    await release.wait()
-                return await super()._point(session, point, usual, command)
-
-        server = Slow({"dot": word} if word else None)
-        folder = tmp_path / str(left)
-        folder.mkdir()
-        async with house(folder, server=server, patience=0.05) as it:
-            assert (await it.desk.take(submission())).code == 250
-            assert len(it.spooled()) == 1
-            release.set()
-            async with asyncio.timeout(5):
-                while it.desk._tasks:
-                    await asyncio.sleep(0.01)
-            entries = it.spooled()
-            assert [e.kind for e in entries] == ["report"] * left
-            assert len(server.kept) == 1 - left
-            if left:
-                assert len(await it.bounced()) == 1
+@pytest.mark.parametrize(("word", "left"), [(None, []), (NO, ["report"])])
+async def test_patience_ends_and_the_upstream_says_yes_or_no_later(tmp_path, word, left):
+    release = asyncio.Event()
+    async with house(tmp_path, {"dot": word}, patience=0.05, gates={"dot": release}) as it:
+        assert (await it.take(submission())).code == 250
+        assert [e.kind for e in it.spooled()] == ["mail"]
+        release.set()
+        await until(lambda: [e.kind for e in it.spooled()] == left)
+        assert len(it.upstream.kept) == 1 - len(left)
+        if left:
+            assert len(await it.bounced()) == 1
 
 
 @pytest.mark.parametrize(
@@ -293,17 +283,9 @@ async def test_patience_ends_and_the_upstream_says_yes_or_no_later(tmp_path):
 async def test_the_upstreams_word_comes_while_the_spool_writes(tmp_path, word, disk, reply, left):
     """There is one entry at any instant at which the program could be killed, and its outcome is the attempt's."""
     said, over = asyncio.Event(), threading.Event()
-
-    class Slow(fake.Upstream):
-        async def _point(self, session, point, usual, command=""):
-            if point == "dot":
-                await said.wait()
-            return await super()._point(session, point, usual, command)
-
-    server = Slow({"dot": word} if word else None)
-    async with house(tmp_path, server=server, patience=0.05) as it:
-        put, loop = it.spool.files.put, asyncio.get_running_loop()
-        there = []
+    async with house(tmp_path, {"dot": word}, patience=0.05, gates={"dot": said}) as it:
+        put, send, loop = it.spool.files.put, it.upstreams.send, asyncio.get_running_loop()
+        there, heard = [], asyncio.Event()
 
         def putting(entry, content):
             claim = put(entry, content) if disk == "takes it" and entry.kind == "mail" else None
@@ -315,50 +297,67 @@ async def test_the_upstreams_word_comes_while_the_spool_writes(tmp_path, word, d
                 raise spool.Unwritable("No space left on device")
             return claim or put(entry, content)
 
-        it.spool.files.put = putting
-        client = asyncio.create_task(it.desk.take(submission()))
+        async def sending(*args, **how):
+            outcomes = await send(*args, **how)
+            heard.set()
+            return outcomes
+
+        it.spool.files.put, it.upstreams.send = putting, sending
+        client = asyncio.create_task(it.take(submission()))
         async with asyncio.timeout(5):
-            while not said.is_set():
-                await asyncio.sleep(0.01)
-            while it.desk._tasks and len(there) == 1:  # the attempt ends, or keeps what was put off by itself
-                await asyncio.sleep(0.01)
+            await heard.wait()
+        for _ in range(10):  # more than the attempt needs to keep by itself what was put off, which it must not
+            await asyncio.sleep(0)
         over.set()
         assert (await client).code == reply
-        async with asyncio.timeout(5):
-            while it.desk._tasks:
-                await asyncio.sleep(0.01)
+        await until(lambda: [(e.kind, e.attempts) for e in it.spooled()] == left)
         assert there[0] == (["mail"] if disk == "takes it" else [])
         assert len(there) == (2 if left == [("report", 0)] else 1)
-        assert [(e.kind, e.attempts) for e in it.spooled()] == left
-        assert len(server.taken) == (word is None)
+        assert len(it.upstream.taken) == (word is None)
 
 
 async def test_pass_waits_for_the_upstreams_word(tmp_path):
     async with house(
         tmp_path, {"dot": ["hang"]}, on_defer="pass", patience=0.01, times=transaction.Times(2, 2, 2, 2, 0.2)
     ) as it:
-        reply = await it.desk.take(submission())
+        reply = await it.take(submission())
         assert reply.code == 451
         assert not (tmp_path / "spool").exists()
 
 
 async def test_many_hung_attempts_fill_the_disk_and_not_the_memory(tmp_path):
+    alive = Counter()
+
+    class Copy(bytes):
+        """Bytes whose end can be seen."""
+
+        def __del__(self):
+            alive["copies"] -= 1
+
     async with house(tmp_path, {"mail": "hang"}, patience=0.1, times=transaction.Times(5, 5, 5, 5, 5)) as it:
-        replies = await asyncio.gather(*(it.desk.take(submission()) for _ in range(40)))
+        render = it.tracker._render
+
+        def rendering(index, content):
+            alive["copies"] += 1
+            return Copy(render(index, content))
+
+        it.tracker._render = rendering
+        replies = await asyncio.gather(*(it.take(submission()) for _ in range(40)))
         assert {r.code for r in replies} == {250}
         assert len(it.spooled()) == 40
         under_way = [e for e in it.spooled() if it.spool.files.claim(e.entry_id) is None]
         assert len(under_way) == pool.MAX_CONNECTIONS
-        assert len(it.desk._tasks) == 2 * pool.MAX_CONNECTIONS  # an attempt and who awaits it
+        gc.collect()
+        assert alive["copies"] == pool.MAX_CONNECTIONS
 
 
 async def test_at_most_four_copies_are_in_memory(tmp_path):
     async with house(tmp_path, {"mail": "hang"}, on_defer="pass", times=transaction.Times(5, 5, 5, 5, 5)) as it:
-        task = asyncio.create_task(it.desk.take(submission(*(f"r{i}@x.example" for i in range(20)))))
+        task = asyncio.create_task(it.take(submission(*(f"r{i}@x.example" for i in range(20)))))
         async with asyncio.timeout(5):
-            while it.upstream.sessions < delivery.AT_ONCE:
+            while it.upstream.sessions < carrying.AT_ONCE:
                 await asyncio.sleep(0.01)
-        assert sum(it.tracker.rendered.values()) == delivery.AT_ONCE
+        assert sum(it.tracker.rendered.values()) == carrying.AT_ONCE
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
@@ -366,25 +365,77 @@ async def test_at_most_four_copies_are_in_memory(tmp_path):
 async def test_a_full_disk_is_a_452_and_recovers_by_itself(tmp_path):
     async with house(tmp_path, {"rcpt": [LATER, LATER, None]}) as it:
         (tmp_path / "spool").write_text("in the way")
-        reply = await it.desk.take(submission())
+        reply = await it.take(submission())
         assert reply.code == 452
         assert reply.text.startswith("4.3.1 ")
         (tmp_path / "spool").unlink()
-        assert (await it.desk.take(submission())).code == 250
+        assert (await it.take(submission())).code == 250
         assert len(it.spooled()) == 1
 
 
 async def test_a_full_disk_while_an_attempt_is_slow_waits_for_the_attempt(tmp_path):
     async with house(tmp_path, {"dot": ["hang"]}, patience=0.05, times=transaction.Times(2, 2, 2, 2, 0.3)) as it:
         (tmp_path / "spool").write_text("in the way")
-        reply = await it.desk.take(submission())
+        reply = await it.take(submission())
         assert reply.code == 452
 
 
 async def test_a_refusal_of_the_tracker_goes_back(tmp_path):
     async with house(tmp_path, refusal=Reply(550, "5.6.0 X-Track: what?")) as it:
-        assert (await it.desk.take(submission())).code == 550
+        assert (await it.take(submission())).code == 550
         assert it.contents() == []
+
+
+SUPPRESSED = Reply(550, "5.7.1 this recipient is suppressed")
+
+
+@pytest.mark.parametrize("together", [False, True], ids=["copies", "one copy"])
+async def test_a_recipient_that_the_tracker_refuses_is_reported_where_others_have_it(tmp_path, together):
+    refused = {"no@x.example": SUPPRESSED}
+    async with house(tmp_path, together=together, refused=refused, sends=True) as it:
+        to = ("yes@x.example", "no@x.example", "too@x.example")
+        await it.store.record_sent(sent(*to))
+        assert (await it.take(submission(*to))).code == 250
+        (event,) = await it.bounced()
+        await it.empty()
+        assert (event.recipient, event.recipient_index, event.data["code"]) == ("no@x.example", 1, 550)
+        (report,) = [k for k in it.upstream.kept if k.reverse_path == ""]
+        assert b"Final-Recipient: rfc822; no@x.example" in report.content
+        assert b"X-Copy: 0" in report.content  # a copy as it left, without control headers
+        assert {r for k in it.upstream.kept for r in k.recipients} == {
+            "yes@x.example",
+            "too@x.example",
+            "a@here.example",
+        }
+        await it.outcomes.flush()
+        states = {c.recipient: (c.state, c.reply) for c in (await it.store.sent("0" * 19 + "1")).copies}
+        assert states["no@x.example"] == ("never", str(SUPPRESSED))
+        assert states["too@x.example"][0] == "done"
+
+
+@pytest.mark.parametrize(
+    ("script", "on_defer", "code", "left"),
+    [
+        ({}, "spool", 250, ["report"]),
+        ({"rcpt": NO}, "spool", 550, []),
+        ({"rcpt": LATER}, "spool", 250, ["mail", "report"]),
+        ({"rcpt": LATER}, "pass", 450, []),
+        ({"dot": "hang"}, "spool", 250, ["mail", "report"]),
+    ],
+)
+async def test_one_refused_recipient_counts_as_any_that_the_upstream_refuses(tmp_path, script, on_defer, code, left):
+    refused = {"no@x.example": SUPPRESSED}
+    async with house(tmp_path, script, refused=refused, on_defer=on_defer, patience=0.1) as it:
+        assert (await it.take(submission("no@x.example", "b@x.example"))).code == code
+        assert sorted(e.kind for e in it.spooled()) == left
+
+
+async def test_all_refused_by_the_tracker_hear_the_first_refusal(tmp_path):
+    refused = {"no@x.example": SUPPRESSED, "nor@x.example": Reply(550, "5.7.1 nor this")}
+    async with house(tmp_path, refused=refused) as it:
+        assert await it.take(submission("nor@x.example", "no@x.example")) == refused["nor@x.example"]
+        assert it.upstream.sessions == 0
+        assert it.spooled() == []
 
 
 async def test_a_client_that_left_and_comes_back_joins_the_first_outcome(tmp_path):
@@ -397,32 +448,30 @@ async def test_a_client_that_left_and_comes_back_joins_the_first_outcome(tmp_pat
             return await track(what)
 
         it.tracker.track = slow
-        first = asyncio.create_task(it.desk.take(submission()))
-        await asyncio.sleep(0)
-        it.desk.left(first)
-        again = asyncio.create_task(it.desk.take(submission()))
-        other = asyncio.create_task(it.desk.take(submission("c@x.example")))
+        first = await it.delivery.take(submission())
+        first.client_gone()
+        again = await it.delivery.take(submission())
+        other = await it.delivery.take(submission("c@x.example"))
         held.set()
-        replies = [str(await t) for t in (first, again, other)]
+        replies = [str(await handle.reply) for handle in (first, again, other)]
         assert replies[0] == replies[1] != replies[2]
         assert len(it.contents()) == 2
-        assert str(await it.desk.take(submission())) == replies[0]  # also after it has ended
+        assert str(await it.take(submission())) == replies[0]  # also after it has ended
         assert len(it.contents()) == 2
 
 
 async def test_two_clients_that_stay_are_two_messages(tmp_path):
     async with house(tmp_path) as it:
-        await asyncio.gather(*(it.desk.take(submission()) for _ in range(2)))
+        await asyncio.gather(*(it.take(submission()) for _ in range(2)))
         assert len(it.contents()) == 2
 
 
 async def test_a_try_that_ended_in_4xx_is_no_answer_for_the_next(tmp_path):
     async with house(tmp_path, {"rcpt": [LATER, None]}, on_defer="pass") as it:
-        first = asyncio.create_task(it.desk.take(submission()))
-        await asyncio.sleep(0)
-        it.desk.left(first)
-        assert (await first).code == 450
-        assert (await it.desk.take(submission())).code == 250
+        first = await it.delivery.take(submission())
+        first.client_gone()
+        assert (await first.reply).code == 450
+        assert (await it.take(submission())).code == 250
 
 
 async def test_left_over_copies_of_a_user_wait_for_that_users_session(tmp_path):
@@ -430,7 +479,7 @@ async def test_left_over_copies_of_a_user_wait_for_that_users_session(tmp_path):
     async with house(tmp_path, script, users={"u": "pw"}, auth="upstream", sends=True) as it:
         mail = submission("b@x.example", "c@x.example", login="u", password="canary-77")
         it.upstream.users["u"] = "canary-77"
-        assert (await it.desk.take(mail)).code == 250
+        assert (await it.take(mail)).code == 250
         await it.kept(1)
         (entry,) = it.spooled()
         assert entry.login == "u"
@@ -451,10 +500,10 @@ async def test_a_password_that_was_changed_meanwhile_gives_nothing_up(tmp_path):
         await it.upstreams.try_login("u", "old")
         mail = submission("b@x.example", "c@x.example", login="u", password="old")
         it.upstream.users["u"] = "new"
-        assert (await it.desk.take(mail)).code == 250  # over the session that is open, which ends then
+        assert (await it.take(mail)).code == 250  # over the session that is open, which ends then
         await it.kept(1)
         await until(lambda: it.upstreams.credentials_of("u") is None)
-        reply = await it.desk.take(submission("d@x.example", login="u", password="old"))
+        reply = await it.take(submission("d@x.example", login="u", password="old"))
         assert (reply.code, reply.text[:5]) == (451, "4.7.8")
         assert [e.waiting[0].address for e in it.spooled()] == ["c@x.example"]
         assert not await it.store.events(types=["message.bounce_detected"])
@@ -470,7 +519,7 @@ async def test_a_report_on_a_users_mail_goes_out_over_that_users_session(tmp_pat
     async with house(tmp_path, script, users={"u": "pw"}, auth="upstream", sends=True) as it:
         await it.upstreams.try_login("u", "pw")
         mail = submission("b@x.example", "c@x.example", login="u", password="pw")
-        assert (await it.desk.take(mail)).code == 250
+        assert (await it.take(mail)).code == 250
         await it.kept(2)
         await it.empty()
         report = it.upstream.kept[1]
@@ -506,7 +555,7 @@ async def test_300_messages_through_a_bad_upstream(tmp_path, seed):
 
         async def client(i):
             content = MESSAGE.replace(b"<1@", b"<%d@" % i)
-            while (await it.desk.take(submission(content=content))).code != 250:
+            while (await it.take(submission(content=content))).code != 250:
                 await asyncio.sleep(0.01)
             accepted.add(i)
 
@@ -524,21 +573,12 @@ async def test_300_messages_through_a_bad_upstream(tmp_path, seed):
     assert not list((tmp_path / "spool").glob("*.msg"))
 
 
-async def test_a_client_that_cannot_wait_and_sends_again_is_one_message(tmp_path):
+async def test_a_client_that_cannot_wait_and_sends_again_is_one_message(tmp_path, caplog):
     """Over real SMTP: the client hangs up while the upstream thinks, comes back with the same bytes, and hears 250."""
+    caplog.set_level("INFO", logger="trackrelay.delivery")
     think = asyncio.Event()
-
-    class Thinking(fake.Upstream):
-        async def _point(self, session, point, usual, command=""):
-            if point == "dot":
-                await think.wait()
-            return await super()._point(session, point, usual, command)
-
-    server = Thinking()
-    async with house(tmp_path, server=server) as it:
-        front = await smtp.serve(
-            config.Settings(smtp=config.Smtp(listen=("127.0.0.1:0",))), it.desk.take, left=it.desk.left
-        )
+    async with house(tmp_path, gates={"dot": think}) as it:
+        front = await smtp.serve(config.Settings(smtp=config.Smtp(listen=("127.0.0.1:0",))), it.delivery.take)
         port = front.addresses[0][1]
 
         def client(seconds):
@@ -547,14 +587,12 @@ async def test_a_client_that_cannot_wait_and_sends_again_is_one_message(tmp_path
 
         with pytest.raises(smtplib.SMTPServerDisconnected):
             await asyncio.to_thread(client, 0.3)
-        async with asyncio.timeout(5):
-            while not it.desk._resubmissions._left:
-                await asyncio.sleep(0.01)
+        await until(lambda: not front.connections)
         again = asyncio.create_task(asyncio.to_thread(client, 10))
-        await asyncio.sleep(0.1)
+        await until(lambda: "joined" in caplog.text)
         think.set()
         assert await again == {}
-        assert len(server.kept) == 1
+        assert len(it.upstream.kept) == 1
         await front.drain(1)
 
 
@@ -576,7 +614,7 @@ async def test_sent_delivered_and_failed_are_events_where_an_endpoint_asks(tmp_p
     script = by_recipient(no=NO)
     async with house(tmp_path, script) as it:
         await asked(it, ("email.sent", "email.delivered", "email.failed", "email.opened"))
-        await it.desk.take(submission("b@x.example", "no@x.example", "c@x.example"))
+        await it.take(submission("b@x.example", "no@x.example", "c@x.example"))
         assert sorted(await happened(it)) == [
             ("message.delivered", 0, "b@x.example"), ("message.delivered", 2, "c@x.example"),
             ("message.failed", 1, "no@x.example"), ("message.sent", 0, ""),
@@ -606,21 +644,21 @@ async def test_nobody_asks_so_nothing_is_written(tmp_path, triggers, format):
         if format:
             await asked(it, triggers, format)
         for _ in range(3):
-            await it.desk.take(submission())
+            await it.take(submission())
         assert await happened(it) == []
 
 
 async def test_an_endpoint_that_asks_for_one_kind_gets_that(tmp_path):
     async with house(tmp_path) as it:
         await asked(it, ("email.delivered",))
-        await it.desk.take(submission())
+        await it.take(submission())
         assert [kind for kind, _, _ in await happened(it)] == ["message.delivered"]
 
 
 async def test_refused_by_all_is_failed_and_was_never_sent(tmp_path):
     async with house(tmp_path, {"mail": "550 5.7.1 no"}) as it:
         await asked(it, ())  # all of its format
-        assert (await it.desk.take(submission())).code == 550
+        assert (await it.take(submission())).code == 550
         assert await happened(it) == [("message.failed", 0, "b@x.example")]
 
 
@@ -628,7 +666,7 @@ async def test_what_was_kept_is_sent_now_and_delivered_later_or_failed(tmp_path)
     async with house(tmp_path, {"rcpt": [LATER, "ok", LATER, NO]}, sends=True) as it:
         await asked(it, ())
         for _ in range(2):
-            assert (await it.desk.take(submission())).code == 250
+            assert (await it.take(submission())).code == 250
             await it.empty()
         assert [kind for kind, _, _ in await happened(it)] == [
             "message.sent", "message.delivered", "message.sent", "message.failed",
@@ -639,7 +677,7 @@ async def test_what_was_kept_is_sent_now_and_delivered_later_or_failed(tmp_path)
 async def test_sent_is_told_where_all_was_handed_over(tmp_path):
     async with house(tmp_path, {"dot": "hang"}, patience=0.1, times=transaction.Times(2, 2, 2, 2, 30)) as it:
         await asked(it, ("email.sent",))
-        assert (await it.desk.take(submission())).code == 250
+        assert (await it.take(submission())).code == 250
         async with asyncio.timeout(5):
             while not await it.store.events(types=SENT_KINDS):
                 await asyncio.sleep(0.02)
@@ -652,7 +690,7 @@ async def test_a_store_that_is_gone_delays_no_mail(tmp_path):
             raise stores.Unavailable("gone")
 
         there, it.store.endpoints = it.store.endpoints, gone
-        assert (await it.desk.take(submission())).code == 250
+        assert (await it.take(submission())).code == 250
         it.store.endpoints = there
         await asked(it, ("email.sent",))
         async with asyncio.timeout(5):
@@ -670,7 +708,7 @@ TELL = ("NOTIFY=SUCCESS,FAILURE", "ORCPT=rfc822;Bob@x.example")
 async def test_where_the_upstream_has_no_dsn_success_is_reported_as_relayed(tmp_path):
     async with house(tmp_path, offers=NO_DSN, together=True, sends=True) as it:
         to = (Recipient("b@x.example", TELL), Recipient("c@x.example"), Recipient("d@x.example", ("NOTIFY=FAILURE",)))
-        reply = await it.desk.take(submission(*to, options=("RET=FULL", "ENVID=QQ314")))
+        reply = await it.take(submission(*to, options=("RET=FULL", "ENVID=QQ314")))
         assert reply.code == 250
         await it.kept(2)
         report = it.upstream.kept[1]
@@ -689,7 +727,7 @@ async def test_where_the_upstream_has_no_dsn_success_is_reported_as_relayed(tmp_
 
 async def test_an_upstream_with_dsn_tells_itself(tmp_path):
     async with house(tmp_path, sends=True) as it:
-        await it.desk.take(submission(Recipient("b@x.example", TELL)))
+        await it.take(submission(Recipient("b@x.example", TELL)))
         await it.empty()
         assert len(it.upstream.kept) == 1
         assert "NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;Bob@x.example" in it.upstream.kept[0].commands[1]
@@ -697,7 +735,7 @@ async def test_an_upstream_with_dsn_tells_itself(tmp_path):
 
 async def test_success_after_a_wait_is_reported_too(tmp_path):
     async with house(tmp_path, {"rcpt": [LATER, "ok"]}, offers=NO_DSN, sends=True) as it:
-        assert (await it.desk.take(submission(Recipient("b@x.example", TELL)))).code == 250
+        assert (await it.take(submission(Recipient("b@x.example", TELL)))).code == 250
         await it.kept(2)
         assert b"Action: relayed" in it.upstream.kept[1].content
 
@@ -731,7 +769,7 @@ def signed_by(content, key):
 @pytest.mark.parametrize("options", [DECLARED, ()], ids=["declared", "not declared"])
 async def test_a_tracked_message_goes_in_7bit_and_signed(tmp_path, key, options):
     async with house(tmp_path, signers=[key], offers=NO_EIGHT) as it:
-        assert (await it.desk.take(submission(content=PAGE, options=options))).code == 250
+        assert (await it.take(submission(content=PAGE, options=options))).code == 250
         (kept,) = it.upstream.kept
         assert kept.content.isascii()
         assert kept.content.count(b"DKIM-Signature") == 1
@@ -743,7 +781,7 @@ async def test_a_tracked_message_goes_in_7bit_and_signed(tmp_path, key, options)
 @pytest.mark.parametrize("script", [{"rcpt": [LATER, None]}, {"dot": ["drop", None]}, {"connect": ["drop", None]}])
 async def test_what_waits_is_kept_in_8bit_and_each_try_sends_the_same_in_7bit(tmp_path, key, script):
     async with house(tmp_path, script, signers=[key], offers=NO_EIGHT) as it:
-        assert (await it.desk.take(submission(content=PAGE, options=DECLARED))).code == 250
+        assert (await it.take(submission(content=PAGE, options=DECLARED))).code == 250
         (entry,) = it.spooled()
         stored = it.spool.files.content(entry.entry_id)
         assert not stored.isascii()
@@ -759,7 +797,7 @@ async def test_what_waits_is_kept_in_8bit_and_each_try_sends_the_same_in_7bit(tm
 
 async def test_what_can_not_be_had_in_7bit_is_refused(tmp_path, key):
     async with house(tmp_path, signers=[key], offers=NO_EIGHT) as it:
-        reply = await it.desk.take(submission(content=SEALED, options=DECLARED))
+        reply = await it.take(submission(content=SEALED, options=DECLARED))
         assert str(reply).startswith("554 5.6.3 The upstream does not offer 8BITMIME, and a signed")
         assert not (tmp_path / "spool").exists()
 
@@ -767,7 +805,7 @@ async def test_what_can_not_be_had_in_7bit_is_refused(tmp_path, key):
 async def test_or_bounces_where_nobody_knew_yet_what_is_offered(tmp_path, key):
     script = {"connect": ["drop", None]}
     async with house(tmp_path, script, signers=[key], offers=NO_EIGHT, sends=True) as it:
-        assert (await it.desk.take(submission(content=SEALED, options=DECLARED))).code == 250
+        assert (await it.take(submission(content=SEALED, options=DECLARED))).code == 250
         await it.kept(1)
         (report,) = it.upstream.kept
         assert report.reverse_path == ""
@@ -792,7 +830,7 @@ async def test_or_bounces_where_nobody_knew_yet_what_is_offered(tmp_path, key):
 async def test_one_line_per_message(tmp_path, caplog, script, words):
     caplog.set_level("INFO", logger="trackrelay.delivery")
     async with house(tmp_path, script, together=True) as it:
-        reply = await it.desk.take(submission("b@x.example", "c@x.example"))
+        reply = await it.take(submission("b@x.example", "c@x.example"))
     (line,) = [r for r in caplog.records if r.getMessage() in ("accepted", "refused")]
     assert line.getMessage() == ("accepted" if reply.code == 250 else "refused")
     said = {k: str(v) for k, v in line.fields.items()}

@@ -335,11 +335,9 @@ import asyncio, resource
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 from relay import smtp
 from relay.config import Settings, Smtp
-from relay.core.model import Reply
-async def take(submission):
-    return Reply(250, "2.0.0 Ok")
+from tests.fakes.taker import Taker
 async def main():
-    server = await smtp.serve(Settings(smtp=Smtp(listen=("127.0.0.1:0",))), take)
+    server = await smtp.serve(Settings(smtp=Smtp(listen=("127.0.0.1:0",))), Taker())
     print(server.addresses[0][1], flush=True)
     await asyncio.to_thread(input)
 LOOP.run(main())

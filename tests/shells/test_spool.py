@@ -498,11 +498,12 @@ async def main(folder, url, patience):
     out = Upstreams(settings, hostname="relay.test")
     heard = outcomes.Outcomes(store)
     kept = spool.Spool(Path(folder) / "spool", settings, out, heard, schedule=(0.0, 0.02, 0.02))
-    desk = delivery.Desk(settings, copies.FixedTracker(), out, kept, heard)
+    delivering = delivery.Delivery(settings, copies.FixedTracker(), out, kept, heard)
     asyncio.create_task(kept.run())
     async def one(i):
         content = b"Message-ID: <%d@x>\\r\\n\\r\\nHello\\r\\n" % i
-        reply = await desk.take(Submission("a@x.example", (Recipient("b@x.example"),), content))
+        handle = await delivering.take(Submission("a@x.example", (Recipient("b@x.example"),), content))
+        reply = await handle.reply
         if reply.code == 250:
             print(i, flush=True)
     await asyncio.gather(*(one(i) for i in range(50)))

@@ -165,7 +165,7 @@ async def test_a_clients_password_goes_to_one_server_only(tmp_path):
         assert servers["spare"].sessions == 0
 
 
-# -- with desk and spool -----------------------------------------------------------------------------------------------
+# -- with delivery and spool - -----------------------------------------------------------------------------------------------
 
 
 async def test_what_waits_goes_to_the_upstream_it_was_meant_for(tmp_path):
@@ -175,14 +175,14 @@ async def test_what_waits_goes_to_the_upstream_it_was_meant_for(tmp_path):
         await store.start()
         heard = outcomes.Outcomes(store)
         kept = spool.Spool(tmp_path / "spool", found, out, heard, schedule=(0.0, 0.05))
-        desk = delivery.Desk(found, copies.FixedTracker(upstream="sales"), out, kept, heard)
-        reply = await desk.take(Submission("a@x.example", (Recipient("b@x.example"),), MESSAGE))
+        delivering = delivery.Delivery(found, copies.FixedTracker(upstream="sales"), out, kept, heard)
+        reply = await (await delivering.take(Submission("a@x.example", (Recipient("b@x.example"),), MESSAGE))).reply
         assert reply.code == 250
         (name,) = kept.files.scan()
         assert kept.files.read(name).upstream == "sales"
         await drained(kept)
         assert sizes(servers) == {"default": 0, "sales": 1}
-        await desk.close()
+        await delivering.close()
 
 
 async def test_what_waits_for_an_upstream_that_is_gone_goes_to_the_default(tmp_path):
