@@ -52,13 +52,15 @@ class InvalidSettings(Exception):
 def find(path: str | Path | None, environ: Mapping[str, str] = os.environ) -> Path:
     """The file of --config (`path`), else $TRACKRELAY_CONFIG, ./relay.toml, /etc/trackrelay/relay.toml."""
     named = path or environ.get("TRACKRELAY_CONFIG")
+    # Not Path.is_file: it raises where a folder may not be entered, such as root's own when root runs a command as
+    # another user.
     if named:
-        if Path(named).is_file():
+        if os.path.isfile(named):
             return Path(named)
         origin = "--config" if path else "$TRACKRELAY_CONFIG"
-        raise Missing(f"there is no file {named}, which {origin} names")
+        raise Missing(f"there is no file {named}, which {origin} names, or its folder may not be entered")
     for candidate in (Path("relay.toml"), SYSTEM):
-        if candidate.is_file():
+        if os.path.isfile(candidate):
             return candidate
     raise Missing(f"no configuration: neither ./relay.toml nor {SYSTEM} exists; name a file by --config")
 

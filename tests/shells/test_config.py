@@ -71,6 +71,26 @@ def test_a_named_file_that_is_not_there_is_no_reason_to_take_another(folder):
         config.find(None, {"TRACKRELAY_CONFIG": "gone.toml"})
 
 
+def test_a_folder_that_may_not_be_entered_has_no_file(folder, monkeypatch):
+    """As root's own is, when root runs a command as the service's user."""
+    monkeypatch.setattr("relay.config.loading.SYSTEM", Path("/dev/null/none"))
+    folder.chmod(0)
+    root = os.geteuid() == 0
+    try:
+        if root:
+            os.seteuid(65534)
+        with pytest.raises(PermissionError):
+            os.stat("relay.toml")
+        with pytest.raises(config.Missing, match="no configuration"):
+            config.find(None, {})
+        with pytest.raises(config.Missing, match="or its folder may not be entered"):
+            config.find("relay.toml", {})
+    finally:
+        if root:
+            os.seteuid(0)
+        folder.chmod(0o700)
+
+
 def test_settings_of_prints_and_exits_2(folder, capsys):
     (folder / "relay.toml").write_text("[smtp]\nauth = 7\nport = 25\n")
     with pytest.raises(SystemExit) as caught:
@@ -83,7 +103,9 @@ def test_settings_of_prints_and_exits_2(folder, capsys):
     with pytest.raises(SystemExit) as caught:
         config.settings_of(argparse.Namespace(config="gone.toml"))
     assert caught.value.code == 2
-    assert capsys.readouterr().err == "trackrelay: there is no file gone.toml, which --config names\n"
+    assert capsys.readouterr().err == (
+        "trackrelay: there is no file gone.toml, which --config names, or its folder may not be entered\n"
+    )
 
 
 # -- what is right -----------------------------------------------------------------------------------------------------
