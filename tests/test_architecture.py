@@ -1,9 +1,12 @@
 """The rooms' rules: who may import what. See docs/flow.md."""
 
 import ast
+import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
+from re import _constants, _parser
 
 import pytest
 
@@ -47,6 +50,43 @@ def test_the_core_is_pure(path: Path) -> None:
             assert named not in {"uuid.uuid4", "uuid.uuid1", "datetime.now", "datetime.utcnow"}, (
                 f"{path}:{node.lineno} {named}"
             )
+
+
+def groups_repeated_possessively(items: object) -> bool:
+    """Whether a parsed pattern has `(?:…)*+` or the like, over more than one character."""
+    if not isinstance(items, list | tuple | _parser.SubPattern):
+        return False
+    for item in items:
+        if isinstance(item, tuple) and item and item[0] is _constants.POSSESSIVE_REPEAT:
+            inner = item[1][2]
+            if len(inner) != 1 or inner[0][0] not in SINGLE:
+                return True
+        if groups_repeated_possessively(item):
+            return True
+    return False
+
+
+SINGLE = {_constants.LITERAL, _constants.NOT_LITERAL, _constants.IN, _constants.ANY}
+
+
+@pytest.mark.parametrize("path", ALL, ids=lambda p: str(p.relative_to(ROOT)))
+def test_no_group_is_repeated_possessively(path: Path) -> None:
+    """Python before 3.11.5 matches these wrongly (python/cpython#106052), and Debian 12 has 3.11.2. An atomic group,
+    `(?>(?:…)*)`, means the same and is right there."""
+    name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    if name.endswith("__main__"):
+        return
+    for pattern in vars(importlib.import_module(name)).values():
+        if isinstance(pattern, re.Pattern):
+            assert not groups_repeated_possessively(_parser.parse(pattern.pattern, pattern.flags)), pattern.pattern
+
+
+def test_a_group_repeated_possessively_is_seen() -> None:
+    seen = [
+        groups_repeated_possessively(_parser.parse(p))
+        for p in ("(?:ab)*+c", "x(?:(?:a|bb){2,9}+)?", "a*+[bc]++", "(?>(?:ab)*)")
+    ]
+    assert seen == [True, True, False, False]
 
 
 @pytest.mark.parametrize("path", ALL, ids=lambda p: str(p.relative_to(ROOT)))

@@ -25,7 +25,7 @@ ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}(?= |\Z)")
 DSN_OF_MAIL = ("RET", "ENVID")
 DSN_OF_RCPT = ("NOTIFY", "ORCPT")
 SHORT = 262_144  # octets
-PLAIN = re.compile("[!-~]++(?: [!-~]++)*+")
+PLAIN = re.compile("[!-~]++(?>(?: [!-~]++)*)")
 LONGEST_TEXT = 400  # characters: with code and our own words it stays in one reply line (RFC 5321 4.5.3.1.5)
 
 

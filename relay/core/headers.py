@@ -15,12 +15,12 @@ from relay.core import encoded_words
 
 # RFC 5322 2.2: a field name is printable ASCII without colon; white space before the colon is the obsolete form
 # (4.5.8). A field goes on over lines that begin with a space or a tab (2.2.3). Lines end as they end: CRLF or LF.
-FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:((?:[^\n]*\n[ \t])*+[^\n]*(?:\n|\Z))")
+FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:((?>(?:[^\n]*\n[ \t])*)[^\n]*(?:\n|\Z))")
 FOLD = re.compile(rb"\r?\n(?=[ \t])")
 # A piece of an address list (RFC 5322 3.4). The standard library's parser recurses, and fails on hostile lists.
 # Whatever opens also ends, at the latest with the text: so no character is looked at twice.
 PIECE = re.compile(
-    r'"((?:[^"\\]|\\.|\\\Z)*+)(?:"|\Z)|\(((?:[^()\\]|\\.|\\\Z)*+)(?:\)|\Z|(?=\())|<([^<>]*+)(?:>|\Z|(?=<))|([,;:])|([^,;:"(<]++)',
+    r'"((?>(?:[^"\\]|\\.|\\\Z)*))(?:"|\Z)|\(((?>(?:[^()\\]|\\.|\\\Z)*))(?:\)|\Z|(?=\())|<([^<>]*+)(?:>|\Z|(?=<))|([,;:])|([^,;:"(<]++)',
     re.S,
 )
 # One mailbox as nearly all are written: `addr-spec`, or `words <addr-spec>`, with nothing in it that needs thought.
@@ -33,7 +33,7 @@ SHORT = 200
 # Whatever else there is (comments, RFC 2231, a missing quote) is read by the standard library.
 _WORD = r"[!#$%&+\-.^_`{|}~0-9A-Za-z]++"
 PLAIN_TYPE = re.compile(
-    rf"({_WORD}/{_WORD})((?:[ \t]*+;[ \t]*+{_WORD}=(?:{_WORD}|\"[^\"\\\r\n]*+\"))*+)[ \t]*+;?[ \t]*+"
+    rf"({_WORD}/{_WORD})((?>(?:[ \t]*+;[ \t]*+{_WORD}=(?:{_WORD}|\"[^\"\\\r\n]*+\"))*))[ \t]*+;?[ \t]*+"
 )
 PLAIN_PARAMETER = re.compile(rf";[ \t]*+({_WORD})=(?:({_WORD})|\"([^\"]*+)\")")
 MESSAGE_ID = re.compile(r"<([^<>\s]+)>")

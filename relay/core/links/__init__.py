@@ -28,11 +28,11 @@ _BARE = r"[^ \t\f>\"'][^ \t\f>]*+|(?=>)"
 _OTHER = rf"{_SPACE}(?!href[ \t\f/>=]){_NAME}(?:{_EQUALS}(?:\"[^\"]*+\"|'[^']*+'|{_BARE}))?"
 ATTRIBUTE = re.compile(rf"{_SPACE}({_NAME})(?:{_EQUALS}(?:\"([^\"]*+)\"|'([^']*+)'|({_BARE})))?")
 HREF = re.compile(
-    rf"(?:{_OTHER}){{0,{ATTRIBUTES}}}+{_SPACE}href{_EQUALS}(?:\"([^\"]*+)\"|'([^']*+)'|({_BARE}))", re.I | re.A
+    rf"(?>(?:{_OTHER}){{0,{ATTRIBUTES}}}){_SPACE}href{_EQUALS}(?:\"([^\"]*+)\"|'([^']*+)'|({_BARE}))", re.I | re.A
 )
 # Nearly all links: attributes of letters in double quotes, one space before each. Twice as fast.
-USUAL = re.compile(r"(?: (?![hH][rR][eE][fF]=)[A-Za-z-]++=\"[^\"]*+\"){0,50}+ href=\"([^\"]*+)\"")
-MANY = re.compile(rf"(?:{_OTHER}){{{ATTRIBUTES + 1}}}+", re.I | re.A)
+USUAL = re.compile(r"(?>(?: (?![hH][rR][eE][fF]=)[A-Za-z-]++=\"[^\"]*+\"){0,50}) href=\"([^\"]*+)\"")
+MANY = re.compile(rf"(?>(?:{_OTHER}){{{ATTRIBUTES + 1}}})", re.I | re.A)
 MARKS = ("\ufeff", "\u00ef\u00bb\u00bf")  # a byte order mark (as Latin-1 shows it in UTF-8) stays the first
 QUOTES = ("", '"', "'", "")  # by the group that matched
 CLOSE = re.compile(rf"{_SPACE}>")

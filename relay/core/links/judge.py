@@ -21,7 +21,7 @@ SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*+):")
 AUTHORITY = re.compile(r"https?://([^/?#\\\s]++)(?=[/?#\\]|\Z)", re.I)
 # A URL that needs no second look: no placeholder, white space, escape or fragment in it. Most are such.
 PLAIN = re.compile(r"https?://([A-Za-z0-9._-]++(?::[0-9]++)?)(?:[/?][!$&-)+-;=?-Z^_a-z|~]*+)?")
-HOST = re.compile(r"(?:[^\x00-\x20\"<>\\^`{|}/?#@:%\[\]]|%[0-9A-Fa-f]{2})++|\[[0-9A-Fa-f:.]++\]")
+HOST = re.compile(r"(?>(?:[^\x00-\x20\"<>\\^`{|}/?#@:%\[\]]|%[0-9A-Fa-f]{2})+)|\[[0-9A-Fa-f:.]++\]")
 CONTROLS = "".join(map(chr, range(33)))  # URL 4.4: taken off either end
 NEWLINES = {9: None, 10: None, 13: None}  # and these taken out
 NAMES = re.compile(r"[?&;#]([^=&;#?]++)=")
@@ -34,7 +34,7 @@ PLACEHOLDER = re.compile(
 )
 UNUSUAL = re.compile(r"[{}\[\]%<*#]")  # one of these is in every placeholder
 # How a link's visible text looks when it is an address: with a scheme, "www.", or a host with a path.
-VISIBLE = re.compile(r"(?:https?://|www\.)\S++|(?:[a-z0-9-]++\.)++[a-z]{2,}+(?:/\S*+)?", re.I)
+VISIBLE = re.compile(r"(?:https?://|www\.)\S++|(?>(?:[a-z0-9-]++\.)+)[a-z]{2,}+(?:/\S*+)?", re.I)
 
 
 class Host(NamedTuple):
