@@ -8,8 +8,11 @@ run: install  ## try it: everything on loopback, nothing to configure
 
 install: .venv/installed  ## .venv/bin/trackrelay
 
+# Side by side, a file at a time: its tests share servers. The tests start many processes: without its cache of compiled
+# modules each of them would compile the whole program.
+test: export PYTHONDONTWRITEBYTECODE =
 test: .venv/tested  ## all tests; one whose server is missing skips by name, or fails with REQUIRE_SERVERS=1
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 lint: .venv/checked  ## style and types
 	$(BIN)/ruff check .

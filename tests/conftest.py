@@ -2,6 +2,7 @@
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # No example has a deadline: a slow machine is not a fault. In CI the same examples every time: what a random one finds
@@ -9,3 +10,16 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("usual", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("usual"), derandomize=True, database=None)
 settings.load_profile("ci" if os.environ.get("CI") else "usual")
+
+LONGEST = ("torture", "scenarios", "shells")  # folders, those with the longest files first
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Of `-n auto`: twice the processors, since half of the time the tests wait for processes and peers."""
+    return 2 * (os.cpu_count() or 1)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Side by side the longest files begin first, so that none is left over at the end; else the quickest do."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: next((n for n, folder in enumerate(LONGEST) if folder in item.path.parts), 9))

@@ -1,5 +1,6 @@
 """Real servers, run privately on loopback as the tests' own processes, each with a folder of its own."""
 
+import collections
 import os
 import shutil
 import socket
@@ -18,16 +19,18 @@ def require(program: str, *, package: str) -> str:
     pytest.skip(words)
 
 
-GIVEN: set[int] = set()
+HELD: collections.deque[socket.socket] = collections.deque()
+MAX_HELD = 500  # far more than a test needs; then the oldest are let go
 
 
 def free_port() -> int:
-    """A TCP port on 127.0.0.1 that nobody listens on now, and that was not given before: the kernel may name one
-    that was just closed again."""
-    while True:
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            port = int(s.getsockname()[1])
-        if port not in GIVEN:
-            GIVEN.add(port)
-            return port
+    """A TCP port on 127.0.0.1 for a server that the test starts. It is held, bound but not listening: until a server
+    listens there (with SO_REUSEADDR, as servers do) a client is refused, and neither another test, in whatever
+    process, nor the kernel gives it to anybody else."""
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    HELD.append(held)
+    if len(HELD) > MAX_HELD:
+        HELD.popleft().close()
+    return int(held.getsockname()[1])
