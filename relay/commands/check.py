@@ -7,6 +7,10 @@ are warnings only, 1 with a sentence per failure, 2 where the file itself has mi
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from relay.config import Settings
 
 HELP = "validate the configuration and try what it says"
 
@@ -25,7 +29,14 @@ def run(args: argparse.Namespace) -> int:
     for words in settings.warnings:
         place, key, sentence = words.split(": ", 2)
         print(check.warning(key, f"{sentence} ({place})"))
-    found = asyncio.run(check.run(settings))
-    for finding in found:
-        print(finding)
-    return 1 if any(finding.kind == "failure" for finding in found) else 0
+    return asyncio.run(_report(settings))
+
+
+async def _report(settings: Settings) -> int:
+    from relay import check
+
+    failed = False
+    async for finding in check.run(settings):
+        print(finding, flush=True)
+        failed = failed or finding.kind == "failure"
+    return 1 if failed else 0

@@ -10,23 +10,24 @@ after a restart, which makes no second event.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import glob
 import os
 import stat
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection, Iterator
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from relay.core import headers
-from relay.mailbox.source import LONGEST_HEADERS, LONGEST_MESSAGE, Fetched, Refused, Unreachable
+from relay.mailbox.source import LONGEST_HEADERS, LONGEST_MESSAGE, Fetched, LoginRefused, Unreachable
 from relay.store import Cursor
 
 FOLDERS = ("new", "cur")
 LONGEST_PAUSE = 1.0  # seconds between two looks: two calls to stat
 SLACK = 600.0  # seconds before the cursor's time for which names are kept
-MOST_NAMES = 1_000  # beyond, the oldest are let go
+MAX_NAMES = 1_000  # beyond, the oldest are let go
 COARSE = 2.0  # seconds within which a folder's mtime may not show a second change
 
 
@@ -38,7 +39,7 @@ class File(NamedTuple):
 
 
 class Maildir:
-    """See `mailbox.Box`. The cursor's `uid` is a time in whole Unix seconds, `uidvalidity` is 1."""
+    """See `source.Source`. The cursor's `uid` is a time in whole Unix seconds, `uidvalidity` is 1."""
 
     def __init__(self, name: str, path: str, interval: float) -> None:
         self.name = name
@@ -69,17 +70,23 @@ class Maildir:
             yield now
             await asyncio.sleep(self.pause)
 
+    async def probe(self) -> str:
+        await asyncio.to_thread(self.stamp)
+        files = await asyncio.to_thread(self.files, set())
+        return f"{self.path} is a Maildir of {len(files)} messages"
+
     def stamp(self) -> tuple[int, ...]:
         """When the folders last changed, in nanoseconds."""
-        try:
+        with self.failing():
             return tuple(os.stat(self.path / folder).st_mtime_ns for folder in FOLDERS)
-        except FileNotFoundError as reason:
-            raise Unreachable(f"{self.path} is no Maildir: {reason.strerror}: {reason.filename}") from reason
-        except OSError as reason:
-            raise Refused(f"{self.path}: {reason.strerror}") from reason
 
-    def files(self, known: set[str]) -> list[File]:
+    def files(self, known: Collection[str]) -> list[File]:
         """Those that are not known, oldest first."""
+        with self.failing():
+            found = self.scanned(known)
+        return sorted(found.values(), key=lambda file: (file.came, file.name))
+
+    def scanned(self, known: Collection[str]) -> dict[str, File]:
         found: dict[str, File] = {}
         for folder in FOLDERS:
             with os.scandir(self.path / folder) as entries:
@@ -93,7 +100,17 @@ class Maildir:
                         continue
                     if stat.S_ISREG(status.st_mode):
                         found[name] = File(name, status.st_ctime)
-        return sorted(found.values(), key=lambda file: (file.came, file.name))
+        return found
+
+    @contextlib.contextmanager
+    def failing(self) -> Iterator[None]:
+        """Raises what fails in the block as `LoginRefused` or `Unreachable`."""
+        try:
+            yield
+        except FileNotFoundError as reason:
+            raise Unreachable(f"{self.path} is no Maildir: {reason.strerror}: {reason.filename}") from reason
+        except OSError as reason:
+            raise LoginRefused(f"{reason.filename or self.path} can't be read: {reason.strerror}") from reason
 
     def whole(self, name: str) -> bytes:
         return read(self.path, name, LONGEST_MESSAGE) or b""
@@ -107,8 +124,8 @@ def bare(name: str) -> str:
 def stand(cursor: Cursor, recent: dict[str, float]) -> Cursor:
     """The cursor after the newest of `recent`, from which the names that no longer matter are taken out."""
     mark = max(cursor.uid, int(max(recent.values())))
-    if len(recent) > MOST_NAMES or mark != cursor.uid:
-        newest = sorted(recent.items(), key=lambda item: item[1])[-MOST_NAMES:]
+    if len(recent) > MAX_NAMES or mark != cursor.uid:
+        newest = sorted(recent.items(), key=lambda item: item[1])[-MAX_NAMES:]
         recent.clear()
         recent.update((name, came) for name, came in newest if came >= mark - SLACK)
     return Cursor(cursor.mailbox, 1, mark, tuple(recent))

@@ -1,9 +1,14 @@
-"""What travels inside the mailbox room: a message that was fetched, and the two ways in which a mailbox fails."""
+"""A mailbox as its watcher sees it, whichever way it is read.
+
+Owns: what can be asked of a mailbox (`Source`), what comes out of it, the two ways in which it fails, the times.
+Leaves to others: how it is read (`imap`, `maildir`), what a message means (`reading`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from relay.store import Cursor
 
@@ -11,12 +16,28 @@ LONGEST_HEADERS = 131_072  # octets that are fetched of a header section
 LONGEST_MESSAGE = 1_048_576  # octets that are fetched of a message whose body is needed
 
 
-class Refused(Exception):
-    """The mailbox does not let us in: wrong credentials, no such folder. Its text says why, without a secret."""
+class LoginRefused(Exception):
+    """The mailbox does not let us in: wrong credentials, no such folder, no right to read it. Its text says where and
+    why, without a secret."""
 
 
 class Unreachable(Exception):
-    """No connection, or one that broke. Its text says why."""
+    """No connection, or one that broke. Its text says where and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Seconds. `connect` is for a connection, `answer` for each answer of a server. `idle` is the range from which the
+    length of an IDLE is drawn: servers may hang up after 30 minutes (RFC 2177 3). A first connection later than `late`
+    looks back for what arrived meanwhile. `broken` are the pauses after a connection that failed or broke, `refused`
+    those after a refusal: asked too often, providers lock an account."""
+
+    connect: float = 30.0
+    answer: float = 60.0
+    idle: tuple[float, float] = (1500.0, 1680.0)
+    late: float = 60.0
+    broken: tuple[float, ...] = (1.0, 2.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0)
+    refused: tuple[float, ...] = (60.0, 300.0, 900.0, 3600.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +49,20 @@ class Fetched:
     cursor: Cursor
     arrived: float
     whole: Callable[[], Awaitable[bytes]]
+
+
+class Source(Protocol):
+    """A mailbox that can be read. `name` is its key in the store. Whatever was held is let go at the end, and both
+    methods raise `LoginRefused` or `Unreachable`."""
+
+    name: str
+
+    def messages(self, cursor: Cursor | None, since: float) -> AsyncGenerator[Fetched | Cursor, None]:
+        """Endless: opens the mailbox, gives what came after the cursor, oldest first, and then waits for more. A cursor
+        says that all there is was given, and where the mailbox stands while it is waited on. Without one it begins at
+        the present, and that was `since` (Unix seconds)."""
+        ...
+
+    async def probe(self) -> str:
+        """Opens the mailbox as `messages` does and leaves it: a sentence on what was found."""
+        ...

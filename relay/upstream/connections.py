@@ -117,6 +117,16 @@ class Connection:
     def offered(self) -> Mapping[str, str]:
         return self.smtp.esmtp_extensions
 
+    @property
+    def auth_methods(self) -> Sequence[str]:
+        return self.smtp.server_auth_methods
+
+    @property
+    def tls(self) -> str:
+        """Its version; "" where there is none."""
+        session = self.smtp.get_transport_info("ssl_object")
+        return session.version() if session else ""
+
     async def run(self, lines: envelopes.Lines, content: bytes, times: transaction.Times) -> transaction.Result:
         transport, home = self.smtp.transport, self.smtp.protocol
         if transport is None or home is None or transport.is_closing():

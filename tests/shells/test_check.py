@@ -1,4 +1,4 @@
-"""`trackrelay check`: each trial against something real, or a named fake, on loopback."""
+"""`trackrelay check`: each thing that it looks at against something real, or a named fake, on loopback."""
 
 import asyncio
 import os
@@ -12,13 +12,16 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
 from relay import check as checks
-from relay import config, files, keys
-from relay.check import local, mail, world
+from relay import config, files, keys, mailbox
+from relay.check import dkim_records, listeners, mailboxes, state_dir, tracking_host, upstreams
 from relay.core.model import Tracking
+from relay.mailbox import source
+from relay.store import memory
 from tests import peers
-from tests.fakes import certificates, names
+from tests.fakes import certificates, imap, names
 from tests.fakes.upstream import USUAL, Upstream
 from tests.peers import dovecot
+from tests.until import until
 from tracking_http.public import PIXEL
 
 
@@ -112,11 +115,11 @@ def test_mistakes_of_the_file_exit_2(tmp_path):
     ]
 
 
-async def test_a_trial_that_breaks_is_a_finding(tmp_path):
+async def test_a_check_that_breaks_is_a_finding(tmp_path):
     async def breaks(_):
         raise RuntimeError("no")
 
-    found = await checks.tried("x", breaks, settings(tmp_path))
+    found = await checks.findings("x", breaks, settings(tmp_path))
     assert told(found) == ["FAILED   x: could not be tried: RuntimeError: no"]
 
 
@@ -125,13 +128,13 @@ async def test_a_trial_that_breaks_is_a_finding(tmp_path):
 
 async def test_the_state_folder(tmp_path):
     (tmp_path / "var").mkdir(mode=0o755)
-    found = await local.state(settings(tmp_path))
+    found = await state_dir.folder(settings(tmp_path))
     assert found[-1].kind == "warning"
     assert "chmod 700" in found[-1].sentence
     (tmp_path / "var").chmod(0o700)
-    assert only(await local.state(settings(tmp_path))).kind in ("ok", "warning")  # warning: a full disk
+    assert only(await state_dir.folder(settings(tmp_path))).kind in ("ok", "warning")  # warning: a full disk
     (tmp_path / "file").touch()
-    found = await local.state(settings(tmp_path, state_dir=tmp_path / "file"))
+    found = await state_dir.folder(settings(tmp_path, state_dir=tmp_path / "file"))
     assert only(found).kind == "failure"
 
 
@@ -139,21 +142,21 @@ async def test_the_token_keys(tmp_path):
     path = tmp_path / "var" / "keys" / "tokens.json"
     keys.TokenKeys(path)
     keys.rotate(path)
-    found = only(await local.keys(settings(tmp_path)))
+    found = only(await state_dir.keys(settings(tmp_path)))
     assert found.kind == "warning"
     assert "2 token keys. Losing it kills every link" in found.sentence
     path.write_text("{}")
-    assert only(await local.keys(settings(tmp_path))).kind == "failure"
+    assert only(await state_dir.keys(settings(tmp_path))).kind == "failure"
 
 
 async def test_a_state_dir_that_others_can_use(tmp_path):
     here = settings(tmp_path)
     here.state_dir.mkdir(mode=0o700)
-    assert only(await local.state(here)).kind == "ok"
+    assert only(await state_dir.folder(here)).kind == "ok"
     here.state_dir.chmod(0o755)
-    assert [f.kind for f in await local.state(here)] == ["ok", "warning"]
+    assert [f.kind for f in await state_dir.folder(here)] == ["ok", "warning"]
     here.state_dir.chmod(0o777)
-    found = only(await local.state(here))
+    found = only(await state_dir.folder(here))
     assert (found.kind, found.sentence) == ("failure", files.exposed(here.state_dir))
 
 
@@ -165,21 +168,21 @@ async def test_the_store(tmp_path):
     opened = store.open(here.store.url, here.state_dir)
     await opened.start()
     try:
-        assert only(await local.store(here)).kind == "ok"
+        assert only(await state_dir.store(here)).kind == "ok"
     finally:
         await opened.stop()
     (here.state_dir / "trackrelay.db").write_text("this is no database" * 99)
-    assert "can't be read" in only(await local.store(here)).sentence
+    assert "can't be read" in only(await state_dir.store(here)).sentence
 
 
 async def test_ports(tmp_path):
     here = settings(tmp_path)
-    assert [f.kind for f in await local.listeners(here)] == ["ok", "ok", "ok"]
+    assert [f.kind for f in await listeners.addresses(here)] == ["ok", "ok", "ok"]
     host, port = here.smtp.listen[0].split(":")
     with socket.create_server((host, int(port))):
-        assert "another program listens there" in (await local.listeners(here))[0].sentence
+        assert "another program listens there" in (await listeners.addresses(here))[0].sentence
     there = replace(here, smtp=config.Smtp(listen=("192.0.2.1:2525",)))
-    assert "this machine has no such address" in (await local.listeners(there))[0].sentence
+    assert "this machine has no such address" in (await listeners.addresses(there))[0].sentence
 
 
 async def test_ports_of_the_running_service_are_no_failure(tmp_path):
@@ -195,7 +198,7 @@ async def test_ports_of_the_running_service_are_no_failure(tmp_path):
     host, port = here.admin.listen.split(":")
     await web.TCPSite(runner, host, int(port)).start()
     try:
-        assert "is in use while the service runs" in (await local.listeners(here))[2].sentence
+        assert "is in use while the service runs" in (await listeners.addresses(here))[2].sentence
     finally:
         await runner.cleanup()
 
@@ -213,7 +216,7 @@ async def test_ports_of_the_running_service_are_no_failure(tmp_path):
 async def test_certificates(tmp_path, name, days, kinds, words):
     certificate, key = certificates.make(tmp_path, name, days=days)
     smtp = config.Smtp(hostname="relay.example.com", certificate=certificate, key=key)
-    found = await local.certificates(settings(tmp_path, smtp=smtp))
+    found = await listeners.certificates(settings(tmp_path, smtp=smtp))
     assert [f.kind for f in found] == kinds
     assert words in found[-1].sentence
 
@@ -221,7 +224,7 @@ async def test_certificates(tmp_path, name, days, kinds, words):
 async def test_a_key_of_another_certificate(tmp_path):
     certificate, _ = certificates.make(tmp_path / "a")
     _, key = certificates.make(tmp_path / "b")
-    found = await local.certificates(settings(tmp_path, smtp=config.Smtp(certificate=certificate, key=key)))
+    found = await listeners.certificates(settings(tmp_path, smtp=config.Smtp(certificate=certificate, key=key)))
     assert "can't be used: KEY_VALUES_MISMATCH" in only(found).sentence
 
 
@@ -239,35 +242,35 @@ async def test_the_login_at_the_upstream(tmp_path, monkeypatch):
     async with Upstream(starttls=server, users={"u": "right"}) as upstream:
         url = f"smtp://u@127.0.0.1:{upstream.port}"
         there = config.Upstream(url=url, password="right", tls="required")
-        found = await mail.upstreams(settings(tmp_path, upstream=there))
+        found = await upstreams.look(settings(tmp_path, upstream=there))
         assert found[0].kind == "ok", told(found)
         assert f"127.0.0.1:{upstream.port} took the login u over TLSv1.3, certificate verified" in found[0].sentence
         there = replace(there, password="wrong")
-        found = only(await mail.upstreams(settings(tmp_path, upstream=there)))
+        found = only(await upstreams.look(settings(tmp_path, upstream=there)))
         assert found.kind == "failure"
         assert "refused the login" in found.sentence
         monkeypatch.delenv("SSL_CERT_FILE")
-        found = only(await mail.upstreams(settings(tmp_path, upstream=there)))
+        found = only(await upstreams.look(settings(tmp_path, upstream=there)))
         assert "The certificate of the upstream" in found.sentence
     assert not upstream.kept
 
 
 async def test_an_upstream_without_starttls_where_tls_is_required(tmp_path):
     async with Upstream() as upstream:
-        found = only(await mail.upstreams(settings(tmp_path, upstream=up(upstream, tls="required"))))
+        found = only(await upstreams.look(settings(tmp_path, upstream=up(upstream, tls="required"))))
     assert (found.kind, "does not offer STARTTLS" in found.sentence) == ("failure", True)
 
 
 async def test_an_upstream_that_takes_less_than_we_do(tmp_path):
     async with Upstream(offers=(*USUAL, "SIZE 1000000")) as upstream:
-        found = await mail.upstreams(settings(tmp_path, upstream=up(upstream)))
+        found = await upstreams.look(settings(tmp_path, upstream=up(upstream)))
     assert "takes messages up to 1,000,000 octets only" in found[1].sentence
 
 
 async def test_an_upstream_that_has_no_logins_for_the_clients(tmp_path):
     async with Upstream() as upstream:
         here = settings(tmp_path, upstream=up(upstream))
-        found = await mail.upstreams(replace(here, smtp=replace(here.smtp, auth="upstream")))
+        found = await upstreams.look(replace(here, smtp=replace(here.smtp, auth="upstream")))
     assert found[-1].kind == "failure"
     assert "offers no AUTH" in found[-1].sentence
 
@@ -283,9 +286,9 @@ async def test_an_upstream_that_has_no_logins_for_the_clients(tmp_path):
     ],
 )
 def test_advice_about_known_providers(tmp_path, host, per_recipient, bounce_from, words):
-    here = settings(tmp_path, upstream=config.Upstream(bounce_from=bounce_from))
+    here = settings(tmp_path, upstream=config.Upstream(url=f"smtp://{host}", bounce_from=bounce_from))
     here = replace(here, tracking=replace(here.tracking, per_recipient=per_recipient))
-    found = mail._advice(here, "upstream", here.upstream, host)
+    found = upstreams.advice(here, "upstream", here.upstream)
     assert [f.kind for f in found] == ["warning"] * len(words)
     assert all(w in f.sentence for w, f in zip(words, found, strict=True))
 
@@ -293,39 +296,107 @@ def test_advice_about_known_providers(tmp_path, host, per_recipient, bounce_from
 # -- mailboxes ---------------------------------------------------------------------------------------------------------
 
 
+async def both(tmp_path, url, *, password="secret", oauth2=None, times=None):
+    """The finding, and the state of the watcher that the service has for the same mailbox."""
+    grant = config.Grant("a", mailbox=url, mailbox_password=password, mailbox_oauth2=oauth2)
+    here = settings(tmp_path, grants=(grant,))
+    store = memory.Memory()
+    await store.start()
+    watcher = mailbox.Watcher(here, store, keys.ephemeral, times=times)
+    running = asyncio.create_task(watcher.run())
+    try:
+        await until(lambda: running.done() or (watcher.states and watcher.states[0].state != "starting"), 20)
+        finding = only(await mailboxes.look(here, times))
+        return finding, watcher.states[0]
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+def same(finding, state):
+    """Check and service say the same thing: what, and in which words."""
+    assert (finding.kind == "ok") == (state.state == "watching"), (finding, state)
+    assert finding.kind == "ok" or finding.sentence == state.reason
+    return finding.sentence
+
+
 async def test_a_maildir(tmp_path):
-    here = settings(
-        tmp_path, grants=(config.Grant("a", mailbox=f"maildir:{tmp_path / 'mail'}"), config.Grant("default"))
-    )
-    assert "is no Maildir: it has no folder cur" in only(await mail.mailboxes(here)).sentence
+    url = f"maildir:{tmp_path / 'mail'}"
+    assert f"{tmp_path / 'mail'} is no Maildir: No such file" in same(*await both(tmp_path, url))
     for part in ("cur", "new", "tmp"):
         (tmp_path / "mail" / part).mkdir(parents=True)
-    assert only(await mail.mailboxes(here)).kind == "ok"
+    (tmp_path / "mail" / "new" / "1.a.b").write_text("Subject: x\n\n")
+    finding, state = await both(tmp_path, url)
+    assert same(finding, state) == f"{tmp_path / 'mail'} is a Maildir of 1 messages"
+    assert finding.kind == "ok"
+    (tmp_path / "mail" / "new" / "1.a.b").unlink()
+    (tmp_path / "mail" / "new").rmdir()
+    (tmp_path / "mail" / "new").touch()
+    assert f"{tmp_path / 'mail' / 'new'} can't be read: Not a directory" in same(*await both(tmp_path, url))
 
 
 async def test_a_mailbox_that_does_not_answer(tmp_path):
-    grant = config.Grant("a", mailbox=f"imap://u@127.0.0.1:{peers.free_port()}/INBOX", mailbox_password="x")
-    found = only(await mail.mailboxes(settings(tmp_path, grants=(grant,))))
-    assert str(found) == "FAILED   grants.a: 127.0.0.1: Connection refused"
+    port = peers.free_port()
+    sentence = same(*await both(tmp_path, f"imap://u@127.0.0.1:{port}/INBOX"))
+    assert sentence == f"127.0.0.1:{port}: Connection refused"
 
 
 async def test_a_mailbox_of_a_real_server(tmp_path):
     with dovecot.running(tmp_path / "dovecot", users={"sales@example.test": "secret"}) as server:
-        url = f"imap://sales%40example.test@127.0.0.1:{server.imap_port}/INBOX"
-        grant = config.Grant("a", mailbox=url, mailbox_password="secret")
-        found = only(await mail.mailboxes(settings(tmp_path, grants=(grant,))))
-        assert str(found) == (
-            "ok       grants.a: 127.0.0.1 took the login sales@example.test; INBOX holds 0 messages (IDLE)"
-        )
-        wrong = replace(grant, mailbox_password="guess")
+        where = f"127.0.0.1:{server.imap_port}"
+        url = f"imap://sales%40example.test@{where}/INBOX"
+        finding, state = await both(tmp_path, url)
+        assert same(finding, state) == f"{where} took the login sales@example.test; INBOX has 0 messages (IDLE)"
+        assert finding.kind == "ok"
+        sentence = same(*await both(tmp_path, url, password="guess"))
+        assert sentence.startswith(f"{where}: login sales@example.test refused: [AUTHENTICATIONFAILED]")
+        sentence = same(*await both(tmp_path, url.replace("INBOX", "Elsewhere")))
+        assert sentence.startswith(f"{where}: folder Elsewhere: ")
+        assert "doesn't exist" in sentence
+
+
+@pytest.mark.parametrize(
+    ("answers", "greeting", "state", "words"),
+    [
+        ({"LOGIN": "{tag} NO [UNAVAILABLE] Try again."}, "* OK ready", "unreachable", "no login now: [UNAVAILABLE]"),
+        ({"LOGIN": "{tag} NO [AUTHENTICATIONFAILED] No."}, "* OK ready", "refused", "login u refused: [AUTHENTIC"),
+        ({"LOGIN": "drop"}, "* OK ready", "unreachable", "no login now: "),
+        ({"EXAMINE": "{tag} NO [NONEXISTENT] No such folder"}, "* OK ready", "refused", "folder INBOX: "),
+        ({"EXAMINE": "drop"}, "* OK ready", "unreachable", ""),
+        ({"EXAMINE": "* 0 EXISTS\r\n{tag} OK done"}, "* OK ready", "unreachable", "gives no UIDVALIDITY"),
+        ({}, "* BYE too busy", "unreachable", "too busy"),
+        ({}, "220 smtp.example.com ESMTP", "unreachable", ""),
+        ({}, "", "unreachable", "no answer in time"),
+    ],
+)
+async def test_a_mailbox_server_that_says_no_and_what_kind_of_no(tmp_path, answers, greeting, state, words):
+    async with imap.Server(answers, greeting=greeting) as server:
+        times = None if greeting else source.Times(connect=0.5, answer=0.5)
+        finding, found = await both(tmp_path, f"imap://u@127.0.0.1:{server.port}/INBOX", times=times)
+        assert found.state == state
+        assert same(finding, found).startswith(f"127.0.0.1:{server.port}: ")
+        assert words in finding.sentence
+
+
+async def test_a_mailbox_whose_certificate_nobody_trusts(tmp_path, monkeypatch):
+    pair = certificates.make(tmp_path)
+    async with imap.Server(tls=certificates.serving(pair)) as server:
+        url = f"imaps://u@localhost:{server.port}/INBOX"
+        assert "certificate is refused: self-signed" in same(*await both(tmp_path, url))
+        assert not server.heard
+        monkeypatch.setenv("SSL_CERT_FILE", str(pair.certificate))
+        sentence = same(*await both(tmp_path, url))
         assert (
-            "refused the login sales@example.test"
-            in only(await mail.mailboxes(settings(tmp_path, grants=(wrong,)))).sentence
+            sentence == f"localhost:{server.port} took the login u; INBOX has 0 messages (no IDLE: a look every 60 s)"
         )
-        elsewhere = replace(grant, mailbox=url.replace("INBOX", "Elsewhere"))
-        found = only(await mail.mailboxes(settings(tmp_path, grants=(elsewhere,))))
-        assert found.kind == "failure"
-        assert "Elsewhere" in found.sentence
+
+
+async def test_a_mailbox_without_an_access_token(tmp_path):
+    nowhere = config.OAuth2(f"http://127.0.0.1:{peers.free_port()}/token", "client", refresh_token="r")
+    async with imap.Server() as server:
+        finding, state = await both(tmp_path, f"imap://u@127.0.0.1:{server.port}/INBOX", password="", oauth2=nowhere)
+        assert "no access token: the token endpoint does not answer" in same(finding, state)
+        assert not server.heard
 
 
 # -- tracking host -----------------------------------------------------------------------------------------------------
@@ -333,7 +404,7 @@ async def test_a_mailbox_of_a_real_server(tmp_path):
 
 async def test_the_way_to_the_tracking_server_is_tried_also_before_the_first_start(tmp_path):
     here = settings(tmp_path)
-    assert told(await world.tracking_host(here)) == [
+    assert told(await tracking_host.look(here)) == [
         f"ok       tracking.url: {here.tracking.url} answers with our pixel"
     ]
 
@@ -341,11 +412,11 @@ async def test_the_way_to_the_tracking_server_is_tried_also_before_the_first_sta
 async def test_a_tracking_host_that_is_something_else(tmp_path):
     async with serving({"/": "hello"}) as url:
         here = settings(tmp_path, tracking=Tracking(url=url))
-        assert "answers 404, and not with our pixel" in only(await world.tracking_host(here)).sentence
+        assert "answers 404, and not with our pixel" in only(await tracking_host.look(here)).sentence
     here = settings(tmp_path, tracking=Tracking(url=f"http://127.0.0.1:{peers.free_port()}"))
-    assert "does not answer" in only(await world.tracking_host(here)).sentence
+    assert "does not answer" in only(await tracking_host.look(here)).sentence
     here = settings(tmp_path, tracking=Tracking(url="https://t.invalid"))
-    assert "t.invalid has no address in DNS" in only(await world.tracking_host(here)).sentence
+    assert "t.invalid has no address in DNS" in only(await tracking_host.look(here)).sentence
 
 
 async def test_a_tracking_host_whose_certificate_nobody_trusts(tmp_path, monkeypatch):
@@ -353,9 +424,9 @@ async def test_a_tracking_host_whose_certificate_nobody_trusts(tmp_path, monkeyp
     here = settings(tmp_path)
     here = replace(here, http=replace(here.http, certificate=certificate, key=key))
     here = replace(here, tracking=Tracking(url=f"https://{here.http.listen}"))
-    assert "refuse the certificate of 127.0.0.1: self-signed" in only(await world.tracking_host(here)).sentence
+    assert "refuse the certificate of 127.0.0.1: self-signed" in only(await tracking_host.look(here)).sentence
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    assert only(await world.tracking_host(here)).kind == "ok"
+    assert only(await tracking_host.look(here)).kind == "ok"
 
 
 def serving(pages):
@@ -383,10 +454,10 @@ def serving(pages):
 
 
 def test_the_picture_of_our_server_is_known():
-    assert world.is_pixel(PIXEL)
-    assert world.is_pixel(world.PIXEL)
-    assert not world.is_pixel(b"<!doctype html>")
-    assert not world.is_pixel(b"GIF89a" + bytes(40))
+    assert tracking_host.is_pixel(PIXEL)
+    assert tracking_host.is_pixel(tracking_host.PIXEL)
+    assert not tracking_host.is_pixel(b"<!doctype html>")
+    assert not tracking_host.is_pixel(b"GIF89a" + bytes(40))
 
 
 # -- DKIM --------------------------------------------------------------------------------------------------------------
@@ -400,13 +471,13 @@ async def test_dkim_records(tmp_path, kind):
     here = settings(tmp_path, dkim=(entry, other))
     records: dict[str, str] = {}
     async with names.resolver(records) as resolver:
-        missing, _ = await world.dkim(here, resolver)
+        missing, _ = await dkim_records.look(here, resolver)
         assert missing.sentence.startswith("there is no record; publish a TXT record at t1._domainkey.example.com: ")
         record = missing.sentence.split('"')[1]
         assert record.startswith(f"v=DKIM1; k={kind}; p=")
         records["t1._domainkey.example.com"] = record.replace("; ", " ;\t")
         records["t1._domainkey.example.net"] = f"v=DKIM1; p={record[-40:]}"
-        good, wrong = await world.dkim(here, resolver)
+        good, wrong = await dkim_records.look(here, resolver)
     assert str(good) == f"ok       dkim.example.com: t1._domainkey.example.com has our {kind} key"
     assert wrong.kind == "failure"
     assert "has another key" in wrong.sentence
@@ -415,4 +486,4 @@ async def test_dkim_records(tmp_path, kind):
 async def test_a_dkim_key_that_is_none(tmp_path):
     (tmp_path / "dkim.pem").write_text("nonsense")
     here = settings(tmp_path, dkim=(config.Dkim("example.com", "t1", tmp_path / "dkim.pem"),))
-    assert "is no private key that DKIM can use" in only(await world.dkim(here)).sentence
+    assert "this is no private key in PEM form" in only(await dkim_records.look(here)).sentence

@@ -18,8 +18,10 @@ from relay import store as stores
 from relay.config import Grant, Mailbox, Settings
 from relay.core import threads, tokens
 from relay.core.model import Event, Keys, Sent, SentCopy, Token
-from relay.mailbox import imap, maildir
+from relay.mailbox import imap, maildir, session
+from relay.mailbox.source import Times
 from tests.fakes import certificates
+from tests.fakes import imap as fake
 from tests.peers import dovecot
 from tests.until import until
 
@@ -87,10 +89,7 @@ def bounce(original: str = "sent.1@example.test", action: str = "failed", envelo
     return BOUNCE.format(original=original, action=action, envelope=envelope).replace("\n", "\r\n").encode()
 
 
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mailbox, "BROKEN", (0.05,))
-    monkeypatch.setattr(mailbox, "REFUSED", (0.05,))
+QUICK = Times(broken=(0.05,), refused=(0.05,))
 
 
 @pytest.fixture
@@ -130,8 +129,10 @@ def by_maildir(folder: Path) -> Settings:
 
 
 @asynccontextmanager
-async def watching(chosen: Settings, store: stores.Store, state: str = "watching") -> AsyncIterator[mailbox.Watcher]:
-    watcher = mailbox.Watcher(chosen, store, lambda: KEYS)
+async def watching(
+    chosen: Settings, store: stores.Store, state: str = "watching", times: Times = QUICK
+) -> AsyncIterator[mailbox.Watcher]:
+    watcher = mailbox.Watcher(chosen, store, lambda: KEYS, times=times)
     task = asyncio.create_task(watcher.run())
     try:
         await until(lambda: task.done() or (watcher.states and watcher.states[0].state == state), 20)
@@ -231,12 +232,9 @@ async def test_a_long_backlog_is_read_in_order(idle_server: dovecot.Dovecot, sto
     assert [e.data["reply_internet_id"] for e in found] == [f"answer.{n}@example.org" for n in range(len(found))]
 
 
-async def test_a_first_start_that_was_late_looks_back(
-    idle_server: dovecot.Dovecot, store: stores.Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(imap, "LATE", 0.0)
+async def test_a_first_start_that_was_late_looks_back(idle_server: dovecot.Dovecot, store: stores.Store) -> None:
     idle_server.stop()
-    async with watching(by_imap(idle_server), store, "unreachable"):
+    async with watching(by_imap(idle_server), store, "unreachable", replace(QUICK, late=0.0)):
         idle_server.start()
         idle_server.deliver(USER, answer(1))
         await seen(store, 1)
@@ -249,40 +247,38 @@ async def test_a_folder_that_is_not_there_is_said(idle_server: dovecot.Dovecot, 
 
 
 @pytest.mark.parametrize(
-    ("says", "state"),
+    ("answers", "greeting", "state"),
     [
-        (b"* OK ready\r\n", "unreachable"),
-        (b"* OK ready\r\nA%d NO [UNAVAILABLE] Temporary failure.\r\n", "unreachable"),
-        (b"* OK ready\r\nA%d NO [AUTHENTICATIONFAILED] No.\r\n", "refused"),
-        (b"rubbish\r\n", "unreachable"),
-        (b"", "unreachable"),
+        ({"LOGIN": "drop"}, "* OK ready", "unreachable"),
+        ({"LOGIN": "{tag} NO [UNAVAILABLE] Temporary failure."}, "* OK ready", "unreachable"),
+        ({"LOGIN": "{tag} NO [AUTHENTICATIONFAILED] No."}, "* OK ready", "refused"),
+        ({"EXAMINE": "* 0 EXISTS\r\n{tag} OK [READ-ONLY] done"}, "* OK ready", "unreachable"),  # UIDs that do not last
+        ({}, "rubbish", "unreachable"),
+        ({}, "", "unreachable"),
     ],
 )
 async def test_a_server_that_breaks_at_the_login_is_not_one_that_refuses(
-    store: stores.Store, monkeypatch: pytest.MonkeyPatch, says: bytes, state: str
+    store: stores.Store, answers: dict[str, str], greeting: str, state: str
 ) -> None:
-    monkeypatch.setattr(imap, "CONNECT_SECONDS", 0.5)  # one of them says nothing at all
-    monkeypatch.setattr(imap, "ANSWER_SECONDS", 0.5)
+    times = replace(QUICK, connect=0.5, answer=0.5)  # one of them says nothing at all
+    async with fake.Server(answers, greeting=greeting) as server:
+        chosen = settings(f"imap://sales@127.0.0.1:{server.port}/INBOX")
+        async with watching(chosen, store, state, times) as watcher:
+            assert watcher.states[0].reason.startswith(f"127.0.0.1:{server.port}: ")
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        greeting, _, answer_to_login = says.partition(b"A%d")
-        writer.write(greeting)
-        with suppress(OSError):
-            while line := await reader.readline():
-                tag, command = line.split()[:2]
-                if command == b"CAPABILITY":
-                    writer.write(b"* CAPABILITY IMAP4rev1\r\n" + tag + b" OK done\r\n")
-                elif answer_to_login:
-                    writer.write(tag + answer_to_login)
-                else:
-                    break
-        writer.close()
 
-    listening = await asyncio.start_server(serve, "127.0.0.1", 0)
-    port = listening.sockets[0].getsockname()[1]
-    async with watching(settings(f"imap://sales@127.0.0.1:{port}/INBOX"), store, state):
-        pass
-    listening.close()
+async def test_a_body_that_cannot_be_fetched_is_a_broken_connection(
+    store: stores.Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    head = "Content-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n"
+    found = f'* 1 FETCH (UID 7 INTERNALDATE "01-Jan-2026 00:00:00 +0000" BODY[HEADER] {{{len(head)}}}\r\n{head})'
+    answers = {"UID SEARCH": "* SEARCH 7\r\n{tag} OK done", "UID FETCH": found + "\r\n{tag} OK done"}
+    async with fake.Server({**answers, "UID FETCH 7 (BODY.PEEK[]<0.1048576>)": "drop"}) as server:
+        await store.save_cursor(stores.Cursor(f"sales imap://127.0.0.1:{server.port}/INBOX sales", 1, 1))
+        chosen = settings(f"imap://sales@127.0.0.1:{server.port}/INBOX")
+        async with watching(chosen, store, "unreachable") as watcher:
+            assert watcher.states[0].reason.startswith(f"127.0.0.1:{server.port}: ")
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 async def test_idle_is_renewed(
@@ -295,9 +291,8 @@ async def test_idle_is_renewed(
         renewals.append(timeout)
         return check(client, timeout)
 
-    monkeypatch.setattr(imap, "IDLE_SECONDS", (0.05, 0.1))
     monkeypatch.setattr(imapclient.IMAPClient, "idle_check", counted)
-    async with watching(by_imap(idle_server), store):
+    async with watching(by_imap(idle_server), store, times=replace(QUICK, idle=(0.05, 0.1))):
         await until(lambda: len(renewals) > 3)
         idle_server.deliver(USER, answer(1))
         await seen(store, 1)
@@ -305,29 +300,20 @@ async def test_idle_is_renewed(
 
 
 async def test_a_certificate_that_nobody_vouches_for_gets_no_password(tmp_path: Path, store: stores.Store) -> None:
-    heard: list[bytes] = []
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"* OK ready\r\n")
-        with suppress(OSError):
-            heard.append(await reader.read(1000))
-        writer.close()
-
-    context = certificates.serving(certificates.make(tmp_path))
-    listening = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
-    port = listening.sockets[0].getsockname()[1]
-    async with watching(settings(f"imaps://sales@localhost:{port}/INBOX"), store, "unreachable") as watcher:
-        assert "certificate verify failed" in watcher.states[0].reason
-    listening.close()
-    assert not any(heard)
+    tls = certificates.serving(certificates.make(tmp_path))
+    async with fake.Server(tls=tls) as server:
+        chosen = settings(f"imaps://sales@localhost:{server.port}/INBOX")
+        async with watching(chosen, store, "unreachable") as watcher:
+            assert "certificate is refused: self-signed certificate" in watcher.states[0].reason
+    assert server.heard == []
 
 
 async def test_no_password_goes_to_another_machine_in_clear() -> None:
-    assert imap.loopback("127.0.0.1")
-    assert imap.loopback("localhost")
-    assert imap.loopback("::1")
-    assert not imap.loopback("imap.example.com")
-    assert not imap.loopback("10.0.0.1")
+    assert session.loopback("127.0.0.1")
+    assert session.loopback("localhost")
+    assert session.loopback("::1")
+    assert not session.loopback("imap.example.com")
+    assert not session.loopback("10.0.0.1")
 
 
 def closing_imap(server: dovecot.Dovecot) -> Any:
@@ -369,10 +355,10 @@ async def test_a_maildir_that_is_not_there_yet_is_waited_for(tmp_path: Path, sto
 
 
 def test_a_cursor_of_a_maildir_stays_small() -> None:
-    recent = {f"name.{n}": 1_700_000_000.0 + n for n in range(maildir.MOST_NAMES * 2)}
+    recent = {f"name.{n}": 1_700_000_000.0 + n for n in range(maildir.MAX_NAMES * 2)}
     cursor = maildir.stand(stores.Cursor("m", 1, 0), recent)
-    assert len(cursor.seen) <= maildir.MOST_NAMES
-    assert cursor.uid == 1_700_000_000 + maildir.MOST_NAMES * 2 - 1
+    assert len(cursor.seen) <= maildir.MAX_NAMES
+    assert cursor.uid == 1_700_000_000 + maildir.MAX_NAMES * 2 - 1
 
 
 # -- what a message means: through a Maildir, since the way does not matter

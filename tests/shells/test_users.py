@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from relay import config
-from relay.check import local
+from relay.check import state_dir
 from relay.commands import user
 from relay.smtp import auth, users
 
@@ -149,10 +149,10 @@ async def test_a_file_that_cannot_be_read_is_no_wrong_password(tmp_path, caplog)
     assert await gate.admit("jane", "x", None) == auth.UNAVAILABLE
     assert "login check failed" in caplog.text
     assert "Traceback" not in caplog.text
-    assert [str(f).split()[0] for f in await local.logins(settings)] == ["FAILED"]
+    assert [str(f).split()[0] for f in await state_dir.logins(settings)] == ["FAILED"]
     users.path(settings).rmdir()
-    assert "nobody can log in" in str(*await local.logins(settings))
+    assert "nobody can log in" in str(*await state_dir.logins(settings))
     users.add(users.path(settings), "jane", "x")
-    assert [f.kind for f in await local.logins(settings)] == ["ok"]
+    assert [f.kind for f in await state_dir.logins(settings)] == ["ok"]
     users.path(settings).chmod(0o644)
-    assert "chmod 600" in str((await local.logins(settings))[-1])
+    assert "chmod 600" in str((await state_dir.logins(settings))[-1])

@@ -108,6 +108,11 @@ def record(signer: Signer) -> str:
     return f"v=DKIM1; k=rsa; p={base64.b64encode(octets).decode('ascii')}"
 
 
+def published_key(record: bytes) -> bytes:
+    """The key in a TXT record (p=), without white space; empty where there is none, or it was revoked."""
+    return next((b"".join(match[2].split()) for match in TAGS.finditer(record) if match[1] == b"p"), b"")
+
+
 def zone_line(signer: Signer) -> str:
     """The record as a line of a zone file, in strings of at most 255 octets, which readers join."""
     text = record(signer)

@@ -1,111 +1,21 @@
-"""This machine: the state folder, the token keys, the store, ports, certificates."""
+"""What the service listens with: addresses that are free, certificates that are good."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
-import os
-import shutil
 import socket
-import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from relay import config, files
+from relay import config
 from relay.check import Finding, failure, ok, warning
 from relay.config.locators import split_address
 
-ROOM = 1_000_000_000  # octets free in the state folder below which a warning is due
 SOON = timedelta(days=14)  # before a certificate's end
 
 
-async def state(settings: config.Settings) -> list[Finding]:
-    folder = settings.state_dir
-    if not folder.exists():
-        above = next(p for p in folder.parents if p.exists())
-        if not os.access(above, os.W_OK | os.X_OK):
-            return [failure("state_dir", f"{folder} is not there and can't be made: {above} is not writable")]
-        return [ok("state_dir", f"{folder} will be made at the first start")]
-    try:
-        with tempfile.TemporaryFile(dir=folder) as file:
-            file.write(b"x")
-            os.fsync(file.fileno())
-    except OSError as error:
-        return [failure("state_dir", f"nothing can be written to {folder}: {error.strerror}")]
-    exposed = files.exposed(folder)
-    if exposed:
-        return [failure("state_dir", exposed)]
-    found = [ok("state_dir", f"{folder} can be written to")]
-    free = shutil.disk_usage(folder).free
-    if free < ROOM:
-        found = [warning("state_dir", f"{folder} has only {free // 1_000_000} MB left; a full disk stops the spool")]
-    if files.readable(folder):
-        found.append(warning("state_dir", f"others on this machine can look into {folder}; chmod 700 it"))
-    return found
-
-
-async def keys(settings: config.Settings) -> list[Finding]:
-    from relay import keys
-
-    path = settings.state_dir / "keys" / "tokens.json"
-    if not path.exists():
-        return [warning("keys", f"{path} will be made at the first start. Back it up: losing it kills every link that "
-                        "was ever sent")]  # fmt: skip
-    try:
-        many = len(keys.listing(path))
-    except keys.Unusable as error:
-        return [failure("keys", str(error))]
-    held = f"{many} token key{'s' if many > 1 else ''}"
-    return [warning("keys", f"{path} holds {held}. Losing it kills every link that was ever sent: keep it in your "
-                    "backups")]  # fmt: skip
-
-
-async def logins(settings: config.Settings) -> list[Finding]:
-    from relay.smtp import users
-
-    path = users.path(settings)
-    if settings.smtp.auth != "users":
-        return []
-    try:
-        many = len(users.read(path))
-    except OSError as error:
-        return [failure("logins", f"{path} can't be read: {error.strerror}")]
-    if not many:
-        return [warning("logins", 'nobody can log in yet: make a login with "trackrelay user add NAME"')]
-    found = [ok("logins", f"{path} holds {many} login{'s' if many > 1 else ''}")]
-    if path.stat().st_mode & 0o077:
-        found.append(warning("logins", f"others on this machine can read the hashes in {path}; chmod 600 it"))
-    return found
-
-
-async def store(settings: config.Settings) -> list[Finding]:
-    """Reads the schema's number only; a service may be at work on the same file."""
-    from relay.store.sqlite import schema
-
-    kind, _, rest = settings.store.url.partition(":")
-    path = settings.state_dir / (rest.removeprefix("//") or "trackrelay.db")
-    if kind != "sqlite":
-        return [failure("store", f"{settings.store.url} is no kind of store that this version has; use sqlite:FILE")]
-    if not path.exists():
-        return [ok("store", f"{path} will be made at the first start")]
-    import sqlite3
-
-    try:
-        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=5)) as db:
-            at = schema.version(db)
-    except sqlite3.Error as error:
-        return [failure("store", f"{path} can't be read: {error}")]
-    if at > schema.LATEST:
-        return [failure("store", f"{path} has schema {at}, this program knows {schema.LATEST}: use the program that "
-                        "wrote it, or a newer one")]  # fmt: skip
-    return [ok("store", f"{path} has schema {at} of {schema.LATEST}")]
-
-
-# -- listeners ---------------------------------------------------------------------------------------------------------
-
-
-async def listeners(settings: config.Settings) -> list[Finding]:
+async def addresses(settings: config.Settings) -> list[Finding]:
     wanted = [("smtp.listen", a) for a in settings.smtp.listen]
     wanted += [("smtp.listen_tls", a) for a in settings.smtp.listen_tls]
     wanted += [("http.listen", settings.http.listen), ("admin.listen", settings.admin.listen)]

@@ -1,0 +1,42 @@
+"""DKIM: keys that can be used, and their records as mail servers look them up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from relay import config
+from relay.check import SECONDS, Finding, failure, ok
+from relay.core import dkim
+
+
+async def look(settings: config.Settings, resolver: Any = None) -> list[Finding]:
+    """`resolver` is a `dns.asyncresolver.Resolver`; the system's by default."""
+    return [await _record(entry, resolver) for entry in settings.dkim]
+
+
+async def _record(entry: config.Dkim, resolver: Any) -> Finding:
+    import dns.asyncresolver
+    import dns.exception
+    import dns.resolver
+
+    what = f"dkim.{entry.domain}"
+    try:
+        signer = dkim.load(entry.key.read_bytes(), entry.domain, entry.selector)
+    except OSError as error:
+        return failure(what, f"{entry.key} can't be read: {error.strerror}")
+    except dkim.BadKey as error:
+        return failure(what, f"{entry.key}: {error}")
+    ours = dkim.record(signer)
+    name = f"{signer.selector}._domainkey.{signer.domain}"
+    publish = f'publish a TXT record at {name}: "{ours}"'
+    try:
+        resolver = resolver or dns.asyncresolver.get_default_resolver()
+        answer = await resolver.resolve(name, "TXT", lifetime=SECONDS)
+    except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
+        return failure(what, f"there is no record; {publish}")
+    except (dns.exception.DNSException, OSError) as error:
+        return failure(what, f"the record at {name} can't be looked up: {error}")
+    found = [b"".join(row.strings) for row in answer]
+    if any(dkim.published_key(record) == dkim.published_key(ours.encode()) for record in found):
+        return ok(what, f"{name} has our {'ed25519' if signer.algorithm == 'ed25519-sha256' else 'rsa'} key")
+    return failure(what, f"the record at {name} has another key: {publish}")

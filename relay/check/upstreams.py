@@ -1,0 +1,79 @@
+"""The upstreams: connected to and logged in at by the service's own code and within its times. Nothing is sent."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+
+from relay import config
+from relay.check import Finding, failure, ok, warning
+from relay.core import providers
+from relay.upstream import connections, transaction
+
+CODES = re.compile(r"^\d{3} (?:\d\.\d+\.\d+ )?")  # what a client would hear before the sentence
+
+
+async def look(settings: config.Settings) -> list[Finding]:
+    """[upstream] and all of [[upstreams]], side by side."""
+    if not settings.upstream.url:
+        return [failure("upstream", 'upstream.url is missing: say where the mail goes on to, such as url = "smtp://'
+                        'user@smtp.example.com:587" under [upstream]')]  # fmt: skip
+    others = ((f"upstreams.{up.id}", up) for up in settings.upstreams)
+    found = await asyncio.gather(
+        *(_upstream(settings, what, up) for what, up in (("upstream", settings.upstream), *others))
+    )
+    return [finding for findings in found for finding in findings]
+
+
+async def _upstream(settings: config.Settings, what: str, up: config.Upstream) -> list[Finding]:
+    connector = connections.Connector(
+        up,
+        hostname=settings.smtp.hostname or os.uname().nodename,
+        times=transaction.Times(),
+        tokens_in=settings.state_dir / "keys",
+    )
+    try:
+        connection = await connector.open(None)
+    except connections.CannotConnect as failed:
+        return [failure(what, CODES.sub("", str(failed)))]
+    try:
+        return _offers(settings, what, up, connection, connector.address) + advice(settings, what, up)
+    finally:
+        connection.close(politely=True)
+
+
+def _offers(
+    settings: config.Settings,
+    what: str,
+    up: config.Upstream,
+    connection: connections.Connection,
+    address: connections.Address,
+) -> list[Finding]:
+    over = f"over {connection.tls}" if connection.tls else "without TLS"
+    if connection.tls and up.tls == "required":
+        over += ", certificate verified,"
+    own = address.user and (up.password or up.oauth2)
+    done = f"took the login {address.user} {over}" if own else f"answers {over}"
+    found = [ok(what, f"{address} {done.rstrip(',')}")]
+    if settings.smtp.auth == "upstream" and not connection.auth_methods:
+        found.append(failure(what, f'{address} offers no AUTH, and smtp.auth = "upstream" needs it'))
+    size = connection.offered.get("size", "").strip()
+    if size.isdecimal() and 0 < int(size) < settings.smtp.max_message_size:
+        found.append(warning(what, f"{address} takes messages up to {int(size):,} octets only; lower "
+                             f"smtp.max_message_size ({settings.smtp.max_message_size:,}) to that"))  # fmt: skip
+    return found
+
+
+def advice(settings: config.Settings, what: str, up: config.Upstream) -> list[Finding]:
+    """What is known of the provider that the settings don't heed."""
+    host, found = connections.address(up.url).host, []
+    who = providers.name(host)
+    tracked = [settings.tracking, *(rule.tracking for rule in settings.rules)]
+    if providers.counts_each_copy(host) and any(t.per_recipient for t in tracked):
+        found.append(warning(what, f"{who} counts each recipient's copy as a message and may file each under "
+                             "Sent; set tracking.per_recipient = false"))  # fmt: skip
+    if providers.refuses_null_reverse_path(host) and not up.bounce_from:
+        found.append(warning(what, f"{who} may refuse the empty sender of bounces; set upstream.bounce_from to an "
+                             "address that it lets you send from"))  # fmt: skip
+    return found

@@ -1,0 +1,206 @@
+"""A session with an IMAP server: connected, logged in, a folder opened for reading only.
+
+Owns: the connection, TLS and the login, their time limits, and what each failure of them means. No password goes over a
+connection without TLS, but on this machine itself.
+Leaves to others: what is asked of the folder (`imap`), when to try again after a failure (`mailbox`).
+
+The client library blocks, so each session has a thread of its own and the logic stays on the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import imaplib
+import ipaddress
+import queue
+import re
+import socket
+import ssl
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+import imapclient
+from imapclient import exceptions
+
+from relay import oauth
+from relay.config import OAuth2
+from relay.mailbox.source import LoginRefused, Times, Unreachable
+
+# Answers to a login that say nothing about the credentials (RFC 5530 3).
+NOT_NOW = re.compile(r"\[(?:UNAVAILABLE|INUSE|LIMIT|SERVERBUG)\]|try again|temporar", re.I)
+FAILURES = (exceptions.IMAPClientError, imaplib.IMAP4.error, OSError, ssl.SSLError, EOFError, ValueError)
+LONGEST_TEXT = 300  # characters of a server's answer that are repeated
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    host: str
+    port: int
+    tls: Literal["implicit", "starttls"]
+    user: str
+    password: str = field(default="", repr=False)
+    oauth2: OAuth2 | None = None
+    folder: str = "INBOX"
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+class Session:
+    """`exists` is how many messages the folder had when it was opened, `next_uid` the least UID that the next one can
+    have, `idle` whether the server has IDLE. Calls of `client` go through `call`."""
+
+    def __init__(self, thread: Thread, client: imapclient.IMAPClient, folder: str) -> None:
+        self._thread, self.client, self.folder = thread, client, folder
+        self.uidvalidity = self.exists = 0
+        self.next_uid, self.idle = 1, False
+
+    async def call(self, what: Callable[..., Any], *arguments: Any, **how: Any) -> Any:
+        return await self._thread.call(lambda: what(*arguments, **how))
+
+    async def select(self) -> None:
+        """Opens the folder with EXAMINE, or opens it anew."""
+        try:
+            found: dict[bytes, Any] = await self.call(self.client.select_folder, self.folder, readonly=True)
+        except imaplib.IMAP4.abort:  # the connection broke
+            raise
+        except exceptions.IMAPClientError as reason:
+            raise LoginRefused(f"folder {self.folder}: {plain(reason)}") from reason
+        if b"UIDVALIDITY" not in found:  # RFC 3501 2.3.1.1: then its UIDs name nothing that lasts
+            raise Unreachable(f"folder {self.folder}: the server gives no UIDVALIDITY")
+        self.uidvalidity, self.exists = int(found[b"UIDVALIDITY"]), int(found.get(b"EXISTS") or 0)
+        self.next_uid = int(found.get(b"UIDNEXT") or 1)
+
+
+@contextlib.asynccontextmanager
+async def opened(
+    account: Account, tokens: oauth.Tokens | None, times: Times, logins: asyncio.Semaphore
+) -> AsyncIterator[Session]:
+    """The session, until the end of the block. What fails before or within raises `LoginRefused` or `Unreachable`.
+    `logins` bounds how many are set up at once."""
+    thread = Thread()
+    try:
+        with failing(account):
+            async with logins:
+                token = await tokens.access() if tokens else ""
+                client = await thread.call(lambda: connect(account, token, times, thread))
+                session = Session(thread, client, account.folder)
+                await session.select()
+                session.idle = await session.call(client.has_capability, "IDLE")
+            yield session
+    finally:
+        thread.hang_up()
+
+
+@contextlib.contextmanager
+def failing(account: Account) -> Iterator[None]:
+    """Raises what fails in the block as `LoginRefused` or `Unreachable`, with the server's address before it."""
+    try:
+        yield
+    except (LoginRefused, Unreachable) as reason:
+        raise type(reason)(f"{account}: {reason}") from reason
+    except oauth.TokenRefused as reason:
+        raise LoginRefused(f"{account}: no access token: {reason}") from reason
+    except exceptions.LoginError as reason:
+        if isinstance(reason.__context__, imaplib.IMAP4.abort) or NOT_NOW.search(str(reason)):
+            raise Unreachable(f"{account}: no login now: {plain(reason)}") from reason
+        raise LoginRefused(f"{account}: login {account.user} refused: {plain(reason)}") from reason
+    except FAILURES as reason:
+        raise Unreachable(f"{account}: {failure(reason)}") from reason
+
+
+def connect(account: Account, token: str, times: Times, thread: Thread) -> imapclient.IMAPClient:
+    """A client that is logged in; blocks."""
+    timeout = imapclient.SocketTimeout(connect=times.connect, read=times.answer)
+    context = ssl.create_default_context()
+    implicit = account.tls == "implicit"
+    client = imapclient.IMAPClient(
+        account.host, account.port, ssl=implicit, ssl_context=context if implicit else None, timeout=timeout
+    )
+    thread.client = client
+    if not implicit and not loopback(account.host):
+        if not client.has_capability("STARTTLS"):
+            raise exceptions.IMAPClientError("the server offers no STARTTLS: no password is sent")
+        client.starttls(context)
+    if token:
+        client.oauth2_login(account.user, token)
+    else:
+        client.login(account.user, account.password)
+    return client
+
+
+def loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def failure(reason: BaseException) -> str:
+    """In words, what broke a connection."""
+    match reason:
+        case ssl.SSLCertVerificationError():
+            return f"the server's certificate is refused: {reason.verify_message}"
+        case ssl.SSLError():
+            return f"no TLS: {reason.reason or reason}"
+        case TimeoutError():
+            return "no answer in time"
+        case OSError():
+            return reason.strerror or plain(reason)
+    return plain(reason)
+
+
+def plain(reason: BaseException) -> str:
+    """A server's words, without the form that the library gives bytes."""
+    text = str(reason) or type(reason).__name__
+    return (text[2:-1] if text.startswith(("b'", 'b"')) else text)[:LONGEST_TEXT]
+
+
+class Thread:
+    """Makes the calls of one session. It is a daemon: a call that hangs in the network does not keep the process from
+    ending. `client` is set by the call that makes it."""
+
+    def __init__(self) -> None:
+        self.client: imapclient.IMAPClient | None = None
+        self._calls: queue.SimpleQueue[tuple[Callable[[], Any], asyncio.Future[Any]] | None] = queue.SimpleQueue()
+        self._loop = asyncio.get_running_loop()
+        threading.Thread(target=self._work, name="imap", daemon=True).start()
+
+    async def call(self, what: Callable[[], T]) -> T:
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._calls.put((what, future))
+        return await future
+
+    def hang_up(self) -> None:
+        """Ends the thread, and whatever call it is in."""
+        self._calls.put(None)
+        if self.client is not None:
+            with contextlib.suppress(OSError):
+                self.client.socket().shutdown(socket.SHUT_RDWR)
+
+    def _work(self) -> None:
+        while (call := self._calls.get()) is not None:
+            what, future = call
+            try:
+                result, error = what(), None
+            except Exception as reason:
+                result, error = None, reason
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self._settle, future, result, error)
+        if self.client is not None:
+            with contextlib.suppress(*FAILURES):
+                self.client.shutdown()
+
+    @staticmethod
+    def _settle(future: asyncio.Future[Any], result: Any, error: Exception | None) -> None:
+        if future.done():  # nobody waits any more
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)
