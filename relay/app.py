@@ -194,7 +194,7 @@ class Service:
         self.closers.append(lambda: deliverer.close(self.left() / 2))
         try:
             self.server = await smtp.serve(self.settings, deliverer.take, verify_upstream=out.try_login)
-        except (smtp.Refused, OSError) as reason:
+        except (smtp.CannotListen, OSError) as reason:
             raise CannotStart(f"smtp: {reason}") from reason
         self.addresses["smtp"] = list(self.server.addresses)
         self.renewals.append(self.server.reload)

@@ -80,13 +80,16 @@ def pair(login: bytes, password: bytes) -> tuple[str, str] | Reply:
         return UNREADABLE
 
 
-class Gate:
-    """Says whether a login is good. With neither `users` nor `verify_upstream` there are no logins."""
+class Authenticator:
+    """Says whether a login is good. With neither `users` nor `verify_upstream` there are no logins. `guesses`: what
+    whoever guesses is held to."""
 
-    def __init__(self, users: Users | None, verify_upstream: VerifyUpstream | None) -> None:
+    def __init__(
+        self, users: Users | None, verify_upstream: VerifyUpstream | None, guesses: throttle.Guesses | None = None
+    ) -> None:
         self._users, self._verify_upstream = users, verify_upstream
-        most = throttle.ELSEWHERE if verify_upstream else throttle.HERE
-        self._throttle = throttle.Throttle(asyncio.get_running_loop().time, most)
+        allowed = guesses or (throttle.ELSEWHERE if verify_upstream else throttle.HERE)
+        self._throttle = throttle.Throttle(asyncio.get_running_loop().time, allowed)
         self._ended = asyncio.Event()  # a try has
 
     @property
@@ -110,7 +113,7 @@ class Gate:
         metrics.LOGINS.labels(outcome).inc()
         if outcome == "good":
             return None
-        LOG.warning("login refused", login=login, peer=address, outcome=outcome)
+        LOG.warning("login_refused", login=login, peer=address, outcome=outcome)
         await asyncio.sleep(pause)
         return refusal
 
@@ -143,12 +146,12 @@ class Gate:
                     return "unavailable", UNAVAILABLE
                 good = isinstance(outcome, Done)
         except OSError as reason:  # the file of logins can't be read
-            LOG.error("login check failed", login=login, reason=reason)
+            LOG.error("login_check_failed", login=login, reason=reason)
             metrics.ERRORS.labels("smtp").inc()
             return "unavailable", UNAVAILABLE
         except Exception:
             # The traceback has no values, so no password either.
-            LOG.exception("login check failed", login=login)
+            LOG.exception("login_check_failed", login=login)
             metrics.ERRORS.labels("smtp").inc()
             return "unavailable", UNAVAILABLE
         return ("good" if good else "bad"), BAD

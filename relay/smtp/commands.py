@@ -14,7 +14,7 @@ import time
 from relay import log, metrics
 from relay.core import paths
 from relay.core.model import Reply, Submission
-from relay.smtp import auth, data, limits, session
+from relay.smtp import auth, data, session
 
 LOG = log.room("smtp")
 
@@ -38,8 +38,8 @@ class Commands(session.Session):
             return await self.push("501 5.5.4 Syntax: EHLO hostname")
         self._set_rset_state()
         self.session.host_name, self.session.extended_smtp = argument, True
-        lines = [f"250-{self.hostname}", f"250-SIZE {self.house.max_size}"]
-        if self.house.certificate is not None and not self.secure:
+        lines = [f"250-{self.hostname}", f"250-SIZE {self.shared.max_size}"]
+        if self.shared.certificate is not None and not self.secure:
             lines.append("250-STARTTLS")
         if self.auth_offered:
             lines.append("250-AUTH " + " ".join(auth.MECHANISMS))
@@ -49,7 +49,7 @@ class Commands(session.Session):
     async def smtp_STARTTLS(self, argument: str | None) -> None:
         if argument:
             return await self.push("501 5.5.4 Syntax: STARTTLS")
-        if self.house.certificate is None:
+        if self.shared.certificate is None:
             return await self.push("502 5.5.1 STARTTLS is not offered")
         if self.secure:
             return await self.push("503 5.5.1 TLS is active already")
@@ -60,11 +60,11 @@ class Commands(session.Session):
     @property
     def auth_offered(self) -> bool:
         """A password crosses no network in clear."""
-        return self.house.gate.offered and (self.secure or (self.loopback and self.house.clear_logins))
+        return self.shared.authenticator.offered and (self.secure or (self.loopback and self.shared.clear_logins))
 
     async def smtp_AUTH(self, argument: str | None) -> None:
-        gate = self.house.gate
-        if not gate.offered:
+        authenticator = self.shared.authenticator
+        if not authenticator.offered:
             return await self.push("502 5.5.1 AUTH is not offered")
         if not self.auth_offered:
             return await self.push("538 5.7.11 AUTH needs TLS: say STARTTLS first")
@@ -76,12 +76,12 @@ class Commands(session.Session):
         if isinstance(found, Reply):
             return await self.say(found)
         await self.flush()
-        refusal = await gate.admit(*found, self.address)
+        refusal = await authenticator.admit(*found, self.address)
         if refusal:
             return await self.say(refusal)
         self.login = found[0]
-        self.password = found[1] if gate.keeps_password else ""
-        self._timeout_duration = limits.COMMAND_TIMEOUT
+        self.password = found[1] if authenticator.keeps_password else ""
+        self._timeout_duration = self.shared.held_to.command_seconds
         self._reset_timeout()
         await self.push("235 2.7.0 Welcome")
 
@@ -108,20 +108,20 @@ class Commands(session.Session):
         mail = paths.mail(argument, extended=self.session.extended_smtp)
         if isinstance(mail, Reply):
             return await self.say(mail)
-        if mail.size > self.house.max_size:
-            return await self.say(data.too_large(self.house.max_size))
-        if not self.house.flight.room(mail.size):
+        if mail.size > self.shared.max_size:
+            return await self.say(data.too_large(self.shared.max_size))
+        if not self.shared.flight.room(mail.size):
             return await self.say(data.crowded())
-        if not self.house.rates.take(self.login or str(self.address), self.loop.time()):
-            LOG.warning("too many messages", peer=self.address, login=self.login or None)
+        if not self.shared.rates.take(self.login or str(self.address), self.loop.time()):
+            LOG.warning("too_many_messages", peer=self.address, login=self.login or None)
             return await self.push("450 4.7.1 Too many messages within a minute, try again later")
         transaction.mail, transaction.utf8 = mail, "SMTPUTF8" in mail.options
         await self.push(b"250 2.1.0 Ok")
 
     async def turn_down(self) -> None:
         """Never an open relay: nobody submits who is neither in `allow` nor logged in."""
-        LOG.warning("submission refused", peer=self.address, helo=self.session.host_name)
-        if self.house.gate.offered:
+        LOG.warning("submission_refused", peer=self.address, helo=self.session.host_name)
+        if self.shared.authenticator.offered:
             await self.push("530 5.7.0 Authentication required")
         else:
             await self.push("550 5.7.1 You may not send mail through this server")
@@ -133,7 +133,7 @@ class Commands(session.Session):
         recipient = paths.rcpt(argument, extended=self.session.extended_smtp, utf8=transaction.utf8)
         if isinstance(recipient, Reply):
             return await self.say(recipient, utf8=transaction.utf8)
-        if len(transaction.recipients) >= limits.MAX_RECIPIENTS:
+        if len(transaction.recipients) >= self.shared.held_to.recipients:
             return await self.push("452 4.5.3 Too many recipients, send the rest in another message")
         transaction.recipients.setdefault(recipient.address, recipient)  # named twice is sent once
         await self.push(b"250 2.1.5 Ok")
@@ -145,7 +145,7 @@ class Commands(session.Session):
         if argument:
             return await self.push("501 5.5.4 Syntax: DATA")
         assert transaction.mail is not None
-        if not self.house.flight.room(transaction.mail.size):
+        if not self.shared.flight.room(transaction.mail.size):
             return await self.say(data.crowded())
         self.busy = self.receiving = True
         try:
@@ -153,7 +153,7 @@ class Commands(session.Session):
             await self.flush()
             reply = await self.receive(transaction, transaction.mail)
         except data.Gone as error:
-            LOG.info("message not finished", peer=self.address, why=type(error).__name__)
+            LOG.info("message_not_finished", peer=self.address, why=type(error).__name__)
             return await self.goodbye("421 4.4.2 The message did not arrive in time and size")
         finally:
             self.busy = self.receiving = False
@@ -162,20 +162,21 @@ class Commands(session.Session):
         self.since_message = self.loop.time()
         self._reset_timeout()
         await self.say(reply, utf8=transaction.utf8)
-        if reply.code == 421 or self.house.draining:
+        if reply.code == 421 or self.finishing:
             await self.goodbye(session.CLOSING)
 
     async def receive(self, transaction: session.Transaction, mail: paths.Mail) -> Reply:
-        house = self.house
-        began = time.perf_counter()
-        content = await data.read(self._reader, limit=house.max_size, flight=house.flight, tick=self._reset_timeout)
+        shared, began = self.shared, time.perf_counter()
+        content = await data.read(
+            self._reader, limit=shared.max_size, flight=shared.flight, pace=shared.held_to, tick=self._reset_timeout
+        )
         self.receiving = False
         RECEIVE_SECONDS.observe(time.perf_counter() - began)
         if isinstance(content, Reply):
-            LOG.info("message refused", peer=self.address, sender=mail.reverse_path, reply=content)
+            LOG.info("message_refused", peer=self.address, sender=mail.reverse_path, reply=content)
             metrics.REFUSED.labels(content.code).inc()
             return content
-        answered = house.intake.reply(Submission(
+        answered = shared.taking.reply(Submission(
             mail.reverse_path, tuple(transaction.recipients.values()), content, mail.options, str(self.address or ""),
             time.time(), self.login, self.password,
         ))  # fmt: skip

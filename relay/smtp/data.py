@@ -3,7 +3,7 @@
 Owns: the end of DATA, dots, size and pace, and the check of line endings, line length and hops. Only CRLF.CRLF ends
 a message (RFC 5321 4.1.1.4): any other sequence is part of it and, having a bare CR or LF, has it refused. So nothing
 can be smuggled in as a second message, and no bare CR can become a header line at the next hop.
-Leaves to others: the dialogue, and all meaning of the bytes.
+Leaves to others: the commands, and all meaning of the bytes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Gone(ConnectionError):
 
 
 class TooSlow(Gone):
-    """Held to `limits.SLOWEST`; the connection must be closed."""
+    """Slower than `Limits.slowest`; the connection must be closed."""
 
 
 class Endless(Gone):
@@ -32,11 +32,17 @@ class Endless(Gone):
 
 
 async def read(
-    reader: asyncio.StreamReader, *, limit: int, flight: limits.Flight, tick: Callable[[float], None]
+    reader: asyncio.StreamReader,
+    *,
+    limit: int,
+    flight: limits.Flight,
+    pace: limits.Limits,
+    tick: Callable[[float], None],
 ) -> bytes | Reply:
-    """The message with its dots taken out, or the refusal when all of it has been read. Its octets are added to
-    `flight` until then; those of a message returned stay there, for the caller to take off. `tick(seconds)` is called
-    at each chunk to set the timer of the connection anew. Raises `Gone`."""
+    """The message, of at most `limit` octets, with its dots taken out, or the refusal when all of it has been read. Its
+    octets are added to `flight` until then; those of a message returned stay there, for the caller to take off. `pace`
+    says how slow it may come, and `tick(seconds)` is called at each chunk to set the timer of the connection anew.
+    Raises `Gone`."""
     held, seen, size, refusal = bytearray(b"\r\n"), 0, 0, None  # that CRLF ends DATA's own line: "." may come first
     clock = asyncio.get_running_loop().time
     began, counted = clock(), 0
@@ -59,8 +65,8 @@ async def read(
                 flight.add(-counted)
                 counted = 0
             seen = max(0, len(held) - 4)
-            pace(clock() - began, size, limit)
-            tick(limits.BLOCK_TIMEOUT)
+            keep_up(clock() - began, size, limit, pace)
+            tick(pace.block_seconds)
         rest = held[at + 5 :]
         if rest:  # pipelined: it belongs to the next command
             reader._buffer[:0] = rest  # type: ignore[attr-defined]
@@ -86,11 +92,12 @@ async def read(
 def too_much(size: int, limit: int, flight: limits.Flight) -> Reply | None:
     if size > limit + CHUNK:  # the chunk may hold the end and more
         return too_large(limit)
-    return crowded() if flight.used > flight.limit else None
+    return None if flight.room() else crowded()
 
 
-def pace(elapsed: float, size: int, limit: int) -> None:
-    if elapsed > limits.SLOW_START + size / limits.SLOWEST:
+def keep_up(elapsed: float, size: int, limit: int, pace: limits.Limits) -> None:
+    """Raises where the message takes too long, or has no end in sight."""
+    if elapsed > pace.slow_start + size / pace.slowest:
         raise TooSlow
     if size > 2 * limit + 16 * CHUNK:
         raise Endless

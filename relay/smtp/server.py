@@ -1,6 +1,7 @@
-"""The SMTP listeners: their start, what all sessions share, and their end.
+"""The SMTP listeners: their start and their end.
 
-Owns: sockets, the tasks in which messages are taken, stopping without cutting one. Leaves the rest to its neighbours.
+Owns: sockets, what all sessions are given, stopping without cutting a message. Leaves the rest to its neighbours: a
+server knows its sessions, and they know nothing of it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import socket
 
 from relay import certificates, log, metrics
 from relay.config import Settings
-from relay.smtp import auth, commands, intake, limits, submitters
+from relay.smtp import auth, commands, intake, limits, session, submitters, throttle
 
 LOG = log.room("smtp")
 
@@ -19,45 +20,34 @@ BACKLOG = 1024  # of the kernel, which cuts it to net.core.somaxconn
 AT_ONCE = 16  # connections that asyncio accepts before it looks at the first of them, which may have to be turned away
 
 
-class Refused(Exception):
+class CannotListen(Exception):
     """The listeners can't start as the settings have them; the text says why, a sentence a line."""
-
-
-class House:
-    """What all sessions of one server share."""
-
-    def __init__(self, settings: Settings, take: intake.Take, gate: auth.Gate) -> None:
-        self.loop = asyncio.get_running_loop()
-        self.gate = gate
-        self.hostname = settings.smtp.hostname or os.uname().nodename
-        self.allow = submitters.networks(settings.smtp.allow)
-        self.clear_logins = settings.smtp.clear_logins
-        self.max_size = settings.smtp.max_message_size
-        self.places = limits.Places(limits.connections())
-        self.flight = limits.Flight(max(limits.IN_FLIGHT, 2 * self.max_size))
-        self.intake = intake.Intake(take, self.flight)
-        self.rates = limits.Rates(settings.smtp.messages_per_minute)
-        self.certificate: certificates.Certificate | None = None
-        self.dialogues: set[commands.Commands] = set()
-        self.draining = False
-        self.said_full = float("-inf")  # when the log had the last line about clients that were turned away
-        self.pattern: commands.Commands | None = None
-        self.pattern = commands.Commands(self, implicit_tls=False)
 
 
 class Server:
     """Listeners that are up. `addresses` are those bound, in the order of `listen`, then `listen_tls`."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
+    def __init__(self, shared: session.Shared) -> None:
+        self._shared = shared
+        self._pattern = commands.Commands(shared)
+        self._loop = asyncio.get_running_loop()
         self._listeners: list[asyncio.AbstractServer] = []
         self.addresses: list[tuple[str, int]] = []
 
+    @property
+    def connections(self) -> int:
+        """Clients that are here."""
+        return len(self._shared.places)
+
+    @property
+    def in_flight(self) -> int:
+        """Octets of messages that are being received, or wait for their answer."""
+        return self._shared.flight.used
+
     async def listen(self, host: str, port: int, *, implicit_tls: bool) -> None:
-        house = self._house
         # Made by the loop, which knows them as TCP: a socket of our own would lack TCP_NODELAY under asyncio.
-        listener = await house.loop.create_server(
-            lambda: commands.Commands(house, implicit_tls=implicit_tls),
+        listener = await self._loop.create_server(
+            lambda: commands.Commands(self._shared, implicit_tls=implicit_tls, pattern=self._pattern),
             host if host not in ("", "*") else None, port, backlog=AT_ONCE,
         )  # fmt: skip
         self._listeners.append(listener)
@@ -66,71 +56,58 @@ class Server:
                 same.listen(BACKLOG)
         self.addresses += [s.getsockname()[:2] for s in listener.sockets]
 
-    @property
-    def connections(self) -> int:
-        """Clients that are here."""
-        return self._house.places.taken
-
-    @property
-    def in_flight(self) -> int:
-        """Octets of messages that are being received, or wait for their answer."""
-        return self._house.flight.used
-
     def stop_listening(self) -> None:
         for listener in self._listeners:
             listener.close()
 
     async def drain(self, seconds: float) -> bool:
         """Ends every session: at once where no message is under way, else after its reply; a message that has not
-        arrived whole soon is not waited for. False where some were still at it after `seconds`: they are cut without a
-        reply, so their clients keep the message and try again."""
+        arrived whole soon is not waited for. False where some had no answer after `seconds`: their sessions are cut
+        without a reply, so their clients keep the message and try again."""
         self.stop_listening()
-        house = self._house
-        house.draining = True
-        for session in list(house.dialogues):
-            if not session.busy:
-                session.retire()
-        began = house.loop.time()
+        places, taking = self._shared.places, self._shared.taking
+        places.close()
+        for each in places:
+            each.finish()
+        began = self._loop.time()
         await asyncio.sleep(0)
-        while (house.dialogues or house.intake.pending) and house.loop.time() < began + seconds:
+        while (len(places) or taking.pending) and self._loop.time() < began + seconds:
             await asyncio.sleep(0.02)
-            if house.loop.time() > began + limits.LAST_CALL:
-                for session in [s for s in house.dialogues if s.receiving]:
-                    session.retire()
-        left = house.intake.pending
-        if left or house.dialogues:
-            LOG.warning("sessions cut at the end", sessions=len(house.dialogues), messages=left)
-        for session in list(house.dialogues):
-            if session.transport is not None:
-                session.transport.abort()
+            if self._loop.time() > began + self._shared.held_to.last_call:
+                for each in places:
+                    each.last_call()
+        left = taking.pending
+        if left or len(places):
+            LOG.warning("sessions_cut", sessions=len(places), messages=left)
+        for each in places:
+            each.cut()
         return not left
 
     def reload(self) -> None:
         """Reads the certificate anew. Raises OSError, and goes on with the old one, where it can't be used."""
-        if self._house.certificate is not None:
-            self._house.certificate.reload()
+        if self._shared.certificate is not None:
+            self._shared.certificate.reload()
 
 
 async def serve(
-    settings: Settings, take: intake.Take, *, users: auth.Users | None = None,
+    settings: Settings,
+    take: intake.Take,
+    *,
+    users: auth.Users | None = None,
     verify_upstream: auth.VerifyUpstream | None = None,
-) -> Server:  # fmt: skip
-    """Opens the listeners of [smtp]. `take` answers for each message; `users` is asked with auth = "users" (without
-    one the file of `relay.smtp.users` is), `verify_upstream` with auth = "upstream". Raises `Refused`, or OSError where a port is
-    taken."""
+    held_to: limits.Limits | None = None,
+    guesses: throttle.Guesses | None = None,
+) -> Server:
+    """Opens the listeners of [smtp]. `take` gets each message; `users` is asked with auth = "users" (without one the
+    file of `users` is), `verify_upstream` with auth = "upstream". `held_to` and `guesses` are what clients may use.
+    Raises `CannotListen`, or OSError where a port is taken."""
     smtp = settings.smtp
     found = submitters.problems(settings)
     if smtp.auth == "upstream" and verify_upstream is None:
         found.append('smtp.auth = "upstream": there is no upstream to ask')
     if found:
-        raise Refused("\n".join(found))
-    house = House(settings, take, gate(settings, users, verify_upstream))
-    if smtp.certificate and smtp.key:
-        try:
-            house.certificate = certificates.Certificate(smtp.certificate, smtp.key)
-        except certificates.Unusable as error:
-            raise Refused(f"smtp.certificate: {error}") from error
-    server = Server(house)
+        raise CannotListen("\n".join(found))
+    server = Server(share(settings, take, authenticator(settings, users, verify_upstream, guesses), held_to))
     metrics.SMTP_CONNECTIONS.set_function(lambda: server.connections)
     metrics.SMTP_IN_FLIGHT.set_function(lambda: server.in_flight)
     try:
@@ -144,15 +121,51 @@ async def serve(
     return server
 
 
-def gate(settings: Settings, users: auth.Users | None, verify_upstream: auth.VerifyUpstream | None) -> auth.Gate:
+def share(
+    settings: Settings, take: intake.Take, authenticator: auth.Authenticator, held_to: limits.Limits | None = None
+) -> session.Shared:
+    """What the sessions of one server are given."""
+    smtp, held_to = settings.smtp, held_to or limits.Limits()
+    flight = limits.Flight(max(held_to.in_flight, 2 * smtp.max_message_size))
+    return session.Shared(
+        hostname=smtp.hostname or os.uname().nodename,
+        allow=submitters.networks(smtp.allow),
+        max_size=smtp.max_message_size,
+        clear_logins=smtp.clear_logins,
+        certificate=certificate(settings),
+        held_to=held_to,
+        places=limits.Places(limits.connections(held_to.connections), held_to.per_address),
+        flight=flight,
+        rates=limits.Rates(smtp.messages_per_minute),
+        authenticator=authenticator,
+        taking=intake.Intake(take, flight),
+    )
+
+
+def certificate(settings: Settings) -> certificates.Certificate | None:
+    smtp = settings.smtp
+    if not (smtp.certificate and smtp.key):
+        return None
+    try:
+        return certificates.Certificate(smtp.certificate, smtp.key)
+    except certificates.Unusable as error:
+        raise CannotListen(f"smtp.certificate: {error}") from error
+
+
+def authenticator(
+    settings: Settings,
+    users: auth.Users | None = None,
+    verify_upstream: auth.VerifyUpstream | None = None,
+    guesses: throttle.Guesses | None = None,
+) -> auth.Authenticator:
     match settings.smtp.auth:
         case "users":
             if users is None:
-                from relay.smtp import users as book
+                from relay.smtp import users as book  # with argon2, which others need not wait for
 
                 users = book.Book(book.path(settings))
-            return auth.Gate(users, None)
+            return auth.Authenticator(users, None, guesses)
         case "upstream":
-            return auth.Gate(None, verify_upstream)
+            return auth.Authenticator(None, verify_upstream, guesses)
         case _:
-            return auth.Gate(None, None)
+            return auth.Authenticator(None, None, guesses)

@@ -1,8 +1,8 @@
 """One connection of a client: aiosmtpd's protocol class as we use it.
 
-Owns: its place among the connections, its timer, the handshake, replies and their order. aiosmtpd has the connection
-itself, the command loop and the timer's clock.
-Leaves to others: the commands (`commands`), counting (`limits`), all that sessions share (`server.House`).
+Owns: its place among the connections, its timer, the handshake, replies and their order, and its end. aiosmtpd has the
+connection itself, the command loop and the timer's clock.
+Leaves to others: the commands (`commands`), counting (`limits`), when all sessions are to end (`server`).
 """
 
 from __future__ import annotations
@@ -12,24 +12,39 @@ import contextlib
 import logging
 from collections import defaultdict
 from collections.abc import Coroutine, Generator
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from aiosmtpd import smtp as aiosmtpd
 
-from relay import log, metrics
+from relay import certificates, log, metrics
 from relay.core import paths
 from relay.core.model import Recipient, Reply
-from relay.smtp import limits, submitters
-
-if TYPE_CHECKING:
-    from relay.smtp.server import House
+from relay.smtp import auth, intake, limits, submitters
 
 LOG = log.room("smtp")
 # It writes unknown commands as they are; after a failed AUTH such a command can be a password in base64.
 logging.getLogger("mail.log").setLevel(logging.CRITICAL + 1)
 
-CLOSING = "421 4.3.2 This server is stopping, try again later"
+CLOSING = f"421 {limits.STOPPING}"
 STOCK_REPLIES = (b"500 Error", b"500 Command", b"502 EXPN")  # of aiosmtpd's own loop
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all sessions of one server are given, and all that they know of it."""
+
+    hostname: str
+    allow: tuple[submitters.Network, ...]
+    max_size: int  # octets of a message
+    clear_logins: bool
+    certificate: certificates.Certificate | None
+    held_to: limits.Limits
+    places: limits.Places[Session]
+    flight: limits.Flight
+    rates: limits.Rates
+    authenticator: auth.Authenticator
+    taking: intake.Intake
 
 
 class Transaction:
@@ -47,7 +62,7 @@ class Edge:
     """aiosmtpd's handler: only what a command raised comes here."""
 
     async def handle_exception(self, error: Exception) -> str:
-        LOG.exception("command failed")
+        LOG.exception("command_failed")
         metrics.ERRORS.labels("smtp").inc()
         return "451 4.3.0 Something went wrong here, try again later"
 
@@ -84,15 +99,16 @@ class Session(STOCK):  # type: ignore[misc]
     command_size_limit = 12_288  # RFC 4954 section 4 asks for it; MAIL and RCPT have bounds of their own in core.paths
     command_size_limits: ClassVar[dict[str, int]] = defaultdict(lambda: 12_288)
 
-    def __init__(self, house: House, *, implicit_tls: bool) -> None:
-        if house.pattern is None:
+    def __init__(self, shared: Shared, *, implicit_tls: bool = False, pattern: Session | None = None) -> None:
+        """`pattern` is another one, from which this one is made faster."""
+        if pattern is None:
             super().__init__(
-                EDGE, hostname=house.hostname, ident="ESMTP trackrelay", enable_SMTPUTF8=True,
-                timeout=limits.COMMAND_TIMEOUT, loop=house.loop,
+                EDGE, hostname=shared.hostname, ident="ESMTP trackrelay", enable_SMTPUTF8=True,
+                timeout=shared.held_to.command_seconds, loop=asyncio.get_running_loop(),
             )  # fmt: skip
         else:
-            self.become(house.pattern)
-        self.house = house
+            self.become(pattern)
+        self.shared = shared
         self.implicit_tls = implicit_tls
         self.secure = False
         self.handshake: Begun | None = None
@@ -101,9 +117,9 @@ class Session(STOCK):  # type: ignore[misc]
         self.login = self.password = ""
         self.busy = False  # a message is being received or delivered: the session may not be cut
         self.receiving = False  # the message is not whole yet: its client keeps it
-        self.placed = False
+        self.finishing = False  # it ends after its message
         self.errors = self.idle = 0
-        self.since_message = house.loop.time()
+        self.since_message = self.loop.time()
         self.held = b""  # replies that wait for those to the commands that came with them (RFC 2920 3.2)
 
     def become(self, pattern: Session) -> None:
@@ -122,36 +138,29 @@ class Session(STOCK):  # type: ignore[misc]
     def connection_made(self, transport: Any) -> None:
         self.address = submitters.address(transport.get_extra_info("peername"))
         self.loopback = self.address is not None and self.address.is_loopback
-        draining = self.house.draining
-        why = None if draining else self.house.places.take(str(self.address), loopback=self.loopback)
+        why = self.shared.places.take(self, str(self.address), loopback=self.loopback)
         if why:
-            metrics.TURNED_AWAY.inc()
-            now = self.loop.time()
-            if (
-                now - self.house.said_full >= limits.SAY_SECONDS
-            ):  # whoever leaves makes room for one: no time of trouble
-                self.house.said_full = now
-                LOG.warning("full", peer=self.address, connections=self.house.places.taken, reply=f"421 {why}")
-        if why or draining:
-            # Said in clear also where the client expects TLS: it fails there either way.
-            transport.write(f"421 {why}\r\n".encode() if why else f"{CLOSING}\r\n".encode())
-            transport.close()
-            return
-        self.placed = True
-        self.allowed = submitters.allowed(self.address, self.house.allow)
+            return self.turn_away(transport, f"421 {why}")
+        self.allowed = submitters.allowed(self.address, self.shared.allow)
         if not self.allowed:
-            self._timeout_duration = limits.STRANGER_TIMEOUT
-        self.house.dialogues.add(self)
+            self._timeout_duration = self.shared.held_to.stranger_command_seconds
         super().connection_made(transport)
         if self.implicit_tls:
             # Now, not when the command loop begins: the client's first words may be read before that (uvloop).
             self.handshake = Begun(self.shake_hands())
 
+    def turn_away(self, transport: Any, words: str) -> None:
+        places = self.shared.places
+        if not places.closed:
+            metrics.TURNED_AWAY.inc()
+            if places.worth_saying(self.loop.time(), self.shared.held_to.say_seconds):
+                LOG.warning("full", peer=self.address, connections=len(places), reply=words)
+        # Said in clear also where the client expects TLS: it fails there either way.
+        transport.write(words.encode() + b"\r\n")
+        transport.close()
+
     def connection_lost(self, error: Exception | None) -> None:
-        if self.placed:
-            self.placed = False
-            self.house.places.leave(str(self.address))
-            self.house.dialogues.discard(self)
+        if self.shared.places.leave(self):
             super().connection_lost(error)
             self._handler_coroutine.add_done_callback(self.let_go)
 
@@ -160,14 +169,30 @@ class Session(STOCK):  # type: ignore[misc]
         self._reader._transport = self._writer = None
 
     def eof_received(self) -> bool:
-        if self.placed:
+        if self in self.shared.places:
             super().eof_received()  # ends the command loop, which may not have begun: it closes nothing then
         return False  # the transport closes itself
 
     def _timeout_cb(self) -> None:
         self.retire("421 4.4.2 Timeout")
 
-    def retire(self, words: str = CLOSING) -> None:
+    def finish(self) -> None:
+        """The service stops: this session ends now, or after its message."""
+        self.finishing = True
+        if not self.busy:
+            self.retire(CLOSING)
+
+    def last_call(self) -> None:
+        """A message that is not whole yet is waited for no longer."""
+        if self.receiving:
+            self.retire(CLOSING)
+
+    def cut(self) -> None:
+        """Ends the connection without a word."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    def retire(self, words: str) -> None:
         """Says so and closes, from outside of the command loop."""
         if self.transport is not None and not self.transport.is_closing():
             self.transport.write(self.held + words.encode() + b"\r\n")
@@ -182,13 +207,13 @@ class Session(STOCK):  # type: ignore[misc]
     async def start_tls(self) -> bool:
         """The handshake; after it nothing is known of the client (RFC 3207 4.2), and what it sent before, in clear,
         is gone. False where it failed: the connection is closed."""
-        assert self.house.certificate is not None
+        assert self.shared.certificate is not None
         self._reader._buffer.clear()
-        self._reset_timeout(limits.HANDSHAKE_TIMEOUT)
+        self._reset_timeout(self.shared.held_to.handshake_seconds)
         try:
             transport = await (self.handshake or self.shake_hands())
         except (OSError, TimeoutError) as error:
-            LOG.info("TLS handshake failed", peer=self.address, error=error)
+            LOG.info("tls_handshake_failed", peer=self.address, error=error)
             return self.lost(error)
         if transport is None or transport.is_closing():
             return self.lost(None)
@@ -196,7 +221,7 @@ class Session(STOCK):  # type: ignore[misc]
         self._reader._paused = False
         self._set_rset_state()
         self.session = self._create_session()
-        self.session.ssl = {"sslcontext": self.house.certificate.context}
+        self.session.ssl = {"sslcontext": self.shared.certificate.context}
         self.secure = True
         self.login = self.password = ""
         self._reset_timeout()
@@ -211,10 +236,10 @@ class Session(STOCK):  # type: ignore[misc]
 
     def shake_hands(self) -> Coroutine[Any, Any, Any]:
         """The TLS transport. From its first step on nothing is read in clear."""
-        assert self.house.certificate is not None
+        assert self.shared.certificate is not None
         return self.loop.start_tls(  # type: ignore[no-any-return]
-            self.transport, self, self.house.certificate.context, server_side=True,
-            ssl_handshake_timeout=limits.HANDSHAKE_TIMEOUT,
+            self.transport, self, self.shared.certificate.context, server_side=True,
+            ssl_handshake_timeout=self.shared.held_to.handshake_seconds,
         )  # fmt: skip
 
     # -- replies -------------------------------------------------------------------------------------------------------
@@ -226,8 +251,8 @@ class Session(STOCK):  # type: ignore[misc]
         self.held += line + b"\r\n"
         if line[:1] in b"45":
             self.errors += 1
-            if self.errors >= limits.MAX_ERRORS:
-                LOG.warning("too many errors in a session", peer=self.address)
+            if self.errors >= self.shared.held_to.errors:
+                LOG.warning("too_many_errors", peer=self.address)
                 await self.goodbye("421 4.7.0 Too many errors")
         if b"\n" not in self._reader._buffer:
             await self.flush()
@@ -258,9 +283,10 @@ class Session(STOCK):  # type: ignore[misc]
     async def idled(self) -> None:
         """Counts a command that leads nowhere. A session without a message holds a place that others need."""
         self.idle += 1
-        most, stay = limits.MAX_IDLE_COMMANDS, limits.WITHOUT_MESSAGE
+        held_to = self.shared.held_to
+        most, stay = held_to.idle_commands, held_to.session_seconds
         if not (self.allowed or self.login):
-            most, stay = limits.STRANGER_TALK, limits.STRANGER_STAY
+            most, stay = held_to.stranger_commands, held_to.stranger_seconds
         if self.idle > most or self.loop.time() - self.since_message > stay:
             await self.goodbye("421 4.7.0 Nothing but talk: closing")
 

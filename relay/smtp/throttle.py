@@ -17,29 +17,28 @@ from typing import Any, NamedTuple
 MEMORY = 900.0  # seconds after its last failure that a key is remembered
 
 
-class Most(NamedTuple):
-    """Failures after which a login is not tried."""
+class Guesses(NamedTuple):
+    """Failures after which a login is not tried, and what each costs until then."""
 
     pair: int  # of one login from one address
     address: int  # from one address, of whatever logins
     login: int  # of one login, from wherever
+    first_pause: float = 0.25  # seconds before the answer to the first failure, doubled with each
+    longest_pause: float = 8.0
 
 
-HERE = Most(10, 30, 30)  # where nobody but us counts
-ELSEWHERE = Most(5, 15, 8)  # below the ten at which providers lock an account: a stranger must not lock a user's
-FIRST_PAUSE = 0.25  # seconds before the answer to the first failure, doubled with each
-LONGEST_PAUSE = 8.0
+HERE = Guesses(10, 30, 30)  # where nobody but us counts
+ELSEWHERE = Guesses(5, 15, 8)  # below the ten at which providers lock an account: a stranger must not lock a user's
 MAX_KEYS = 20_000  # remembered at most; the oldest go first
-
 
 Key = tuple[str | None, str | None]  # address and login, None for any
 
 
 class Throttle:
-    """`clock` gives monotonic seconds."""
+    """`clock` gives monotonic seconds; at most `keys` are remembered of each kind."""
 
-    def __init__(self, clock: Callable[[], float], most: Most = HERE) -> None:
-        self._clock, self.most = clock, most
+    def __init__(self, clock: Callable[[], float], allowed: Guesses = HERE, *, keys: int = MAX_KEYS) -> None:
+        self._clock, self._allowed, self._keys = clock, allowed, keys
         self._trying: Counter[Key] = Counter()
         self._failures: OrderedDict[Key, tuple[int, float]] = OrderedDict()
         self._friends: OrderedDict[Key, None] = OrderedDict()
@@ -52,15 +51,17 @@ class Throttle:
         return self._over(lambda key: self._count(key) + self._trying[key], address, login)
 
     def _over(self, count: Callable[[Key], int], address: IPv4Address | IPv6Address | None, login: str) -> bool:
-        place, name, pair = keys(address, login)
-        if count(pair) >= self.most.pair:
+        place, name, pair = keys_of(address, login)
+        if count(pair) >= self._allowed.pair:
             return True
-        return pair not in self._friends and (count(place) >= self.most.address or count(name) >= self.most.login)
+        return pair not in self._friends and (
+            count(place) >= self._allowed.address or count(name) >= self._allowed.login
+        )
 
     @contextmanager
     def trying(self, address: IPv4Address | IPv6Address | None, login: str) -> Iterator[None]:
         """While a login is checked."""
-        mine = keys(address, login)
+        mine = keys_of(address, login)
         self._trying.update(mine)
         try:
             yield
@@ -74,37 +75,36 @@ class Throttle:
         """Counts a failure; the seconds to wait before the client hears of it."""
         now = self._clock()
         counts = []
-        for key in keys(address, login):
+        for key in keys_of(address, login):
             count = self._count(key) + 1
             self._failures[key] = (count, now)
             self._failures.move_to_end(key)
             counts.append(count)
-        trim(self._failures)
-        return float(min(FIRST_PAUSE * 2 ** min(max(counts) - 1, 10), LONGEST_PAUSE))
+        self._trim(self._failures)
+        return float(min(self._allowed.first_pause * 2 ** min(max(counts) - 1, 10), self._allowed.longest_pause))
 
     def passed(self, address: IPv4Address | IPv6Address | None, login: str) -> None:
         """Forgets the login's failures. The address' stay: its owner may have one good login and guess at others."""
-        _, name, pair = keys(address, login)
+        _, name, pair = keys_of(address, login)
         self._failures.pop(name, None)
         self._failures.pop(pair, None)
         self._friends[pair] = None
         self._friends.move_to_end(pair)
-        trim(self._friends)
+        self._trim(self._friends)
+
+    def _trim(self, table: OrderedDict[Key, Any]) -> None:
+        while len(table) > self._keys:
+            table.popitem(last=False)
 
     def _count(self, key: Key) -> int:
         count, last = self._failures.get(key, (0, 0.0))
         return count if count and self._clock() - last < MEMORY else 0
 
 
-def keys(address: IPv4Address | IPv6Address | None, login: str) -> tuple[Key, Key, Key]:
+def keys_of(address: IPv4Address | IPv6Address | None, login: str) -> tuple[Key, Key, Key]:
     """Of the address, the login, and both. One customer has a whole IPv6 /64; to many servers a login is the same in
     capitals."""
     login = login.strip().casefold()
     six = isinstance(address, IPv6Address)
     place = str(IPv6Network((address, 64), strict=False)) if six else str(address)
     return (place, None), (None, login), (place, login)
-
-
-def trim(table: OrderedDict[Key, Any]) -> None:
-    while len(table) > MAX_KEYS:
-        table.popitem(last=False)

@@ -1,4 +1,5 @@
-"""An SMTP client that sends exactly the bytes it is given and reads replies. Every wait has a limit."""
+"""An SMTP client that sends exactly the bytes it is given and reads replies, every wait with a limit; and the transport
+of one that is not on this machine."""
 
 from __future__ import annotations
 
@@ -70,3 +71,23 @@ async def connect(
         yield Wire(reader, writer)
     finally:
         writer.transport.abort()
+
+
+class Transport(asyncio.Transport):
+    """A connection of a client at `peer`, wherever that is, without a network. `written` is what it was sent."""
+
+    def __init__(self, peer: tuple[str, int]) -> None:
+        super().__init__({"peername": peer})
+        self.written = bytearray()
+        self.ended = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written += data
+
+    def is_closing(self) -> bool:
+        return self.ended
+
+    def close(self) -> None:
+        self.ended = True
+
+    abort = close

@@ -1,4 +1,4 @@
-"""SMTP in: the dialogue, over real connections on loopback."""
+"""SMTP in: the commands, over real connections on loopback."""
 
 import asyncio
 import smtplib
@@ -10,8 +10,9 @@ from aiosmtpd.smtp import SMTP
 from relay import smtp
 from relay.config import Settings, Smtp
 from relay.core.model import Recipient, Reply
+from relay.smtp import commands, server
 from tests.fakes.taker import Taker
-from tests.fakes.wire import connect
+from tests.fakes.wire import Transport, connect
 from tests.until import until
 
 MESSAGE = b"Subject: hello\r\n\r\nworld\r\n"
@@ -23,17 +24,17 @@ async def relay():
     servers = []
 
     async def start(taker: Callable, **settings) -> tuple[str, int]:
-        server = await smtp.serve(
+        started = await smtp.serve(
             Settings(smtp=Smtp(**{"listen": ("127.0.0.1:0",), "hostname": "relay.example", **settings})),
             taker,
         )
-        servers.append(server)
-        start.server = server
-        return server.addresses[0]
+        servers.append(started)
+        start.server = started
+        return started.addresses[0]
 
     yield start
-    for server in servers:
-        await server.drain(0)
+    for started in servers:
+        await started.drain(0)
 
 
 def test_what_is_borrowed_from_aiosmtpd_is_there():
@@ -43,29 +44,31 @@ def test_what_is_borrowed_from_aiosmtpd_is_there():
         assert callable(getattr(SMTP, name)), name
 
 
-async def test_private_members_of_a_live_session(relay):
-    async with connect(await relay(Taker())) as client:
-        await client.greet()
-        (session,) = relay.server._house.dialogues
-        for name in (
-            "_reader",
-            "_writer",
-            "_timeout_handle",
-            "_timeout_duration",
-            "_handler_coroutine",
-            "session",
-            "envelope",
-        ):
-            assert hasattr(session, name), name
-        assert isinstance(session._reader._buffer, bytearray)
-        assert session._reader._paused is False
-        assert session._reader._transport is session._writer._transport
-        # A session that became one by the pattern is as aiosmtpd makes it.
-        pattern = relay.server._house.pattern
-        assert session.__dict__.keys() - pattern.__dict__.keys() == {"_reader", "_writer"}
-        assert not pattern.__dict__.keys() - session.__dict__.keys()
-        assert all(method.__self__ is session for method in session._smtp_methods.values())
-        assert session._stream_reader is not pattern._stream_reader
+async def test_private_members_of_a_live_session():
+    settings = Settings(smtp=Smtp())
+    shared = server.share(settings, Taker(), server.authenticator(settings))
+    pattern = commands.Commands(shared)
+    session = commands.Commands(shared, pattern=pattern)
+    session.connection_made(Transport(("127.0.0.1", 4)))
+    for name in (
+        "_reader",
+        "_writer",
+        "_timeout_handle",
+        "_timeout_duration",
+        "_handler_coroutine",
+        "session",
+        "envelope",
+    ):
+        assert hasattr(session, name), name
+    assert isinstance(session._reader._buffer, bytearray)
+    assert session._reader._paused is False
+    assert session._reader._transport is session._writer._transport
+    # A session that became one by the pattern is as aiosmtpd makes it.
+    assert session.__dict__.keys() - pattern.__dict__.keys() == {"_reader", "_writer"}
+    assert not pattern.__dict__.keys() - session.__dict__.keys()
+    assert all(method.__self__ is session for method in session._smtp_methods.values())
+    assert session._stream_reader is not pattern._stream_reader
+    session.connection_lost(None)
 
 
 async def test_a_message_from_smtplib(relay):
@@ -236,7 +239,7 @@ async def test_a_client_that_leaves_ends_nothing(relay):
         await client.ask("DATA")
         await client.send(MESSAGE + b".\r\n")
         await until(lambda: taker.taken)
-    await until(lambda: not relay.server._house.dialogues)
+    await until(lambda: not relay.server.connections)
     await until(lambda: taker.left == 1)
     taker.gate.set()
     await until(lambda: taker.finished == 1)
@@ -251,11 +254,10 @@ async def test_a_client_that_leaves_in_the_middle_of_data(relay):
         await client.envelope()
         await client.ask("DATA")
         await client.send(b"x" * 100_000)
-        await until(lambda: relay.server._house.flight.used >= 100_000)
-    await until(lambda: not relay.server._house.dialogues)
-    await until(lambda: relay.server._house.flight.used == 0)
+        await until(lambda: relay.server.in_flight >= 100_000)
+    await until(lambda: not relay.server.connections)
+    await until(lambda: relay.server.in_flight == 0)
     assert taker.taken == []
-    assert relay.server._house.places.taken == 0
 
 
 async def test_the_last_message_before_the_end(relay):
@@ -303,15 +305,15 @@ def test_the_same_under_uvloop(loop):
 
     async def main() -> None:
         taker = Taker()
-        server = await smtp.serve(Settings(smtp=Smtp(listen=("127.0.0.1:0",))), taker)
-        async with connect(server.addresses[0]) as client:
+        started = await smtp.serve(Settings(smtp=Smtp(listen=("127.0.0.1:0",))), taker)
+        async with connect(started.addresses[0]) as client:
             await client.greet()
             await client.send(b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n" + MESSAGE * 20_000 + b".\r\nQUIT\r\n")
             codes = [(await client.reply())[:3] for _ in range(5)]
             assert codes == ["250", "250", "354", "250", "221"]
             assert await client.closed()
         assert taker.taken[0].content == MESSAGE * 20_000
-        assert await server.drain(5)
+        assert await started.drain(5)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())

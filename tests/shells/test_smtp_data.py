@@ -19,10 +19,15 @@ from tests.until import until
 LIMIT = 100_000
 
 
+async def start(limit=LIMIT, **held_to):
+    taker = Taker()
+    settings = Settings(smtp=Smtp(listen=("127.0.0.1:0",), max_message_size=limit))
+    return await smtp.serve(settings, taker, held_to=limits.Limits(**held_to)), taker
+
+
 @pytest.fixture
 async def relay():
-    taker = Taker()
-    server = await smtp.serve(Settings(smtp=Smtp(listen=("127.0.0.1:0",), max_message_size=LIMIT)), taker)
+    server, taker = await start()
     yield server, taker
     await server.drain(0)
 
@@ -72,7 +77,7 @@ async def test_what_is_refused_and_the_connection_goes_on(relay, content, words)
         assert (await client.mail(content)).startswith(words)
         assert (await client.mail(b"Subject: good\r\n\r\n")).startswith("250")
     assert [s.content for s in taker.taken] == [b"Subject: good\r\n\r\n"]
-    assert server._house.flight.used == 0
+    assert server.in_flight == 0
 
 
 @pytest.mark.parametrize(
@@ -94,12 +99,11 @@ async def test_what_passes_as_it_is(relay, content):
         await client.greet()
         assert (await client.mail(content)).startswith("250")
     assert taker.taken[0].content == content
-    await until(lambda: server._house.flight.used == 0)
+    await until(lambda: server.in_flight == 0)
 
 
-async def test_beyond_the_bytes_in_flight(relay):
-    server, taker = relay
-    server._house.flight.limit = 50_000
+async def test_beyond_the_bytes_in_flight():
+    server, taker = await start(limit=40_000, in_flight=50_000)  # there is always room for two of the largest
     taker.gate.clear()
     async with connect(server.addresses[0]) as first, connect(server.addresses[0]) as second:
         await first.greet()
@@ -108,11 +112,19 @@ async def test_beyond_the_bytes_in_flight(relay):
         await first.ask("DATA")
         await first.send(b"x\r\n" * 10_000 + b".\r\n")
         await until(lambda: taker.taken)
-        assert (await second.mail(b"x\r\n" * 10_000)).startswith("452 4.3.1")
-        assert (await second.ask("MAIL FROM:<a@b> SIZE=30000")).startswith("452 4.3.1")
-        taker.gate.set()
-        assert (await first.reply()).startswith("250")
-        assert (await second.mail(b"x\r\n" * 10_000)).startswith("250")
+        await second.envelope()
+        await second.ask("DATA")
+        await second.send(b"x\r\n" * 10_000 + b".\r\n")
+        await until(lambda: len(taker.taken) == 2)
+        async with connect(server.addresses[0]) as third:
+            await third.greet()
+            assert (await third.mail(b"x\r\n" * 10_000)).startswith("452 4.3.1")
+            assert (await third.ask("MAIL FROM:<a@b> SIZE=30000")).startswith("452 4.3.1")
+            taker.gate.set()
+            assert (await first.reply()).startswith("250")
+            assert (await second.reply()).startswith("250")
+            assert (await third.mail(b"x\r\n" * 10_000)).startswith("250")
+    await server.drain(0)
 
 
 async def test_a_message_without_end_is_cut(relay):
@@ -124,15 +136,13 @@ async def test_a_message_without_end_is_cut(relay):
         with contextlib.suppress(ConnectionError):
             for _ in range(400):
                 await client.send(b"x" * 50_000)
-        await until(lambda: not server._house.dialogues)
+        await until(lambda: not server.connections)
     assert taker.taken == []
-    assert server._house.flight.used == 0
+    assert server.in_flight == 0
 
 
-async def test_a_slow_dripper_loses_its_place(relay, monkeypatch):
-    server, taker = relay
-    monkeypatch.setattr(limits, "SLOW_START", 0.05)
-    monkeypatch.setattr(limits, "SLOWEST", 1_000_000)
+async def test_a_slow_dripper_loses_its_place():
+    server, taker = await start(slow_start=0.05, slowest=1_000_000)
     async with connect(server.addresses[0]) as client:
         await client.greet()
         await client.envelope()
@@ -141,11 +151,12 @@ async def test_a_slow_dripper_loses_its_place(relay, monkeypatch):
             for _ in range(500):
                 await client.send(b"x")
                 await asyncio.sleep(0.01)
-                if not server._house.dialogues:
+                if not server.connections:
                     break
-        assert not server._house.dialogues
+        assert not server.connections
         assert (await client.reply()).startswith("421 4.4.2")
     assert taker.taken == []
+    await server.drain(0)
 
 
 # -- the reading itself, over any cut ----------------------------------------------------------------------------------
@@ -155,7 +166,8 @@ def feed(pieces: list[bytes], limit: int = 10_000) -> tuple[bytes | Reply, bytes
     """What `data.read` returns, what it leaves for the next command, and what stays in flight."""
 
     async def main() -> tuple[bytes | Reply, bytes, int]:
-        reader, flight = asyncio.StreamReader(), limits.Flight()
+        reader, pace = asyncio.StreamReader(), limits.Limits()
+        flight = limits.Flight(pace.in_flight)
 
         async def write() -> None:
             for piece in pieces:
@@ -163,7 +175,7 @@ def feed(pieces: list[bytes], limit: int = 10_000) -> tuple[bytes | Reply, bytes
                 await asyncio.sleep(0)
 
         writing = asyncio.ensure_future(write())
-        found = await data.read(reader, limit=limit, flight=flight, tick=lambda seconds: None)
+        found = await data.read(reader, limit=limit, flight=flight, pace=pace, tick=lambda seconds: None)
         await writing
         return found, bytes(reader._buffer), flight.used
 

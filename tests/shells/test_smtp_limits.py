@@ -45,9 +45,17 @@ def test_a_bucket_per_client_fills_evenly():
     assert [rates.take("a", at) for at in (105.0, 110.1, 110.2, 120.2)] == [False, True, False, True]
     assert [rates.take("a", 1000.0) for _ in range(7)] == [True] * 6 + [False]
     assert all(limits.Rates(0).take("a", 0.0) for _ in range(1000))
-    for n in range(2 * limits.Rates.MOST):
-        rates.take(f"client {n}", 1000.0)
-    assert len(rates._buckets) == limits.Rates.MOST
+
+
+def test_the_clients_that_were_quiet_for_longest_are_forgotten():
+    rates = limits.Rates(1, clients=3)
+    assert rates.take("a", 0.0)
+    for client in "bc":
+        assert rates.take(client, 0.0)
+    assert not rates.take("a", 0.0)  # and is the last that was heard of
+    assert rates.take("d", 0.0)
+    assert rates.take("b", 0.0)
+    assert [rates.take(client, 0.0) for client in "ad"] == [False, False]
 
 
 async def test_a_client_beyond_its_rate_is_put_off():
@@ -122,47 +130,72 @@ async def test_a_stranger_is_turned_down():
 
 
 @pytest.fixture
-async def server():
-    taker = Taker()
-    server = await smtp.serve(Settings(smtp=Smtp(listen=("127.0.0.1:0",))), taker)
-    server.taker = taker
-    yield server
-    await server.drain(0)
+async def start():
+    """Starts servers whose clients are held to those limits, and ends them with the test."""
+    servers = []
+
+    async def start(**held_to):
+        taker = Taker()
+        settings = Settings(smtp=Smtp(listen=("127.0.0.1:0",)))
+        server = await smtp.serve(settings, taker, held_to=limits.Limits(**held_to))
+        server.taker = taker
+        servers.append(server)
+        return server
+
+    yield start
+    for server in servers:
+        await server.drain(0)
 
 
-async def test_places_in_all(server, caplog):
-    server._house.places.total = 2
+@pytest.fixture
+async def server(start):
+    return await start()
+
+
+async def test_places_in_all(start, caplog):
+    server = await start(connections=4)
     away = metrics.value("trackrelay_smtp_turned_away_total")
-    async with connect(server.addresses[0]) as one, connect(server.addresses[0]) as two:
-        await one.greet()
-        await two.greet()
+    async with contextlib.AsyncExitStack() as stack:
+        one, *others = [await stack.enter_async_context(connect(server.addresses[0])) for _ in range(4)]
+        for client in (one, *others):
+            await client.greet()
         for _ in range(3):
-            async with connect(server.addresses[0]) as three:
-                assert (await three.reply()).startswith("421 4.3.2 Too many")
-                assert await three.closed()
+            async with connect(server.addresses[0]) as more:
+                assert (await more.reply()).startswith("421 4.3.2 Too many")
+                assert await more.closed()
         assert caplog.text.count("full") == 1
         assert metrics.value("trackrelay_smtp_turned_away_total") == away + 3
         assert (await one.mail(b"x\r\n")).startswith("250")
         await one.ask("QUIT")
-        await until(lambda: server._house.places.taken == 1)
-        async with connect(server.addresses[0]) as three:
-            await three.greet()
+        await until(lambda: server.connections == 3)
+        async with connect(server.addresses[0]) as more:
+            await more.greet()
 
 
 def test_places_per_address():
     places = limits.Places(10, each=2)
-    assert [places.take("a", loopback=False) for _ in range(3)][:2] == [None, None]
-    assert places.take("a", loopback=False).startswith("4.7.0")
-    assert places.take("b", loopback=False) is None
-    assert [places.take("127.0.0.1", loopback=True) for _ in range(8)].count(None) == 7
-    for who in ("a", "a", "b"):
-        places.leave(who)
-    assert places.take("a", loopback=False) is None
-    assert set(places.by_address) == {"a", "127.0.0.1"}
+    assert places.take(1, "a", loopback=False) is places.take(2, "a", loopback=False) is None
+    assert places.take(3, "a", loopback=False).startswith("4.7.0")
+    assert places.take(4, "b", loopback=False) is None
+    assert [places.take(n, "127.0.0.1", loopback=True) for n in range(10, 18)].count(None) == 7
+    assert (len(places), set(places)) == (10, {1, 2, 4, *range(10, 17)})
+    assert [places.leave(who) for who in (1, 2, 4, 4, 3)] == [True, True, True, False, False]
+    assert 1 not in places
+    assert places.take(5, "a", loopback=False) is None
+    assert 5 in places
+    places.close()
+    assert places.take(6, "a", loopback=False) == limits.STOPPING
 
 
-async def test_too_many_errors_end_a_session(server, monkeypatch):
-    monkeypatch.setattr(limits, "MAX_ERRORS", 5)
+def test_that_it_is_full_is_said_once_in_a_while():
+    places = limits.Places(1, each=1)
+    assert [places.worth_saying(now, 60.0) for now in (0.0, 1.0, 59.9, 60.0, 119.0, 200.0)] == [
+        True, False, False, True, False, True,
+    ]  # fmt: skip
+
+
+async def test_too_many_errors_end_a_session(start):
+    server = await start(errors=5)
     async with connect(server.addresses[0]) as client:
         await client.greet()
         await client.send(b"RCPT TO:<a@b>\r\n" * 50)
@@ -171,8 +204,8 @@ async def test_too_many_errors_end_a_session(server, monkeypatch):
         assert await client.closed()
 
 
-async def test_talk_without_a_message_ends(server, monkeypatch):
-    monkeypatch.setattr(limits, "MAX_IDLE_COMMANDS", 10)
+async def test_talk_without_a_message_ends(start):
+    server = await start(idle_commands=10)
     async with connect(server.addresses[0]) as client:
         await client.greet()
         for _ in range(3):  # a message begins the count anew
@@ -185,35 +218,34 @@ async def test_talk_without_a_message_ends(server, monkeypatch):
         assert await client.closed()
 
 
-async def test_silence_ends(server):
+async def test_silence_ends(start):
+    server = await start(command_seconds=0.3)
     async with connect(server.addresses[0]) as client:
         await client.greet()
-        (session,) = server._house.dialogues
-        session._timeout_duration = 0.05
-        await client.ask("NOOP")
         await client.send(b"NOO")  # half a command is none
         assert (await client.reply()).startswith("421 4.4.2")
         assert await client.closed()
-    await until(lambda: server._house.places.taken == 0)
+    await until(lambda: not server.connections)
 
 
-async def test_the_timer_rests_while_a_message_is_taken(server):
+async def test_the_timer_rests_while_a_message_is_taken(start):
+    server = await start(command_seconds=0.3)
     server.taker.gate.clear()
-    async with connect(server.addresses[0]) as client:
+    async with connect(server.addresses[0]) as client, connect(server.addresses[0]) as silent:
         await client.greet()
         await client.envelope()
         await client.ask("DATA")
-        (session,) = server._house.dialogues
         await client.send(b"x\r\n.\r\n")
         await until(lambda: server.taker.taken)
-        assert session._timeout_handle.cancelled()
+        await silent.greet()
+        assert (await silent.reply()).startswith("421 4.4.2")  # as the other would have, if its timer ran
         server.taker.gate.set()
         assert (await client.reply()).startswith("250")
-        assert not session._timeout_handle.cancelled()
+        assert (await client.reply()).startswith("421 4.4.2")  # it runs again
 
 
-async def test_too_many_recipients(server, monkeypatch):
-    monkeypatch.setattr(limits, "MAX_RECIPIENTS", 3)
+async def test_too_many_recipients(start):
+    server = await start(recipients=3)
     async with connect(server.addresses[0]) as client:
         await client.greet()
         await client.ask("MAIL FROM:<a@b>")
@@ -259,8 +291,8 @@ def test_pauses_grow_and_end():
     here, there = ipaddress.ip_address("192.0.2.1"), ipaddress.ip_address("192.0.2.2")
     pauses = [guard.failed(here, "jane") for _ in range(throttle.HERE.pair)]
     assert pauses == sorted(pauses)
-    assert pauses[0] == throttle.FIRST_PAUSE
-    assert pauses[-1] == throttle.LONGEST_PAUSE
+    assert pauses[0] == throttle.HERE.first_pause
+    assert pauses[-1] == throttle.HERE.longest_pause
     assert guard.locked(here, "jane")
     assert not guard.locked(here, "joe")
     assert not guard.locked(there, "jane")
@@ -301,14 +333,32 @@ def test_an_ipv6_network_is_one_guesser():
     assert not guard.locked(ipaddress.ip_address("2001:db8:0:1::1"), "other")
 
 
-def test_the_memory_of_the_throttle_is_bounded(monkeypatch):
-    monkeypatch.setattr(throttle, "MAX_KEYS", 100)
-    guard = throttle.Throttle(Clock())
-    for n in range(500):
+@pytest.mark.parametrize("end", [None, ConnectionError, asyncio.CancelledError])
+def test_what_is_being_tried_counts_until_it_ends_however_it_does(end):
+    guard = throttle.Throttle(Clock(), throttle.Guesses(1, 9, 9))
+    here = ipaddress.ip_address("192.0.2.1")
+    with contextlib.suppress(ConnectionError, asyncio.CancelledError), guard.trying(here, "jane"):
+        assert guard.full(here, "jane")
+        assert not guard.locked(here, "jane")
+        if end:
+            raise end
+    assert not guard.full(here, "jane")
+
+
+def test_the_memory_of_the_throttle_is_bounded():
+    guard = throttle.Throttle(Clock(), throttle.Guesses(1, 1, 1), keys=100)
+    first, friend = ipaddress.ip_address("192.0.2.1"), ipaddress.ip_address("192.0.2.2")
+    guard.failed(first, "jane")
+    guard.passed(friend, "joe")
+    guard.failed(friend, "others")
+    assert guard.locked(first, "jane")
+    assert not guard.locked(friend, "joe")
+    for n in range(100):
         guard.failed(ipaddress.ip_address(n), f"user{n}")
         guard.passed(ipaddress.ip_address(n), f"user{n}")
-    assert len(guard._failures) <= 100
-    assert len(guard._friends) <= 100
+    assert not guard.locked(first, "jane")  # forgotten
+    guard.failed(friend, "others")
+    assert guard.locked(friend, "joe")  # no friend any more
 
 
 # -- many clients ------------------------------------------------------------------------------------------------------
@@ -320,14 +370,14 @@ async def test_five_hundred_slow_clients_keep_nobody_out(server):
         for number in range(500):
             client = await stack.enter_async_context(connect(server.addresses[0]))
             await client.send((b"E", b"EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nSubject: s")[number % 2])
-        await until(lambda: server._house.places.taken == 500)
+        await until(lambda: server.connections == 500)
         async with connect(server.addresses[0]) as good:
             await good.greet()
             for _ in range(5):
                 assert (await good.mail(b"Subject: good\r\n\r\n")).startswith("250")
         assert len(server.taker.taken) == 5
-    await until(lambda: server._house.places.taken == 0)
-    assert server._house.flight.used == 0
+    await until(lambda: server.connections == 0)
+    assert server.in_flight == 0
 
 
 SMALL = """

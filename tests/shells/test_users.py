@@ -145,9 +145,9 @@ def test_the_command_where_the_file_is_not_there_to_be_used(tmp_path, capsys):
 async def test_a_file_that_cannot_be_read_is_no_wrong_password(tmp_path, caplog):
     settings = config.Settings(state_dir=tmp_path, smtp=config.Smtp(auth="users"))
     users.path(settings).mkdir(parents=True)
-    gate = auth.Gate(users.Book(users.path(settings)), None)
-    assert await gate.admit("jane", "x", None) == auth.UNAVAILABLE
-    assert "login check failed" in caplog.text
+    authenticator = auth.Authenticator(users.Book(users.path(settings)), None)
+    assert await authenticator.admit("jane", "x", None) == auth.UNAVAILABLE
+    assert "login_check_failed" in caplog.text
     assert "Traceback" not in caplog.text
     assert [str(f).split()[0] for f in await state_dir.logins(settings)] == ["FAILED"]
     users.path(settings).rmdir()

@@ -63,7 +63,7 @@ def test_one_event_is_one_line(peers: Peers) -> None:
         assert client.ask(f"AUTH PLAIN {login}").startswith("535")
         client.ask(f"MAIL FROM:<a@example.test{ESCAPES}>")
         assert client.mail(hostile.letter("", f"X-Subject: {ESCAPES}", f"X-Track: {ESCAPES}")).startswith("250")
-    written = eventually(lambda: relay.log[before:] if "login refused" in relay.log[before:] else "")
+    written = eventually(lambda: relay.log[before:] if "login_refused" in relay.log[before:] else "")
     for line in written.splitlines():
         assert line.startswith("20"), line  # each begins with its time
         assert line.isprintable(), ascii(line)
@@ -96,4 +96,4 @@ def test_a_log_in_json_is_json(tmp_path_factory: pytest.TempPathFactory) -> None
             login = base64.b64encode(f"\0me{ESCAPES}\0wrong".encode()).decode()
             assert client.ask(f"AUTH PLAIN {login}").startswith("535")
         found = [json.loads(line) for line in relay.log.splitlines() if line != "trackrelay ready"]
-    assert [row["login"] for row in found if row["event"] == "login refused"] == [f"me{ESCAPES}"]
+    assert [row["login"] for row in found if row["event"] == "login_refused"] == [f"me{ESCAPES}"]
