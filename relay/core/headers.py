@@ -52,24 +52,30 @@ class Field(NamedTuple):
 class Headers(NamedTuple):
     """The header section of `raw`. `body` is the offset of the body (after the empty line, or the end of `raw`
     where there is none). `malformed` is the offset of the first line that is no field, or -1; what follows such
-    a line is body, as most readers have it. `named` has the first field of each name."""
+    a line is body, as most readers have it. `named` has the first field of each name. `start` is where the first field
+    begins, or would: behind the line that mbox puts before a message."""
 
     raw: bytes
     fields: tuple[Field, ...]
     body: int
     malformed: int
     named: Mapping[str, Field]
+    start: int
 
     @property
     def end(self) -> int:
         """Where another field can be inserted: after the last field."""
-        return self.fields[-1].end if self.fields else 0
+        return self.fields[-1].end if self.fields else self.start
 
     def all(self, name: str) -> tuple[Field, ...]:
         return tuple([f for f in self.fields if f.name == name]) if name in self.named else ()
 
     def first(self, name: str) -> Field | None:
         return self.named.get(name)
+
+    def spelling(self, field: Field) -> str:
+        """The name as it is written."""
+        return self.raw[field.start : field.value].rstrip(b": \t").decode("ascii")
 
     def bytes(self, field: Field) -> bytes:
         """The value, unfolded (the line endings of folds taken out, nothing else), without space at either end."""
@@ -93,18 +99,19 @@ def read(raw: bytes, start: int = 0, stop: int | None = None) -> Headers:
     at, matched, new = start, FIELD.match, tuple.__new__  # its own constructor takes twice as long
     if raw.startswith((b"From ", b">From "), start) and not FIELD.match(raw, start, stop):
         at = raw.find(b"\n", start, stop) + 1 or stop  # the line that mbox puts before a message: no field, not the end
+    first = at
     while at < stop:
         match = matched(raw, at, stop)
         if not match:
             if raw.startswith((b"\r\n", b"\n"), at):
-                return Headers(raw, tuple(fields), at + (2 if raw[at] == 13 else 1), -1, named)
-            return Headers(raw, tuple(fields), at, at, named)
+                return Headers(raw, tuple(fields), at + (2 if raw[at] == 13 else 1), -1, named, first)
+            return Headers(raw, tuple(fields), at, at, named, first)
         name, end = match[1].decode("ascii").lower(), match.end()
         field = new(Field, (name, at, match.start(2), end))
         fields.append(field)
         named.setdefault(name, field)
         at = end
-    return Headers(raw, tuple(fields), at, -1, named)
+    return Headers(raw, tuple(fields), at, -1, named, first)
 
 
 def decoded(value: bytes) -> str:

@@ -122,7 +122,7 @@ def _edits(raw: bytes, head: Headers, levels: int) -> list[Edit] | Unfit:
         if made[0] != part.encoding:
             edits += _labelled(part, made[0])
     if VERSION not in head.named:  # without it the encodings mean nothing (RFC 2045 4)
-        edits.insert(0, Edit(_end(head), _end(head), b"MIME-Version: 1.0\r\n"))
+        edits.insert(0, Edit(head.end, head.end, b"MIME-Version: 1.0\r\n"))
     return edits
 
 
@@ -166,11 +166,6 @@ def _encoded(part: Part, body: bytes, levels: int) -> tuple[str, bytes] | Unfit:
 
 def _labelled(part: Part, encoding: str) -> list[Edit]:
     """The fields as everybody reads them. More than one said the same, or it were doubtful."""
-    at = _end(part.headers)
+    at = part.headers.end
     spans = [(field.start, field.end) for field in part.headers.all(ENCODING)] or [(at, at)]
     return [Edit(start, end, b"Content-Transfer-Encoding: %b\r\n" % encoding.encode()) for start, end in spans]
-
-
-def _end(head: Headers) -> int:
-    """Where a field can be added to a section that an empty line ends."""
-    return head.fields[-1].end if head.fields else head.body - 2

@@ -82,8 +82,8 @@ def edits(head: headers.Headers, entry: str, newline: bytes) -> tuple[Edit, ...]
     parents = [i for f in head.all("in-reply-to") for i in identifiers(head.text(f))]
     line = folded([ours, *(f"<{i}>".encode() for i in dict.fromkeys(parents[:MAX_PARENTS]))], newline)
     if field is not None:
-        return (Edit(field.start, field.end, line),)
-    glue = b"" if not head.end or head.raw[: head.end].endswith(b"\n") else newline
+        return (Edit(field.value, field.end, line.removeprefix(b"References:")),)
+    glue = b"" if head.end == head.start or head.raw[: head.end].endswith(b"\n") else newline
     return (Edit(head.end, head.end, glue + line),)
 
 

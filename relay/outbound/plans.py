@@ -113,7 +113,7 @@ class Planner:
         identifier, added = self.missing(submission, head, key)
         if added:
             new = b"".join(f"{name}: {value}".encode() + newline for name, value in added.items())
-            ended = head.end == 0 or submission.content[: head.end].endswith(b"\n")
+            ended = head.end == head.start or submission.content[: head.end].endswith(b"\n")
             edits.append(Edit(head.end, head.end, new if ended else newline + new))
         return Message(
             tokens.message_id(key), submission, head, told, self.grant_of(sender), sender,

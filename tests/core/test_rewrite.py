@@ -293,6 +293,19 @@ def test_a_part_that_would_get_too_long() -> None:
     assert payload(leaves(out)[0]) == b"t"
 
 
+@pytest.mark.parametrize("newline", ["\r\n", "\n"])
+def test_a_part_without_fields_that_would_get_too_long(newline: str) -> None:
+    """Its new field stands in the part, not above the message."""
+    text = "x" * 950 + " https://a.example/ x"
+    raw = multipart("mixed", b"\r\n" + text.encode(), extra="From: a@example.com\r\n").replace(
+        b"\r\n", newline.encode()
+    )
+    out = rendered(prepared(raw, text_links=True))
+    assert out.startswith(b"From: ")
+    assert [part["content-transfer-encoding"] for part in leaves(out)] == ["quoted-printable"]
+    assert payload(leaves(out)[0]).decode() == text.replace("https://a.example/", href(0))
+
+
 def test_a_line_that_gets_longer_than_was_said() -> None:
     raw = message("<p>" + "x" * 700 + "<a href=https://a.example/>x</a></p>\n")
     found = prepared(raw)

@@ -237,7 +237,9 @@ class _Scanner:
 def _part(headers: Headers, path: str, parent: int, default: str) -> Part:
     """What the MIME fields of one header section say. The first of a kind counts; another that differs is doubt."""
     raw, fields, named = headers.raw, headers.fields, headers.named
-    doubtful = headers.malformed >= 0 or headers.body == headers.end > 0  # no empty line: what stood here were a field
+    doubtful = (
+        headers.malformed >= 0 or headers.body == headers.end > headers.start
+    )  # no empty line: what stood here were a field
     if len(named) < len(fields):
         for name in MIME:
             doubtful = doubtful or len({raw[start:end].strip() for n, _, start, end in fields if n == name}) > 1
