@@ -81,7 +81,7 @@ def copy(raw: bytes) -> bytes:
     click = tokens.clicks(KEY, 0, KEYS)
     hrefs = [f"{BASE}/c/{click(index, url)}" for index, url in enumerate(prepared.links)]
     pixel = f"{BASE}/o/{tokens.write(Token('open', KEY, 0), KEYS)}"
-    return rewrite.render(prepared, hrefs=hrefs, pixel=pixel)
+    return rewrite.render(prepared, hrefs=hrefs, pixel=pixel).content()
 
 
 def parser(text: str) -> Callable[[], object]:

@@ -19,6 +19,7 @@ from relay.config.settings import DEFAULT_UPSTREAM
 from relay.core import dkim, headers, parts, rewrite, tokens
 from relay.core.model import Edit, Keys, Recipient, Reply, Submission, Value
 from relay.outbound import copies, loops, plans, records
+from relay.outbound.copies import PendingCopy
 from relay.upstream import choice
 
 LOG = log.room("outbound")
@@ -29,16 +30,6 @@ KINDS = {"x-track-opens": "open ", "x-track-links": "link ", "x-track-thread-rep
 # Looked up once: a label costs more than the counting.
 COPIES = {True: metrics.COPIES.labels("yes"), False: metrics.COPIES.labels("no")}
 RECORDING = metrics.STAGE.labels("record")
-
-
-class PendingCopy(Value, frozen=True):
-    """One copy to be sent. `render` makes its bytes (CPU only, never raises); call it right before sending.
-    `options` are MAIL's. `recipients` share these bytes; `index` is the recipient index of its tokens."""
-
-    index: int
-    recipients: tuple[Recipient, ...]
-    render: Callable[[], bytes]
-    options: tuple[str, ...] = ()
 
 
 class Tracked(Value, frozen=True):
@@ -71,8 +62,10 @@ class Tracker:
         self.planner = plans.Planner(settings, keys, clock)
         self.renderer = copies.Renderer(keys, signers, clock)
 
-    async def track(self, submission: Submission) -> Tracked:
-        """What leaves for this submission. Never raises for any content; the record is durable when it returns."""
+    async def track(self, submission: Submission, *, one_group: bool = False) -> Tracked:
+        """What leaves for this submission. Never raises for any content; the record is durable when it returns. With
+        `one_group` there is one copy for all recipients, as a milter needs it: with several of them its tokens are the
+        message's, and name none of them."""
         planned: plans.Message | None = None
         try:
             key = tokens.message_key(submission.received_at or self.clock(), self.random_bytes(6))
@@ -80,14 +73,14 @@ class Tracker:
             if refusal:
                 return Tracked(tokens.message_id(key), (), refusal)
             if len(submission.content) > OFF_THE_LOOP:
-                message, groups = await asyncio.to_thread(self.planner.plan, submission, key)
+                message, groups = await asyncio.to_thread(self.planner.plan, submission, key, one_group=one_group)
             else:
-                message, groups = self.planner.plan(submission, key)
+                message, groups = self.planner.plan(submission, key, one_group=one_group)
             planned = message
             refusal = refused(message, groups)
             if refusal:
                 return Tracked(message.message_id, (), refusal, upstream=choice.name_of(message.upstream))
-            shares = shared(submission.recipients, groups)
+            shares = shared(submission.recipients, groups, one_group=one_group)
             await self.record(message, groups, shares)
         except Exception as reason:  # the one place where tracking fails open
             metrics.FAILED_OPEN.labels(type(reason).__name__).inc()
@@ -98,12 +91,7 @@ class Tracker:
             else:
                 LOG.exception("untracked", reason="internal_error", peer=submission.peer)
             return self.plain(submission, planned)
-        pending = [
-            PendingCopy(
-                index, recipients, self.renderer.later(message, group, index), self.renderer.options(message, index)
-            )
-            for index, recipients, group in shares
-        ]
+        pending = [self.renderer.pending(message, group, index, recipients) for index, recipients, group in shares]
         return Tracked(message.message_id, tuple(pending), upstream=choice.name_of(message.upstream))
 
     async def record(
@@ -136,8 +124,8 @@ class Tracker:
             if field.name in plans.NEVER_LEAVES or field.name == "x-track" or field.name.startswith("x-track-")
         ]
         edits = [*(Edit(field.start, field.end, b"") for field in secret), *plans.stray(head)]
-        content = parts.splice(submission.content, edits) if edits else submission.content
-        copy = PendingCopy(0, submission.recipients, lambda: content, submission.options)
+        rendering = rewrite.Rendering(head, parts.changes(edits))
+        copy = PendingCopy(0, submission.recipients, lambda: rendering, lambda: rendering, submission.options)
         upstream = self.settings.upstream
         if planned:
             upstream = planned.upstream
@@ -155,17 +143,17 @@ class Tracker:
         report = records.report(message, group, made)
         if group.prepared:
             report |= rewrite.explain(group.prepared, hrefs=made.hrefs, pixel=made.pixel)
-        return made.content, report
+        return made.rendering.content(), report
 
 
-def shared(recipients: Sequence[Recipient], groups: Sequence[plans.Group]) -> list[records.Share]:
+def shared(recipients: Sequence[Recipient], groups: Sequence[plans.Group], *, one_group: bool) -> list[records.Share]:
     """(token index, recipients, group) for each set of bytes. Only recipients whose bytes differ are fanned out:
     untracked ones share a copy, and so do those beyond `per_recipient_max` or with `per_recipient` off."""
     found: dict[tuple[int, int], list[int]] = {}
     for i, group in enumerate(groups):
         options = group.decision.tracking
         alone = group.tracked and options.per_recipient and len(recipients) <= options.per_recipient_max
-        found.setdefault((id(group), i if alone else -1), []).append(i)
+        found.setdefault((id(group), i if alone and not one_group else -1), []).append(i)
     return [(own[0], tuple(recipients[i] for i in own), groups[own[0]]) for own in found.values()]
 
 

@@ -1,29 +1,57 @@
-"""The bytes of one copy: tokens, splices, the signature.
+"""One copy: tokens, splices, the signature.
 
-Owns: the order in which a copy is made, and what is said of it. Leaves to others: what is done with it (`plans`).
+Owns: the order in which a copy is made, and that one which can't be made leaves as it came. Leaves to others: what is
+done with it (`plans`), what is said of it (`records`), bytes and edits (`core.rewrite`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
 
 from relay import log, metrics
 from relay.core import dkim, parts, rewrite, threads, tokens
-from relay.core.model import Edit, Keys, Token, Value
+from relay.core.model import Edit, Keys, Recipient, Token, Value
 from relay.outbound import loops, plans
 
 LOG = log.room("outbound")
+T = TypeVar("T")
 
 
-class Rendered(Value, frozen=True):
-    """One copy as it leaves, and what was done to it. `dkim` is "signed" or says why it is not."""
+class Copy(Value, frozen=True):
+    """One copy, and what was done to it. `dkim` is "signed" or says why it is not."""
 
-    content: bytes
+    rendering: rewrite.Rendering
     hrefs: tuple[str, ...]
     pixel: str | None
-    removed: tuple[str, ...]
-    added: tuple[str, ...]
     dkim: str
+
+
+class PendingCopy(Value, frozen=True):
+    """One copy to be sent, to `recipients` with the MAIL parameters `options`; `index` is the recipient index of its
+    tokens. `render` and `edits` make it (CPU only, never raise): call one of them right before sending. `rendering` is
+    the copy, `untracked` what leaves where that can't be had."""
+
+    index: int
+    recipients: tuple[Recipient, ...]
+    rendering: Callable[[], rewrite.Rendering]
+    untracked: Callable[[], rewrite.Rendering]
+    options: tuple[str, ...] = ()
+
+    def render(self) -> bytes:
+        """The whole, for SMTP and the spool."""
+        return self._made(rewrite.Rendering.content)
+
+    def edits(self) -> rewrite.Edits:
+        """The same as changes, for a door that holds the message itself (a milter)."""
+        return self._made(rewrite.Rendering.edits)
+
+    def _made(self, form: Callable[[rewrite.Rendering], T]) -> T:
+        try:
+            return form(self.rendering())
+        except Exception:
+            return form(self.untracked())
 
 
 class Renderer:
@@ -32,23 +60,21 @@ class Renderer:
     def __init__(self, keys: Callable[[], Keys], signers: Sequence[dkim.Signer], clock: Callable[[], float]) -> None:
         self.keys, self.signers, self.clock = keys, tuple(signers), clock
 
-    def later(self, message: plans.Message, group: plans.Group, index: int) -> Callable[[], bytes]:
-        """What makes the bytes when they are needed. It never raises: a copy that can't be made goes out as it came."""
+    def pending(
+        self, message: plans.Message, group: plans.Group, index: int, recipients: tuple[Recipient, ...]
+    ) -> PendingCopy:
+        return PendingCopy(
+            index,
+            recipients,
+            lambda: self.render(message, group, index).rendering,
+            partial(untracked, message),
+            self.options(message, index),
+        )
 
-        def render() -> bytes:
-            try:
-                return self.render(message, group, index).content
-            except Exception:
-                metrics.FAILED_OPEN.labels("render").inc()
-                LOG.exception("untracked", reason="internal_error", message_id=message.message_id)
-                return parts.splice(message.submission.content, message.edits)
-
-        return render
-
-    def render(self, message: plans.Message, group: plans.Group, index: int) -> Rendered:
+    def render(self, message: plans.Message, group: plans.Group, index: int) -> Copy:
         """`index` is the recipient index of its tokens."""
         keys, head = self.keys(), message.headers
-        edits, added = list(message.edits), list(message.added)
+        edits = list(message.edits)
         hrefs: list[str] = []
         pixel: str | None = None
         if group.edited and group.prepared:
@@ -59,34 +85,40 @@ class Renderer:
         if group.reference:
             token = tokens.write(Token("reference", message.key, index), keys)
             edits += threads.edits(head, threads.entry(plans.host_of(group.base), token), message.newline)
-            added.append("References")
-        broken = [head.fields[i] for i in group.broken]
-        edits += [Edit(field.start, field.end, b"") for field in broken]
+        for place in group.broken:
+            edits.append(Edit(head.fields[place].start, head.fields[place].end, b""))
         if group.edited and group.prepared:
-            content = rewrite.render(group.prepared, hrefs=hrefs, pixel=pixel, edits=edits)
+            rendering = rewrite.render(group.prepared, hrefs=hrefs, pixel=pixel, edits=edits)
         else:
-            content = parts.splice(message.submission.content, edits)
-        content, note = self.signed(message, content)
-        if note == "signed":
-            added.append("DKIM-Signature")
-        removed = (head.raw[f.start : f.value].rstrip(b": \t").decode("ascii") for f in (*message.taken, *broken))
-        return Rendered(content, tuple(hrefs), pixel, tuple(removed), tuple(added), note)
+            rendering = rewrite.Rendering(head, parts.changes(edits))
+        rendering, note = self.signed(message, rendering)
+        return Copy(rendering, tuple(hrefs), pixel, note)
 
-    def signed(self, message: plans.Message, content: bytes) -> tuple[bytes, str]:
+    def signed(self, message: plans.Message, rendering: rewrite.Rendering) -> tuple[rewrite.Rendering, str]:
         """Signed last, over what leaves; a message that can't be signed goes out unsigned and says so."""
         signer = dkim.choose(self.signers, message.sender)
         if signer is None:
-            return content, "no key for this domain"
+            return rendering, "no key for this domain"
+        content = rendering.content()
         try:
-            return dkim.sign(content, signer, int(self.clock())) + content, "signed"
+            signature = dkim.sign(content, signer, int(self.clock()))
         except dkim.Unsignable as reason:
             metrics.FAILED_OPEN.labels("dkim").inc()
             LOG.warning("unsigned", message_id=message.message_id, reason=str(reason))
-            return content, f"unsigned: {reason}"
+            return rendering.with_(unsigned=content), f"unsigned: {reason}"
+        return rendering.with_(signature=signature, unsigned=content), "signed"
 
     def options(self, message: plans.Message, index: int) -> tuple[str, ...]:
         """MAIL's options, with an envelope identifier of ours where the client set none (RFC 3461 4.4): a bounce
-        brings it back, and so does a circle. `upstream` leaves it out where the upstream has no DSN."""
+        brings it back, and so does a loop. `upstream` leaves it out where the server has no DSN."""
         keys = self.keys()
         token = tokens.write(Token("reference", message.key, index), keys)
         return loops.marked(message.submission.options, keys, token)
+
+
+def untracked(message: plans.Message) -> rewrite.Rendering:
+    """What leaves where a copy can't be made, which is the exception that is being handled: the message without what must
+    never leave."""
+    metrics.FAILED_OPEN.labels("render").inc()
+    LOG.exception("untracked", reason="internal_error", message_id=message.message_id)
+    return rewrite.Rendering(message.headers, parts.changes(message.edits))

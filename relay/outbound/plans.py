@@ -83,12 +83,23 @@ class Planner:
         every = (settings.tracking, *(rule.tracking for rule in settings.rules))
         self.dialects = tuple(dict.fromkeys(dialect for tracking in every for dialect in tracking.dialects))
 
-    def plan(self, submission: Submission, key: bytes) -> tuple[Message, list[Group]]:
-        """The submission read, and a group for each recipient, in order. CPU only."""
+    def plan(self, submission: Submission, key: bytes, *, one_group: bool = False) -> tuple[Message, list[Group]]:
+        """The submission read, and a group for each recipient, in order; the same for all where they have `one_group`.
+        CPU only."""
         message = self.read(submission, key)
-        never = instructions.never(message.headers, submission.reverse_path)
+        decisions = self.decisions(message)
+        if one_group and decisions:
+            decisions = [instructions.common(decisions)] * len(decisions)
         groups: list[Group] = []
-        for recipient in submission.recipients:
+        for decision in decisions:
+            alike = next((group for group in groups if group.decision == decision), None)
+            groups.append(alike or self.group(message, decision, groups))
+        return message, groups
+
+    def decisions(self, message: Message) -> list[Decision]:
+        never = instructions.never(message.headers, message.submission.reverse_path)
+        found: list[Decision] = []
+        for recipient in message.submission.recipients:
             decision = instructions.decide(
                 message.instructions,
                 tracking=self.settings.tracking,
@@ -98,9 +109,8 @@ class Planner:
             )
             if never:
                 decision = decision.with_(opens=False, links=False, thread_replies=False, reason=never)
-            alike = next((group for group in groups if group.decision == decision), None)
-            groups.append(alike or self.group(message, decision, groups))
-        return message, groups
+            found.append(decision)
+        return found
 
     def read(self, submission: Submission, key: bytes) -> Message:
         head = headers.read(submission.content)

@@ -77,9 +77,15 @@ def explanation(group: plans.Group) -> dict[str, Any]:
     }
 
 
-def report(message: plans.Message, group: plans.Group, made: copies.Rendered) -> dict[str, Any]:
+def report(message: plans.Message, group: plans.Group, made: copies.Copy) -> dict[str, Any]:
     """What `rewrite --explain` shows of one copy, but for parts, links and pixel where there was a scan."""
-    decision = group.decision
+    decision, head = group.decision, message.headers
+    removed = (*message.taken, *(head.fields[place] for place in group.broken))
+    added = [
+        *message.added,
+        *(["References"] if group.reference else []),
+        *(["DKIM-Signature"] if made.rendering.signature else []),
+    ]
     found: dict[str, Any] = {
         "tracked": group.tracked,
         "reason": group.reason,
@@ -93,7 +99,7 @@ def report(message: plans.Message, group: plans.Group, made: copies.Rendered) ->
         "parts": [],
         "links": [],
         "pixel": {"part": None, "place": None, "reason": group.reason or "not_requested"},
-        "headers": {"removed": list(made.removed), "added": list(made.added)},
+        "headers": {"removed": [head.spelling(field) for field in removed], "added": added},
         "dkim": made.dkim,
     }
     if message.instructions.invalid:

@@ -40,7 +40,40 @@ def rendered(
     found: rewrite.Prepared, *, make: Callable[[int], str] = href, edits: Iterable[Edit] = (), pixel: str = PIXEL
 ) -> bytes:
     hrefs = [make(index) for index in range(len(found.links))]
-    return rewrite.render(found, hrefs=hrefs, pixel=pixel if found.has_pixel else None, edits=tuple(edits))
+    return rewrite.render(found, hrefs=hrefs, pixel=pixel if found.has_pixel else None, edits=edits).content()
+
+
+def applied(raw: bytes, edits: rewrite.Edits, *, forgets: bool) -> bytes:
+    """As an MTA does it, edit by edit on the fields that are there by then. `forgets`: a field that was removed is not
+    counted any more (Postfix); else its place is (Sendmail)."""
+    head = headers.read(raw)
+    fields: list[tuple[str, bytes, bytes] | None] = [
+        (field.name, raw[field.start : field.value], raw[field.value : field.end]) for field in head.fields
+    ]
+    names = [field.name for field in head.fields]
+    for edit in edits.headers:
+        if isinstance(edit, rewrite.Added):
+            fields.insert(edit.above, (edit.name.lower(), edit.name.encode() + b":", edit.value + b"\r\n"))
+            names.insert(edit.above, edit.name.lower())
+            continue
+        there = [i for i, name in enumerate(names) if name == edit.name.lower()]
+        place = there[edit.index - 1]
+        was = fields[place]
+        assert was is not None
+        assert was[1].rstrip(b": \t").decode() == edit.name
+        if isinstance(edit, rewrite.Replaced):
+            fields[place] = (was[0], was[1], edit.value + b"\r\n")
+        elif forgets:
+            del fields[place], names[place]
+        else:
+            fields[place] = None
+    section = b"".join(start + value for _, start, value in filter(None, fields))
+    return (
+        raw[: head.start]
+        + section
+        + raw[head.end : head.body]
+        + (raw[head.body :] if edits.body is None else edits.body)
+    )
 
 
 def message(

@@ -473,6 +473,36 @@ def test_nothing_is_tracked_unless_asked():
     assert set(decision.source.values()) == {"default"}
 
 
+# -- one body for all --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["olr", "olr"], "olr"),
+        (["olr", "l"], "l"),
+        (["ol", "lr", "l"], "l"),
+        (["o", "l"], "not_requested"),
+        (["ol", "excluded_recipient"], "excluded_recipient"),
+        (["invalid_instruction", "invalid_instruction"], "invalid_instruction"),
+        (["o"], "o"),
+    ],
+)
+def test_what_all_recipients_have_in_common(given, expected):
+    """The switches that are on for every one of them, as letters; or why none is."""
+    plain = decide(read())
+    decisions = [
+        plain.with_(opens="o" in letters, links="l" in letters, thread_replies="r" in letters, reason=None)
+        if set(letters) <= set("olr")
+        else plain.with_(opens=False, links=False, thread_replies=False, reason=letters)
+        for letters in given
+    ]
+    found = instructions.common(decisions)
+    letters = "o" * found.opens + "l" * found.links + "r" * found.thread_replies
+    assert (letters or found.reason) == expected
+    assert bool(letters) is (found.reason is None)
+
+
 # -- who is never tracked ----------------------------------------------------------------------------------------------
 
 

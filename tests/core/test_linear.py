@@ -214,7 +214,7 @@ def test_messages(unit: str, encoding: str) -> None:
         found = rewrite.prepare(data, headers.read(data), wanted)
         hrefs = ["https://t.example.net/c/x"] * len(found.links)
         rewrite.explain(found, hrefs=hrefs, pixel="https://t.example.net/o/x")
-        rewrite.render(found, hrefs=hrefs, pixel="https://t.example.net/o/x")
+        rewrite.render(found, hrefs=hrefs, pixel="https://t.example.net/o/x").content()
 
     for kind in ("text/html", "text/plain"):
         made = [message(unit * (size // len(unit)), encoding=encoding, kind=kind) for size in (SMALL, 4 * SMALL)]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from relay import outbound
+from relay.core import headers, rewrite
 from relay.core.model import Reply, Submission
 
 
@@ -35,11 +36,13 @@ class FixedTracker:
         groups = [to] if self.together and to else [(recipient,) for recipient in to]
         refused = tuple((r, self.refused[r.address]) for r in submission.recipients if r.address in self.refused)
         copies = tuple(
-            outbound.PendingCopy(i, tuple(group), partial(self._render, i, submission.content), submission.options)
+            outbound.PendingCopy(
+                i, tuple(group), make := partial(self._render, i, submission.content), make, submission.options
+            )
             for i, group in enumerate(groups)
         )
         return outbound.Tracked(self.ids[-1], copies, refused=refused, upstream=self.upstream)
 
-    def _render(self, index: int, content: bytes) -> bytes:
+    def _render(self, index: int, content: bytes) -> rewrite.Rendering:
         self.rendered[index] = self.rendered.get(index, 0) + 1
-        return b"X-Copy: %d\r\n" % index + content
+        return rewrite.Rendering(headers.read(content), trace=b"X-Copy: %d\r\n" % index)

@@ -225,7 +225,7 @@ def hold(raw: bytes, options: dict[str, Any]) -> None:
     top = headers.read(raw)
     found = rewrite.prepare(raw, top, wanted)
     hrefs = [href(index) for index in range(len(found.links))]
-    out = rewrite.render(found, hrefs=hrefs, pixel=PIXEL)
+    out = rewrite.render(found, hrefs=hrefs, pixel=PIXEL).content()
     assert outside(found, raw) == outside(found, raw, out)
     if found.reason is not None:
         assert out == raw
@@ -237,7 +237,7 @@ def hold(raw: bytes, options: dict[str, Any]) -> None:
     assert all(link["reason"] for link in told["links"] if link["action"] == "left")
     assert diff.render(raw, out, colour=True) == "" or out != raw
     edit = Edit(0, 0, b"X-Y: z\r\n")
-    assert rewrite.render(found, hrefs=hrefs, pixel=PIXEL, edits=[edit]) == b"X-Y: z\r\n" + out
+    assert rewrite.render(found, hrefs=hrefs, pixel=PIXEL, edits=[edit]).content() == b"X-Y: z\r\n" + out
     if found.reason is None:
         again = rewrite.prepare(out, headers.read(out), wanted)
         assert not again.has_pixel or not found.has_pixel

@@ -7,19 +7,24 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
 from relay import config, keys, outbound, store
 from relay.core import dkim, threads, tokens
-from relay.core.model import Recipient, Sent, Submission, Token, Tracking
+from relay.core.model import Event, Recipient, Rule, Sent, Submission, Token, Tracking
 from relay.store import memory
 from tests import oracle
+from tests.core import rewriting
 from tests.fakes import certificates
 
 BASE = "http://t.example.test"
 KEYS = keys.ephemeral()
+PEM = ed25519.Ed25519PrivateKey.from_private_bytes(bytes(32)).private_bytes(
+    serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+)
+SIGNERS = (dkim.load(PEM, "example.test", "s1"),)
 HTML = (
     b"From: Ann <ann@example.test>\r\nTo: bob@example.test\r\nSubject: Hello\r\n"
     b"Message-ID: <first@example.test>\r\nDate: Mon, 05 Jan 2026 10:00:00 +0000\r\n"
@@ -91,6 +96,34 @@ async def test_one_copy_for_all_where_it_is_asked_for(many: int, tracking: dict[
         submission(HTML % b"", *(f"r{i}@x.test" for i in range(many)))
     )
     assert [len(copy.recipients) for copy in done.copies] == [many]
+
+
+async def test_one_body_for_all_where_the_door_has_only_one() -> None:
+    """As a milter: the tokens are the message's, and the record says so; of one recipient they are that one's."""
+    kept = memory.Memory()
+    room = tracker(settings(opens=True, links=True), kept)
+    for recipients in (["a@x.test", "b@x.test", "c@x.test"], ["a@x.test"]):
+        done = await room.track(submission(HTML % b"", *recipients), one_group=True)
+        (copy,) = done.copies
+        assert [r.address for r in copy.recipients] == recipients
+        sent = await kept.sent(done.message_id)
+        assert sent is not None
+        assert [(c.recipient, c.index, c.tracked) for c in sent.copies] == [(r, 0, True) for r in recipients]
+        hit = Event(f"{len(recipients)}", "message.opened", done.message_id, 1_770_000_100.0)
+        event = await kept.append(hit)
+        assert event is not None
+        assert event.recipient == ("a@x.test" if len(recipients) == 1 else "")
+
+
+async def test_one_body_is_not_tracked_where_one_of_them_is_not() -> None:
+    rules = (Rule("*", "*@y.test", Tracking(url=BASE, links=True), frozenset({"links", "opens"})),)
+    given = replace(settings(opens=True, links=True), rules=rules)
+    excluded = HTML % b"X-Track: all\r\nX-Track-Exclude: b@x.test\r\n"
+    done = await tracker(given).track(submission(excluded, "a@x.test", "b@x.test"), one_group=True)
+    assert [copy.render() for copy in done.copies] == [HTML % b""]
+    done = await tracker(given).track(submission(HTML % b"", "a@x.test", "b@y.test"), one_group=True)
+    (copy,) = done.copies
+    assert (copy.render().count(b"/c/"), copy.render().count(b"/o/")) == (2, 0)
 
 
 async def test_untracked_recipients_share_a_copy() -> None:
@@ -191,6 +224,29 @@ async def test_any_bytes_leave(content: bytes) -> None:
     for after in copies.values():
         section = re.split(rb"\n\r?\n", b"\n" + after, maxsplit=1)[0]
         assert not re.search(rb"(?im)^x-track(-[!-9;-~]*)?[ \t]*:", section)
+
+
+@given(
+    lines=st.lists(
+        st.sampled_from(
+            [
+                b"X-Track: all", b"x-track-label : a", b" folded", b"Bcc: a@x.test", b"no field", b"", b"From: a@example.test",
+                b"References: <1@x>", b"Content-Type: text/html", b"<a href=https://example.test/>x</a>", b"From a@b",
+                b"DKIM-Signature: v=1; d=x; h=from; bh=a; b=c", b"Message-ID: <1@x>", b"Content-Transfer-Encoding: 7bit",
+            ]
+        ),
+        max_size=12,
+    )
+)  # fmt: skip
+async def test_both_doors_get_the_same_message(lines: list[bytes]) -> None:
+    """For any message: what SMTP sends is what a milter's edits make of the original, the signature too."""
+    grant = config.Grant("default", mailbox="maildir:/nowhere")
+    given = replace(settings(opens=True, links=True, references="always"), grants=(grant,))
+    content = b"".join(line + b"\r\n" for line in lines)
+    done = await tracker(given, None, SIGNERS).track(submission(content), one_group=True)
+    (copy,) = done.copies
+    for forgets in (True, False):
+        assert rewriting.applied(content, copy.edits(), forgets=forgets) == copy.render()
 
 
 async def test_message_id_and_date_are_made_where_missing() -> None:

@@ -1,6 +1,7 @@
 """What a message asks for, and what is done for one recipient.
 
-Owns: precedence (control headers, dialects, rules, defaults), which fields must not leave, who is never tracked.
+Owns: precedence (control headers, dialects, rules, defaults), which fields must not leave, who is never tracked, what
+recipients who share a body have in common.
 Leaves to others: the values of our headers (`control`, `values`) and of vendors' (`dialects`); doing it (`outbound`).
 
 Precedence, per switch: the specific header, X-Track, X-Track-Options, the first dialect that speaks (in the order of
@@ -130,6 +131,19 @@ def decide(i: Instructions, *, tracking: Tracking, rules: Sequence[Rule], sender
         tracking=chosen(i, options, tracking),
         reason=reason,
     )
+
+
+def common(decisions: Sequence[Decision]) -> Decision:
+    """What is done where all recipients get one body: what is done for every one of them, and nothing where one of them
+    is not tracked at all. Label and options are the first one's."""
+    first = decisions[0]
+    if all(decision == first for decision in decisions):
+        return first
+    switches = {switch: all(getattr(decision, switch) for decision in decisions) for switch in SWITCHES}
+    reason: Reason | None = None
+    if not any(switches.values()):
+        reason = next((decision.reason for decision in decisions if decision.reason), "not_requested")
+    return first.with_(reason=reason, **switches)
 
 
 def matches(rule: Rule, sender: str, recipient: str) -> bool:

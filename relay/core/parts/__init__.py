@@ -8,7 +8,8 @@ How a body is encoded is in `parts.transfer`, how its bytes are text in `parts.c
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
 from relay.core import headers as fields
@@ -27,7 +28,12 @@ BOUNDARY = 1_000  # RFC 2046 5.1.1 allows 70
 
 MIME = ("content-type", "content-transfer-encoding", "content-disposition")
 NONE: Mapping[str, str] = {}
+PLACE = itemgetter(0, 1)
 UNFOLD = re.compile(r"\r?\n(?=[ \t])")
+
+
+# Octets start to end of a message, and what comes in their place; an insertion has start == end.
+Change = tuple[int, int, Sequence[transfer.Bytes]]
 
 
 class Part(NamedTuple):
@@ -80,17 +86,26 @@ def text(raw: bytes, part: Part) -> str | None:
 def splice(raw: bytes, edits: Iterable[Edit]) -> bytes:
     """`raw` with the edits made. They may come in any order and must not overlap; insertions at one place are made
     in the order given."""
-    ordered = sorted(edits, key=lambda edit: (edit.start, edit.end))
-    if not ordered:
+    return joined(raw, changes(edits))
+
+
+def changes(edits: Iterable[Edit]) -> list[Change]:
+    return [(edit.start, edit.end, (edit.new,)) for edit in edits]
+
+
+def joined(raw: bytes, changes: Sequence[Change]) -> bytes:
+    """`raw` with the changes made, as `splice` has it."""
+    if not changes:
         return raw
     view = memoryview(raw)
-    pieces: list[bytes | memoryview] = []
+    pieces: list[transfer.Bytes] = []
     at = 0
-    for edit in ordered:
-        if edit.start < at or edit.end < edit.start or edit.end > len(raw):
-            raise ValueError(f"edit {edit.start}:{edit.end} overlaps or is outside")
-        pieces += (view[at : edit.start], edit.new)
-        at = edit.end
+    for start, end, new in sorted(changes, key=PLACE):
+        if start < at or end < start or end > len(raw):
+            raise ValueError(f"edit {start}:{end} overlaps or is outside")
+        pieces.append(view[at:start])
+        pieces += new
+        at = end
     pieces.append(view[at:])
     return b"".join(pieces)
 

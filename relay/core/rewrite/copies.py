@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -12,16 +12,15 @@ from relay.core.links import entities
 from relay.core.model import Edit
 from relay.core.parts import transfer
 from relay.core.rewrite.plan import PartReport, PixelReport, Prepared, Section, Slot
+from relay.core.rewrite.rendering import Rendering
 
 BARE = re.compile(r"[^\s\"'=<>`]+")  # what an attribute value without quotes may hold (HTML 13.1.2.3)
 
 
-def render(prepared: Prepared, *, hrefs: Sequence[str], pixel: str | None, edits: Sequence[Edit] = ()) -> bytes:
+def render(prepared: Prepared, *, hrefs: Sequence[str], pixel: str | None, edits: Iterable[Edit] = ()) -> Rendering:
     """One copy: `hrefs[i]` in place of `links[i]`, `pixel` the pixel's URL (None: no pixel). `edits` are those of the
     top-level header; they must not touch the body."""
-    if not prepared.sections:
-        return parts.splice(prepared.raw, edits)
-    changes: list[tuple[int, int, Sequence[transfer.Bytes]]] = [(e.start, e.end, (e.new,)) for e in edits]
+    changes = parts.changes(edits)
     for section in prepared.sections:
         frame, recoded = section.frame, section.recoded
         values = [_value(slot, hrefs, pixel, section.codec) for slot in section.slots]
@@ -30,18 +29,7 @@ def render(prepared: Prepared, *, hrefs: Sequence[str], pixel: str | None, edits
         if recoded:
             changes += [(start, end, (new,)) for start, end, new in section.recoding]
         changes.append((section.start, section.end, frame.fill(values)))
-    changes.sort(key=lambda change: change[:2])
-    view = memoryview(prepared.raw)
-    pieces: list[transfer.Bytes] = []
-    at = 0
-    for start, end, new_ in changes:
-        if start < at:
-            raise ValueError(f"edit {start}:{end} overlaps another")
-        pieces.append(view[at:start])
-        pieces += new_
-        at = end
-    pieces.append(view[at:])
-    return b"".join(pieces)
+    return Rendering(prepared.headers, changes)
 
 
 def _fitting(section: Section, values: Sequence[bytes]) -> tuple[transfer.Frame, bool]:
