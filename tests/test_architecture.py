@@ -19,7 +19,7 @@ PURE = {
     "difflib", "email", "enum", "fnmatch", "functools", "hashlib", "heapq", "hmac", "html", "ipaddress", "itertools",
     "json", "math", "operator", "quopri", "re", "reprlib", "string", "struct", "textwrap", "types", "typing", "unicodedata",
     "urllib.parse", "uuid", "zlib",
-    "cryptography", "dkim", "msgspec", "nacl", "turbohtml",
+    "cryptography", "dkim", "idna", "msgspec", "nacl", "turbohtml",
 }  # fmt: skip
 FORBIDDEN_CALLS = {"open", "print", "input", "exec", "eval"}
 VAGUE = {"utils", "helpers", "manager", "base", "common", "misc"}

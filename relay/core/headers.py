@@ -82,6 +82,10 @@ class Headers(NamedTuple):
         value = self.raw[field.value : field.end].strip(b" \t\r\n")
         return FOLD.sub(b"", value) if b"\n" in value else value
 
+    def undecoded(self, field: Field) -> str:
+        """The value as text, unfolded; encoded words as they stand."""
+        return as_text(self.bytes(field))
+
     def text(self, field: Field | None) -> str:
         """The value as text: unfolded, encoded words decoded (RFC 2047). Never raises; "" for no field."""
         return "" if field is None else decoded(self.bytes(field))
@@ -114,12 +118,17 @@ def read(raw: bytes, start: int = 0, stop: int | None = None) -> Headers:
     return Headers(raw, tuple(fields), at, -1, named, first)
 
 
-def decoded(value: bytes) -> str:
-    """Header bytes as text: UTF-8 (RFC 6532) or else Latin-1; encoded words decoded, a broken one left as it is."""
+def as_text(value: bytes) -> str:
+    """Header bytes as text: UTF-8 (RFC 6532) or else Latin-1."""
     try:
-        text = value.decode("utf-8")
+        return value.decode("utf-8")
     except UnicodeDecodeError:
-        text = value.decode("latin-1")
+        return value.decode("latin-1")
+
+
+def decoded(value: bytes) -> str:
+    """The same with encoded words decoded; a broken one is left as it is."""
+    text = as_text(value)
     return encoded_words.decoded(text) if "=?" in text else text
 
 

@@ -10,7 +10,21 @@ from collections.abc import Callable
 
 import pytest
 
-from relay.core import encoded_words, headers, instructions, links, parts, paths, reports, rewrite, sevenbit, threads
+from relay.core import (
+    addresses,
+    domains,
+    encoded_words,
+    headers,
+    identifiers,
+    instructions,
+    links,
+    parts,
+    paths,
+    reports,
+    rewrite,
+    sevenbit,
+    threads,
+)
 from relay.core.links import entities, judge, plain
 from relay.core.model import VENDORS, Recipient
 from tests.core.rewriting import BASE, length, message, plan
@@ -68,6 +82,26 @@ def test_header_fields(unit: bytes) -> None:
 @pytest.mark.parametrize("unit", VALUES)
 def test_encoded_words(unit: bytes) -> None:
     assert grows(lambda data: encoded_words.decoded(data.decode("latin-1")), repeated(unit)) <= MOST
+
+
+@pytest.mark.parametrize(
+    "unit", [*VALUES, b"[", b"]", b"a@b (", b"a@b (c) ", b'"a" . ', b"<<", b"=?a?q?,?=", b"\t.", b"g:", b"@[", b'<"']
+)
+def test_addresses(unit: bytes) -> None:
+    def read(data: bytes) -> None:
+        head = headers.read(data)
+        addresses.author(head)
+        addresses.listed(head, "from")
+        text = head.undecoded(head.fields[0])
+        addresses.comparable(text)
+        identifiers.of_message(text)
+        identifiers.listed(text)
+        domains.spelt(text)
+        domains.of_url(text)
+        domains.respelt(f"https://{text}")
+
+    for before in (b"", b"<", b"(", b'"', b"x <@a", b"a@"):
+        assert grows(read, repeated(unit, b"From: " + before, b"\r\n\r\n")) <= MOST, before
 
 
 @pytest.mark.parametrize("unit", [*VALUES, b"References: <a@b>\r\n", b"In-Reply-To: a@b\r\n", b"<a@b\r\n >"])

@@ -88,6 +88,11 @@ EIGHT = [
 
 SEEDS: dict[str, list[bytes]] = {
     "headers": [HEADER, ASKED, REPORT],
+    "addresses": [
+        b'"A \\"B\\", C" <@r:"a b"@x.test> (c (d)), =?utf-8?q?e=40f=2C?= <g@h>, I: j@k, l . m@[192.0.2.1];\r\nTo: n@x;o@y\r\n\r\n',
+        b"<177.The Bot <a@b>> <\"c d\"@e>\r\n <f\r\n g@h>\r\n\r\n",
+        "b\u00fccher.example.".encode(),
+    ],
     "encoded_words": [b"=?utf-8?q?=C3=A9_?= =?utf-8?b?w6k?= =?iso-2022-jp?b?GyRCRnwbKEI=?= =?x?q??= =?utf-8*en?Q?a?="],
     "threads": [HEADER, b"References:\r\n <1@x>\r\n\t<2@x>\r\n\r\n", b"In-Reply-To: Your message of <1@x> 2@x\r\n\r\n"],
     "parts": [*MESSAGES, REPORT],

@@ -7,12 +7,15 @@ from collections.abc import Callable
 from typing import Any
 
 from relay.core import (
+    addresses,
     diff,
     dkim,
+    domains,
     dsn,
     encoded_words,
     envelopes,
     headers,
+    identifiers,
     instructions,
     links,
     parts,
@@ -56,6 +59,24 @@ def field_spans(data: bytes) -> None:
         kind, parameters = headers.parameters(text)
         assert kind == kind.strip() and all(name == name.lower() for name in parameters)  # noqa: PT018
     dkim.broken(top, changed={"from", "subject"}, body=True)
+
+
+def address_fields(data: bytes) -> None:
+    """For any bytes: the short way and the long way read the same addresses; each stands alone in angle brackets too;
+    every identifier and domain is spelt as it is spelt again."""
+    top = headers.read(b"From: " + data)
+    for name in top.named:
+        for field in top.all(name):
+            text = top.undecoded(field)
+            for address in addresses.specs(text):
+                assert addresses.specs(f"<{address}>") == (address,)
+                assert addresses.comparable(addresses.comparable(address)) == addresses.comparable(address)
+            for identifier in (identifiers.of_message(text), *identifiers.listed(text)):
+                assert identifiers.spelt(identifier) == identifier
+        assert addresses.listed(top, name) == tuple(a for f in top.all(name) for a in addresses.specs(top.undecoded(f)))
+    text = data.decode("utf-8", "replace")
+    assert domains.spelt(domains.spelt(text)) == domains.spelt(text)
+    domains.respelt(f"https://{text}")
 
 
 def words_decoded(data: bytes) -> None:
@@ -393,6 +414,7 @@ def smtp_paths(data: bytes) -> None:
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "headers": field_spans,
+    "addresses": address_fields,
     "encoded_words": words_decoded,
     "threads": references,
     "parts": part_spans,
