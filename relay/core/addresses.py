@@ -26,21 +26,21 @@ from relay.core.headers import Field, Headers
 _ATOM = r"[^\s\x00-\x1f\x7f-\x9f()<>\[\]:;,@\\\"]"
 _DOMAIN = r"[^\s\x00-,/:-@\[-^`{-\x9f]"
 SPEC = re.compile(
-    rf"(?:{_ATOM}++|\"(?:[^\"\\]|\\.)*+\")++@(?:{_DOMAIN}++|\[[^\[\]\\<>\s]*+\])", re.S
+    rf"(?>(?:{_ATOM}++|\"(?>(?:[^\"\\]|\\.)*)\")+)@(?:{_DOMAIN}++|\[[^\[\]\\<>\s]*+\])", re.S
 )  # fmt: skip
 # A mailbox as nearly all are written, and the comma or the end after it: an address in ASCII, alone or in angle brackets
 # after a name in which nothing needs thought. A list of such is read without looking at each piece.
 _PLAIN = rb"[!#-'*+\-./0-9=A-Z^_`a-z{|}~]++@[\-.0-9A-Z_a-z]++"
 ITEM = re.compile(
-    rb"[ \t\r\n]*+(?:(%b)|(?:\"[^\"\\]*+\"[ \t\r\n]*+)?+[^,:;\"()<>\[\]]*+<(%b)>)[ \t\r\n]*+(?:,|\Z)" % (_PLAIN, _PLAIN)
+    rb"[ \t\r\n]*+(?:(%b)|(?:\"[^\"\\]*+\"[ \t\r\n]*+)?[^,:;\"()<>\[\]]*+<(%b)>)[ \t\r\n]*+(?:,|\Z)" % (_PLAIN, _PLAIN)
 )
 # A piece of an address list: a mark, or an encoded word, a domain literal, or what is between.
 TOKEN = re.compile(r"([\"(<>,;:])|=\?[^?\s<>]++\?[bBqQ]\?[^?<>]*+\?=|\[[^\[\]\\<>]*+\]|[^\"(<>,;:\[=]++|[\[=]", re.S)
-QUOTED = re.compile(r"(?:[^\"\\]|\\.)*+\"", re.S)  # from behind the first quote on
+QUOTED = re.compile(r"(?>(?:[^\"\\]|\\.)*)\"", re.S)  # from behind the first quote on
 IN_COMMENT = re.compile(r"[^()\\]++|\\.|[()\\]", re.S)
 ESCAPED = re.compile(r"\\(.)", re.S)
 # White space beside a dot or an "@" means nothing (RFC 5322 4.4); within quotes it does.
-SPACED = re.compile(r"(\"(?:[^\"\\]|\\.)*+\"?)|(\s++)|([.@])|([^\s.@\"]++)", re.S)
+SPACED = re.compile(r"(\"(?>(?:[^\"\\]|\\.)*)\"?)|(\s++)|([.@])|([^\s.@\"]++)", re.S)
 WILD = frozenset("*?")
 
 Doubt = Literal["", "missing", "several_fields", "no_address"]

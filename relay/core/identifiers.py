@@ -19,7 +19,7 @@ from relay.core.headers import Headers
 
 LONGEST = 900  # octets; with brackets and a space it must stay below 998 a line (RFC 5322 2.1.1)
 # Identifiers as nearly all are written.
-PLAIN = re.compile(r"(?:\s*+<[^\s<>\"()\\@]++@[^\s<>\"()\\@]++>)++\s*+")
+PLAIN = re.compile(r"(?>(?:\s*+<[^\s<>\"()\\@]++@[^\s<>\"()\\@]++>)+)\s*+")
 BRACKETED = re.compile(r"<([^<>]++)>")
 OUTSIDE = re.compile(r"(\([^()\\]*+\))|(<)|[^(<]++|\(")  # of brackets: a comment, a bracket, anything
 INSIDE = re.compile(r"(<)|(>)|\"[^\"\\]*+\"|[^<>\"]++|\"")
