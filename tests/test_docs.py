@@ -22,7 +22,7 @@ from tests.fakes.upstream import Upstream
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
-SHOWN = [*PAGES, *(p for p in (ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md") if p.exists())]
+SHOWN = [*PAGES, *(ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"))]
 SECTIONS = [*table.SECTIONS, table.OAUTH2]
 
 
