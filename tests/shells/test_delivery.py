@@ -325,6 +325,36 @@ async def test_pass_waits_for_the_upstreams_word(tmp_path):
         assert not (tmp_path / "spool").exists()
 
 
+@pytest.mark.parametrize("point", ["connect", "mail", "dot"])
+async def test_an_attempt_that_the_end_of_the_service_cuts_off_leaves_the_message_to_its_client(tmp_path, point):
+    async with house(tmp_path, {point: "hang"}, on_defer="pass") as it:
+        handle = await it.delivery.take(submission())
+        await until(lambda: it.upstream.sessions)
+        await it.delivery.close(0)
+        assert (handle.reply.result().code, handle.reply.result().text[:5]) == (451, "4.3.0")
+        assert it.spooled() == []
+
+
+async def test_what_is_cut_off_after_its_client_was_answered_is_in_the_spool(tmp_path):
+    async with house(tmp_path, {"dot": "hang"}, patience=0.05) as it:
+        assert (await it.take(submission())).code == 250
+        await it.delivery.close(0)
+        (entry,) = it.spooled()
+        assert (entry.kind, entry.attempts, entry.last_reply) == ("mail", 0, "")
+
+
+async def test_a_stop_waits_for_what_is_under_way(tmp_path):
+    gate = asyncio.Event()
+    async with house(tmp_path, gates={"dot": gate}, on_defer="pass") as it:
+        handle = await it.delivery.take(submission())
+        await until(lambda: "DATA" in it.upstream.lines)
+        stopping = asyncio.create_task(it.delivery.close(10))
+        await asyncio.sleep(0)
+        gate.set()
+        await stopping
+        assert handle.reply.result().code == 250
+
+
 async def test_many_hung_attempts_fill_the_disk_and_not_the_memory(tmp_path):
     alive = Counter()
 
@@ -371,6 +401,19 @@ async def test_a_full_disk_is_a_452_and_recovers_by_itself(tmp_path):
         (tmp_path / "spool").unlink()
         assert (await it.take(submission())).code == 250
         assert len(it.spooled()) == 1
+
+
+async def test_a_report_that_can_not_be_kept_leaves_the_message_to_its_client(tmp_path):
+    async with house(tmp_path, by_recipient(no=NO)) as it:
+        (tmp_path / "spool").write_text("in the way")
+        assert (await it.take(submission("yes@x.example", "no@x.example"))).code == 452
+
+
+async def test_a_report_of_success_that_can_not_be_kept_is_no_reason_to_refuse(tmp_path, caplog):
+    async with house(tmp_path, offers=NO_DSN) as it:
+        (tmp_path / "spool").write_text("in the way")
+        assert (await it.take(submission(Recipient("b@x.example", TELL)))).code == 250
+        assert "not_told" in caplog.text
 
 
 async def test_a_full_disk_while_an_attempt_is_slow_waits_for_the_attempt(tmp_path):
