@@ -1,7 +1,9 @@
 """OAuth 2.0 access tokens from a refresh token (RFC 6749 6), as Google and Microsoft give them for SMTP and IMAP.
 
-Owns: asking, keeping in memory, renewing before the end; and on disk the refresh token that came in place of the
+Owns: asking, holding it in memory, renewing before the end; and on disk the refresh token that came in place of the
 configured one, which may be good for nothing by then. Leaves to others: how a server is shown the token.
+
+It stands in no room: upstreams and mailboxes need it alike, and an account that is both has one refresh token.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ class TokenRefused(Exception):
 
 class Tokens:
     """One account's. A refresh token that comes with an answer (Microsoft rotates them) replaces the configured one. It is
-    kept in `folder`, in a file that belongs to the configured token: another one in the configuration begins anew.
+    saved in `folder`, in a file that belongs to the configured token: another one in the configuration begins anew.
     Processes that share the folder share the file."""
 
     def __init__(
@@ -82,7 +84,7 @@ class Tokens:
         settings = self.settings
         if not secure(settings.token_url):
             raise TokenRefused("token_url must be https")
-        await asyncio.to_thread(self._recall)
+        await asyncio.to_thread(self._load)
         form = {
             "grant_type": "refresh_token",
             "client_id": settings.client_id,
@@ -117,22 +119,22 @@ class Tokens:
         rotated = answer.get("refresh_token")
         if isinstance(rotated, str) and rotated and rotated != self._refresh_token:
             self._refresh_token = rotated
-            await asyncio.to_thread(self._keep)
+            await asyncio.to_thread(self._save)
 
-    def _recall(self) -> None:
-        """The token as it was kept last, by this process or another."""
+    def _load(self) -> None:
+        """The token as it was saved last, by this process or another."""
         if self._file is None:
             return
         try:
-            kept = self._file.read_text().strip()
+            saved = self._file.read_text().strip()
         except FileNotFoundError:
             return
         except (OSError, UnicodeDecodeError) as reason:
             LOG.warning("refresh_token_unread", file=self._file, reason=reason)
             return
-        self._refresh_token = kept or self._refresh_token
+        self._refresh_token = saved or self._refresh_token
 
-    def _keep(self) -> None:
+    def _save(self) -> None:
         """Replaces the file as a whole. Where the disk does not take it, the token is in memory, and the log says so."""
         if self._file is None:
             return
@@ -141,7 +143,7 @@ class Tokens:
             files.write(self._file, self._refresh_token.encode() + b"\n")
         except OSError as reason:
             metrics.ERRORS.labels("oauth").inc()
-            LOG.error("refresh_token_not_kept", file=self._file, reason=reason)
+            LOG.error("refresh_token_not_saved", file=self._file, reason=reason)
 
 
 def _read(body: bytes) -> dict[str, object]:

@@ -112,7 +112,7 @@ class Watcher:
         async with aclosing(source.messages(saved, began)) as messages:
             async for found in messages:
                 if isinstance(found, Fetched):
-                    if await self.keep(reader, found):
+                    if await self.record(reader, found):
                         saved = found.cursor
                     continue
                 if found != saved:
@@ -123,7 +123,7 @@ class Watcher:
                     state.state, state.reason = "watching", ""
                 yield
 
-    async def keep(self, reader: reading.Reader, fetched: Fetched) -> bool:
+    async def record(self, reader: reading.Reader, fetched: Fetched) -> bool:
         """Whether the cursor was stored: it goes with the last event of a message, in one transaction."""
         try:
             events = await reader.events(fetched, self.clock())

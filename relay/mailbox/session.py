@@ -87,8 +87,7 @@ async def opened(
     try:
         with failing(account):
             async with logins:
-                token = await tokens.access() if tokens else ""
-                client = await thread.call(lambda: connect(account, token, times, thread))
+                client = await logged_in(account, tokens, times, thread)
                 session = Session(thread, client, account.folder)
                 await session.select()
                 session.idle = await session.call(client.has_capability, "IDLE")
@@ -114,8 +113,22 @@ def failing(account: Account) -> Iterator[None]:
         raise Unreachable(f"{account}: {failure(reason)}") from reason
 
 
+async def logged_in(
+    account: Account, tokens: oauth.Tokens | None, times: Times, thread: Thread
+) -> imapclient.IMAPClient:
+    if tokens is None:
+        return await thread.call(lambda: connect(account, "", times, thread))
+    token = await tokens.access()
+    try:
+        return await thread.call(lambda: connect(account, token, times, thread))
+    except exceptions.LoginError:  # a token that was good for another minute may have been revoked
+        fresh = await tokens.access(fresh=True)
+        return await thread.call(lambda: connect(account, fresh, times, thread))
+
+
 def connect(account: Account, token: str, times: Times, thread: Thread) -> imapclient.IMAPClient:
     """A client that is logged in; blocks."""
+    thread.close()
     timeout = imapclient.SocketTimeout(connect=times.connect, read=times.answer)
     context = ssl.create_default_context()
     implicit = account.tls == "implicit"
@@ -192,6 +205,10 @@ class Thread:
                 result, error = None, reason
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._settle, future, result, error)
+        self.close()
+
+    def close(self) -> None:
+        """To be called by the thread itself."""
         if self.client is not None:
             with contextlib.suppress(*FAILURES):
                 self.client.shutdown()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import ssl
 from collections.abc import Mapping
 from contextlib import suppress
@@ -19,7 +20,7 @@ class Server:
     """`async with Server(...) as server` listens on 127.0.0.1, `server.port`. `answers` are by the beginning of a
     command, the longest that fits, with `{tag}` for the tag; "drop" closes the connection; what is not there is answered
     as an empty folder answers. `greeting` is the first line, "" for none. `heard` are the commands of all sessions, in
-    order."""
+    order; of an AUTHENTICATE what was decoded."""
 
     def __init__(
         self,
@@ -48,6 +49,9 @@ class Server:
                 writer.write(f"{self.greeting}\r\n".encode())
             while line := (await reader.readline()).decode():
                 tag, _, command = line.strip().partition(" ")
+                if command.startswith("AUTHENTICATE"):
+                    writer.write(b"+ \r\n")
+                    command = f"AUTHENTICATE {base64.b64decode(await reader.readline()).decode()}"
                 self.heard.append(command)
                 answer = self._answer(command)
                 if answer == "drop":

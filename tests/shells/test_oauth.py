@@ -8,10 +8,11 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
-from relay import config, oauth
+from relay import config, mailbox, oauth
 from relay.core.model import Done, Envelope, Later, Recipient
+from relay.mailbox.source import LoginRefused
 from relay.upstream.client import UpstreamClient
-from tests.fakes import certificates
+from tests.fakes import certificates, imap
 from tests.fakes import upstream as fake
 
 MESSAGE = b"Subject: x\r\n\r\nHello\r\n"
@@ -189,6 +190,23 @@ async def test_no_token_goes_out_without_tls():
         assert end.asked == []
 
 
+async def test_a_mailbox_is_shown_a_fresh_token_when_one_is_refused(tmp_path):
+    def shown(number):
+        return f"AUTHENTICATE user=me\x01auth=Bearer access-{number}\x01\x01"
+
+    revoked = "{tag} NO [AUTHENTICATIONFAILED] revoked"
+    async with endpoint() as (end, settings), imap.Server({shown(1): revoked, shown(3): revoked}) as server:
+        grant = config.Grant("a", mailbox=f"imap://me@127.0.0.1:{server.port}/INBOX", mailbox_oauth2=settings)
+        source = mailbox.open_source(grant, config.Settings(state_dir=tmp_path))
+        assert "took the login me" in await source.probe()
+        assert "took the login me" in await source.probe()  # the one at hand is good
+        assert [h for h in server.heard if h.startswith("AUTH")] == [shown(1), shown(2), shown(2)]
+        server.answers[shown(2)] = revoked
+        with pytest.raises(LoginRefused, match=r"login me refused: \[AUTHENTICATIONFAILED\] revoked"):
+            await source.probe()
+        assert len(end.asked) == 3
+
+
 async def test_a_rotated_refresh_token_survives_a_restart(tmp_path):
     async with endpoint(rotates=True) as (end, settings):
         assert await oauth.Tokens(settings, folder=tmp_path / "keys").access() == "access-1"
@@ -221,5 +239,5 @@ async def test_where_it_cannot_be_kept_it_is_used_all_the_same(tmp_path, caplog)
         tokens = oauth.Tokens(settings, folder=tmp_path / "keys")
         assert await tokens.access() == "access-1"
         assert await tokens.access(fresh=True) == "access-2"
-    assert "refresh_token_not_kept" in caplog.text
+    assert "refresh_token_not_saved" in caplog.text
     assert "refresh-2" not in caplog.text
