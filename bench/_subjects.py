@@ -51,8 +51,16 @@ async def ours() -> int:
     from relay.config import Settings, Smtp
     from relay.core.model import Reply, Submission
 
-    async def take(submission: Submission) -> Reply:
-        return Reply(250, "2.0.0 Ok")
+    class Discarded:
+        def __init__(self) -> None:
+            self.reply = asyncio.get_running_loop().create_future()
+            self.reply.set_result(Reply(250, "2.0.0 Ok"))
+
+        def client_gone(self) -> None:
+            pass
+
+    async def take(submission: Submission) -> Discarded:
+        return Discarded()
 
     server = await smtp.serve(Settings(smtp=Smtp(listen=("127.0.0.1:0",), hostname="ours.example")), take)
     return server.addresses[0][1]
