@@ -369,7 +369,8 @@ async def test_many_hung_attempts_fill_the_disk_and_not_the_memory(tmp_path):
 
         def rendering(index, content):
             alive["copies"] += 1
-            return Copy(render(index, content))
+            made = render(index, content)
+            return made.with_(trace=b"", unsigned=Copy(made.content()))
 
         it.tracker._render = rendering
         replies = await asyncio.gather(*(it.take(submission()) for _ in range(40)))
