@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     import msgspec
 
     from relay import keys, outbound
-    from relay.core import diff, headers
+    from relay.core import addresses, diff, headers
     from relay.core.model import Recipient, Submission
     from relay.store import memory
 
@@ -86,10 +86,9 @@ def run(args: argparse.Namespace) -> int:
     found = keys.TokenKeys(file_of_keys).now() if settings.file and file_of_keys.exists() else keys.ephemeral()
     tracker = outbound.Tracker(settings, lambda: found, memory.Memory(), outbound.signers(settings))
     head = headers.read(content)
-    recipients = args.rcpt or list(headers.addresses(head.get("to")))[:1] or ["recipient@example.com"]
-    senders = headers.addresses(head.get("from"))
+    recipients = args.rcpt or list(addresses.listed(head, "to")[:1]) or ["recipient@example.com"]
     submission = Submission(
-        reverse_path=senders[0] if senders else "sender@example.com",
+        reverse_path=addresses.author(head).address or "sender@example.com",
         recipients=tuple(Recipient(a) for a in recipients),
         content=content,
         received_at=time.time(),

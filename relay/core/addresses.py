@@ -242,11 +242,15 @@ def pattern(glob: str) -> str:
 
 
 def matches(address: str, globs: Iterable[str]) -> bool:
-    """Whether one of these patterns is the address's. They are as `pattern` gives them."""
+    """Whether one of these patterns is the address's."""
     spelt = comparable(address)
     return any(_matcher(glob)(spelt) for glob in globs)
 
 
 @lru_cache(maxsize=1024)
 def _matcher(glob: str) -> Callable[[str], object]:
+    try:
+        glob = pattern(glob)
+    except ValueError:  # the configuration has none such
+        return lambda address: None
     return re.compile(translate(glob.replace("[", "[[]"))).match

@@ -15,7 +15,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from relay.core import dkim, envelopes, headers, parts
+from relay.core import addresses, dkim, envelopes, headers, parts
 from relay.core.headers import Headers
 from relay.core.model import Edit
 from relay.core.parts import Part, transfer
@@ -85,7 +85,7 @@ def convert(raw: bytes, signers: Sequence[dkim.Signer] = ()) -> Converted | Unfi
 
 def _ours(head: Headers, broken: Sequence[int], signers: Sequence[dkim.Signer]) -> tuple[dkim.Signer, int] | None:
     """The key of a signature that broke, and when that was made."""
-    signer = dkim.choose(signers, next(iter(headers.addresses(head.get("from"))), ""))
+    signer = dkim.choose(signers, addresses.author(head).address)
     if signer is None:
         return None
     for index in broken:

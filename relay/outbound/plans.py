@@ -11,11 +11,10 @@ import email.utils
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from fnmatch import fnmatchcase
 from urllib.parse import urlsplit
 
 from relay import config
-from relay.core import dkim, headers, instructions, providers, rewrite, threads, tokens
+from relay.core import addresses, dkim, headers, instructions, providers, rewrite, threads, tokens
 from relay.core.headers import Field
 from relay.core.model import Decision, Edit, Instructions, Keys, Reason, Submission, Token, Value
 from relay.upstream import choice
@@ -190,9 +189,8 @@ class Planner:
         return decision.tracking.references == "always" or providers.replaces_message_id(host_of(message.upstream.url))
 
     def grant_of(self, sender: str) -> config.Grant:
-        address = sender.lower()
         for grant in self.settings.grants:
-            if any(fnmatchcase(address, glob.lower()) for glob in grant.addresses):
+            if addresses.matches(sender, grant.addresses):
                 return grant
         return next((grant for grant in self.settings.grants if grant.id == "default"), config.Grant("default"))
 
@@ -200,8 +198,7 @@ class Planner:
 def sender_of(head: headers.Headers, submission: Submission) -> str:
     """By whom rules, the grant, the DKIM key and the upstream are chosen: the first address in From, else the
     reverse-path."""
-    senders = headers.addresses(head.get("from"))
-    return senders[0] if senders else submission.reverse_path
+    return addresses.author(head).address or submission.reverse_path
 
 
 def stray(head: headers.Headers) -> list[Edit]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from relay.core import headers, threads
+from relay.core import addresses, threads
 from relay.core.model import Recipient, Sent, SentCopy
 from relay.outbound import copies, plans
 
@@ -38,8 +38,8 @@ def sent(message: plans.Message, groups: Sequence[plans.Group], shares: Sequence
         submitted_at=submission.received_at or now,
         sender=message.sender,
         reverse_path=submission.reverse_path,
-        to=headers.addresses(head.get("to")),
-        cc=headers.addresses(head.get("cc")),
+        to=addresses.listed(head, "to"),
+        cc=addresses.listed(head, "cc"),
         subject=head.get("subject")[:998],
         label=first.label if first else "",
         metadata=first.metadata if first else {},

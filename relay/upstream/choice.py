@@ -6,10 +6,9 @@ configuration. Leaves to others: who the sender is (`outbound`, which asks once 
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
-
 from relay import config
 from relay.config.settings import DEFAULT_UPSTREAM
+from relay.core import addresses
 
 
 def name_of(upstream: config.Upstream) -> str:
@@ -25,6 +24,4 @@ def of_sender(settings: config.Settings, address: str) -> config.Upstream:
     """The first of [[upstreams]] with a pattern that matches the From address, else [upstream]."""
     if not settings.upstreams:
         return settings.upstream
-    address = address.lower()
-    found = (up for up in settings.upstreams if any(fnmatchcase(address, glob.lower()) for glob in up.senders))
-    return next(found, settings.upstream)
+    return next((up for up in settings.upstreams if addresses.matches(address, up.senders)), settings.upstream)

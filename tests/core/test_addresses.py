@@ -216,6 +216,7 @@ PATTERNS = [
 @pytest.mark.parametrize(("glob", "address", "expected"), PATTERNS)
 def test_patterns(glob: str, address: str, expected: bool) -> None:
     assert addresses.matches(address, [addresses.pattern(glob)]) is expected
+    assert addresses.matches(address, [glob]) is expected
     assert addresses.pattern(addresses.pattern(glob)) == addresses.pattern(glob)
 
 
@@ -223,6 +224,7 @@ def test_patterns(glob: str, address: str, expected: bool) -> None:
 def test_a_pattern_that_could_never_match(glob: str) -> None:
     with pytest.raises(ValueError, match="beyond ASCII"):
         addresses.pattern(glob)
+    assert not addresses.matches("a@b\u00fc.example", [glob])
 
 
 def test_the_first_pattern_that_matches_will_do() -> None:

@@ -352,3 +352,43 @@ async def test_signed_last_over_what_leaves() -> None:
 
     record = b"v=DKIM1; k=rsa; p=" + base64.b64encode(public)
     assert reference.verify(content, dnsfunc=lambda *_, **__: record)
+
+
+TWO = (dkim.load(PEM, "mine.test", "s1"), dkim.load(PEM, "other.test", "s2"), dkim.load(PEM, "fa\u00df.test", "s3"))
+# What a name, a comment or quotes say is nobody's address (RFC 2047 6.2, RFC 5322 3.4).
+AUTHORS = [
+    ("Ada <ada@mine.test>", "mine.test"),
+    ("=?utf-8?q?info=40other.test=2C?= <ada@mine.test>", "mine.test"),
+    ("=?utf-8?b?PGluZm9Ab3RoZXIudGVzdD4=?= <ada@mine.test>", "mine.test"),
+    ("=?utf-8?Q?Z=C3=BCrich_=28Team?= <ada@mine.test>", "mine.test"),
+    ('"info@other.test, x" <ada@mine.test>', "mine.test"),
+    ("(info@other.test) ada@mine.test (and (others) info@other.test)", "mine.test"),
+    ("=?utf-8?q?ada=40mine.test=2C?= <info@other.test>", "other.test"),
+    ("Ada <ada@Fa\u00df.test>", "xn--fa-hia.test"),
+    ("Ada <ada@FA\u1e9e.Test.>", "xn--fa-hia.test"),
+    ("Ada <ada@XN--fa-hia.test>", "xn--fa-hia.test"),
+    ("Ada <ada@fass.test>", None),
+]
+
+
+@pytest.mark.parametrize(("written", "domain"), AUTHORS)
+async def test_grant_upstream_rule_and_key_are_the_authors(written: str, domain: str | None) -> None:
+    globs = {"mine.test": "*@MINE.test", "other.test": "*@other.test", "xn--fa-hia.test": "*@fa\u00df.test"}
+    given = replace(
+        settings(),
+        grants=(*(config.Grant(d, addresses=(glob,)) for d, glob in globs.items()), config.Grant("default")),
+        rules=tuple(Rule(glob, "*", Tracking(url=BASE, label=d), frozenset({"label"})) for d, glob in globs.items()),
+        upstream=config.Upstream("smtp://default.test"),
+        upstreams=tuple(config.NamedUpstream(f"smtp://{d}", id=d, senders=(glob,)) for d, glob in globs.items()),
+    )
+    kept = memory.Memory()
+    content = (HTML % b"").replace(b"Ann <ann@example.test>", written.encode())
+    done = await tracker(given, kept, TWO).track(submission(content))
+    (copy,) = done.copies
+    sent = await kept.sent(done.message_id)
+    assert sent is not None
+    signed = re.search(rb"DKIM-Signature:[^:]*? d=([^;]+);", copy.render())
+    assert (signed and signed[1].decode()) == domain
+    assert (sent.grant_id, sent.label, done.upstream) == (
+        (domain, domain, domain) if domain else ("default", "", "default")
+    )

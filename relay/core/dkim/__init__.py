@@ -13,7 +13,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from relay.core import headers
+from relay.core import domains, headers
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -51,7 +51,7 @@ def load(pem: bytes, domain: str, selector: str) -> Signer:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    domain, selector = domain.lower().removesuffix("."), selector.lower()
+    domain, selector = domains.spelt(domain), selector.lower()
     for name, what in ((domain, "domain"), (selector, "selector")):
         if not NAME.match(name) or len(name) > 253:
             raise BadKey(f"{name!r} is no {what}: letters, digits, hyphens and dots are needed")
@@ -73,20 +73,9 @@ def load(pem: bytes, domain: str, selector: str) -> Signer:
 def choose(signers: Sequence[Signer], from_address: str) -> Signer | None:
     """The key for the From header's address: that of its domain, else of the nearest domain above it, which DMARC's
     relaxed alignment takes too (RFC 7489 3.1.1). None where there is none."""
-    domain = ascii_domain(from_address.rpartition("@")[2])
+    domain = domains.of_address(from_address)
     above = [s for s in signers if domain == s.domain or domain.endswith("." + s.domain)]
     return max(above, key=lambda s: len(s.domain), default=None)
-
-
-def ascii_domain(domain: str) -> str:
-    """In lower case, and international names as DNS has them (RFC 5891)."""
-    domain = domain.strip().lower().removesuffix(".")
-    if domain.isascii():
-        return domain
-    try:
-        return domain.encode("idna").decode("ascii")
-    except UnicodeError:
-        return domain
 
 
 def sign(content: bytes, signer: Signer, now: int) -> bytes:

@@ -13,9 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from fnmatch import fnmatchcase
 
-from relay.core import headers
+from relay.core import addresses, headers
 from relay.core.instructions import control
 from relay.core.instructions.dialects import DIALECTS
 from relay.core.instructions.values import Source, Unreadable, Voice
@@ -117,7 +116,7 @@ def decide(i: Instructions, *, tracking: Tracking, rules: Sequence[Rule], sender
     reason: Reason | None = None
     if i.invalid:
         reason = "invalid_instruction"
-    elif recipient.lower() in i.exclude:
+    elif i.exclude and addresses.comparable(recipient) in i.exclude:
         reason = "excluded_recipient"
     elif not any(value for value, _ in values.values()):
         reason = "not_requested"
@@ -147,7 +146,7 @@ def common(decisions: Sequence[Decision]) -> Decision:
 
 
 def matches(rule: Rule, sender: str, recipient: str) -> bool:
-    return fnmatchcase(sender.lower(), rule.sender.lower()) and fnmatchcase(recipient.lower(), rule.recipient.lower())
+    return addresses.matches(sender, (rule.sender,)) and addresses.matches(recipient, (rule.recipient,))
 
 
 def chosen(i: Instructions, options: Tracking, defaults: Tracking) -> Tracking:

@@ -15,12 +15,12 @@ from relay.core.instructions.values import (
     Source,
     Unreadable,
     Voice,
-    addresses,
     all_three,
     flag,
     label,
     mapping,
     printable,
+    recipients,
     shown,
     switch,
 )
@@ -154,4 +154,4 @@ def host_of(value: str) -> str:
 def excluded(source: Source) -> tuple[str, ...]:
     """X-Track-Exclude. Several add up: lists can't contradict each other."""
     name = "X-Track-Exclude"
-    return tuple(dict.fromkeys(a for text in source.texts(name) for a in addresses(name, text)))
+    return tuple(dict.fromkeys(a for text in source.texts(name) for a in recipients(name, text)))

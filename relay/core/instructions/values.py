@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-from relay.core import headers
+from relay.core import addresses, headers
 from relay.core.model import Switch
 
 LONGEST_LABEL = 2_048  # characters
@@ -174,15 +174,15 @@ def strings(value: Any) -> dict[str, str]:
     return {k: v if isinstance(v, str) else json.dumps(v, separators=(",", ":")) for k, v in value.items()}
 
 
-def addresses(name: str, value: str) -> tuple[str, ...]:
-    """The addresses of a list, in lower case. Every entry must be one: a recipient who refused is not to be missed
+def recipients(name: str, value: str) -> tuple[str, ...]:
+    """The addresses of a list, `comparable`. Every entry must be one: a recipient who refused is not to be missed
     for a stray character."""
     if not any(c in value for c in '<>"(:'):
         found = tuple(word for word in WORDS.split(value) if word)
         bad = next((word for word in found if not PLAIN_ADDRESS.match(word)), None)
     else:
-        found = headers.addresses(value)
+        found = addresses.specs(value)
         bad = None if found else value
     if bad is not None or not found:
         raise Unreadable(f"{name}: {shown(bad or value)} is no address; write addresses, separated by commas")
-    return tuple(address.lower() for address in found)
+    return tuple(addresses.comparable(address) for address in found)
