@@ -1,8 +1,8 @@
 """Writes relay.toml and docs/config.md from the table: `python -m relay.config.reference toml` or `markdown`.
 
-Owns: their form. A test holds the two files to it, so that an option is described once. Leaves to others: the words.
-In relay.toml `#key = value` is an option with its default, or with an example where it has none; `# text` explains,
-and `# or: key = value` is another way to say the same.
+Owns: their form. A test compares the two files with it, so that an option is described once. Leaves to others: the
+texts (`table`). In relay.toml `#key = value` is an option with its default, or with an example if it has none; `# text`
+explains it, and `# or: key = value` is another way to say the same.
 """
 
 from __future__ import annotations
@@ -20,21 +20,23 @@ TOML_HEAD = """\
 # relay.toml: every option of trackrelay, with its default. `trackrelay check` tells whether a file is right.
 #
 # Read from --config, else $TRACKRELAY_CONFIG, ./relay.toml, /etc/trackrelay/relay.toml. Relative paths are relative to
-# this file. To set an option, take the # before it away. Every secret can be a file (password_file), an environment
-# variable (password = "env:NAME"), or stand here (password = "..."). SIGHUP reloads what can change while running.
+# this file. To set an option, remove the # in front of it. Every secret can be a file (password_file), an environment
+# variable (password = "env:NAME"), or written here (password = "..."). SIGHUP reads certificates and token keys again;
+# every other change needs a restart.
 #
-# What a working file needs is [upstream] url and its password, and [tracking] url.
+# A working file needs [upstream] url with its password, and [tracking] url.
 """
 
 MARKDOWN_HEAD = """\
 # Configuration
 
-One TOML file: that of `--config`, else `$TRACKRELAY_CONFIG`, `./relay.toml`, `/etc/trackrelay/relay.toml`. Relative
-paths in it are relative to the file. Unknown keys, wrong types and contradictions are errors: all are reported at once,
-each as `FILE:LINE: key: sentence`, and the exit code is 2. [`relay.toml`](../relay.toml) has every option commented out
-with its default; this page has the same in tables. Both are written from one list in the program and tested against it.
+All settings are in one TOML file: the one named by `--config`, or the first of `$TRACKRELAY_CONFIG`, `./relay.toml` and
+`/etc/trackrelay/relay.toml`. Relative paths in it are relative to the file. Unknown keys, wrong types and contradictions are
+errors: all of them are reported at once, each as `FILE:LINE: key: sentence`, and the exit code is 2.
+[`relay.toml`](../relay.toml) has every option, commented out, with its default; this page has the same in tables. Both are
+generated from one list in the program.
 
-The smallest file that does something:
+The smallest useful file:
 
 ```toml
 [upstream]
@@ -48,17 +50,17 @@ links = true
 ```
 
 `trackrelay check` validates the file and then tries what it says: the upstream's TLS and login, mailboxes, the
-tracking host, DKIM records.
+tracking host, DKIM records. `check` and every start also warn about settings that have no effect in this version.
 
 ## Kinds of values
 
 - **Secrets** (`password`, `mailbox_password`, `secret`, `client_secret`, `refresh_token`) can be written in three ways:
-  `password_file = "secrets/upstream"` (a file of one line; blanks around it do not count; `chmod 600`),
+  `password_file = "secrets/upstream"` (a file of one line, which only the service should be able to read),
   `password = "env:NAME"` (an environment variable), or the secret itself. `password_file =
   "$CREDENTIALS_DIRECTORY/upstream"` is a credential of the systemd unit (`LoadCredential=`).
-- **Times**: `"4s"`, `"90m"`, `"1h30m"`, `"5d"`; units `ms s m h d w`.
+- **Times**: `"4s"`, `"90m"`, `"1h30m"`, `"5d"`; the units are `ms s m h d w`.
 - **Sizes**: `"50MB"` (million octets), `"50MiB"`, or a number of octets.
-- **Patterns** for addresses: `*` and `?` stand for anything; upper and lower case are the same.
+- **Patterns** for addresses: `*` stands for any text, `?` for any one character; case does not matter.
 - **Networks**: `"192.0.2.0/24"`, `"2001:db8::/32"`.
 """
 
@@ -94,7 +96,7 @@ def _toml_section(section: Section) -> str:
         else:
             lines += [f"#{option.key} = {default(section, option) or written(option.example)}"]
     if section is table.RULES:
-        lines += ["", "# What differs for this mail, as in [tracking].", "#opens = true", "#links = true"]
+        lines += ["", "# What is different for this mail, as in [tracking].", "#opens = true", "#links = true"]
     return "\n".join(lines) + "\n"
 
 
@@ -104,13 +106,13 @@ def _comment(text: str, indent: str = "") -> list[str]:
 
 
 def _help(section: Section, option: Option) -> str:
-    """The words of the table; of a setting that has no effect yet, that first."""
+    """The table's text; if the setting has no effect yet, it says so first."""
     gap = gaps.find(section.key, option.key)
     return f"{gap.sentence[0].upper()}{gap.sentence[1:]}. {option.help}" if gap else option.help
 
 
 def _required(option: Option) -> str:
-    return " Needed in each." if option.required else ""
+    return " Required." if option.required else ""
 
 
 def _oauth2_example() -> str:
@@ -137,7 +139,7 @@ def _markdown_section(section: Section) -> str:
 
 def _default_words(section: Section, option: Option) -> str:
     if option.required:
-        return "needed"
+        return "required"
     if option.default:
         return option.default
     text = default(section, option)

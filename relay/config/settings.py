@@ -72,7 +72,7 @@ class Http:
     listen: str = "127.0.0.1:8080"
     certificate: Path | None = None
     key: Path | None = None
-    trusted_proxies: tuple[str, ...] = ("127.0.0.1/32",)
+    trusted_proxies: tuple[str, ...] = ("127.0.0.1/32", "::1/128")
 
 
 @dataclass(frozen=True, slots=True)
