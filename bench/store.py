@@ -21,7 +21,7 @@ from bench import _load
 from relay import store
 from relay.core import tally
 from relay.core.model import Endpoint, Event, Sent, SentCopy
-from relay.store import Store
+from relay.store.contract import Store
 
 ROWS, EVENTS, SENT = 600, 6000, 1500  # a round
 MESSAGES = 500

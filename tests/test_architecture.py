@@ -135,6 +135,19 @@ def test_files_and_folders_are_made_in_one_place(path: Path) -> None:
             assert not wrong, f"{path.relative_to(ROOT)}:{node.lineno} open(…, {wrong}): relay.files does it"
 
 
+@pytest.mark.parametrize("path", ALL, ids=lambda p: str(p.relative_to(ROOT)))
+def test_only_the_store_knows_its_engine(path: Path) -> None:
+    """And what its engines share knows none of them. sqlite-utils is for the migrations."""
+    room = path.relative_to(ROOT).parts
+    found = {
+        n for n in imports(path) if n.split(".")[0] in {"sqlite3", "sqlite_utils"} or n.startswith("relay.store.sqlite")
+    }
+    if room[:3] != ("relay", "store", "sqlite"):
+        assert not found or room == ("relay", "store", "__init__.py"), f"{path.relative_to(ROOT)} imports {found}"
+    elif room[3] not in ("schema.py", "migrations.py"):
+        assert "sqlite_utils" not in found, path
+
+
 @pytest.mark.parametrize(
     ("module", "unneeded"),
     [

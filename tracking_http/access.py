@@ -18,7 +18,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -84,10 +84,16 @@ class Session:
     ends: float
 
 
+class FindsKeys(Protocol):
+    """What is asked of a store here."""
+
+    async def find_api_key(self, digest: str) -> store.ApiKey | None: ...
+
+
 class Access:
     """The check itself. `clock` is monotonic seconds."""
 
-    def __init__(self, known: store.Store, *, open_: bool, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, known: FindsKeys, *, open_: bool, clock: Callable[[], float] = time.monotonic) -> None:
         self.store, self.open, self.clock = known, open_, clock
         self.sessions: OrderedDict[str, Session] = OrderedDict()
         self.wrong: OrderedDict[str, deque[float]] = OrderedDict()

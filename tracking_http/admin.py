@@ -60,19 +60,26 @@ class State(Protocol):
         ...
 
 
+class Store(feed.Reads, access.FindsKeys, Protocol):
+    """What is asked of a store here."""
+
+    async def check(self) -> None: ...
+
+
+STORE = web.AppKey("checked", Store)
 STATE = web.AppKey("state", State)
 
 
 def application(
     settings: Settings,
-    known: store.Store,
+    known: Store,
     *,
     state: State | None = None,
     extra: Sequence[web.AbstractRouteDef] = (),
 ) -> web.Application:
     """`extra` are further routes, behind the same access control; one of them may be `/`, which else is the live page."""
     app = web.Application(middlewares=[caught, guarded], client_max_size=LARGEST_BODY)
-    app[pages.SETTINGS], app[pages.STORE] = settings, known
+    app[STORE], app[pages.SETTINGS], app[pages.STORE] = known, settings, known
     app[pages.ACCESS] = access.Access(known, open_=settings.admin.open)
     app[pages.FEED] = feed.Feed(known)
     if state is not None:
@@ -104,7 +111,7 @@ async def readyz(request: web.Request) -> web.Response:
     warnings: list[str] = []
     try:
         async with asyncio.timeout(CHECK_SECONDS):
-            await request.app[pages.STORE].check()
+            await request.app[STORE].check()
     except store.Unavailable as reason:
         reasons.append(f"store: {reason}")
     except TimeoutError:

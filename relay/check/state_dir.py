@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import tempfile
 
 from relay import config, files
+from relay import store as stores
 from relay.check import Finding, failure, ok, warning
 
 ROOM = 1_000_000_000  # octets free in the state folder below which a warning is due
@@ -73,23 +73,7 @@ async def logins(settings: config.Settings) -> list[Finding]:
 
 
 async def store(settings: config.Settings) -> list[Finding]:
-    """Reads the schema's number only; a service may be at work on the same file."""
-    from relay.store.sqlite import schema
-
-    kind, _, rest = settings.store.url.partition(":")
-    path = settings.state_dir / (rest.removeprefix("//") or "trackrelay.db")
-    if kind != "sqlite":
-        return [failure("store", f"{settings.store.url} is no kind of store that this version has; use sqlite:FILE")]
-    if not path.exists():
-        return [ok("store", f"{path} will be made at the first start")]
-    import sqlite3
-
     try:
-        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=5)) as db:
-            at = schema.version(db)
-    except sqlite3.Error as error:
-        return [failure("store", f"{path} can't be read: {error}")]
-    if at > schema.LATEST:
-        return [failure("store", f"{path} has schema {at}, this program knows {schema.LATEST}: use the program that "
-                        "wrote it, or a newer one")]  # fmt: skip
-    return [ok("store", f"{path} has schema {at} of {schema.LATEST}")]
+        return [ok("store", stores.examine(settings.store.url, settings.state_dir))]
+    except stores.Unavailable as reason:
+        return [failure("store", str(reason))]

@@ -9,16 +9,30 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from relay.config import Settings
     from relay.core.model import Endpoint, History
-    from relay.store import Store
+    from relay.store import Backlog, Notification, NotificationState
 
 HELP = "endpoints, dead letters, a try, replay by id or since a time"
 MOCK_SECRET = "mock-webhook-secret"  # noqa: S105 - what Nylas signs its own test events with
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+class Outbox(Protocol):
+    """What is asked of a store here."""
+
+    async def endpoints(self) -> list[Endpoint]: ...
+    async def set_endpoint_status(self, endpoint_id: str, status: str) -> None: ...
+    async def notifications(self, *, state: NotificationState, limit: int) -> list[Notification]: ...
+    async def backlog(self) -> list[Backlog]: ...
+    async def replay(
+        self, now: float, *, event_ids: Sequence[str], since: float | None, dead: bool, endpoint_id: str
+    ) -> int: ...
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,7 +92,7 @@ async def act(settings: Settings, args: argparse.Namespace) -> int:
 # -- list --------------------------------------------------------------------------------------------------------------
 
 
-async def show(settings: Settings, kept: Store, args: argparse.Namespace) -> int:
+async def show(settings: Settings, kept: Outbox, args: argparse.Namespace) -> int:
     if args.dead:
         for notification in await kept.notifications(state="dead", limit=1000):
             fields = {
@@ -112,7 +126,7 @@ async def show(settings: Settings, kept: Store, args: argparse.Namespace) -> int
     return 0
 
 
-async def known(settings: Settings, kept: Store) -> list[Endpoint]:
+async def known(settings: Settings, kept: Outbox) -> list[Endpoint]:
     """The endpoints of the store with their secrets, and those of the configuration that no service has seen yet."""
     from dataclasses import replace
 
@@ -129,7 +143,7 @@ async def known(settings: Settings, kept: Store) -> list[Endpoint]:
 # -- test --------------------------------------------------------------------------------------------------------------
 
 
-async def try_out(settings: Settings, kept: Store, args: argparse.Namespace) -> int:
+async def try_out(settings: Settings, kept: Outbox, args: argparse.Namespace) -> int:
     import time
 
     from relay import webhooks
@@ -176,7 +190,7 @@ async def try_out(settings: Settings, kept: Store, args: argparse.Namespace) -> 
     return 0 if answer.good else 1
 
 
-async def target(settings: Settings, kept: Store, text: str) -> Endpoint | None:
+async def target(settings: Settings, kept: Outbox, text: str) -> Endpoint | None:
     from relay.core.model import Endpoint
 
     for endpoint in await known(settings, kept):
@@ -233,7 +247,7 @@ def example(endpoint: Endpoint, trigger: str) -> History | None:
 # -- replay ------------------------------------------------------------------------------------------------------------
 
 
-async def replay(settings: Settings, kept: Store, args: argparse.Namespace) -> int:
+async def replay(settings: Settings, kept: Outbox, args: argparse.Namespace) -> int:
     import time
 
     if args.endpoint and args.endpoint not in {e.endpoint_id for e in await known(settings, kept)}:

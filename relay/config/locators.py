@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from relay import store
 from relay.config import kinds
 from relay.config.kinds import Kind, Use, Wrong, shown
 from relay.core.model import VENDORS
@@ -264,10 +265,8 @@ MAILBOX_URL = Kind("imaps://USER@HOST[:PORT]/FOLDER, imap://… or maildir:/PATH
 
 def _store(value: Any, use: Use) -> str:
     text = kinds.text_of(value, use)
-    if text.startswith(("postgresql:", "postgres:")):
-        raise Wrong('PostgreSQL is not there in this version; write "sqlite:trackrelay.db"')
-    if not re.fullmatch(r"sqlite:(?!//)[^?#]+|sqlite:///[^?#]+", text):
-        raise Wrong(f'{shown(text)} is not "sqlite:FILE", such as "sqlite:trackrelay.db" or "sqlite:/srv/relay.db"')
+    if wrong := store.misspelled(text):
+        raise Wrong(wrong)
     return text
 
 

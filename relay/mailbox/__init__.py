@@ -15,18 +15,27 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from relay import log, metrics
 from relay import store as stores
 from relay.config import Grant, Settings
-from relay.core.model import Keys
+from relay.core.model import Event, Keys
 from relay.mailbox import imap, maildir, reading, session
 from relay.mailbox.source import Fetched, LoginRefused, Source, Times, Unreachable
 
 LOG = log.room("mailbox")
 
 MAX_LOGINS = 50  # connections that are set up at once
+
+
+class Store(reading.SentMail, Protocol):
+    """What is asked of a store here."""
+
+    async def cursor(self, mailbox: str) -> stores.Cursor | None: ...
+    async def save_cursor(self, cursor: stores.Cursor) -> None: ...
+    async def append(self, event: Event, cursor: stores.Cursor | None = None) -> Event | None: ...
 
 
 @dataclass(slots=True)
@@ -45,7 +54,7 @@ class Watcher:
     def __init__(
         self,
         settings: Settings,
-        store: stores.Store,
+        store: Store,
         keys: Callable[[], Keys],
         *,
         appended: Callable[[], None] | None = None,

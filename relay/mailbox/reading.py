@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
-from relay import store as stores
 from relay.config import Grant, Mailbox
 from relay.core import dsn, envelopes, headers, reports, threads, tokens
 from relay.core.headers import Headers
@@ -34,10 +33,17 @@ REPORTED: dict[str, EventType] = {
 Match = tuple[Sent, int | None, bool]
 
 
+class SentMail(Protocol):
+    """What is asked of a store here."""
+
+    async def sent(self, message_id: str) -> Sent | None: ...
+    async def find_sent(self, internet_ids: Sequence[str]) -> Sent | None: ...
+
+
 class Reader:
     """Reads the mailbox of one grant."""
 
-    def __init__(self, grant: Grant, settings: Mailbox, store: stores.Store, keys: Callable[[], Keys]) -> None:
+    def __init__(self, grant: Grant, settings: Mailbox, store: SentMail, keys: Callable[[], Keys]) -> None:
         self.grant = grant
         self.settings = settings
         self.store = store

@@ -12,12 +12,12 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from relay import config, log, metrics, store
 from relay.config.settings import DEFAULT_UPSTREAM
 from relay.core import dkim, headers, parts, rewrite, tokens
-from relay.core.model import Edit, Keys, Recipient, Reply, Submission, Value
+from relay.core.model import Edit, Keys, Recipient, Reply, Sent, Submission, Value
 from relay.outbound import copies, loops, plans, records
 from relay.outbound.copies import PendingCopy
 from relay.upstream import choice
@@ -44,6 +44,12 @@ class Tracked(Value, frozen=True):
     upstream: str = DEFAULT_UPSTREAM
 
 
+class Records(Protocol):
+    """What is asked of a store here."""
+
+    async def record_sent(self, sent: Sent) -> None: ...
+
+
 class Tracker:
     """`keys` gives the keys that sign tokens now; `signers` are the DKIM keys; `random_bytes` gives n of them."""
 
@@ -51,7 +57,7 @@ class Tracker:
         self,
         settings: config.Settings,
         keys: Callable[[], Keys],
-        store: store.Store,
+        store: Records,
         signers: Sequence[dkim.Signer] = (),
         *,
         clock: Callable[[], float] = time.time,

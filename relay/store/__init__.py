@@ -1,27 +1,28 @@
-"""What the program remembers. This file is the interface; `sqlite` and `memory` implement it, one contract suite
-(tests/store) runs over both. `open` chooses by URL.
+"""What the program remembers: the values that go in and out beside those of `core.model`, and `open`, which chooses an
+engine by URL.
 
-A store never blocks the event loop. A method that raises `Unavailable` has done nothing.
+Owns: these values, the errors, the URLs. Leaves to others: what an engine promises (`contract`), what all of them decide
+alike (`decisions`), how a value is spelled in columns (`tables`), keeping it (`memory`, `sqlite`). Nothing outside this
+package knows which engine it has. A caller declares a Protocol of the few methods that it calls.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
-from relay.core.model import Delivery, Endpoint, Event, History, Sent, Settlement, Value
+from relay.core.model import Value
 
-NONE: Mapping[str, int] = MappingProxyType({})
-LEASE = 120.0  # seconds that a claimed delivery is nobody else's
-RECENTS = 50  # events that a history holds at most
-BARE_ID = 16  # characters from which an upstream's identifier without "@" may stand for any domain
+if TYPE_CHECKING:
+    from relay.store.contract import Store
+
+SQLITE = re.compile(r"sqlite:((?!//)[^?#]+|///[^?#]+)")
 
 
 class Unavailable(Exception):
-    """The store can't take this now: locked, full, gone. Its text says why."""
+    """The store can't take this now: locked, full, gone. Nothing was done. Its text says why."""
 
 
 class Newer(Unavailable):
@@ -66,7 +67,7 @@ NotificationState = Literal["pending", "delivered", "dead"]
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """One row of the outbox as it stands, for people. `status` is the last attempt's HTTP status (0 for none)."""
+    """One row of the outbox as it stands. `status` is the last attempt's HTTP status (0 for none)."""
 
     delivery_id: int
     event_id: str
@@ -77,9 +78,9 @@ class Notification:
     attempt: int
     first_at: float
     next_at: float
-    settled_at: float
-    status: int
-    error: str
+    settled_at: float = 0.0
+    status: int = 0
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,113 +94,36 @@ class Backlog:
     oldest: float = 0.0
 
 
-class Store(Protocol):
-    async def start(self) -> None:
-        """Opens it, and brings an older one up to date. Raises `Newer`, or `Unavailable`: the store can be used all
-        the same, each call tries again."""
-
-    async def stop(self) -> None:
-        """Commits what has queued and closes."""
-
-    # -- mail
-    async def record_sent(self, sent: Sent) -> None:
-        """Durable when it returns. Finds `thread_id` through `sent.references`, or makes a new one."""
-
-    async def record_replies(self, replies: Sequence[UpstreamReply]) -> None:
-        """What the upstream said, oldest first, all in one transaction. Replies on messages that are not there are left
-        out."""
-
-    async def sent(self, message_id: str) -> Sent | None: ...
-    async def find_sent(self, internet_ids: Sequence[str]) -> Sent | None:
-        """The message recorded under the first of these Message-IDs that is known: ours or the upstream's."""
-
-    async def recent_sent(self, limit: int = 50, before: float | None = None) -> list[Sent]:
-        """Newest first; `before` is a `submitted_at`."""
-
-    # -- events
-    async def append(self, event: Event, cursor: Cursor | None = None) -> Event | None:
-        """In one transaction: the event as `core.tally` completes it, its outbox rows, the mailbox cursor. Durable
-        when it returns. None where an event of that `event_id` is there already (the cursor is moved all the same)."""
-
-    async def events(
-        self,
-        after: int = 0,
-        limit: int = 100,
-        *,
-        newest: bool = False,
-        message_id: str = "",
-        types: Sequence[str] = (),
-        grant_id: str = "",
-    ) -> list[Event]:
-        """Those with `position` > `after`, ascending; with `newest` the last `limit` of them, still ascending."""
-
-    async def history(self, event_id: str) -> History | None: ...
-    async def cursor(self, mailbox: str) -> Cursor | None: ...
-    async def save_cursor(self, cursor: Cursor) -> None: ...
-
-    # -- webhooks
-    async def sync_endpoints(self, endpoints: Sequence[Endpoint]) -> None:
-        """Those of the configuration: others with source "config" become status "gone"."""
-
-    async def endpoints(self) -> list[Endpoint]: ...
-    async def set_endpoint_status(self, endpoint_id: str, status: str) -> None: ...
-    async def claim_due(
-        self, now: float, *, busy: Mapping[str, int] = NONE, each: int = 50, limit: int = 50
-    ) -> list[Delivery]:
-        """Due deliveries, at most `limit` and fairly over the endpoints; of one endpoint at most `each`, less what
-        `busy` says that it has under way. Each attempt is counted and leased for LEASE in the same transaction: a
-        process that dies gives it back by the clock."""
-
-    async def settle(self, delivery_id: int, settlement: Settlement) -> None: ...
-    async def next_due(self) -> float | None:
-        """When the next delivery is due or a lease ends; None where nothing waits."""
-
-    async def hasten(self, after: float, seconds: float) -> None:
-        """What is due later than `after` is due `seconds` earlier, but not before `after`: the clock was set back."""
-
-    async def notifications(
-        self, *, endpoint_id: str = "", state: NotificationState | Literal[""] = "", limit: int = 100
-    ) -> list[Notification]:
-        """The newest of the outbox, newest first."""
-
-    async def backlog(self) -> list[Backlog]: ...
-    async def replay(
-        self,
-        now: float,
-        *,
-        event_ids: Sequence[str] = (),
-        since: float | None = None,
-        dead: bool = False,
-        endpoint_id: str = "",
-    ) -> int:
-        """Makes due again, with the whole schedule before them: of these events, of all events since a time, or all
-        dead ones; at one endpoint or all. An active endpoint that never was owed one of these events, but asks for
-        such, gets it now. The number of notifications."""
-
-    # -- keys of the API
-    async def add_api_key(self, key: ApiKey) -> None: ...
-    async def api_keys(self) -> list[ApiKey]: ...
-    async def find_api_key(self, digest: str) -> ApiKey | None: ...
-    async def revoke_api_key(self, name: str) -> bool: ...
-
-    # -- the whole
-    async def backup(self, path: Path) -> None:
-        """A consistent copy, made while others write."""
-
-    async def check(self) -> None:
-        """Raises `Unavailable` where a write would fail now."""
-
-
 def open(url: str, state_dir: Path) -> Store:
-    """The store at `url`: "sqlite:PATH" (relative to `state_dir`) or "memory:". Nothing is touched before `start`."""
-    scheme, _, rest = url.partition(":")
-    match scheme:
-        case "sqlite":
-            from relay.store.sqlite import Sqlite
+    """The store at `url`: "sqlite:FILE" (relative to `state_dir`) or "memory:". Nothing is touched before `start`.
+    Raises ValueError, whose text says what `url` should be."""
+    if url == "memory:":
+        from relay.store.memory import Memory
 
-            return Sqlite(state_dir / (rest.removeprefix("//") or "trackrelay.db"))
-        case "memory":
-            from relay.store.memory import Memory
+        return Memory()
+    from relay.store.sqlite import Sqlite
 
-            return Memory()
-    raise ValueError(f"store.url: {scheme}: is not a kind of store; sqlite:PATH is one")
+    return Sqlite(sqlite_file(url, state_dir))
+
+
+def examine(url: str, state_dir: Path) -> str:
+    """What a start would find, in a sentence. Only looks, also while a service is at work. Raises `Unavailable`, whose
+    text says why a start would fail."""
+    from relay.store.sqlite import schema
+
+    return schema.examine(sqlite_file(url, state_dir))
+
+
+def sqlite_file(url: str, state_dir: Path) -> Path:
+    if wrong := misspelled(url):
+        raise ValueError(wrong)
+    return state_dir / url.removeprefix("sqlite:").removeprefix("//")
+
+
+def misspelled(url: str) -> str:
+    """Why this is no URL of a store that outlives the process; "" where it is one."""
+    if url.startswith(("postgresql:", "postgres:")):
+        return 'PostgreSQL is not there in this version; write "sqlite:trackrelay.db"'
+    if not SQLITE.fullmatch(url):
+        return f'"{url[:60]}" is not "sqlite:FILE", such as "sqlite:trackrelay.db" or "sqlite:/srv/relay.db"'
+    return ""

@@ -1,35 +1,22 @@
 """The store in memory: for tests, and for a demonstration that leaves nothing behind.
 
-Owns: the same rules as the SQLite store, in dictionaries. Leaves to others: being there tomorrow.
+Owns: keeping everything in dictionaries. Leaves to others: what every engine decides (`decisions`), being there tomorrow.
 """
 
 from __future__ import annotations
 
 import time
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import zip_longest
 from pathlib import Path
 from typing import Literal
 
-from relay.core import payload, tally
+from relay.core import tally
 from relay.core.model import Delivery, Endpoint, Event, History, Sent, Settlement
-from relay.store import (
-    BARE_ID,
-    LEASE,
-    NONE,
-    RECENTS,
-    ApiKey,
-    Backlog,
-    Cursor,
-    Notification,
-    NotificationState,
-    Unavailable,
-    UpstreamReply,
-)
-
-LIVE = ("active", "failing")
+from relay.store import ApiKey, Backlog, Cursor, Notification, NotificationState, Unavailable, UpstreamReply, decisions
+from relay.store.contract import NONE
 
 
 @dataclass(slots=True)
@@ -42,81 +29,95 @@ class Message:
 
 
 class Memory:
-    """See `relay.store.Store`."""
+    """See `relay.store.contract.Store`."""
 
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._messages: dict[str, Message] = defaultdict(Message)
         self._identifiers: dict[str, set[str]] = defaultdict(set)
-        self._events: list[Event] = []
-        self._by_id: dict[str, Event] = {}
+        self._events: list[Event] = []  # by position
+        self._by_id: dict[str, tuple[Event, Mapping[int, int]]] = {}  # with the clicks per link
+        self._position = 0
         self._cursors: dict[str, Cursor] = {}
         self._endpoints: dict[str, Endpoint] = {}
-        self._notifications: list[Notification] = []
+        self._notifications: dict[int, Notification] = {}
+        self._delivery_id = 0
         self._keys: dict[str, ApiKey] = {}
 
     async def start(self) -> None: ...
     async def stop(self) -> None: ...
 
-    # -- mail ----------------------------------------------------------------------------------------------------------
+    # -- messages ------------------------------------------------------------------------------------------------------
 
     async def record_sent(self, sent: Sent) -> None:
-        earlier = self._named(sent.references)
-        known = self._messages[earlier].sent if earlier else None
-        thread_id = sent.thread_id or (known.thread_id if known else "") or sent.message_id
+        earlier = self._find(sent.references)
+        thread_id = sent.thread_id or (earlier.thread_id if earlier else sent.message_id)
         self._messages[sent.message_id].sent = sent.with_(thread_id=thread_id)
-        for identifier in {sent.internet_message_id, *(c.upstream_id for c in sent.copies)} - {""}:
+        for identifier in decisions.identifiers(sent):
             self._identifiers[identifier].add(sent.message_id)
 
     async def record_replies(self, replies: Sequence[UpstreamReply]) -> None:
-        for reply in replies:
-            message = self._messages[reply.message_id]
-            if message.sent is None:
+        for reply in decisions.last_replies(replies):
+            if (sent := self._sent(reply.message_id)) is None:
                 continue
             copies = [
                 c.with_(state=reply.state, reply=reply.reply, upstream_id=reply.upstream_id or c.upstream_id)
-                if c.recipient in reply.recipients
+                if c.recipient == reply.recipient
                 else c
-                for c in message.sent.copies
+                for c in sent.copies
             ]
-            message.sent = message.sent.with_(copies=tuple(copies))
-            if reply.upstream_id:
-                self._identifiers[reply.upstream_id].add(reply.message_id)
+            self._messages[reply.message_id].sent = sent.with_(copies=tuple(copies))
+        for named in replies:
+            if named.upstream_id and self._sent(named.message_id):
+                self._identifiers[named.upstream_id].add(named.message_id)
 
     async def sent(self, message_id: str) -> Sent | None:
+        return self._sent(message_id)
+
+    def _sent(self, message_id: str) -> Sent | None:
         return self._messages[message_id].sent if message_id in self._messages else None
 
     async def find_sent(self, internet_ids: Sequence[str]) -> Sent | None:
-        return await self.sent(self._named(internet_ids))
+        return self._find(internet_ids)
 
-    def _named(self, internet_ids: Sequence[str]) -> str:
+    def _find(self, internet_ids: Sequence[str]) -> Sent | None:
         for identifier in internet_ids:
-            local = identifier.partition("@")[0]
-            names = {identifier, local if len(local) >= BARE_ID else identifier}
-            if found := set().union(*(self._identifiers[name] for name in names if name in self._identifiers)):
-                return max(found)
-        return ""
+            names = [name for name in decisions.spellings(identifier) if name in self._identifiers]
+            if found := set().union(*(self._identifiers[name] for name in names)):
+                return self._sent(max(found))
+        return None
 
     async def recent_sent(self, limit: int = 50, before: float | None = None) -> list[Sent]:
         found = [m.sent for m in self._messages.values() if m.sent and (before is None or m.sent.submitted_at < before)]
         return sorted(found, key=lambda s: (s.submitted_at, s.message_id), reverse=True)[:limit]
+
+    async def remove_message(self, message_id: str) -> bool:
+        message = self._messages.pop(message_id, None)
+        for identifier, named in list(self._identifiers.items()):
+            named.discard(message_id)
+            if not named:
+                del self._identifiers[identifier]
+        self._events = [e for e in self._events if e.message_id != message_id]
+        self._by_id = {key: found for key, found in self._by_id.items() if found[0].message_id != message_id}
+        self._notifications = {key: n for key, n in self._notifications.items() if n.message_id != message_id}
+        return message is not None
 
     # -- events --------------------------------------------------------------------------------------------------------
 
     async def append(self, event: Event, cursor: Cursor | None = None) -> Event | None:
         if cursor is not None:
             self._cursors[cursor.mailbox] = cursor
-        if event.event_id in self._by_id:
-            return None
-        message = self._messages[event.message_id]
-        done = tally.complete(event, message.facts, origin(message.sent, event), len(self._events) + 1)
-        self._events.append(done)
-        self._by_id[done.event_id] = done
-        message.events.append(done)
-        for endpoint in self._live():
-            for trigger in payload.triggers(endpoint, done):
-                self._owe(done, endpoint, trigger, self._clock())
-        return done
+        known = event.event_id in self._by_id, origin(self._sent(event.message_id), event)
+        facts = {event.message_id: self._messages[event.message_id].facts}
+        done = decisions.append([event], [known], facts, self._position, self._live())
+        for made, link_counts in done.events:
+            self._position = made.position
+            self._events.append(made)
+            self._by_id[made.event_id] = made, link_counts
+            self._messages[made.message_id].events.append(made)
+        for owed in done.owed:
+            self._owe(owed, self._clock())
+        return done.results[0]
 
     async def events(
         self,
@@ -130,23 +131,21 @@ class Memory:
     ) -> list[Event]:
         found = [
             e
-            for e in self._events[after:]
+            for e in self._events[bisect_right(self._events, after, key=lambda e: e.position) :]
             if message_id in ("", e.message_id) and (not types or e.type in types) and grant_id in ("", e.grant_id)
         ]
         return found[max(0, len(found) - limit) :] if newest else found[:limit]
 
     async def history(self, event_id: str) -> History | None:
-        event = self._by_id.get(event_id)
-        if event is None:
+        if event_id not in self._by_id:
             return None
+        event, counts = self._by_id[event_id]
         message = self._messages[event.message_id]
         counted = [e for e in message.events if e.counted and e.type == event.type and e.position <= event.position]
-        counts: tuple[int, ...] = ()
-        if event.type == "message.link_clicked":
-            links = max(len(message.sent.links) if message.sent else 0, event.link_index + 1)
-            counts = tuple(sum(e.link_index == link for e in counted) for link in range(links))
-        first = counted[0].at if counted else 0.0
-        return History(event, message.sent, tuple(counted[-RECENTS:]), counts, first)
+        recents, first_at = tuple(counted[-decisions.RECENTS :]), counted[0].at if counted else 0.0
+        return History(event, message.sent, recents, decisions.link_counts(message.sent, event, counts), first_at)
+
+    # -- cursors of mailboxes ------------------------------------------------------------------------------------------
 
     async def cursor(self, mailbox: str) -> Cursor | None:
         return self._cursors.get(mailbox)
@@ -154,77 +153,89 @@ class Memory:
     async def save_cursor(self, cursor: Cursor) -> None:
         self._cursors[cursor.mailbox] = cursor
 
-    # -- webhooks ------------------------------------------------------------------------------------------------------
+    # -- endpoints -----------------------------------------------------------------------------------------------------
 
-    async def sync_endpoints(self, endpoints: Sequence[Endpoint]) -> None:
-        configured = {e.endpoint_id for e in endpoints}
-        for old in list(self._endpoints.values()):
-            if old.source == "config" and old.endpoint_id not in configured:
-                self._endpoints[old.endpoint_id] = replace(old, status="gone")
-        for endpoint in endpoints:
-            new = replace(endpoint, source="config", secret="")
-            known = self._endpoints.get(endpoint.endpoint_id)
-            if known and known.status != "gone" and replace(known, status="active") == replace(new, status="active"):
-                continue
-            self._endpoints[endpoint.endpoint_id] = new
+    async def sync_endpoints(self, configured: Sequence[Endpoint]) -> None:
+        for endpoint in decisions.synced(self._endpoints.values(), configured):
+            self._endpoints[endpoint.endpoint_id] = endpoint
 
     async def endpoints(self) -> list[Endpoint]:
         return sorted(self._endpoints.values(), key=lambda e: e.endpoint_id)
+
+    async def add_endpoint(self, endpoint: Endpoint) -> None:
+        if endpoint.endpoint_id in self._endpoints:
+            raise ValueError(f"an endpoint {endpoint.endpoint_id} exists")
+        self._endpoints[endpoint.endpoint_id] = replace(endpoint, source="api")
+
+    async def update_endpoint(self, endpoint: Endpoint) -> bool:
+        if not self._is_of_api(endpoint.endpoint_id):
+            return False
+        self._endpoints[endpoint.endpoint_id] = replace(endpoint, source="api")
+        return True
+
+    async def remove_endpoint(self, endpoint_id: str) -> bool:
+        if not self._is_of_api(endpoint_id):
+            return False
+        del self._endpoints[endpoint_id]
+        self._notifications = {
+            key: n for key, n in self._notifications.items() if n.endpoint_id != endpoint_id or n.state == "delivered"
+        }
+        return True
+
+    def _is_of_api(self, endpoint_id: str) -> bool:
+        return endpoint_id in self._endpoints and self._endpoints[endpoint_id].source == "api"
 
     async def set_endpoint_status(self, endpoint_id: str, status: str) -> None:
         if endpoint_id in self._endpoints:
             self._endpoints[endpoint_id] = replace(self._endpoints[endpoint_id], status=status)  # type: ignore[arg-type]
 
+    def _live(self) -> list[Endpoint]:
+        return [e for e in self._endpoints.values() if e.status in decisions.LIVE]
+
+    # -- the outbox ----------------------------------------------------------------------------------------------------
+
     async def claim_due(
         self, now: float, *, busy: Mapping[str, int] = NONE, each: int = 50, limit: int = 50
     ) -> list[Delivery]:
         due = sorted(
-            (x for x in self._notifications if x.state == "pending" and x.next_at <= now),
-            key=lambda x: (x.next_at, x.delivery_id),
+            (n for n in self._notifications.values() if n.state == "pending" and n.next_at <= now),
+            key=lambda n: (n.next_at, n.delivery_id),
         )
         lanes = [
-            [x for x in due if x.endpoint_id == e.endpoint_id][: max(0, each - busy.get(e.endpoint_id, 0))]
+            [n for n in due if n.endpoint_id == e.endpoint_id][: decisions.room(e.endpoint_id, busy, each, limit)]
             for e in self._live()
         ]
-        found = [x for turn in zip_longest(*lanes) for x in turn if x is not None][:limit]
-        for x in found:
-            self._notifications[x.delivery_id - 1] = replace(x, attempt=x.attempt + 1, next_at=now + LEASE)
-        return [Delivery(x.delivery_id, x.event_id, x.endpoint_id, x.attempt + 1, x.first_at, x.trigger) for x in found]
+        found = [decisions.claimed(n) for n in decisions.turns(lanes, limit)]
+        for delivery in found:
+            self._change(delivery.delivery_id, attempt=delivery.attempt, next_at=now + decisions.LEASE)
+        return found
 
     async def settle(self, delivery_id: int, settlement: Settlement) -> None:
-        s = settlement
-        self._notifications[delivery_id - 1] = replace(
-            self._notifications[delivery_id - 1],
-            state="pending" if s.state == "retry" else s.state,
-            next_at=s.next_at,
-            settled_at=s.at,
-            status=s.status,
-            error=s.error,
-        )
+        if delivery_id in self._notifications:
+            self._change(delivery_id, **decisions.settled(settlement))
 
     async def hasten(self, after: float, seconds: float) -> None:
-        for i, x in enumerate(self._notifications):
-            if x.state == "pending" and x.next_at > after:
-                self._notifications[i] = replace(x, next_at=max(after, x.next_at - seconds))
+        for n in self._notifications.values():
+            if n.state == "pending" and n.next_at > after:
+                self._change(n.delivery_id, next_at=max(after, n.next_at - seconds))
 
     async def next_due(self) -> float | None:
         live = {e.endpoint_id for e in self._live()}
-        return min(
-            (x.next_at for x in self._notifications if x.state == "pending" and x.endpoint_id in live), default=None
-        )
+        waiting = [n.next_at for n in self._notifications.values() if n.state == "pending" and n.endpoint_id in live]
+        return min(waiting, default=None)
 
     async def notifications(
         self, *, endpoint_id: str = "", state: NotificationState | Literal[""] = "", limit: int = 100
     ) -> list[Notification]:
-        found = [x for x in self._notifications if endpoint_id in ("", x.endpoint_id) and state in ("", x.state)]
-        return found[::-1][:limit]
+        newest = reversed(self._notifications.values())
+        return [n for n in newest if endpoint_id in ("", n.endpoint_id) and state in ("", n.state)][:limit]
 
     async def backlog(self) -> list[Backlog]:
         found = []
-        for endpoint_id in sorted({x.endpoint_id for x in self._notifications}):
-            own = [x for x in self._notifications if x.endpoint_id == endpoint_id]
-            number = {state: sum(x.state == state for x in own) for state in ("pending", "delivered", "dead")}
-            oldest = min((x.first_at for x in own if x.state == "pending"), default=0.0)
+        for endpoint_id in sorted({n.endpoint_id for n in self._notifications.values()}):
+            own = [n for n in self._notifications.values() if n.endpoint_id == endpoint_id]
+            number = {state: sum(n.state == state for n in own) for state in ("pending", "delivered", "dead")}
+            oldest = min((n.first_at for n in own if n.state == "pending"), default=0.0)
             found.append(Backlog(endpoint_id, **number, oldest=oldest))
         return found
 
@@ -237,46 +248,32 @@ class Memory:
         dead: bool = False,
         endpoint_id: str = "",
     ) -> int:
-        count = 0
-        for x in self._notifications:
-            if dead and x.state == "dead" and endpoint_id in ("", x.endpoint_id):
-                self._again(x, now)
-                count += 1
-        for event in self._events:
-            if event.event_id in event_ids or (since is not None and event.at >= since):
-                count += self._owed_again(event, endpoint_id, now)
+        again = [n for n in self._notifications.values() if dead and n.state == "dead"]
+        again = [n for n in again if endpoint_id in ("", n.endpoint_id)]
+        for n in again:
+            self._change(n.delivery_id, **decisions.renewed(now))
+        count = len(again)
+        live = [e for e in self._live() if endpoint_id in ("", e.endpoint_id)]
+        chosen = [e for e in self._events if e.event_id in event_ids or (since is not None and e.at >= since)]
+        for owed in [owed for event in chosen for owed in decisions.owed(live, event)]:
+            count += 1
+            key = (owed[0].event_id, *owed[1:])
+            known = [n for n in self._notifications.values() if (n.event_id, n.endpoint_id, n.trigger) == key]
+            if known:
+                self._change(known[0].delivery_id, **decisions.renewed(now))
+            else:
+                self._owe(owed, now)
         return count
 
-    def _owed_again(self, event: Event, endpoint_id: str, now: float) -> int:
-        count = 0
-        for endpoint in self._live():
-            if endpoint_id not in ("", endpoint.endpoint_id):
-                continue
-            for trigger in payload.triggers(endpoint, event):
-                count += 1
-                key = (event.event_id, endpoint.endpoint_id, trigger)
-                known = [x for x in self._notifications if (x.event_id, x.endpoint_id, x.trigger) == key]
-                if known:
-                    self._again(known[0], now)
-                else:
-                    self._owe(event, endpoint, trigger, now)
-        return count
-
-    def _live(self) -> list[Endpoint]:
-        return [e for e in self._endpoints.values() if e.status in LIVE]
-
-    def _owe(self, event: Event, endpoint: Endpoint, trigger: str, now: float) -> None:
-        number, message_id = len(self._notifications) + 1, event.message_id
-        self._notifications.append(
-            Notification(
-                number, event.event_id, message_id, endpoint.endpoint_id, trigger, "pending", 0, now, now, 0.0, 0, ""
-            )
+    def _owe(self, owed: decisions.Owed, now: float) -> None:
+        self._delivery_id += 1
+        event, endpoint_id, trigger = owed
+        self._notifications[self._delivery_id] = Notification(
+            self._delivery_id, event.event_id, event.message_id, endpoint_id, trigger, "pending", 0, now, now
         )
 
-    def _again(self, x: Notification, now: float) -> None:
-        self._notifications[x.delivery_id - 1] = replace(
-            x, state="pending", attempt=0, next_at=now, settled_at=0.0, status=0, error=""
-        )
+    def _change(self, delivery_id: int, **fields: object) -> None:
+        self._notifications[delivery_id] = replace(self._notifications[delivery_id], **fields)  # type: ignore[arg-type]
 
     # -- keys of the API -----------------------------------------------------------------------------------------------
 
@@ -305,6 +302,5 @@ class Memory:
 def origin(sent: Sent | None, event: Event) -> tally.Origin:
     if sent is None:
         return tally.UNKNOWN
-    sharing = [c.recipient for c in sent.copies if c.index == event.recipient_index]
-    recipient = sharing[0] if len(sharing) == 1 else ""
-    return tally.Origin(sent.grant_id, sent.submitted_at, sent.submitter_ip, recipient)
+    named = {c.index: c.recipient for c in sent.copies if c.index not in decisions.shared(sent)}
+    return tally.Origin(sent.grant_id, sent.submitted_at, sent.submitter_ip, named.get(event.recipient_index, ""))

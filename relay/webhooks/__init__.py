@@ -14,16 +14,16 @@ import contextlib
 import math
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from relay import log, metrics
 from relay.clock import Steps
 from relay.config import Settings
 from relay.core import payload, retry
-from relay.core.model import Delivery, Endpoint, Settlement
-from relay.store import Store, Unavailable
+from relay.core.model import Delivery, Endpoint, History, Settlement
+from relay.store import Unavailable
 from relay.webhooks.endpoints import configured, secrets
 
 if TYPE_CHECKING:
@@ -61,13 +61,26 @@ class Lane:
         return LANE if self.under_way else LANE - 1
 
 
+class Outbox(Protocol):
+    """What is asked of a store here."""
+
+    async def sync_endpoints(self, configured: Sequence[Endpoint]) -> None: ...
+    async def endpoints(self) -> list[Endpoint]: ...
+    async def set_endpoint_status(self, endpoint_id: str, status: str) -> None: ...
+    async def claim_due(self, now: float, *, busy: Mapping[str, int], each: int, limit: int) -> list[Delivery]: ...
+    async def settle(self, delivery_id: int, settlement: Settlement) -> None: ...
+    async def next_due(self) -> float | None: ...
+    async def hasten(self, after: float, seconds: float) -> None: ...
+    async def history(self, event_id: str) -> History | None: ...
+
+
 class Webhooks:
     """`run` until cancelled; `wake` when something was appended in this process."""
 
     def __init__(
         self,
         settings: Settings,
-        store: Store,
+        store: Outbox,
         *,
         poster: Poster | None = None,
         clock: Callable[[], float] = time.time,

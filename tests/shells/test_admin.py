@@ -19,6 +19,7 @@ from aiohttp import web
 
 from relay import config, store
 from relay.core.model import Event, EventType, Sent, SentCopy, Verdict
+from relay.store.contract import Store
 from tests.peers import browser
 from tests.until import until
 from tracking_http import access, admin
@@ -43,7 +44,7 @@ class State:
 class Server:
     """An admin server on a free port. `known` is its store; `ask` sends a request by that name to it."""
 
-    known: store.Store
+    known: Store
     app: web.Application
     port: int
     session: aiohttp.ClientSession

@@ -20,6 +20,7 @@ from relay.core import threads, tokens
 from relay.core.model import Event, Keys, Sent, SentCopy, Token
 from relay.mailbox import imap, maildir, session
 from relay.mailbox.source import Times
+from relay.store.contract import Store
 from tests.fakes import certificates
 from tests.fakes import imap as fake
 from tests.peers import dovecot
@@ -93,7 +94,7 @@ QUICK = Times(broken=(0.05,), refused=(0.05,))
 
 
 @pytest.fixture
-async def store() -> AsyncIterator[stores.Store]:
+async def store() -> AsyncIterator[Store]:
     opened = stores.open("memory:", Path("."))
     await opened.start()
     await opened.record_sent(SENT)
@@ -130,7 +131,7 @@ def by_maildir(folder: Path) -> Settings:
 
 @asynccontextmanager
 async def watching(
-    chosen: Settings, store: stores.Store, state: str = "watching", times: Times = QUICK
+    chosen: Settings, store: Store, state: str = "watching", times: Times = QUICK
 ) -> AsyncIterator[mailbox.Watcher]:
     watcher = mailbox.Watcher(chosen, store, lambda: KEYS, times=times)
     task = asyncio.create_task(watcher.run())
@@ -143,7 +144,7 @@ async def watching(
             await task
 
 
-async def seen(store: stores.Store, count: int) -> list[Event]:
+async def seen(store: Store, count: int) -> list[Event]:
     """The events, once there are as many as that."""
     async with asyncio.timeout(20):
         while len(found := await store.events()) < count:
@@ -154,7 +155,7 @@ async def seen(store: stores.Store, count: int) -> list[Event]:
 # -- IMAP, with a real server
 
 
-async def test_an_answer_is_seen_as_it_comes(server: dovecot.Dovecot, store: stores.Store) -> None:
+async def test_an_answer_is_seen_as_it_comes(server: dovecot.Dovecot, store: Store) -> None:
     server.deliver(USER, answer(1))  # before the first start: not asked for
     async with watching(by_imap(server), store):
         server.deliver(USER, letter("Subject: news", number=7))
@@ -171,7 +172,7 @@ async def test_an_answer_is_seen_as_it_comes(server: dovecot.Dovecot, store: sto
         assert all(b"\\Seen" not in flags for flags in client.get_flags(client.search()).values())
 
 
-async def test_a_restart_goes_on_where_it_stood(server: dovecot.Dovecot, store: stores.Store) -> None:
+async def test_a_restart_goes_on_where_it_stood(server: dovecot.Dovecot, store: Store) -> None:
     async with watching(by_imap(server), store):
         pass
     for number in (1, 2, 3):
@@ -184,7 +185,7 @@ async def test_a_restart_goes_on_where_it_stood(server: dovecot.Dovecot, store: 
 
 
 async def test_a_folder_made_anew_is_read_again_and_no_answer_counts_twice(
-    idle_server: dovecot.Dovecot, store: stores.Store
+    idle_server: dovecot.Dovecot, store: Store
 ) -> None:
     chosen = settings(f"imap://sales%40example.test@127.0.0.1:{idle_server.imap_port}/Answers")
     with closing_imap(idle_server) as client:
@@ -202,7 +203,7 @@ async def test_a_folder_made_anew_is_read_again_and_no_answer_counts_twice(
     assert [e.data["reply_internet_id"][:8] for e in found] == [f"answer.{n}" for n in (1, 2, 3)]
 
 
-async def test_a_server_that_was_away_is_found_again(idle_server: dovecot.Dovecot, store: stores.Store) -> None:
+async def test_a_server_that_was_away_is_found_again(idle_server: dovecot.Dovecot, store: Store) -> None:
     async with watching(by_imap(idle_server), store) as watcher:
         idle_server.stop()
         await until(lambda: watcher.states[0].state == "unreachable", 20)
@@ -212,7 +213,7 @@ async def test_a_server_that_was_away_is_found_again(idle_server: dovecot.Doveco
         assert watcher.states[0].state == "watching"
 
 
-async def test_a_refused_password_is_said_and_tried_again(idle_server: dovecot.Dovecot, store: stores.Store) -> None:
+async def test_a_refused_password_is_said_and_tried_again(idle_server: dovecot.Dovecot, store: Store) -> None:
     idle_server.users({USER: "another"})
     async with watching(by_imap(idle_server), store, "refused") as watcher:
         assert "AUTHENTICATIONFAILED" in watcher.states[0].reason
@@ -221,7 +222,7 @@ async def test_a_refused_password_is_said_and_tried_again(idle_server: dovecot.D
         await until(lambda: watcher.states[0].state == "watching", 20)
 
 
-async def test_a_long_backlog_is_read_in_order(idle_server: dovecot.Dovecot, store: stores.Store) -> None:
+async def test_a_long_backlog_is_read_in_order(idle_server: dovecot.Dovecot, store: Store) -> None:
     async with watching(by_imap(idle_server), store):
         pass
     with closing_imap(idle_server) as client:
@@ -232,7 +233,7 @@ async def test_a_long_backlog_is_read_in_order(idle_server: dovecot.Dovecot, sto
     assert [e.data["reply_internet_id"] for e in found] == [f"answer.{n}@example.org" for n in range(len(found))]
 
 
-async def test_a_first_start_that_was_late_looks_back(idle_server: dovecot.Dovecot, store: stores.Store) -> None:
+async def test_a_first_start_that_was_late_looks_back(idle_server: dovecot.Dovecot, store: Store) -> None:
     idle_server.stop()
     async with watching(by_imap(idle_server), store, "unreachable", replace(QUICK, late=0.0)):
         idle_server.start()
@@ -240,7 +241,7 @@ async def test_a_first_start_that_was_late_looks_back(idle_server: dovecot.Dovec
         await seen(store, 1)
 
 
-async def test_a_folder_that_is_not_there_is_said(idle_server: dovecot.Dovecot, store: stores.Store) -> None:
+async def test_a_folder_that_is_not_there_is_said(idle_server: dovecot.Dovecot, store: Store) -> None:
     chosen = settings(f"imap://sales%40example.test@127.0.0.1:{idle_server.imap_port}/No%20such")
     async with watching(chosen, store, "refused") as watcher:
         assert "folder No such" in watcher.states[0].reason
@@ -258,7 +259,7 @@ async def test_a_folder_that_is_not_there_is_said(idle_server: dovecot.Dovecot, 
     ],
 )
 async def test_a_server_that_breaks_at_the_login_is_not_one_that_refuses(
-    store: stores.Store, answers: dict[str, str], greeting: str, state: str
+    store: Store, answers: dict[str, str], greeting: str, state: str
 ) -> None:
     times = replace(QUICK, connect=0.5, answer=0.5)  # one of them says nothing at all
     async with fake.Server(answers, greeting=greeting) as server:
@@ -268,7 +269,7 @@ async def test_a_server_that_breaks_at_the_login_is_not_one_that_refuses(
 
 
 async def test_a_body_that_cannot_be_fetched_is_a_broken_connection(
-    store: stores.Store, caplog: pytest.LogCaptureFixture
+    store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     head = "Content-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n"
     found = f'* 1 FETCH (UID 7 INTERNALDATE "01-Jan-2026 00:00:00 +0000" BODY[HEADER] {{{len(head)}}}\r\n{head})'
@@ -281,9 +282,7 @@ async def test_a_body_that_cannot_be_fetched_is_a_broken_connection(
     assert not [record for record in caplog.records if record.exc_info]
 
 
-async def test_idle_is_renewed(
-    idle_server: dovecot.Dovecot, store: stores.Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_idle_is_renewed(idle_server: dovecot.Dovecot, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     renewals: list[float] = []
     check = imapclient.IMAPClient.idle_check
 
@@ -299,7 +298,7 @@ async def test_idle_is_renewed(
     assert all(0.05 <= timeout <= 0.1 for timeout in renewals)
 
 
-async def test_a_certificate_that_nobody_vouches_for_gets_no_password(tmp_path: Path, store: stores.Store) -> None:
+async def test_a_certificate_that_nobody_vouches_for_gets_no_password(tmp_path: Path, store: Store) -> None:
     tls = certificates.serving(certificates.make(tmp_path))
     async with fake.Server(tls=tls) as server:
         chosen = settings(f"imaps://sales@localhost:{server.port}/INBOX")
@@ -330,7 +329,7 @@ def drop(folder: Path, name: str, content: bytes, place: str = "new") -> None:
     (folder / "tmp" / name).rename(folder / place / name)
 
 
-async def test_a_maildir_is_read_as_mail_comes(tmp_path: Path, store: stores.Store) -> None:
+async def test_a_maildir_is_read_as_mail_comes(tmp_path: Path, store: Store) -> None:
     chosen = by_maildir(tmp_path)
     async with watching(chosen, store):
         drop(tmp_path, "1700000000.M1P1.host", answer(1))
@@ -347,7 +346,7 @@ async def test_a_maildir_is_read_as_mail_comes(tmp_path: Path, store: stores.Sto
     assert sorted(p.name for p in (tmp_path / "new").iterdir()) == ["1700000001.M3P1.host", "1700000002.M4P1.host"]
 
 
-async def test_a_maildir_that_is_not_there_yet_is_waited_for(tmp_path: Path, store: stores.Store) -> None:
+async def test_a_maildir_that_is_not_there_yet_is_waited_for(tmp_path: Path, store: Store) -> None:
     async with watching(settings(f"maildir:{tmp_path / 'mail'}"), store, "unreachable"):
         by_maildir(tmp_path / "mail")
         drop(tmp_path / "mail", "1.M1P1.host", answer(1))
@@ -364,7 +363,7 @@ def test_a_cursor_of_a_maildir_stays_small() -> None:
 # -- what a message means: through a Maildir, since the way does not matter
 
 
-async def events_of(tmp_path: Path, store: stores.Store, *messages: bytes, **changes: Any) -> list[Event]:
+async def events_of(tmp_path: Path, store: Store, *messages: bytes, **changes: Any) -> list[Event]:
     """The events of these messages; a last answer, which always makes one, is taken off."""
     chosen = replace(by_maildir(tmp_path), mailbox=Mailbox(0.1, **changes))
     async with watching(chosen, store):
@@ -381,7 +380,7 @@ def token_of(recipient: int) -> str:
     return threads.entry("t.example.test", tokens.write(Token("reference", KEY, recipient), KEYS))
 
 
-async def test_an_answer_to_an_answer_is_one_by_its_references(tmp_path: Path, store: stores.Store) -> None:
+async def test_an_answer_to_an_answer_is_one_by_its_references(tmp_path: Path, store: Store) -> None:
     later = letter(
         "Subject: Re: Offer", "In-Reply-To: <other@x.example>", "References: <sent.1@example.test> <other@x.example>"
     )
@@ -390,7 +389,7 @@ async def test_an_answer_to_an_answer_is_one_by_its_references(tmp_path: Path, s
 
 
 async def test_an_answer_is_found_by_our_token_where_the_upstream_renamed_the_message(
-    tmp_path: Path, store: stores.Store
+    tmp_path: Path, store: Store
 ) -> None:
     renamed = letter(
         f"References: <{token_of(1)}> <renamed@ses.example>", "In-Reply-To: <renamed@ses.example>", sender="x@y.example"
@@ -401,7 +400,7 @@ async def test_an_answer_is_found_by_our_token_where_the_upstream_renamed_the_me
     assert event.data["from"] == "x@y.example"
 
 
-async def test_what_the_sender_sent_is_no_answer(tmp_path: Path, store: stores.Store) -> None:
+async def test_what_the_sender_sent_is_no_answer(tmp_path: Path, store: Store) -> None:
     follow_up = SENT.with_(message_id=tokens.message_id(b"follow-up-12"), internet_message_id="answer.2@example.org")
     await store.record_sent(follow_up)
     itself = letter("Subject: Offer", f"References: <{token_of(0)}>", sender="sales@example.test", number=1)
@@ -409,17 +408,17 @@ async def test_what_the_sender_sent_is_no_answer(tmp_path: Path, store: stores.S
     assert await events_of(tmp_path, store, itself, through_us) == []
 
 
-async def test_the_senders_own_answer_is_kept_and_not_notified(tmp_path: Path, store: stores.Store) -> None:
+async def test_the_senders_own_answer_is_kept_and_not_notified(tmp_path: Path, store: Store) -> None:
     [event] = await events_of(tmp_path, store, answer(1, sender="Sales <Sales@Example.test>"))
     assert (event.data["from_self"], event.counted) == (True, False)
 
 
-async def test_the_senders_own_answer_is_notified_on_request(tmp_path: Path, store: stores.Store) -> None:
+async def test_the_senders_own_answer_is_notified_on_request(tmp_path: Path, store: Store) -> None:
     [event] = await events_of(tmp_path, store, answer(1, sender="sales@example.test"), notify_self=True)
     assert (event.data["from_self"], event.counted) == (True, True)
 
 
-async def test_two_users_of_the_same_relay_answer_each_other(tmp_path: Path, store: stores.Store) -> None:
+async def test_two_users_of_the_same_relay_answer_each_other(tmp_path: Path, store: Store) -> None:
     theirs = SENT.with_(
         message_id=tokens.message_id(b"from-ann-now"), internet_message_id="answer.1@example.org",
         sender="ann@example.org", references=("sent.1@example.test",),
@@ -429,7 +428,7 @@ async def test_two_users_of_the_same_relay_answer_each_other(tmp_path: Path, sto
     assert event.message_id == SENT.message_id
 
 
-async def test_answers_that_were_not_asked_for_are_not_kept(tmp_path: Path, store: stores.Store) -> None:
+async def test_answers_that_were_not_asked_for_are_not_kept(tmp_path: Path, store: Store) -> None:
     silent = SENT.with_(message_id=tokens.message_id(b"silent-one--"), internet_message_id="s@x", thread_replies=False)
     await store.record_sent(silent)
     assert (
@@ -438,7 +437,7 @@ async def test_answers_that_were_not_asked_for_are_not_kept(tmp_path: Path, stor
     )
 
 
-async def test_an_automatic_answer_is_an_event_of_its_own(tmp_path: Path, store: stores.Store) -> None:
+async def test_an_automatic_answer_is_an_event_of_its_own(tmp_path: Path, store: Store) -> None:
     away = letter("Subject: Away", "In-Reply-To: <sent.1@example.test>", "Auto-Submitted: auto-replied")
     [event] = await events_of(tmp_path, store, away)
     assert (event.type, event.counted) == ("message.auto_replied", False)
@@ -453,24 +452,22 @@ async def test_an_automatic_answer_is_an_event_of_its_own(tmp_path: Path, store:
         (bounce("renamed@ses.example", envelope=token_of(1).partition("@")[0] + ".2"), "message.bounce_detected"),
     ],
 )
-async def test_a_report_is_an_event_of_its_recipient(
-    tmp_path: Path, store: stores.Store, message: bytes, kind: str
-) -> None:
+async def test_a_report_is_an_event_of_its_recipient(tmp_path: Path, store: Store, message: bytes, kind: str) -> None:
     [event] = await events_of(tmp_path, store, message)
     assert (event.type, event.recipient_index, event.recipient) == (kind, 1, "bob@example.org")
     assert (event.data["code"], event.data["status"]) == (550, "5.1.1")
     assert event.data["reason"] == "550 5.1.1 No such user"
 
 
-async def test_a_report_about_a_message_of_others_is_nothing(tmp_path: Path, store: stores.Store) -> None:
+async def test_a_report_about_a_message_of_others_is_nothing(tmp_path: Path, store: Store) -> None:
     assert await events_of(tmp_path, store, bounce("unknown@x.example")) == []
 
 
-async def test_the_same_message_in_two_files_is_one_event(tmp_path: Path, store: stores.Store) -> None:
+async def test_the_same_message_in_two_files_is_one_event(tmp_path: Path, store: Store) -> None:
     assert len(await events_of(tmp_path, store, answer(1), answer(1), bounce(), bounce())) == 2
 
 
-async def test_rubbish_holds_up_nothing(tmp_path: Path, store: stores.Store) -> None:
+async def test_rubbish_holds_up_nothing(tmp_path: Path, store: Store) -> None:
     assert (
         await events_of(tmp_path, store, b"", b"\0" * 1000, b"\xff\n\n", b"From: <" + b"<" * 5000, b"\r\n\r\nx") == []
     )

@@ -20,7 +20,8 @@ from yarl import URL
 from relay import store, webhooks
 from relay.config import Settings, Webhook, WebhookDelivery
 from relay.core.model import Event, Settlement
-from relay.store import Store
+from relay.store.contract import Store
+from relay.store.sqlite import Sqlite
 from relay.webhooks.guard import AddressRefused, Guard, numeric, public
 from relay.webhooks.post import Poster, retry_after
 from tests import contract
@@ -290,7 +291,8 @@ async def test_a_poisoned_event_is_given_up_and_the_others_go_on(kept: Store) ->
     clock = Clock()
     async with hooks.receiver() as hook, running(settings(hook.url), kept, clock=clock) as room:
         await append(kept, click(message_id="other"))
-        await kept._writer.submit(lambda db: db.execute("UPDATE events SET data = '{broken'").rowcount)  # type: ignore[attr-defined]
+        assert isinstance(kept, Sqlite)
+        await kept.writer.submit(lambda db: db.execute("UPDATE events SET data = '{broken'").rowcount)
         await append(kept, click())
         room.wake()
         await settled(kept, "delivered")

@@ -1,14 +1,13 @@
-"""Every kind of store, one after the other: `make` gives a started one."""
+"""Every kind of store, one after the other."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from relay import store
-from relay.store import Store
+from relay.store.contract import Store
 
-Make = Callable[[], Awaitable[Store]]
 KINDS = ["memory:", "sqlite:test.db"]
 
 
@@ -16,6 +15,19 @@ KINDS = ["memory:", "sqlite:test.db"]
 async def kept(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
     """A started, empty store of each kind."""
     opened = store.open(request.param, tmp_path)
+    await opened.start()
+    yield opened
+    await opened.stop()
+
+
+@pytest.fixture
+async def another(request: pytest.FixtureRequest, kept: Store, tmp_path: Path) -> AsyncIterator[Store]:
+    """The same store as another process has it: opened once more, where the kind can be."""
+    url = request.node.callspec.params["kept"]
+    if url == "memory:":
+        yield kept
+        return
+    opened = store.open(url, tmp_path)
     await opened.start()
     yield opened
     await opened.stop()

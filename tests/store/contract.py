@@ -7,6 +7,7 @@ from typing import Any
 from relay.core.model import Endpoint, Event, Sent, SentCopy
 
 T0 = 1_700_000_000.0
+SOON = 10_000_000_000.0  # later than any clock that a test meets
 _numbers = itertools.count()
 
 

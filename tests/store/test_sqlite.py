@@ -7,14 +7,15 @@ import random
 import signal
 import sqlite3
 import sys
-import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from relay.store import Newer, Unavailable, UpstreamReply
-from relay.store.sqlite import Sqlite, history, schema, writer
+from relay.store import Unavailable
+from relay.store.sqlite import Sqlite, events, schema, writer
+from relay.store.sqlite.writer import Times
 from tests.store.contract import click, endpoint, event, sent
 
 ROOT = Path(__file__).parents[2]
@@ -33,11 +34,16 @@ async def kept(path: Path) -> AsyncIterator[Sqlite]:
     await opened.stop()
 
 
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer, "PATIENCE", 0.2)
-    monkeypatch.setattr(writer, "IMPATIENCE", 0.1)
-    monkeypatch.setattr(writer, "BUSY", 0.05)
+IMPATIENT = Times(patience=0.2, impatience=0.1, busy=0.05)
+LOOKING = Times(look=-1.0)  # at every turn, whether the file is still the same
+
+
+@asynccontextmanager
+async def running(path: Path, times: Times) -> AsyncIterator[Sqlite]:
+    opened = Sqlite(path, times=times)
+    await opened.start()
+    yield opened
+    await opened.stop()
 
 
 async def appender(path: Path, number: int, message_id: str = "m1") -> asyncio.subprocess.Process:
@@ -101,41 +107,41 @@ async def test_two_stores_of_one_process_see_each_other(kept: Sqlite, path: Path
     await other.stop()
 
 
-@pytest.mark.usefixtures("impatient")
-async def test_a_locked_database_is_unavailable_and_then_available_again(kept: Sqlite, path: Path) -> None:
-    await kept.append(event())
-    other = sqlite3.connect(path, isolation_level=None)
-    other.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(Unavailable, match="another process"):
-        await kept.append(click())
-    with pytest.raises(Unavailable):
+async def test_a_locked_database_is_unavailable_and_then_available_again(path: Path) -> None:
+    async with running(path, IMPATIENT) as kept:
+        await kept.append(event())
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(Unavailable, match="another process"):
+            await kept.append(click())
+        with pytest.raises(Unavailable):
+            await kept.check()
+        assert len(await kept.events()) == 1  # reading goes on
+        other.execute("ROLLBACK")
+        other.close()
         await kept.check()
-    assert len(await kept.events()) == 1  # reading goes on
-    other.execute("ROLLBACK")
-    other.close()
-    await kept.check()
-    assert await kept.append(click()) is not None
-    assert len(await kept.events()) == 2  # and the one refused was not done
+        assert await kept.append(click()) is not None
+        assert len(await kept.events()) == 2  # and the one refused was not done
 
 
-@pytest.mark.usefixtures("impatient")
-async def test_a_process_that_hangs_with_the_lock(kept: Sqlite, path: Path) -> None:
-    held = os.open(f"{path}.lock", os.O_RDWR)
-    fcntl.flock(held, fcntl.LOCK_EX)
-    with pytest.raises(Unavailable):
-        await kept.append(click())
-    waiting = asyncio.ensure_future(kept.append(click(1)))
-    await asyncio.sleep(0)
-    waiting.cancel()
-    os.close(held)
-    assert await kept.append(click(2)) is not None
-    assert [e.link_index for e in await kept.events()] == [2]  # neither refused nor given up ones are done later
+async def test_a_process_that_hangs_with_the_lock(path: Path) -> None:
+    async with running(path, IMPATIENT) as kept:
+        held = os.open(f"{path}.lock", os.O_RDWR)
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(Unavailable):
+            await kept.append(click())
+        waiting = asyncio.ensure_future(kept.append(click(1)))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        os.close(held)
+        assert await kept.append(click(2)) is not None
+        assert [e.link_index for e in await kept.events()] == [2]  # neither refused nor given up ones are done later
 
 
 async def test_a_full_disk(kept: Sqlite) -> None:
     await kept.record_sent(sent())
-    pages = await kept._write(lambda db: db.execute("PRAGMA page_count").fetchone()[0])
-    await kept._write(lambda db: db.execute(f"PRAGMA max_page_count = {pages}").fetchone())
+    pages = await kept.writer.submit(lambda db: db.execute("PRAGMA page_count").fetchone()[0])
+    await kept.writer.submit(lambda db: db.execute(f"PRAGMA max_page_count = {pages}").fetchone())
 
     async def fill() -> None:
         for n in range(1000):
@@ -144,23 +150,16 @@ async def test_a_full_disk(kept: Sqlite) -> None:
     with pytest.raises(Unavailable, match="full"):
         await fill()
     stored = len(await kept.events(limit=2000))
-    await kept._write(lambda db: db.execute("PRAGMA max_page_count = 1000000").fetchone())
+    await kept.writer.submit(lambda db: db.execute("PRAGMA max_page_count = 1000000").fetchone())
     assert await kept.append(click()) is not None
     assert len(await kept.events(limit=2000)) == stored + 1
     assert [e.sequence for e in await kept.events(limit=2000)] == list(range(1, stored + 2))
 
 
-@pytest.fixture
-def looking(monkeypatch: pytest.MonkeyPatch) -> None:
-    """At every turn a look whether the file is still the same; else it is one per LOOK."""
-    monkeypatch.setattr(writer, "LOOK", -1.0)
-
-
-@pytest.mark.usefixtures("looking")
 async def test_a_folder_that_is_gone_and_comes_back(tmp_path: Path) -> None:
     folder = tmp_path / "state"
     folder.mkdir()
-    kept = Sqlite(folder / "t.db")
+    kept = Sqlite(folder / "t.db", times=LOOKING)
     await kept.start()
     await kept.append(event())
     away = tmp_path / "away"
@@ -175,13 +174,13 @@ async def test_a_folder_that_is_gone_and_comes_back(tmp_path: Path) -> None:
     await kept.stop()
 
 
-@pytest.mark.usefixtures("looking")
-async def test_a_file_that_was_deleted_is_made_again(kept: Sqlite, path: Path) -> None:
-    await kept.append(event())
-    for name in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
-        name.unlink(missing_ok=True)
-    assert await kept.append(click()) is not None
-    assert len(await kept.events()) == 1
+async def test_a_file_that_was_deleted_is_made_again(path: Path) -> None:
+    async with running(path, LOOKING) as kept:
+        await kept.append(event())
+        for name in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
+            name.unlink(missing_ok=True)
+        assert await kept.append(click()) is not None
+        assert len(await kept.events()) == 1
 
 
 async def test_a_file_that_is_no_database(path: Path) -> None:
@@ -200,7 +199,7 @@ async def test_one_bad_operation_harms_no_other(kept: Sqlite) -> None:
     bad = event(at=float("nan"))  # SQLite has no NaN: it would be NULL
     results = await asyncio.gather(
         *(kept.append(e) for e in (click(0), bad, click(1))),
-        kept._write(lambda db: db.execute("INSERT INTO nowhere VALUES (1)")),
+        kept.writer.submit(lambda db: db.execute("INSERT INTO nowhere VALUES (1)")),
         kept.append(click(2)),
         return_exceptions=True,
     )
@@ -209,31 +208,10 @@ async def test_one_bad_operation_harms_no_other(kept: Sqlite) -> None:
     assert [(e.sequence, e.link_index) for e in await kept.events()] == [(1, 0), (2, 1), (3, 2)]
 
 
-async def test_a_newer_schema_is_refused(path: Path) -> None:
-    kept = Sqlite(path)
-    await kept.start()
-    await kept._write(lambda db: db.execute("INSERT INTO migrations VALUES (9999, 0)"))
-    await kept.stop()
-    other = Sqlite(path)
-    with pytest.raises(Newer, match="9999"):
-        await other.start()
-    with pytest.raises(Unavailable):
-        await other.append(click())
-    await other.stop()
-    assert look(path, "SELECT count(*) FROM events") == [(0,)]
-
-
 async def test_the_file_is_its_owners_only_and_says_its_version(kept: Sqlite, path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
     assert look(path, "SELECT max(number) FROM migrations") == [(schema.LATEST,)]
     assert look(path, "PRAGMA journal_mode") == [("wal",)]
-
-
-async def test_processes_that_start_at_once_make_one_schema(path: Path) -> None:
-    stores = [Sqlite(path) for _ in range(8)]
-    await asyncio.gather(*(store.start() for store in stores))
-    await asyncio.gather(*(store.stop() for store in stores))
-    assert look(path, "SELECT count(*) FROM migrations") == [(schema.LATEST,)]
 
 
 async def test_a_backup_is_consistent_while_others_write(kept: Sqlite, tmp_path: Path) -> None:
@@ -293,10 +271,10 @@ async def test_a_history_takes_no_longer_with_more_events(kept: Sqlite) -> None:
                 return 0
 
             db.set_progress_handler(step, 10)
-            history.history(db, done.event_id)
+            events.history(db, done.event_id)
             db.set_progress_handler(None, 0)
 
-        await kept._read(work)
+        await kept.readers.read(work)
         return count
 
     await asyncio.gather(*(kept.append(click()) for _ in range(100)))
@@ -305,33 +283,29 @@ async def test_a_history_takes_no_longer_with_more_events(kept: Sqlite) -> None:
     assert await steps() <= few * 1.1
 
 
-async def test_a_crowd_shares_transactions_and_one_alone_never_waits(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_crowd_shares_transactions_and_one_alone_never_waits(path: Path) -> None:
+    """int stands for what somebody waits for, str for what nobody does."""
     slept: list[float] = []
+    bulk = {
+        int: writer.Bulk(lambda db, batch: batch, int),
+        str: writer.Bulk(lambda db, batch: batch, str, awaited=False),
+    }
+    it = writer.Writer(path, bulk, sleep=slept.append)
 
-    class Clock:
-        monotonic, perf_counter = staticmethod(time.monotonic), staticmethod(time.perf_counter)
-        sleep = staticmethod(slept.append)
-
-    monkeypatch.setattr(writer, "time", Clock)
-    kept = Sqlite(path)
-    await kept.start()
-
-    async def alone(name: str) -> None:
-        await kept.record_sent(sent(name))
-        await kept.record_replies([UpstreamReply(name, ("bob@example.org",), "done", "250 ok")])
+    async def alone(number: int) -> None:
+        assert await it.submit(number) == number
+        assert await it.submit(str(number)) == str(number)
 
     for number in range(20):
-        await alone(f"a{number}")
+        await alone(number)
     assert not slept
-    await asyncio.gather(*(alone(f"b{number}") for number in range(writer.CROWD)))
-    await alone("c")
+    await asyncio.gather(*(alone(number) for number in range(writer.CROWD)))
+    await alone(0)
     assert slept
     assert max(slept) <= writer.GAP
     for number in range(2 * writer.CROWDED):
-        await alone(f"d{number}")
+        await alone(number)
     slept.clear()
-    await alone("e")
+    await alone(0)
     assert not slept
-    await kept.stop()
+    await it.stop()

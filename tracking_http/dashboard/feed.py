@@ -15,9 +15,9 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-from relay import log, metrics, store
+from relay import log, metrics
 from relay.core.model import Event, Sent
 from tracking_http.dashboard import shape
 
@@ -74,10 +74,20 @@ class Page:
         self.frames.put_nowait(frame)
 
 
+class Reads(Protocol):
+    """What is asked of a store here."""
+
+    async def events(
+        self, after: int = 0, limit: int = 100, *, newest: bool = False, message_id: str = "", grant_id: str = ""
+    ) -> list[Event]: ...
+    async def sent(self, message_id: str) -> Sent | None: ...
+    async def recent_sent(self, limit: int = 50, before: float | None = None) -> list[Sent]: ...
+
+
 class Feed:
     """The looking and the telling. `close` ends every page's stream, for a clean stop."""
 
-    def __init__(self, known: store.Store, *, look: float = LOOK_SECONDS, pages: int = PAGES) -> None:
+    def __init__(self, known: Reads, *, look: float = LOOK_SECONDS, pages: int = PAGES) -> None:
         self.store, self.look, self.limit = known, look, pages
         self.pages: set[Page] = set()
         self.position = 0

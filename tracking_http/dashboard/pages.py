@@ -30,7 +30,7 @@ STREAM = {"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "
 
 ACCESS = web.AppKey("access", access.Access)
 FEED = web.AppKey("feed", feeds.Feed)
-STORE = web.AppKey("store", store.Store)
+STORE = web.AppKey("store", feeds.Reads)
 SETTINGS = web.AppKey("settings", Settings)
 
 

@@ -1,105 +1,86 @@
 """The store over one SQLite file, put together.
 
-Owns: the SQL of mail, events and keys; readers in threads of their own. Leaves to others: all writing order and locks
-(`writer`), hits in bulk (`events`), the outbox (`outbox`), spelling (`rows`), the tables (`schema`).
+Owns: which statement is whose: `writer` gets what writes, `readers` what reads. Leaves to others: the statements (one
+module per subject), transactions (`writer`), the file (`database`), the tables (`schema`).
 """
-# ruff: noqa: S608 - SQL is put together from constants of this package; values are bound
 
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
-from relay import files
 from relay.core.model import Delivery, Endpoint, Event, History, Sent, Settlement
-from relay.store import (
-    NONE,
-    ApiKey,
-    Backlog,
-    Cursor,
-    Notification,
-    NotificationState,
-    Unavailable,
-    UpstreamReply,
-)
-from relay.store.sqlite import events, history, messages, outbox, rows, schema
-from relay.store.sqlite.writer import Bulk, Writer, inode
+from relay.store import ApiKey, Backlog, Cursor, Notification, NotificationState, Unavailable, UpstreamReply, decisions
+from relay.store.contract import NONE
+from relay.store.sqlite import cursors, database, endpoints, events, keys, messages, outbox
+from relay.store.sqlite.readers import Readers
+from relay.store.sqlite.writer import USUAL, Bulk, Times, Writer
 
 T = TypeVar("T")
-READERS = 2
+PROBE = "INSERT OR REPLACE INTO probe (id, at) VALUES (1, ?)"
 
 
 class Sqlite:
-    """See `relay.store.Store`."""
+    """See `relay.store.contract.Store`."""
 
-    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time, times: Times = USUAL) -> None:
         self.path = path
         self._clock = clock
         self._asking = events.Asking()
-        self._writer = Writer(
+        self.readers = Readers(path)
+        self.writer = Writer(
             path,
             {
-                Sent: Bulk(messages.sents, rows.mended),
-                messages.Replies: Bulk(messages.replies, messages.mended, awaited=False),
+                Sent: Bulk(messages.record, decisions.mended),
+                messages.Replies: Bulk(messages.record_replies, messages.mended, awaited=False),
                 events.Hit: Bulk(self._hits, events.mended),
             },
+            times=times,
         )
-        self._pool = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
-        self._local = threading.local()
-        self._readers: set[sqlite3.Connection] = set()
 
     async def start(self) -> None:
         await self._write(lambda db: None)
 
     async def stop(self) -> None:
-        await self._writer.stop()
-        await asyncio.to_thread(self._pool.shutdown)
-        while self._readers:
-            self._readers.pop().close()
+        await self.writer.stop()
+        await self.readers.stop()
 
-    # -- mail ----------------------------------------------------------------------------------------------------------
+    async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        done: T = await self.writer.submit(work)
+        return done
+
+    # -- messages ------------------------------------------------------------------------------------------------------
 
     async def record_sent(self, sent: Sent) -> None:
-        await self._writer.submit(sent)
+        await self.writer.submit(sent)
 
     async def record_replies(self, replies: Sequence[UpstreamReply]) -> None:
-        await self._writer.submit(messages.Replies(tuple(replies)))
+        await self.writer.submit(messages.Replies(tuple(replies)))
 
     async def sent(self, message_id: str) -> Sent | None:
-        return await self._read(lambda db: rows.read_sent(db, message_id))
+        return await self.readers.read(lambda db: messages.one(db, message_id))
 
     async def find_sent(self, internet_ids: Sequence[str]) -> Sent | None:
-        def read(db: sqlite3.Connection) -> Sent | None:
-            message_id = messages.named(db, rows.mended(internet_ids))
-            return rows.read_sent(db, message_id) if message_id else None
-
-        return await self._read(read)
+        return await self.readers.read(lambda db: messages.find(db, internet_ids))
 
     async def recent_sent(self, limit: int = 50, before: float | None = None) -> list[Sent]:
-        def read(db: sqlite3.Connection) -> list[Sent]:
-            found = db.execute(
-                "SELECT * FROM messages WHERE submitted_at < ? ORDER BY submitted_at DESC, message_id DESC LIMIT ?",
-                (float("inf") if before is None else before, limit),
-            ).fetchall()
-            return [rows.to_sent(row, rows.read_copies(db, row[0])) for row in found]
+        return await self.readers.read(lambda db: messages.recent(db, limit, before))
 
-        return await self._read(read)
+    async def remove_message(self, message_id: str) -> bool:
+        return await self._write(lambda db: messages.remove(db, message_id))
 
     # -- events --------------------------------------------------------------------------------------------------------
 
     async def append(self, event: Event, cursor: Cursor | None = None) -> Event | None:
-        done: Event | None = await self._writer.submit(events.Hit(event, cursor))
+        done: Event | None = await self.writer.submit(events.Hit(event, cursor))
         return done
 
     def _hits(self, db: sqlite3.Connection, batch: Sequence[events.Hit]) -> list[Event | None]:
-        return events.hits(db, batch, self._asking, self._clock())
+        return events.append(db, batch, self._asking, self._clock())
 
     async def events(
         self,
@@ -111,44 +92,49 @@ class Sqlite:
         types: Sequence[str] = (),
         grant_id: str = "",
     ) -> list[Event]:
-        where, values = ["position > ?"], [after]
-        conditions: list[tuple[str, tuple[Any, ...]]] = [
-            ("message_id = ?", (message_id,) if message_id else ()),
-            (f"type IN ({', '.join('?' * len(types))})", tuple(types)),
-            ("grant_id = ?", (grant_id,) if grant_id else ()),
-        ]
-        for condition, given in conditions:
-            if given:
-                where.append(condition)
-                values += given
-        order = "DESC" if newest else "ASC"
-        sql = f"SELECT {rows.EVENT} FROM events WHERE {' AND '.join(where)} ORDER BY position {order} LIMIT ?"
-        found = await self._read(lambda db: [rows.to_event(row) for row in db.execute(sql, (*values, limit))])
-        return found[::-1] if newest else found
+        def read(db: sqlite3.Connection) -> list[Event]:
+            return events.listed(db, after, limit, newest=newest, message_id=message_id, types=types, grant_id=grant_id)
+
+        return await self.readers.read(read)
 
     async def history(self, event_id: str) -> History | None:
-        return await self._read(lambda db: history.history(db, event_id))
+        return await self.readers.read(lambda db: events.history(db, event_id))
+
+    # -- cursors of mailboxes ------------------------------------------------------------------------------------------
 
     async def cursor(self, mailbox: str) -> Cursor | None:
-        def read(db: sqlite3.Connection) -> Cursor | None:
-            row = db.execute("SELECT * FROM cursors WHERE mailbox = ?", (mailbox,)).fetchone()
-            return rows.to_cursor(row) if row else None
-
-        return await self._read(read)
+        return await self.readers.read(lambda db: cursors.one(db, mailbox))
 
     async def save_cursor(self, cursor: Cursor) -> None:
-        await self._write(lambda db: db.execute(events.CURSORS, rows.cursor(cursor)) and None)
+        await self._write(lambda db: cursors.save(db, [cursor]))
 
-    # -- webhooks ------------------------------------------------------------------------------------------------------
+    # -- endpoints -----------------------------------------------------------------------------------------------------
 
-    async def sync_endpoints(self, endpoints: Sequence[Endpoint]) -> None:
-        await self._write(lambda db: outbox.sync(db, endpoints))
+    async def sync_endpoints(self, configured: Sequence[Endpoint]) -> None:
+        await self._write(lambda db: endpoints.sync(db, configured))
 
     async def endpoints(self) -> list[Endpoint]:
-        return await self._read(outbox.endpoints)
+        return await self.readers.read(endpoints.listed)
+
+    async def add_endpoint(self, endpoint: Endpoint) -> None:
+        await self._write(lambda db: endpoints.add(db, endpoint))
+
+    async def update_endpoint(self, endpoint: Endpoint) -> bool:
+        return await self._write(lambda db: endpoints.update(db, endpoint))
+
+    async def remove_endpoint(self, endpoint_id: str) -> bool:
+        def write(db: sqlite3.Connection) -> bool:
+            removed = endpoints.remove(db, endpoint_id)
+            if removed:
+                outbox.forgive(db, endpoint_id)
+            return removed
+
+        return await self._write(write)
 
     async def set_endpoint_status(self, endpoint_id: str, status: str) -> None:
-        await self._write(lambda db: outbox.set_status(db, endpoint_id, status))
+        await self._write(lambda db: endpoints.set_status(db, endpoint_id, status))
+
+    # -- the outbox ----------------------------------------------------------------------------------------------------
 
     async def claim_due(
         self, now: float, *, busy: Mapping[str, int] = NONE, each: int = 50, limit: int = 50
@@ -162,15 +148,15 @@ class Sqlite:
         await self._write(lambda db: outbox.hasten(db, after, seconds))
 
     async def next_due(self) -> float | None:
-        return await self._read(outbox.next_due)
+        return await self.readers.read(outbox.next_due)
 
     async def notifications(
         self, *, endpoint_id: str = "", state: NotificationState | Literal[""] = "", limit: int = 100
     ) -> list[Notification]:
-        return await self._read(lambda db: outbox.notifications(db, endpoint_id, state, limit))
+        return await self.readers.read(lambda db: outbox.newest(db, endpoint_id, state, limit))
 
     async def backlog(self) -> list[Backlog]:
-        return await self._read(outbox.backlog)
+        return await self.readers.read(outbox.backlog)
 
     async def replay(
         self,
@@ -181,91 +167,39 @@ class Sqlite:
         dead: bool = False,
         endpoint_id: str = "",
     ) -> int:
-        return await self._write(
-            lambda db: outbox.replay(db, now, event_ids=event_ids, since=since, dead=dead, endpoint_id=endpoint_id)
-        )
+        def write(db: sqlite3.Connection) -> int:
+            count = outbox.renew_dead(db, endpoint_id, now) if dead else 0
+            live = [e for e in endpoints.live(db) if endpoint_id in ("", e.endpoint_id)]
+            for event in events.chosen(db, event_ids, since):
+                for owed in decisions.owed(live, event):
+                    outbox.renew(db, owed, now)
+                    count += 1
+            return count
+
+        return await self._write(write)
 
     # -- keys of the API -----------------------------------------------------------------------------------------------
 
     async def add_api_key(self, key: ApiKey) -> None:
-        def write(db: sqlite3.Connection) -> None:
-            if db.execute("SELECT 1 FROM api_keys WHERE name = ?", (key.name,)).fetchone():
-                raise ValueError(f"a key named {key.name} exists")
-            db.execute("INSERT INTO api_keys VALUES (?, ?, ?, ?, ?, ?)", rows.api_key(key))
-
-        await self._write(write)
+        await self._write(lambda db: keys.add(db, key))
 
     async def api_keys(self) -> list[ApiKey]:
-        return await self._read(
-            lambda db: [rows.to_api_key(r) for r in db.execute("SELECT * FROM api_keys ORDER BY created_at, name")]
-        )
+        return await self.readers.read(keys.listed)
 
     async def find_api_key(self, digest: str) -> ApiKey | None:
-        def read(db: sqlite3.Connection) -> ApiKey | None:
-            row = db.execute("SELECT * FROM api_keys WHERE digest = ?", (digest,)).fetchone()
-            return rows.to_api_key(row) if row else None
-
-        return await self._read(read)
+        return await self.readers.read(lambda db: keys.of_digest(db, digest))
 
     async def revoke_api_key(self, name: str) -> bool:
-        return await self._write(lambda db: db.execute("DELETE FROM api_keys WHERE name = ?", (name,)).rowcount > 0)
+        return await self._write(lambda db: keys.revoke(db, name))
 
     # -- the whole -----------------------------------------------------------------------------------------------------
 
     async def backup(self, path: Path) -> None:
-        await asyncio.to_thread(backup, self.path, path)
+        try:
+            await asyncio.to_thread(database.backup, self.path, path)
+        except (sqlite3.Error, OSError) as error:
+            raise Unavailable(f"backup of {self.path.name}: {error}") from error
 
     async def check(self) -> None:
         now = self._clock()
-        await self._write(lambda db: db.execute("INSERT OR REPLACE INTO probe VALUES (1, ?)", (now,)) and None)
-
-    async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        done: T = await self._writer.submit(work)
-        return done
-
-    async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._reading, work)
-
-    def _reading(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """In a reader's thread, on its own connection; one that fails, or whose file was replaced, is made again."""
-        local = self._local
-        try:
-            if getattr(local, "db", None) is not None and inode(self.path) != local.inode:
-                self._forget(local)
-            if getattr(local, "db", None) is None:
-                local.db, local.inode = schema.connect(self.path, busy=1.0, reading=True), inode(self.path)
-                self._readers.add(local.db)
-            return work(local.db)
-        except (sqlite3.Error, OSError) as error:
-            self._forget(local)
-            raise Unavailable(f"{self.path.name}: {error}") from error
-
-    def _forget(self, local: threading.local) -> None:
-        db, local.db = getattr(local, "db", None), None
-        if db is not None:
-            self._readers.discard(db)
-            db.close()
-
-
-def backup(source: Path, target: Path) -> None:
-    """SQLite's own backup into a new file beside `target`, then renamed. In WAL mode writers are not held up."""
-    part = target.with_name(target.name + ".part")
-    part.unlink(missing_ok=True)
-    try:
-        reader = schema.connect(source, busy=1.0, reading=True)
-        try:
-            os.close(files.create(part))
-            copy = sqlite3.connect(part)
-            try:
-                reader.backup(copy)
-                copy.execute("PRAGMA journal_mode = DELETE")  # one file, with nothing beside it
-            finally:
-                copy.close()
-        finally:
-            reader.close()
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        part.replace(target)
-    except (sqlite3.Error, OSError) as error:
-        part.unlink(missing_ok=True)
-        raise Unavailable(f"backup of {source.name}: {error}") from error
+        await self._write(lambda db: db.execute(PROBE, (now,)) and None)

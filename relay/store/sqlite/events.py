@@ -1,32 +1,34 @@
-"""Many events at once into SQLite: one read of what is known of their messages, `core.tally` in memory, bulk writes.
+"""Events in SQLite: many appended at once, and read.
 
-Owns: the path of every hit; the rows of events, tallies, the outbox and cursors that one batch makes. Leaves to others:
-what counts (`tally`), who is owed what (`payload.triggers`), the transaction (`writer`).
+Owns: the path of every hit, which is one read of what is known of their messages, `decisions.append` in memory, and bulk
+writes; the statements about events and tallies. Leaves to others: what a batch comes to (`decisions`), the transaction
+(`writer`), columns (`tables`).
 """
+# ruff: noqa: S608 - SQL is put together from constants of this package; values are bound
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
-from relay.core import payload, tally
-from relay.core.model import Endpoint, Event
-from relay.store import Cursor
-from relay.store.sqlite import bulk, rows
+from relay.core import tally
+from relay.core.model import Endpoint, Event, History
+from relay.store import Cursor, decisions, tables
+from relay.store.sqlite import bulk, cursors, endpoints, messages, outbox
+from relay.store.sqlite.writer import BATCH
+from relay.store.tables import ENDPOINTS, EVENTS
 
-ASKED = (1, 8, 64, 512)  # how many are asked for at once: few sizes, so that their statements stay prepared
-
-KNOWN = """
-WITH asked (n, event_id, message_id, idx) AS (VALUES {places})
+ASKED = (1, 8, 64, BATCH)  # how many are asked for at once: few sizes, so that their statements stay prepared
+KNOWN = f"""
+WITH asked (n, event_id, message_id, idx) AS (VALUES {{places}})
 SELECT json_group_array(json_array(asked.n, e.position, m.grant_id, m.submitted_at, m.submitter_ip, t.facts,
     (SELECT CASE WHEN c.sole THEN c.recipient ELSE '' END FROM copies c
       WHERE c.message_id = asked.message_id AND c.idx = asked.idx LIMIT 1))),
   (SELECT seq FROM sqlite_sequence WHERE name = 'events'),
-  (SELECT json_group_array(json_array(endpoint_id, url, triggers, secret, verdicts, format, source, status))
-    FROM endpoints WHERE status IN ('active', 'failing'))
+  (SELECT json_group_array(json_array({ENDPOINTS.names("l")})) FROM endpoints l WHERE {endpoints.LIVE})
 FROM asked
 LEFT JOIN events e ON e.event_id = asked.event_id
 LEFT JOIN messages m ON m.message_id = asked.message_id
@@ -34,14 +36,27 @@ LEFT JOIN tallies t ON t.message_id = asked.message_id
 WHERE asked.n >= 0
 """
 STATEMENTS = {size: KNOWN.format(places=", ".join(["(?, ?, ?, ?)"] * size)) for size in ASKED}
+APPEND = bulk.inserts("INSERT", EVENTS)
+SAVE_TALLIES = bulk.inserts_into("INSERT OR REPLACE INTO tallies (message_id, facts)", 2)
+
+LISTED = f"SELECT {EVENTS.names()} FROM events WHERE {{conditions}} ORDER BY position {{order}} LIMIT ?"
+ONE = f"SELECT {EVENTS.names()}, events.link_counts FROM events WHERE event_id = ?"
+SINCE = f"SELECT {EVENTS.names()} FROM events WHERE at >= ? ORDER BY position"
+OF_TYPE = "FROM events WHERE message_id = ? AND type = ?"
+LAST_COUNTED = f"SELECT max(ordinal) {OF_TYPE} AND position < ?"
+RECENTS = f"SELECT {EVENTS.names()} {OF_TYPE} AND ordinal BETWEEN max(0, ?) AND ? ORDER BY ordinal"
+FIRST_AT = f"SELECT at {OF_TYPE} AND ordinal = 0 AND position <= ?"
+
+encode_facts = msgspec.json.Encoder().encode
+decode_facts = msgspec.json.Decoder(tally.Facts).decode
+decode_counts = msgspec.json.Decoder(dict[int, int]).decode
+decode_endpoints = msgspec.json.Decoder(list[list[Any]]).decode
+decode_known = msgspec.json.Decoder(
+    list[tuple[int, int | None, str | None, float | None, str | None, str | None, str | None]]
+).decode
 
 
-EVENTS = bulk.inserts("INSERT INTO events", 21)
-TALLIES = bulk.inserts("INSERT OR REPLACE INTO tallies", 2)
-DELIVERIES = bulk.inserts("INSERT INTO deliveries (position, endpoint_id, trigger, first_at, next_at)", 5)
-CURSORS = "INSERT OR REPLACE INTO cursors VALUES (?, ?, ?, ?)"
-
-encode = msgspec.json.Encoder().encode
+# -- appending ---------------------------------------------------------------------------------------------------------
 
 
 class Hit(NamedTuple):
@@ -49,69 +64,6 @@ class Hit(NamedTuple):
 
     event: Event
     cursor: Cursor | None
-
-
-decode_known = msgspec.json.Decoder(
-    list[tuple[int, int | None, str | None, float | None, str | None, str | None, str | None]]
-).decode
-decode_endpoints = msgspec.json.Decoder(list[list[str]]).decode
-decode_facts = msgspec.json.Decoder(tally.Facts).decode
-
-
-def hits(db: sqlite3.Connection, batch: Sequence[Hit], asking: Asking, now: float) -> list[Event | None]:
-    """Writes the batch. Per hit the event as it was completed, or None where it is there already."""
-    known, position = [], 0
-    for at in range(0, len(batch), ASKED[-1]):
-        found, position, owed = read(db, batch[at : at + ASKED[-1]], asking)
-        known += found
-    facts: dict[str, tally.Facts] = {}
-    fresh: set[str] = set()
-    results: list[Event | None] = []
-    event_rows, delivery_rows = [], []
-    cursors: dict[str, Cursor] = {}
-    for (event, cursor), (there, origin, text) in zip(batch, known, strict=True):
-        if cursor is not None:
-            cursors[cursor.mailbox] = cursor
-        if there or event.event_id in fresh:
-            results.append(None)
-            continue
-        fresh.add(event.event_id)
-        fact = facts.get(event.message_id)
-        if fact is None:
-            fact = facts[event.message_id] = decode_facts(text) if text else tally.Facts()
-        position += 1
-        done = tally.complete(event, fact, origin, position)
-        results.append(done)
-        clicked = done.counted and done.type == "message.link_clicked"
-        event_rows.append(rows.event(done, rows.json(fact.links) if clicked else ""))
-        for endpoint in owed:
-            for trigger in payload.triggers(endpoint, done):
-                delivery_rows.append((position, endpoint.endpoint_id, trigger, now, now))
-    bulk.write(db, EVENTS, event_rows)
-    bulk.write(db, TALLIES, [(message_id, encode(fact).decode()) for message_id, fact in facts.items()])
-    bulk.write(db, DELIVERIES, delivery_rows)
-    if cursors:
-        db.executemany(CURSORS, [rows.cursor(cursor) for cursor in cursors.values()])
-    return results
-
-
-def read(
-    db: sqlite3.Connection, batch: Sequence[Hit], asking: Asking
-) -> tuple[list[tuple[bool, tally.Origin, str | None]], int, list[Endpoint]]:
-    """Per hit: is it there, what its message says, the facts so far. Then the last position used, and the endpoints."""
-    size = next(size for size in ASKED if size >= len(batch))
-    asked: list[object] = []
-    for n, (event, _) in enumerate(batch):
-        asked += (n, event.event_id, event.message_id, event.recipient_index)
-    asked += [-1, "", "", 0] * (size - len(batch))
-    text, last, endpoints = db.execute(STATEMENTS[size], asked).fetchone()
-    known: list[tuple[bool, tally.Origin, str | None]] = [(False, tally.UNKNOWN, None)] * len(batch)
-    for n, position, grant, submitted_at, ip, facts, recipient in decode_known(text):
-        origin = tally.UNKNOWN
-        if grant is not None:
-            origin = tally.Origin(grant, submitted_at or 0.0, ip or "", recipient or "")
-        known[n] = (position is not None, origin, facts)
-    return known, last or 0, asking.read(endpoints)
 
 
 class Asking:
@@ -124,10 +76,99 @@ class Asking:
 
     def read(self, text: str) -> list[Endpoint]:
         if text != self._text:
-            self._endpoints = [rows.to_endpoint(row) for row in decode_endpoints(text)]
+            self._endpoints = [ENDPOINTS.value(row) for row in decode_endpoints(text)]
             self._text = text
         return self._endpoints
 
 
+class Found(NamedTuple):
+    """What is known when a batch comes, per event and per message; the last position; the live endpoints."""
+
+    known: list[decisions.Known]
+    facts: dict[str, tally.Facts]
+    position: int
+    endpoints: list[Endpoint]
+
+
+def append(db: sqlite3.Connection, batch: Sequence[Hit], asking: Asking, now: float) -> list[Event | None]:
+    """Per hit the event as it was completed, or None where it is there already."""
+    events = [hit.event for hit in batch]
+    found = read(db, events, asking)
+    done = decisions.append(events, found.known, found.facts, found.position, found.endpoints)
+    rows = [EVENTS.row(event, tables.json(counts) if counts else "") for event, counts in done.events]
+    bulk.write(db, APPEND, rows)
+    bulk.write(db, SAVE_TALLIES, [(key, encode_facts(fact).decode()) for key, fact in done.facts.items()])
+    bulk.write(db, outbox.OWE, [(e.position, endpoint_id, trigger, now, now) for e, endpoint_id, trigger in done.owed])
+    cursors.save(db, {hit.cursor.mailbox: hit.cursor for hit in batch if hit.cursor}.values())
+    return done.results
+
+
+def read(db: sqlite3.Connection, batch: Sequence[Event], asking: Asking) -> Found:
+    size = next(size for size in ASKED if size >= len(batch))
+    asked: list[object] = []
+    for n, event in enumerate(batch):
+        asked += (n, event.event_id, event.message_id, event.recipient_index)
+    asked += [-1, "", "", 0] * (size - len(batch))
+    text, last, live = db.execute(STATEMENTS[size], asked).fetchone()
+    known: list[decisions.Known] = [(False, tally.UNKNOWN)] * len(batch)
+    facts: dict[str, tally.Facts] = {}
+    for n, position, grant, submitted_at, ip, fact, recipient in decode_known(text):
+        origin = tally.UNKNOWN
+        if grant is not None:
+            origin = tally.Origin(grant, submitted_at or 0.0, ip or "", recipient or "")
+        known[n] = (position is not None, origin)
+        if (message_id := batch[n].message_id) not in facts:
+            facts[message_id] = decode_facts(fact) if fact else tally.Facts()
+    return Found(known, facts, last or 0, asking.read(live))
+
+
 def mended(hit: Hit) -> Hit:
-    return Hit(rows.mended(hit.event), hit.cursor)
+    return Hit(decisions.mended(hit.event), hit.cursor)
+
+
+# -- reading -----------------------------------------------------------------------------------------------------------
+
+
+def listed(
+    db: sqlite3.Connection,
+    after: int,
+    limit: int,
+    *,
+    newest: bool,
+    message_id: str,
+    types: Sequence[str],
+    grant_id: str,
+) -> list[Event]:
+    conditions, values = ["position > ?"], [after, *types]
+    if types:
+        conditions.append(f"type IN ({', '.join('?' * len(types))})")
+    for column, value in (("message_id", message_id), ("grant_id", grant_id)):
+        if value:
+            conditions.append(f"{column} = ?")
+            values.append(value)
+    sql = LISTED.format(conditions=" AND ".join(conditions), order="DESC" if newest else "ASC")
+    found = [EVENTS.value(row) for row in db.execute(sql, (*values, limit))]
+    return found[::-1] if newest else found
+
+
+def chosen(db: sqlite3.Connection, event_ids: Sequence[str], since: float | None) -> list[Event]:
+    """These, and all since a time; each once."""
+    rows = [row[:-1] for event_id in event_ids for row in db.execute(ONE, (event_id,))]
+    rows += db.execute(SINCE, (since,)).fetchall() if since is not None else []
+    return list({event.event_id: event for event in map(EVENTS.value, rows)}.values())
+
+
+def history(db: sqlite3.Connection, event_id: str) -> History | None:
+    row = db.execute(ONE, (event_id,)).fetchone()
+    if row is None:
+        return None
+    event, counts = EVENTS.value(row[:-1]), decode_counts(row[-1]) if row[-1] else {}
+    sent = messages.one(db, event.message_id)
+    key = (event.message_id, event.type)
+    last = event.ordinal
+    if last < 0:  # not counted itself: up to the last one before it
+        found = db.execute(LAST_COUNTED, (*key, event.position)).fetchone()
+        last = -1 if found[0] is None else found[0]
+    recents = tuple(map(EVENTS.value, db.execute(RECENTS, (*key, last - decisions.RECENTS + 1, last))))
+    first = db.execute(FIRST_AT, (*key, event.position)).fetchone()
+    return History(event, sent, recents, decisions.link_counts(sent, event, counts), first[0] if first else 0.0)

@@ -1,8 +1,9 @@
-"""Many submissions, and many replies of the upstream, at once into SQLite.
+"""Messages, their copies and identifiers in SQLite: many submissions, and many replies of the upstream, at once.
 
-Owns: the rows of messages, copies and identifiers, and how a message finds its thread. Leaves to others: the
-transaction (`writer`), spelling (`rows`).
+Owns: the statements about these three tables, and what goes with a message that is removed. Leaves to others: threads and
+names (`decisions`), the transaction (`writer`), columns (`tables`).
 """
+# ruff: noqa: S608 - SQL is put together from constants of this package; values are bound
 
 from __future__ import annotations
 
@@ -12,17 +13,40 @@ from itertools import chain
 from typing import NamedTuple
 
 from relay.core.model import Sent
-from relay.store import BARE_ID, UpstreamReply
-from relay.store.sqlite import bulk, rows
+from relay.store import UpstreamReply, decisions
+from relay.store.sqlite import bulk
+from relay.store.tables import COPIES, MESSAGES
 
-MESSAGES = bulk.inserts("INSERT OR REPLACE INTO messages", 21)
-COPIES = bulk.inserts("INSERT OR REPLACE INTO copies", 10)
-IDENTIFIERS = bulk.inserts("INSERT OR IGNORE INTO identifiers", 2)
-REPLIES = bulk.statements(
+RECORD_MESSAGES = bulk.inserts("INSERT OR REPLACE", MESSAGES)
+RECORD_COPIES = bulk.inserts("INSERT OR REPLACE", COPIES)
+RECORD_IDENTIFIERS = bulk.inserts_into("INSERT OR IGNORE INTO identifiers (identifier, message_id)", 2)
+RECORD_REPLIES = bulk.statements(
     "UPDATE copies SET state = v.column3, reply = v.column4,"
     " upstream_id = CASE v.column5 WHEN '' THEN upstream_id ELSE v.column5 END"
     " FROM {values} AS v WHERE copies.message_id = v.column1 AND copies.recipient = v.column2",
     5,
+)
+THREAD_ID = MESSAGES.columns.index("thread_id")
+THREAD = "SELECT thread_id FROM messages WHERE message_id = ?"
+# Of several messages with one identifier the newest: message_id sorts by time.
+NAMED = """
+SELECT max(i.message_id) FROM identifiers i JOIN messages m ON m.message_id = i.message_id WHERE i.identifier IN (?, ?)
+"""
+ONE = f"SELECT {MESSAGES.names()} FROM messages WHERE message_id = ?"
+COPIES_OF = f"SELECT {COPIES.names()} FROM copies WHERE message_id = ? ORDER BY position"
+RECENT = f"""
+SELECT {MESSAGES.names()} FROM messages WHERE submitted_at < ? ORDER BY submitted_at DESC, message_id DESC LIMIT ?
+"""
+# In this order: each finds its rows by those that are removed after it.
+REMOVE = (
+    "DELETE FROM deliveries WHERE position IN (SELECT position FROM events WHERE message_id = :message_id)",
+    "DELETE FROM events WHERE message_id = :message_id",
+    "DELETE FROM tallies WHERE message_id = :message_id",
+    "DELETE FROM identifiers WHERE message_id = :message_id AND identifier IN ("
+    "SELECT internet_message_id FROM messages WHERE message_id = :message_id"
+    " UNION SELECT upstream_id FROM copies WHERE message_id = :message_id)",
+    "DELETE FROM copies WHERE message_id = :message_id",
+    "DELETE FROM messages WHERE message_id = :message_id",
 )
 
 
@@ -32,58 +56,68 @@ class Replies(NamedTuple):
     replies: tuple[UpstreamReply, ...]
 
 
-def sents(db: sqlite3.Connection, batch: Sequence[Sent]) -> list[None]:
-    """The messages, their copies and identifiers. A new thread has the id of its first message."""
+def record(db: sqlite3.Connection, batch: Sequence[Sent]) -> list[None]:
+    """A new thread has the id of its first message."""
     messages, copies, identifiers = [], [], []
     for sent in batch:
         thread_id = sent.thread_id or (thread(db, sent.references) if sent.references else "") or sent.message_id
-        messages.append(rows.sent(sent, thread_id))
-        copies += rows.copies(sent)
-        named = {sent.internet_message_id, *(c.upstream_id for c in sent.copies)} - {""}
-        identifiers += [(identifier, sent.message_id) for identifier in named]
-    bulk.write(db, MESSAGES, messages)
-    bulk.write(db, COPIES, copies)
-    bulk.write(db, IDENTIFIERS, identifiers)
+        messages.append(row := MESSAGES.row(sent))
+        row[THREAD_ID] = thread_id
+        shared = decisions.shared(sent)
+        for position, copy in enumerate(sent.copies):
+            copies.append(COPIES.row(copy, sent.message_id, position, copy.index not in shared))
+        identifiers += [(identifier, sent.message_id) for identifier in decisions.identifiers(sent)]
+    bulk.write(db, RECORD_MESSAGES, messages)
+    bulk.write(db, RECORD_COPIES, copies)
+    bulk.write(db, RECORD_IDENTIFIERS, identifiers)
     return [None] * len(batch)
 
 
-def replies(db: sqlite3.Connection, batch: Sequence[Replies]) -> list[None]:
-    """Of two replies for one copy the later one holds; an identifier that only the first one named is kept."""
-    last: dict[tuple[str, str], tuple[object, ...]] = {}
-    identifiers = []
-    for reply in chain.from_iterable(some.replies for some in batch):
-        for recipient in reply.recipients:
-            before = last.pop((reply.message_id, recipient), None)
-            upstream_id = reply.upstream_id or (before[4] if before else "")
-            last[reply.message_id, recipient] = (reply.message_id, recipient, reply.state, reply.reply, upstream_id)
-        if reply.upstream_id:
-            identifiers.append((reply.upstream_id, reply.message_id))
-    bulk.write(db, REPLIES, list(last.values()))
-    bulk.write(db, IDENTIFIERS, identifiers)
+def record_replies(db: sqlite3.Connection, batch: Sequence[Replies]) -> list[None]:
+    replies = list(chain.from_iterable(some.replies for some in batch))
+    bulk.write(db, RECORD_REPLIES, decisions.last_replies(replies))
+    bulk.write(db, RECORD_IDENTIFIERS, [(r.upstream_id, r.message_id) for r in replies if r.upstream_id])
     return [None] * len(batch)
 
 
 def thread(db: sqlite3.Connection, references: Sequence[str]) -> str:
-    message_id = named(db, references)
-    row = db.execute("SELECT thread_id FROM messages WHERE message_id = ?", (message_id,)).fetchone()
+    row = db.execute(THREAD, (named(db, references),)).fetchone()
     return str(row[0]) if row else ""
 
 
 def named(db: sqlite3.Connection, internet_ids: Sequence[str]) -> str:
-    """The message_id of the newest message with the first of these identifiers that is known; "" for none.
-
-    Some upstreams name in their reply only what stands before the "@" (Amazon SES): a long one is enough."""
+    """The message_id of the newest message with the first of these identifiers that is known; "" for none."""
     for identifier in internet_ids:
-        local = identifier.partition("@")[0]
-        row = db.execute(
-            "SELECT max(i.message_id) FROM identifiers i JOIN messages m ON m.message_id = i.message_id"
-            " WHERE i.identifier IN (?, ?)",
-            (identifier, local if len(local) >= BARE_ID else identifier),
-        ).fetchone()
+        row = db.execute(NAMED, decisions.spellings(identifier)).fetchone()
         if row[0] is not None:
             return str(row[0])
     return ""
 
 
+def find(db: sqlite3.Connection, internet_ids: Sequence[str]) -> Sent | None:
+    message_id = named(db, decisions.mended(internet_ids))
+    return one(db, message_id) if message_id else None
+
+
+def one(db: sqlite3.Connection, message_id: str) -> Sent | None:
+    row = db.execute(ONE, (message_id,)).fetchone()
+    return whole(db, row) if row else None
+
+
+def recent(db: sqlite3.Connection, limit: int, before: float | None) -> list[Sent]:
+    rows = db.execute(RECENT, (float("inf") if before is None else before, limit)).fetchall()
+    return [whole(db, row) for row in rows]
+
+
+def whole(db: sqlite3.Connection, row: Sequence[object]) -> Sent:
+    """With its copies."""
+    copies = tuple(map(COPIES.value, db.execute(COPIES_OF, (row[0],))))
+    return MESSAGES.value(row, copies=copies)
+
+
+def remove(db: sqlite3.Connection, message_id: str) -> bool:
+    return sum([db.execute(sql, {"message_id": message_id}).rowcount for sql in REMOVE]) > 0
+
+
 def mended(some: Replies) -> Replies:
-    return Replies(tuple(map(rows.mended, some.replies)))
+    return Replies(tuple(map(decisions.mended, some.replies)))

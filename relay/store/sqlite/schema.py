@@ -1,52 +1,25 @@
-"""The schema of the SQLite store: numbered files, applied once each, in order.
+"""Which of the migrations a file has, and the ones that it lacks.
 
-Owns: the connection's settings, the table `migrations`, the numbered files in `migrations`. Leaves to others: rows.
-A file that was released is never changed; what changes is a new number.
+Owns: the table `migrations`, and that a file is brought up to date as a whole or not at all. Leaves to others: the steps
+(`migrations`), connections (`database`).
 """
 
 from __future__ import annotations
 
-import os
+import contextlib
 import sqlite3
 import time
-from importlib import resources
+from collections.abc import Sequence
 from pathlib import Path
 
-from relay import files
-from relay.store import Newer
+from relay.store import Newer, Unavailable
+from relay.store.sqlite import migrations
 
-FOLDER = resources.files("relay.store.sqlite") / "migrations"
-FILES = sorted(f.name for f in FOLDER.iterdir() if f.name[:4].isdigit() and f.name[4:] == ".sql")
-LATEST = int(FILES[-1][:4])
-WAL_LIMIT = 64_000_000  # bytes that the WAL file may keep once it was emptied
-
-
-def connect(path: Path, *, busy: float, reading: bool = False) -> sqlite3.Connection:
-    """A connection with our settings. `busy` is how long SQLite waits for another's lock, in seconds. A file that it
-    makes is for its owner only: addresses are in it."""
-    if not path.exists() and not reading:
-        os.close(files.open(path))
-    db = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=busy, isolation_level=None, check_same_thread=False
-    )
-    try:
-        # synchronous FULL: what was acknowledged outlives a power cut. In WAL mode NORMAL would not promise that.
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
-        db.execute("PRAGMA wal_autocheckpoint = 1000")
-        db.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT}")
-        db.execute("PRAGMA cache_size = -16000")
-        db.execute("PRAGMA temp_store = MEMORY")
-        if reading:
-            db.execute("PRAGMA query_only = ON")
-    except BaseException:
-        db.close()
-        raise
-    return db
+LATEST = len(migrations.STEPS)
 
 
 def version(db: sqlite3.Connection) -> int:
-    """The number of the last file applied; 0 for an empty database."""
+    """The number of the last step applied; 0 for an empty database."""
     try:
         return int(db.execute("SELECT coalesce(max(number), 0) FROM migrations").fetchone()[0])
     except sqlite3.OperationalError as error:
@@ -55,28 +28,23 @@ def version(db: sqlite3.Connection) -> int:
         raise
 
 
-def migrate(db: sqlite3.Connection) -> None:
-    """Brings the schema to LATEST, all of it or nothing. Raises `Newer` where it is ahead of this program."""
-    if version(db) == LATEST:
+def migrate(db: sqlite3.Connection, steps: Sequence[migrations.Step] = migrations.STEPS) -> None:
+    """Applies the steps that are lacking, all of them or none. Raises `Newer` where the file has more."""
+    if version(db) == len(steps):
         return
-    from sqlite_utils import Database  # 150 ms, and only where there is something to do
+    from sqlite_utils import Database  # takes 150 ms, and only where there is something to do
 
-    # Its savepoints and plugins are its own; the transaction around is ours.
     db.execute("BEGIN IMMEDIATE")
     try:
         at = version(db)  # another process may have done it meanwhile
-        if at > LATEST:
-            raise Newer(
-                f"the database has schema {at}, this program knows {LATEST}: use the program that wrote it, or newer"
-            )
-        store = Database(db, execute_plugins=False)
+        if at > len(steps):
+            raise Newer(newer(at, len(steps)))
+        file = Database(db, execute_plugins=False)  # inside our transaction it makes savepoints only
         if at == 0:
-            store.execute("CREATE TABLE migrations (number INTEGER PRIMARY KEY, applied_at REAL NOT NULL)")
-        for name in FILES:
-            if int(name[:4]) > at:
-                for statement in statements((FOLDER / name).read_text("utf-8")):
-                    store.execute(statement)
-                store.execute("INSERT INTO migrations VALUES (?, ?)", (int(name[:4]), time.time()))
+            file.execute("CREATE TABLE migrations (number INTEGER PRIMARY KEY, applied_at REAL NOT NULL)")
+        for number, step in enumerate(steps[at:], at + 1):
+            step(file)
+            file.execute("INSERT INTO migrations (number, applied_at) VALUES (?, ?)", (number, time.time()))
         db.execute("COMMIT")
     except BaseException:
         if db.in_transaction:
@@ -84,13 +52,19 @@ def migrate(db: sqlite3.Connection) -> None:
         raise
 
 
-def statements(text: str) -> list[str]:
-    """The statements of an SQL file."""
-    found: list[str] = []
-    begun = ""
-    for line in text.splitlines(keepends=True):
-        begun += line
-        if sqlite3.complete_statement(begun):
-            found.append(begun)
-            begun = ""
-    return found
+def examine(path: Path) -> str:
+    """See `relay.store.examine`."""
+    if not path.exists():
+        return f"{path} will be made at the first start"
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)) as db:
+            at = version(db)
+    except sqlite3.Error as error:
+        raise Unavailable(f"{path} can't be read: {error}") from error
+    if at > LATEST:
+        raise Newer(f"{path}: {newer(at, LATEST)}")
+    return f"{path} has schema {at} of {LATEST}"
+
+
+def newer(at: int, known: int) -> str:
+    return f"the database has schema {at}, this program knows {known}: use the program that wrote it, or a newer one"

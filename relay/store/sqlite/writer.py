@@ -1,18 +1,16 @@
 """The one thread of a process that writes to its SQLite database.
 
-Owns: the queue, group commit, the lock between processes, opening and opening again, and the rule that an operation
-either was committed or raises. Leaves to others: what an operation does (`messages`, `events`, `outbox`).
+Owns: the queue, group commit, and the rule that an operation either was committed or raises. Leaves to others: what an
+operation does (one module per subject), the file and its lock (`database`).
 
-Whatever has queued, at most BATCH operations, is one transaction, and so one fsync. Around it every process holds a flock
-on a file beside the database, so that two busy ones share fairly: with SQLite's own waiting alone the light one starves. Operations are taken only once the lock is held; until then the event
-loop can take them back, and does after `PATIENCE`: `Unavailable` means that nothing was done.
+Whatever has queued, at most BATCH operations, is one transaction, and so one fsync. Operations are taken only once the
+lock between processes is held; until then the event loop can take them back, and does after `patience`: `Unavailable`
+means that nothing was done.
 """
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
 import sqlite3
 import threading
 import time
@@ -22,9 +20,10 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
-from relay import files, log, metrics
+from relay import log, metrics
 from relay.store import Newer, Unavailable
 from relay.store.sqlite import schema
+from relay.store.sqlite.database import Database
 
 LOG = log.room("store")
 BATCH = 512
@@ -34,10 +33,6 @@ CROWD = 3  # operations that somebody waits for in one transaction, from which o
 GAP = 0.004  # seconds between the beginnings of two transactions then
 CROWDED = 32  # transactions with fewer until there is none
 QUEUE = 20_000  # operations that may wait; beyond, Unavailable at once
-PATIENCE = 5.0  # seconds that an operation waits for its turn
-IMPATIENCE = 0.5  # the same, while it is known that nothing gets through
-BUSY = 1.0  # seconds that SQLite itself waits for a lock that is not ours, before the queue is looked at again
-LOOK = 0.2  # seconds between looks whether the file is still the one that is open
 LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 BROKEN = LOCKED | {
     sqlite3.SQLITE_PERM, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT,
@@ -55,6 +50,20 @@ class Bulk(NamedTuple):
     write: Callable[[sqlite3.Connection, Sequence[Any]], Sequence[Any]]
     mend: Callable[[Any], Any]
     awaited: bool = True
+
+
+class Times(NamedTuple):
+    """In seconds: how long an operation waits for its turn, and how long while it is known that nothing gets through; how
+    long SQLite itself waits for a lock that is not ours, before the queue is looked at again; between two looks whether
+    the file is still the one that is open."""
+
+    patience: float = 5.0
+    impatience: float = 0.5
+    busy: float = 1.0
+    look: float = 0.2
+
+
+USUAL = Times()
 
 
 class Operation:
@@ -76,9 +85,15 @@ class Writer:
         self,
         path: Path,
         bulk: Mapping[type, Bulk],
+        *,
+        times: Times = USUAL,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.path = path
         self._bulk = bulk
+        self._times = times
+        self._sleep = sleep
+        self._file = Database(path, schema.migrate, busy=times.busy, look=times.look)
         self._queue: deque[Operation] = deque()
         self._taking = threading.Lock()
         self._wake: SimpleQueue[None] = SimpleQueue()
@@ -88,10 +103,7 @@ class Writer:
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._watch: asyncio.TimerHandle | None = None
-        self._db: sqlite3.Connection | None = None
-        self._lock: int | None = None
-        self._inode = (0, 0)
-        self._looked = self._began = 0.0
+        self._began = 0.0
         self._crowded = 0
 
     # -- on the event loop ---------------------------------------------------------------------------------------------
@@ -110,7 +122,7 @@ class Writer:
             self._asleep = False  # one token wakes it, further ones would only turn it around
             self._wake.put(None)
         if self._watch is None:
-            self._watch = loop.call_later(IMPATIENCE / 2, self._look)
+            self._watch = loop.call_later(self._times.impatience / 2, self._look)
         return future
 
     async def stop(self) -> None:
@@ -119,7 +131,7 @@ class Writer:
             self._watch.cancel()
         if (thread := self._thread) is not None:
             self._wake.put(None)
-            await asyncio.to_thread(thread.join, PATIENCE)
+            await asyncio.to_thread(thread.join, self._times.patience)
         self._thread = None
 
     def _start(self) -> asyncio.AbstractEventLoop:
@@ -133,13 +145,13 @@ class Writer:
         """Takes back what has waited too long."""
         loop, late = self._loop, []
         assert loop is not None
-        limit = loop.time() - (IMPATIENCE if self._stuck else PATIENCE)
+        limit = loop.time() - (self._times.impatience if self._stuck else self._times.patience)
         with self._taking:
             while self._queue and self._queue[0].at < limit:
                 late.append(self._queue.popleft())
         if late and not self._stuck:
             self._stuck = True
-            LOG.error("locked", path=self.path, waited=PATIENCE)
+            LOG.error("locked", path=self.path, waited=self._times.patience)
         for operation in late:
             if not operation.future.done():
                 operation.future.set_exception(
@@ -147,7 +159,7 @@ class Writer:
                         "nothing was written for a while: another process holds the database, or the disk hangs"
                     )
                 )
-        self._watch = loop.call_later(IMPATIENCE / 2, self._look) if self._queue else None
+        self._watch = loop.call_later(self._times.impatience / 2, self._look) if self._queue else None
 
     # -- in the thread -------------------------------------------------------------------------------------------------
 
@@ -163,7 +175,7 @@ class Writer:
                 continue
             pause = self._began + GAP - time.monotonic() if self._crowded else 0.0
             if pause > 0 and not self._stopping:
-                time.sleep(pause)
+                self._sleep(pause)
             try:
                 self._began = time.monotonic()
                 self._turn()
@@ -174,16 +186,16 @@ class Writer:
                     time.sleep(0.01)
                     continue
                 self._broken(error, self._take())
-        self._close()
+        self._file.close()
 
     def _turn(self) -> None:
         """One transaction over what has queued by the time the lock is held."""
-        self._hold()
+        self._file.hold()
         try:
             if not self._queue:
                 return
             began = time.perf_counter()
-            db = self._opened()
+            db = self._file.connection()
             db.execute("BEGIN IMMEDIATE")
             operations = self._take()
             self._count(operations)
@@ -199,8 +211,7 @@ class Writer:
                 self._broken(error, operations)
                 return
         finally:
-            if self._lock is not None:
-                fcntl.flock(self._lock, fcntl.LOCK_UN)
+            self._file.release()
         if self._stuck:
             self._stuck = False
             LOG.info("available", path=self.path)
@@ -265,7 +276,7 @@ class Writer:
             self._stuck = True
             LOG.error("unavailable", path=self.path, error=str(error))
         if code(error) != sqlite3.SQLITE_FULL:
-            self._close()
+            self._file.close()
         raised = error if isinstance(error, Unavailable) else Unavailable(f"{self.path.name}: {error}")
         self._resolve([(operation.future, None, raised) for operation in operations])
 
@@ -274,55 +285,7 @@ class Writer:
             if db.in_transaction:
                 db.execute("ROLLBACK")
         except sqlite3.Error:
-            self._close()
-
-    # -- the file ------------------------------------------------------------------------------------------------------
-
-    def _hold(self) -> None:
-        if self._lock is None:
-            name = self.path.with_name(self.path.name + ".lock")
-            self._lock = files.open(name)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-
-    def _opened(self) -> sqlite3.Connection:
-        """The connection. A file that was deleted or replaced under us is opened, or made, again."""
-        now = time.monotonic()
-        looking = now - self._looked > LOOK
-        if looking:
-            self._looked = now
-        if self._db is not None and looking and inode(self.path) != self._inode:
-            LOG.error("replaced", path=self.path)
-            self._db.close()
-            self._db = None
-        if self._db is None:
-            db = schema.connect(self.path, busy=BUSY)
-            try:
-                schema.migrate(db)
-            except BaseException:
-                db.close()
-                raise
-            self._db, self._inode = db, inode(self.path)
-        return self._db
-
-    def _close(self) -> None:
-        db, self._db = self._db, None
-        lock, self._lock = self._lock, None
-        if db is not None:
-            try:
-                db.close()
-            except sqlite3.Error as error:
-                LOG.error("not_closed", path=self.path, error=str(error))
-        if lock is not None:
-            os.close(lock)
-
-
-def inode(path: Path) -> tuple[int, int]:
-    """What identifies the file at `path` now; (0, 0) for none."""
-    try:
-        found = os.stat(path)
-    except FileNotFoundError:
-        return (0, 0)
-    return (found.st_dev, found.st_ino)
+            self._file.close()
 
 
 def code(error: BaseException) -> int:

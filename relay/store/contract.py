@@ -1,0 +1,145 @@
+"""What every engine of the store does. One suite (tests/store) holds each of them to it.
+
+Owns: the promises. Whoever wires (`app`, the commands, `store.open`) names a `Store`; other rooms declare a Protocol with
+the methods that they call.
+
+An engine never blocks the event loop. A method that raises `Unavailable` has done nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal, Protocol
+
+from relay.core.model import Delivery, Endpoint, Event, History, Sent, Settlement
+from relay.store import ApiKey, Backlog, Cursor, Notification, NotificationState, UpstreamReply
+
+NONE: Mapping[str, int] = MappingProxyType({})
+
+
+class Store(Protocol):
+    async def start(self) -> None:
+        """Opens it, and brings an older one up to date. Raises `Newer`, or `Unavailable`: the store can be used all
+        the same, each call tries again."""
+
+    async def stop(self) -> None:
+        """Commits what has queued and closes."""
+
+    # -- messages
+    async def record_sent(self, sent: Sent) -> None:
+        """Durable when it returns. Finds `thread_id` through `sent.references`, or makes a new one."""
+
+    async def record_replies(self, replies: Sequence[UpstreamReply]) -> None:
+        """What the upstream said, oldest first, all in one transaction. Replies on messages that are not there are left
+        out."""
+
+    async def sent(self, message_id: str) -> Sent | None: ...
+    async def find_sent(self, internet_ids: Sequence[str]) -> Sent | None:
+        """The message recorded under the first of these Message-IDs that is known: ours or the upstream's."""
+
+    async def recent_sent(self, limit: int = 50, before: float | None = None) -> list[Sent]:
+        """Newest first; `before` is a `submitted_at`."""
+
+    async def remove_message(self, message_id: str) -> bool:
+        """All that is known of it goes in one transaction: the message, its copies and identifiers, its events, and the
+        notifications of them. False where there was nothing. An event that comes later is one of an unknown
+        message."""
+
+    # -- events
+    async def append(self, event: Event, cursor: Cursor | None = None) -> Event | None:
+        """In one transaction: the event as `core.tally` completes it, its notifications, the mailbox cursor. Durable
+        when it returns. None where an event of that `event_id` is there already (the cursor is moved all the same)."""
+
+    async def events(
+        self,
+        after: int = 0,
+        limit: int = 100,
+        *,
+        newest: bool = False,
+        message_id: str = "",
+        types: Sequence[str] = (),
+        grant_id: str = "",
+    ) -> list[Event]:
+        """Those with `position` > `after`, ascending; with `newest` the last `limit` of them, still ascending.
+
+        `position` is a cursor, also while several processes append: once an event was seen, none with a lower position
+        appears any more. Whoever asks again with the highest position that it has seen misses nothing. A position is
+        never used twice, and may be left out."""
+
+    async def history(self, event_id: str) -> History | None:
+        """As it was when the event was appended, whatever came since: a notification that is made again says the
+        same."""
+
+    # -- cursors of mailboxes
+    async def cursor(self, mailbox: str) -> Cursor | None: ...
+    async def save_cursor(self, cursor: Cursor) -> None: ...
+
+    # -- endpoints
+    async def sync_endpoints(self, configured: Sequence[Endpoint]) -> None:
+        """Those of the configuration: others with source "config" become status "gone". One that was shut (a 410) stays
+        shut until its settings change: each start would wake it otherwise. Those of the API are left alone."""
+
+    async def endpoints(self) -> list[Endpoint]: ...
+    async def add_endpoint(self, endpoint: Endpoint) -> None:
+        """One of the API. ValueError where that `endpoint_id` is there."""
+
+    async def update_endpoint(self, endpoint: Endpoint) -> bool:
+        """The endpoint as it is from now on. False where the API has none of that `endpoint_id`."""
+
+    async def remove_endpoint(self, endpoint_id: str) -> bool:
+        """With what it is still owed, and its dead notifications. False where the API has none of that id."""
+
+    async def set_endpoint_status(self, endpoint_id: str, status: str) -> None: ...
+
+    # -- the outbox
+    async def claim_due(
+        self, now: float, *, busy: Mapping[str, int] = NONE, each: int = 50, limit: int = 50
+    ) -> list[Delivery]:
+        """Due deliveries, at most `limit` and fairly over the endpoints; of one endpoint at most `each`, less what
+        `busy` says that it has under way. Each attempt is counted and leased for `decisions.LEASE` in the same
+        transaction: a process that dies gives it back by the clock."""
+
+    async def settle(self, delivery_id: int, settlement: Settlement) -> None: ...
+    async def next_due(self) -> float | None:
+        """When the next delivery is due or a lease ends; None where nothing waits."""
+
+    async def hasten(self, after: float, seconds: float) -> None:
+        """What is due later than `after` is due `seconds` earlier, but not before `after`: the clock was set back."""
+
+    async def notifications(
+        self, *, endpoint_id: str = "", state: NotificationState | Literal[""] = "", limit: int = 100
+    ) -> list[Notification]:
+        """The newest of the outbox, newest first."""
+
+    async def backlog(self) -> list[Backlog]: ...
+    async def replay(
+        self,
+        now: float,
+        *,
+        event_ids: Sequence[str] = (),
+        since: float | None = None,
+        dead: bool = False,
+        endpoint_id: str = "",
+    ) -> int:
+        """Makes due again, with the whole schedule before them: of these events, of all events since a time, or all
+        dead ones; at one endpoint or all. An active endpoint that never was owed one of these events, but asks for
+        such, gets it now. The number of notifications."""
+
+    # -- keys of the API
+    async def add_api_key(self, key: ApiKey) -> None:
+        """ValueError where one of that name is there."""
+
+    async def api_keys(self) -> list[ApiKey]:
+        """Oldest first."""
+
+    async def find_api_key(self, digest: str) -> ApiKey | None: ...
+    async def revoke_api_key(self, name: str) -> bool: ...
+
+    # -- the whole
+    async def backup(self, path: Path) -> None:
+        """A consistent copy, made while others write."""
+
+    async def check(self) -> None:
+        """Raises `Unavailable` where a write would fail now."""

@@ -1,0 +1,188 @@
+"""What every engine decides alike. Pure; an engine reads rows, asks here, and writes what it is told.
+
+Owns: what a batch of events makes of what is known of their messages, how a message finds its thread and its names,
+which endpoints take notifications and whose turn it is, how a notification goes on. Leaves to others: what counts
+(`core.tally`), which endpoint asks for what (`core.payload`), rows, statements, transactions (the engines).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import zip_longest
+from typing import Any, NamedTuple, TypeVar
+
+from relay.core import payload, tally
+from relay.core.model import Delivery, Endpoint, Event, Sent, Settlement, Value
+from relay.store import Notification, UpstreamReply
+
+T = TypeVar("T")
+LEASE = 120.0  # seconds that a claimed delivery is nobody else's
+RECENTS = 50  # events that a history holds at most
+BARE_ID = 16  # characters from which an upstream's identifier without "@" may stand for any domain
+LIVE = ("active", "failing")  # the endpoints that are owed notifications, and sent them
+
+
+# -- messages ----------------------------------------------------------------------------------------------------------
+
+
+def identifiers(sent: Sent) -> set[str]:
+    """What an answer may name the message by, as far as it is known when it is recorded."""
+    return {sent.internet_message_id, *(copy.upstream_id for copy in sent.copies)} - {""}
+
+
+def spellings(identifier: str) -> tuple[str, str]:
+    """How the identifier that an answer names may have been recorded. Some upstreams name in their reply only what
+    stands before the "@" (Amazon SES): a long one is enough."""
+    local = identifier.partition("@")[0]
+    return identifier, local if len(local) >= BARE_ID else identifier
+
+
+def shared(sent: Sent) -> frozenset[int]:
+    """The recipient indexes that several envelope recipients share: a hit does not say whose it is."""
+    if len(sent.copies) == 1:
+        return frozenset()
+    return frozenset(index for index, many in Counter(copy.index for copy in sent.copies).items() if many > 1)
+
+
+class CopyReply(NamedTuple):
+    """What one copy becomes. An `upstream_id` of "" leaves the one that is there."""
+
+    message_id: str
+    recipient: str
+    state: str
+    reply: str
+    upstream_id: str
+
+
+def last_replies(replies: Iterable[UpstreamReply]) -> list[CopyReply]:
+    """Of two replies, oldest first, on one copy the later one holds; an identifier that only the first one named is
+    kept."""
+    last: dict[tuple[str, str], CopyReply] = {}
+    for reply in replies:
+        for recipient in reply.recipients:
+            before = last.pop((reply.message_id, recipient), None)
+            upstream_id = reply.upstream_id or (before.upstream_id if before else "")
+            last[reply.message_id, recipient] = CopyReply(
+                reply.message_id, recipient, reply.state, reply.reply, upstream_id
+            )
+    return list(last.values())
+
+
+# -- events ------------------------------------------------------------------------------------------------------------
+
+
+# Plain tuples: of these there is one per hit.
+Known = tuple[bool, tally.Origin]  # when an event comes: whether it is there already, and what its message says
+Owed = tuple[Event, str, str]  # one notification: of which event, to which endpoint, by which trigger
+
+
+class Appended(NamedTuple):
+    """What a batch comes to. `results` is for the callers; the rest is to be written: the new events with the clicks
+    per link so far (empty but for a counted click), the facts of their messages, what is owed."""
+
+    results: list[Event | None]
+    events: list[tuple[Event, Mapping[int, int]]]
+    facts: dict[str, tally.Facts]
+    owed: list[Owed]
+
+
+def append(
+    batch: Sequence[Event],
+    known: Sequence[Known],
+    facts: Mapping[str, tally.Facts],
+    position: int,
+    endpoints: Sequence[Endpoint],
+) -> Appended:
+    """The events, completed in order. `facts` has those of each message in the batch, and is moved on; `position` is
+    the last one that was used; `endpoints` are the live ones."""
+    fresh: set[str] = set()
+    done = Appended([], [], {}, [])
+    results, completed, moved, owing = done
+    for event, (there, origin) in zip(batch, known, strict=True):
+        if there or event.event_id in fresh:
+            results.append(None)
+            continue
+        fresh.add(event.event_id)
+        fact = moved[event.message_id] = facts[event.message_id]
+        position += 1
+        complete = tally.complete(event, fact, origin, position)
+        results.append(complete)
+        clicked = complete.counted and complete.type == "message.link_clicked"
+        completed.append((complete, fact.links.copy() if clicked else {}))
+        owing += owed(endpoints, complete)
+    return done
+
+
+def link_counts(sent: Sent | None, event: Event, counts: Mapping[int, int]) -> tuple[int, ...]:
+    """Per link of the message how often it was clicked, as `Appended.events` had it of this click."""
+    if event.type != "message.link_clicked":
+        return ()
+    links = max(len(sent.links) if sent else 0, event.link_index + 1, *(link + 1 for link in counts))
+    return tuple(counts.get(link, 0) for link in range(links))
+
+
+# -- endpoints and what they are owed ----------------------------------------------------------------------------------
+
+
+def owed(live: Iterable[Endpoint], event: Event) -> list[Owed]:
+    return [
+        (event, endpoint.endpoint_id, trigger) for endpoint in live for trigger in payload.triggers(endpoint, event)
+    ]
+
+
+def synced(known: Iterable[Endpoint], configured: Sequence[Endpoint]) -> list[Endpoint]:
+    """Those that change where `configured` is what the configuration has now."""
+    left = {endpoint.endpoint_id: endpoint for endpoint in known}
+    changed = []
+    for endpoint in configured:
+        old = left.pop(endpoint.endpoint_id, None)
+        new = replace(endpoint, source="config", secret="")
+        if old is None or old.status == "gone" or replace(old, status="active") != replace(new, status="active"):
+            changed.append(new)
+    return changed + [replace(old, status="gone") for old in left.values() if old.source == "config"]
+
+
+def room(endpoint_id: str, busy: Mapping[str, int], each: int, limit: int) -> int:
+    """How many of this endpoint's deliveries may be claimed."""
+    return max(0, min(limit, each - busy.get(endpoint_id, 0)))
+
+
+def turns(lanes: Iterable[Sequence[T]], limit: int) -> list[T]:
+    """Of what is due per endpoint: the first of each, then the second of each."""
+    return [one for turn in zip_longest(*lanes) for one in turn if one is not None][:limit]
+
+
+def claimed(notification: Notification) -> Delivery:
+    """The attempt that begins with its claim, and is counted by it."""
+    n = notification
+    return Delivery(n.delivery_id, n.event_id, n.endpoint_id, n.attempt + 1, n.first_at, n.trigger)
+
+
+def settled(settlement: Settlement) -> dict[str, Any]:
+    """The fields of a notification after an attempt that ended so."""
+    s = settlement
+    state = "pending" if s.state == "retry" else s.state
+    return {"state": state, "next_at": s.next_at, "settled_at": s.at, "status": s.status, "error": s.error}
+
+
+def renewed(now: float) -> dict[str, Any]:
+    """The fields of a notification that is made again, with the whole schedule before it."""
+    return {"state": "pending", "attempt": 0, "next_at": now, "settled_at": 0.0, "status": 0, "error": ""}
+
+
+# -- text --------------------------------------------------------------------------------------------------------------
+
+
+def mended(value: Any) -> Any:
+    """The value with text that any database takes: half a surrogate pair is "?"."""
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, Mapping):
+        return {mended(k): mended(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return tuple(mended(v) for v in value)
+    if isinstance(value, Value):
+        return type(value)(*(mended(getattr(value, name)) for name in value.__struct_fields__))
+    return value

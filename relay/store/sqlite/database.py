@@ -1,0 +1,130 @@
+"""The file: connections with our settings, the lock between processes, and one connection that is opened again where the
+file was deleted or replaced under it.
+
+Owns: everything that is set on a connection. Leaves to others: what is written when (`writer`), the tables (`schema`).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from relay import files, log
+
+LOG = log.room("store")
+WAL_LIMIT = 64_000_000  # bytes that the WAL file may keep once it was emptied
+
+
+def connect(path: Path, *, busy: float, reading: bool = False) -> sqlite3.Connection:
+    """`busy` is how long SQLite waits for another's lock, in seconds. A file that it makes is for its owner only:
+    addresses are in it."""
+    if not path.exists() and not reading:
+        os.close(files.open(path))
+    db = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=busy, isolation_level=None, check_same_thread=False
+    )
+    try:
+        # synchronous FULL: what was acknowledged outlives a power cut. In WAL mode NORMAL would not promise that.
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA wal_autocheckpoint = 1000")
+        db.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT}")
+        db.execute("PRAGMA cache_size = -16000")
+        db.execute("PRAGMA temp_store = MEMORY")
+        if reading:
+            db.execute("PRAGMA query_only = ON")
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def inode(path: Path) -> tuple[int, int]:
+    """What identifies the file at `path` now; (0, 0) for none."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return (0, 0)
+    return (found.st_dev, found.st_ino)
+
+
+class Database:
+    """The connection that writes, for one thread. `prepare` is called on each connection that is made. Every process
+    holds a flock on a file beside the database while it writes, so that two busy ones share fairly: with SQLite's own
+    waiting alone the light one starves."""
+
+    def __init__(self, path: Path, prepare: Callable[[sqlite3.Connection], None], *, busy: float, look: float) -> None:
+        self.path = path
+        self._prepare, self._busy, self._look = prepare, busy, look
+        self._db: sqlite3.Connection | None = None
+        self._lock: int | None = None
+        self._inode = (0, 0)
+        self._looked = 0.0
+
+    def hold(self) -> None:
+        if self._lock is None:
+            name = self.path.with_name(self.path.name + ".lock")
+            self._lock = files.open(name)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+
+    def release(self) -> None:
+        if self._lock is not None:
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
+
+    def connection(self) -> sqlite3.Connection:
+        now = time.monotonic()
+        looking = now - self._looked > self._look
+        if looking:
+            self._looked = now
+        if self._db is not None and looking and inode(self.path) != self._inode:
+            LOG.error("replaced", path=self.path)
+            self._db.close()
+            self._db = None
+        if self._db is None:
+            db = connect(self.path, busy=self._busy)
+            try:
+                self._prepare(db)
+            except BaseException:
+                db.close()
+                raise
+            self._db, self._inode = db, inode(self.path)
+        return self._db
+
+    def close(self) -> None:
+        db, self._db = self._db, None
+        lock, self._lock = self._lock, None
+        if db is not None:
+            try:
+                db.close()
+            except sqlite3.Error as error:
+                LOG.error("not_closed", path=self.path, error=str(error))
+        if lock is not None:
+            os.close(lock)
+
+
+def backup(source: Path, target: Path) -> None:
+    """SQLite's own backup into a new file beside `target`, then renamed. In WAL mode writers are not held up."""
+    part = target.with_name(target.name + ".part")
+    part.unlink(missing_ok=True)
+    try:
+        reader = connect(source, busy=1.0, reading=True)
+        try:
+            os.close(files.create(part))
+            copy = sqlite3.connect(part)
+            try:
+                reader.backup(copy)
+                copy.execute("PRAGMA journal_mode = DELETE")  # one file, with nothing beside it
+            finally:
+                copy.close()
+        finally:
+            reader.close()
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.replace(target)
+    except (sqlite3.Error, OSError):
+        part.unlink(missing_ok=True)
+        raise

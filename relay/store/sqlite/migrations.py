@@ -1,0 +1,171 @@
+"""The steps from an empty file to today's tables, numbered from 1. Each is applied once, in order; `schema` keeps count.
+
+Owns: the tables, their columns and indexes. Leaves to others: what stands in them (`relay.store.tables`; a test compares
+the columns), when a step is made (`schema`).
+
+A step that was released is never changed: what changes is a new one at the end. sqlite-utils makes ordinary tables,
+columns and indexes, and alters tables in ways that SQLite's own ALTER TABLE can't (`transform`). SQL is for what it has no
+words for: AUTOINCREMENT, UNIQUE, partial indexes, and WITHOUT ROWID, which `transform` also would take away.
+
+Times are Unix seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+Step = Callable[["Database"], None]
+
+# One row per envelope recipient. idx is the recipient index of its tokens; sole is 0 where several share it.
+COPIES = """
+CREATE TABLE copies (
+  message_id TEXT NOT NULL,
+  idx INTEGER NOT NULL,
+  position INTEGER NOT NULL,
+  recipient TEXT NOT NULL,
+  sole INTEGER NOT NULL,
+  tracked INTEGER NOT NULL,
+  reason TEXT,
+  state TEXT NOT NULL,
+  reply TEXT NOT NULL,
+  upstream_id TEXT NOT NULL,
+  PRIMARY KEY (message_id, idx, position)
+) WITHOUT ROWID
+"""
+# Every Message-ID by which an answer may name a message: its own, and what the upstream made of it.
+IDENTIFIERS = """
+CREATE TABLE identifiers (
+  identifier TEXT NOT NULL,
+  message_id TEXT NOT NULL,
+  PRIMARY KEY (identifier, message_id)
+) WITHOUT ROWID
+"""
+# What happened. position is the cursor of those who follow, and never used twice.
+EVENTS = """
+CREATE TABLE events (
+  position INTEGER PRIMARY KEY AUTOINCREMENT,
+  event_id TEXT NOT NULL UNIQUE,
+  type TEXT NOT NULL,
+  message_id TEXT NOT NULL,
+  at REAL NOT NULL,
+  recipient_index INTEGER NOT NULL,
+  recipient TEXT NOT NULL,
+  link_index INTEGER NOT NULL,
+  url TEXT NOT NULL,
+  method TEXT NOT NULL,
+  ip TEXT NOT NULL,
+  user_agent TEXT NOT NULL,
+  referer TEXT NOT NULL,
+  verdict TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  data TEXT NOT NULL,                  -- JSON, or empty
+  grant_id TEXT NOT NULL,
+  sequence INTEGER NOT NULL,           -- per message, from 1
+  counted INTEGER NOT NULL,
+  ordinal INTEGER NOT NULL,            -- per message and type among the counted, from 0; else -1
+  link_counts TEXT NOT NULL            -- of a counted click: JSON, link index to clicks so far; else empty
+)
+"""
+# core.tally's Facts per message, as JSON. Also of messages whose row is gone.
+TALLIES = """
+CREATE TABLE tallies (
+  message_id TEXT PRIMARY KEY,
+  facts TEXT NOT NULL
+) WITHOUT ROWID
+"""
+# The outbox: one row per notification owed. A lease is next_at moved ahead.
+DELIVERIES = """
+CREATE TABLE deliveries (
+  delivery_id INTEGER PRIMARY KEY AUTOINCREMENT,
+  position INTEGER NOT NULL,           -- of its event
+  endpoint_id TEXT NOT NULL,
+  trigger TEXT NOT NULL,
+  state TEXT NOT NULL DEFAULT 'pending',  -- pending, delivered, dead
+  attempt INTEGER NOT NULL DEFAULT 0,
+  first_at REAL NOT NULL,
+  next_at REAL NOT NULL,
+  settled_at REAL NOT NULL DEFAULT 0,
+  status INTEGER NOT NULL DEFAULT 0,
+  error TEXT NOT NULL DEFAULT ''
+)
+"""
+DELIVERIES_DUE = "CREATE INDEX deliveries_due ON deliveries (endpoint_id, next_at) WHERE state = 'pending'"
+DELIVERIES_DEAD = "CREATE INDEX deliveries_dead ON deliveries (endpoint_id) WHERE state = 'dead'"
+API_KEYS = """
+CREATE TABLE api_keys (
+  name TEXT PRIMARY KEY,
+  digest TEXT NOT NULL UNIQUE,
+  scopes TEXT NOT NULL,                -- JSON
+  "grant" TEXT NOT NULL,
+  created_at REAL NOT NULL,
+  last_used_at REAL NOT NULL
+)
+"""
+# Written to by Store.check: can this disk still be written?
+PROBE = "CREATE TABLE probe (id INTEGER PRIMARY KEY CHECK (id = 1), at REAL NOT NULL)"
+
+
+def first(db: Database) -> None:
+    # Mail as it was sent. message_id is ours: 20 characters of a 12-byte key that sorts by time.
+    table(
+        db,
+        "messages",
+        {
+            "message_id": str,
+            "grant_id": str,
+            "internet_message_id": str,  # no angle brackets
+            "thread_id": str,  # the message_id of the thread's first message here
+            "submitted_at": float,
+            "sender": str,
+            "reverse_path": str,
+            "to": str,  # JSON
+            "cc": str,  # JSON
+            "subject": str,
+            "label": str,
+            "metadata": str,  # JSON
+            "submitter_ip": str,
+            "size": int,
+            "opens": int,
+            "links_tracked": int,
+            "thread_replies": int,
+            "reason": str,
+            "links": str,  # JSON: the tracked URLs by occurrence
+            "references": str,  # JSON
+            "explanation": str,  # JSON
+        },
+        null="reason",
+    )
+    table(db, "cursors", {"mailbox": str, "uidvalidity": int, "uid": int, "seen": str})  # seen: JSON
+    table(
+        db,
+        "endpoints",
+        {
+            "endpoint_id": str,
+            "url": str,
+            "triggers": str,  # JSON
+            "secret": str,  # empty for those of the configuration
+            "verdicts": str,  # JSON
+            "format": str,
+            "source": str,
+            "status": str,
+        },
+    )
+    for sql in (COPIES, IDENTIFIERS, EVENTS, TALLIES, DELIVERIES, DELIVERIES_DUE, DELIVERIES_DEAD, API_KEYS, PROBE):
+        db.execute(sql)
+    db.table("messages").create_index(["submitted_at"], "messages_submitted")
+    # One index for a message's events and for its newest counted ones: each further one costs a page per hit.
+    db.table("events").create_index(["message_id", "type", "ordinal"], "events_message")
+    db.table("deliveries").create_index(["position"], "deliveries_position")
+
+
+def table(db: Database, name: str, columns: Mapping[str, type], *, null: str = "") -> None:
+    """The first column is the primary key; none may be NULL but `null`."""
+    key, *others = columns
+    db.table(name).create(dict(columns), pk=key, not_null={column for column in others if column != null})
+
+
+STEPS: tuple[Step, ...] = (first,)

@@ -1,0 +1,206 @@
+"""The tables of the SQLite store: what a file of an earlier program becomes, and that it has the columns declared."""
+
+import asyncio
+import gzip
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relay import store
+from relay.core.model import SentCopy
+from relay.store import ApiKey, Cursor, Newer, Unavailable, tables
+from relay.store.sqlite import Sqlite, migrations, schema
+from tests.store.contract import SOON, T0, click, sent
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+ROOT = Path(__file__).parents[2]
+# Made by the program that had schema 1 first, when it stopped: messages, events, an outbox, a cursor, a key.
+FIRST = Path(__file__).with_name("schema-1.db.gz")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "t.db"
+
+
+@pytest.fixture
+def old(path: Path) -> Path:
+    path.write_bytes(gzip.decompress(FIRST.read_bytes()))
+    return path
+
+
+@pytest.fixture
+def empty(path: Path) -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        yield db
+
+
+def shape(db: sqlite3.Connection) -> dict[str, object]:
+    """Everything of a schema that has a meaning: not how it is spelled."""
+    found: dict[str, object] = {}
+    for name, kind, columns, without_rowid in db.execute(
+        "SELECT name, type, ncol, wr FROM pragma_table_list WHERE schema = 'main' ORDER BY name"
+    ).fetchall():
+        sql = str(db.execute("SELECT sql FROM sqlite_schema WHERE name = ?", (name,)).fetchone() or "")
+        indexes = {
+            index: (
+                unique,
+                db.execute("SELECT name FROM pragma_index_info(?) ORDER BY seqno", (index,)).fetchall(),
+                partial and db.execute("SELECT sql FROM sqlite_schema WHERE name = ?", (index,)).fetchone()[0],
+            )
+            for _, index, unique, _, partial in db.execute("SELECT * FROM pragma_index_list(?)", (name,)).fetchall()
+        }
+        about = db.execute('SELECT name, type, "notnull", dflt_value, pk FROM pragma_table_info(?)', (name,)).fetchall()
+        found[name] = (kind, columns, without_rowid, about, indexes, "AUTOINCREMENT" in sql, "CHECK (id = 1)" in sql)
+    return found
+
+
+async def test_a_file_of_the_first_program_is_read_whole(old: Path) -> None:
+    kept = Sqlite(old)
+    await kept.start()
+    assert await kept.sent("m1") == sent(
+        "m1",
+        thread_id="m1",
+        reason="limit_links",
+        copies=(
+            SentCopy("bob@example.org", 0, True),
+            SentCopy("c@example.org", 1, True, None, "done", "250 2.0.0 ok", "made-up@upstream.example"),
+        ),
+    )
+    (by_id,) = [await kept.find_sent(["made-up@upstream.example"])]
+    assert by_id is not None
+    assert by_id.message_id == "m1"
+    events = await kept.events()
+    assert [(e.position, e.sequence, e.counted, e.ordinal) for e in events] == [
+        *((n, n, True, n - 1) for n in range(1, 7)),
+        (7, 7, True, 0),
+        (8, 8, False, -1),
+    ]
+    assert events[6].data == {"x": ["ü", 1]}
+    history = await kept.history(events[4].event_id)
+    assert history is not None
+    assert history.link_counts == (2, 2, 1)
+    assert await kept.cursor("sales imaps://x") == Cursor("sales imaps://x", 7, 11, ("a", "b"))
+    assert await kept.api_keys() == [ApiKey("one", "d1", ("messages:read", "events:read"), "sales", T0)]
+    assert [(e.endpoint_id, e.status, e.verdicts) for e in await kept.endpoints()] == [
+        ("e1", "active", ()), ("e2", "gone", ("human",)),
+    ]  # fmt: skip
+    assert [(n.delivery_id, n.state, n.attempt) for n in await kept.notifications(limit=7)] == [
+        (7, "pending", 0), (6, "pending", 0), (5, "pending", 0), (4, "pending", 0), (3, "pending", 1), (2, "dead", 1),
+        (1, "delivered", 1),
+    ]  # fmt: skip
+    done = await kept.append(click())
+    assert done is not None
+    assert (done.position, done.sequence, done.ordinal, done.grant_id) == (9, 9, 6, "sales")
+    assert len(await kept.claim_due(SOON)) == 6
+    await kept.stop()
+
+
+def test_a_new_file_has_the_tables_of_the_first_program(old: Path, tmp_path: Path) -> None:
+    with (
+        closing(sqlite3.connect(old)) as db,
+        closing(sqlite3.connect(tmp_path / "new.db", isolation_level=None)) as new,
+    ):
+        schema.migrate(new, migrations.STEPS[:1])
+        assert shape(new) == shape(db)
+
+
+def test_a_file_that_is_up_to_date_costs_no_sqlite_utils(old: Path) -> None:
+    code = f"""
+import asyncio, sys
+from pathlib import Path
+from relay.store.sqlite import Sqlite
+async def main():
+    kept = Sqlite(Path({str(old)!r}))
+    await kept.start()
+    assert len(await kept.events()) == 8
+    await kept.stop()
+asyncio.run(main())
+print("sqlite_utils" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout == "False\n"
+
+
+def test_the_columns_declared_are_those_of_the_tables(empty: sqlite3.Connection) -> None:
+    schema.migrate(empty)
+    for table in tables.ALL:
+        columns = [row[0] for row in empty.execute("SELECT name FROM pragma_table_info(?)", (table.name,))]
+        assert sorted(table.columns) == sorted(columns), table.name
+
+
+def add(db: "Database") -> None:
+    db.table("endpoints").add_column("description", str, not_null_default="")
+    db.table("endpoints").create_index(["status"], "endpoints_status")
+    db.table("messages").transform(rename={"label": "tag"})
+
+
+def fail(db: "Database") -> None:
+    raise RuntimeError("a step that fails")
+
+
+def test_steps_are_made_all_or_none(old: Path) -> None:
+    with closing(sqlite3.connect(old, isolation_level=None)) as db:
+        before = shape(db)
+        with pytest.raises(RuntimeError):
+            schema.migrate(db, [*migrations.STEPS, add, fail])
+        assert shape(db) == before
+        assert schema.version(db) == len(migrations.STEPS)
+        schema.migrate(db, [*migrations.STEPS, add])
+        assert schema.version(db) == len(migrations.STEPS) + 1
+        assert db.execute("SELECT endpoint_id, description FROM endpoints ORDER BY endpoint_id").fetchall() == [
+            ("e1", ""),
+            ("e2", ""),
+        ]
+        assert db.execute("SELECT message_id, tag FROM messages ORDER BY message_id").fetchall() == [
+            ("m1", "spring"),
+            ("m2", "spring"),
+        ]
+        assert db.execute("SELECT name FROM pragma_index_list('messages')").fetchall()[0] == ("messages_submitted",)
+
+
+def newer(path: Path) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        schema.migrate(db)
+        db.execute("INSERT INTO migrations VALUES (9999, 0)")
+
+
+async def test_a_newer_schema_is_refused(path: Path) -> None:
+    newer(path)
+    kept = Sqlite(path)
+    with pytest.raises(Newer, match="9999"):
+        await kept.start()
+    with pytest.raises(Unavailable):
+        await kept.append(click())
+    await kept.stop()
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("SELECT count(*) FROM events").fetchone() == (0,)
+
+
+async def test_processes_that_start_at_once_make_one_schema(path: Path) -> None:
+    stores = [Sqlite(path) for _ in range(8)]
+    await asyncio.gather(*(store.start() for store in stores))
+    await asyncio.gather(*(store.stop() for store in stores))
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("SELECT count(*) FROM migrations").fetchone() == (schema.LATEST,)
+
+
+def test_a_look_says_what_a_start_would_find_and_touches_nothing(tmp_path: Path, old: Path) -> None:
+    there = store.examine("sqlite:t.db", tmp_path)
+    assert there == f"{old} has schema {schema.LATEST} of {schema.LATEST}"
+    assert "will be made" in store.examine("sqlite:new.db", tmp_path)
+    (tmp_path / "bad.db").write_bytes(b"something else entirely " * 1000)
+    with pytest.raises(Unavailable, match="can't be read"):
+        store.examine("sqlite:bad.db", tmp_path)
+    newer(tmp_path / "newer.db")
+    with pytest.raises(Newer, match="9999"):
+        store.examine("sqlite:newer.db", tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.db", "newer.db", "t.db"]
