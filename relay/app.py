@@ -231,7 +231,7 @@ class Service:
             upstream = await self.out.trouble()
             if upstream:
                 (warnings if keeps else reasons).append(f"upstream: {upstream}")
-            unwritable = await asyncio.to_thread(self.kept.files.trouble)
+            unwritable = await self.kept.trouble()
             if unwritable:
                 reasons.append(f"spool: {unwritable}")
         return reasons, warnings

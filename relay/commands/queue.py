@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from relay.core import queue
-    from relay.spool import files
+    from relay.spool import disk
 
 HELP = "the spool: list, show, retry or drop what waits"
 STEP = 1000  # entries between two signs of progress
@@ -36,12 +36,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from relay import config
-    from relay.spool import files
+    from relay.spool import disk
 
     if args.verb == "retry" and bool(args.ids) == args.all:
         print("trackrelay queue retry: name entries, or --all", file=sys.stderr)
         return 2
-    kept = files.Files(config.settings_of(args).state_dir / "spool")
+    kept = disk.Disk(config.settings_of(args).state_dir / "spool")
     verbs = {"list": listing, "show": show, "retry": retry, "drop": drop}
     try:
         return verbs[args.verb](kept, args)
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         return 1
 
 
-def listing(kept: files.Files, args: argparse.Namespace) -> int:
+def listing(kept: disk.Disk, args: argparse.Namespace) -> int:
     import msgspec
 
     now, count = time.time(), 0
@@ -95,7 +95,7 @@ def span(seconds: float) -> str:
     return f"{max(0, seconds):.0f}s"
 
 
-def show(kept: files.Files, args: argparse.Namespace) -> int:
+def show(kept: disk.Disk, args: argparse.Namespace) -> int:
     from relay import log
     from relay.core import envelopes
 
@@ -130,28 +130,28 @@ def stamp(at: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
 
 
-def retry(kept: files.Files, args: argparse.Namespace) -> int:
+def retry(kept: disk.Disk, args: argparse.Namespace) -> int:
     import msgspec
 
-    def now(claim: files.Claim) -> None:
+    def now(claim: disk.Claim) -> None:
         claim.save(msgspec.structs.replace(claim.entry, next_at=time.time()))
 
     return each(kept, kept.scan() if args.all else args.ids, now, "to be tried now", every=args.all)
 
 
-def drop(kept: files.Files, args: argparse.Namespace) -> int:
+def drop(kept: disk.Disk, args: argparse.Namespace) -> int:
     return each(kept, args.ids, lambda claim: claim.remove(), "dropped", every=False)
 
 
-def each(kept: files.Files, names: Iterable[str], act: Callable[[files.Claim], None], done: str, *, every: bool) -> int:
+def each(kept: disk.Disk, names: Iterable[str], act: Callable[[disk.Claim], None], done: str, *, every: bool) -> int:
     """Does it to each entry; the exit code is 1 where one that was named could not be had."""
-    from relay.spool import files
+    from relay.spool import disk
 
     count, missed, shown = 0, 0, False
     for name in names:
         claim = kept.claim(name) if kept.named(name) else None
         if claim is None:
-            busy = kept.named(name) and kept.path(name, "msg").exists()
+            busy = kept.named(name) and kept.size(name) > 0
             missed += not every
             if busy and not every:
                 print(f"trackrelay queue: {name}: it is being sent at this moment", file=sys.stderr)
@@ -160,7 +160,7 @@ def each(kept: files.Files, names: Iterable[str], act: Callable[[files.Claim], N
             continue
         try:
             act(claim)
-        except files.Unwritable as reason:
+        except disk.Unwritable as reason:
             print(f"trackrelay queue: {name}: {reason}", file=sys.stderr)
             missed += 1
         else:

@@ -1,7 +1,7 @@
 """A message that waits: its state, and what an attempt makes of it.
 
 Owns: the form of an entry (one line of JSON), when it is tried next, when a recipient is given up, who hears of it.
-Leaves to others: files (`spool.files`), attempts (`upstream`), the reports themselves (`core.dsn`).
+Leaves to others: files (`spool.disk`), attempts (`upstream`), the reports themselves (`core.dsn`).
 """
 
 from __future__ import annotations
@@ -76,6 +76,11 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
         )
 
 
+def entry_id(now: float, random_bytes: bytes) -> str:
+    """A name for a new entry: 11 hexadecimal digits that sort by time, then those of some random octets."""
+    return f"{int(now * 1000):011x}{random_bytes.hex()}"
+
+
 class Unreadable(ValueError):
     """The bytes are no entry; the text says why."""
 
@@ -116,9 +121,9 @@ class Settled:
 
 
 def settle(
-    entry: Entry, outcomes: Sequence[Outcome], *, now: float, dice: float, policy: Policy, remote: str = ""
+    entry: Entry, outcomes: Sequence[Outcome], *, now: float, jitter: float, policy: Policy, remote: str = ""
 ) -> Settled:
-    """`outcomes` are those of `entry.waiting`, in order."""
+    """`outcomes` are those of `entry.waiting`, in order. `jitter` is a number from 0 to 1."""
     # In a user's own session the user's own address is one that may send.
     sender = policy.bounce_from or (entry.recipients[0].address if entry.login else "")
     if _refuses_the_null_sender(entry, outcomes) and sender:
@@ -149,7 +154,7 @@ def settle(
         elif state == "never":
             failed.append((after, notice(after, outcome, "failed", remote)))
     attempts = entry.attempts + 1
-    pause = retry.after(policy.schedule, min(attempts, len(policy.schedule) - 1), dice) or 0.0
+    pause = retry.after(policy.schedule, min(attempts, len(policy.schedule) - 1), jitter) or 0.0
     next_at = now + pause
     if now < entry.created_at + policy.lifetime < next_at:
         next_at = entry.created_at + policy.lifetime  # one last try at the very end

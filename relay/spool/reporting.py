@@ -1,13 +1,12 @@
 """What the sender and the store hear of a message that failed or is late.
 
 Owns: who is told (never the null reverse-path), and that what is told twice is known to be the same.
-Leaves to others: the form of the report (`core.dsn`), keeping and sending it (`spool`).
+Leaves to others: the form of the report (`core.dsn`), when it is made (`spool.settling`).
 """
 
 from __future__ import annotations
 
 import hashlib
-import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -19,12 +18,13 @@ Group = Sequence[tuple[queue.Waiting, dsn.Notice]]
 
 @dataclass(frozen=True, slots=True)
 class Reporter:
-    """`until`: when the last attempt will be made."""
+    """`until`: when the last attempt will be made. `boundary` stands in no message: it is random."""
 
     hostname: str
     bounce_from: str
     at: float
     until: float
+    boundary: str
 
     def identity(self, entry: queue.Entry, group: Group) -> str:
         return f"{report_name(entry, group)}@{self.hostname}"
@@ -39,7 +39,7 @@ class Reporter:
             sender=self.bounce_from or f"MAILER-DAEMON@{self.hostname}",
             at=self.at,
             message_id=self.identity(entry, group),
-            boundary=f"=_{secrets.token_hex(16)}",
+            boundary=self.boundary,
             until=self.until,
         )
         return dsn.render(dsn.Original(entry.reverse_path, content, entry.options, entry.created_at), wanted, made)

@@ -25,7 +25,7 @@ def entry(many: int = 1, **how: object) -> queue.Entry:
 
 
 def settle(it, outcomes, now=NOW + 1, policy=POLICY):
-    return queue.settle(it, outcomes, now=now, dice=0.5, policy=policy, remote="up.example")
+    return queue.settle(it, outcomes, now=now, jitter=0.5, policy=policy, remote="up.example")
 
 
 def test_each_recipient_goes_its_way_and_only_the_missing_are_tried_again():
@@ -99,11 +99,11 @@ def test_a_clock_that_was_set_back_holds_nothing_up_for_long(jump, due):
 
 
 @given(st.lists(st.sampled_from([YES, NO, WAIT, UNSURE]), min_size=1, max_size=6), st.floats(0, 6e5), st.floats(0, 1))
-def test_nobody_is_lost_and_nobody_twice(outcomes, age, dice):
+def test_nobody_is_lost_and_nobody_twice(outcomes, age, jitter):
     """For any outcomes at any age: each recipient is done, failed or still waiting, and in one of these only; nothing
     that waits is due in the past."""
     it = entry(len(outcomes))
-    settled = queue.settle(it, outcomes, now=NOW + age, dice=dice, policy=POLICY)
+    settled = queue.settle(it, outcomes, now=NOW + age, jitter=jitter, policy=POLICY)
     waiting = [r.address for r in settled.entry.waiting] if settled.entry else []
     seen = [r.address for r in settled.done] + [r.address for r, _ in settled.failed] + waiting
     assert sorted(seen) == sorted(r.address for r in it.recipients)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from relay import __main__ as main
-from relay import app, config
-from relay import files as private
+from relay import app, config, files, spool
 from relay.core import queue
-from relay.spool import files, sending
+from relay.spool.disk import Disk
 from tests.fakes import upstream
 from tests.fakes.wire import connect
 from tests.until import until
@@ -31,7 +31,7 @@ async def test_an_upstream_that_hangs_does_not_keep_it_from_stopping(tmp_path, m
     """Clients, the queue and attempts that outlasted their clients have one time together, not one after the other."""
     monkeypatch.setattr(app, "STOP_SECONDS", 3.0)
     monkeypatch.setattr(app, "DRAIN_SECONDS", 1.0)
-    monkeypatch.setattr(sending, "END_SECONDS", 1.0)
+    monkeypatch.setattr(spool, "Spool", partial(spool.Spool, times=spool.Times(end=1.0)))
     async with upstream.Upstream({"dot": "hang"}) as scripted:
         given = settings(tmp_path, scripted.port)
         given = replace(given, upstream=replace(given.upstream, on_defer=on_defer))
@@ -49,7 +49,7 @@ async def test_an_upstream_that_hangs_does_not_keep_it_from_stopping(tmp_path, m
                 with pytest.raises((AssertionError, ConnectionError)):  # no 250: the client keeps it
                     assert (await heard).startswith("250")
     assert not [r for r in caplog.records if r.levelname == "ERROR"]  # nothing had to be cut
-    kept = files.Files(tmp_path / "spool")
+    kept = Disk(tmp_path / "spool")
     entries = [kept.read(name) for name in kept.scan()]
     assert [(e.attempts, e.waiting[0].address) for e in entries] == ([(0, "b@example.com")] * (on_defer == "spool"))
     assert all(isinstance(e, queue.Entry) for e in entries)
@@ -60,7 +60,7 @@ async def test_a_state_dir_that_others_can_write_is_refused(tmp_path):
     service = app.Service(settings(tmp_path, 1), frozenset({"http"}))
     with pytest.raises(app.CannotStart) as refused:
         await service.start()
-    assert (refused.value.code, str(refused.value)) == (1, private.exposed(tmp_path))
+    assert (refused.value.code, str(refused.value)) == (1, files.exposed(tmp_path))
     assert list(tmp_path.iterdir()) == []
 
 

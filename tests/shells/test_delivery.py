@@ -23,6 +23,7 @@ from relay import store as stores
 from relay.core import dkim, payload
 from relay.core.model import Endpoint, Recipient, Reply, Sent, SentCopy, Submission
 from relay.delivery import carrying
+from relay.spool.disk import Disk
 from relay.store import memory
 from relay.upstream import pool, transaction
 from relay.upstream.failover import Upstreams
@@ -42,6 +43,7 @@ class Setting:
     upstreams: Upstreams
     delivery: delivery.Delivery
     spool: spool.Spool
+    disk: Disk
     outcomes: outcomes.Outcomes
     store: memory.Memory
     tracker: copies.FixedTracker
@@ -51,7 +53,7 @@ class Setting:
         return await asyncio.shield(handle.reply)
 
     def spooled(self):
-        return [self.spool.files.read(name) for name in self.spool.files.scan()]
+        return [self.disk.read(name) for name in self.disk.scan()]
 
     def contents(self):
         return [k.content for k in self.upstream.taken]
@@ -108,7 +110,7 @@ async def house(
         delivering = delivery.Delivery(settings, tracker, out, kept, heard)
         running = asyncio.create_task(kept.run()) if sends else None
         try:
-            yield Setting(server, out, delivering, kept, heard, store, tracker)
+            yield Setting(server, out, delivering, kept, Disk(folder / "spool"), heard, store, tracker)
         finally:
             if running:
                 running.cancel()
@@ -249,7 +251,7 @@ async def test_patience_ends_and_the_attempt_owns_what_was_kept(tmp_path):
         assert str(reply) == "250 2.0.0 Ok 00000000000000000001 queued"
         (entry,) = it.spooled()
         assert entry.attempts == 0
-        assert it.spool.files.claim(entry.entry_id) is None  # nobody else may send it now
+        assert it.disk.claim(entry.entry_id) is None  # nobody else may send it now
         it.upstream.script.clear()  # from the next connection on it goes well
         await it.kept(1)
         await it.empty()
@@ -280,29 +282,30 @@ async def test_patience_ends_and_the_upstream_says_yes_or_no_later(tmp_path, wor
         (NO, "is full", 550, []),
     ],
 )
-async def test_the_upstreams_word_comes_while_the_spool_writes(tmp_path, word, disk, reply, left):
+async def test_the_upstreams_word_comes_while_the_spool_writes(tmp_path, monkeypatch, word, disk, reply, left):
     """There is one entry at any instant at which the program could be killed, and its outcome is the attempt's."""
     said, over = asyncio.Event(), threading.Event()
     async with house(tmp_path, {"dot": word}, patience=0.05, gates={"dot": said}) as it:
-        put, send, loop = it.spool.files.put, it.upstreams.send, asyncio.get_running_loop()
+        put, send, loop = Disk.put, it.upstreams.send, asyncio.get_running_loop()
         there, heard = [], asyncio.Event()
 
-        def putting(entry, content):
-            claim = put(entry, content) if disk == "takes it" and entry.kind == "mail" else None
+        def putting(self, entry, content):
+            claim = put(self, entry, content) if disk == "takes it" and entry.kind == "mail" else None
             there.append([e.kind for e in it.spooled()])
             if len(there) == 1:  # the hand-over: the upstream speaks before it is through
                 loop.call_soon_threadsafe(said.set)
                 assert over.wait(5)
             if claim is None and disk == "is full":
                 raise spool.Unwritable("No space left on device")
-            return claim or put(entry, content)
+            return claim or put(self, entry, content)
 
         async def sending(*args, **how):
             outcomes = await send(*args, **how)
             heard.set()
             return outcomes
 
-        it.spool.files.put, it.upstreams.send = putting, sending
+        monkeypatch.setattr(Disk, "put", putting)
+        it.upstreams.send = sending
         client = asyncio.create_task(it.take(submission()))
         async with asyncio.timeout(5):
             await heard.wait()
@@ -376,7 +379,7 @@ async def test_many_hung_attempts_fill_the_disk_and_not_the_memory(tmp_path):
         replies = await asyncio.gather(*(it.take(submission()) for _ in range(40)))
         assert {r.code for r in replies} == {250}
         assert len(it.spooled()) == 40
-        under_way = [e for e in it.spooled() if it.spool.files.claim(e.entry_id) is None]
+        under_way = [e for e in it.spooled() if it.disk.claim(e.entry_id) is None]
         assert len(under_way) == pool.MAX_CONNECTIONS
         gc.collect()
         assert alive["copies"] == pool.MAX_CONNECTIONS
@@ -827,7 +830,7 @@ async def test_what_waits_is_kept_in_8bit_and_each_try_sends_the_same_in_7bit(tm
     async with house(tmp_path, script, signers=[key], offers=NO_EIGHT) as it:
         assert (await it.take(submission(content=PAGE, options=DECLARED))).code == 250
         (entry,) = it.spooled()
-        stored = it.spool.files.content(entry.entry_id)
+        stored = it.disk.content(entry.entry_id)
         assert not stored.isascii()
         assert signed_by(stored, key)
         running = asyncio.create_task(it.spool.run())

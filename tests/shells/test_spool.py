@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import email
 import errno
+import gc
 import itertools
 import os
 import re
@@ -19,22 +20,24 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from relay import config, outcomes, spool
-from relay import files as private
+from relay import config, files, outcomes, spool
 from relay.commands import queue as command
 from relay.core import queue
 from relay.core.model import Keys, Sent, SentCopy
 from relay.mailbox import reading, source
-from relay.spool import files, sending
+from relay.spool import sending
+from relay.spool.disk import Disk, Unwritable
 from relay.store import Cursor, memory
 from relay.upstream import transaction
 from relay.upstream.failover import Upstreams
+from tests.fakes import faults
 from tests.fakes import upstream as fake
 from tests.until import until
 
 MESSAGE = b"From: a@here.example\r\nSubject: x\r\nMessage-ID: <1@here.example>\r\n\r\nHello\r\n"
 TIMES = transaction.Times(connect=2, mail=2, data=2, block=2, dot=2)
 FAST = (0.0, 0.05, 0.05)
+SOON = spool.Times(again=0.1, write=0.1)
 NO, LATER = "550 5.1.1 nobody", "450 4.2.1 greylisted"
 
 
@@ -46,7 +49,15 @@ def entry(name: str = "01", *to: str, **how: object) -> queue.Entry:
 
 @asynccontextmanager
 async def spooling(
-    folder: Path, server: fake.Upstream, *, run=True, schedule=FAST, delay_after=1e9, clock=time.time, **upstream
+    folder: Path,
+    server: fake.Upstream,
+    *,
+    run=True,
+    schedule=FAST,
+    delay_after=1e9,
+    clock=time.time,
+    times=spool.TIMES,
+    **upstream,
 ):
     settings = config.Settings(
         state_dir=folder,
@@ -56,7 +67,7 @@ async def spooling(
     store = memory.Memory()
     await store.start()
     out = Upstreams(settings, hostname="relay.test", times=TIMES)
-    how = {"schedule": schedule, "delay_after": delay_after, "clock": clock}
+    how = {"schedule": schedule, "delay_after": delay_after, "clock": clock, "times": times}
     heard = outcomes.Outcomes(store, host=out.host)
     kept = spool.Spool(folder / "spool", settings, out, heard, **how)
     running = asyncio.create_task(kept.run()) if run else None
@@ -70,16 +81,30 @@ async def spooling(
         await out.close()
 
 
-def names(kept: spool.Spool) -> list[str]:
-    return list(kept.files.scan())
+def names(folder: Path) -> list[str]:
+    """Of what waits there."""
+    return list(Disk(folder / "spool").scan())
+
+
+def free(folder: Path, name: str) -> bool:
+    """Is nobody at it?"""
+    claim = Disk(folder / "spool").claim(name)
+    if claim:
+        claim.release()
+    return claim is not None
+
+
+def waiting(folder: Path) -> list[queue.Entry]:
+    disk = Disk(folder / "spool")
+    return [entry for entry in map(disk.read, disk.scan()) if entry]
 
 
 # -- the disk ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> files.Files:
-    made = files.Files(tmp_path / "spool")
+def disk(tmp_path: Path) -> Disk:
+    made = Disk(tmp_path / "spool")
     made.start()
     return made
 
@@ -129,45 +154,20 @@ def test_what_a_crash_left_unfinished_goes_what_is_being_written_stays(disk):
     assert [p.name for p in disk.directory.iterdir()] == ["bb.tmp"]
 
 
-STEPS = ("write", "fsync", "rename", "open")
-
-
-def failing(monkeypatch: pytest.MonkeyPatch, at: int, act) -> list[int]:
-    """The `at`-th of the calls that change the disk does `act`."""
-    count = [0]
-
-    def wrapped(real):
-        def call(*args, **kwargs):
-            count[0] += 1
-            if count[0] == at:
-                act()
-            return real(*args, **kwargs)
-
-        return call
-
-    for name in STEPS:
-        monkeypatch.setattr(files.os, name, wrapped(getattr(os, name)))
-    return count
-
-
-def full() -> None:
-    raise OSError(errno.ENOSPC, "No space left on device")
-
-
 def test_a_disk_that_fails_at_any_step_keeps_all_or_nothing(disk, monkeypatch):
     for at in itertools.count(1):
         with monkeypatch.context() as patch:
-            count = failing(patch, at, full)
+            count = faults.at(patch, at, faults.full)
             claim = None
-            with contextlib.suppress(files.Unwritable):
+            with contextlib.suppress(Unwritable):
                 claim = disk.put(entry(f"{at:02x}"), MESSAGE)
         if claim is None:
             assert list(disk.directory.iterdir()) == []
             continue
         assert count[0] < at  # a whole run without a fault
         with monkeypatch.context() as patch:
-            failing(patch, 2, full)
-            with pytest.raises(files.Unwritable):
+            faults.at(patch, 2, faults.full)
+            with pytest.raises(Unwritable):
                 claim.save(msgspec.structs.replace(claim.entry, attempts=9))
         assert disk.read(f"{at:02x}").attempts == 0
         break
@@ -178,23 +178,37 @@ def test_what_was_refused_and_can_not_be_taken_back_is_sent_by_nobody(disk, monk
         raise OSError(errno.EROFS, "Read-only file system")
 
     with monkeypatch.context() as patch:
-        patch.setattr(private, "sync", failing)
+        patch.setattr(files, "sync", failing)
         patch.setattr(Path, "unlink", lambda *_, **how: failing())
-        with pytest.raises(files.Unwritable):
+        with pytest.raises(Unwritable):
             disk.put(entry("01"), MESSAGE)
         disk.take_back()
     assert list(disk.scan()) == ["01"]
-    other = files.Files(disk.directory)
+    other = Disk(disk.directory)
     assert other.claim("01") is None
     disk.take_back()
     assert list(disk.directory.iterdir()) == []
+
+
+def test_a_disk_that_takes_and_gives_nothing_says_so_each_time(disk, monkeypatch):
+    def broken(*_, **how):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", broken)
+        patch.setattr(os, "unlink", broken)
+        for name in ("01", "02"):
+            with pytest.raises(Unwritable):
+                disk.put(entry(name), MESSAGE)
+    disk.put(entry("03"), MESSAGE).release()
+    assert list(disk.scan()) == ["03"]
 
 
 def test_a_process_that_dies_at_any_step_leaves_a_whole_entry_or_none(disk, monkeypatch):
     for at in itertools.count(1):
         child = os.fork()
         if child == 0:
-            failing(monkeypatch, at, lambda: os.kill(os.getpid(), signal.SIGKILL))
+            faults.at(monkeypatch, at, lambda: os.kill(os.getpid(), signal.SIGKILL))
             claim = disk.put(entry("0a"), MESSAGE)
             claim.save(msgspec.structs.replace(claim.entry, attempts=1))
             claim.remove()
@@ -225,7 +239,7 @@ async def test_only_the_missing_recipients_are_tried_again(tmp_path):
 
     async with fake.Upstream({"rcpt": says, "rcpt2": says}) as server, spooling(tmp_path, server) as (kept, _):
         await kept.put(entry("01", "one@x.example", "later@x.example", "two@y.example"), MESSAGE)
-        await until(lambda: len(server.kept) == 2 and not names(kept))
+        await until(lambda: len(server.kept) == 2 and not names(tmp_path))
         assert met == ["one", "later", "two", "later"]
         assert [k.content for k in server.kept] == [MESSAGE] * 2
 
@@ -237,7 +251,7 @@ async def test_a_restart_picks_everything_up(tmp_path):
                 await kept.put(entry(f"{i:02x}", f"r{i}@x.example"), MESSAGE)
             assert server.taken == []
         async with spooling(tmp_path, server) as (kept, _):
-            await until(lambda: not names(kept))
+            await until(lambda: not names(tmp_path))
         assert sorted(k.recipients[0] for k in server.kept) == sorted(f"r{i}@x.example" for i in range(30))
 
 
@@ -246,17 +260,27 @@ async def test_two_that_run_never_send_the_same(tmp_path):
         async with spooling(tmp_path, server, run=False) as (kept, _):
             for i in range(60):
                 await kept.put(entry(f"{i:02x}", f"r@x{i % 7}.example"), MESSAGE)
-        async with spooling(tmp_path, server) as (first, _), spooling(tmp_path, server) as (second, _):
-            await until(lambda: not names(first) and not names(second))
+        async with spooling(tmp_path, server), spooling(tmp_path, server):
+            await until(lambda: not names(tmp_path))
         assert len(server.kept) == 60
 
 
 async def test_what_another_process_puts_is_found(tmp_path):
-    async with fake.Upstream() as server, spooling(tmp_path, server) as (kept, _):
+    async with fake.Upstream() as server, spooling(tmp_path, server):
         await asyncio.sleep(0.05)
         async with spooling(tmp_path, server, run=False) as (other, _):
             await other.put(entry(), MESSAGE)
-        await until(lambda: len(server.kept) == 1 and not names(kept))
+        await until(lambda: len(server.kept) == 1 and not names(tmp_path))
+
+
+async def test_a_process_that_sends_nothing_remembers_nothing(tmp_path):
+    """What it keeps is another's to send; it would hold all of it in memory for good."""
+    async with fake.Upstream() as server, spooling(tmp_path, server, run=False) as (kept, _):
+        for i in range(20):
+            await kept.put(entry(f"{i:02x}"), MESSAGE)
+        gc.collect()
+        assert sum(isinstance(found, queue.Entry) for found in gc.get_objects()) < 3  # the thread's last one
+        assert len(names(tmp_path)) == 20
 
 
 async def test_a_destination_has_few_attempts_at_once(tmp_path):
@@ -266,7 +290,8 @@ async def test_a_destination_has_few_attempts_at_once(tmp_path):
         for i in range(2):
             await kept.put(entry(f"1{i}", f"r{i}@other.example"), MESSAGE)
         await until(lambda: server.sessions >= sending.PER_DOMAIN + 2)
-        assert kept._sender._busy == {"slow.example": sending.PER_DOMAIN, "other.example": 2}
+        held = {name for name in names(tmp_path) if not free(tmp_path, name)}
+        assert sorted(name[0] for name in held) == ["0"] * sending.PER_DOMAIN + ["1"] * 2
         server.script.clear()
 
 
@@ -277,7 +302,7 @@ async def test_a_delay_is_told_once_and_the_end_is_a_bounce(tmp_path):
         spooling(tmp_path, server, delay_after=0.1, queue_lifetime=0.6) as (kept, store),
     ):
         await kept.put(entry(), MESSAGE)
-        await until(lambda: len(server.kept) == 2 and not names(kept))
+        await until(lambda: len(server.kept) == 2 and not names(tmp_path))
         reports = [email.message_from_bytes(k.content) for k in server.kept]
         actions = [r.get_payload(1).get_payload(1)["Action"] for r in reports]
         assert actions == ["delayed", "failed"]
@@ -307,10 +332,10 @@ async def test_a_clock_set_back_makes_nothing_wait_for_longer(tmp_path):
         spooling(tmp_path, server, clock=clock, schedule=(0.0, 1.0, 5000.0)) as (kept, _),
     ):
         await kept.put(msgspec.structs.replace(entry(), next_at=clock()), MESSAGE)
-        await until(lambda: any(e.attempts == 1 for e in map(kept.files.read, names(kept)) if e))
+        await until(lambda: any(e.attempts == 1 for e in waiting(tmp_path)))
         answers.clear()
         clock.ahead = 0.0
-        await until(lambda: len(server.kept) == 1 and not names(kept))
+        await until(lambda: len(server.kept) == 1 and not names(tmp_path))
 
 
 async def test_a_clock_set_forward_gives_nothing_up_before_all_tries(tmp_path):
@@ -323,11 +348,11 @@ async def test_a_clock_set_forward_gives_nothing_up_before_all_tries(tmp_path):
     ):
         await kept.put(entry(), MESSAGE)
         for number in (1, 2, 3):
-            await until(lambda n=number: any(e.attempts == n for e in map(kept.files.read, names(kept)) if e))
+            await until(lambda n=number: any(e.attempts == n for e in waiting(tmp_path)))
             if number == 3:
                 answers.clear()
             clock.ahead += 10 * 86_400.0
-        await until(lambda: not names(kept))
+        await until(lambda: not names(tmp_path))
         assert [k.reverse_path for k in server.kept] == ["a@here.example"]  # the message, and no report
         assert not await store.events(types=["message.bounce_detected"])
 
@@ -335,7 +360,7 @@ async def test_a_clock_set_forward_gives_nothing_up_before_all_tries(tmp_path):
 async def test_a_refusal_later_on_is_a_bounce_and_its_report_never_bounces(tmp_path):
     async with fake.Upstream({"rcpt": NO}) as server, spooling(tmp_path, server) as (kept, store):
         await kept.put(entry(), MESSAGE)
-        await until(lambda: not names(kept))
+        await until(lambda: not names(tmp_path))
         assert sum(line.startswith("MAIL FROM:<> ") for line in server.lines) == 1
         assert len(await store.events(types=["message.bounce_detected"])) == 1
 
@@ -350,7 +375,7 @@ async def test_a_report_goes_out_from_bounce_from_where_the_null_sender_is_refus
         spooling(tmp_path, server, bounce_from="bounces@here.example") as (kept, _),
     ):
         await kept.put(entry(), MESSAGE)
-        await until(lambda: len(server.kept) == 1 and not names(kept))
+        await until(lambda: len(server.kept) == 1 and not names(tmp_path))
         assert server.kept[0].reverse_path == "bounces@here.example"
         assert b"From: Mail Delivery System <bounces@here.example>" in server.kept[0].content
 
@@ -358,28 +383,26 @@ async def test_a_report_goes_out_from_bounce_from_where_the_null_sender_is_refus
 async def test_a_full_disk_at_settling_repeats_nobody_who_has_it(tmp_path, monkeypatch):
     script = {"rcpt": lambda c: LATER if "<late@" in c else None, "rcpt2": lambda c: LATER if "<late@" in c else None}
     async with fake.Upstream(script) as server, spooling(tmp_path, server) as (kept, _):
-        real, failures = kept.files.replace, []
+        real, failures = Disk.replace, []
 
-        def once(what):
+        def once(self, what):
             if not failures:
                 failures.append(1)
-                raise files.Unwritable("No space left on device")
-            return real(what)
+                raise Unwritable("No space left on device")
+            return real(self, what)
 
-        monkeypatch.setattr(kept.files, "replace", once)
+        monkeypatch.setattr(Disk, "replace", once)
         await kept.put(entry("01", "has@x.example", "late@x.example"), MESSAGE)
-        await until(lambda: kept.files.read("01").recipients[0].state == "done")
+        await until(lambda: waiting(tmp_path)[0].recipients[0].state == "done")
         server.script.clear()
-        await until(lambda: not names(kept))
+        await until(lambda: not names(tmp_path))
         assert [k.recipients for k in server.kept] == [["has@x.example"], ["late@x.example"]]
 
 
 @pytest.mark.parametrize("steps", [("unlink",), ("write", "unlink"), ("fsync",), ("open", "unlink")], ids=" ".join)
 async def test_a_disk_that_takes_nothing_for_a_while_repeats_nobody(tmp_path, monkeypatch, caplog, steps):
     """The outcome can't be written down, nor the entry taken away; who asks to try it now does not get it either."""
-    monkeypatch.setattr(spool, "WRITE_SECONDS", 0.1)
-    monkeypatch.setattr(sending, "AGAIN_SECONDS", 0.1)
-    async with fake.Upstream() as server, spooling(tmp_path, server, run=False) as (kept, _):
+    async with fake.Upstream() as server, spooling(tmp_path, server, run=False, times=SOON) as (kept, _):
         for name in ("01", "02"):
             await kept.put(entry(name), MESSAGE)
         here = threading.get_ident()
@@ -394,10 +417,10 @@ async def test_a_disk_that_takes_nothing_for_a_while_repeats_nobody(tmp_path, mo
 
         with monkeypatch.context() as patch:
             for step in steps:
-                patch.setattr(files.os, step, broken(getattr(os, step)))
+                patch.setattr(os, step, broken(getattr(os, step)))
             running = asyncio.create_task(kept.run())
             await until(lambda: "not_settled" in caplog.text)
-            other = files.Files(tmp_path / "spool")
+            other = Disk(tmp_path / "spool")
             for _ in range(20):
                 for name in other.scan():
                     if claim := other.claim(name):
@@ -405,7 +428,7 @@ async def test_a_disk_that_takes_nothing_for_a_while_repeats_nobody(tmp_path, mo
                         claim.release()
                 other.wake()
                 await asyncio.sleep(0.02)
-        await until(lambda: not names(kept))
+        await until(lambda: not names(tmp_path))
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         assert len(server.kept) == 2
@@ -415,43 +438,40 @@ async def test_a_disk_that_takes_nothing_for_a_while_repeats_nobody(tmp_path, mo
 async def test_a_failure_is_told_once_where_the_entry_can_not_be_removed(tmp_path, monkeypatch):
     async with (
         fake.Upstream({"rcpt": lambda c: NO if "<b@" in c else None}) as server,
-        spooling(tmp_path, server) as (kept, _),
+        spooling(tmp_path, server, times=SOON) as (kept, _),
     ):
-        monkeypatch.setattr(sending, "AGAIN_SECONDS", 0.1)
-        real, failing = os.unlink, [1]
+        real, failing = os.unlink, []
 
         def unlink(path):
-            if failing and "01." in str(path):
+            if str(path).endswith("/01.msg") and len(failing) < 5:
+                failing.append(path)
                 raise OSError(errno.EIO, "Input/output error")
             real(path)
 
-        monkeypatch.setattr(files.os, "unlink", unlink)
+        monkeypatch.setattr(os, "unlink", unlink)
         await kept.put(entry("01"), MESSAGE)
         await until(lambda: server.kept)
-        await asyncio.sleep(0.5)  # several pauses
-        failing.clear()
-        await until(lambda: not names(kept))
+        await until(lambda: not names(tmp_path))
         assert [k.recipients for k in server.kept] == [["a@here.example"]]
         assert sum(line.startswith("RCPT TO:<b@") for line in server.lines) == 1
 
 
 async def test_an_entry_that_cannot_be_opened_waits_and_holds_up_no_other(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(sending, "AGAIN_SECONDS", 0.1)
-    async with fake.Upstream() as server, spooling(tmp_path, server) as (kept, _):
-        real, failing = files.Files.claim, ["01"]
+    async with fake.Upstream() as server, spooling(tmp_path, server, times=SOON) as (kept, _):
+        real, failures, over = Disk.claim, [], []
 
         def claim(self, name):
-            if name in failing:
+            if name == "01" and not over:
+                failures.append(name)
                 raise OSError(errno.EMFILE, "Too many open files")
             return real(self, name)
 
-        monkeypatch.setattr(files.Files, "claim", claim)
+        monkeypatch.setattr(Disk, "claim", claim)
         for name in ("01", "02"):
             await kept.put(entry(name), MESSAGE)
-        await until(lambda: names(kept) == ["01"])
-        await asyncio.sleep(0.5)
-        failing.clear()
-        await until(lambda: not names(kept))
+        await until(lambda: names(tmp_path) == ["01"] and len(failures) > 3)
+        over.append(True)
+        await until(lambda: not names(tmp_path))
         assert len(server.kept) == 2
     (line,) = [r for r in caplog.records if r.levelname == "ERROR"]  # not one per try
     assert line.fields == {"entry": "01", "reason": "[Errno 24] Too many open files"}
@@ -466,7 +486,7 @@ async def test_a_bounce_that_the_senders_mailbox_shows_as_well_is_one_event(tmp_
             Sent("m1", "default", "1@here.example", 1.0, copies=(SentCopy("b@x.example", 0, True),))
         )
         await kept.put(entry(message_id="m1"), MESSAGE)
-        await until(lambda: len(server.kept) == 1 and not names(kept))
+        await until(lambda: len(server.kept) == 1 and not names(tmp_path))
         (told,) = await store.events()
         raw = server.kept[0].content
 
@@ -536,9 +556,9 @@ async def test_kill_9_loses_nothing_that_was_accepted(tmp_path, after):
         await child.wait()
         before = len(server.taken)
         server.script.clear()
-        async with spooling(tmp_path, server) as (kept, _):
-            waiting = len(names(kept))
-            await until(lambda: not names(kept), 20)
+        async with spooling(tmp_path, server):
+            waiting = len(names(tmp_path))
+            await until(lambda: not names(tmp_path), 20)
         delivered = [int(k.content.partition(b"<")[2].partition(b"@")[0]) for k in server.taken]
         assert set(accepted) <= set(delivered)
         assert len(delivered) - before == waiting  # each entry went out once
@@ -566,7 +586,7 @@ async def test_the_queue_command_while_the_service_runs(tmp_path, capsys):
     ):
         await kept.put(entry("0a"), MESSAGE)
         await kept.put(entry("0b", "c\x1b[31m@y.example", next_at=time.time() + 3600), MESSAGE)
-        await until(lambda: kept.files.read("0a").attempts == 1 and not kept._sender._attempts)
+        await until(lambda: waiting(tmp_path)[0].attempts == 1 and free(tmp_path, "0a"))
         code, out, _ = asked(tmp_path, capsys, "list")
         assert code == 0
         lines = out.splitlines()
@@ -587,7 +607,7 @@ async def test_the_queue_command_while_the_service_runs(tmp_path, capsys):
         assert asked(tmp_path, capsys, "retry", "ff")[0] == 1
         server.script.clear()
         assert asked(tmp_path, capsys, "retry", "0a")[0] == 0
-        await until(lambda: len(server.kept) == 1 and not names(kept))
+        await until(lambda: len(server.kept) == 1 and not names(tmp_path))
         assert asked(tmp_path, capsys, "list")[1] == "nothing waits\n"
 
 
@@ -597,11 +617,11 @@ async def test_the_queue_command_leaves_what_is_being_sent(tmp_path, capsys):
         await until(lambda: server.raw.endswith(b".\r\n"))
         code, _, err = asked(tmp_path, capsys, "drop", "0a")
         assert (code, "being sent" in err) == (1, True)
-        assert names(kept) == ["0a"]
+        assert names(tmp_path) == ["0a"]
 
 
 def test_the_queue_command_while_no_service_runs(tmp_path, capsys):
-    disk = files.Files(tmp_path / "spool")
+    disk = Disk(tmp_path / "spool")
     assert asked(tmp_path, capsys, "list")[1] == "nothing waits\n"
     disk.start()
     for i in range(3):
@@ -612,7 +632,7 @@ def test_the_queue_command_while_no_service_runs(tmp_path, capsys):
 
 def test_the_queue_command_on_a_terminal(tmp_path, capsys, monkeypatch):
     """Progress of a long list stands in one line, and is gone when the result comes; what waits for a login says so."""
-    disk = files.Files(tmp_path / "spool")
+    disk = Disk(tmp_path / "spool")
     disk.start()
     for i in range(5):
         disk.put(msgspec.structs.replace(entry(f"0{i}"), login="jane"), MESSAGE).release()

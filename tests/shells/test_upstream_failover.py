@@ -6,7 +6,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 
 from relay import config, delivery, metrics, outcomes, spool
+from relay.core import queue
 from relay.core.model import Done, Envelope, Later, Never, Recipient, Submission
+from relay.spool.disk import Disk
 from relay.store import memory
 from relay.upstream import choice, failover, transaction
 from tests.fakes import copies
@@ -178,9 +180,10 @@ async def test_what_waits_goes_to_the_upstream_it_was_meant_for(tmp_path):
         delivering = delivery.Delivery(found, copies.FixedTracker(upstream="sales"), out, kept, heard)
         reply = await (await delivering.take(Submission("a@x.example", (Recipient("b@x.example"),), MESSAGE))).reply
         assert reply.code == 250
-        (name,) = kept.files.scan()
-        assert kept.files.read(name).upstream == "sales"
-        await drained(kept)
+        disk = Disk(tmp_path / "spool")
+        (name,) = disk.scan()
+        assert disk.read(name).upstream == "sales"
+        await drained(kept, Disk(tmp_path / "spool"))
         assert sizes(servers) == {"default": 0, "sales": 1}
         await delivering.close()
 
@@ -190,16 +193,16 @@ async def test_what_waits_for_an_upstream_that_is_gone_goes_to_the_default(tmp_p
         store = memory.Memory()
         await store.start()
         kept = spool.Spool(tmp_path / "spool", found, out, outcomes.Outcomes(store), schedule=(0.0, 0.05))
-        entry = kept.entry("m1", "a@x.example", [spool.queue.Waiting("b@x.example")], upstream="sales")
+        entry = kept.entry("m1", "a@x.example", [queue.Waiting("b@x.example")], upstream="sales")
         await kept.put(entry, MESSAGE)
-        await drained(kept)
+        await drained(kept, Disk(tmp_path / "spool"))
         assert sizes(servers) == {"default": 1}
 
 
-async def drained(kept):
+async def drained(kept, disk):
     running = asyncio.create_task(kept.run())
     async with asyncio.timeout(10):
-        while list(kept.files.scan()):
+        while list(disk.scan()):
             await asyncio.sleep(0.01)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)

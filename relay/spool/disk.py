@@ -1,10 +1,11 @@
 """The spool on disk: one file per entry, owned by who holds its lock. Blocking; call it off the loop.
 
-Owns: the form of the files and their durability. Leaves to others: what the state means (`core.queue`), sending.
+Owns: the form of the files, who may change one, and what happens to one that the disk does not take or does not let go.
+Leaves to others: how a file gets onto the disk (`relay.files`), what the state means (`core.queue`), sending.
 
     ID.msg     one line of JSON (`core.queue.Entry` as it was put), then the message's bytes; never changed
     ID.now     the entry's state since the first attempt, replaced as a whole; its absence means none was made
-    ID.tmp     a file that was not finished; nobody was promised anything
+    *.tmp      a file that was not finished; nobody was promised anything
     .wake      touched when something was put or changed, so that a process which sends looks again
     broken/    what can't be read: kept for a person to look at
 
@@ -21,7 +22,6 @@ import re
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from relay import files, log
@@ -36,49 +36,47 @@ class Unwritable(Exception):
     """The disk did not take it (full, read-only, failing). Nothing was kept; the text says why."""
 
 
-@dataclass(eq=False, slots=True)
 class Claim:
-    """An entry that is ours until `release` or `remove`."""
+    """An entry that is ours until `release` or `remove`; `Disk` makes it. `entry` is its state as it was saved last."""
 
-    files: Files
-    entry: queue.Entry
-    descriptor: int
+    __slots__ = ("_descriptor", "_disk", "entry")
+
+    def __init__(self, disk: Disk, entry: queue.Entry, descriptor: int) -> None:
+        self.entry = entry
+        self._disk, self._descriptor = disk, descriptor
 
     def content(self) -> bytes:
         """The message's bytes."""
-        with open(os.dup(self.descriptor), "rb") as file:
+        with open(os.dup(self._descriptor), "rb") as file:
             file.seek(0)
             file.readline()
             return file.read()
 
     def save(self, entry: queue.Entry) -> None:
         """Replaces the entry's state, where it is still there. Raises `Unwritable`: then the old one stands."""
-        if os.fstat(self.descriptor).st_nlink:
-            self.files.replace(entry)
+        if os.fstat(self._descriptor).st_nlink:
+            self._disk.replace(entry)
         self.entry = entry
 
     def remove(self) -> None:
         """Done with it. The lock goes last, so that nobody takes it up in between."""
-        name = self.entry.entry_id
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.files.path(name, "msg"))
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.files.path(name, "now"))
-        files.sync(self.files.directory)
+        self._disk.remove(self.entry.entry_id)
         self.release()
 
     def release(self) -> None:
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
-            self.descriptor = -1
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
 
-class Files:
+class Disk:
+    """The spool in the folder `directory`."""
+
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._refused: list[tuple[Path, int]] = []  # what was not kept, and can't be removed yet; and its lock
 
-    def path(self, entry_id: str, kind: str) -> Path:
+    def _path(self, entry_id: str, kind: str) -> Path:
         return self.directory / f"{entry_id}.{kind}"
 
     def start(self) -> None:
@@ -86,7 +84,7 @@ class Files:
         files.make_folder(self.directory)
         files.sweep(self.directory, time.time())
         for path in self.directory.glob("*.now"):
-            if not self.path(path.stem, "msg").exists():
+            if not self._path(path.stem, "msg").exists():
                 path.unlink(missing_ok=True)  # the entry was done with
 
     def trouble(self) -> str:
@@ -103,10 +101,12 @@ class Files:
         """Keeps a message: when this returns it survives a loss of power. Raises `Unwritable`; where the disk does not
         even let it be taken back, it stays locked until it does (`take_back`)."""
         self.take_back()
-        temporary, final = self.path(entry.entry_id, "tmp"), self.path(entry.entry_id, "msg")
-        descriptor = -1
+        temporary, final = self._path(entry.entry_id, "tmp"), self._path(entry.entry_id, "msg")
         try:
             descriptor = files.create(temporary)
+        except OSError as reason:
+            raise Unwritable(f"{reason.strerror or reason}") from reason
+        try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             files.fill(descriptor, queue.write(entry), content)
             files.finish(descriptor, temporary, final)
@@ -119,8 +119,7 @@ class Files:
                 LOG.error("not_taken_back", entry=entry.entry_id)  # its client will bring it again: nobody may send it
                 self._refused.append((final, descriptor))
             else:
-                if descriptor >= 0:
-                    os.close(descriptor)
+                os.close(descriptor)
             raise Unwritable(f"{reason.strerror or reason}") from reason
         return Claim(self, entry, descriptor)
 
@@ -136,15 +135,23 @@ class Files:
                 os.close(descriptor)
 
     def replace(self, entry: queue.Entry) -> None:
+        """The entry's state, for who holds its claim. Raises `Unwritable`: then the old one stands."""
         try:
-            files.write(self.path(entry.entry_id, "now"), queue.write(entry))
+            files.write(self._path(entry.entry_id, "now"), queue.write(entry))
         except OSError as reason:
             raise Unwritable(f"{reason.strerror or reason}") from reason
+
+    def remove(self, entry_id: str) -> None:
+        """For who holds its claim."""
+        for kind in ("msg", "now"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._path(entry_id, kind))
+        files.sync(self.directory)
 
     def claim(self, entry_id: str) -> Claim | None:
         """The entry, if it is there, whole, and nobody else's now."""
         try:
-            descriptor = os.open(self.path(entry_id, "msg"), os.O_RDWR | os.O_CLOEXEC)
+            descriptor = os.open(self._path(entry_id, "msg"), os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
         try:
@@ -169,14 +176,14 @@ class Files:
 
     def content(self, entry_id: str) -> bytes:
         """The message's bytes; OSError where it has gone."""
-        with open(self.path(entry_id, "msg"), "rb") as file:
+        with open(self._path(entry_id, "msg"), "rb") as file:
             file.readline()
             return file.read()
 
     def size(self, entry_id: str) -> int:
         """Octets of the file, 0 where it has gone."""
         try:
-            return os.stat(self.path(entry_id, "msg")).st_size
+            return os.stat(self._path(entry_id, "msg")).st_size
         except FileNotFoundError:
             return 0
 
@@ -184,12 +191,12 @@ class Files:
         """The entry as it stands. One that can't be read is set aside, whole, with a line in the log."""
         if not self.named(entry_id):
             return None
-        message = self.path(entry_id, "msg")
+        message = self._path(entry_id, "msg")
         try:
             with open(message, "rb") as file:
                 entry = queue.read(file.readline(1 << 24))
             with contextlib.suppress(FileNotFoundError):
-                entry = queue.read(self.path(entry_id, "now").read_bytes())
+                entry = queue.read(self._path(entry_id, "now").read_bytes())
             if entry.entry_id != entry_id:
                 raise queue.Unreadable(f"it calls itself {entry.entry_id}")
         except FileNotFoundError:
@@ -204,7 +211,7 @@ class Files:
         files.make_folder(broken)
         for kind in ("msg", "now"):
             with contextlib.suppress(FileNotFoundError):
-                os.rename(self.path(entry_id, kind), broken / f"{entry_id}.{kind}")
+                os.rename(self._path(entry_id, kind), broken / f"{entry_id}.{kind}")
         LOG.error("set_aside", entry=entry_id, folder=str(broken), reason=reason)
 
     def scan(self) -> Iterator[str]:
@@ -218,7 +225,7 @@ class Files:
     def changed_at(self, entry_id: str) -> int:
         """When its state was written last, in nanoseconds; 0 where no attempt was made."""
         try:
-            return os.stat(self.path(entry_id, "now")).st_mtime_ns
+            return os.stat(self._path(entry_id, "now")).st_mtime_ns
         except FileNotFoundError:
             return 0
 
