@@ -136,7 +136,7 @@ class Outcomes:
             LOG.exception("endpoints_unknown")
 
     async def _look(self) -> None:
-        endpoints = [e for e in await self.store.endpoints() if e.status in ("active", "failing")]
+        endpoints = [e for e in await self.store.endpoints() if e.live]
         self._wanted = frozenset(kind for kind in KINDS if any(map(wants(kind), endpoints)))
         self._looked = time.monotonic()
 

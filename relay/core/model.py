@@ -319,6 +319,7 @@ class History:
 # -- webhooks ----------------------------------------------------------------------------------------------------------
 
 Format = Literal["nylas", "nylas-v2", "unosend"]
+LIVE = ("active", "failing")  # the statuses of endpoints that are owed notifications, and sent them
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,6 +335,10 @@ class Endpoint:
     format: Format = "nylas"
     source: Literal["config", "api"] = "config"
     status: Literal["active", "failing", "failed", "pause", "gone"] = "active"
+
+    @property
+    def live(self) -> bool:
+        return self.status in LIVE
 
 
 @dataclass(frozen=True, slots=True)

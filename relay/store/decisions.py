@@ -21,7 +21,6 @@ T = TypeVar("T")
 LEASE = 120.0  # seconds that a claimed delivery is nobody else's
 RECENTS = 50  # events that a history holds at most
 BARE_ID = 16  # characters from which an upstream's identifier without "@" may stand for any domain
-LIVE = ("active", "failing")  # the endpoints that are owed notifications, and sent them
 
 
 # -- messages ----------------------------------------------------------------------------------------------------------

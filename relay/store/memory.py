@@ -190,7 +190,7 @@ class Memory:
             self._endpoints[endpoint_id] = replace(self._endpoints[endpoint_id], status=status)  # type: ignore[arg-type]
 
     def _live(self) -> list[Endpoint]:
-        return [e for e in self._endpoints.values() if e.status in decisions.LIVE]
+        return [e for e in self._endpoints.values() if e.live]
 
     # -- the outbox ----------------------------------------------------------------------------------------------------
 

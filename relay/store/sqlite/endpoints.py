@@ -11,13 +11,13 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import replace
 
-from relay.core.model import Endpoint
+from relay.core.model import LIVE, Endpoint
 from relay.store import decisions
 from relay.store.tables import ENDPOINTS
 
-LIVE = f"status IN ({', '.join(repr(status) for status in decisions.LIVE)})"
+IS_LIVE = f"status IN ({', '.join(repr(status) for status in LIVE)})"
 ALL = f"SELECT {ENDPOINTS.names()} FROM endpoints ORDER BY endpoint_id"
-LIVE_IDS = f"SELECT endpoint_id FROM endpoints WHERE {LIVE} ORDER BY endpoint_id"
+LIVE_IDS = f"SELECT endpoint_id FROM endpoints WHERE {IS_LIVE} ORDER BY endpoint_id"
 SAVE = f"INSERT OR REPLACE INTO endpoints ({ENDPOINTS.names()}) VALUES ({', '.join('?' * len(ENDPOINTS.columns))})"
 SOURCE = "SELECT source FROM endpoints WHERE endpoint_id = ?"
 SET_STATUS = "UPDATE endpoints SET status = ? WHERE endpoint_id = ?"
@@ -29,7 +29,7 @@ def listed(db: sqlite3.Connection) -> list[Endpoint]:
 
 
 def live(db: sqlite3.Connection) -> list[Endpoint]:
-    return [endpoint for endpoint in listed(db) if endpoint.status in decisions.LIVE]
+    return [endpoint for endpoint in listed(db) if endpoint.live]
 
 
 def sync(db: sqlite3.Connection, configured: Sequence[Endpoint]) -> None:

@@ -28,7 +28,7 @@ SELECT json_group_array(json_array(asked.n, e.position, m.grant_id, m.submitted_
     (SELECT CASE WHEN c.sole THEN c.recipient ELSE '' END FROM copies c
       WHERE c.message_id = asked.message_id AND c.idx = asked.idx LIMIT 1))),
   (SELECT seq FROM sqlite_sequence WHERE name = 'events'),
-  (SELECT json_group_array(json_array({ENDPOINTS.names("l")})) FROM endpoints l WHERE {endpoints.LIVE})
+  (SELECT json_group_array(json_array({ENDPOINTS.names("l")})) FROM endpoints l WHERE {endpoints.IS_LIVE})
 FROM asked
 LEFT JOIN events e ON e.event_id = asked.event_id
 LEFT JOIN messages m ON m.message_id = asked.message_id

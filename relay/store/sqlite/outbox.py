@@ -41,7 +41,7 @@ RENEW_ONE = f"{RENEW} WHERE position = :position AND endpoint_id = :endpoint_id 
 HASTEN = "UPDATE deliveries SET next_at = max(?, next_at - ?) WHERE state = 'pending' AND next_at > ?"
 NEXT_DUE = f"""
 SELECT min((SELECT min(next_at) FROM deliveries d WHERE d.state = 'pending' AND d.endpoint_id = e.endpoint_id))
-FROM endpoints e WHERE {endpoints.LIVE}
+FROM endpoints e WHERE {endpoints.IS_LIVE}
 """
 BACKLOG = """
 SELECT endpoint_id, sum(state = 'pending'), sum(state = 'delivered'), sum(state = 'dead'),
