@@ -94,7 +94,7 @@ class Service:
         self.renewals: list[Callable[[], None]] = []  # of certificates; each may raise OSError
         self.server: smtp.Server | None = None
         self.out: failover.Upstreams | None = None
-        self.kept: spool.Spool | None = None
+        self.spool: spool.Spool | None = None
         self.wake: Callable[[], None] = lambda: None
         self.stop_at = 0.0
 
@@ -183,14 +183,14 @@ class Service:
         self.closers.append(out.close)
         heard = outcomes.Outcomes(self.store, host=out.host, appended=self.appended)
         self.closers.append(heard.flush)
-        kept = spool.Spool(self.settings.state_dir / "spool", self.settings, out, heard)
-        self.out, self.kept = out, kept
+        queue = spool.Spool(self.settings.state_dir / "spool", self.settings, out, heard)
+        self.out, self.spool = out, queue
         if "queue" in self.only:
-            self.supervise("queue", kept.run)
+            self.supervise("queue", queue.run)
         if "smtp" not in self.only:
             return
         tracker = outbound.Tracker(self.settings, self.keys.now, self.store, signers)
-        deliverer = delivery.Delivery(self.settings, tracker, out, kept, heard)
+        deliverer = delivery.Delivery(self.settings, tracker, out, queue, heard)
         self.closers.append(lambda: deliverer.close(self.left() / 2))
         try:
             self.server = await smtp.serve(self.settings, deliverer.take, verify_upstream=out.try_login)
@@ -226,12 +226,12 @@ class Service:
         """What keeps mail from being taken, and what only delays it: for /readyz."""
         reasons: list[str] = []
         warnings: list[str] = []
-        if self.out and self.kept:
+        if self.out and self.spool:
             keeps = self.settings.upstream.on_defer == "spool" and self.settings.smtp.auth != "upstream"
             upstream = await self.out.trouble()
             if upstream:
                 (warnings if keeps else reasons).append(f"upstream: {upstream}")
-            unwritable = await self.kept.trouble()
+            unwritable = await self.spool.trouble()
             if unwritable:
                 reasons.append(f"spool: {unwritable}")
         return reasons, warnings

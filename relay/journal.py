@@ -1,4 +1,4 @@
-"""Events that the store did not take, kept on disk until it does.
+"""Events that the store did not take, on disk until it does.
 
 Owns: the files, their form, the way back into the store. Leaves to others: when an event comes here
 (`tracking_http.public`), and that one which comes twice is written once (the store, by `event_id`).
@@ -8,7 +8,7 @@ A segment whose process died is read by whoever gets its lock. A line is the CRC
 digits, a space, and the event as JSON: a line cut short by a crash is seen and skipped, and takes no other with it.
 What the store refuses for another reason than being unavailable goes to `refused.jsonl` and holds up nothing.
 
-Lost by a kill at any instant: what `keep` had not returned for, that is what came in during one fsync.
+Lost by a kill at any instant: what `append` had not returned for, that is what came in during one fsync.
 """
 
 from __future__ import annotations
@@ -32,8 +32,6 @@ from relay.core.model import Event
 
 LOG = log.room("journal")
 BATCH = 256  # events on their way into the store at once
-PAUSE = 1.0  # seconds between two rounds, and after the store said no
-LOOK = 15.0  # seconds between looks for segments that a dead process left
 DECODER = msgspec.json.Decoder(Event)
 
 
@@ -44,11 +42,13 @@ class Takes(Protocol):
 
 
 class Journal:
-    """The journal in the folder `path`, of at most `limit` octets over all its segments."""
+    """The journal in the folder `path`, of at most `limit` octets over all its segments. Seconds: `pause` between two
+    rounds, and after the store said no; `look` between looks for segments that a dead process left."""
 
-    def __init__(self, path: Path, limit: int = 64_000_000) -> None:
+    def __init__(self, path: Path, limit: int = 64_000_000, *, pause: float = 1.0, look: float = 15.0) -> None:
         self.path = path
         self.limit = limit
+        self._pause, self._look = pause, look
         self._queue: list[tuple[bytes, asyncio.Future[bool]]] = []
         self._queued = 0  # octets
         self._size: int | None = None  # octets on disk; None until looked
@@ -60,7 +60,7 @@ class Journal:
         self._lock = asyncio.Lock()  # over the segment being written
         metrics.JOURNAL.set_function(self._measure)
 
-    async def keep(self, event: Event) -> bool:
+    async def append(self, event: Event) -> bool:
         """Durable when it returns True. False where the journal is full or the disk refuses: it is still the caller's.
         Many that come together share one fsync."""
         line = encode(event)
@@ -90,22 +90,22 @@ class Journal:
             data = b"".join(line for line, _ in batch)
             async with self._lock:
                 try:
-                    await asyncio.to_thread(self._append, data)
-                    kept = True
+                    await asyncio.to_thread(self._write, data)
+                    written = True
                 except OSError as error:
-                    kept = self._refuses(error)
+                    written = self._refuses(error)
             self._queued -= len(data)
-            if kept:
+            if written:
                 self._size = (self._size or 0) + len(data)
                 self._refusing = False
                 metrics.JOURNALED.inc(len(batch))
                 self._work.set()
             for _, waiter in batch:
                 if not waiter.done():
-                    waiter.set_result(kept)
+                    waiter.set_result(written)
 
     async def run(self, store: Takes) -> None:
-        """Feeds what was kept to the store, oldest segment first and each in order, until cancelled."""
+        """Feeds what is here to the store, oldest segment first and each in order, until cancelled."""
         while True:
             try:
                 settled = await self._round(store)
@@ -113,10 +113,10 @@ class Journal:
                 metrics.ERRORS.labels("journal").inc()
                 LOG.error("journal_read_failed", error=error)
                 settled = True
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(self._pause)
             if settled and not self._work.is_set():
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._work.wait(), LOOK)
+                    await asyncio.wait_for(self._work.wait(), self._look)
 
     async def stop(self) -> None:
         """Waits for what is being written."""
@@ -171,7 +171,7 @@ class Journal:
 
     # -- in a thread
 
-    def _append(self, data: bytes) -> None:
+    def _write(self, data: bytes) -> None:
         if self._segment is None:
             self._segment = self._open()
         descriptor = self._segment[1]

@@ -15,6 +15,7 @@ import base64
 import contextlib
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,24 +56,26 @@ class Document(msgspec.Struct):
 
 
 class TokenKeys:
-    """The keys of one file, made where there is none. `now` gives what the file says, give or take a second. A file that goes or breaks while the process runs changes nothing: the keys at hand go on verifying."""
+    """The keys of one file, made where there is none. `now` gives what the file says, give or take a second. A file that
+    goes or breaks while the process runs changes nothing: the keys at hand go on verifying. `clock` gives seconds of any
+    origin."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.path, self._clock = path, clock
         self._seen: tuple[int, ...] = ()
         self._complaint = ""
-        self._next_look = time.monotonic() + STAT_SECONDS
+        self._next_look = clock() + STAT_SECONDS
         self._seen, self._keys = read_or_make(path)
 
     def now(self) -> Keys:
         """Pass it on as it is: whoever signs or verifies asks again each time."""
-        if time.monotonic() >= self._next_look:
+        if self._clock() >= self._next_look:
             self.reload_if_changed()
         return self._keys
 
     def reload_if_changed(self) -> bool:
         """Reads the file again where it is another than before; True if so. Costs one stat a second at most."""
-        now = time.monotonic()
+        now = self._clock()
         if now < self._next_look:
             return False
         self._next_look = now + STAT_SECONDS

@@ -1,4 +1,4 @@
-"""What the store is told after the client has its answer: the upstream's words, bounces, what was sent and delivered.
+"""What the store is told after the client has its answer: the upstream's replies, bounces, what was sent and delivered.
 
 Owns: that the store never delays mail, and that a store which can't take something now gets it later, in order per
 message; bounded. And that events which no endpoint asks for are not made: most installations want none of those that
@@ -22,7 +22,7 @@ LOG = log.room("outcomes")
 MAX_MESSAGES = 10_000  # messages whose news wait for the store
 AGAIN_SECONDS = 0.5  # doubles up to a minute
 FLUSH_SECONDS = 10.0
-# The upstream's words are written together: nobody waits for them, and a transaction of their own for each message
+# The upstream's replies are written together: nobody waits for them, and a transaction of their own for each message
 # would take from those that a message waits for.
 TOGETHER_SECONDS = 0.05
 TOGETHER = 500
@@ -56,8 +56,15 @@ class Outcomes:
 
     _replies: list[store.UpstreamReply]
 
-    def __init__(self, store: Records, *, host: str = "", appended: Callable[[], None] = lambda: None) -> None:
-        self.store, self.host, self.appended = store, host, appended
+    def __init__(
+        self,
+        store: Records,
+        *,
+        host: str = "",
+        appended: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.store, self.host, self.appended, self._clock = store, host, appended, clock
         self._pending: dict[str, tuple[asyncio.Task[None], list[Callable[[], Awaitable[None]]]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._replies = []
@@ -69,7 +76,7 @@ class Outcomes:
         self._looking: asyncio.Task[None] | None = None
 
     def replies(self, message_id: str, recipients: Sequence[str], outcomes: Sequence[Outcome], host: str = "") -> None:
-        """The last words for these recipients of a message, of the upstream at `host`."""
+        """The last replies of the upstream at `host` for these recipients of a message."""
         if not recipients:
             return
         if len(recipients) == 1:
@@ -89,15 +96,15 @@ class Outcomes:
     def ended(
         self,
         message_id: str,
-        words: Callable[[], Sequence[tuple[queue.Waiting, Outcome]]],
+        recipients: Callable[[], Sequence[tuple[queue.Waiting, Outcome]]],
         *,
         given_up: bool = False,
     ) -> None:
-        """What became of these recipients: accepted by the upstream, refused for good, or `given_up`. Costs next to
+        """What became of the recipients: accepted by the upstream, refused for good, or `given_up`. Costs next to
         nothing where no endpoint asks."""
         if not self._asked_for():
             return
-        for waiting, outcome in words():
+        for waiting, outcome in recipients():
             if isinstance(outcome, Done):
                 self._happened("message.delivered", message_id, waiting)
             elif given_up or isinstance(outcome, Never):
@@ -116,7 +123,7 @@ class Outcomes:
                     "type": envelopes.nature(status)}  # fmt: skip
         # Told twice (a crash before an entry was settled), it is written once.
         name = dsn.event_id(message_id, kind, str(index), address)
-        event = Event(name, kind, message_id, time.time(), index, address, data=data)
+        event = Event(name, kind, message_id, self._clock(), index, address, data=data)
         self._tell(message_id, lambda: self._append_if_asked_for(event))
 
     def _asked_for(self) -> bool:

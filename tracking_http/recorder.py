@@ -59,7 +59,7 @@ class Recorder:
         await asyncio.wait({keeping}, timeout=PATIENCE)
 
     async def keep(self, event: Event) -> None:
-        if await self.journal.keep(event):
+        if await self.journal.append(event):
             return
         try:
             written = await self.store.append(event)

@@ -32,7 +32,7 @@ class Outcomes(Protocol):
     def ended(
         self,
         message_id: str,
-        words: Callable[[], Sequence[tuple[queue.Waiting, Outcome]]],
+        recipients: Callable[[], Sequence[tuple[queue.Waiting, Outcome]]],
         *,
         given_up: bool = False,
     ) -> None: ...

@@ -23,10 +23,8 @@ from tests.fakes.stores import MoodyStore
 from tests.until import until
 
 
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal, "PAUSE", 0.02)
-    monkeypatch.setattr(journal, "LOOK", 0.05)
+def quick(folder: Path, **how: int) -> journal.Journal:
+    return journal.Journal(folder, pause=0.02, look=0.05, **how)
 
 
 def event(number: int, **changes: object) -> Event:
@@ -45,10 +43,10 @@ async def running(kept: journal.Journal, store: MoodyStore) -> AsyncIterator[Non
 
 
 async def test_kept_events_reach_the_store_in_order_when_it_takes_again(tmp_path: Path) -> None:
-    kept, store = journal.Journal(tmp_path), MoodyStore("unavailable")
+    kept, store = quick(tmp_path), MoodyStore("unavailable")
     events = [event(n, ip="192.0.2.1", data={"tid": "é\r\n"}) for n in range(600)]
     async with running(kept, store):
-        assert all(await asyncio.gather(*(kept.keep(e) for e in events)))
+        assert all(await asyncio.gather(*(kept.append(e) for e in events)))
         await until(lambda: store.asked)
         assert not store.taken
         store.be("open")
@@ -58,21 +56,21 @@ async def test_kept_events_reach_the_store_in_order_when_it_takes_again(tmp_path
 
 
 async def test_what_a_stopped_process_kept_is_found_by_the_next(tmp_path: Path) -> None:
-    first = journal.Journal(tmp_path)
-    await first.keep(event(1))
+    first = quick(tmp_path)
+    await first.append(event(1))
     await first.stop()
     store = MoodyStore()
-    async with running(journal.Journal(tmp_path), store):
+    async with running(quick(tmp_path), store):
         await until(lambda: store.taken == [event(1)])
 
 
 async def test_a_living_process_keeps_its_own_segment(tmp_path: Path) -> None:
-    first, store = journal.Journal(tmp_path), MoodyStore()
-    await first.keep(event(1))
-    async with running(journal.Journal(tmp_path), store):
+    first, store = quick(tmp_path), MoodyStore()
+    await first.append(event(1))
+    async with running(quick(tmp_path), store):
         await asyncio.sleep(0.2)
         assert not store.taken  # its owner will hand it over
-        await first.keep(event(2))
+        await first.append(event(2))
         await first.stop()
         await until(lambda: store.taken == [event(1), event(2)])
 
@@ -82,32 +80,32 @@ async def test_a_line_cut_short_and_a_line_that_rotted_are_skipped_alone(tmp_pat
     rotted = lines[1].replace(b"event-1", b"event-9")
     (tmp_path / "00000000000000000001-1-1.jsonl").write_bytes(lines[0] + rotted + b"\n\0\0" + lines[2] + lines[3][:50])
     store = MoodyStore()
-    async with running(journal.Journal(tmp_path), store):
+    async with running(quick(tmp_path), store):
         await until(lambda: not list(tmp_path.glob("*.jsonl")))
     assert [e.event_id for e in store.taken] in (["event-0"], ["event-0", "event-2"])
 
 
 async def test_a_full_journal_says_so_and_takes_again_when_it_was_emptied(tmp_path: Path) -> None:
     size = len(journal.encode(event(1)))
-    kept, store = journal.Journal(tmp_path, limit=size * 10), MoodyStore("unavailable")
+    kept, store = quick(tmp_path, limit=size * 10), MoodyStore("unavailable")
     async with running(kept, store):
-        results = await asyncio.gather(*(kept.keep(event(n)) for n in range(10, 30)))
+        results = await asyncio.gather(*(kept.append(event(n)) for n in range(10, 30)))
         assert results.count(True) == 9 or results.count(True) == 10
         assert sum(p.stat().st_size for p in tmp_path.iterdir()) <= size * 10
         store.be("open")
         await until(lambda: len(store.taken) == results.count(True))
         await until(lambda: not list(tmp_path.glob("*.jsonl")))
-        assert await kept.keep(event(99))
+        assert await kept.append(event(99))
         await until(lambda: store.taken[-1] == event(99))
 
 
 async def test_an_event_that_breaks_the_store_is_put_aside(tmp_path: Path) -> None:
-    kept, store = journal.Journal(tmp_path), MoodyStore("broken")
+    kept, store = quick(tmp_path), MoodyStore("broken")
     async with running(kept, store):
-        await kept.keep(event(1))
+        await kept.append(event(1))
         await until(lambda: (tmp_path / "refused.jsonl").exists())
         store.be("open")
-        await kept.keep(event(2))
+        await kept.append(event(2))
         await until(lambda: store.taken == [event(2)])
     assert journal.decode((tmp_path / "refused.jsonl").read_bytes().strip()) == event(1)
     assert (tmp_path / "refused.jsonl").stat().st_mode & 0o777 == 0o600
@@ -115,7 +113,7 @@ async def test_an_event_that_breaks_the_store_is_put_aside(tmp_path: Path) -> No
 
 async def test_a_folder_that_can_not_be_made_loses_the_event_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    assert await journal.Journal(tmp_path / "file" / "journal").keep(event(1)) is False
+    assert await journal.Journal(tmp_path / "file" / "journal").append(event(1)) is False
 
 
 KEEPER = """
@@ -126,7 +124,7 @@ from relay.core.model import Event
 async def main():
     kept = journal.Journal(Path(sys.argv[1]))
     for n in range(10**6):
-        await kept.keep(Event(f"event-{n}", "message.opened", "0" * 20, 1.0))
+        await kept.append(Event(f"event-{n}", "message.opened", "0" * 20, 1.0))
         print(n, flush=True)
 asyncio.run(main())
 """
@@ -135,7 +133,7 @@ asyncio.run(main())
 async def test_a_segment_that_can_not_be_made_whole_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept = journal.Journal(tmp_path)
+    kept = quick(tmp_path)
     real, store = os.open, MoodyStore()
 
     def full(path: Path, flags: int, *mode: int) -> int:
@@ -146,9 +144,9 @@ async def test_a_segment_that_can_not_be_made_whole_leaves_nothing_behind(
     open_before = len(os.listdir("/proc/self/fd"))
     with monkeypatch.context() as patch:
         patch.setattr(journal.os, "open", full)
-        assert [await kept.keep(event(n)) for n in range(5)] == [False] * 5
+        assert [await kept.append(event(n)) for n in range(5)] == [False] * 5
     assert len(os.listdir("/proc/self/fd")) == open_before
-    assert await kept.keep(event(9))
+    assert await kept.append(event(9))
     assert await kept._round(store)
     assert list(tmp_path.iterdir()) == []
     assert [e.event_id for e in store.taken] == [event(9).event_id]
@@ -162,7 +160,7 @@ async def test_a_process_killed_while_it_writes_loses_nothing_it_had_answered_fo
     said += [int(line) for line in process.stdout.read().split(b"\n") if line]
     process.wait()
     store = MoodyStore()
-    async with running(journal.Journal(tmp_path), store):
+    async with running(quick(tmp_path), store):
         await until(lambda: not list(tmp_path.glob("*.jsonl")))
     assert {f"event-{n}" for n in said} <= {e.event_id for e in store.taken}
 

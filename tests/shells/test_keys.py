@@ -1,5 +1,6 @@
 """The key file: made once whoever starts first, never lost, rotated under a running process."""
 
+import itertools
 import json
 import os
 import stat
@@ -21,9 +22,9 @@ def path(tmp_path):
     return tmp_path / "state" / "keys" / "tokens.json"
 
 
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch):
-    monkeypatch.setattr(keys, "STAT_SECONDS", 0.0)
+def token_keys(path):
+    """That look at the file whenever they are asked."""
+    return keys.TokenKeys(path, clock=itertools.count().__next__)
 
 
 def mode(path):
@@ -33,7 +34,7 @@ def mode(path):
 def test_a_missing_file_is_made_for_its_owner_alone(path):
     old = os.umask(0)
     try:
-        found = keys.TokenKeys(path)
+        found = token_keys(path)
     finally:
         os.umask(old)
     assert (mode(path), mode(path.parent)) == (0o600, 0o700)
@@ -77,7 +78,7 @@ def test_threads_that_start_at_once_have_one_key(path):
 
 
 def test_rotation_is_seen_by_a_running_process_and_old_tokens_verify(path):
-    found = keys.TokenKeys(path)
+    found = token_keys(path)
     before = tokens.write(TOKEN, found.now())
     added = keys.rotate(path)
     assert found.now().current == added.key_id == 1
@@ -88,10 +89,9 @@ def test_rotation_is_seen_by_a_running_process_and_old_tokens_verify(path):
     assert [(row.key_id, row.current) for row in keys.listing(path)] == [(0, False), (1, True)]
 
 
-def test_a_process_that_looks_seldom(path, monkeypatch):
+def test_a_process_that_looks_seldom(path):
     """The file is asked for once a second and not for every pixel."""
-    monkeypatch.setattr(keys, "STAT_SECONDS", 3600.0)
-    found = keys.TokenKeys(path)
+    found = keys.TokenKeys(path, clock=lambda: 7.0)
     keys.rotate(path)
     assert found.now().current == 0
     assert not found.reload_if_changed()
@@ -137,7 +137,7 @@ def test_a_damaged_file_is_never_replaced(path, content):
 
 
 def test_a_file_that_breaks_or_goes_leaves_a_running_process_as_it_is(path, caplog):
-    found = keys.TokenKeys(path)
+    found = token_keys(path)
     before = found.now()
     whole = path.read_bytes()
     path.write_bytes(b"{")
@@ -177,7 +177,7 @@ def test_what_root_makes_belongs_to_the_owner_of_the_folder(path):
 
 
 def test_secrets_are_not_shown(path):
-    found = keys.TokenKeys(path)
+    found = token_keys(path)
     secret = json.loads(path.read_text())["keys"]["0"]["secret"]
     assert secret not in repr(keys.listing(path)) + repr(found.now()) + repr(found.__dict__)
 
