@@ -243,7 +243,7 @@ class Outcomes:
                     if self._closing:
                         metrics.ERRORS.labels("outcomes").inc()
                         return
-                    await asyncio.sleep(pause)
+                    await self._rest(pause)
                     pause = min(60.0, pause * 2)
                     continue
                 except Exception:  # the edge: a message that was sent stays sent
