@@ -212,7 +212,8 @@ TRACKING = Section(
         Option("references", kinds.choice("auto", "always", "never"),
                "Adds an entry of ours to References, so that replies are recognised even if the upstream replaces "
                "Message-ID. auto: only for upstreams that are known to do so (Amazon SES, Microsoft 365, "
-               "Outlook.com, Brevo). Has an effect only with thread_replies."),
+               "Outlook.com, Brevo), and for messages whose Message-ID names more than one: it has no domain, or is "
+               "the sender's address. Has an effect only with thread_replies."),
         Option("pixel_min_text", kinds.number(0),
                "Leave the pixel out of HTML that has fewer octets of text than this: spam filters dislike a picture "
                "with little text."),

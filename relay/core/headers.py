@@ -1,13 +1,14 @@
 """Header fields of a message, as byte spans.
 
-Owns: where a field begins and ends, its unfolded and decoded text, the addresses and message identifiers in it.
-Leaves to others: what a field means (`instructions`, `threads`, `reports`) and every change of bytes (`parts.splice`).
+Owns: where a field begins and ends, its unfolded and decoded text, the parameters of a structured value.
+Leaves to others: the addresses and message identifiers in a field (`addresses`, `identifiers`), what it means
+(`instructions`, `threads`, `reports`), and every change of bytes (`parts.splice`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -17,16 +18,6 @@ from relay.core import encoded_words
 # (4.5.8). A field goes on over lines that begin with a space or a tab (2.2.3). Lines end as they end: CRLF or LF.
 FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:((?>(?:[^\n]*\n[ \t])*)[^\n]*(?:\n|\Z))")
 FOLD = re.compile(rb"\r?\n(?=[ \t])")
-# A piece of an address list (RFC 5322 3.4). The standard library's parser recurses, and fails on hostile lists.
-# Whatever opens also ends, at the latest with the text: so no character is looked at twice.
-PIECE = re.compile(
-    r'"((?>(?:[^"\\]|\\.|\\\Z)*))(?:"|\Z)|\(((?>(?:[^()\\]|\\.|\\\Z)*))(?:\)|\Z|(?=\())|<([^<>]*+)(?:>|\Z|(?=<))|([,;:])|([^,;:"(<]++)',
-    re.S,
-)
-# One mailbox as nearly all are written: `addr-spec`, or `words <addr-spec>`, with nothing in it that needs thought.
-ONE_ADDRESS = re.compile(
-    r"\s*+(?:([^\s,:;\"()<>@]++@[^\s,:;\"()<>@]++)|[^,:;\"()<>]*+<([^\s,:;\"()<>@]++@[^\s,:;\"()<>@]++)>)\s*+"
-)
 LONGEST_PARAMETERS = 16_384
 SHORT = 200
 # The Content-Type of nearly all mail: a token, and parameters that are tokens or quoted strings without a backslash.
@@ -36,7 +27,6 @@ PLAIN_TYPE = re.compile(
     rf"({_WORD}/{_WORD})((?>(?:[ \t]*+;[ \t]*+{_WORD}=(?:{_WORD}|\"[^\"\\\r\n]*+\"))*))[ \t]*+;?[ \t]*+"
 )
 PLAIN_PARAMETER = re.compile(rf";[ \t]*+({_WORD})=(?:({_WORD})|\"([^\"]*+)\")")
-MESSAGE_ID = re.compile(r"<([^<>\s]+)>")
 
 
 class Field(NamedTuple):
@@ -132,49 +122,6 @@ def decoded(value: bytes) -> str:
     return encoded_words.decoded(text) if "=?" in text else text
 
 
-def addresses(text: str) -> tuple[str, ...]:
-    """The addr-specs in an address list (RFC 5322 3.4), in order, without display names, comments and group
-    names. Never raises; time is linear in the text."""
-    if match := ONE_ADDRESS.fullmatch(text):
-        return (match[1] or match[2],)
-    return tuple([spec for _, spec in mailboxes(text)])
-
-
-def mailboxes(text: str) -> tuple[tuple[str, str], ...]:
-    """The (display name, addr-spec) pairs of an address list, in order; the name is "" where there is none."""
-    found: list[tuple[str, str]] = []
-    words: list[str] = []
-    angle: str | None = None
-
-    def end() -> None:
-        nonlocal angle
-        spec = ("".join(words) if angle is None else angle).strip()
-        if "@" in spec and not any(c.isspace() for c in spec.partition('"')[0]):
-            found.append((" ".join("".join(words).replace('"', "").split()) if angle is not None else "", spec))
-        words.clear()
-        angle = None
-
-    for match in PIECE.finditer(text):
-        quoted, _comment, inside, mark, plain = match.groups()
-        if mark == ":":  # the name of a group goes before its colon; in a route (RFC 5322 4.4) it is inside < >
-            words.clear()
-        elif mark:
-            end()
-        elif inside is not None and angle is None:
-            angle = inside.rpartition(":")[2] if inside.startswith("@") else inside
-        elif quoted is not None:
-            words.append(f'"{quoted}"')
-        elif plain:
-            words.append(plain)
-    end()
-    return tuple(found)
-
-
-def message_ids(text: str) -> tuple[str, ...]:
-    """The message identifiers (RFC 5322 3.6.4) in a field's text, in order, without their angle brackets."""
-    return tuple(MESSAGE_ID.findall(text))
-
-
 def parameters(text: str) -> tuple[str, Mapping[str, str]]:
     """A structured value such as Content-Type (RFC 2045 5.1): its first word in lower case, and its parameters
     (names in lower case). Continuations and charsets of RFC 2231 are joined and decoded."""
@@ -214,8 +161,3 @@ def _parameters(text: str) -> tuple[str, Mapping[str, str]]:
 
 
 _remembered = lru_cache(maxsize=512)(_parameters)  # most parts of most messages have one of a few types
-
-
-def fields_named(headers: Headers, *names: str) -> Iterator[Field]:
-    """The fields of any of these names, in order."""
-    return (f for f in headers.fields if f.name in names)

@@ -53,9 +53,15 @@ def listed(text: str) -> list[str]:
     if PLAIN.fullmatch(text):
         return [identifier for identifier in BRACKETED.findall(text) if len(identifier) <= LONGEST]
     found, whole, good = _read(text)
-    if not good and whole not in found:
+    if not good and "@" in whole and whole not in found:
         found.insert(0, whole)
     return [identifier for identifier in found if identifier and len(identifier) <= LONGEST]
+
+
+def plain(text: str) -> list[str]:
+    """Those that can be written into a field anew: with both sides, and no brackets in them."""
+    found, _, _ = _read(text)
+    return [i for i in found if unique(i) and len(i) <= LONGEST and "<" not in i and ">" not in i]
 
 
 def _read(text: str) -> tuple[list[str], str, bool]:

@@ -1,7 +1,7 @@
 """Which sent message does this one answer? And the entry of ours that makes it findable.
 
-Owns: the identifiers in In-Reply-To and References (RFC 5322 3.6.4), our entry `<t.TOKEN@host>` among them.
-Leaves to others: the token (`tokens`), the look-up (`store`), and whether an entry is wanted at all (`outbound`).
+Owns: what In-Reply-To and References (RFC 5322 3.6.4) name, our entry `<t.TOKEN@host>` among it.
+Leaves to others: reading identifiers (`identifiers`), the token (`tokens`), the look-up (`store`), and whether an entry is wanted at all (`outbound`).
 
 The entry stands first in References: the last identifier stays the parent, by which clients build their trees, and
 those who trim the field keep its first. It is for upstreams that replace the Message-ID: an answer then names one
@@ -12,34 +12,21 @@ from __future__ import annotations
 
 import re
 
-from relay.core import headers
+from relay.core import headers, identifiers
 from relay.core.model import Edit
 
 MAX_PARENTS = 20  # identifiers taken from In-Reply-To; more than one is rare, hundreds are an attack
 MAX_REFERENCES = 100  # the last of References
-LONGEST_ID = 900  # octets; with brackets and a space it must stay below 998 a line (RFC 5322 2.1.1)
 WIDTH = 78
 
-# An identifier may be folded inside its brackets (RFC 5322 4.5.4), and some programs do so with long ones.
-BRACKETED = re.compile(r"<([^<>]*)>")
-SPACE = re.compile(r"\s+")
 ENVELOPE_ID = re.compile(r"t\.([A-Za-z0-9_-]+)(?:\.([1-9][0-9]?))?")
 
 
 def references(head: headers.Headers) -> tuple[str, ...]:
     """The identifiers of what this message answers, likeliest first and without brackets: those of In-Reply-To, then
     References from last to first. No duplicates; at most 20 and 100. Never raises."""
-    parents = [i for field in head.all("in-reply-to") for i in identifiers(head.text(field))]
-    ancestors = [i for field in head.all("references") for i in identifiers(head.text(field))]
+    parents, ancestors = identifiers.answered(head, "in-reply-to"), identifiers.answered(head, "references")
     return tuple(dict.fromkeys([*parents[:MAX_PARENTS], *reversed(ancestors[-MAX_REFERENCES:])]))
-
-
-def identifiers(text: str) -> list[str]:
-    """The message identifiers in a field's text, in order; also those without brackets, as some programs write."""
-    found = [SPACE.sub("", inside) for inside in BRACKETED.findall(text)]
-    if not found and "<" not in text:
-        found = [word for word in text.replace(">", " ").split() if "@" in word]
-    return [i for i in found if i and len(i) <= LONGEST_ID]
 
 
 def entry(host: str, token: str) -> str:
@@ -79,7 +66,7 @@ def edits(head: headers.Headers, entry: str, newline: bytes) -> tuple[Edit, ...]
             return (Edit(field.value, field.value, b" " + ours),)
         space = b"" if text[:1] in (b" ", b"\t") else b" "
         return (Edit(field.value, field.value, b" " + ours + newline + space),)
-    parents = [i for f in head.all("in-reply-to") for i in identifiers(head.text(f))]
+    parents = [i for f in head.all("in-reply-to") for i in identifiers.plain(head.text(f))]
     line = folded([ours, *(f"<{i}>".encode() for i in dict.fromkeys(parents[:MAX_PARENTS]))], newline)
     if field is not None:
         return (Edit(field.value, field.end, line.removeprefix(b"References:")),)

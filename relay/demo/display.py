@@ -20,7 +20,7 @@ from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import unquote
 
-from relay.core import headers
+from relay.core import addresses, headers
 from relay.demo.inbox import Received
 
 MAX_PARTS = 300
@@ -152,7 +152,8 @@ def document(reading: Reading, *, target: str = BASE) -> str:
 def line(message: Received) -> dict[str, Any]:
     """One line of the list."""
     head = headers.read(message.raw)
-    sender = headers.mailboxes(head.get("from"))
+    field = head.first("from")
+    sender = addresses.mailboxes(head.undecoded(field)) if field else ()
     return {
         "id": message.id,
         "from": ((sender[0][0] or sender[0][1]) if sender else head.get("from") or message.reverse_path)[:200],

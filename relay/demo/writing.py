@@ -13,7 +13,7 @@ from email.policy import SMTP
 from email.utils import format_datetime, localtime, make_msgid
 from pathlib import Path
 
-from relay.core import headers
+from relay.core import addresses, headers, identifiers
 from relay.demo import display
 from relay.demo.inbox import Received
 
@@ -39,8 +39,8 @@ class Draft:
 
 def compose(draft: Draft) -> tuple[str, list[str], bytes]:
     """(sender, recipients, message) as a mail client hands them in, with the control headers that ask for tracking."""
-    sender = headers.addresses(draft.sender)
-    recipients = list(dict.fromkeys(headers.addresses(draft.to)))
+    sender = addresses.specs(draft.sender)
+    recipients = list(dict.fromkeys(addresses.specs(draft.to)))
     if len(sender) != 1:
         raise Unwritable("From needs one address, for example mara@studio.example.")
     if not recipients or len(recipients) > MAX_RECIPIENTS:
@@ -69,17 +69,19 @@ def answer(original: Received, text: str, *, automatic: bool = False) -> bytes:
     head = headers.read(original.raw)
     own = original.recipients[0] if original.recipients else "recipient@inbox.localhost"
     subject = " ".join(head.get("subject").split())[:LONGEST_SUBJECT]
-    identifiers = headers.message_ids(head.get("message-id"))
-    before = [*headers.message_ids(head.get("references")), *identifiers]
+    identifier = identifiers.own(head)
+    before = [*identifiers.answered(head, "references"), *filter(None, [identifier])]
     message = EmailMessage(policy=SMTP)
     try:
         message["From"] = own
-        message["To"] = next(iter(headers.addresses(head.get("reply-to") or head.get("from"))), original.reverse_path)
+        message["To"] = next(
+            iter(addresses.listed(head, "reply-to") or addresses.listed(head, "from")), original.reverse_path
+        )
         message["Subject"] = f"Automatic reply: {subject}" if automatic else again(subject)
         message["Date"] = format_datetime(localtime())
         message["Message-ID"] = make_msgid(domain=own.rpartition("@")[2] or "inbox.localhost")
-        if identifiers:
-            message["In-Reply-To"] = f"<{identifiers[0]}>"
+        if identifier:
+            message["In-Reply-To"] = f"<{identifier}>"
         if before:
             message["References"] = " ".join(f"<{i}>" for i in before[-20:])
         if automatic:

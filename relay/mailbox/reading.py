@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from relay.config import Grant, Mailbox
-from relay.core import dsn, envelopes, headers, reports, threads, tokens
+from relay.core import addresses, dsn, envelopes, headers, identifiers, reports, threads, tokens
 from relay.core.headers import Headers
 from relay.core.model import Event, EventType, Keys, Sent
 from relay.core.reports import Report
@@ -64,15 +64,15 @@ class Reader:
         return []
 
     async def answered(self, report: Report, head: Headers, at: float) -> list[Event]:
-        author = first(headers.addresses(head.get("from"))).lower()
+        author = addresses.comparable(addresses.author(head).address)
         match = await self.find(report.references)
         if match is None:
             return []
         sent, index, known = match
         if not sent.thread_replies:
             return []
-        own = author != "" and author in (sent.sender.lower(), self.grant.email.lower())
-        if own and (not known or await self.store.find_sent(identifiers(head)) is not None):
+        own = author != "" and author in map(addresses.comparable, (sent.sender, self.grant.email))
+        if own and (not known or await self.store.find_sent([identifiers.own(head)]) is not None):
             return []  # what the sender sent, in a Sent folder or as a copy to self; that is no answer
         automatic = report.kind == "auto_reply"
         identity = identify(head)
@@ -80,7 +80,7 @@ class Reader:
         copy = whose(sent, (author,), index)
         data: dict[str, Any] = {
             "reply_id": reply_id(identity),
-            "reply_internet_id": first(identifiers(head)),
+            "reply_internet_id": identifiers.own(head),
             "reply_to_message_id": sent.message_id,
             "from": author,
             "subject": head.get("subject")[:LONGEST_SUBJECT],
@@ -112,10 +112,10 @@ class Reader:
         entries = report.entries or (RecipientFields(""),)
         events = []
         for entry in entries:
-            number, recipient = whose(sent, (entry.recipient.lower(), entry.final.lower()), index)
+            number, recipient = whose(sent, (entry.recipient, entry.final), index)
             recipient = recipient or entry.recipient
             data: dict[str, Any] = {
-                "report_internet_id": first(identifiers(head)),
+                "report_internet_id": identifiers.own(head),
                 "recipient": recipient,
                 "status": entry.status or "",
                 "code": entry.smtp_code or {"5": 550, "4": 450}.get((entry.status or "5")[0], 550),
@@ -131,7 +131,8 @@ class Reader:
     async def find(self, ids: Sequence[str], *, envelope: str = "") -> Match | None:
         """The sent message that these identifiers name: by those recorded, else by the tokens in them, which also
         stand where an upstream wrote a Message-ID of its own. `envelope` is the token that came back as ENVID."""
-        found = await self.store.find_sent(ids) if ids else None
+        good = [identifier for identifier in ids if identifiers.unique(identifier)]
+        found = await self.store.find_sent(good) if good else None
         index: int | None = None
         keys = self.keys()
         for text in (envelope, *(threads.token(i) for i in ids)):
@@ -149,11 +150,12 @@ class Reader:
         return None if found is None else (found, index, True)
 
 
-def whose(sent: Sent, addresses: Sequence[str], index: int | None) -> tuple[int, str]:
+def whose(sent: Sent, people: Sequence[str], index: int | None) -> tuple[int, str]:
     """The recipient index and envelope recipient that these addresses, else a token, else the lack of others name;
     (0, "") where nothing does."""
+    spelt = set(map(addresses.comparable, people))
     for copy in sent.copies:
-        if copy.recipient.lower() in addresses:
+        if addresses.comparable(copy.recipient) in spelt:
             return copy.index, copy.recipient
     sharing = [copy for copy in sent.copies if copy.index == index] if index is not None else list(sent.copies)
     if len(sharing) == 1:
@@ -162,22 +164,14 @@ def whose(sent: Sent, addresses: Sequence[str], index: int | None) -> tuple[int,
 
 
 def identify(head: Headers) -> str:
-    """What tells the message from any other: its Message-ID, else its header fields."""
-    found = identifiers(head)
-    if found:
-        return found[0]
+    """What tells the message from any other: its Message-ID if that can, else its header fields."""
+    own = identifiers.own(head)
+    if identifiers.unique(own, [addresses.author(head).address]):
+        return own
     stable = b"".join(head.raw[f.start : f.end] for f in head.fields if f.name not in ("received", "status", "x-uid"))
     return hashlib.sha256(stable).hexdigest()
-
-
-def identifiers(head: Headers) -> list[str]:
-    return threads.identifiers(head.get("message-id"))[:1]
 
 
 def reply_id(identity: str) -> str:
     """Our id for a message that is not ours: of the form of our own, and always the same for the same message."""
     return tokens.message_id(hashlib.sha256(identity.encode("utf-8", "surrogateescape")).digest()[:12])
-
-
-def first(found: Sequence[str]) -> str:
-    return found[0] if found else ""

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from relay import config
-from relay.core import addresses, dkim, headers, instructions, providers, rewrite, threads, tokens
+from relay.core import addresses, dkim, headers, identifiers, instructions, providers, rewrite, threads, tokens
 from relay.core.headers import Field
 from relay.core.model import Decision, Edit, Instructions, Keys, Reason, Submission, Token, Value
 from relay.upstream import choice
@@ -132,8 +132,7 @@ class Planner:
     def missing(self, submission: Submission, head: headers.Headers, key: bytes) -> tuple[str, dict[str, str]]:
         """The Message-ID, and the fields that RFC 5322 3.6 asks for and that are not there. To a header section that
         is none nothing is added."""
-        given = headers.message_ids(head.get("message-id"))
-        identifier = given[0] if given else head.get("message-id").strip()
+        identifier = identifiers.own(head)
         added: dict[str, str] = {}
         if head.malformed >= 0:
             return identifier, added
@@ -186,7 +185,9 @@ class Planner:
             return False
         if message.headers.malformed >= 0 or decision.tracking.references == "never":
             return False
-        return decision.tracking.references == "always" or providers.replaces_message_id(host_of(message.upstream.url))
+        if decision.tracking.references == "always" or not identifiers.unique(message.identifier, (message.sender,)):
+            return True
+        return providers.replaces_message_id(host_of(message.upstream.url))
 
     def grant_of(self, sender: str) -> config.Grant:
         for grant in self.settings.grants:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from itertools import zip_longest
 from typing import Any, NamedTuple, TypeVar
 
-from relay.core import payload, tally
+from relay.core import identifiers, payload, tally
 from relay.core.model import Delivery, Endpoint, Event, Sent, Settlement, Value
 from relay.store import Notification, UpstreamReply
 
@@ -26,9 +26,12 @@ BARE_ID = 16  # characters from which an upstream's identifier without "@" may s
 # -- messages ----------------------------------------------------------------------------------------------------------
 
 
-def identifiers(sent: Sent) -> set[str]:
-    """What an answer may name the message by, as far as it is known when it is recorded."""
-    return {sent.internet_message_id, *(copy.upstream_id for copy in sent.copies)} - {""}
+def names(sent: Sent) -> set[str]:
+    """What an answer may name the message by, as far as it is known when it is recorded: its Message-ID, if that can be
+    its own, and those that upstreams gave its copies."""
+    upstream = {copy.upstream_id for copy in sent.copies} - {""}
+    own = sent.internet_message_id
+    return {own, *upstream} if identifiers.unique(own, (sent.sender,)) else upstream
 
 
 def spellings(identifier: str) -> tuple[str, str]:

@@ -53,7 +53,7 @@ class Memory:
         earlier = self._find(sent.references)
         thread_id = sent.thread_id or (earlier.thread_id if earlier else sent.message_id)
         self._messages[sent.message_id].sent = sent.with_(thread_id=thread_id)
-        for identifier in decisions.identifiers(sent):
+        for identifier in decisions.names(sent):
             self._identifiers[identifier].add(sent.message_id)
 
     async def record_replies(self, replies: Sequence[UpstreamReply]) -> None:

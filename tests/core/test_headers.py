@@ -57,31 +57,6 @@ def test_where_the_body_begins(raw: bytes, body: int, malformed: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ('"Doe, J" <j@x.org>, a@b (hi), g: c@d, e@f;', [("Doe, J", "j@x.org"), ("", "a@b"), ("", "c@d"), ("", "e@f")]),
-        ('"a b"@x', [("", '"a b"@x')]),
-        ("Bob Smith <b@x>", [("Bob Smith", "b@x")]),
-        ("<@r:q@z>", [("", "q@z")]),
-        ("undisclosed-recipients:;", []),
-        ('unclosed "quote <a@b>', []),
-    ],
-)
-def test_mailboxes(text: str, expected: list[tuple[str, str]]) -> None:
-    assert list(headers.mailboxes(text)) == expected
-
-
-@given(st.text('<>"(),;: a@b\\.', max_size=200))
-def test_mailboxes_never_raise(text: str) -> None:
-    """For any text: pairs whose spec has an @, or nothing."""
-    assert all("@" in spec for _, spec in headers.mailboxes(text))
-
-
-def test_message_ids() -> None:
-    assert headers.message_ids("<a@b>\t<c@d> junk <e f> <g@h>") == ("a@b", "c@d", "g@h")
-
-
-@pytest.mark.parametrize(
     ("text", "kind", "parameters"),
     [
         ('text/html; charset="utf-8"', "text/html", {"charset": "utf-8"}),

@@ -62,8 +62,6 @@ def repeated(unit: bytes, before: bytes = b"", after: bytes = b"") -> Callable[[
 def fields(data: bytes) -> None:
     for field in headers.read(data).fields[:5]:
         text = headers.decoded(data[field.value : field.end])
-        headers.mailboxes(text)
-        headers.message_ids(text)
         headers.parameters(text)
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.core import headers, threads
+from relay.core import headers, identifiers, threads
 
 ENTRY = "t.AbC-_1@t.example.com"
 OURS = f"<{ENTRY}>"
@@ -18,7 +18,7 @@ def edited(raw, newline=b"\r\n"):
 
 
 def ids_of(raw):
-    return headers.message_ids(headers.read(raw).get("references"))
+    return tuple(identifiers.answered(headers.read(raw), "references"))
 
 
 @pytest.mark.parametrize(
@@ -130,9 +130,9 @@ def test_every_identifier_stays_and_lines_are_short_enough(ancestors, parents, f
         raw += ("In-Reply-To: " + "\r\n ".join(f"<{i}>" for i in parents) + "\r\n").encode()
     raw += b"\r\nbody\r\n"
     out = edited(raw)
-    kept = headers.message_ids(headers.read(raw).get("references"))
+    kept = tuple(identifiers.answered(headers.read(raw), "references"))
     if not kept:
-        kept = tuple(dict.fromkeys(headers.message_ids(headers.read(raw).get("in-reply-to"))[:20]))
+        kept = tuple(dict.fromkeys(identifiers.answered(headers.read(raw), "in-reply-to")[:20]))
     assert ids_of(out) == (ENTRY, *kept)
     assert out.endswith(b"\r\n\r\nbody\r\n")
     longest = max(len(line) for line in out.split(b"\r\n"))

@@ -54,8 +54,6 @@ def field_spans(data: bytes) -> None:
     assert top.malformed in (-1, top.body)
     for field in top.fields:
         text = top.text(field)
-        assert all("@" in spec for spec in headers.addresses(text))
-        assert all(not set("<> \n") & set(identifier) for identifier in headers.message_ids(text))
         kind, parameters = headers.parameters(text)
         assert kind == kind.strip() and all(name == name.lower() for name in parameters)  # noqa: PT018
     dkim.broken(top, changed={"from", "subject"}, body=True)
@@ -87,17 +85,17 @@ def words_decoded(data: bytes) -> None:
 
 
 def references(data: bytes) -> None:
-    """For any header: identifiers without brackets and white space, each once, bounded in number; our entry comes first
+    """For any header: identifiers without white space, each once, bounded in number; our entry comes first
     in what leaves, and all that was there is there."""
     top = headers.read(data)
     found = threads.references(top)
     assert len(found) == len(set(found)) <= threads.MAX_PARENTS + threads.MAX_REFERENCES
-    assert all(identifier and not any(c.isspace() or c in "<>" for c in identifier) for identifier in found)
+    assert all(identifier and not any(c.isspace() for c in identifier) for identifier in found)
     ours = threads.entry("t.example.net", "abc")
     out = parts.splice(data, threads.edits(top, ours, b"\r\n"))
     if top.malformed < 0:
         again = headers.read(out)
-        assert headers.message_ids(again.get("references"))[:1] == (ours,) or top.first("references")
+        assert identifiers.answered(again, "references")[:1] == [ours] or top.first("references")
         old = [name for name in (f.name for f in top.fields) if name != "references"]
         assert [f.name for f in again.fields if f.name != "references"] == old
 

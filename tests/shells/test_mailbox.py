@@ -13,11 +13,11 @@ from typing import Any
 import imapclient
 import pytest
 
-from relay import mailbox
+from relay import mailbox, outbound
 from relay import store as stores
 from relay.config import Grant, Mailbox, Settings
-from relay.core import threads, tokens
-from relay.core.model import Event, Keys, Sent, SentCopy, Token
+from relay.core import headers, threads, tokens
+from relay.core.model import Event, Keys, Recipient, Sent, SentCopy, Submission, Token, Tracking
 from relay.mailbox import imap, maildir, session
 from relay.mailbox.source import Times
 from relay.store.contract import Store
@@ -435,6 +435,69 @@ async def test_answers_that_were_not_asked_for_are_not_kept(tmp_path: Path, stor
         await events_of(tmp_path, store, letter("In-Reply-To: <s@x>"), letter("In-Reply-To: <unknown@x>", number=2))
         == []
     )
+
+
+# Message-IDs as programs write them, of two messages each, and how answers name the first (RFC 5322 3.6.4, 4.5.4).
+LONG = "x" * 60
+NAMED = [
+    ("<{}.The Bot <sales@example.test>>", "<1.The Bot <sales@example.test>>"),
+    ("<{}.The Bot <sales@example.test>>", "<1.The\r\n Bot <sales@example.test>>"),
+    ("<{}.The Bot <sales@example.test>", "<1.The Bot <sales@example.test>"),
+    ("<{}-" + LONG + "\r\n yyyy@example.test>", "<1-" + LONG + "yyyy@example.test>"),
+    ("<{}-" + LONG + "\r\n yyyy@example.test>", "<1-" + LONG + " yyyy@example.test>"),
+    ("\r\n <{}@example.test>", "<1@example.test>"),
+    ('<"{} x"@example.test>', "<1x@example.test>"),
+    ("{}@example.test", "<1@example.test>"),
+    ("=?utf-8?q?=3C{}=40example=2Etest=3E?=", "<1@example.test>"),
+    ("<{}@example.test> (added by <x@example.test>)", "<1@example.test>"),
+]
+
+
+@pytest.mark.parametrize(("written", "named"), NAMED)
+async def test_an_answer_names_the_message_however_it_is_written(
+    tmp_path: Path, store: Store, written: str, named: str
+) -> None:
+    tracker = outbound.Tracker(replies_wanted(), lambda: KEYS, store, ())
+    done = [await tracker.track(outgoing(written.format(number))) for number in (1, 2)]
+    [event] = await events_of(tmp_path, store, letter("Subject: Re: Offer", f"In-Reply-To: {named}"))
+    assert event.message_id == done[0].message_id
+
+
+@pytest.mark.parametrize(
+    "constant", ["<sales@example.test>", "<Sales@EXAMPLE.test>", "sales@example.test", "<177>", "<177@>"]
+)
+async def test_a_message_id_that_all_mail_has_names_none(tmp_path: Path, store: Store, constant: str) -> None:
+    """An answer is known by our entry in References, which such mail gets."""
+    tracker = outbound.Tracker(replies_wanted(), lambda: KEYS, store, ())
+    done = [await tracker.track(outgoing(constant)) for _ in range(2)]
+    first = headers.read(done[0].copies[0].render())
+    entry = f"References: {first.get('references')}"
+    nameless = letter("Subject: Re: Offer", f"In-Reply-To: {constant}", number=1)
+    [event] = await events_of(
+        tmp_path, store, nameless, letter("Subject: Re: Offer", f"In-Reply-To: {constant}", entry, number=2)
+    )
+    assert event.message_id == done[0].message_id
+    assert event.data["reply_internet_id"] == "answer.2@example.org"
+
+
+def replies_wanted() -> Settings:
+    tracking = Tracking(url="https://t.example.test", thread_replies=True)
+    return Settings(tracking=tracking, grants=(Grant("default", mailbox="maildir:/nowhere"),))
+
+
+def outgoing(message_id: str) -> Submission:
+    content = f"From: Sales <sales@example.test>\r\nTo: ann@example.org\r\nMessage-ID: {message_id}\r\n\r\nhi\r\n"
+    return Submission(
+        "sales@example.test", (Recipient("ann@example.org"),), content.encode(), received_at=1_700_000_000.0
+    )
+
+
+async def test_two_answers_of_a_program_that_writes_one_message_id(tmp_path: Path, store: Store) -> None:
+    written = [answer(number).replace(b"answer.%d@example.org" % number, b"Ann@Example.org") for number in (1, 2)]
+    events = await events_of(
+        tmp_path, store, written[0], written[1].replace(b"Yes.", b"No.").replace(b"Offer", b"Offers")
+    )
+    assert len({event.event_id for event in events}) == 2
 
 
 async def test_an_automatic_answer_is_an_event_of_its_own(tmp_path: Path, store: Store) -> None:

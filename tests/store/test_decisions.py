@@ -26,14 +26,14 @@ def test_spellings(identifier: str, expected: str) -> None:
     assert decisions.spellings(identifier) == (identifier, expected)
 
 
-def test_identifiers_are_those_that_are_there() -> None:
+def test_names_are_the_identifiers_that_are_there() -> None:
     copies = (
         SentCopy("a@x", 0, True, upstream_id="u1"),
         SentCopy("b@x", 1, True),
         SentCopy("c@x", 2, True, upstream_id="u1"),
     )
-    assert decisions.identifiers(sent(internet_message_id="i@x", copies=copies)) == {"i@x", "u1"}
-    assert decisions.identifiers(sent(internet_message_id="", copies=())) == set()
+    assert decisions.names(sent(internet_message_id="i@x", copies=copies)) == {"i@x", "u1"}
+    assert decisions.names(sent(internet_message_id="", copies=())) == set()
 
 
 @pytest.mark.parametrize(

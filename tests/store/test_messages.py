@@ -1,5 +1,7 @@
 """What every store does with messages."""
 
+import pytest
+
 from relay.core.model import SentCopy, Settlement
 from relay.store import UpstreamReply
 from relay.store.contract import Store
@@ -36,6 +38,16 @@ async def test_an_upstreams_identifier_without_a_domain_stands_for_any(kept: Sto
     assert found is not None
     await kept.record_replies([UpstreamReply("m1", ("bob@example.org",), "done", "250 Ok", "short")])
     assert await kept.find_sent(["short@elsewhere.example"]) is None
+
+
+@pytest.mark.parametrize("identifier", ["sales@sales.example", "SALES@Sales.Example", "177", "177@", "@x", ""])
+async def test_an_identifier_that_is_no_messages_own_finds_none(kept: Store, identifier: str) -> None:
+    await kept.record_sent(sent("m1", internet_message_id=identifier, sender="sales@sales.example"))
+    assert await kept.find_sent([identifier]) is None
+    await kept.record_sent(sent("m2", references=(identifier,)))
+    found = await kept.sent("m2")
+    assert found is not None
+    assert found.thread_id == "m2"
 
 
 async def test_of_two_messages_with_one_identifier_the_newer_is_found(kept: Store) -> None:

@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from relay.core import headers, parts, threads
+from relay.core import headers, identifiers, parts, threads
 from relay.core.headers import Headers
 from relay.core.parts import Part, charsets, transfer
 from relay.core.reports import automatic, delivery, prose
@@ -195,7 +195,7 @@ def original(message: Inspected, report: Report) -> Report:
     # Boundaries that do not match hide the returned message: the last Message-ID in the body is its own.
     tail = message.raw[max(message.head.body, len(message.raw) - LONGEST_HEADERS) :].replace(b"\r\n", b"\n")
     found = [m for m in MESSAGE_ID.finditer(tail) if any(c in m[1] for c in b"<")]
-    ids = threads.identifiers(found[-1][1].decode("latin-1")) if found and not candidates else []
+    ids = identifiers.listed(found[-1][1].decode("latin-1")) if found and not candidates else []
     return replace(report, original_message_id=ids[0]) if ids else report
 
 
@@ -208,10 +208,10 @@ def quoted(report: Report, section: bytes) -> Report:
     section = section.lstrip(b"\r\n")
     head = headers.read(section)
     field_ = head.first("message-id") or head.first("x-original-message-id")
-    ids = threads.identifiers(head.text(field_)) if field_ else []
-    if not ids and (match := MESSAGE_ID.search(section.replace(b"\r\n", b"\n").partition(b"\n\n")[0])):
-        ids = threads.identifiers(match[1].decode("latin-1"))
-    if not ids:
+    own = identifiers.listed(head.text(field_))
+    if not own and (match := MESSAGE_ID.search(section.replace(b"\r\n", b"\n").partition(b"\n\n")[0])):
+        own = identifiers.listed(match[1].decode("latin-1"))
+    if not own:
         return report
-    references = tuple(i for f in head.all("references") for i in threads.identifiers(head.text(f)))[:100]
-    return replace(report, original_message_id=ids[0], original_references=references)
+    references = tuple(identifiers.answered(head, "references"))[:100]
+    return replace(report, original_message_id=own[0], original_references=references)

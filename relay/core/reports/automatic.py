@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 
-from relay.core import headers
 from relay.core.headers import Headers
 
 # Fields that only automatic answers have, whatever they say.
@@ -81,9 +80,3 @@ def circumstantial(head: Headers, references: tuple[str, ...]) -> str:
 
 def answers(head: Headers) -> bool:
     return head.get("subject").strip().lower().startswith(("re:", "aw:", "sv:", "antw:"))
-
-
-def sender(head: Headers) -> str:
-    """The address in From, in lower case."""
-    found = headers.addresses(head.get("from"))
-    return found[0].lower() if found else ""

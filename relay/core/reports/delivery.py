@@ -9,9 +9,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from relay.core import headers
+from relay.core import addresses, headers
 
-MOST = 1_000  # recipients of one report
+MAX_RECIPIENTS = 1_000  # of one report
 LONGEST_REASON = 1_000  # characters
 
 # An enhanced status code (RFC 3463): not a piece of an address or a version.
@@ -19,6 +19,10 @@ ENHANCED = re.compile(r"(?<![\w.])([245])\.(\d{1,3})\.(\d{1,3})(?![\w]|\.\d)")
 # A reply code (RFC 5321 4.2): "550 5.1.1", "550-5.7.1", "'550", "(550)", ":550". Not a number in a running text.
 REPLY = re.compile(r"(?<![\w.,-])(?<!port )([45][0-5]\d)(?=[ \-:,]{1,3}(?:\(?#?[245]\.\d|[A-Za-z<\"'\[(#:])|$)", re.M)
 ADDRESS = re.compile(r"[^\s<>\"(),;:\[\]]{1,64}@[^\s<>\"(),;:\[\]@]{1,255}")
+# Fields with an address in them.
+ADDRESSES = frozenset(
+    {"final-recipient", "original-recipient", "original-rcpt-to", "removal-recipient", "redacted-address"}
+)
 # Kinds of feedback (RFC 5965 7.3 and later registrations) that are no complaint about a message.
 NOT_COMPLAINTS = frozenset({"auth-failure", "not-spam", "dmarc"})
 
@@ -50,11 +54,12 @@ def groups(body: bytes) -> list[Mapping[str, str]]:
     line that is no field is stepped over."""
     found: list[Mapping[str, str]] = []
     at = 0
-    while at < len(body) and len(found) <= MOST:
+    while at < len(body) and len(found) <= MAX_RECIPIENTS:
         head = headers.read(body, at)
         group: dict[str, str] = {}
         for field in head.fields:
-            group.setdefault(field.name, head.text(field))
+            read = head.undecoded if field.name in ADDRESSES else head.text
+            group.setdefault(field.name, read(field))
         if group:
             found.append(group)
         at = head.body
@@ -74,7 +79,7 @@ def status(body: bytes) -> Status:
             entry = recipient(group)
             if entry.recipient or entry.status:
                 entries.append(entry)
-    return Status(tuple(entries[:MOST]), envelope_id.strip().removeprefix("<").removesuffix(">"))
+    return Status(tuple(entries[:MAX_RECIPIENTS]), envelope_id.strip().removeprefix("<").removesuffix(">"))
 
 
 def recipient(group: Mapping[str, str]) -> RecipientFields:
@@ -126,7 +131,7 @@ def typed(value: str) -> str:
 
 def address(text: str) -> str:
     """The address in a value; "" where there is none, such as a pipe or a UUCP path."""
-    found = headers.addresses(text[:2_000])
+    found = addresses.specs(text[:2_000])
     if found and ADDRESS.fullmatch(found[0]):
         return found[0]
     match = ADDRESS.search(text[:2_000])

@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from html import unescape
 
-from relay.core import headers
+from relay.core import addresses, headers
 from relay.core.headers import Headers
 from relay.core.reports.delivery import ADDRESS, LONGEST_REASON, RecipientFields, enhanced, reply
 
-MOST = 100  # recipients
+MAX_RECIPIENTS = 100
 LONGEST_LINE = 1_000
 
 SYSTEM = re.compile(
@@ -130,7 +130,7 @@ def looks_automatic(head: Headers) -> bool:
 
 def read(head: Headers, text: str, returned: str) -> Found | None:
     """What the text says, or None where it is no report of a message that did not arrive."""
-    failed = headers.addresses(", ".join(head.text(f) for f in head.all("x-failed-recipients"))[:20_000])
+    failed = addresses.listed(head, "x-failed-recipients")[:MAX_RECIPIENTS]
     subject = head.get("subject")[:1_000]
     own, original = divided(text)
     words = " ".join(own[:20_000].split())
@@ -138,11 +138,11 @@ def read(head: Headers, text: str, returned: str) -> Found | None:
     if not failed and (not sentence or not (TITLE.search(subject) or returned or original)):
         return None
     delayed = is_delay(subject, words)
-    people = {a.lower() for a in headers.addresses(head.get("to")[:5_000])}
+    people = set(map(addresses.comparable, addresses.listed(head, "to")))
     entries = told(own, failed, people) or told(own, failed, set())  # some wrote to themselves
     if not entries:
         known = headers.read((returned or original).lstrip("\r\n").encode("utf-8", "surrogateescape"))
-        entries = tuple(RecipientFields(a) for a in headers.addresses(known.get("to")[:5_000])[:1])
+        entries = tuple(RecipientFields(a) for a in addresses.listed(known, "to")[:1])
     if not entries:
         return None
     entries = tuple(replace(e, action="delayed" if delayed else "failed", final=e.recipient) for e in entries)
@@ -176,18 +176,20 @@ def told(own: str, failed: Sequence[str], people: set[str]) -> tuple[RecipientFi
         for number, line in enumerate(lines):
             for match in pattern.finditer(line):
                 found = match[match.lastindex or 0].strip("'\".<>")
-                if found.lower() not in seen | people and usable(found) and len(places) < MOST:
-                    seen.add(found.lower())
+                spelt = addresses.comparable(found)
+                if spelt not in seen and spelt not in people and usable(found) and len(places) < MAX_RECIPIENTS:
+                    seen.add(spelt)
                     places.append((number, found))
         if places:
             break
     if failed:
-        wanted = {a.lower() for a in failed}
-        places = [p for p in places if p[1].lower() in wanted]
-        places += [(len(lines), a) for a in failed if a.lower() not in {p[1].lower() for p in places}]
+        wanted = {addresses.comparable(a): a for a in failed}
+        places = [p for p in places if addresses.comparable(p[1]) in wanted]
+        named = {addresses.comparable(p[1]) for p in places}
+        places += [(len(lines), a) for spelt, a in wanted.items() if spelt not in named]
     places.sort(key=lambda place: place[0])
     entries = []
-    for at, (number, found) in enumerate(places[:MOST]):
+    for at, (number, found) in enumerate(places[:MAX_RECIPIENTS]):
         end = places[at + 1][0] if at + 1 < len(places) else len(lines)
         entries.append(RecipientFields(found, reason=reason(lines[number : max(end, number + 1)], found)))
     return tuple(entries)

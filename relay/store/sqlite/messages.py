@@ -66,7 +66,7 @@ def record(db: sqlite3.Connection, batch: Sequence[Sent]) -> list[None]:
         shared = decisions.shared(sent)
         for position, copy in enumerate(sent.copies):
             copies.append(COPIES.row(copy, sent.message_id, position, copy.index not in shared))
-        identifiers += [(identifier, sent.message_id) for identifier in decisions.identifiers(sent)]
+        identifiers += [(identifier, sent.message_id) for identifier in decisions.names(sent)]
     bulk.write(db, RECORD_MESSAGES, messages)
     bulk.write(db, RECORD_COPIES, copies)
     bulk.write(db, RECORD_IDENTIFIERS, identifiers)
