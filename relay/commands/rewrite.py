@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from relay.config import Settings
+    from relay.core import dkim
+    from relay.core.model import Keys
 
 HELP = "dry run: show what would be sent, and why"
 
@@ -43,8 +47,28 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     shown.add_argument("--diff", action="store_true", help="a readable diff instead")
 
 
-def settings_or_defaults(args: argparse.Namespace) -> Settings:
-    """A dry run needs no file; one that is named, or that has mistakes, is told of."""
+def run(args: argparse.Namespace) -> int:
+    from relay import keys, outbound
+    from relay.core import dkim
+
+    settings = with_defaults(settings_or_none(args), args)
+    path = settings.state_dir / "keys" / "tokens.json"
+    try:
+        content = read(args.file)
+        found = keys.TokenKeys(path).now() if settings.file and path.exists() else keys.ephemeral()
+        signers = outbound.signers(settings)
+    except OSError as reason:
+        print(f"trackrelay rewrite: {reason.filename}: {reason.strerror}", file=sys.stderr)
+        return 2
+    except (keys.Unusable, dkim.BadKey) as reason:
+        print(f"trackrelay rewrite: {reason}", file=sys.stderr)
+        return 2
+    show(content, *dry_run(settings, found, signers, content, args.rcpt), args)
+    return 0
+
+
+def settings_or_none(args: argparse.Namespace) -> Settings:
+    """A dry run needs no file. One that was named but is missing, or that has mistakes, is reported all the same."""
     from relay import config
 
     if args.config is None:
@@ -55,23 +79,10 @@ def settings_or_defaults(args: argparse.Namespace) -> Settings:
     return config.settings_of(args)
 
 
-def run(args: argparse.Namespace) -> int:
-    import time
+def with_defaults(settings: Settings, args: argparse.Namespace) -> Settings:
+    """The settings with what the command line says laid over [tracking] and every rule."""
     from dataclasses import replace
 
-    import msgspec
-
-    from relay import keys, outbound
-    from relay.core import addresses, diff, headers
-    from relay.core.model import Recipient, Submission
-    from relay.store import memory
-
-    settings = settings_or_defaults(args)
-    if args.file:
-        with open(args.file, "rb") as file:
-            content = file.read()
-    else:
-        content = sys.stdin.buffer.read()
     given = {k: getattr(args, k) for k in ("opens", "links", "thread_replies", "text_links", "label")}
     given = {k: v for k, v in given.items() if v is not None}
     tracking = replace(settings.tracking, url=settings.tracking.url or "http://127.0.0.1:8080", **given)
@@ -81,19 +92,44 @@ def run(args: argparse.Namespace) -> int:
         )
         for r in settings.rules
     )
-    settings = replace(settings, tracking=tracking, rules=rules)
-    file_of_keys = settings.state_dir / "keys" / "tokens.json"
-    found = keys.TokenKeys(file_of_keys).now() if settings.file and file_of_keys.exists() else keys.ephemeral()
-    tracker = outbound.Tracker(settings, lambda: found, memory.Memory(), outbound.signers(settings))
+    return replace(settings, tracking=tracking, rules=rules)
+
+
+def read(name: str | None) -> bytes:
+    if name is None:
+        return sys.stdin.buffer.read()
+    with open(name, "rb") as file:
+        return file.read()
+
+
+def dry_run(
+    settings: Settings, found: Keys, signers: Sequence[dkim.Signer], content: bytes, rcpt: list[str] | None
+) -> tuple[bytes, dict[str, Any]]:
+    """The first recipient's copy, and the report about it."""
+    import time
+
+    from relay import outbound
+    from relay.core import addresses, headers
+    from relay.core.model import Recipient, Submission
+    from relay.store import memory
+
     head = headers.read(content)
-    recipients = args.rcpt or list(addresses.listed(head, "to")[:1]) or ["recipient@example.com"]
+    recipients = rcpt or list(addresses.listed(head, "to")[:1]) or ["recipient@example.com"]
     submission = Submission(
         reverse_path=addresses.author(head).address or "sender@example.com",
         recipients=tuple(Recipient(a) for a in recipients),
         content=content,
         received_at=time.time(),
     )
-    result, report = tracker.explain(submission, recipients[0])
+    tracker = outbound.Tracker(settings, lambda: found, memory.Memory(), signers)
+    return tracker.explain(submission, recipients[0])
+
+
+def show(content: bytes, result: bytes, report: dict[str, Any], args: argparse.Namespace) -> None:
+    import msgspec
+
+    from relay.core import diff
+
     if args.explain:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n")
     elif args.diff:
@@ -101,4 +137,3 @@ def run(args: argparse.Namespace) -> int:
     else:
         sys.stdout.buffer.write(result)
         sys.stdout.buffer.flush()
-    return 0

@@ -22,7 +22,7 @@ def run(args: argparse.Namespace) -> int:
     from relay import config, log
     from relay.smtp import users
 
-    settings = config.load(config.find(args.config))
+    settings = config.settings_of(args)
     file = users.path(settings)
     try:
         match args.verb:
