@@ -1,4 +1,4 @@
-"""Keys of the admin API and dashboard. `create` prints the key once, alone on standard output; only its SHA-256 is kept."""
+"""Keys for the admin listener. `create` prints the key once, alone on standard output; only its SHA-256 is kept."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from relay.config import Settings
 
-HELP = "create, list and revoke keys of the admin API"
+HELP = "create, list and revoke keys for the admin listener"
 SCOPES = ("messages:send", "messages:read", "events:read", "webhooks", "queue", "admin")
 
 
@@ -17,10 +17,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     create = verbs.add_parser("create", help="make a key and print it")
     create.add_argument("name", metavar="NAME")
-    create.add_argument("--scope", action="append", choices=SCOPES, help="what it may do; all without it")
-    create.add_argument("--grant", default="", metavar="ID", help="one grant's mail only")
+    create.add_argument("--scope", action="append", choices=SCOPES, help="what it may do; everything by default")
+    create.add_argument("--grant", default="", metavar="ID", help="only the mail of this grant")
     verbs.add_parser("list", help="names, scopes and ages")
-    revoke = verbs.add_parser("revoke", help="refuse a key from now on")
+    revoke = verbs.add_parser("revoke", help="stop accepting a key")
     revoke.add_argument("name", metavar="NAME")
 
 
@@ -55,18 +55,19 @@ async def act(settings: Settings, args: argparse.Namespace) -> int:
         if args.verb == "revoke":
             if not await opened.revoke_api_key(args.name):
                 print(
-                    f"trackrelay api-key: no key is named {args.name!r}; see: trackrelay api-key list", file=sys.stderr
+                    f"trackrelay api-key: there is no key named {args.name!r}; see: trackrelay api-key list",
+                    file=sys.stderr,
                 )
                 return 1
             return 0
         if args.name in known:
             print(
-                f"trackrelay api-key: a key is named {args.name!r} already; revoke it or take another name",
+                f"trackrelay api-key: there is a key named {args.name!r} already; revoke it, or choose another name",
                 file=sys.stderr,
             )
             return 1
         if args.grant and args.grant not in {grant.id for grant in settings.grants}:
-            print(f"trackrelay api-key: no grant {args.grant!r} in {settings.file}", file=sys.stderr)
+            print(f"trackrelay api-key: there is no grant {args.grant!r} in {settings.file}", file=sys.stderr)
             return 2
         secret = "tr_" + secrets.token_urlsafe(32)
         await opened.add_api_key(

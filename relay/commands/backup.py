@@ -19,7 +19,7 @@ HELP = "copy database, keys and spool while the service runs"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("directory", metavar="DIR", help="made by this command; must not exist, or be empty")
+    parser.add_argument("directory", metavar="DIR", help="a new or empty folder for the copy")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -35,11 +35,11 @@ async def copy(settings: Settings, to: Path) -> int:
     from relay import files, store
 
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
-        print(f"trackrelay backup: {to} is there already and not empty; name a new folder", file=sys.stderr)
+        print(f"trackrelay backup: {to} exists and is not empty; name a new folder", file=sys.stderr)
         return 2
     if not settings.state_dir.is_dir():
         print(
-            f"trackrelay backup: {settings.state_dir} is not there: nothing has run with {settings.file}",
+            f"trackrelay backup: {settings.state_dir} does not exist: no service has run with {settings.file}",
             file=sys.stderr,
         )
         return 1
@@ -62,12 +62,12 @@ async def copy(settings: Settings, to: Path) -> int:
 
 
 def not_whole(to: Path, reason: str) -> int:
-    print(f"trackrelay backup: {reason}; what is in {to} is no whole backup: remove it", file=sys.stderr)
+    print(f"trackrelay backup: {reason}; the backup in {to} is incomplete: remove it", file=sys.stderr)
     return 1
 
 
 def copy_folder(source: Path, to: Path) -> int:
-    """Files that go away meanwhile (a message that was just delivered) are not missed. Returns how many were copied."""
+    """Returns how many files were copied. Files that disappear meanwhile (a message that was just delivered) do not matter."""
     from relay import files
 
     count = 0

@@ -1,7 +1,7 @@
 """Validate the configuration, then try what it says: ports, upstream, mailboxes, tracking host, DKIM records.
 
-One line for each thing that was looked at. Nothing is changed and no mail is sent. Exit 0 where all is well or there
-are warnings only, 1 with a sentence per failure, 2 where the file itself has mistakes.
+Prints one line for each check. Nothing is changed and no mail is sent. The exit code is 0 if all is well or there are
+only warnings, 1 if something failed, 2 if the file itself has mistakes.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Everything on loopback, nothing to configure: write a message, read it in a built-in inbox, click, reply, and watch
-each of these arrive. State is in a temporary folder and gone at the end."""
+"""The whole service on loopback with nothing to configure: write a message, read it in a built-in inbox, click, reply,
+and watch the events arrive. Its state is in a temporary folder, which is removed at the end."""
 
 from __future__ import annotations
 
 import argparse
 
-HELP = "try it: everything on loopback, with a built-in inbox"
+HELP = "try everything on loopback, with a built-in inbox"
 
 
 def port(text: str) -> int:
@@ -16,9 +16,9 @@ def port(text: str) -> int:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     for name, usual in (("smtp", 2525), ("http", 8080), ("admin", 8081)):
-        words = f"port of the {name.upper() if name != 'admin' else name} server (default {usual}); the next free one where it is busy"
+        words = f"port of the {name.upper() if name != 'admin' else name} server (default {usual}); if it is taken, the next free one"
         parser.add_argument(f"--{name}-port", type=port, default=usual, metavar="PORT", help=words)
-    parser.add_argument("--verbose", action="store_true", help="log what happens, to standard error")
+    parser.add_argument("--verbose", action="store_true", help="log to standard error")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -13,13 +13,15 @@ RSA_BITS = 2048  # what every verifier takes and what fits into one DNS answer (
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(dest="verb", metavar="create", required=True)
-    create = verbs.add_parser("create", help="make a key for mail from a domain; a key that is there is never replaced")
-    create.add_argument("domain", metavar="DOMAIN", help="of the From addresses, e.g. example.com")
+    create = verbs.add_parser("create", help="make a key for a domain's mail; an existing key is never replaced")
+    create.add_argument("domain", metavar="DOMAIN", help="the domain of the From addresses, e.g. example.com")
     create.add_argument("selector", metavar="SELECTOR", help="a name for this key in DNS, e.g. t1")
     kind = create.add_mutually_exclusive_group()
-    kind.add_argument("--rsa", action="store_true", help=f"RSA of {RSA_BITS} bits, which all verify (default)")
+    kind.add_argument(
+        "--rsa", action="store_true", help=f"RSA with {RSA_BITS} bits, which every receiver can verify (default)"
+    )
     kind.add_argument("--ed25519", action="store_true", help="shorter and faster; some receivers can't verify it yet")
-    create.add_argument("--out", metavar="FILE", help="the private key's file; else below state_dir, in keys/dkim/")
+    create.add_argument("--out", metavar="FILE", help="where the private key goes; by default keys/dkim/ in state_dir")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -40,8 +42,8 @@ def run(args: argparse.Namespace) -> int:
         files.write(path, pem, over=False)
     except FileExistsError:
         print(
-            f"trackrelay dkim: {path} is there already and is not replaced: mail signed with it could not be "
-            "verified any more. Take another selector.",
+            f"trackrelay dkim: {path} exists and is not replaced: mail signed with it could no longer be "
+            "verified. Choose another selector.",
             file=sys.stderr,
         )
         return 1
@@ -67,11 +69,11 @@ def instructions(zone: str, text: str, path: Path, domain: str, selector: str) -
             "; 1. Publish this TXT record. As a line of a zone file:",
             zone,
             "",
-            "; or in the form of a DNS provider:",
+            "; or in a DNS provider's form:",
             f";   name   {selector}._domainkey.{domain}",
             f";   value  {text}",
             "",
-            "# 2. When it can be seen (trackrelay check says so), add this to relay.toml:",
+            "# 2. Add this to relay.toml once the record is visible (trackrelay check compares the two):",
             "[[dkim]]",
             f"domain = {json.dumps(domain)}",
             f"selector = {json.dumps(selector)}",

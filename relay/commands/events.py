@@ -13,10 +13,10 @@ HELP = "what happened, newest last"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--follow", action="store_true", help="go on, as things happen")
+    parser.add_argument("--follow", action="store_true", help="keep printing events as they happen")
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
-    parser.add_argument("--limit", type=int, default=100, metavar="N", help="the last N (100)")
-    parser.add_argument("--message", default="", metavar="ID", help="of one message only")
+    parser.add_argument("--limit", type=int, default=100, metavar="N", help="only the last N (default 100)")
+    parser.add_argument("--message", default="", metavar="ID", help="only those of one message")
 
 
 def run(args: argparse.Namespace) -> int:

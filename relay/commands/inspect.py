@@ -1,11 +1,11 @@
-"""`trackrelay inspect`: what the mailbox reader makes of messages in files. No store is asked, nothing is written."""
+"""Say how the mailbox reader understands the messages in some files. No store is asked, and nothing is written."""
 
 from __future__ import annotations
 
 import argparse
 
-HELP = "say what the mailbox reader makes of messages: reply, bounce, automatic answer …"
-LONGEST = 64_000_000  # octets of a file that are read
+HELP = "say how the mailbox reader understands messages: reply, bounce, automatic reply …"
+LONGEST = 64_000_000  # octets that are read of a file
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +22,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def line(name: str) -> str:
-    """One message as one line of JSON; a file that can't be read is of kind other, with the reason."""
+    """One message as one line of JSON. A file that can't be read is of kind "other", with the reason."""
     import json
     import sys
     from pathlib import Path

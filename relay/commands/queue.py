@@ -1,6 +1,6 @@
-"""The spool: mail that waits for the upstream. Works while the service runs, and while it does not.
+"""The spool: mail that waits for the upstream. Works whether the service runs or not.
 
-An entry that is being sent at this moment belongs to the service: retry and drop say so and leave it.
+An entry that is being sent at this moment belongs to the service: retry and drop say so, and leave it alone.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     listing.add_argument("--json", action="store_true", help="one JSON object per line")
     show = verbs.add_parser("show", help="one entry: envelope, attempts, header fields")
     show.add_argument("id", metavar="ID")
-    show.add_argument("--content", action="store_true", help="the message itself, byte for byte, and nothing else")
+    show.add_argument("--content", action="store_true", help="the message itself and nothing else")
     retry = verbs.add_parser("retry", help="try now, whatever the schedule says")
     retry.add_argument("ids", metavar="ID", nargs="*")
-    retry.add_argument("--all", action="store_true", help="all that waits")
-    drop = verbs.add_parser("drop", help="take out for good; nobody is told")
+    retry.add_argument("--all", action="store_true", help="everything that waits")
+    drop = verbs.add_parser("drop", help="remove for good; nobody is told")
     drop.add_argument("ids", metavar="ID", nargs="+")
 
 
@@ -39,14 +39,17 @@ def run(args: argparse.Namespace) -> int:
     from relay.spool import disk
 
     if args.verb == "retry" and bool(args.ids) == args.all:
-        print("trackrelay queue retry: name entries, or --all", file=sys.stderr)
+        print("trackrelay queue retry: name some entries, or --all", file=sys.stderr)
         return 2
     kept = disk.Disk(config.settings_of(args).state_dir / "spool")
     verbs = {"list": listing, "show": show, "retry": retry, "drop": drop}
     try:
         return verbs[args.verb](kept, args)
     except PermissionError as reason:
-        print(f"trackrelay queue: {reason.filename}: not yours to read; run it as the service's user", file=sys.stderr)
+        print(
+            f"trackrelay queue: {reason.filename}: permission denied; run this as root or as the service's user",
+            file=sys.stderr,
+        )
         return 1
 
 
@@ -80,7 +83,7 @@ def row(entry: queue.Entry, size: int, now: float) -> str:
 
     to = [r.address for r in entry.waiting]
     named = ", ".join(to[:3]) + (f" and {len(to) - 3} more" if len(to) > 3 else "")
-    soon = "login" if entry.login else "now"  # it waits for its user, whose password nobody kept
+    soon = "login" if entry.login else "now"  # it waits for its user, whose password is not kept
     pause = soon if entry.next_at <= now else span(entry.next_at - now)
     said = f": {entry.last_reply}" if entry.last_reply else ""
     words = f"{entry.reverse_path or '<>'} -> {named}{said}"
@@ -88,7 +91,7 @@ def row(entry: queue.Entry, size: int, now: float) -> str:
 
 
 def span(seconds: float) -> str:
-    """1.5 units at most: 45s, 12m, 5h, 3d."""
+    """A rough length of time: 45s, 12m, 5h, 3d."""
     for unit, length in (("d", 86_400), ("h", 3600), ("m", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.0f}{unit}"
@@ -115,7 +118,7 @@ def show(kept: disk.Disk, args: argparse.Namespace) -> int:
     after = f" once {log.safe(entry.login)} has logged in" if entry.login else ""
     print(f"attempts      {entry.attempts}, the next {'now' if entry.next_at <= now else stamp(entry.next_at)}{after}")
     if entry.duplicates:
-        print(f"uncertain     after {entry.duplicates} attempts the upstream may have had it without saying so")
+        print(f"uncertain     after {entry.duplicates} attempts the upstream may have had it, but gave no answer")
     print(f"sender        <{log.safe(entry.reverse_path)}> {' '.join(entry.options)}".rstrip())
     for recipient in entry.recipients:
         words = " ".join([f"<{recipient.address}>", *recipient.options, recipient.state, recipient.reply])
@@ -144,7 +147,7 @@ def drop(kept: disk.Disk, args: argparse.Namespace) -> int:
 
 
 def each(kept: disk.Disk, names: Iterable[str], act: Callable[[disk.Claim], None], done: str, *, every: bool) -> int:
-    """Does it to each entry; the exit code is 1 where one that was named could not be had."""
+    """Does it to each entry. The exit code is 1 if one that was named could not be claimed."""
     from relay.spool import disk
 
     count, missed, shown = 0, 0, False
@@ -154,7 +157,7 @@ def each(kept: disk.Disk, names: Iterable[str], act: Callable[[disk.Claim], None
             busy = kept.named(name) and kept.size(name) > 0
             missed += not every
             if busy and not every:
-                print(f"trackrelay queue: {name}: it is being sent at this moment", file=sys.stderr)
+                print(f"trackrelay queue: {name}: it is being sent right now", file=sys.stderr)
             elif not every:
                 unknown(name)
             continue

@@ -1,7 +1,7 @@
-"""Read a message on standard input, write on standard output exactly what the relay would send.
+"""Read a message on standard input, and write to standard output exactly what the relay would send.
 
-Nothing else is written. The settings are those of the configuration file where there is one; without keys, an
-ephemeral one signs, and the tracking server is http://127.0.0.1:8080."""
+Nothing else is written. The settings are those of the configuration file, if there is one. Without keys, a throw-away
+key signs; without a tracking server, links lead to http://127.0.0.1:8080."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ HELP = "dry run: show what would be sent, and why"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", nargs="?", metavar="FILE", help="the message; standard input without it")
+    parser.add_argument("file", nargs="?", metavar="FILE", help="the message; standard input by default")
     parser.add_argument(
         "--rcpt",
         metavar="ADDRESS",
         action="append",
-        help="envelope recipient; more make more copies, the first is shown",
+        help="an envelope recipient; each makes a copy, and the first one's is shown",
     )
     parser.add_argument(
         "--opens", action=argparse.BooleanOptionalAction, default=None, help="as the default for this run"
@@ -42,7 +42,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--label", metavar="TEXT", help="as the default for this run")
     shown = parser.add_mutually_exclusive_group()
     shown.add_argument(
-        "--explain", action="store_true", help="JSON instead: every part and link, what was done and why"
+        "--explain", action="store_true", help="JSON instead: every part and link, what was done to it and why"
     )
     shown.add_argument("--diff", action="store_true", help="a readable diff instead")
 

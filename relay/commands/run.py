@@ -22,7 +22,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--only", type=some_roles, metavar="ROLES", help=f"some of {','.join(roles.ALL)}; all of them by default"
     )
-    parser.add_argument("--log-format", choices=("text", "json"), default="text", help="one line per event, as this")
+    parser.add_argument("--log-format", choices=("text", "json"), default="text", help="the form of the log's lines")
     parser.add_argument("--verbose", action="store_true", help="log more")
 
 
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     settings = config.settings_of(args)
     if chosen & {"smtp", "queue"} and not settings.upstream.url:
         print(
-            f"{settings.file}: upstream.url: is missing: say where the mail goes on to, "
+            f"{settings.file}: upstream.url: is missing: name the server that delivers the mail, "
             'for example url = "smtp://user@smtp.example.com:587" under [upstream]',
             file=sys.stderr,
         )

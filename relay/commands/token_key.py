@@ -1,4 +1,4 @@
-"""The keys that sign pixels and links. A rotated key goes on verifying: links already sent stay alive."""
+"""The keys that sign pixels and links. A retired key still verifies, so links that were already sent stay alive."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ HELP = "rotate and list the keys that sign pixels and links"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(dest="verb", metavar="rotate|list", required=True)
-    verbs.add_parser("rotate", help="make a new key, which signs from now on; the others go on verifying")
+    verbs.add_parser("rotate", help="make a new key, which signs from now on; the old ones still verify")
     verbs.add_parser("list", help="print id, date and use of each key, oldest first")
 
 
@@ -21,8 +21,10 @@ def run(args: argparse.Namespace) -> int:
     try:
         if args.verb == "rotate":
             new = keys.rotate(path)
-            print(f"key {new.key_id} signs from now on; running services see it within a second")
-            print(f"{len(keys.listing(path)) - 1} older still verify, and always will: keep {path} in your backups")
+            print(f"key {new.key_id} signs from now on; running services notice within a second")
+            print(
+                f"the {len(keys.listing(path)) - 1} older ones still verify, and always will: keep {path} in your backups"
+            )
         else:
             for key in keys.listing(path):
                 print(f"{key.key_id}\t{key.created[:19]}Z\t{'signs and verifies' if key.current else 'verifies'}")

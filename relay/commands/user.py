@@ -1,4 +1,4 @@
-"""`trackrelay user`: the SMTP logins of auth = "users"."""
+"""The SMTP logins of smtp.auth = "users"."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ HELP = "add, list and remove SMTP logins"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="add|list|remove")
-    add = verbs.add_parser("add", help="add a login, or set its password anew")
+    add = verbs.add_parser("add", help="add a login, or set a new password")
     add.add_argument("name", metavar="NAME")
-    add.add_argument("--password-file", metavar="F", help="its first line is the password; without it you are asked")
-    verbs.add_parser("list", help="print the logins, one a line")
+    add.add_argument(
+        "--password-file", metavar="F", help="a file whose first line is the password; you are asked by default"
+    )
+    verbs.add_parser("list", help="print the logins, one per line")
     verbs.add_parser("remove", help="remove a login").add_argument("name", metavar="NAME")
 
 
@@ -41,20 +43,20 @@ def run(args: argparse.Namespace) -> int:
         print(f"trackrelay user {args.verb}: {error}", file=sys.stderr)
         return 2
     except PermissionError as error:
-        print(f"trackrelay user {args.verb}: {error.filename}: not yours to read or write; run it as the service's user",
+        print(f"trackrelay user {args.verb}: {error.filename}: permission denied; run this as root or as the service's user",
               file=sys.stderr)  # fmt: skip
         return 1
     except OSError as error:
         print(f"trackrelay user {args.verb}: {error}", file=sys.stderr)
         return 1
     if args.verb != "list" and settings.smtp.auth != "users":
-        print(f'{settings.file}: smtp.auth is "{settings.smtp.auth}": logins are asked for with "users" only',
+        print(f'{settings.file}: smtp.auth is "{settings.smtp.auth}": logins are used only with "users"',
               file=sys.stderr)  # fmt: skip
     return 0
 
 
 def password(file: str | None) -> str:
-    """The first line of the file, or what a person types twice; without a terminal the first line of the input."""
+    """The first line of the file, or what a person types twice, or without a terminal the first line of the input."""
     import sys
 
     from relay.smtp import users
@@ -71,5 +73,5 @@ def password(file: str | None) -> str:
 
     first = getpass.getpass("Password: ")
     if first != getpass.getpass("Again: "):
-        raise users.InvalidLogin("the two are not the same")
+        raise users.InvalidLogin("the two passwords differ")
     return first

@@ -1,7 +1,7 @@
-"""Endpoints and their notifications: how they stand, a try, and sending again what was missed.
+"""Endpoints and their notifications: list them, test one, replay what was missed.
 
-ID is an endpoint's (wh_…) for `test`, an event's for `replay`. TIME is ISO 8601 (2026-01-31T12:00, local time without
-an offset) or an age: 90s, 15m, 2h, 3d. A running service sends within a second what `replay` makes due.
+ID is an endpoint's (wh_…) for `test`, and an event's for `replay`. TIME is ISO 8601 (2026-01-31T12:00, local time if
+there is no offset) or an age: 90s, 15m, 2h, 3d. A running service sends what `replay` makes due within a second.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from relay.core.model import Endpoint, History
     from relay.store import Backlog, Notification, NotificationState
 
-HELP = "endpoints, dead letters, a try, replay by id or since a time"
+HELP = "list endpoints and dead letters, test one, replay by id or since a time"
 MOCK_SECRET = "mock-webhook-secret"  # noqa: S105 - what Nylas signs its own test events with
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -37,19 +37,21 @@ class Outbox(Protocol):
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-    listing = verbs.add_parser("list", help="each endpoint: its state, what waits, what arrived, what is dead")
+    listing = verbs.add_parser(
+        "list", help="each endpoint: its state, and how many notifications wait, were delivered, are dead"
+    )
     listing.add_argument("--dead", action="store_true", help="the dead letters instead, newest first")
     listing.add_argument("--json", action="store_true", help="one JSON object per line")
-    trying = verbs.add_parser("test", help="send one example notification, signed, and say what was answered")
-    trying.add_argument("target", metavar="URL|ID", help="an endpoint; a URL that is none gets the mock secret")
-    trying.add_argument("--trigger", default="", help="its type; the endpoint's first one without it")
-    trying.add_argument("--json", action="store_true", help="the outcome as a JSON object")
-    again = verbs.add_parser("replay", help="send again, with the whole schedule of retries before it")
-    again.add_argument("ids", metavar="ID", nargs="*", help="notifications of these events")
-    again.add_argument("--since", metavar="TIME", help="of all events since then")
+    trying = verbs.add_parser("test", help="send one signed example notification, and print the answer")
+    trying.add_argument("target", metavar="URL|ID", help="an endpoint; any other URL gets the mock secret")
+    trying.add_argument("--trigger", default="", help="its type; by default the endpoint's first")
+    trying.add_argument("--json", action="store_true", help="the result as a JSON object")
+    again = verbs.add_parser("replay", help="send again, with the whole schedule of retries")
+    again.add_argument("ids", metavar="ID", nargs="*", help="the notifications of these events")
+    again.add_argument("--since", metavar="TIME", help="those of all events since then")
     again.add_argument("--dead", action="store_true", help="all dead letters")
-    again.add_argument("--endpoint", default="", metavar="ID", help="at this endpoint only")
-    again.add_argument("--json", action="store_true", help="the outcome as a JSON object")
+    again.add_argument("--endpoint", default="", metavar="ID", help="only to this endpoint")
+    again.add_argument("--json", action="store_true", help="the result as a JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -65,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
             return 2
         args.after = since(args.since, time.time()) if args.since else None
         if args.since and args.after is None:
-            print(f"trackrelay webhooks: {args.since!r} is no time; 2026-01-31T12:00 or 2h is one", file=sys.stderr)
+            print(f"trackrelay webhooks: {args.since!r} is no time; write 2026-01-31T12:00 or 2h", file=sys.stderr)
             return 2
     return asyncio.run(act(settings, args))
 
