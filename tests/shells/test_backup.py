@@ -57,6 +57,6 @@ def test_a_disk_that_is_full(folder, capsys, monkeypatch):
     monkeypatch.setattr(files, "fill", full)
     assert backup(folder, str(folder / "copy")) == 1
     said = capsys.readouterr()
-    assert "No space left on device; what is in" in said.err
+    assert "No space left on device; the backup in" in said.err
     assert "no whole backup" in said.err
     assert said.out == ""
