@@ -58,5 +58,5 @@ def test_a_disk_that_is_full(folder, capsys, monkeypatch):
     assert backup(folder, str(folder / "copy")) == 1
     said = capsys.readouterr()
     assert "No space left on device; the backup in" in said.err
-    assert "no whole backup" in said.err
+    assert "is incomplete: remove it" in said.err
     assert said.out == ""
