@@ -103,6 +103,7 @@ def test_base(url: str, base: str, whole: str) -> None:
         ("x", "ftp://b.example/"),
         ("x", "/y"),
         ("//[", "https://b.example/"),
+        ("x", "https://b.example/" + "y" * 2_000),
     ],
 )
 def test_base_of_no_use(url: str, base: str) -> None:

@@ -282,6 +282,12 @@ def test_no_repetition_takes_for_ever(piece: bytes) -> None:
         reports.read(start + piece * (1_000_000 // len(piece)))
 
 
+def test_a_number_that_no_character_has_is_one_that_can_not_be_shown() -> None:
+    report = b"From: MAILER-DAEMON@x\nSubject: failure notice\nContent-Type: text/html\n\n<p>"
+    assert reports.read(report + b"&#" + b"1" * 5_000).kind == "other"
+    assert prose.plain("a&#" + "1" * 5_000 + ";b") == "a\ufffdb"
+
+
 def test_html_is_read_where_there_is_no_plain_text() -> None:
     assert prose.plain("<p>a&lt;b<br>c</p><a href='x'>d@e.example</a>") == "a<b\nc\nd@e.example"
 

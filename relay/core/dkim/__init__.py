@@ -116,12 +116,12 @@ def broken(head: headers.Headers, *, changed: Collection[str], body: bool) -> tu
         return ()
     touched = {name.lower() for name in changed}
     signatures = [i for i, f in enumerate(head.fields) if f.name == "dkim-signature"]
-    found: list[int] = []
+    found: set[int] = set()
     while True:
         more = [i for i in signatures if i not in found and (body or touched & signed_fields(head, i))]
         if not more:
             return tuple(sorted(found))
-        found += more
+        found.update(more)
         touched.add("dkim-signature")  # what signed those is broken by their removal
 
 

@@ -13,11 +13,12 @@ import re
 from collections.abc import Collection
 from typing import NamedTuple
 
-from turbohtml import tokenize
+from turbohtml import Token, TokenType, tokenize
 
 from relay.core.links import entities
 from relay.core.model import Reason
 
+COMMENT, TEXT = TokenType.COMMENT, TokenType.TEXT
 ATTRIBUTES = 200  # of one tag: what people write has a dozen
 
 # HTML 13.2.5.32 to 13.2.5.39, on text whose line endings have become spaces. Nothing here is looked at twice.
@@ -152,9 +153,9 @@ class _Reader:
         for tag, token in [(tag, token) for token in tokens if (tag := token.tag) in watched]:
             at = token.col
             if tag is None:
-                if conditional and flat.startswith("<!--[", at):
-                    self.comment(at)
-                elif texts is not None and token.data and token.type != 3:
+                if conditional and token.type == COMMENT:
+                    self.comment(token)
+                elif texts is not None and token.type == TEXT and token.data:
                     texts.append(token.data)
             elif flat[at + 1] == "/":
                 if tag == "a":
@@ -202,14 +203,13 @@ class _Reader:
             at = match.end()
         return False
 
-    def comment(self, at: int) -> None:
-        """Outlook's conditional comment: its inside is markup for Outlook on the desktop."""
-        flat = self.flat
-        end = flat.find("-->", at + 5)
-        if end < 0 or flat[at + 5 : at + 7].lower() != "if":
+    def comment(self, token: Token) -> None:
+        """Outlook's conditional comment: its inside is markup for Outlook on the desktop. Where it ends says the
+        tokeniser: looked for anew, each of many that end otherwise would be a walk through the whole text."""
+        flat, at = self.flat, token.col
+        end = at + 4 + len(token.data or "")
+        if flat[at : at + 7].lower() != "<!--[if" or not flat.startswith(("-->", "--!>"), end):
             return
-        bang = flat.find("--!>", at + 5, end)
-        end = end if bang < 0 else bang
         start = flat.find("]>", at, end)
         if start > 0 and "href" in flat[start:end].lower():
             self.walk(flat[start + 2 : end], start + 2, True)

@@ -1,4 +1,4 @@
-"""Character references in attribute values, read once and written once (HTML 13.2.5.72 to 13.2.5.80)."""
+"""Character references, read once and written once (HTML 13.2.5.72 to 13.2.5.80)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,17 @@ import re
 from html.entities import html5
 
 REFERENCE = re.compile(r"&(?:#[0-9]++;?|#[xX][0-9A-Fa-f]++;?|[A-Za-z][A-Za-z0-9]*+;?)")
+# More digits than any character's number has, zeros before it aside: no character (13.2.5.80), and the standard library
+# raises where there are thousands.
+BEYOND = re.compile(r"&#(?:0*+[1-9][0-9]{7,}+|[xX]0*+[1-9A-Fa-f][0-9A-Fa-f]{6,}+);?")
+ZEROS = re.compile(r"(?<=&#)0{8,}+(?=[0-9])")
+
+
+def text(source: str) -> str:
+    """What a source text means, outside tags. Never raises."""
+    if "&#" in source:
+        source = ZEROS.sub("", BEYOND.sub("\ufffd", source))
+    return html.unescape(source)
 
 
 def attribute(value: str) -> str:
@@ -18,13 +29,13 @@ def attribute(value: str) -> str:
         return value.replace("&amp;", "&")
 
     def meant(match: re.Match[str]) -> str:
-        text = match[0]
-        if text[1] == "#":
-            return html.unescape(text)
-        name = text[1:]
+        reference = match[0]
+        if reference[1] == "#":
+            return text(reference)
+        name = reference[1:]
         if not name.endswith(";") and value[match.end() : match.end() + 1] == "=":
-            return text
-        return html5.get(name, text)
+            return reference
+        return html5.get(name, reference)
 
     return REFERENCE.sub(meant, value)
 

@@ -154,12 +154,13 @@ def _measured(url: str, reason: Reason | None, criteria: Criteria, web: bool = T
 
 
 def _absolute(url: str, base: str) -> tuple[str, re.Match[str] | None]:
-    """A relative reference made whole: by <base href>, or https where only the scheme is missing."""
+    """A relative reference made whole: by <base href>, or https where only the scheme is missing. A base that is longer
+    than a URL may be makes none: it would be read anew for each."""
     if not url or url.startswith("#"):
         return url, None
     if url.startswith("//"):
-        whole = f"{'http' if base.lower().startswith('http:') else 'https'}:{url}"
-    elif AUTHORITY.match(base):
+        whole = f"{'http' if base[:5].lower() == 'http:' else 'https'}:{url}"
+    elif len(base) <= LONGEST and AUTHORITY.match(base):
         try:
             whole = urljoin(base, url)
         except ValueError:

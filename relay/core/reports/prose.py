@@ -12,10 +12,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from html import unescape
 
 from relay.core import addresses, headers
 from relay.core.headers import Headers
+from relay.core.links import entities
 from relay.core.reports.delivery import ADDRESS, LONGEST_REASON, RecipientFields, enhanced, reply
 
 MAX_RECIPIENTS = 100
@@ -229,4 +229,4 @@ def complete(entries: tuple[RecipientFields, ...], own: str) -> tuple[RecipientF
 
 def plain(html: str) -> str:
     """HTML as text: enough for finding words, addresses and codes."""
-    return unescape(MARKUP.sub("", TAG.sub("\n", html)))
+    return entities.text(MARKUP.sub("", TAG.sub("\n", html)))

@@ -55,6 +55,7 @@ class _Preparation:
         self.links: list[str] = []
         self.owned = 0
         self.rows: list[tuple[str, str, int, int, str, int, Reason | None]] = []
+        self.left: dict[str, Reason] | None = None
         self.pixel = PixelReport(None, None, "not_requested")
 
     def result(self) -> Prepared:
@@ -287,5 +288,10 @@ class _Preparation:
         return "no_html"
 
     def idle(self, path: str) -> Reason | None:
-        """Why a part that was entered is not edited."""
-        return next((row[6] for row in self.rows if row[0] == path and row[6]), None)
+        """Why a part that was entered is not edited: the first reason among its links."""
+        if self.left is None:
+            self.left = {}
+            for row in self.rows:
+                if row[6]:
+                    self.left.setdefault(row[0], row[6])
+        return self.left.get(path)
