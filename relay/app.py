@@ -189,7 +189,7 @@ class Service:
             self.supervise("queue", queue.run)
         if "smtp" not in self.only:
             return
-        tracker = outbound.Tracker(self.settings, self.keys.now, self.store, signers)
+        tracker = outbound.Tracker(self.settings, self.keys.now, self.store, signers, hostname=hostname)
         deliverer = delivery.Delivery(self.settings, tracker, out, queue, heard)
         self.closers.append(lambda: deliverer.close(self.left() / 2))
         try:

@@ -1,4 +1,5 @@
-"""Read a message on standard input, and write to standard output exactly what the relay would send.
+"""Read a message on standard input, and write to standard output exactly what the relay would send, without its Received
+field: nobody has sent this message yet.
 
 Nothing else is written. The settings are those of the configuration file, if there is one. Without keys, a throw-away
 key signs; without a tracking server, links lead to http://127.0.0.1:8080."""

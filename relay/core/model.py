@@ -163,7 +163,8 @@ class Recipient(Value, frozen=True):
 class Submission:
     """One message as a client handed it in. `content` has CRLF line endings only, dots taken out. `reverse_path` is
     "" for the null one. `options` are MAIL's, other than SIZE: BODY=8BITMIME, SMTPUTF8, RET=, ENVID=.
-    `login` and `password` are the client's own where `auth` asked for them."""
+    `login` and `password` are the client's own where `auth` asked for them. `helo` is what the client said of itself,
+    `protocol` what it spoke, as a Received field names it; "" where nobody spoke SMTP with us."""
 
     reverse_path: str
     recipients: tuple[Recipient, ...]
@@ -173,6 +174,8 @@ class Submission:
     received_at: float = 0.0
     login: str = ""
     password: str = field(default="", repr=False)
+    helo: str = ""
+    protocol: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,28 +70,37 @@ def convert(raw: bytes, signers: Sequence[dkim.Signer] = ()) -> Converted | Unfi
     if isinstance(edits, Unfit):
         return edits
     broken = dkim.broken(head, changed=(), body=True)
-    edits += [Edit(head.fields[i].start, head.fields[i].end, b"") for i in broken]
-    content = parts.splice(raw, edits)
+    taken = {i: Edit(head.fields[i].start, head.fields[i].end, b"") for i in broken}
+    content = parts.splice(raw, [*edits, *taken.values()])
     if not content.isascii():
         return BETWEEN
     ours = _ours(head, broken, signers)
     if ours is None:
         return Converted(content, len(broken))
     try:
-        return Converted(dkim.sign(content, *ours) + content, len(broken) - 1)
+        made = dkim.sign(content, ours.signer, ours.at)
     except dkim.Unsignable:
         return SIGNATURE
+    taken[ours.place] = taken[ours.place].with_(new=made)  # where the old one stood: trace fields stay above it
+    return Converted(parts.splice(raw, [*edits, *taken.values()]), len(broken) - 1)
 
 
-def _ours(head: Headers, broken: Sequence[int], signers: Sequence[dkim.Signer]) -> tuple[dkim.Signer, int] | None:
-    """The key of a signature that broke, and when that was made."""
+class _Ours(NamedTuple):
+    """A signature of ours that broke: its place among the fields, its key, and when it was made."""
+
+    place: int
+    signer: dkim.Signer
+    at: int
+
+
+def _ours(head: Headers, broken: Sequence[int], signers: Sequence[dkim.Signer]) -> _Ours | None:
     signer = dkim.choose(signers, addresses.author(head).address)
     if signer is None:
         return None
     for index in broken:
         domain, selector, at = (dkim.tag(head, index, name) for name in (b"d", b"s", b"t"))
         if (domain.lower(), selector.lower()) == (signer.domain, signer.selector) and SECONDS.fullmatch(at):
-            return signer, int(at)
+            return _Ours(index, signer, int(at))
     return None
 
 

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from relay import config, log, metrics, store
 from relay.config.settings import DEFAULT_UPSTREAM
-from relay.core import dkim, headers, parts, rewrite, tokens
+from relay.core import dkim, headers, parts, rewrite, tokens, trace
 from relay.core.model import Edit, Keys, Recipient, Reply, Sent, Submission, Value
 from relay.outbound import copies, loops, plans, records
 from relay.outbound.copies import PendingCopy
@@ -51,7 +51,8 @@ class Records(Protocol):
 
 
 class Tracker:
-    """`keys` gives the keys that sign tokens now; `signers` are the DKIM keys; `random_bytes` gives n of them."""
+    """`keys` gives the keys that sign tokens now; `signers` are the DKIM keys; `hostname` is ours, in
+    trace fields; `random_bytes` gives n of them."""
 
     def __init__(
         self,
@@ -60,10 +61,11 @@ class Tracker:
         store: Records,
         signers: Sequence[dkim.Signer] = (),
         *,
+        hostname: str = "localhost",
         clock: Callable[[], float] = time.time,
         random_bytes: Callable[[int], bytes] = os.urandom,
     ) -> None:
-        self.settings, self.keys, self.store = settings, keys, store
+        self.settings, self.keys, self.store, self.hostname = settings, keys, store, hostname
         self.clock, self.random_bytes = clock, random_bytes
         self.planner = plans.Planner(settings, keys, clock)
         self.renderer = copies.Renderer(keys, signers, clock)
@@ -83,11 +85,12 @@ class Tracker:
             else:
                 message, groups = self.planner.plan(submission, key, one_group=one_group)
             planned = message
-            refusal = refused(message, groups)
+            refusal = loops.refusal_by_trace(message.headers, self.hostname) or refused(message, groups)
             if refusal:
                 return Tracked(message.message_id, (), refusal, upstream=choice.name_of(message.upstream))
             shares = shared(submission.recipients, groups, one_group=one_group)
-            await self.record(message, groups, shares)
+            sent = records.sent(message, groups, shares, self.clock())
+            await self.record(sent)
         except Exception as reason:  # the one place where tracking fails open
             metrics.FAILED_OPEN.labels(type(reason).__name__).inc()
             metrics.UNTRACKED.labels("internal_error").inc()
@@ -97,14 +100,14 @@ class Tracker:
             else:
                 LOG.exception("untracked", reason="internal_error", peer=submission.peer)
             return self.plain(submission, planned)
-        pending = [self.renderer.pending(message, group, index, recipients) for index, recipients, group in shares]
+        received = self.received(submission, message.message_id, (*sent.to, *sent.cc))
+        pending = [
+            self.renderer.pending(message, group, index, recipients, received) for index, recipients, group in shares
+        ]
         return Tracked(message.message_id, tuple(pending), upstream=choice.name_of(message.upstream))
 
-    async def record(
-        self, message: plans.Message, groups: Sequence[plans.Group], shares: Sequence[records.Share]
-    ) -> None:
+    async def record(self, sent: Sent) -> None:
         """All mail is recorded, tracked or not. Untracked mail does not wait for a store that can't take it."""
-        sent = records.sent(message, groups, shares, self.clock())
         for copy in sent.copies:
             COPIES[copy.tracked].inc()
             if copy.reason:
@@ -130,14 +133,34 @@ class Tracker:
             if field.name in plans.NEVER_LEAVES or field.name == "x-track" or field.name.startswith("x-track-")
         ]
         edits = [*(Edit(field.start, field.end, b"") for field in secret), *plans.stray(head)]
-        rendering = rewrite.Rendering(head, parts.changes(edits))
+        message_id = tokens.message_id(self.random_bytes(12))
+        rendering = rewrite.Rendering(head, parts.changes(edits), self.received(submission, message_id))
         copy = PendingCopy(0, submission.recipients, lambda: rendering, lambda: rendering, submission.options)
         upstream = self.settings.upstream
         if planned:
             upstream = planned.upstream
         elif self.settings.upstreams:
             upstream = choice.of_sender(self.settings, plans.sender_of(head, submission))
-        return Tracked(tokens.message_id(self.random_bytes(12)), (copy,), upstream=choice.name_of(upstream))
+        return Tracked(message_id, (copy,), upstream=choice.name_of(upstream))
+
+    def received(self, submission: Submission, message_id: str, visible: Sequence[str] = ()) -> bytes:
+        """The trace field of all its copies; b"" where there is none: the operator wants none, or nobody spoke SMTP with
+        us. Nothing of a client with a login is told, and no recipient that the message itself does not show: `visible`
+        are the addresses in To and Cc."""
+        how = self.settings.smtp.received
+        if how == "none" or not submission.protocol:
+            return b""
+        told = how == "full" and not submission.login
+        only = submission.recipients[0].address if told and len(submission.recipients) == 1 else ""
+        return trace.field(
+            helo=submission.helo if told else "",
+            peer=submission.peer if told else "",
+            host=self.hostname,
+            protocol=submission.protocol,
+            identifier=message_id,
+            recipient=only if only.lower() in map(str.lower, visible) else "",
+            at=submission.received_at or self.clock(),
+        )
 
     def explain(self, submission: Submission, recipient: str) -> tuple[bytes, dict[str, Any]]:
         """The dry run of one copy: its bytes, and why each thing was or was not tracked. Nothing is recorded."""

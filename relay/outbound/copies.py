@@ -61,17 +61,18 @@ class Renderer:
         self.keys, self.signers, self.clock = keys, tuple(signers), clock
 
     def pending(
-        self, message: plans.Message, group: plans.Group, index: int, recipients: tuple[Recipient, ...]
+        self, message: plans.Message, group: plans.Group, index: int, recipients: tuple[Recipient, ...], trace: bytes
     ) -> PendingCopy:
+        """`trace` is the field that stands on top, or b""."""
         return PendingCopy(
             index,
             recipients,
-            lambda: self.render(message, group, index).rendering,
-            partial(untracked, message),
+            lambda: self.render(message, group, index, trace).rendering,
+            partial(untracked, message, trace),
             self.options(message, index),
         )
 
-    def render(self, message: plans.Message, group: plans.Group, index: int) -> Copy:
+    def render(self, message: plans.Message, group: plans.Group, index: int, trace: bytes = b"") -> Copy:
         """`index` is the recipient index of its tokens."""
         keys, head = self.keys(), message.headers
         edits = list(message.edits)
@@ -92,6 +93,8 @@ class Renderer:
         else:
             rendering = rewrite.Rendering(head, parts.changes(edits))
         rendering, note = self.signed(message, rendering)
+        if trace:
+            rendering = rendering.with_(trace=trace)
         return Copy(rendering, tuple(hrefs), pixel, note)
 
     def signed(self, message: plans.Message, rendering: rewrite.Rendering) -> tuple[rewrite.Rendering, str]:
@@ -116,9 +119,9 @@ class Renderer:
         return loops.marked(message.submission.options, keys, token)
 
 
-def untracked(message: plans.Message) -> rewrite.Rendering:
+def untracked(message: plans.Message, trace: bytes) -> rewrite.Rendering:
     """What leaves where a copy can't be made, which is the exception that is being handled: the message without what must
     never leave."""
     metrics.FAILED_OPEN.labels("render").inc()
     LOG.exception("untracked", reason="internal_error", message_id=message.message_id)
-    return rewrite.Rendering(message.headers, parts.changes(message.edits))
+    return rewrite.Rendering(message.headers, parts.changes(message.edits), trace)

@@ -1,19 +1,20 @@
-"""Mail loops: how often a message has been here, by the envelope identifier that it left with.
+"""Mail loops: how often a message has been here, by the envelope identifier that it left with, and by its trace fields.
 
 Owns: that identifier (RFC 3461 4.4), and how often is too often. It is `ENVID=t.TOKEN`, from the second time on
-`t.TOKEN.2` and so on; servers hand it on with the message, and a bounce brings it back. Bytes are not touched, so no
-Received field of ours tells. What a client's own identifier is, is the client's, and stays. Leaves to others: Received
-fields (`smtp`), its place in the command (`core.envelopes`).
+`t.TOKEN.2` and so on; servers hand it on with the message, and a bounce brings it back. What a client's own identifier
+is, is the client's, and stays. Received fields tell where a server on the way knows no DSN. Leaves to others: these fields
+(`core.trace`), how many of all servers a message may have (`smtp`), the identifier's place in the command
+(`core.envelopes`).
 
-Once is no loop: mail comes back to a relay that stands before two servers, or to one of two that share their keys, and
-goes out by another door.
+Once is no loop: mail comes back to a relay that stands before two servers, or to one of two that share their keys or
+their name, and goes out by another door. So either way it is the sixth time that is refused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from relay.core import threads, tokens
+from relay.core import headers, threads, tokens, trace
 from relay.core.model import Keys, Reply
 
 MAX_TIMES = 5
@@ -23,6 +24,11 @@ REFUSAL = Reply(554, f"5.4.6 This message left here {MAX_TIMES} times already: i
 def refusal(options: Sequence[str], keys: Keys) -> Reply | None:
     """What a message with these options of MAIL hears that has been here too often."""
     return REFUSAL if left(identifier(options), keys)[1] >= MAX_TIMES else None
+
+
+def refusal_by_trace(head: headers.Headers, hostname: str) -> Reply | None:
+    """The same by its Received fields."""
+    return REFUSAL if trace.passes(head, hostname) >= MAX_TIMES else None
 
 
 def marked(options: Sequence[str], keys: Keys, token: str) -> tuple[str, ...]:

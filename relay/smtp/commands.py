@@ -12,7 +12,7 @@ import asyncio
 import time
 
 from relay import log, metrics
-from relay.core import paths
+from relay.core import paths, trace
 from relay.core.model import Reply, Submission
 from relay.smtp import auth, data, session
 
@@ -178,11 +178,16 @@ class Commands(session.Session):
             return content
         answered = shared.taking.reply(Submission(
             mail.reverse_path, tuple(transaction.recipients.values()), content, mail.options, str(self.address or ""),
-            time.time(), self.login, self.password,
+            time.time(), self.login, self.password, self.session.host_name, self.protocol_name(transaction),
         ))  # fmt: skip
         del content  # the taker may let go of the original while it delivers
         self._timeout_handle.cancel()  # whoever takes it has its own patience; a client that leaves ends nothing
         return await answered
+
+    def protocol_name(self, transaction: session.Transaction) -> str:
+        return trace.protocol(
+            extended=self.session.extended_smtp, utf8=transaction.utf8, tls=self.secure, login=bool(self.login)
+        )
 
     async def smtp_RSET(self, argument: str | None) -> None:
         await self.idled()

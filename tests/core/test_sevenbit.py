@@ -291,6 +291,16 @@ def test_our_signature_is_made_again_and_that_of_others_goes(key: dkim.Signer) -
     assert sevenbit.convert(raw, (THEIRS, key)) == made  # another try sends the same bytes
 
 
+def test_our_signature_stays_below_the_trace_field() -> None:
+    trace = b"Received: by relay.example with ESMTP id x;\r\n\tnow\r\n"
+    raw = trace + dkim.sign(LETTER, OURS, NOW) + LETTER
+    out = converted(raw, OURS)
+    assert out.startswith(trace + b"DKIM-Signature: ")
+    assert out.count(b"DKIM-Signature: ") == 1
+    record = dkim.record(OURS).encode()
+    assert dkimpy.DKIM(out).verify(dnsfunc=lambda name, timeout=5: record)
+
+
 @pytest.mark.parametrize(
     ("raw", "signers"),
     [

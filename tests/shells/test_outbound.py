@@ -392,3 +392,99 @@ async def test_grant_upstream_rule_and_key_are_the_authors(written: str, domain:
     assert (sent.grant_id, sent.label, done.upstream) == (
         (domain, domain, domain) if domain else ("default", "", "default")
     )
+
+
+# -- the trace field ---------------------------------------------------------------------------------------------------
+
+SPOKEN = {"helo": "client.example.test", "protocol": "ESMTPS"}
+
+
+def by_smtp(content: bytes, *recipients: str, **how: Any) -> Submission:
+    return replace(submission(content, *recipients), **{**SPOKEN, **how})
+
+
+def top(content: bytes) -> str:
+    """The first field, unfolded."""
+    head = email.message_from_bytes(content)
+    return re.sub(r"\r?\n\t", " ", f"{head.keys()[0]}: {head.values()[0]}")
+
+
+@pytest.mark.parametrize(
+    ("received", "how", "expected"),
+    [
+        ("full", {}, "from client.example.test ([192.0.2.1]) by relay.test with ESMTPS id ID for <bob@example.test>; DATE"),
+        ("full", {"login": "ann", "protocol": "ESMTPSA"}, "by relay.test with ESMTPSA id ID; DATE"),
+        ("private", {}, "by relay.test with ESMTPS id ID; DATE"),
+        ("private", {"login": "ann", "protocol": "ESMTPSA"}, "by relay.test with ESMTPSA id ID; DATE"),
+        ("none", {}, ""),
+        ("full", {"protocol": ""}, ""),
+    ],
+)  # fmt: skip
+async def test_what_the_trace_field_tells(received: str, how: dict[str, Any], expected: str) -> None:
+    given = replace(settings(opens=True), smtp=config.Smtp(received=received))  # type: ignore[arg-type]
+    room = outbound.Tracker(given, lambda: KEYS, memory.Memory(), hostname="relay.test", clock=lambda: 1_770_000_000.0)
+    done = await room.track(by_smtp(HTML % b"", **how))
+    content = done.copies[0].render()
+    if not expected:
+        assert content.startswith(b"From: ")
+        return
+    told = expected.replace("ID", done.message_id).replace("DATE", "Mon, 02 Feb 2026 02:40:00 +0000")
+    assert top(content) == f"Received: {told}"
+
+
+@pytest.mark.parametrize("recipients", [["bob@example.test", "c@x.test"], ["hidden@x.test"]])
+async def test_no_recipient_is_told_that_the_message_does_not_show(recipients: list[str]) -> None:
+    done = await tracker(settings(opens=True)).track(by_smtp(HTML % b"Bcc: hidden@x.test\r\n", *recipients))
+    for copy in done.copies:
+        assert " for " not in top(copy.render())
+
+
+async def test_it_stands_on_top_on_every_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError
+
+    async def sent(room: outbound.Tracker, content: bytes) -> list[bytes]:
+        done = await room.track(by_smtp(content, "a@x.test", "b@x.test"))
+        made = [copy.render() for copy in done.copies]
+        assert all(top(content).startswith("Received: from client.example.test ") for content in made)
+        assert all(content.count(b"Received:") == 1 for content in made)
+        return made
+
+    tracked, untracked = HTML % b"X-Track: all\r\n", HTML % b""
+    signed = await sent(tracker(settings(), None, SIGNERS), tracked)
+    assert [email.message_from_bytes(content).keys()[1] for content in signed] == ["DKIM-Signature"] * 2
+    (shared,) = await sent(tracker(settings()), untracked)
+    assert shared.endswith(b"\r\n" + untracked)
+    (open_,) = await sent(tracker(settings(), Broken()), tracked)
+    assert open_.endswith(b"\r\n" + untracked)
+    with monkeypatch.context() as patch:
+        patch.setattr(outbound.rewrite, "render", fails)
+        assert all(content.endswith(b"\r\n" + untracked) for content in await sent(tracker(settings()), tracked))
+    with monkeypatch.context() as patch:
+        patch.setattr(outbound.plans.instructions, "read", fails)
+        (unplanned,) = await sent(tracker(settings()), tracked)
+        assert unplanned.endswith(b"\r\n" + untracked)
+
+
+async def test_it_stands_below_the_line_of_an_mbox() -> None:
+    line = b"From ann@example.test Mon Jan  5 10:00:00 2026\r\n"
+    done = await tracker(settings(), None, SIGNERS).track(by_smtp(line + HTML % b""))
+    first, *names = [line.partition(b":")[0] for line in re.split(rb"\r\n(?!\t| )", done.copies[0].render())][:4]
+    assert (first, names) == (line.strip().partition(b":")[0], [b"Received", b"DKIM-Signature", b"From"])
+
+
+async def test_what_comes_back_is_refused_by_its_trace_fields_too() -> None:
+    """Where no server on the way hands the envelope identifier on. The sixth time is a loop; a relay before two servers
+    has the same message twice."""
+    room = outbound.Tracker(settings(opens=True), lambda: KEYS, memory.Memory(), hostname="relay.test")
+    other = outbound.Tracker(settings(), lambda: KEYS, memory.Memory(), hostname="other.test")
+    content = HTML % b""
+    for _ in range(5):
+        for each in (room, other):
+            done = await each.track(by_smtp(content))
+            assert done.refusal is None
+            content = done.copies[0].render()
+    assert content.count(b"Received:") == 10
+    for each in (room, other):
+        done = await each.track(by_smtp(content))
+        assert (str(done.refusal)[:10], done.copies) == ("554 5.4.6 ", ())

@@ -93,6 +93,25 @@ async def test_a_message_from_smtplib(relay):
     assert submission.login == submission.password == ""
 
 
+@pytest.mark.parametrize(
+    ("hello", "mail", "said", "protocol"),
+    [
+        ("HELO my computer", "MAIL FROM:<a@b>", "my computer", "SMTP"),
+        ("EHLO client.example", "MAIL FROM:<a@b>", "client.example", "ESMTP"),
+        ("EHLO client.example", "MAIL FROM:<a@b> SMTPUTF8", "client.example", "UTF8SMTP"),
+        ("EHLO x\r\nRSET\r\nEHLO other", "MAIL FROM:<a@b>", "other", "ESMTP"),
+    ],
+)
+async def test_what_a_client_spoke_and_said_of_itself(relay, hello, mail, said, protocol):
+    taker = Taker()
+    async with connect(await relay(taker)) as client:
+        await client.reply()
+        for line in (*hello.split("\r\n"), mail, "RCPT TO:<c@d>", "DATA", "."):
+            assert (await client.ask(line))[:3] in ("250", "354")
+    (submission,) = taker.taken
+    assert (submission.helo, submission.protocol) == (said, protocol)
+
+
 async def test_what_is_offered(relay):
     async with connect(await relay(Taker(), max_message_size=1234)) as client:
         lines = (await client.greet()).splitlines()

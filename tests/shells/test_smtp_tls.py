@@ -92,6 +92,7 @@ async def test_starttls_forgets_what_was_said(relay):
     assert submission.login == "jane"
     assert submission.password == ""
     assert submission.content == MESSAGE
+    assert (submission.helo, submission.protocol) == ("again", "ESMTPSA")
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
@@ -566,5 +567,6 @@ async def test_nodemailer(relay, secure, mechanism, pool):
         assert [r.address for r in submission.recipients] == ["b@example.com", "jürgen@example.com"]
         assert submission.options[-2:] == ("RET=HDRS", "ENVID=some+2Bid")
         assert "SMTPUTF8" in submission.options
+        assert submission.protocol == "UTF8SMTPSA"
         assert submission.recipients[0].options == ("NOTIFY=FAILURE,DELAY", "ORCPT=rfc822;a@example.com")
         assert b"w=C3=B6rld=0A.dot" in submission.content or b"w=C3=B6rld\r\n.dot\r\n" in submission.content

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
+from tests import oracle
 from tests.fakes import certificates
 from tests.fakes.upstream import Upstream
 from tests.scenarios import hostile, service
@@ -98,7 +99,7 @@ def test_none_leaves(peers: Peers, name: str, sender: str) -> None:
         assert b"\nFrom:" in b"\n" + kept.content  # and the others are there
     if name == "html":
         assert all((b"/c/" in kept.content) == (sender != "") for kept in copies)
-        assert all(kept.content.startswith(b"DKIM-Signature:") for kept in copies)
+        assert all(oracle.below_trace(kept.content).startswith(b"DKIM-Signature:") for kept in copies)
 
 
 def test_none_leaves_on_the_way_through_the_spool(tmp_path: Path) -> None:
