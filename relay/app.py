@@ -194,8 +194,10 @@ class Service:
         self.closers.append(lambda: deliverer.close(self.left() / 2))
         try:
             self.server = await smtp.serve(self.settings, deliverer.take, verify_upstream=out.try_login)
-        except (smtp.CannotListen, OSError) as reason:
+        except smtp.CannotListen as reason:
             raise CannotStart(f"smtp: {reason}") from reason
+        except OSError as reason:
+            raise CannotStart(f"smtp: can't listen: {reason.strerror or reason}", 1) from reason
         self.addresses["smtp"] = list(self.server.addresses)
         self.renewals.append(self.server.reload)
 
@@ -264,7 +266,7 @@ class Service:
         try:
             await listener.start(host.strip("[]"), int(port), context)
         except OSError as reason:
-            raise CannotStart(f"{role}: can't listen on {listen}: {reason.strerror or reason}") from reason
+            raise CannotStart(f"{role}: can't listen on {listen}: {reason.strerror or reason}", 1) from reason
         self.addresses[role] = listener.addresses
 
     def supervise(self, name: str, work: Callable[[], Awaitable[None]]) -> None:

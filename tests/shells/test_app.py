@@ -93,3 +93,26 @@ def test_a_role_that_is_missing_is_refused_by_name(only, capsys):
     """Never "ready" where nothing listens."""
     assert main.main(["run", "--only", only]) == 2
     assert capsys.readouterr().err == "trackrelay: --only milter: this version has no milter, so nothing would listen\n"
+
+
+@pytest.mark.parametrize("role", ["smtp", "http", "admin"])
+async def test_a_port_that_is_taken_ends_it_with_1(tmp_path, role):
+    """systemd starts it again then; 2 is a mistake in the settings, which starting again does not mend."""
+    taken = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+    port = taken.sockets[0].getsockname()[1]
+    given = settings(tmp_path, 9)
+    match role:
+        case "smtp":
+            given = replace(given, smtp=replace(given.smtp, listen=(f"127.0.0.1:{port}",)))
+        case "http":
+            given = replace(given, http=replace(given.http, listen=f"127.0.0.1:{port}"))
+        case "admin":
+            given = replace(given, admin=replace(given.admin, listen=f"127.0.0.1:{port}"))
+    service = app.Service(given, frozenset({role}))
+    try:
+        with pytest.raises(app.CannotStart, match=rf"{role}: can't listen.*address already in use") as stopped:
+            await service.start()
+        assert stopped.value.code == 1
+    finally:
+        await service.stop()
+        taken.close()
