@@ -154,6 +154,7 @@ async def dress(request: web.Request, response: web.StreamResponse) -> None:
 @web.middleware
 async def caught(request: web.Request, handler: Handler) -> web.StreamResponse:
     """The one edge where an exception becomes a 500."""
+    LOG.debug("request", method=request.method, path=request.path)
     try:
         return await handler(request)
     except web.HTTPException:

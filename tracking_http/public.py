@@ -174,6 +174,7 @@ class Handlers:
             try:
                 token = self.token(request, kind)
                 event = None if token is None else self.event(request, token)
+                LOG.debug("hit", kind=kind, method=request.method, message_id=event and event.message_id)
             except Exception:  # a mistake of ours takes neither the picture nor the page from a reader
                 metrics.ERRORS.labels("public").inc()
                 LOG.exception("hit_failed")
@@ -188,7 +189,7 @@ class Handlers:
     def event(self, request: web.Request, token: Token) -> Event:
         headers = request.headers
         agent = headers.get(USER_AGENT, "")
-        verdict, reason = classify.hit(method=request.method, user_agent=agent)
+        verdict, reason = classify.hit(method=request.method)
         peer = request.transport.get_extra_info("peername") if request.transport else None
         forwarded = ",".join(headers.getall(FORWARDED)) if FORWARDED in headers else ""
         address = self.client(peer[0] if isinstance(peer, tuple) else "", forwarded)

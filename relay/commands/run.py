@@ -23,7 +23,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--only", type=some_roles, metavar="ROLES", help=f"some of {','.join(roles.ALL)}; all of them by default"
     )
     parser.add_argument("--log-format", choices=("text", "json"), default="text", help="the form of the log's lines")
-    parser.add_argument("--verbose", action="store_true", help="log more")
+    parser.add_argument("--verbose", action="store_true", help="also log each request for a pixel, a link or a page")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -33,7 +33,7 @@ def resolve(found: Settings, tree: dict[str, Any], mistake: Say, warn: Warn) -> 
     found = _tracking(found, tree, mistake, warn)
     _dkim(found, mistake)
     _webhooks(found, mistake)
-    return _grants(found, tree, mistake, warn)
+    return _grants(found, mistake, warn)
 
 
 def _beyond(listeners: Iterable[str]) -> list[str]:
@@ -266,7 +266,7 @@ def _hook_url(hook: Webhook, allowed: tuple[str, ...], path: Path, mistake: Say)
 # -- grants ------------------------------------------------------------------------------------------------------------
 
 
-def _grants(found: Settings, tree: dict[str, Any], mistake: Say, warn: Warn) -> Settings:
+def _grants(found: Settings, mistake: Say, warn: Warn) -> Settings:
     seen: set[str] = set()
     for index, grant in enumerate(found.grants):
         path = ("grants", index)

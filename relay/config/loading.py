@@ -116,7 +116,7 @@ class _Reader:
                 values[section.key] = self._many(section, tree.get(section.key, []))
             else:
                 values[section.key] = self._one(section, tree.get(section.key, {}))
-        values["rules"] = tuple(self._rule(values["tracking"], *given) for given in values["rules"])
+        values["rules"] = tuple(self._rule(values["tracking"], given) for given in values["rules"])
         if "state_dir" not in tree:
             values["state_dir"] = self._state_dir()
         found = contradictions.resolve(Settings(**values), tree, self.mistake, self.warn)
@@ -196,7 +196,7 @@ class _Reader:
         for index, entry in enumerate(given):
             values = self._fields(section, entry, (*path, index))
             if section is table.RULES:
-                made.append((entry, (*path, index), values))
+                made.append(values)
             else:
                 blank = {o.attribute: "" for o in section.options if o.required}  # a mistake already where it stays
                 made.append(section.values(**{**blank, **values}))
@@ -205,7 +205,7 @@ class _Reader:
     def _complete(self, section: Section, values: dict[str, Any]) -> bool:
         return all(o.attribute in values for o in section.options if o.required)
 
-    def _rule(self, base: Tracking, entry: dict[str, Any], path: places.Path, values: dict[str, Any]) -> Rule:
+    def _rule(self, base: Tracking, values: dict[str, Any]) -> Rule:
         names = {f.name for f in fields(Tracking)}
         laid = {key: value for key, value in values.items() if key in names}
         return Rule(values.get("sender", "*"), values.get("recipient", "*"), replace(base, **laid), frozenset(laid))

@@ -8,12 +8,10 @@ A verdict is given only where something shows it; everything else is `unknown`, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from relay.core.model import Verdict
 
 
-def hit(*, method: str, user_agent: str = "", headers: Mapping[str, str] | None = None) -> tuple[Verdict, str]:
+def hit(*, method: str) -> tuple[Verdict, str]:
     """The verdict of one request and the reason code for it.
 
     `head`: nothing was displayed or followed, some program looked whether the address is there.

@@ -24,8 +24,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import hmac
-import re
-from base64 import b32hexdecode
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable
 
@@ -51,7 +49,6 @@ PADDING = {0: b"", 2: b"==", 3: b"="}
 ABSENT = bytes(32)  # stands in for a key that we do not have, so that such a token takes as long as any other
 DIGITS = "0123456789abcdefghijklmnopqrstuv"
 PAIRS = [a + b for a in DIGITS for b in DIGITS]  # the library's encoder takes ten times as long, on every hit
-MESSAGE_ID = re.compile(r"[0-9a-v]{19}[0g]\Z")  # 96 bits are 19 characters and one bit
 
 
 def write(token: Token, keys: Keys) -> str:
@@ -206,10 +203,3 @@ def message_id(key: bytes) -> str:
         raise ValueError(f"a message key has {KEY_SIZE} octets, not {len(key)}")
     bits = int.from_bytes(key, "big") << 4  # 100 bits: ten times two characters
     return "".join([PAIRS[bits >> shift & 1023] for shift in range(90, -1, -10)])
-
-
-def key_of(message_id: str) -> bytes | None:
-    """The key of a message id, or None for any text that is none."""
-    if not MESSAGE_ID.match(message_id):
-        return None
-    return b32hexdecode(message_id.upper() + "====")

@@ -241,7 +241,6 @@ MARKUP = [
     "<a %d=x ", "&#1", "&#0;", "&#x10ffff;", "&a", "<select>", "</select>", "<table><td>", "<a href=x data-track=off>", "\0", "]>", "##a",
     "%a%", "${", "https://a.example/(", "https://a.example/)", "<https://a.example/\n", "https://a.example/[[", "http://a \n",
 ]  # fmt: skip
-LONG_BASE = '<base href="https://a.example/{}">'
 
 
 def a_text(data: bytes) -> None:

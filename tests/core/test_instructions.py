@@ -407,7 +407,6 @@ def test_any_headers(pairs, dialects):
 
 # -- precedence --------------------------------------------------------------------------------------------------------
 
-RULE = Rule("*@sales.example.com", "*", Tracking(url=URL, links=True), frozenset({"links"}))
 bits = st.fixed_dictionaries(dict.fromkeys(("opens", "links", "thread_replies"), st.booleans()))
 
 

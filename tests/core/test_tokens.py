@@ -1,7 +1,7 @@
 """For any bytes: a token is read only by the keys that signed it, for its kind, from its one text; else None."""
 
 import random
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import b32hexdecode, urlsafe_b64decode, urlsafe_b64encode
 
 import pytest
 from hypothesis import given
@@ -229,14 +229,7 @@ def test_a_message_id_is_a_key(key):
     assert len(text) == 20
     assert text == text.lower()
     assert text.isalnum()
-    assert tokens.key_of(text) == key
-
-
-@pytest.mark.parametrize(
-    "text", ["", "0" * 19, "0" * 21, "0" * 19 + "1", "0" * 19 + "z", "A" * 19 + "0", "0" * 20 + "\n", "é" * 20]
-)
-def test_what_is_no_message_id(text):
-    assert tokens.key_of(text) is None
+    assert b32hexdecode(text.upper() + "====") == key
 
 
 @pytest.mark.parametrize("now", [-5.0, 0.0, 1e15])

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import logging
 import random
 import sqlite3
 from collections.abc import AsyncIterator
@@ -387,3 +388,16 @@ def test_the_family_of_a_user_agent(text: str, family: str) -> None:
 def test_a_truncated_address(address: str, kept: str) -> None:
     assert visitor.ip(address, "truncated") == kept
     assert visitor.ip(address, "none") == ""
+
+
+async def test_verbose_logs_each_hit_without_whose_it_was(tmp_path, caplog):
+    caplog.set_level(logging.DEBUG, "trackrelay.public")
+    async with site(tmp_path) as it:
+        await it.get(f"/o/{OPEN}", User_Agent="Somebody/1.0")
+        await it.get("/c/forged")
+    hits = [record.fields for record in caplog.records if record.message == "hit"]
+    own = tokens.message_id(KEY)
+    assert hits == [
+        {"kind": "open", "method": "GET", "message_id": own},
+        {"kind": "click", "method": "GET", "message_id": None},
+    ]

@@ -11,8 +11,6 @@ from tests import corpus, oracle
 from tests.fakes.upstream import Upstream
 from tests.scenarios import service
 
-SENDER = "sender@example.test"
-
 
 def crlf(raw: bytes) -> bytes:
     """As a client puts it on the wire; what it can't put there (a bare CR) stays."""

@@ -16,8 +16,6 @@ from tests.fakes import certificates
 from tests.scenarios import hostile, service
 from tests.until import eventually
 
-Listeners = tuple[int, int, int]
-
 
 def written(folder: Path) -> tuple[tuple[int, int, int], int]:
     """Settings with TLS everywhere; the ports, and that of smtp.listen_tls."""
