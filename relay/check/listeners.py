@@ -10,7 +10,7 @@ from pathlib import Path
 
 from relay import config
 from relay.check import Finding, failure, ok, warning
-from relay.config.locators import split_address
+from relay.core import networks
 
 SOON = timedelta(days=14)  # before a certificate's end
 
@@ -37,7 +37,7 @@ def _listener(what: str, address: str, serving: bool) -> Finding:
 
 def can_bind(address: str) -> OSError | None:
     """None where the address is free, else why it can't be listened on."""
-    host, port = split_address(address)
+    host, port = networks.endpoint(address)
     try:
         for family, kind, protocol, _, where in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
             with socket.socket(family, kind, protocol) as listener:
@@ -51,8 +51,9 @@ def can_bind(address: str) -> OSError | None:
 
 async def is_running(settings: config.Settings) -> bool:
     """Whether our service answers at [admin]."""
-    host, port = split_address(settings.admin.listen)
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - asked, not listened on
+    host, port = networks.endpoint(settings.admin.listen)
+    if networks.everywhere(host):
+        host = "::1" if ":" in host else "127.0.0.1"
     try:
         async with asyncio.timeout(3):
             reader, writer = await asyncio.open_connection(host, port)

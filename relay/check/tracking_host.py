@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from relay import certificates, config
 from relay.check import SECONDS, Finding, failure, listeners, ok, warning
-from relay.config.locators import split_address
+from relay.core import networks
 
 # A path that a pixel might have. It is answered with the picture whatever the token, and makes no event.
 PROBE = "/o/trackrelay-check"
@@ -85,7 +85,7 @@ async def standing_in(settings: config.Settings) -> AsyncIterator[str]:
             assert settings.http.key
             context = certificates.context(settings.http.certificate, settings.http.key)
         await runner.setup()
-        await web.TCPSite(runner, *split_address(address), ssl_context=context).start()
+        await web.TCPSite(runner, *networks.endpoint(address), ssl_context=context).start()
         yield ""
     except OSError as error:
         yield f"nothing could listen on {address} meanwhile: {error}"

@@ -6,15 +6,14 @@ single values (`kinds`), and whatever needs a network or a server to know (`trac
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
-from relay.config import locators, table
-from relay.config.locators import is_loopback
+from relay.config import exposure, table
 from relay.config.settings import DEFAULT_UPSTREAM, Grant, Settings, Upstream, Webhook
+from relay.core import domains, networks
 
 U = TypeVar("U", bound=Upstream)
 Path = tuple[str | int, ...]
@@ -27,7 +26,7 @@ class Say(Protocol):
 
 def resolve(found: Settings, tree: dict[str, Any], mistake: Say, warn: Warn) -> Settings:
     """The settings with what was left out filled in. `tree` is the file as TOML has it: what was written at all."""
-    _smtp(found, mistake, warn)
+    _exposure(exposure.problems(found), mistake)
     _listeners(found, mistake, warn)
     found = _upstream(found, tree, mistake, warn)
     found = _tracking(found, tree, mistake, warn)
@@ -36,55 +35,34 @@ def resolve(found: Settings, tree: dict[str, Any], mistake: Say, warn: Warn) -> 
     return _grants(found, mistake, warn)
 
 
-def _beyond(listeners: Iterable[str]) -> list[str]:
-    return [a for a in listeners if a and not is_loopback(locators.split_address(a)[0])]
+def _local(url: str) -> bool:
+    """Whether a URL leads to this machine itself."""
+    try:
+        return networks.server(url).loopback
+    except ValueError:
+        return False
 
 
 def _given(tree: dict[str, Any], section: str, key: str) -> bool:
     return isinstance(tree.get(section), dict) and key in tree[section]
 
 
-# Shorter prefixes are nobody's own network: 10.0.0.0/8 and fc00::/7 are the largest private ones.
-WIDEST = {4: 8, 6: 7}
-
 # -- listeners ---------------------------------------------------------------------------------------------------------
 
 
-def _smtp(found: Settings, mistake: Say, warn: Warn) -> None:
-    smtp = found.smtp
-    _pair("smtp", smtp.certificate, smtp.key, mistake)
-    if smtp.listen_tls and not smtp.certificate:
-        mistake(("smtp", "listen_tls"), "needs smtp.certificate and smtp.key", ("certificate", "key"))
-    outside = _beyond(smtp.listen)
-    networks = [ipaddress.ip_network(n) for n in smtp.allow]
-    if [n for n in networks if n.prefixlen < WIDEST[n.version]]:
-        mistake(("smtp", "allow"), "lets the whole world submit, which makes an open relay; name your own networks")
-    elif (outside or _beyond(smtp.listen_tls)) and smtp.auth == "none" and all(n.is_loopback for n in networks):
-        key = "listen" if outside else "listen_tls"
-        mistake(("smtp", key), 'listens beyond this machine, but nobody there may submit; set smtp.auth = "users" '
-                'or "upstream", or name the networks in smtp.allow', ("auth", "allow"))  # fmt: skip
-    if smtp.auth != "none" and outside and not smtp.certificate:
-        mistake(("smtp", "auth"), f"passwords would cross the network in clear at {outside[0]}; set smtp.certificate "
-                "and smtp.key", ("certificate", "key"))  # fmt: skip
-    elif smtp.auth != "none" and not smtp.clear_logins and not smtp.certificate:
-        mistake(("smtp", "clear_logins"), "is false, and there is no TLS to log in by; set smtp.certificate and smtp.key",
-                ("certificate", "key"))  # fmt: skip
-    if not smtp.listen and not smtp.listen_tls:
-        warn(("smtp", "listen"), "is empty, and so is listen_tls: no mail can come in")
-
-
-def _pair(section: str, certificate: object, key: object, mistake: Say) -> None:
-    if bool(certificate) != bool(key):
-        there, missing = ("certificate", "key") if certificate else ("key", "certificate")
-        mistake((section, there), f"needs {section}.{missing} beside it", ("certificate", "key"))
+def _exposure(problems: Iterable[exposure.Problem], mistake: Say) -> None:
+    for problem in problems:
+        mistake(*problem)
 
 
 def _listeners(found: Settings, mistake: Say, warn: Warn) -> None:
-    _pair("http", found.http.certificate, found.http.key, mistake)
-    if found.admin.open and _beyond([found.admin.listen]):
+    _exposure(exposure.pair("http", found.http.certificate, found.http.key), mistake)
+    if not found.smtp.listen and not found.smtp.listen_tls:
+        warn(("smtp", "listen"), "is empty, and so is listen_tls: no mail can come in")
+    if found.admin.open and exposure.beyond([found.admin.listen]):
         mistake(("admin", "open"), f"would show everything to everybody who reaches {found.admin.listen}; only on "
                 "loopback")  # fmt: skip
-    elif _beyond([found.admin.listen]):
+    elif exposure.beyond([found.admin.listen]):
         warn(("admin", "listen"), "is reached from other machines, and has no TLS: keys and subjects cross the network in "
              "clear; put a TLS proxy or a VPN before it")  # fmt: skip
     seen: dict[str, str] = {}
@@ -151,9 +129,7 @@ def _names(found: Settings, mistake: Say, warn: Warn) -> None:
 def _one_upstream(up: U, given: dict[str, Any], path: Path, found: Settings, mistake: Say) -> U:
     """`given` is the table as written."""
     parts = urlsplit(up.url)
-    local = is_loopback(parts.hostname or "")
-    if local and _is_ours(parts, found):
-        mistake((*path, "url"), "is this relay itself: mail would go round in circles")
+    local = _local(up.url)
     if up.password and up.oauth2:
         mistake((*path, "oauth2"), "there is a password too; keep one of the two")
     written = any(key in given for key in ("password", "password_file", "oauth2"))
@@ -173,20 +149,12 @@ def _one_upstream(up: U, given: dict[str, Any], path: Path, found: Settings, mis
     return up
 
 
-def _is_ours(parts: SplitResult, found: Settings) -> bool:
-    """Whether an upstream on this machine is one of our own listeners."""
-    port = parts.port or {"smtps": 465, "lmtp": 24}.get(parts.scheme, 587 if parts.username else 25)
-    everywhere = ("0.0.0.0", "::", "")  # noqa: S104 - compared with, not listened on
-    taken = [locators.split_address(a) for a in (*found.smtp.listen, *found.smtp.listen_tls)]
-    return any(port == p and (is_loopback(host) or host in everywhere) for host, p in taken)
-
-
 # -- tracking ----------------------------------------------------------------------------------------------------------
 
 
 def _tracking(found: Settings, tree: dict[str, Any], mistake: Say, warn: Warn) -> Settings:
     tracking = found.tracking
-    if tracking.url and tracking.url.startswith("http://") and not is_loopback(urlsplit(tracking.url).hostname or ""):
+    if tracking.url and tracking.url.startswith("http://") and not _local(tracking.url):
         warn(("tracking", "url"), "is http: what people click can be read and changed on the way; use https")
     replies = tracking.thread_replies or any(r.tracking.thread_replies for r in found.rules)
     if replies and not any(g.mailbox for g in found.grants):
@@ -198,13 +166,13 @@ def _tracking(found: Settings, tree: dict[str, Any], mistake: Say, warn: Warn) -
         return found
     sends = bool(found.upstream.url or found.milter.listen)
     wanted = any(t.opens or t.links or t.thread_replies for t in (tracking, *(r.tracking for r in found.rules)))
-    here = is_loopback(urlsplit(found.upstream.url).hostname or "") or not sends
+    here = _local(found.upstream.url) or not sends
     if sends and (wanted or not here):
         mistake(("tracking", "url"), "is needed: the address of the tracking server as recipients reach it, such as "
                 '"https://t.example.com"' + ("" if wanted else "; any message may ask to be tracked"))  # fmt: skip
         return found
     scheme = "https" if found.http.certificate else "http"
-    address = found.http.listen if not _beyond([found.http.listen]) else "127.0.0.1:8080"
+    address = found.http.listen if not exposure.beyond([found.http.listen]) else "127.0.0.1:8080"
     if sends:
         warn(("tracking", "url"), f"is not set: links lead to {scheme}://{address}, which only this machine reaches")
     tracking = replace(tracking, url=f"{scheme}://{address}")
@@ -215,9 +183,9 @@ def _tracking(found: Settings, tree: dict[str, Any], mistake: Say, warn: Warn) -
 def _dkim(found: Settings, mistake: Say) -> None:
     seen: set[str] = set()
     for index, entry in enumerate(found.dkim):
-        if entry.domain.lower() in seen:
+        if entry.domain in seen:
             mistake(("dkim", index, "domain"), f"{entry.domain} has a key already; one per domain", ("domain",))
-        seen.add(entry.domain.lower())
+        seen.add(entry.domain)
 
 
 # -- webhooks ----------------------------------------------------------------------------------------------------------
@@ -245,21 +213,17 @@ def _webhooks(found: Settings, mistake: Say) -> None:
 
 
 def _hook_url(hook: Webhook, allowed: tuple[str, ...], path: Path, mistake: Say) -> None:
-    parts = urlsplit(hook.url)
-    host = (parts.hostname or "").lower()
-    if not host or host in allowed:
-        return
-    networks = [ipaddress.ip_network(a) for a in allowed if "/" in a or a.replace(".", "").isdigit() or ":" in a]
-    try:
-        numbers = [ipaddress.ip_address(host)]
-    except ValueError:
-        numbers = [ipaddress.ip_address(a) for a in ("127.0.0.1", "::1")] if is_loopback(host) else []
-    if any(a in n for a in numbers for n in networks):
+    """What `webhooks.guard` would refuse whatever a name resolves to."""
+    scheme, host = urlsplit(hook.url).scheme, domains.of_url(hook.url)
+    found = map(networks.numeric, ("127.0.0.1", "::1") if host == "localhost" else (host,))
+    numbers = [address for address in found if address]
+    exceptions = networks.Exceptions(allowed)
+    if not host or any(exceptions.hold(host, address) for address in numbers or (None,)):
         return
     rests: list[str | Path] = [("webhook_delivery", "allow_private")]
-    if numbers and not numbers[0].is_global:
+    if numbers and not networks.public(numbers[0]):
         mistake(path, f'{host} is a private address; allow it by [webhook_delivery] allow_private = ["{host}"]', rests)
-    elif parts.scheme == "http" and (numbers or not networks):
+    elif scheme == "http" and (numbers or not exceptions.networks):
         mistake(path, f'is http, by which anybody on the way reads it; use https, or allow_private = ["{host}"]', rests)
 
 

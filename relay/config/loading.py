@@ -88,11 +88,6 @@ def _line(file: Path, mistake: Mistake) -> str:
     return f"{file}:{mistake.line}: {mistake.key}: {mistake.sentence}"
 
 
-def name_of(path: places.Path) -> str:
-    """("rules", 0, "from") -> "rules[0].from"."""
-    return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path).lstrip(".") or "file"
-
-
 class _Reader:
     """One reading of one file."""
 
@@ -154,10 +149,10 @@ class _Reader:
         if any(cause in self.wrong for cause in rests):
             return
         self.wrong |= {path[:end] for end in range(1, len(path) + 1)}
-        self.mistakes.append(Mistake(self._line_of(path), name_of(path), sentence))
+        self.mistakes.append(Mistake(self._line_of(path), places.name_of(path), sentence))
 
     def warn(self, path: places.Path, sentence: str) -> None:
-        self.warnings.append(Mistake(self._line_of(path), name_of(path), sentence))
+        self.warnings.append(Mistake(self._line_of(path), places.name_of(path), sentence))
 
     def _line_of(self, path: places.Path) -> int:
         """The line of the path, or of the closest table above it."""

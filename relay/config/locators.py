@@ -15,9 +15,8 @@ from urllib.parse import urlsplit
 from relay import store
 from relay.config import kinds
 from relay.config.kinds import Kind, Use, Wrong, shown
+from relay.core import addresses, domains, networks
 from relay.core.model import VENDORS
-
-HOST = re.compile(r"(?=.{1,253}\Z)(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(?:\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*")
 
 
 def beside(text: str, use: Use) -> Path:
@@ -55,27 +54,15 @@ def _folder(value: Any, use: Use) -> Path:
 FOLDER = Kind("the path of a folder", _folder, lambda path: f"./{path}")
 
 
-def split_address(text: str) -> tuple[str, int]:
-    """("127.0.0.1", 2525) of "127.0.0.1:2525", ("::1", 25) of "[::1]:25". Raises ValueError."""
-    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]/@\s]*)):(\d{1,5})", text)
-    if not match or int(match[3]) > 65_535:
-        raise ValueError(text)
-    if match[1]:
-        ipaddress.IPv6Address(match[1])
-    elif match[2] and not HOST.fullmatch(match[2]):
-        raise ValueError(text)
-    return match[1] or match[2], int(match[3])
-
-
 def _address(value: Any, use: Use) -> str:
     text = kinds.text_of(value, use)
     try:
-        host, _ = split_address(text)
+        host, port = networks.endpoint(text)
     except ValueError:
         raise Wrong(f'{shown(text)} is not HOST:PORT, such as "127.0.0.1:2525" or "[::1]:2525"') from None
     if not host:
         raise Wrong(f'{shown(text)} names no host; for all addresses of this machine write "0.0.0.0{text}"')
-    return text
+    return networks.written(host, port)
 
 
 ADDRESS = Kind("HOST:PORT, IPv6 in brackets", _address)
@@ -111,19 +98,20 @@ NETWORK = Kind("a network, ADDRESS/PREFIX", _network)
 
 def _host(value: Any, use: Use) -> str:
     text = kinds.text_of(value, use)
-    if text and not HOST.fullmatch(text):
+    name = domains.spelt(text)
+    if text and not networks.NAME.fullmatch(name):
         raise Wrong(f'{shown(text)} is not a host name such as "mail.example.com"')
-    return text
+    return name
 
 
 HOSTNAME = Kind("a host name", _host)
 
 
 def _network_or_host(value: Any, use: Use) -> str:
-    text = kinds.text_of(value, use)
-    if text and HOST.fullmatch(text) and not re.fullmatch(r"[\d.]+", text):
-        return text.lower()
-    return str(_network(text, use))
+    name = domains.spelt(kinds.text_of(value, use))
+    if networks.NAME.fullmatch(name) and networks.numeric(name) is None and not re.fullmatch(r"[\d.]+", name):
+        return name
+    return str(_network(value, use))
 
 
 NETWORK_OR_HOST = Kind("a network or a host name", _network_or_host)
@@ -133,7 +121,8 @@ def _mail_address(value: Any, use: Use) -> str:
     text = kinds.text_of(value, use)
     if text and not re.fullmatch(r"[^\s<>@,;:]+@[^\s<>@,;:]+", text):
         raise Wrong(f'{shown(text)} is not an address such as "sales@example.com" (without a name or brackets)')
-    return text
+    local, at, domain = text.rpartition("@")
+    return local + at + domains.spelt(domain)
 
 
 MAIL_ADDRESS = Kind("a mail address", _mail_address)
@@ -143,20 +132,13 @@ def _glob(value: Any, use: Use) -> str:
     text = kinds.text_of(value, use)
     if not text or re.search(r"[\s<>,]", text):
         raise Wrong(f'{shown(text)} is not a pattern such as "*@sales.example.com" (one address, * and ? allowed)')
-    return text
+    try:
+        return addresses.pattern(text)
+    except ValueError as error:
+        raise Wrong(f"{shown(text)}: {error}; write the domain as DNS has it (xn--...), or whole") from None
 
 
 GLOB = Kind("a pattern for an address; * and ? stand for anything", _glob)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host names this machine only. No name but localhost does: others are the resolver's to say."""
-    if host.lower().rstrip(".") in ("localhost", "localhost.localdomain"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 # -- URLs --------------------------------------------------------------------------------------------------------------
@@ -166,13 +148,13 @@ def _parts(text: str, schemes: Sequence[str], example: str) -> Any:
     """urlsplit of a URL with one of the schemes and a good host and port, else Wrong."""
     try:
         parts = urlsplit(text)
-        host, _ = parts.hostname or "", parts.port
+        host, _ = domains.of_host(parts.hostname or ""), parts.port
     except ValueError as error:
         raise Wrong(f"{shown(text)} is not a URL ({error}); an example: {shown(example)}") from None
     if parts.scheme not in schemes:
         raise Wrong(f"{shown(text)} should begin with {' or '.join(s + '://' for s in schemes)}; an example: "
                     f"{shown(example)}")  # fmt: skip
-    if not host or not (":" in host or HOST.fullmatch(host)):
+    if not (":" in host or networks.NAME.fullmatch(host)):
         raise Wrong(f"{shown(text)} names no host that can be reached; an example: {shown(example)}")
     return parts
 
@@ -188,7 +170,7 @@ def _public(value: Any, use: Use) -> str:
         raise Wrong(f"{shown(text)} has a login in it, which every recipient would see")
     if len(text) > 200:
         raise Wrong("has more than 200 characters, which leaves too little room for tokens in links")
-    return text.rstrip("/")
+    return domains.respelt(text).rstrip("/")
 
 
 PUBLIC_URL = Kind("an http or https URL without a query", _public)
@@ -196,8 +178,8 @@ PUBLIC_URL = Kind("an http or https URL without a query", _public)
 
 def _tracking_host(value: Any, use: Use) -> str:
     text = kinds.text_of(value, use)
-    if HOST.fullmatch(text):
-        return f"https://{text}"
+    if networks.NAME.fullmatch(name := domains.spelt(text)):
+        return f"https://{name}"
     if not text:
         raise Wrong('is empty; name an address such as "https://t2.example.com"')
     return _public(text, use)
@@ -219,10 +201,10 @@ def web(*schemes: str, example: str) -> Kind:
 
 def _token_url(value: Any, use: Use) -> str:
     text = kinds.text_of(value, use)
-    parts = _parts(text, ("https", "http"), "https://login.example.com/token")
-    if parts.scheme == "http" and not is_loopback(parts.hostname):
+    _parts(text, ("https", "http"), "https://login.example.com/token")
+    if not networks.confidential(text):
         raise Wrong(f"{shown(text)} is http: the refresh token would cross the network in clear; use https")
-    return text
+    return domains.respelt(text)
 
 
 TOKEN_URL = Kind("an https URL", _token_url)
@@ -237,7 +219,7 @@ def _upstream(value: Any, use: Use) -> str:
         raise Wrong("a password does not belong in a URL; put it into upstream.password_file")
     if parts.path not in ("", "/") or parts.query or parts.fragment:
         raise Wrong(f"{shown(text)} should end after the host and the port")
-    return text
+    return domains.respelt(text)
 
 
 UPSTREAM_URL = Kind("smtp://, smtps:// or lmtp://[USER@]HOST[:PORT]", _upstream)
@@ -257,7 +239,7 @@ def _mailbox(value: Any, use: Use) -> str:
         raise Wrong("a password does not belong in a URL; put it into mailbox_password_file")
     if not parts.username:
         raise Wrong(f'{shown(text)} names no login; an example: "imaps://sales@imap.example.com/INBOX"')
-    return text
+    return domains.respelt(text)
 
 
 MAILBOX_URL = Kind("imaps://USER@HOST[:PORT]/FOLDER, imap://… or maildir:/PATH", _mailbox)
@@ -275,6 +257,7 @@ STORE_URL = Kind("sqlite:FILE", _store)
 SCHEME = kinds.named("the scheme of a URL", r"[a-z][a-z0-9+.-]*", "https")
 DIALECT = kinds.choice(*VENDORS)
 # A key that is signed may hold dots and hyphens, in any case: RFC 6376 3.1.
-SELECTOR = kinds.named("a DKIM selector", HOST.pattern, "t1")
+_LABEL = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)"
+SELECTOR = kinds.named("a DKIM selector", rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*", "t1")
 PARAMETER = kinds.named("the name of a query parameter", r"[^\s&=#?]+", "token")
 IDENTIFIER = kinds.named("an identifier (letters, digits, . _ -)", r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", "sales")

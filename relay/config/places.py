@@ -22,6 +22,11 @@ LONG_LITERAL = re.compile(r"'''(?:[^']|'{1,2}(?!'))*'{3,5}", re.DOTALL)
 PLAIN = re.compile(r"[^,\]}\n#]*")
 
 
+def name_of(path: Path) -> str:
+    """("rules", 0, "from") -> "rules[0].from"."""
+    return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path).lstrip(".") or "file"
+
+
 def lines(text: str) -> dict[Path, int]:
     """The line, from 1, of every table, key and array element of a valid document."""
     return _Walk(text).run()

@@ -93,6 +93,23 @@ def within(address: Address | None, networks: Iterable[Network]) -> bool:
     return address is not None and any(plain(address) in network for network in networks)
 
 
+class Exceptions:
+    """Places that are named as exceptions from a rule: networks, addresses, host names."""
+
+    def __init__(self, entries: Iterable[str] = ()) -> None:
+        self.names: set[str] = set()
+        self.networks: list[Network] = []
+        for entry in entries:
+            try:
+                self.networks.append(network(entry))
+            except ValueError:
+                self.names.add(domains.spelt(entry))
+
+    def hold(self, host: str, address: Address | None = None) -> bool:
+        """Whether the host, by its name in one spelling or by its address, is one of them."""
+        return host in self.names or within(address, self.networks)
+
+
 def loopback(host: str) -> bool:
     """Whether a host can only be this machine: "localhost", with or without its last dot, or a loopback address."""
     if host.lower() in ("localhost", "localhost."):
@@ -141,6 +158,11 @@ def endpoint(text: str) -> tuple[str, int]:
     return host, port
 
 
+def written(host: str, port: int) -> str:
+    """HOST:PORT, IPv6 in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 class Server(NamedTuple):
     """Where a server is, read from its URL: the scheme in lower case, the login or "", the host in its one spelling."""
 
@@ -154,7 +176,7 @@ class Server(NamedTuple):
         return loopback(self.host)
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return written(self.host, self.port)
 
 
 def server(url: str) -> Server:

@@ -12,6 +12,7 @@ import socket
 
 from relay import certificates, log, metrics
 from relay.config import Settings
+from relay.core import networks
 from relay.smtp import auth, commands, intake, limits, session, submitters, throttle
 
 LOG = log.room("smtp")
@@ -112,9 +113,9 @@ async def serve(
     metrics.SMTP_IN_FLIGHT.set_function(lambda: server.in_flight)
     try:
         for text in smtp.listen:
-            await server.listen(*submitters.endpoint(text), implicit_tls=False)
+            await server.listen(*networks.endpoint(text), implicit_tls=False)
         for text in smtp.listen_tls:
-            await server.listen(*submitters.endpoint(text), implicit_tls=True)
+            await server.listen(*networks.endpoint(text), implicit_tls=True)
     except BaseException:
         server.stop_listening()
         raise
@@ -129,7 +130,7 @@ def share(
     flight = limits.Flight(max(held_to.in_flight, 2 * smtp.max_message_size))
     return session.Shared(
         hostname=smtp.hostname or os.uname().nodename,
-        allow=submitters.networks(smtp.allow),
+        allow=submitters.allow_list(smtp.allow),
         max_size=smtp.max_message_size,
         clear_logins=smtp.clear_logins,
         certificate=certificate(settings),

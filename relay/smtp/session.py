@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 from aiosmtpd import smtp as aiosmtpd
 
 from relay import certificates, log, metrics
-from relay.core import paths
+from relay.core import networks, paths
 from relay.core.model import Recipient, Reply
 from relay.smtp import auth, intake, limits, submitters
 
@@ -35,7 +35,7 @@ class Shared:
     """What all sessions of one server are given, and all that they know of it."""
 
     hostname: str
-    allow: tuple[submitters.Network, ...]
+    allow: tuple[networks.Network, ...]
     max_size: int  # octets of a message
     clear_logins: bool
     certificate: certificates.Certificate | None
@@ -112,7 +112,7 @@ class Session(STOCK):  # type: ignore[misc]
         self.implicit_tls = implicit_tls
         self.secure = False
         self.handshake: Begun | None = None
-        self.address: submitters.Address | None = None
+        self.address: networks.Address | None = None
         self.loopback = self.allowed = False
         self.login = self.password = ""
         self.busy = False  # a message is being received or delivered: the session may not be cut
@@ -141,7 +141,7 @@ class Session(STOCK):  # type: ignore[misc]
         why = self.shared.places.take(self, str(self.address), loopback=self.loopback)
         if why:
             return self.turn_away(transport, f"421 {why}")
-        self.allowed = submitters.allowed(self.address, self.shared.allow)
+        self.allowed = networks.within(self.address, self.shared.allow)
         if not self.allowed:
             self._timeout_duration = self.shared.held_to.stranger_command_seconds
         super().connection_made(transport)

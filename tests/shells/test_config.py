@@ -235,6 +235,12 @@ def test_a_written_size_reads_back(octets):
     [
         ('url = "smtp://127.0.0.1:25"', "never"),
         ('url = "smtp://localhost"', "never"),
+        ('url = "smtp://LOCALHOST."', "never"),
+        ('url = "smtp://127.1"', "never"),
+        ('url = "smtp://[::ffff:127.0.0.1]"', "never"),
+        ('url = "smtp://localhost.localdomain"', "required"),
+        ('url = "smtp://a.localhost"', "required"),
+        ('url = "smtp://127.0.0.1.example.com"', "required"),
         ('url = "smtp://[::1]:25"', "never"),
         ('url = "lmtp://127.0.0.1:24"', "never"),
         ('url = "smtps://127.0.0.1:465"', "required"),
@@ -252,6 +258,69 @@ def test_the_state_is_where_systemd_says_unless_the_file_does(folder):
     assert load(folder, "", STATE_DIRECTORY="/var/lib/trackrelay").state_dir == Path("/var/lib/trackrelay")
     assert load(folder, "", STATE_DIRECTORY="/a:/b").state_dir == Path("/a")
     assert load(folder, 'state_dir = "x"', STATE_DIRECTORY="/a").state_dir == folder / "x"
+
+
+SPELT = """
+[smtp]
+listen = ["LocalHost.:2525", "[0:0::1]:2526"]
+hostname = "Relay.Bücher.example."
+[upstream]
+url = "smtp://Me%40X@Mail.B%C3%BCcher.example.:2587"
+password = "env:S"
+bounce_from = "Bounces@BÜCHER.example"
+[[upstreams]]
+id = "a"
+url = "smtps://FAẞ.test"
+from = ["*@FAẞ.test", "Ada@*.Bücher.example.", "*"]
+[tracking]
+url = "https://T.Bücher.example:8443/X/"
+domains = ["T2.Bücher.example", "https://T3.Faß.test/X"]
+skip_hosts = ["App.Faß.test"]
+[[rules]]
+from = "*@XN--FA-HIA.test"
+to = "*@faß.test"
+[[dkim]]
+domain = "Faß.test."
+selector = "T1"
+key = "key.pem"
+[[dkim]]
+domain = "fass.test"
+selector = "t1"
+key = "key.pem"
+[[grants]]
+id = "a"
+email = "Sales@Faß.test"
+addresses = ["*@Faß.test"]
+mailbox = "imaps://me@IMAP.Faß.test/INBOX"
+[grants.mailbox_oauth2]
+token_url = "https://Login.Faß.test/Token"
+client_id = "x"
+refresh_token = "env:S"
+[webhook_delivery]
+allow_private = ["Hooks.Faß.test.", "10.0.0.0/8", "a_b"]
+"""
+
+
+def test_a_domain_has_one_spelling_wherever_it_stands(folder):
+    found = load(folder, SPELT, S="secret")
+    assert found.smtp.listen == ("localhost:2525", "[::1]:2526")
+    assert found.smtp.hostname == "relay.xn--bcher-kva.example"
+    assert found.upstream.url == "smtp://Me%40X@mail.xn--bcher-kva.example:2587"
+    assert found.upstream.bounce_from == "Bounces@xn--bcher-kva.example"
+    (other,) = found.upstreams
+    assert other.url == "smtps://xn--fa-hia.test"
+    assert other.senders == ("*@xn--fa-hia.test", "ada@*.xn--bcher-kva.example", "*")
+    assert found.tracking.url == "https://t.xn--bcher-kva.example:8443/X"
+    assert found.tracking.domains == ("https://t2.xn--bcher-kva.example", "https://t3.xn--fa-hia.test/X")
+    assert found.tracking.skip_hosts == ("app.xn--fa-hia.test",)
+    (rule,) = found.rules
+    assert (rule.sender, rule.recipient) == ("*@xn--fa-hia.test", "*@xn--fa-hia.test")
+    assert [(entry.domain, entry.selector) for entry in found.dkim] == [("xn--fa-hia.test", "T1"), ("fass.test", "t1")]
+    grant = found.grants[0]
+    assert (grant.email, grant.addresses) == ("Sales@xn--fa-hia.test", ("*@xn--fa-hia.test",))
+    assert grant.mailbox == "imaps://me@imap.xn--fa-hia.test/INBOX"
+    assert grant.mailbox_oauth2.token_url == "https://login.xn--fa-hia.test/Token"
+    assert found.webhook_delivery.allow_private == ("hooks.xn--fa-hia.test", "10.0.0.0/8", "a_b")
 
 
 # -- secrets -----------------------------------------------------------------------------------------------------------
@@ -437,8 +506,17 @@ WRONG = [
     (
         '[[dkim]]\ndomain = "e.test"\nselector = "a"\nkey = "key.pem"\n'
         '[[dkim]]\ndomain = "E.test"\nselector = "b"\nkey = "key.pem"',
-        "6: dkim[1].domain: E.test has a key already; one per domain",
+        "6: dkim[1].domain: e.test has a key already; one per domain",
     ),
+    (
+        '[[dkim]]\ndomain = "faß.test"\nselector = "a"\nkey = "key.pem"\n'
+        '[[dkim]]\ndomain = "XN--FA-HIA.test"\nselector = "b"\nkey = "key.pem"',
+        "6: dkim[1].domain: xn--fa-hia.test has a key already; one per domain",
+    ),
+    ('[[rules]]\nfrom = "*@bü*.test"', '2: rules[0].from: "*@bü*.test": a part of a domain can\'t have * or ?'),
+    ('[smtp]\nhostname = "bücher example"', "2: smtp.hostname: "),
+    ('[webhook_delivery]\nallow_private = ["300.1.1.1"]', "2: webhook_delivery.allow_private[0]: "),
+    ('[webhook_delivery]\nallow_private = ["127.1"]', "2: webhook_delivery.allow_private[0]: "),
     ('[[webhooks]]\nurl = "https://x.test"\nsecret = "x"', "1: webhooks[0].triggers: is needed here"),
     ('[[webhooks]]\nurl = "https://x.test"\nsecret = "x"\ntriggers = []', "4: webhooks[0].triggers: is empty"),
     (

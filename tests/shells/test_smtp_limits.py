@@ -9,7 +9,8 @@ import sys
 import pytest
 
 from relay import metrics, smtp
-from relay.config import Settings, Smtp, Upstream
+from relay.config import Settings, Smtp
+from relay.core import networks
 from relay.smtp import limits, submitters, throttle
 from tests.fakes.taker import Taker
 from tests.fakes.wire import connect
@@ -35,7 +36,7 @@ from tests.until import until
     ],
 )
 def test_addresses(peer, allow, may):
-    assert submitters.allowed(submitters.address(peer), submitters.networks(allow)) is may
+    assert networks.within(submitters.address(peer), submitters.allow_list(allow)) is may
 
 
 def test_a_bucket_per_client_fills_evenly():
@@ -70,49 +71,6 @@ async def test_a_client_beyond_its_rate_is_put_off():
             assert replies == ["250", "250", "450"]
     finally:
         await server.drain(1)
-
-
-PROBLEMS = [
-    (Smtp(), None),
-    (Smtp(listen=("[::1]:2525", "localhost:25")), None),
-    (Smtp(listen=("0.0.0.0:25",)), "nobody beyond loopback may submit"),
-    (Smtp(listen=(":25",)), "nobody beyond loopback may submit"),
-    (Smtp(listen=("[::]:25",), allow=()), "nobody beyond loopback may submit"),
-    (Smtp(listen=("mail.example.com:25",)), "nobody beyond loopback may submit"),
-    (Smtp(listen=("0.0.0.0:25",), allow=("10.0.0.0/8",)), None),
-    (Smtp(listen=("0.0.0.0:25",), allow=("0.0.0.0/0",)), "open relay"),
-    (Smtp(listen=("0.0.0.0:25",), allow=("0.0.0.0/1", "128.0.0.0/1")), "open relay"),
-    (Smtp(listen=("[::]:25",), allow=("10.0.0.0/8", "::/0")), "open relay"),
-    (Smtp(listen=("0.0.0.0:25",), auth="users"), "under TLS"),
-    (Smtp(listen=("25",)), "is not host:port"),
-    (Smtp(allow=("nonsense",)), "smtp.allow"),
-    (Smtp(listen_tls=("127.0.0.1:465",)), "implicit TLS needs"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("settings", "words"), PROBLEMS)
-def test_what_keeps_the_listener_from_starting(settings, words):
-    found = smtp.problems(Settings(smtp=settings))
-    assert (found == []) if words is None else any(words in sentence for sentence in found), found
-
-
-@pytest.mark.parametrize(
-    ("url", "listen", "loops"),
-    [
-        ("smtp://127.0.0.1:2525", "127.0.0.1:2525", True),
-        ("smtp://localhost:2525", "0.0.0.0:2525", True),
-        ("smtp://[::1]:2525", "[::1]:2525", True),
-        ("smtp://mail.example:25", "mail.example:25", True),
-        ("smtp://mail.example", "mail.example:25", True),
-        ("smtp://127.0.0.1:2526", "127.0.0.1:2525", False),
-        ("smtp://other.example:2525", "127.0.0.1:2525", False),
-        ("", "127.0.0.1:2525", False),
-        ("smtp://[broken", "127.0.0.1:2525", False),
-    ],
-)
-def test_the_relay_is_not_its_own_upstream(url, listen, loops):
-    settings = Settings(smtp=Smtp(listen=(listen,), allow=("10.0.0.0/8",)), upstream=Upstream(url=url))
-    assert any("circles" in sentence for sentence in smtp.problems(settings)) is loops
 
 
 async def test_a_stranger_is_turned_down():
