@@ -39,10 +39,13 @@ def write(path: Path, content: bytes, *, over: bool = True) -> None:
         else:
             os.fsync(descriptor)
             os.link(draft, path)
-            sync(path.parent)
-    finally:
-        with contextlib.suppress(OSError):  # it is gone where all went well; else the first error counts
             os.unlink(draft)
+            sync(path.parent)
+    except BaseException:
+        with contextlib.suppress(OSError):  # the first error counts
+            os.unlink(draft)
+        raise
+    finally:
         os.close(descriptor)
 
 
