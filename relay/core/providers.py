@@ -13,13 +13,14 @@ import functools
 import re
 from dataclasses import dataclass
 
+from relay.core import domains
 from relay.core.model import Reply
 
 
 @dataclass(frozen=True, slots=True)
 class Provider:
     name: str
-    hosts: re.Pattern[str]  # in lower case, without a last dot
+    hosts: re.Pattern[str]  # in their one spelling (`domains`)
     replaces_message_id: bool = False
     counts_each_copy: bool = False
     refuses_null_reverse_path: bool = False  # or may do so: most say only that they must know every sender
@@ -98,7 +99,7 @@ OF_EXCHANGE = re.compile(r"<([^<>\s@]+@[^<>\s@]+)> \[(?:InternalId|Hostname)=", 
 @functools.lru_cache(maxsize=256)  # asked for each message, of the few hosts of the settings
 def of(host: str) -> Provider | None:
     """Whose server this is, by its name in the settings; None where that is nobody known."""
-    host = host.lower().removesuffix(".")
+    host = domains.spelt(host)
     return next((provider for provider in PROVIDERS if provider.hosts.fullmatch(host)), None)
 
 
@@ -132,7 +133,7 @@ def identifier(reply: Reply, host: str) -> str:
     if found:
         return found[1]
     if of(host) is AMAZON and (left := OF_AMAZON.search(reply.text)):
-        where = AMAZON.hosts.fullmatch(host.lower().removesuffix("."))
+        where = AMAZON.hosts.fullmatch(domains.spelt(host))
         region = where["region"] if where else ""
         return f"{left[1]}@{'email' if region == 'us-east-1' else region}.amazonses.com"
     return ""
