@@ -16,7 +16,7 @@ ALL = sorted([*(ROOT / "relay").rglob("*.py"), *(ROOT / "tracking_http").rglob("
 # What the core may use beside itself: computation only. No event loop, sockets, files, clock, randomness, database.
 PURE = {
     "__future__", "base64", "binascii", "bisect", "codecs", "collections", "colorsys", "contextlib", "copy", "dataclasses", "datetime",
-    "difflib", "email", "enum", "fnmatch", "functools", "hashlib", "heapq", "hmac", "html", "ipaddress", "itertools",
+    "difflib", "email", "encodings", "enum", "fnmatch", "functools", "hashlib", "heapq", "hmac", "html", "ipaddress", "itertools",
     "json", "math", "operator", "quopri", "re", "reprlib", "string", "struct", "textwrap", "types", "typing", "unicodedata",
     "urllib.parse", "uuid", "zlib",
     "cryptography", "dkim", "idna", "msgspec", "nacl", "turbohtml",

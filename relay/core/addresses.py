@@ -20,7 +20,7 @@ from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from relay.core import domains, encoded_words
-from relay.core.headers import Field, Headers
+from relay.core.headers import LONGEST_VALUE, Field, Headers
 
 # Of an atom in a local part: all but white space, controls and specials; dots may stand anywhere. A domain has less.
 _ATOM = r"[^\s\x00-\x1f\x7f-\x9f()<>\[\]:;,@\\\"]"
@@ -84,7 +84,7 @@ def listed(head: Headers, name: str) -> tuple[str, ...]:
 
 
 def _of(head: Headers, field: Field) -> Sequence[str]:
-    raw, at, end, found = head.raw, field.value, field.end, []
+    raw, at, end, found = head.raw, field.value, min(field.end, field.value + LONGEST_VALUE), []
     while at < end:
         match = ITEM.match(raw, at, end)
         if not match:

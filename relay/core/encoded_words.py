@@ -10,12 +10,21 @@ from __future__ import annotations
 import codecs
 import re
 from base64 import b64decode
+from encodings import normalize_encoding
+from encodings.aliases import aliases
 
 # A charset may be followed by a language (RFC 2231 5).
 WORD = re.compile(r"=\?([^?\s*]+)(?:\*[^?\s]*)?\?([bBqQ])\?([^?]*)\?=")
 HEXADECIMAL = re.compile(rb"=([0-9A-Fa-f]{2})")
 # Codecs of host names: no charsets of mail, and the decoder of the first is quadratic.
 NO_CHARSETS = frozenset({"punycode", "idna"})
+# All that Python can decode: its list of aliases, and those that have none. A name that it does not know is looked for
+# on disk, and remembered for ever: a message has room for many thousands.
+NAMES = frozenset(aliases) | frozenset(aliases.values()) | {
+    "charmap", "cp1006", "cp720", "cp737", "cp856", "cp874", "cp875", "idna", "koi8_t", "koi8_u", "mac_arabic",
+    "mac_croatian", "mac_farsi", "mac_romanian", "palmos", "punycode", "raw_unicode_escape", "undefined",
+    "unicode_escape", "utf_8_sig",
+}  # fmt: skip
 
 
 def decoded(text: str) -> str:
@@ -65,7 +74,15 @@ def told(run: list[bytes], charset: str) -> str:
         return b"".join(run).decode("latin-1")
 
 
+def exists(charset: str) -> bool:
+    """Is it the name of any encoding?"""
+    name = normalize_encoding(charset.lower())
+    return name in NAMES or name.replace(".", "_") in NAMES
+
+
 def known(charset: str) -> bool:
+    if not exists(charset):
+        return False
     try:
         return codecs.lookup(charset).name not in NO_CHARSETS
     except (LookupError, ValueError):

@@ -7,6 +7,7 @@ Leaves to others: the addresses and message identifiers in a field (`addresses`,
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -16,9 +17,14 @@ from relay.core import encoded_words
 
 # RFC 5322 2.2: a field name is printable ASCII without colon; white space before the colon is the obsolete form
 # (4.5.8). A field goes on over lines that begin with a space or a tab (2.2.3). Lines end as they end: CRLF or LF.
-FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:((?>(?:[^\n]*\n[ \t])*)[^\n]*(?:\n|\Z))")
-FOLD = re.compile(rb"\r?\n(?=[ \t])")
+# One of more than 1,000 lines is read in two steps: a repetition takes memory for each time.
+NAME = rb"([!-9;-~]+)[ \t]*:"
+FIELD = re.compile(NAME + rb"((?>(?:[^\n]*\n[ \t]){0,1000})[^\n]*(?:\n(?![ \t])|\Z))")
+BEGINNING = re.compile(NAME + rb"()")
+END = re.compile(rb"\n(?![ \t])")
 LONGEST_PARAMETERS = 16_384
+LONGEST_VALUE = 262_144  # octets of one field that are looked at
+MAX_FIELDS = 20_000  # as values they take 30 times their octets, and nothing that is sent has a thousand
 SHORT = 200
 # The Content-Type of nearly all mail: a token, and parameters that are tokens or quoted strings without a backslash.
 # Whatever else there is (comments, RFC 2231, a missing quote) is read by the standard library.
@@ -41,8 +47,8 @@ class Field(NamedTuple):
 
 class Headers(NamedTuple):
     """The header section of `raw`. `body` is the offset of the body (after the empty line, or the end of `raw`
-    where there is none). `malformed` is the offset of the first line that is no field, or -1; what follows such
-    a line is body, as most readers have it. `named` has the first field of each name. `start` is where the first field
+    where there is none). `malformed` is the offset of the first line that is no field (or is one too many), or -1;
+    what follows such a line is body, as most readers have it. `named` has the first field of each name. `start` is where the first field
     begins, or would: behind the line that mbox puts before a message."""
 
     raw: bytes
@@ -68,9 +74,13 @@ class Headers(NamedTuple):
         return self.raw[field.start : field.value].rstrip(b": \t").decode("ascii")
 
     def bytes(self, field: Field) -> bytes:
-        """The value, unfolded (the line endings of folds taken out, nothing else), without space at either end."""
-        value = self.raw[field.value : field.end].strip(b" \t\r\n")
-        return FOLD.sub(b"", value) if b"\n" in value else value
+        """The value, unfolded (its line endings taken out, nothing else), without space at either end; of one that is
+        too long its beginning."""
+        value = self.raw[field.value : field.end]
+        if len(value) > LONGEST_VALUE:
+            value = value[:LONGEST_VALUE]
+        value = value.strip(b" \t\r\n")
+        return value.replace(b"\r\n", b"").replace(b"\n", b"") if b"\n" in value else value
 
     def undecoded(self, field: Field) -> str:
         """The value as text, unfolded; encoded words as they stand."""
@@ -94,18 +104,24 @@ def read(raw: bytes, start: int = 0, stop: int | None = None) -> Headers:
     if raw.startswith((b"From ", b">From "), start) and not FIELD.match(raw, start, stop):
         at = raw.find(b"\n", start, stop) + 1 or stop  # the line that mbox puts before a message: no field, not the end
     first = at
-    while at < stop:
-        match = matched(raw, at, stop)
-        if not match:
-            if raw.startswith((b"\r\n", b"\n"), at):
-                return Headers(raw, tuple(fields), at + (2 if raw[at] == 13 else 1), -1, named, first)
+    for _ in range(MAX_FIELDS):
+        if at >= stop:
+            return Headers(raw, tuple(fields), at, -1, named, first)
+        if match := matched(raw, at, stop):
+            end = match.end()
+        elif match := BEGINNING.match(raw, at, stop):
+            last = END.search(raw, match.end(), stop)
+            end = last.end() if last else stop
+        elif raw.startswith((b"\r\n", b"\n"), at):
+            return Headers(raw, tuple(fields), at + (2 if raw[at] == 13 else 1), -1, named, first)
+        else:
             return Headers(raw, tuple(fields), at, at, named, first)
-        name, end = match[1].decode("ascii").lower(), match.end()
+        name = match[1].decode("ascii").lower()
         field = new(Field, (name, at, match.start(2), end))
         fields.append(field)
         named.setdefault(name, field)
         at = end
-    return Headers(raw, tuple(fields), at, -1, named, first)
+    return Headers(raw, tuple(fields), at, at, named, first)
 
 
 def as_text(value: bytes) -> str:
@@ -151,11 +167,10 @@ def _parameters(text: str) -> tuple[str, Mapping[str, str]]:
     for name, value in pairs[1:]:
         plain = value
         if isinstance(value, tuple):
-            charset, _, encoded = value
-            try:
-                plain = encoded.encode("latin-1").decode(charset or "ascii", "replace")
-            except (LookupError, ValueError):  # ValueError: also a NUL in the name
-                plain = encoded
+            charset, _, plain = value
+            if not charset or encoded_words.exists(charset):
+                with contextlib.suppress(LookupError, ValueError):
+                    plain = plain.encode("latin-1").decode(charset or "ascii", "replace")
         found.setdefault(name.lower(), plain)
     return pairs[0][0].strip().lower(), found
 

@@ -24,7 +24,7 @@ class Value(msgspec.Struct, frozen=True):
 Reason = Literal[
     "not_requested", "invalid_instruction", "no_html", "no_mailbox", "excluded_recipient", "suppressed", "null_sender",
     "auto_reply", "signed", "encrypted", "pgp", "calendar", "amp", "attachment", "embedded", "charset", "unsafe_place",
-    "limit_size", "limit_parts", "limit_depth", "limit_headers", "limit_links", "limit_url", "scheme", "relative",
+    "limit_size", "limit_parts", "limit_depth", "limit_headers", "limit_time", "limit_links", "limit_url", "scheme", "relative",
     "credentials", "unsubscribe", "placeholder", "own_link", "refused", "host_excluded", "visible_url",
     "duplicate_pixel", "internal_error",
 ]  # fmt: skip

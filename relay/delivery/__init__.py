@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from relay import config, log, metrics, outcomes, spool
+from relay import config, event_loop, log, metrics, outcomes, spool
 from relay.config.settings import DEFAULT_UPSTREAM
 from relay.core import answer
 from relay.core.model import Reply, Submission
@@ -67,7 +67,7 @@ class Delivery:
 
     async def take(self, submission: Submission) -> Handle:
         """Begins to deliver a message, in a task that ends whatever its client does."""
-        large = len(submission.content) > carrying.OFF_THE_LOOP
+        large = len(submission.content) > event_loop.LARGEST
         key = await asyncio.to_thread(resubmissions.key, submission) if large else resubmissions.key(submission)
         earlier = self._resubmissions.find(key)
         if earlier:

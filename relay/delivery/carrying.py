@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from relay import log, metrics, spool
+from relay import event_loop, log, metrics, spool
 from relay.core import answer, dsn, queue
 from relay.core.model import Envelope, Later, Outcome
 from relay.delivery import attempts
@@ -30,7 +30,6 @@ AT_ONCE = 4  # copies of one submission in flight, and in memory
 # What clients are held to (bytes in flight) counts a message once. So of those above LARGE octets that have several
 # copies, LARGE_AT_ONCE copies are in memory over all submissions.
 LARGE, LARGE_AT_ONCE = 65_536, 4
-OFF_THE_LOOP = 262_144  # octets: rendering more than this would hold up the other sessions
 RENDER_SECONDS = metrics.STAGE.labels("render")  # looked up once: a label costs more than the counting
 
 
@@ -205,6 +204,6 @@ class Carrier:
 async def _content(attempt: attempts.Attempt, journey: Journey) -> bytes:
     began = time.perf_counter()
     try:
-        return await asyncio.to_thread(attempt.render) if journey.size > OFF_THE_LOOP else attempt.render()
+        return await asyncio.to_thread(attempt.render) if journey.size > event_loop.LARGEST else attempt.render()
     finally:
         RENDER_SECONDS.observe(time.perf_counter() - began)

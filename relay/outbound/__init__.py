@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
-from relay import config, log, metrics, store
+from relay import config, event_loop, log, metrics, store
 from relay.config.settings import DEFAULT_UPSTREAM
 from relay.core import dkim, headers, parts, rewrite, tokens, trace
 from relay.core.model import Edit, Keys, Recipient, Reply, Sent, Submission, Value
@@ -25,7 +25,6 @@ from relay.upstream import choice
 LOG = log.room("outbound")
 
 RECORD_SECONDS = 2.0  # how long a message waits for its record before it goes out untracked
-OFF_THE_LOOP = 262_144  # octets; scanning more than this would hold up the other sessions
 KINDS = {"x-track-opens": "open ", "x-track-links": "link ", "x-track-thread-replies": "reply "}
 # Looked up once: a label costs more than the counting.
 COPIES = {True: metrics.COPIES.labels("yes"), False: metrics.COPIES.labels("no")}
@@ -52,7 +51,7 @@ class Records(Protocol):
 
 class Tracker:
     """`keys` gives the keys that sign tokens now; `signers` are the DKIM keys; `hostname` is ours, in
-    trace fields; `random_bytes` gives n of them."""
+    trace fields; `cpu` is the processor time that this thread has used, in seconds; `random_bytes` gives n of them."""
 
     def __init__(
         self,
@@ -63,11 +62,12 @@ class Tracker:
         *,
         hostname: str = "localhost",
         clock: Callable[[], float] = time.time,
+        cpu: Callable[[], float] = time.thread_time,
         random_bytes: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self.settings, self.keys, self.store, self.hostname = settings, keys, store, hostname
         self.clock, self.random_bytes = clock, random_bytes
-        self.planner = plans.Planner(settings, keys, clock)
+        self.planner = plans.Planner(settings, keys, clock, cpu)
         self.renderer = copies.Renderer(keys, signers, clock)
 
     async def track(self, submission: Submission, *, one_group: bool = False) -> Tracked:
@@ -80,7 +80,7 @@ class Tracker:
             refusal = loops.refusal(submission.options, self.keys())
             if refusal:
                 return Tracked(tokens.message_id(key), (), refusal)
-            if len(submission.content) > OFF_THE_LOOP:
+            if len(submission.content) > event_loop.LARGEST:
                 message, groups = await asyncio.to_thread(self.planner.plan, submission, key, one_group=one_group)
             else:
                 message, groups = self.planner.plan(submission, key, one_group=one_group)

@@ -19,9 +19,10 @@ from relay.core.headers import Field
 from relay.core.model import Decision, Edit, Instructions, Keys, Reason, Submission, Token, Value
 from relay.upstream import choice
 
+CPU_SECONDS = 2.0  # for reading one message: thousands of times what a usual one takes
 NEVER_LEAVES = frozenset({"bcc", "resent-bcc"})
 BLANK = re.compile(rb"\n\r?\n")
-STRAY = re.compile(rb"^(?:x-track(?:-[!-9;-~]*)?|(?:resent-)?bcc)[ \t]*:[^\n]*(?:\n[ \t][^\n]*)*(?:\n|\Z)", re.I | re.M)
+STRAY = re.compile(rb"^(?:x-track(?:-[!-9;-~]*)?|(?:resent-)?bcc)[ \t]*:", re.I | re.M)
 
 
 class Message(Value, frozen=True):
@@ -72,10 +73,13 @@ class Group(Value, frozen=True):
 
 
 class Planner:
-    """`keys` gives the keys that sign tokens now; `clock` Unix seconds."""
+    """`keys` gives the keys that sign tokens now; `clock` Unix seconds; `cpu` the seconds of processor time that this
+    thread has used."""
 
-    def __init__(self, settings: config.Settings, keys: Callable[[], Keys], clock: Callable[[], float]) -> None:
-        self.settings, self.keys, self.clock = settings, keys, clock
+    def __init__(
+        self, settings: config.Settings, keys: Callable[[], Keys], clock: Callable[[], float], cpu: Callable[[], float]
+    ) -> None:
+        self.settings, self.keys, self.clock, self.cpu = settings, keys, clock, cpu
         urls = [settings.tracking.url, *map(public_url, settings.tracking.domains)]
         self.own = tuple(dict.fromkeys(url.rstrip("/") for url in urls if url))
         self.hosts = tuple(dict.fromkeys(host_of(url) for url in self.own))
@@ -84,7 +88,8 @@ class Planner:
 
     def plan(self, submission: Submission, key: bytes, *, one_group: bool = False) -> tuple[Message, list[Group]]:
         """The submission read, and a group for each recipient, in order; the same for all where they have `one_group`.
-        CPU only."""
+        CPU only; what is not read through within `CPU_SECONDS` of it passes as it is."""
+        end = self.cpu() + CPU_SECONDS
         message = self.read(submission, key)
         decisions = self.decisions(message)
         if one_group and decisions:
@@ -92,7 +97,7 @@ class Planner:
         groups: list[Group] = []
         for decision in decisions:
             alike = next((group for group in groups if group.decision == decision), None)
-            groups.append(alike or self.group(message, decision, groups))
+            groups.append(alike or self.group(message, decision, groups, lambda: self.cpu() > end))
         return message, groups
 
     def decisions(self, message: Message) -> list[Decision]:
@@ -145,8 +150,8 @@ class Planner:
             added["Date"] = email.utils.format_datetime(now)
         return identifier, added
 
-    def group(self, message: Message, decision: Decision, before: Sequence[Group]) -> Group:
-        group = self.scanned(message, decision, before)
+    def group(self, message: Message, decision: Decision, before: Sequence[Group], late: Callable[[], bool]) -> Group:
+        group = self.scanned(message, decision, before, late)
         reference = self.wants_reference(message, group.decision)
         broken: tuple[int, ...] = ()
         if message.headers.first("dkim-signature"):
@@ -156,7 +161,7 @@ class Planner:
             broken = dkim.broken(message.headers, changed=changed, body=group.edited)
         return group.with_(reference=reference, broken=broken) if reference or broken else group
 
-    def scanned(self, message: Message, decision: Decision, before: Sequence[Group]) -> Group:
+    def scanned(self, message: Message, decision: Decision, before: Sequence[Group], late: Callable[[], bool]) -> Group:
         if not decision.any:
             return Group(decision, None, decision.reason or "not_requested")
         if stray(message.headers):  # nobody knows what of this message is header and what is body
@@ -173,6 +178,7 @@ class Planner:
                 tracking=decision.tracking,
                 own=self.own,
                 href_length=lambda url: prefix + tokens.size(url),
+                late=late,
             ),
         )
         others = [group for group in before if group.prepared]
@@ -209,7 +215,16 @@ def stray(head: headers.Headers) -> list[Edit]:
         return []
     end = BLANK.search(head.raw, head.malformed)
     stop = end.start() + 1 if end else len(head.raw)
-    return [Edit(match.start(), match.end(), b"") for match in STRAY.finditer(head.raw, head.malformed, stop)]
+    first = match = STRAY.search(head.raw, head.malformed, stop)
+    if first is None:
+        return []
+    rest: list[bytes] = []
+    while match:
+        ended = headers.END.search(head.raw, match.end(), stop)
+        at = ended.end() if ended else stop
+        match = STRAY.search(head.raw, at, stop)
+        rest.append(head.raw[at : match.start() if match else stop])
+    return [Edit(first.start(), stop, b"".join(rest))]  # one: there may be millions
 
 
 def newline_of(content: bytes) -> bytes:

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from relay import config, log, metrics
+from relay import config, event_loop, log, metrics
 from relay.config.settings import DEFAULT_UPSTREAM
 from relay.core import dkim, dsn, envelopes, sevenbit
 from relay.core.model import Done, Envelope, Later, Never, Outcome, Reply
@@ -29,7 +29,6 @@ LOG = log.room("upstream")
 
 MAX_TRIES = 10  # logins of clients tried at once; not of the places of mail, which strangers could fill
 MAX_LOGINS = 10_000
-OFF_THE_LOOP = 262_144  # octets: converting more than this would hold up the other sessions
 
 # Looked up once: a label costs more than the counting.
 UPSTREAM_SECONDS = metrics.STAGE.labels("upstream")
@@ -126,7 +125,7 @@ class UpstreamClient:
 
     async def _converted(self, envelope: Envelope, content: bytes) -> tuple[bytes, str]:
         """The message in 7bit; or as it is, and why."""
-        large = len(content) > OFF_THE_LOOP
+        large = len(content) > event_loop.LARGEST
         convert = sevenbit.convert
         made = await asyncio.to_thread(convert, content, self.signers) if large else convert(content, self.signers)
         about = {"upstream": str(self.address), "sender": envelope.reverse_path or "<>"}

@@ -1,5 +1,8 @@
 """For any text: decoded without an error, in linear time, and as the standard library has it where that is right."""
 
+import codecs
+import encodings
+import pkgutil
 from email.header import Header, decode_header
 
 import pytest
@@ -74,6 +77,23 @@ def test_any_text(text):
 def test_hostile_texts_end(unit):
     """A megabyte each: what takes more than linear time here runs into the limit of the test."""
     encoded_words.decoded(unit * (1_000_000 // len(unit)))
+
+
+def test_every_encoding_of_the_library_is_known_and_no_other_is_looked_for():
+    def found(name):
+        try:
+            return codecs.lookup(name) is not None
+        except LookupError:
+            return False
+
+    names = {module.name for module in pkgutil.iter_modules(encodings.__path__)} | set(encodings.aliases.aliases)
+    names = {n for n in names if found(n)}
+    assert len(names) > 300
+    for name in names | {n.upper().replace("_", "-") for n in names}:
+        assert encoded_words.exists(name) == found(name), name
+    before = len(encodings._cache)
+    encoded_words.decoded("".join(f"=?no-such-{n}?q?a?= " for n in range(1_000)))
+    assert len(encodings._cache) == before
 
 
 def test_one_huge_word_of_a_slow_charset():

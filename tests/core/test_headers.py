@@ -40,6 +40,27 @@ def test_text(raw: bytes, name: str, text: str) -> None:
     assert headers.read(raw).get(name) == text
 
 
+def test_a_field_of_many_lines_is_one() -> None:
+    for lines in (999, 1_000, 1_001, 5_000):
+        raw = b"A: 1\r\nB: x" + b"\r\n y" * lines + b"\r\nC: 2\r\n\r\nbody"
+        found = headers.read(raw)
+        assert [field.name for field in found.fields] == ["a", "b", "c"]
+        assert found.get("b") == "x" + " y" * lines
+        assert raw[found.body :] == b"body"
+
+
+def test_a_section_of_very_many_fields_ends_somewhere() -> None:
+    found = headers.read(b"a:\r\n" * 50_000 + b"\r\nbody")
+    assert len(found.fields) == headers.MAX_FIELDS
+    assert found.malformed == found.fields[-1].end
+
+
+def test_of_a_huge_value_the_beginning_is_read() -> None:
+    found = headers.read(b"Subject: " + b"x" * 1_000_000 + b"\r\nTo: b\r\n\r\n")
+    assert 200_000 < len(found.get("subject")) < 300_000
+    assert found.get("to") == "b"
+
+
 @pytest.mark.parametrize(
     ("raw", "body", "malformed"),
     [

@@ -3,6 +3,8 @@ bytes are equal."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from relay.core import headers, parts, rewrite
@@ -130,6 +132,17 @@ def test_untouched(raw: bytes, reason: str) -> None:
     assert out == raw
     assert not found.links
     assert not found.has_pixel
+
+
+@pytest.mark.parametrize("at", [0, 1, 2, 3])
+def test_untouched_where_the_time_is_over(at: int) -> None:
+    """Whether it is over is asked before each part and before each text."""
+    asked = iter([False] * at + [True] * 10)
+    raw = multipart("alternative", leaf(b"x", "text/plain"), leaf(PAGE.encode()))
+    found = rewrite.prepare(raw, headers.read(raw), replace(rewriting.plan(), late=lambda: next(asked)))
+    assert found.reason == "limit_time"
+    assert {part.reason for part in found.part_reports} == {"limit_time"}
+    assert rendered(found) == raw
 
 
 def test_only_what_is_signed_is_left() -> None:

@@ -1,6 +1,7 @@
 """What leaves for each recipient, and that tracking fails open."""
 
 import email
+import itertools
 import re
 from dataclasses import replace
 from typing import Any
@@ -178,6 +179,28 @@ async def test_it_fails_open_when_the_store_does_not_take_the_record() -> None:
     (copy,) = done.copies
     assert copy.render() == HTML % b""
     assert len(copy.recipients) == 2
+
+
+async def test_what_takes_too_long_to_read_leaves_as_it_came() -> None:
+    """And the next message has its own time."""
+    kept = memory.Memory()
+    cpu = itertools.chain([0.0, 2.1], itertools.repeat(2.2))
+    room = outbound.Tracker(settings(opens=True), lambda: KEYS, kept, clock=lambda: 1_770_000_000.0, cpu=cpu.__next__)
+    (copy,) = (done := await room.track(submission(HTML % b"X-Track-Label: a\r\n"))).copies
+    assert copy.render() == HTML % b""
+    sent = await kept.sent(done.message_id)
+    assert sent
+    assert sent.reason == "limit_time"
+    (copy,) = (await room.track(submission(HTML % b""))).copies
+    assert b"/o/" in copy.render()
+
+
+async def test_many_control_headers_behind_a_broken_line() -> None:
+    stray = b"X-Track: all\r\n to\r\nKept: a\r\n b\r\nBcc: c\r\n" * 3
+    message = submission(b"From: a@b.test\r\nno field\r\n" + stray + b"\r\nBcc: in the body\r\n")
+    copies = await sent_copies(tracker(settings(opens=True)), message)
+    kept = b"From: a@b.test\r\nno field\r\n" + b"Kept: a\r\n b\r\n" * 3 + b"\r\nBcc: in the body\r\n"
+    assert copies == {"bob@example.test": kept}
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ REASONS: dict[Reason, str] = {
     "limit_parts": "it has too many parts",
     "limit_depth": "its parts are nested too deeply",
     "limit_headers": "it has too many headers",
+    "limit_time": "it takes too long to read",
     "limit_links": "it has more links than are tracked in one message",
     "limit_url": "the tracked address would be longer than some programs can open",
     "scheme": "only web links are tracked",

@@ -101,7 +101,9 @@ class Source:
 def text(head: headers.Headers, field: headers.Field, *, tight: bool = False) -> str:
     """The field's text: unfolded, encoded words decoded (RFC 2047), tabs of folding as spaces. With `tight` the
     white space of folds goes too."""
-    raw = FOLDED.sub(b"", head.raw[field.value : field.end]) if tight else head.bytes(field)
+    raw = head.bytes(field)
+    if tight and b"\n" in (whole := head.raw[field.value : field.end][: headers.LONGEST_VALUE]):
+        raw = FOLDED.sub(b"", whole)
     return headers.decoded(raw.replace(b"\t", b" ")).strip()
 
 

@@ -7,7 +7,6 @@ How a body is encoded is in `parts.transfer`, how its bytes are text in `parts.c
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import NamedTuple
@@ -29,7 +28,6 @@ BOUNDARY = 1_000  # RFC 2046 5.1.1 allows 70
 MIME = ("content-type", "content-transfer-encoding", "content-disposition")
 NONE: Mapping[str, str] = {}
 PLACE = itemgetter(0, 1)
-UNFOLD = re.compile(r"\r?\n(?=[ \t])")
 
 
 # Octets start to end of a message, and what comes in their place; an insertion has start == end.
@@ -113,7 +111,9 @@ def joined(raw: bytes, changes: Sequence[Change]) -> bytes:
 def typed(value: bytes) -> tuple[str, Mapping[str, str]]:
     """A structured field's first word in lower case and its parameters, octets above 127 as Latin-1."""
     text = value.decode("latin-1")
-    return fields.parameters((UNFOLD.sub("", text) if "\n" in text else text).strip(" \t\r\n"))
+    if "\n" in text:
+        text = text.replace("\r\n", "").replace("\n", "")
+    return fields.parameters(text.strip(" \t\r\n"))
 
 
 def word(value: bytes) -> str:

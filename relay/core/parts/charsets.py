@@ -12,6 +12,8 @@ import codecs
 from collections.abc import Sequence
 from functools import lru_cache
 
+from relay.core import encoded_words
+
 # Charsets in which no byte of a character beyond ASCII is one of < > " ' = & / or white space: what is markup in
 # a Latin-1 view of the bytes is markup. Tried code point by code point. Of those with more than one byte to a
 # character the bytes are checked against the label, with the superset that people mean by it (WHATWG Encoding 4.2).
@@ -65,6 +67,8 @@ def codec(label: str) -> str:
     if not label or len(label) > 40 or not label.isascii() or "\0" in label:
         return "us-ascii" if not label else ""
     label = ALIASES.get(label, label)
+    if not encoded_words.exists(label):
+        return ""
     try:
         found = codecs.lookup(label)
     except (LookupError, ValueError):

@@ -18,13 +18,15 @@ PIXEL_ROOM = 160  # octets that the pixel's markup is expected to need at most
 class Plan:
     """What is wanted of one message. `own`: base URLs of all our tracking hosts. `href_length`: characters of the
     whole tracked href for a URL, an upper bound over the copies; it depends on nothing but how many octets the URL
-    has."""
+    has. `late`: the time for this message is over; asked before each part and each text, between which little can
+    happen."""
 
     opens: bool
     links: bool
     tracking: Tracking
     own: tuple[str, ...]
     href_length: Callable[[str], int]
+    late: Callable[[], bool] = lambda: False
 
 
 class PartReport(NamedTuple):

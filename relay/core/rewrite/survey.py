@@ -35,9 +35,13 @@ def prepare(raw: bytes, headers: Headers, plan: Plan) -> Prepared:
         return Prepared(raw, headers, reason="not_requested")
     scanned = parts.scan(raw, headers)
     if scanned.reason is not None:
-        reports = tuple(_report(part, scanned.reason) for part in scanned.parts)
-        return Prepared(raw, headers, reason=scanned.reason, part_reports=reports)
+        return _passed(raw, headers, scanned.parts, scanned.reason)
     return _Preparation(raw, headers, plan, scanned.parts).result()
+
+
+def _passed(raw: bytes, headers: Headers, found: Iterable[Part], reason: Reason) -> Prepared:
+    """The message as it came, each part for the same reason."""
+    return Prepared(raw, headers, reason=reason, part_reports=tuple([_report(part, reason) for part in found]))
 
 
 def _report(part: Part, reason: Reason | None) -> PartReport:
@@ -60,8 +64,12 @@ class _Preparation:
 
     def result(self) -> Prepared:
         for index, part in enumerate(self.parts):
+            if self.plan.late():
+                return _passed(self.raw, self.headers, self.parts, "limit_time")
             self.reasons.append(self.enter(index, part))
         for text in self.texts:
+            if self.plan.late():
+                return _passed(self.raw, self.headers, self.parts, "limit_time")
             found = self.text_links(text) if text.html is None else text.html.links
             self.changes[text.part] = self.track(text, found, text.html.base if text.html else "")
         if self.plan.opens:
