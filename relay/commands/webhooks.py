@@ -95,6 +95,8 @@ async def act(settings: Settings, args: argparse.Namespace) -> int:
 
 
 async def show(settings: Settings, kept: Outbox, args: argparse.Namespace) -> int:
+    from relay.core import urls
+
     if args.dead:
         for notification in await kept.notifications(state="dead", limit=1000):
             fields = {
@@ -117,7 +119,7 @@ async def show(settings: Settings, kept: Outbox, args: argparse.Namespace) -> in
             "endpoint_id": endpoint.endpoint_id,
             "status": endpoint.status,
             "format": endpoint.format,
-            "url": endpoint.url,
+            "url": urls.shown(endpoint.url),
             "triggers": list(endpoint.triggers),
             "pending": stand.pending if stand else 0,
             "delivered": stand.delivered if stand else 0,
@@ -149,7 +151,7 @@ async def try_out(settings: Settings, kept: Outbox, args: argparse.Namespace) ->
     import time
 
     from relay import webhooks
-    from relay.core import payload
+    from relay.core import payload, urls
     from relay.webhooks.guard import Guard
     from relay.webhooks.post import Poster
 
@@ -178,7 +180,7 @@ async def try_out(settings: Settings, kept: Outbox, args: argparse.Namespace) ->
     took = time.monotonic() - begun
     await poster.close()
     outcome = {
-        "url": endpoint.url,
+        "url": urls.shown(endpoint.url),
         "trigger": trigger,
         "notification_id": number,
         "status": answer.status,

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from relay import store
 from relay.config import kinds
 from relay.config.kinds import Kind, Use, Wrong, shown
-from relay.core import addresses, domains, networks
+from relay.core import addresses, domains, networks, urls
 from relay.core.model import VENDORS
 
 
@@ -144,18 +144,23 @@ GLOB = Kind("a pattern for an address; * and ? stand for anything", _glob)
 # -- URLs --------------------------------------------------------------------------------------------------------------
 
 
+def safe(text: str) -> str:
+    """A URL in a sentence, which may stand in a log: without a login, and without the values of a query."""
+    return shown(urls.shown(text) if set(text) & set("@?#") else text)
+
+
 def _parts(text: str, schemes: Sequence[str], example: str) -> Any:
     """urlsplit of a URL with one of the schemes and a good host and port, else Wrong."""
     try:
         parts = urlsplit(text)
         host, _ = domains.of_host(parts.hostname or ""), parts.port
     except ValueError as error:
-        raise Wrong(f"{shown(text)} is not a URL ({error}); an example: {shown(example)}") from None
+        raise Wrong(f"{safe(text)} is not a URL ({error}); an example: {shown(example)}") from None
     if parts.scheme not in schemes:
-        raise Wrong(f"{shown(text)} should begin with {' or '.join(s + '://' for s in schemes)}; an example: "
+        raise Wrong(f"{safe(text)} should begin with {' or '.join(s + '://' for s in schemes)}; an example: "
                     f"{shown(example)}")  # fmt: skip
     if not (":" in host or networks.NAME.fullmatch(host)):
-        raise Wrong(f"{shown(text)} names no host that can be reached; an example: {shown(example)}")
+        raise Wrong(f"{safe(text)} names no host that can be reached; an example: {shown(example)}")
     return parts
 
 
@@ -165,9 +170,9 @@ def _public(value: Any, use: Use) -> str:
         return ""
     parts = _parts(text, ("https", "http"), "https://t.example.com")
     if parts.query or parts.fragment or "?" in text or "#" in text:
-        raise Wrong(f"{shown(text)} has a query or a fragment; end it after the host or its path")
+        raise Wrong(f"{safe(text)} has a query or a fragment; end it after the host or its path")
     if parts.username is not None:
-        raise Wrong(f"{shown(text)} has a login in it, which every recipient would see")
+        raise Wrong(f"{safe(text)} has a login in it, which every recipient would see")
     if len(text) > 200:
         raise Wrong("has more than 200 characters, which leaves too little room for tokens in links")
     return domains.respelt(text).rstrip("/")
@@ -193,7 +198,7 @@ def web(*schemes: str, example: str) -> Kind:
         text = kinds.text_of(value, use)
         parts = _parts(text, schemes, example)
         if parts.username is not None:
-            raise Wrong(f"{shown(text)} has a login in it; it would be shown wherever the URL is")
+            raise Wrong(f"{safe(text)} has a login in it; it would be shown wherever the URL is")
         return text
 
     return Kind(f"an {' or '.join(schemes)} URL", read)
@@ -203,7 +208,7 @@ def _token_url(value: Any, use: Use) -> str:
     text = kinds.text_of(value, use)
     _parts(text, ("https", "http"), "https://login.example.com/token")
     if not networks.confidential(text):
-        raise Wrong(f"{shown(text)} is http: the refresh token would cross the network in clear; use https")
+        raise Wrong(f"{safe(text)} is http: the refresh token would cross the network in clear; use https")
     return domains.respelt(text)
 
 
@@ -218,7 +223,7 @@ def _upstream(value: Any, use: Use) -> str:
     if parts.password is not None:
         raise Wrong("a password does not belong in a URL; put it into upstream.password_file")
     if parts.path not in ("", "/") or parts.query or parts.fragment:
-        raise Wrong(f"{shown(text)} should end after the host and the port")
+        raise Wrong(f"{safe(text)} should end after the host and the port")
     return domains.respelt(text)
 
 
@@ -238,7 +243,7 @@ def _mailbox(value: Any, use: Use) -> str:
     if parts.password is not None:
         raise Wrong("a password does not belong in a URL; put it into mailbox_password_file")
     if not parts.username:
-        raise Wrong(f'{shown(text)} names no login; an example: "imaps://sales@imap.example.com/INBOX"')
+        raise Wrong(f'{safe(text)} names no login; an example: "imaps://sales@imap.example.com/INBOX"')
     return domains.respelt(text)
 
 

@@ -5,14 +5,16 @@ Owns: the record's content. Leaves to others: keeping it (`store`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from relay.core import addresses, threads
+from relay.core import addresses, rewrite, threads, urls
 from relay.core.model import Recipient, Sent, SentCopy
 from relay.outbound import copies, plans
 
 MAX_ROWS = 200  # parts or links in a recorded explanation
+
+UNNAMED = ("credentials", "not_requested")  # reasons for which a link is counted and not named
 
 Share = tuple[int, tuple[Recipient, ...], plans.Group]
 
@@ -57,7 +59,7 @@ def sent(message: plans.Message, groups: Sequence[plans.Group], shares: Sequence
 
 
 def explanation(group: plans.Group) -> dict[str, Any]:
-    """The explanation as it is kept, compact: per part "edited" or its reason, per link that was left its reason (the
+    """The explanation as it is recorded, compact: per part "edited" or its reason, which links were left and why (the
     tracked ones are the record's own `links`), where the pixel went or why not, how many signatures of others went."""
     prepared = group.prepared
     found: dict[str, Any] = {}
@@ -65,16 +67,27 @@ def explanation(group: plans.Group) -> dict[str, Any]:
         found["signatures_removed"] = len(group.broken)
     if prepared is None:
         return {**found, "reason": group.reason} if group.reason else found
-    untouched = [[path, url[:500], why] for path, _, _, _, url, number, why in prepared.link_rows if number < 0]
     pixel = prepared.pixel_report
     return {
         **found,
         "parts": [
             [p.path, p.content_type, "edited" if p.edited else p.reason] for p in prepared.part_reports[:MAX_ROWS]
         ],
-        "left": untouched[:MAX_ROWS],
+        "left": left(prepared.link_rows)[:MAX_ROWS],
         "pixel": [pixel.part, pixel.place, pixel.reason] if pixel else None,
     }
+
+
+def left(rows: Iterable[rewrite.LinkRow]) -> list[list[Any]]:
+    """The links that were left as they were: [part, scheme and host, reason, how many]. A link may let in whoever has it
+    (a login, a token for a new password), so no more of it is remembered; and nothing at all of one that nobody asked to
+    track, or that is known to be such."""
+    found: dict[tuple[str, str, Any], int] = {}
+    for part, _, _, _, url, number, why in rows:
+        if number < 0:
+            key = (part, "" if why in UNNAMED else urls.place(url), why)
+            found[key] = found.get(key, 0) + 1
+    return [[*key, count] for key, count in found.items()]
 
 
 def report(message: plans.Message, group: plans.Group, made: copies.Copy) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Protocol
 from relay import log, metrics
 from relay.clock import Steps
 from relay.config import Settings
-from relay.core import payload, retry
+from relay.core import payload, retry, urls
 from relay.core.model import Delivery, Endpoint, History, Settlement
 from relay.store import Unavailable
 from relay.webhooks.endpoints import configured, secrets
@@ -189,7 +189,7 @@ class Webhooks:
         except Exception as error:  # an event that can't be told must not hold up the others
             metrics.ERRORS.labels("webhooks").inc()
             LOG.exception("attempt_failed", event_id=delivery.event_id, endpoint=delivery.endpoint_id)
-            settlement = self._again(delivery, 0, f"{type(error).__name__}: {error}"[:300])
+            settlement = self._again(delivery, 0, urls.redacted(f"{type(error).__name__}: {error}")[:300])
         await self._settle(delivery, settlement)
 
     async def _attempt(self, delivery: Delivery, lane: Lane) -> Settlement:
@@ -220,7 +220,7 @@ class Webhooks:
         if answer.good:
             return Settlement("delivered", now, status=answer.status)
         if answer.status == GONE:
-            LOG.warning("endpoint_gone", endpoint=endpoint.endpoint_id, url=endpoint.url)
+            LOG.warning("endpoint_gone", endpoint=endpoint.endpoint_id, url=urls.shown(endpoint.url))
             await self.store.set_endpoint_status(endpoint.endpoint_id, "failed")
             return Settlement("dead", now, status=GONE, error=answer.error)
         if answer.retry_after:

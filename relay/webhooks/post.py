@@ -18,6 +18,7 @@ from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from relay import __version__
+from relay.core import urls
 from relay.webhooks.guard import AddressRefused, Guard, Resolver
 
 TIMEOUT = 10.0  # seconds for the whole of it
@@ -107,7 +108,7 @@ def said(error: BaseException) -> str:
         if isinstance(cause, AddressRefused):
             return f"refused: {cause}"
         cause = cause.__cause__ or cause.__context__
-    return f"{type(error).__name__}: {error}"[:300]
+    return urls.redacted(f"{type(error).__name__}: {error}")[:300]
 
 
 def retry_after(text: str, now: float) -> float:

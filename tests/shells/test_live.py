@@ -112,13 +112,18 @@ def test_links_and_recipients_have_their_own_marks() -> None:
 def test_what_was_left_alone_says_why() -> None:
     explanation = {
         "parts": [["1.1", "text/plain", None], ["1.2", "text/html", "edited"], ["2", "text/html", "attachment"]],
-        "left": [["1.2", "mailto:a@example.org", "scheme"], ["1.2", "https://x.example/?token=1", "credentials"]],
+        "left": [
+            ["1.2", "mailto:", "scheme", 1],
+            ["1.2", "https://x.example", "limit_links", 3],
+            ["1.2", "", "credentials", 1],
+        ],
         "pixel": [None, None, "unsafe_place"],
     }
     found = shape.details(SENT.with_(explanation=explanation), ())["left"]
     assert [(one["what"], one["why"]) for one in found] == [
-        ("mailto:a@example.org", phrases.REASONS["scheme"]),
-        ("https://x.example/?token=1", phrases.REASONS["credentials"]),
+        ("mailto: (a link)", phrases.REASONS["scheme"]),
+        ("https://x.example (3 links)", phrases.REASONS["limit_links"]),
+        ("A link", phrases.REASONS["credentials"]),
         ("Part 2 (text/html)", phrases.REASONS["attachment"]),
         ("The pixel", phrases.REASONS["unsafe_place"]),
     ]

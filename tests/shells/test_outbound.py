@@ -417,6 +417,36 @@ async def test_grant_upstream_rule_and_key_are_the_authors(written: str, domain:
     )
 
 
+SECRET = "canary5secret"
+LINKS = [
+    f"https://app.example/reset?token={SECRET}", f"https://user:{SECRET}@app.example/x",
+    f"https://app.example/cb#access_token={SECRET}", f"mailto:a@b.example?body={SECRET}", f"/reset/{SECRET}",
+    f"https://app.example/{SECRET}/{{{{name}}}}",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("links", "left"),
+    [
+        (True, [["1", "", "credentials", 3], ["1", "mailto:", "scheme", 1], ["1", "", "relative", 1],
+                ["1", "https://app.example", "placeholder", 1]]),
+        (False, [["1", "", "not_requested", 8]]),
+    ],
+)  # fmt: skip
+async def test_of_links_that_were_left_no_secret_is_remembered(links: bool, left: list[Any]) -> None:
+    kept = memory.Memory()
+    body = "".join(f'<a href="{link}">x</a>' for link in LINKS).encode()
+    content = HTML.replace(b"<p>", b"<p>" + body) % b""
+    room = tracker(settings(opens=True, links=links), kept)
+    done = await room.track(submission(content))
+    sent = await kept.sent(done.message_id)
+    assert sent is not None
+    assert SECRET not in repr(sent)
+    assert sent.explanation["left"] == left
+    _, report = room.explain(submission(content), "bob@example.test")
+    assert SECRET in str(report["links"])  # the dry run tells its caller all
+
+
 # -- the trace field ---------------------------------------------------------------------------------------------------
 
 SPOKEN = {"helo": "client.example.test", "protocol": "ESMTPS"}

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import json
 import sqlite3
 import subprocess
 import sys
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 # Made by the program that had schema 1 first, when it stopped: messages, events, an outbox, a cursor, a key.
+OTHERS = [f'"{column}"' for column in tables.MESSAGES.columns if column != "message_id"]
 FIRST = Path(__file__).with_name("schema-1.db.gz")
 
 
@@ -113,7 +115,54 @@ def test_a_new_file_has_the_tables_of_the_first_program(old: Path, tmp_path: Pat
         assert shape(new) == shape(db)
 
 
+CANARY = "canary5secret"
+LEFT = [
+    ["1", f"https://user:{CANARY}@a.example/x", "credentials"],
+    ["1", f"https://a.example/reset?token={CANARY}", "credentials"],
+    ["1", f"https://b.example/{CANARY}", "not_requested"],
+    ["1.2", f"https://B.example/{CANARY}?x=1", "limit_links"],
+    ["1.2", f"https://b.example:443/{CANARY}#y", "limit_links"],
+    ["1.2", f"https://b.example/é/{CANARY}", "limit_links"],
+    ["1.2", f"mailto:a@b.example?body={CANARY}", "scheme"],
+    ["1.2", f"/reset/{CANARY}", "relative"],
+]
+
+
+@pytest.mark.parametrize("many", [1, 40], ids=["short", "beyond a page"])
+def test_links_that_were_left_lose_their_secrets(old: Path, many: int) -> None:
+    """In the rows, and in the bytes of the files."""
+    explanation = {"parts": [["1", "text/html", "edited"]], "left": LEFT * many, "pixel": ["1", "bottom", None]}
+    with closing(sqlite3.connect(old, isolation_level=None)) as db:
+        db.execute("PRAGMA journal_mode = WAL")
+        text = json.dumps(explanation, separators=(",", ":"), ensure_ascii=False)
+        db.execute("UPDATE messages SET explanation = ? WHERE message_id = 'm1'", (text,))
+        for copy in ("x1", "x2"):
+            db.execute(
+                f"INSERT INTO messages SELECT '{copy}', {', '.join(OTHERS)} FROM messages WHERE message_id = 'm1'"
+            )
+        db.execute("PRAGMA secure_delete = OFF")  # as some builds of SQLite have it
+        assert CANARY.encode() in b"".join(p.read_bytes() for p in old.parent.iterdir())
+        before = db.execute("SELECT * FROM messages WHERE message_id = 'm2'").fetchall()
+        schema.migrate(db)
+        for message_id in ("m1", "x1", "x2"):
+            (text,) = db.execute("SELECT explanation FROM messages WHERE message_id = ?", (message_id,)).fetchone()
+            assert json.loads(text) == explanation | {
+                "left": [
+                    ["1", "", "credentials", 2 * many],
+                    ["1", "", "not_requested", many],
+                    ["1.2", "https://b.example", "limit_links", 2 * many],
+                    ["1.2", "https://b.example:443", "limit_links", many],
+                    ["1.2", "mailto:", "scheme", many],
+                    ["1.2", "", "relative", many],
+                ]
+            }
+        assert db.execute("SELECT * FROM messages WHERE message_id = 'm2'").fetchall() == before
+        assert CANARY.encode() not in b"".join(p.read_bytes() for p in old.parent.iterdir())
+
+
 def test_a_file_that_is_up_to_date_costs_no_sqlite_utils(old: Path) -> None:
+    with closing(sqlite3.connect(old, isolation_level=None)) as db:
+        schema.migrate(db)
     code = f"""
 import asyncio, sys
 from pathlib import Path
@@ -153,7 +202,7 @@ def test_steps_are_made_all_or_none(old: Path) -> None:
         with pytest.raises(RuntimeError):
             schema.migrate(db, [*migrations.STEPS, add, fail])
         assert shape(db) == before
-        assert schema.version(db) == len(migrations.STEPS)
+        assert schema.version(db) == 1
         schema.migrate(db, [*migrations.STEPS, add])
         assert schema.version(db) == len(migrations.STEPS) + 1
         assert db.execute("SELECT endpoint_id, description FROM endpoints ORDER BY endpoint_id").fetchall() == [
@@ -194,8 +243,7 @@ async def test_processes_that_start_at_once_make_one_schema(path: Path) -> None:
 
 
 def test_a_look_says_what_a_start_would_find_and_touches_nothing(tmp_path: Path, old: Path) -> None:
-    there = store.examine("sqlite:t.db", tmp_path)
-    assert there == f"{old} has schema {schema.LATEST} of {schema.LATEST}"
+    assert store.examine("sqlite:t.db", tmp_path) == f"{old} has schema 1 of {schema.LATEST}"
     assert "will be made" in store.examine("sqlite:new.db", tmp_path)
     (tmp_path / "bad.db").write_bytes(b"something else entirely " * 1000)
     with pytest.raises(Unavailable, match="can't be read"):

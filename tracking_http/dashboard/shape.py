@@ -226,27 +226,33 @@ def links(sent: Sent, events: Sequence[Event]) -> list[dict[str, Any]]:
 
 def left(explanation: Mapping[str, Any]) -> list[dict[str, str]]:
     """What was left as it was, and why: links, parts, and the pixel that was not placed. From the record's compact
-    explanation: `left` is [part, URL, reason], `parts` [path, type, "edited" or reason], `pixel` [part, place, reason]."""
+    explanation: `left` is [part, scheme and host or "", reason, how many], `parts` [path, type, "edited" or reason],
+    `pixel` [part, place, reason]."""
     found = [
-        {"what": clip(str(url)), "why": phrases.reason(str(code))}
-        for _, url, code in triples(explanation.get("left"))
+        {"what": links_left(str(place), number), "why": phrases.reason(str(code))}
+        for _, place, code, number in rows(explanation.get("left"), 4)
         if code
     ]
     found += [
         {"what": f"Part {clip(str(path), 40)} ({clip(str(kind), 100)})", "why": phrases.reason(str(code))}
-        for path, kind, code in triples(explanation.get("parts"))
+        for path, kind, code in rows(explanation.get("parts"), 3)
         if code and code != "edited"
     ]
     pixel = explanation.get("pixel")
-    found += [{"what": "The pixel", "why": phrases.reason(str(code))} for *_, code in triples([pixel]) if code]
+    found += [{"what": "The pixel", "why": phrases.reason(str(code))} for *_, code in rows([pixel], 3) if code]
     return found
 
 
-def triples(value: Any) -> list[Any]:
-    """Those of a list that have three items: what an older record has otherwise is passed over."""
-    return (
-        [each for each in value if isinstance(each, list | tuple) and len(each) == 3] if isinstance(value, list) else []
-    )
+def links_left(place: str, number: Any) -> str:
+    """Links of one host; of those that may let somebody in only the number is recorded."""
+    many = "a link" if number == 1 else f"{number} links"
+    return f"{clip(place)} ({many})" if place else f"{many[:1].upper()}{many[1:]}"
+
+
+def rows(value: Any, length: int) -> list[Any]:
+    """Those of a list that have so many items: what an older record has otherwise is passed over."""
+    found = value if isinstance(value, list) else []
+    return [each for each in found if isinstance(each, list | tuple) and len(each) == length]
 
 
 def line(event: Event) -> dict[str, Any]:

@@ -10,11 +10,11 @@ For any bytes: nothing raises, and outside the edits the bytes are equal.
 """
 
 from relay.core.rewrite.copies import explain, render
-from relay.core.rewrite.plan import Plan, Prepared
+from relay.core.rewrite.plan import LinkRow, Plan, Prepared
 from relay.core.rewrite.rendering import Added, Edits, HeaderEdit, Removed, Rendering, Replaced
 from relay.core.rewrite.survey import prepare
 
 __all__ = [
-    "Added", "Edits", "HeaderEdit", "Plan", "Prepared", "Removed", "Rendering", "Replaced", "explain", "prepare",
+    "Added", "Edits", "HeaderEdit", "LinkRow", "Plan", "Prepared", "Removed", "Rendering", "Replaced", "explain", "prepare",
     "render",
 ]  # fmt: skip

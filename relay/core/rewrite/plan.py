@@ -53,6 +53,9 @@ class LinkReport(NamedTuple):
     reason: Reason | None
 
 
+LinkRow = tuple[str, str, int, int, str, int, Reason | None]  # the same, as it is made for each link
+
+
 class PixelReport(NamedTuple):
     part: str | None
     place: Place | None
@@ -93,7 +96,7 @@ class Prepared:
     reason: Reason | None = None
     sections: tuple[Section, ...] = field(default=(), repr=False)
     part_reports: tuple[PartReport, ...] = field(default=(), repr=False)
-    link_rows: tuple[tuple[str, str, int, int, str, int, Reason | None], ...] = field(default=(), repr=False)
+    link_rows: tuple[LinkRow, ...] = field(default=(), repr=False)
     pixel_report: PixelReport | None = None
 
     @property

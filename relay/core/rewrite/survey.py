@@ -13,6 +13,7 @@ from relay.core.parts import Part, charsets, transfer
 from relay.core.rewrite import shapes
 from relay.core.rewrite.plan import (
     PIXEL_ROOM,
+    LinkRow,
     PartReport,
     PixelReport,
     Place,
@@ -58,7 +59,7 @@ class _Preparation:
         self.changes: dict[int, list[Slot]] = {}
         self.links: list[str] = []
         self.owned = 0
-        self.rows: list[tuple[str, str, int, int, str, int, Reason | None]] = []
+        self.rows: list[LinkRow] = []
         self.left: dict[str, Reason] | None = None
         self.pixel = PixelReport(None, None, "not_requested")
 

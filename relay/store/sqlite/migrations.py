@@ -12,8 +12,11 @@ Times are Unix seconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from relay.core import urls
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -168,4 +171,34 @@ def table(db: Database, name: str, columns: Mapping[str, type], *, null: str = "
     db.table(name).create(dict(columns), pk=key, not_null={column for column in others if column != null})
 
 
-STEPS: tuple[Step, ...] = (first,)
+LEFT = """
+SELECT message_id, explanation FROM messages WHERE message_id > ? AND explanation LIKE '%"left":[[%'
+ORDER BY message_id LIMIT 1000
+"""
+
+
+def second(db: Database) -> None:
+    """Of the links that were left as they were, explanations had the whole URL: now scheme and host and how many, and no
+    more than that of those with credentials, and of those that nobody asked to track. What stood there is overwritten."""
+    (usual,) = db.execute("PRAGMA secure_delete").fetchone()
+    db.execute("PRAGMA secure_delete = ON")
+    last = ""
+    while found := db.execute(LEFT, (last,)).fetchall():
+        for last, text in found:
+            explanation = json.loads(text)
+            explanation["left"] = counted(explanation["left"])
+            mended = json.dumps(explanation, separators=(",", ":"), ensure_ascii=False)
+            db.execute("UPDATE messages SET explanation = ? WHERE message_id = ?", (mended, last))
+    db.execute(f"PRAGMA secure_delete = {int(usual)}")
+
+
+def counted(left: Sequence[Any]) -> list[list[Any]]:
+    """[part, URL, reason] of each link -> [part, scheme and host or "", reason, how many]."""
+    found: dict[tuple[str, str, str], int] = {}
+    for part, url, reason in left:
+        key = (part, "" if reason in ("credentials", "not_requested") else urls.place(url), reason)
+        found[key] = found.get(key, 0) + 1
+    return [[*key, number] for key, number in found.items()]
+
+
+STEPS: tuple[Step, ...] = (first, second)

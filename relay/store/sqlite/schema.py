@@ -50,6 +50,7 @@ def migrate(db: sqlite3.Connection, steps: Sequence[migrations.Step] = migration
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # what a step took away stands in no file any more
 
 
 def examine(path: Path) -> str:
