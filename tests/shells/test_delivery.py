@@ -485,7 +485,11 @@ async def test_all_refused_by_the_tracker_hear_the_first_refusal(tmp_path):
         assert it.spooled() == []
 
 
-async def test_a_client_that_left_and_comes_back_joins_the_first_outcome(tmp_path):
+LONG = MESSAGE + (b"y" * 70 + b"\r\n") * 5000  # more than is read on the event loop
+
+
+@pytest.mark.parametrize("content", [MESSAGE, LONG], ids=["short", "long"])
+async def test_a_client_that_left_and_comes_back_joins_the_first_outcome(tmp_path, content):
     async with house(tmp_path, {"dot": None}) as it:
         held = asyncio.Event()
         track = it.tracker.track
@@ -495,15 +499,15 @@ async def test_a_client_that_left_and_comes_back_joins_the_first_outcome(tmp_pat
             return await track(what)
 
         it.tracker.track = slow
-        first = await it.delivery.take(submission())
+        first = await it.delivery.take(submission(content=content))
         first.client_gone()
-        again = await it.delivery.take(submission())
-        other = await it.delivery.take(submission("c@x.example"))
+        again = await it.delivery.take(submission(content=content))
+        other = await it.delivery.take(submission("c@x.example", content=content))
         held.set()
         replies = [str(await handle.reply) for handle in (first, again, other)]
         assert replies[0] == replies[1] != replies[2]
         assert len(it.contents()) == 2
-        assert str(await it.take(submission())) == replies[0]  # also after it has ended
+        assert str(await it.take(submission(content=content))) == replies[0]  # also after it has ended
         assert len(it.contents()) == 2
 
 
