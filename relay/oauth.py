@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import ipaddress
 import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from relay import config, files, log, metrics
+from relay.core import networks
 
 LOG = log.room("oauth")
 
@@ -82,7 +81,7 @@ class Tokens:
         import aiohttp  # most installations need no token
 
         settings = self.settings
-        if not secure(settings.token_url):
+        if not networks.confidential(settings.token_url):
             raise TokenRefused("token_url must be https")
         await asyncio.to_thread(self._load)
         form = {
@@ -152,14 +151,3 @@ def _read(body: bytes) -> dict[str, object]:
     except (ValueError, RecursionError):
         return {}
     return answer if isinstance(answer, dict) else {}
-
-
-def secure(url: str) -> bool:
-    """https, or http to this machine."""
-    parts = urlsplit(url)
-    if parts.scheme == "https":
-        return True
-    try:
-        return parts.scheme == "http" and ipaddress.ip_address(parts.hostname or "").is_loopback
-    except ValueError:
-        return parts.scheme == "http" and parts.hostname == "localhost"

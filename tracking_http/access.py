@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 import secrets
 import time
 from collections import OrderedDict, deque
@@ -24,6 +23,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from relay import log, store
+from relay.core import networks
 
 LOG = log.room("access")
 
@@ -49,22 +49,12 @@ def digest_of(key: str) -> str:
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def loopback(host: str) -> bool:
-    """Whether a host name or address, as a Host header has it, can only be this machine."""
-    name = host.strip().lower()
-    if name.startswith("["):
-        name = name[1:].partition("]")[0]
-    elif name.count(":") == 1:
-        name = name.partition(":")[0]
-    if name == "localhost":
-        return True
+def only_here(host: str) -> bool:
+    """Whether a Host header names what can only be this machine."""
     try:
-        address = ipaddress.ip_address(name)
+        return networks.loopback(networks.split(host.strip())[0])
     except ValueError:
         return False
-    return address.is_loopback or (
-        address.version == 6 and bool(address.ipv4_mapped and address.ipv4_mapped.is_loopback)
-    )
 
 
 def same_origin(request: web.Request) -> bool:
@@ -118,7 +108,7 @@ class Access:
         127.0.0.1 (DNS rebinding) still sends that name. Behind a proxy the peer says nothing."""
         if any(name in request.headers for name in ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")):
             return False
-        return loopback(request.remote or "") and loopback(request.host)
+        return networks.loopback(request.remote or "") and only_here(request.host)
 
     async def key(self, given: str, peer: str) -> store.ApiKey | None:
         """The key of that text, or None. Raises 429 for an address with too many wrong ones lately."""

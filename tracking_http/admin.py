@@ -190,7 +190,7 @@ async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 def refused(request: web.Request) -> web.Response:
     settings = request.app[pages.SETTINGS]
-    if settings.admin.open and not access.loopback(request.host):
+    if settings.admin.open and not access.only_here(request.host):
         return web.Response(
             status=403, text="admin.open answers to 127.0.0.1 and localhost only; other names need a key."
         )

@@ -13,6 +13,8 @@ from functools import lru_cache
 from typing import Literal
 from urllib.parse import urlsplit
 
+from relay.core import networks
+
 LONGEST = 1000  # characters of a user agent or referer that are kept
 # What a user agent is at heart, most telling first: a browser names its ancestors before itself, a proxy its disguise.
 FAMILIES = (
@@ -28,12 +30,12 @@ def addresses(trusted: Sequence[str]) -> Callable[[str, str], str]:
     """A function of a peer's address and an X-Forwarded-For value that gives the client's address: the peer, or,
     where the peer is one of the `trusted` networks, the rightmost forwarded address that is not. IPv4 addresses
     mapped into IPv6 (RFC 4291 2.5.5.2) come out as IPv4. What is no address is never believed."""
-    networks = tuple(ipaddress.ip_network(network, strict=False) for network in trusted)
+    proxies = tuple(map(networks.network, trusted))
 
     @lru_cache(4096)
     def known(text: str) -> tuple[str, bool] | None:
-        address = parse(text)
-        return None if address is None else (str(address), any(address in network for network in networks))
+        address = networks.peer(text)
+        return None if address is None else (str(address), networks.within(address, proxies))
 
     def client(peer: str, forwarded: str) -> str:
         found = known(peer)
@@ -51,18 +53,6 @@ def addresses(trusted: Sequence[str]) -> Callable[[str, str], str]:
         return found[0]
 
     return client
-
-
-def parse(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """An address as a socket or a proxy writes it: with brackets, a port or a zone too."""
-    text = text.partition("]")[0].removeprefix("[") if text.startswith("[") else text
-    if text.count(":") == 1:
-        text = text.partition(":")[0]
-    try:
-        address = ipaddress.ip_address(text.partition("%")[0])
-    except ValueError:
-        return None
-    return address.ipv4_mapped or address if isinstance(address, ipaddress.IPv6Address) else address
 
 
 @lru_cache(4096)

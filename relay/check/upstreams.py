@@ -8,7 +8,7 @@ import re
 
 from relay import config
 from relay.check import Finding, failure, ok, warning
-from relay.core import providers
+from relay.core import networks, providers
 from relay.upstream import connections, transaction
 
 CODES = re.compile(r"^\d{3} (?:\d\.\d+\.\d+ )?")  # what a client would hear before the sentence
@@ -48,13 +48,13 @@ def _offers(
     what: str,
     up: config.Upstream,
     connection: connections.Connection,
-    address: connections.Address,
+    address: networks.Server,
 ) -> list[Finding]:
     over = f"over {connection.tls}" if connection.tls else "without TLS"
     if connection.tls and up.tls == "required":
         over += ", certificate verified,"
-    own = address.user and (up.password or up.oauth2)
-    done = f"took the login {address.user} {over}" if own else f"answers {over}"
+    own = address.login and (up.password or up.oauth2)
+    done = f"took the login {address.login} {over}" if own else f"answers {over}"
     found = [ok(what, f"{address} {done.rstrip(',')}")]
     if settings.smtp.auth == "upstream" and not connection.auth_methods:
         found.append(failure(what, f'{address} offers no AUTH, and smtp.auth = "upstream" needs it'))
@@ -67,7 +67,7 @@ def _offers(
 
 def advice(settings: config.Settings, what: str, up: config.Upstream) -> list[Finding]:
     """What is known of the provider that the settings don't heed."""
-    host, found = connections.address(up.url).host, []
+    host, found = networks.server(up.url).host, []
     who = providers.name(host)
     tracked = [settings.tracking, *(rule.tracking for rule in settings.rules)]
     if providers.counts_each_copy(host) and any(t.per_recipient for t in tracked):

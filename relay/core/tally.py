@@ -12,11 +12,11 @@ Every event is stored. Counted, and so notified and in `recents`, is every one b
 
 from __future__ import annotations
 
-from ipaddress import IPv6Address, ip_address
 from typing import NamedTuple
 
 import msgspec
 
+from relay.core import networks
 from relay.core.model import Event, Verdict
 
 REPEAT = 60.0  # seconds after a counted open in which the same token's next one is the same reading
@@ -113,13 +113,8 @@ def own(ip: str, at: float, origin: Origin) -> bool:
 
 def public(text: str) -> str | None:
     """The address in one spelling (an IPv4-mapped one as IPv4), or None where it is none or not public."""
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return None
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    return str(address) if address.is_global and not address.is_multicast else None
+    address = networks.peer(text)
+    return str(address) if address is not None and networks.public(address) else None
 
 
 def made(

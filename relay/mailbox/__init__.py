@@ -21,6 +21,7 @@ from urllib.parse import unquote, urlsplit
 from relay import log, metrics
 from relay import store as stores
 from relay.config import Grant, Settings
+from relay.core import networks
 from relay.core.model import Event, Keys
 from relay.mailbox import imap, maildir, reading, session
 from relay.mailbox.source import Fetched, LoginRefused, Source, Times, Unreachable
@@ -165,14 +166,14 @@ def open_source(
     interval = settings.mailbox.poll_interval
     if scheme == "maildir":
         return maildir.Maildir(f"{grant.id} {grant.mailbox}", unquote(rest.removeprefix("//")), interval)
-    parts = urlsplit(grant.mailbox)
+    parts, server = urlsplit(grant.mailbox), networks.server(grant.mailbox)
     return imap.Imap(
-        f"{grant.id} {scheme}://{parts.netloc.rpartition('@')[2]}{parts.path} {unquote(parts.username or '')}",
+        f"{grant.id} {scheme}://{parts.netloc.rpartition('@')[2]}{parts.path} {server.login}",
         session.Account(
-            host=parts.hostname or "",
-            port=parts.port or (993 if scheme == "imaps" else 143),
-            tls="implicit" if scheme == "imaps" else "starttls",
-            user=unquote(parts.username or grant.email),
+            host=server.host,
+            port=server.port,
+            tls="implicit" if server.scheme == "imaps" else "starttls",
+            user=server.login or grant.email,
             password=grant.mailbox_password,
             oauth2=grant.mailbox_oauth2,
             folder=unquote(parts.path.removeprefix("/")) or "INBOX",

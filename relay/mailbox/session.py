@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import imaplib
-import ipaddress
 import queue
 import re
 import socket
@@ -27,6 +26,7 @@ from imapclient import exceptions
 
 from relay import oauth
 from relay.config import OAuth2
+from relay.core import networks
 from relay.mailbox.source import LoginRefused, Times, Unreachable
 
 # Answers to a login that say nothing about the credentials (RFC 5530 3).
@@ -136,7 +136,7 @@ def connect(account: Account, token: str, times: Times, thread: Thread) -> imapc
         account.host, account.port, ssl=implicit, ssl_context=context if implicit else None, timeout=timeout
     )
     thread.client = client
-    if not implicit and not loopback(account.host):
+    if not implicit and not networks.loopback(account.host):
         if not client.has_capability("STARTTLS"):
             raise exceptions.IMAPClientError("the server offers no STARTTLS: no password is sent")
         client.starttls(context)
@@ -145,13 +145,6 @@ def connect(account: Account, token: str, times: Times, thread: Thread) -> imapc
     else:
         client.login(account.user, account.password)
     return client
-
-
-def loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def failure(reason: BaseException) -> str:

@@ -10,22 +10,19 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import ipaddress
 import ssl
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast
-from urllib.parse import unquote, urlsplit
+from typing import cast
 
 import aiosmtplib
 
 from relay import config, oauth
-from relay.core import envelopes
+from relay.core import envelopes, networks
 from relay.core.model import Later, Never, Outcome, Reply
 from relay.upstream import transaction
 
-PORTS = {"smtps": 465, "lmtp": 24}
 # Under verified TLS the plain ones are the ones that work everywhere; CRAM-MD5 only where nothing else is offered.
 METHODS = ("plain", "login", "cram-md5")
 
@@ -50,35 +47,12 @@ class CannotConnect(Exception):
         self.outcome: Outcome = Never(reply) if never else Later(reply)
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where the upstream is: upstream.url, read."""
-
-    scheme: Literal["smtp", "smtps", "lmtp"]
-    host: str
-    port: int
-    user: str
-
-    @property
-    def loopback(self) -> bool:
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host.lower() == "localhost"
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
-
-
-def address(url: str) -> Address:
-    """smtp, smtps or lmtp://[user@]host[:port]; smtp is 587 with a login and 25 without one."""
-    parts = urlsplit(url)
-    user = unquote(parts.username or "")
-    if parts.scheme not in ("smtp", "smtps", "lmtp") or not parts.hostname:
+def address(url: str) -> networks.Server:
+    """Where the upstream is: smtp, smtps or lmtp://[user@]host[:port]. Raises ValueError for any other URL."""
+    found = networks.server(url)
+    if found.scheme not in ("smtp", "smtps", "lmtp"):
         raise ValueError(f"{url!r} is no smtp, smtps or lmtp URL")
-    port = parts.port or PORTS.get(parts.scheme, 587 if user else 25)
-    scheme: Literal["smtp", "smtps", "lmtp"] = parts.scheme  # type: ignore[assignment]
-    return Address(scheme, parts.hostname, port, user)
+    return found
 
 
 class Smtp(aiosmtplib.SMTP):
@@ -172,7 +146,7 @@ class Connector:
     async def open(self, credentials: tuple[str, str] | None) -> Connection:
         """A connection ready for MAIL, or raises `CannotConnect`. `credentials` are a client's own; else the settings' are
         used where there are any."""
-        own = self.address.user and (self.settings.password or self.tokens) and not credentials
+        own = self.address.login and (self.settings.password or self.tokens) and not credentials
         trust = await self._context(verify=self.settings.tls == "required" or bool(credentials or own))
         kind = Lmtp if self.address.scheme == "lmtp" else Smtp
         smtp = kind(
@@ -191,7 +165,7 @@ class Connector:
             elif self.tokens and own:
                 await self._login_by_token(smtp, self.tokens)
             elif own:
-                await self._login(smtp, (self.address.user, self.settings.password), ours=True)
+                await self._login(smtp, (self.address.login, self.settings.password), ours=True)
             if smtp.is_ehlo_or_helo_needed:
                 await smtp.ehlo()
         except BaseException as reason:
@@ -262,7 +236,7 @@ class Connector:
             token = await tokens.access(fresh=fresh)
             try:
                 if "xoauth2" in offered:
-                    await smtp.auth_xoauth2(self.address.user, token)
+                    await smtp.auth_xoauth2(self.address.login, token)
                 else:
                     await self._oauthbearer(smtp, token)
             except aiosmtplib.SMTPAuthenticationError as refusal:
@@ -273,7 +247,7 @@ class Connector:
 
     async def _oauthbearer(self, smtp: Smtp, token: str) -> None:
         """RFC 7628 3.1; a refusal is a challenge that wants one more response (3.2.3)."""
-        user = self.address.user.replace("=", "=3D").replace(",", "=2C")
+        user = self.address.login.replace("=", "=3D").replace(",", "=2C")
         text = f"n,a={user},\x01host={self.address.host}\x01port={self.address.port}\x01auth=Bearer {token}\x01\x01"
         response = await smtp.execute_command(b"AUTH OAUTHBEARER", base64.b64encode(text.encode()))
         if response.code == 334:

@@ -203,11 +203,12 @@ async def test_doors(tmp_path: Path, open_: bool, headers: dict[str, str], statu
 
 @pytest.mark.parametrize(
     ("host", "expected"),
-    [("127.0.0.1", True), ("127.8.8.8:80", True), ("LOCALHOST:1", True), ("::1", True), ("[::1]", True), ("[::ffff:127.0.0.1]:80", True),
-     ("0.0.0.0", False), ("10.0.0.1", False), ("", False), ("localhost.", False), ("[::1", True), ("127.0.0.1@x", False), ("2130706433", False)],
+    [("127.0.0.1", True), ("127.8.8.8:80", True), ("LOCALHOST:1", True), ("::1", False), ("[::1]", True), ("[::ffff:127.0.0.1]:80", True),
+     ("0.0.0.0", False), ("10.0.0.1", False), ("", False), ("localhost.", True), ("localhost.:8081", True), ("[::1", False), ("127.0.0.1@x", False), ("2130706433", True),
+     ("localhost.localdomain", False), ("a.localhost", False), ("localhost.evil.example", False)],
 )  # fmt: skip
 def test_loopback_names(host: str, expected: bool) -> None:
-    assert access.loopback(host) is expected
+    assert access.only_here(host) is expected
 
 
 async def test_the_form_makes_a_session_that_a_revoked_key_ends(tmp_path: Path) -> None:

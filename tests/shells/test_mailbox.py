@@ -18,7 +18,7 @@ from relay import store as stores
 from relay.config import Grant, Mailbox, Settings
 from relay.core import headers, threads, tokens
 from relay.core.model import Event, Keys, Recipient, Sent, SentCopy, Submission, Token, Tracking
-from relay.mailbox import imap, maildir, session
+from relay.mailbox import imap, maildir
 from relay.mailbox.source import Times
 from relay.store.contract import Store
 from tests.fakes import certificates
@@ -307,12 +307,14 @@ async def test_a_certificate_that_nobody_vouches_for_gets_no_password(tmp_path: 
     assert server.heard == []
 
 
-async def test_no_password_goes_to_another_machine_in_clear() -> None:
-    assert session.loopback("127.0.0.1")
-    assert session.loopback("localhost")
-    assert session.loopback("::1")
-    assert not session.loopback("imap.example.com")
-    assert not session.loopback("10.0.0.1")
+@pytest.mark.parametrize(("host", "told"), [("127.0.0.1", True), ("LOCALHOST.", True), ("0.0.0.0", False)])
+async def test_no_password_goes_to_another_machine_in_clear(store: Store, host: str, told: bool) -> None:
+    """0.0.0.0 leads to this machine as well, but by no name that only this machine has."""
+    async with fake.Server() as server:
+        chosen = settings(f"imap://sales@{host}:{server.port}/INBOX")
+        async with watching(chosen, store, "watching" if told else "unreachable") as watcher:
+            assert ("no STARTTLS" in watcher.states[0].reason) is not told
+    assert any(command.startswith(("LOGIN", "AUTHENTICATE")) for command in server.heard) is told
 
 
 def closing_imap(server: dovecot.Dovecot) -> Any:

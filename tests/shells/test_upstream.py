@@ -529,7 +529,7 @@ async def test_the_address_of_an_upstream():
     assert str(connections.address("smtp://h.example")) == "h.example:25"
     assert str(connections.address("smtp://u@h.example")) == "h.example:587"
     assert str(connections.address("smtps://u%40x@h.example")) == "h.example:465"
-    assert connections.address("smtps://u%40x@h.example").user == "u@x"
+    assert connections.address("smtps://u%40x@h.example").login == "u@x"
     assert connections.address("lmtp://[::1]:2424").loopback
     assert not connections.address("smtp://h.example").loopback
 
