@@ -1,7 +1,7 @@
 """The certificates of our listeners.
 
-Owns: a listener's SSL context, and reading its certificate anew while it is in use. Leaves to others: handshakes, and which
-names a certificate should have (`trackrelay check`).
+Owns: a listener's SSL context, and reading its certificate again while it is in use. Leaves to others: handshakes, and
+which names a certificate should have (`trackrelay check`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 class Unusable(OSError):
-    """A certificate and its key can't be used together; the text is a sentence with both their names."""
+    """A certificate and its key can't be used together. The text is a sentence that names both files."""
 
 
 class Certificate:
@@ -22,7 +22,8 @@ class Certificate:
         self.context = context(certificate, key)
 
     def reload(self) -> None:
-        """Handshakes from now on use what the files hold now. A pair that can't be used raises and changes nothing."""
+        """From now on, handshakes use what the files contain now. A pair that can't be used raises, and changes
+        nothing."""
         context(self.certificate, self.key)  # a context that fails halfway would be left without its key
         load(self.context, self.certificate, self.key)
 
@@ -38,12 +39,12 @@ def load(into: ssl.SSLContext, certificate: Path, key: Path) -> None:
     try:
         into.load_cert_chain(certificate, key, password=unattended)
     except ssl.SSLError as error:
-        why = error.reason or "one of them is no PEM file of that kind"
+        why = error.reason or "one of them is not a PEM file of that kind"
         raise Unusable(f"{certificate} and {key} can't be used: {why}") from error
     except OSError as error:
         raise Unusable(f"{certificate} and {key} can't be used: {error.strerror or error}") from error
 
 
 def unattended() -> str:
-    """In place of OpenSSL's own question on the terminal, which would stop the service until somebody answers."""
-    raise OSError("the key is encrypted, and nobody is there to type its passphrase; keep it without one")
+    """Replaces OpenSSL's question on the terminal, which would hold up the service until somebody answers."""
+    raise OSError("the key is encrypted, and nobody is there to type its passphrase; store it without one")

@@ -1,7 +1,7 @@
 """The system's clock, and whether somebody set it.
 
-Owns: the comparison of Unix time with a clock that nobody sets. What waits on disk or in the store waits until a Unix
-time; when that clock is set back, it would wait for as much longer. Leaves to others: what they do about it.
+Owns: comparing Unix time with a clock that nobody can set. Whatever waits on disk or in the store waits until a Unix
+time; if the clock is set back, it would wait that much longer. Leaves to others: what they do about it.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-STEP = 2.0  # seconds; NTP corrects less than this without a step, or so slowly that nobody need care
+STEP = 2.0  # seconds; NTP corrects smaller differences without a step
 
 
 def steady() -> float:
-    """Seconds since the machine began; runs on while it is suspended where the system can tell (Linux)."""
+    """Seconds since the machine booted. On Linux it keeps counting while the machine is suspended."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
@@ -25,7 +25,7 @@ class Steps:
         self._apart = clock() - reference()
 
     def look(self) -> float:
-        """Seconds by which the clock was set, negative for back; 0.0 for none, which is nearly always."""
+        """Seconds by which the clock was set; negative if it was set back, and nearly always 0.0."""
         apart = self._clock() - self._reference()
         step = apart - self._apart
         self._apart = apart

@@ -1,14 +1,15 @@
-"""Events that the store did not take, on disk until it does.
+"""Events that the store could not take, kept on disk until it can.
 
-Owns: the files, their form, the way back into the store. Leaves to others: when an event comes here
-(`tracking_http.public`), and that one which comes twice is written once (the store, by `event_id`).
+Owns: the files, their format, and feeding them back into the store. Leaves to others: when an event comes here
+(`tracking_http.public`), and that an event which comes twice is written once (the store, by `event_id`).
 
-A folder of segments, `<nanoseconds>-<pid>-<number>.jsonl`, each written by one process, which holds a `flock` on it.
-A segment whose process died is read by whoever gets its lock. A line is the CRC-32 of the rest in eight hexadecimal
-digits, a space, and the event as JSON: a line cut short by a crash is seen and skipped, and takes no other with it.
-What the store refuses for another reason than being unavailable goes to `refused.jsonl` and holds up nothing.
+The journal is a folder of segments, `<nanoseconds>-<pid>-<number>.jsonl`. Each is written by one process, which holds
+a `flock` on it; if that process dies, whoever gets the lock reads the segment. A line is the CRC-32 of the rest in
+eight hexadecimal digits, a space, and the event as JSON. A line that a crash cut short is recognised and skipped, and
+no other line is lost with it. An event that the store refuses for another reason than being unavailable goes to
+`refused.jsonl`, and holds up nothing.
 
-Lost by a kill at any instant: what `append` had not returned for, that is what came in during one fsync.
+A kill loses only what `append` had not yet returned for: the events that came in during one fsync.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ class Takes(Protocol):
 
 
 class Journal:
-    """The journal in the folder `path`, of at most `limit` octets over all its segments. Seconds: `pause` between two
-    rounds, and after the store said no; `look` between looks for segments that a dead process left."""
+    """The journal in the folder `path`, with at most `limit` octets in all its segments. `pause` is the time in seconds
+    between two rounds, and after the store refused; `look` the time between looks for segments of dead processes."""
 
     def __init__(self, path: Path, limit: int = 64_000_000, *, pause: float = 1.0, look: float = 15.0) -> None:
         self.path = path
@@ -51,7 +52,7 @@ class Journal:
         self._pause, self._look = pause, look
         self._queue: list[tuple[bytes, asyncio.Future[bool]]] = []
         self._queued = 0  # octets
-        self._size: int | None = None  # octets on disk; None until looked
+        self._size: int | None = None  # octets on disk; None until measured
         self._writer: asyncio.Task[None] | None = None
         self._segment: tuple[Path, int] | None = None  # the one being written, and its descriptor
         self._made = 0
@@ -61,12 +62,12 @@ class Journal:
         metrics.JOURNAL.set_function(self._measure)
 
     async def append(self, event: Event) -> bool:
-        """Durable when it returns True. False where the journal is full or the disk refuses: it is still the caller's.
-        Many that come together share one fsync."""
+        """The event is durable when this returns True. False: the journal is full or the disk refuses, and the event is
+        still the caller's. Events that come at the same time share one fsync."""
         line = encode(event)
         if self._size is None:
             try:
-                self._size = self._measure()  # once, and small; away from the loop the order of events would be lost
+                self._size = self._measure()  # once, and quick; in a thread the order of events would be lost
             except OSError as error:
                 return self._refuses(error)
         if self._size + self._queued + len(line) > self.limit:
@@ -79,7 +80,7 @@ class Journal:
         return await waiter
 
     def _refuses(self, why: object) -> bool:
-        if not self._refusing:  # one line per time of trouble
+        if not self._refusing:  # one line for each spell of trouble
             self._refusing = True
             LOG.error("takes_nothing", why=why, folder=self.path, limit=self.limit)
         return False
@@ -105,7 +106,7 @@ class Journal:
                     waiter.set_result(written)
 
     async def run(self, store: Takes) -> None:
-        """Feeds what is here to the store, oldest segment first and each in order, until cancelled."""
+        """Feeds the segments to the store, oldest first and each in order, until cancelled."""
         while True:
             try:
                 settled = await self._round(store)
@@ -119,17 +120,17 @@ class Journal:
                     await asyncio.wait_for(self._work.wait(), self._look)
 
     async def stop(self) -> None:
-        """Waits for what is being written."""
+        """Waits until what is being written is on disk."""
         if self._writer is not None:
             await asyncio.wait((self._writer,))
         async with self._lock:
             self._close()
 
     async def _round(self, store: Takes) -> bool:
-        """Whether all that was there has gone into the store."""
+        """Whether everything has gone into the store."""
         self._work.clear()
         async with self._lock:
-            self._close()  # what comes from now on goes to a new segment
+            self._close()  # events that come from now on go to a new segment
         for segment in await asyncio.to_thread(self._segments):
             descriptor = await asyncio.to_thread(lock, segment)
             if descriptor is None:
@@ -148,7 +149,7 @@ class Journal:
         for batch in batches(await asyncio.to_thread(segment.read_bytes)):
             events = [event for event in batch if event is not None]
             broken += len(batch) - len(events)
-            # Begun in order, so the store queues them in order, and many share one commit.
+            # They are started in order, so the store queues them in order, and many share one commit.
             results = await asyncio.gather(*(store.append(event) for event in events), return_exceptions=True)
             for event, result in zip(events, results, strict=True):
                 if isinstance(result, stores.Unavailable):
@@ -165,7 +166,7 @@ class Journal:
         descriptor = files.open(self.path / "refused.jsonl", os.O_APPEND)
         try:
             files.fill(descriptor, encode(event))
-            os.fsync(descriptor)  # its segment goes next
+            os.fsync(descriptor)  # its segment is deleted next
         finally:
             os.close(descriptor)
 
@@ -180,7 +181,7 @@ class Journal:
             files.fill(descriptor, data)
             os.fsync(descriptor)
         except OSError:
-            with suppress(OSError):  # half a batch would be a broken line before the next one
+            with suppress(OSError):  # the rest of a batch would break the next line
                 os.ftruncate(descriptor, start)
             raise
 
@@ -193,7 +194,7 @@ class Journal:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             files.sync(self.path)
         except OSError:
-            os.close(descriptor)  # empty, and fed to the store as such
+            os.close(descriptor)  # it is empty, and harmless when it is read
             raise
         return path, descriptor
 
@@ -214,7 +215,7 @@ class Journal:
 
 
 def lock(path: Path) -> int | None:
-    """A descriptor that holds the segment's lock; None where another holds it, or the segment is gone."""
+    """A descriptor that holds the segment's lock. None if another process holds it, or the segment is gone."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -230,7 +231,7 @@ def lock(path: Path) -> int | None:
 
 
 def encode(event: Event) -> bytes:
-    """A line. What privacy settings let pass through memory only does not go to disk."""
+    """A line, without what the privacy settings allow in memory only."""
     if tally.TRANSIENT in event.data:
         event = event.with_(data={k: v for k, v in event.data.items() if k != tally.TRANSIENT})
     body = msgspec.json.encode(event)
@@ -238,7 +239,7 @@ def encode(event: Event) -> bytes:
 
 
 def decode(line: bytes) -> Event | None:
-    """The event of a line; None for a line that is not whole."""
+    """The event in a line, or None if the line is not whole."""
     check, _, body = line.partition(b" ")
     try:
         return DECODER.decode(body) if int(check, 16) == zlib.crc32(body) else None
@@ -247,9 +248,9 @@ def decode(line: bytes) -> Event | None:
 
 
 def batches(data: bytes) -> Iterator[list[Event | None]]:
-    """The lines of a segment, decoded, some at a time."""
+    """The decoded lines of a segment, in batches."""
     lines = data.split(b"\n")
-    if not lines[-1]:  # what follows the last line's end; anything else there is a line cut short
+    if not lines[-1]:  # what follows the last line ending; anything there is a line that was cut short
         lines.pop()
     for start in range(0, len(lines), BATCH):
         yield [decode(line) for line in lines[start : start + BATCH]]

@@ -1,8 +1,8 @@
 """One line per event: a name and its fields, as text or JSON.
 
-Owns: the form of a line, the escaping of what others wrote into it. Leaves to others: what is worth a line.
-Text: `2026-01-31T12:00:00.000Z INFO smtp accepted message_id=… size=5120`. Control characters, also those that
-turn text around, are escaped: one event is one line, and no terminal is driven by a subject.
+Owns: the form of a line, and escaping what others wrote into it. Leaves to others: what is worth a line.
+As text: `2026-01-31T12:00:00.000Z INFO smtp accepted message_id=… size=5120`. Control characters, including those
+that reverse text, are escaped: one event is one line, and a subject can't drive a terminal.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Literal, TextIO
 
 # C0, DEL, C1, line and paragraph separators, and the bidirectional controls of Unicode.
 UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-# What needs no quotes: neither white space, quote, = and backslash, nor anything of UNSAFE.
+# A value that needs no quotes: no white space, quotation mark, = or backslash, and nothing of UNSAFE.
 BARE = re.compile('[^\\s"=\\\\\x00-\x1f\x7f-\x9f\u061c\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]+')
 
 
@@ -27,7 +27,7 @@ def safe(text: str) -> str:
 
 
 class Room:
-    """The log of one room. Fields are keyword arguments; a field that is None is left out."""
+    """The log of one room. Fields are keyword arguments; those that are None are left out."""
 
     __slots__ = ("_logger",)
 
@@ -47,7 +47,7 @@ class Room:
         self._write(logging.ERROR, event, fields, False)
 
     def exception(self, event: str, **fields: Any) -> None:
-        """As `error`, with the traceback of the exception being handled in the field `traceback`."""
+        """Like `error`, with the traceback of the current exception in the field `traceback`."""
         self._write(logging.ERROR, event, fields, True)
 
     def _write(self, level: int, event: str, fields: dict[str, Any], trace: bool) -> None:
@@ -79,7 +79,7 @@ class Form(logging.Formatter):
 
     def line(self, at: float, level: str, logger: str, event: str, fields: dict[str, Any]) -> str:
         second = int(at)
-        if second != self._second:  # a busy service writes many lines within one
+        if second != self._second:  # a busy service writes many lines per second
             self._second, self._stamp = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
         stamp = f"{self._stamp}.{int((at - second) * 1000):03d}Z"
         name = logger.removeprefix("trackrelay.")
@@ -90,8 +90,8 @@ class Form(logging.Formatter):
 
 
 class Lines:
-    """Our own events straight to the stream: there is one for each message, and half of what a line costs is the record
-    that Python's logging makes of it."""
+    """Writes our own events straight to the stream. There is one for each message, and the record that Python's logging
+    makes of it is half of what a line costs."""
 
     def __init__(self, handler: logging.StreamHandler[TextIO], form: Form) -> None:
         self.handler, self.form = handler, form
@@ -99,17 +99,20 @@ class Lines:
     def write(self, level: int, logger: str, event: str, fields: dict[str, Any]) -> None:
         given = {k: v for k, v in fields.items() if v is not None}
         line = self.form.line(time.time(), logging.getLevelName(level), logger, event, given) + "\n"
-        with self.handler.lock or nullcontext(), suppress(OSError, ValueError):  # nobody reads it: no reason to fail
+        with (
+            self.handler.lock or nullcontext(),
+            suppress(OSError, ValueError),
+        ):  # if nobody reads the log, that is no reason to fail
             self.handler.stream.write(line)
             self.handler.stream.flush()
 
 
-_lines: list[Lines] = []  # the one of `start`; without it (in tests) lines go the way of Python's logging
+_lines: list[Lines] = []  # set by `start`; without it (in tests) lines go through Python's logging
 
 
 def quoted(value: Any) -> str:
-    """A value as it stands in a line of text. Its own backslashes are doubled, so that none can end the quotes and go
-    on as another field."""
+    """A value as it stands in a line of text. Its own backslashes are doubled, so that it can't end the quotes and
+    continue as another field."""
     if type(value) is int:
         return str(value)
     text = str(value)
@@ -119,7 +122,7 @@ def quoted(value: Any) -> str:
 
 
 def start(form: Literal["text", "json"] = "text", level: int = logging.INFO) -> None:
-    """Logs go to stderr from here on."""
+    """From now on, logs go to stderr."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Form(form))
     _lines[:] = [Lines(handler, Form(form))]

@@ -11,20 +11,20 @@ ACCEPTED = Counter("trackrelay_accepted", "Messages accepted from clients")
 REFUSED = Counter("trackrelay_refused", "Messages refused, by reply code", ["code"])
 COPIES = Counter("trackrelay_copies", "Copies made, tracked or not", ["tracked"])
 UNTRACKED = Counter("trackrelay_untracked", "Copies not tracked, by reason code", ["reason"])
-OUTCOMES = Counter("trackrelay_outcomes", "Recipients by the upstream's word", ["outcome"])
+OUTCOMES = Counter("trackrelay_outcomes", "Recipients by the upstream's answer", ["outcome"])
 REPORTS = Counter(
-    "trackrelay_reports", "Recipients whose fate was told: failed (bounced), delayed, relayed", ["action"]
+    "trackrelay_reports", "Recipients reported to the sender: failed (bounced), delayed, relayed", ["action"]
 )
-FAILED_OPEN = Counter("trackrelay_failed_open", "Messages that went out untracked since tracking failed", ["stage"])
+FAILED_OPEN = Counter("trackrelay_failed_open", "Messages that went out untracked because tracking failed", ["stage"])
 HITS = Counter("trackrelay_hits", "Pixel and link requests", ["type"])
-JOURNALED = Counter("trackrelay_journaled", "Events kept in the journal since the store did not take them")
+JOURNALED = Counter("trackrelay_journaled", "Events kept in the journal because the store did not take them")
 LOST = Counter("trackrelay_events_lost", "Events that neither the store nor the journal took")
 WEBHOOKS = Counter("trackrelay_webhook_attempts", "Attempts to deliver a notification", ["outcome"])
-LOGINS = Counter("trackrelay_smtp_logins", "SMTP logins tried: good, bad, locked, unavailable", ["outcome"])
+LOGINS = Counter("trackrelay_smtp_logins", "SMTP login attempts: good, bad, locked, unavailable", ["outcome"])
 SMTP_CONNECTIONS = Gauge("trackrelay_smtp_connections", "SMTP connections of clients")
-TURNED_AWAY = Counter("trackrelay_smtp_turned_away", "SMTP connections refused since there were too many")
+TURNED_AWAY = Counter("trackrelay_smtp_turned_away", "SMTP connections refused because there were too many")
 SMTP_IN_FLIGHT = Gauge("trackrelay_smtp_in_flight_bytes", "Bytes of messages being received or delivered")
-ERRORS = Counter("trackrelay_errors", "Exceptions caught at an edge", ["room"])
+ERRORS = Counter("trackrelay_errors", "Unexpected exceptions, by room", ["room"])
 QUEUE = Gauge("trackrelay_queue_messages", "Messages in the spool")
 QUEUE_AGE = Gauge("trackrelay_queue_oldest_seconds", "Age of the oldest message in the spool")
 STAGE = Histogram(
@@ -33,23 +33,25 @@ STAGE = Histogram(
     ["stage"],
     buckets=FAST,
 )
-STORE_QUEUE = Gauge("trackrelay_store_queue", "Operations that wait for the database")
-STORE_BATCH = Histogram("trackrelay_store_batch", "Operations per transaction of the database", buckets=SIZES)
-STORE_SECONDS = Histogram("trackrelay_store_seconds", "Time per transaction, its fsync included", buckets=FAST)
-JOURNAL = Gauge("trackrelay_journal_bytes", "Events in the journal that the database has not taken yet")
+STORE_QUEUE = Gauge("trackrelay_store_queue", "Operations waiting for the database")
+STORE_BATCH = Histogram("trackrelay_store_batch", "Operations per database transaction", buckets=SIZES)
+STORE_SECONDS = Histogram(
+    "trackrelay_store_seconds", "Time per database transaction, including its fsync", buckets=FAST
+)
+JOURNAL = Gauge("trackrelay_journal_bytes", "Bytes of events that wait in the journal for the database")
 CONNECTIONS = Gauge(
     "trackrelay_upstream_connections", "Connections to each upstream: idle, busy", ["upstream", "state"]
 )
-FAILOVERS = Counter("trackrelay_upstream_failovers", "Messages that went on to a fallback, by its name", ["upstream"])
+FAILOVERS = Counter("trackrelay_upstream_failovers", "Messages that went to a fallback, by its name", ["upstream"])
 
 
 def value(name: str, **labels: str) -> float:
-    """A sample as /metrics would show it, 0 where there is none yet: value("trackrelay_accepted_total")."""
+    """A sample as /metrics would show it, or 0 if there is none yet: value("trackrelay_accepted_total")."""
     return REGISTRY.get_sample_value(name, labels) or 0.0
 
 
 def figures() -> str:
-    """How the service does, in a line."""
+    """The main figures in one line."""
     oldest = value("trackrelay_queue_oldest_seconds")
     age = f", the oldest for {oldest / 60:.0f} min" if oldest else ""
     return (

@@ -1,6 +1,6 @@
-"""Tell systemd how the service is: sd_notify(3), one datagram on $NOTIFY_SOCKET.
+"""Tells systemd the state of the service: sd_notify(3), one datagram on $NOTIFY_SOCKET.
 
-Does nothing where there is no such socket. `watchdog` gives the seconds between two signs of life.
+Does nothing without such a socket. `watchdog` says how often a sign of life is due.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import socket
 
 
 def tell(**state: str | int) -> None:
-    """For example tell(READY=1, STATUS="3 listeners up"). A socket that is gone is systemd's matter, not the mail's."""
+    """For example tell(READY=1, STATUS="3 listeners up"). If the socket is gone, that must not disturb the mail."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return
@@ -26,7 +26,7 @@ def tell(**state: str | int) -> None:
 
 
 def watchdog() -> float | None:
-    """Seconds between two `tell(WATCHDOG=1)`: half of what the unit allows; None where it has no watchdog."""
+    """Seconds between two `tell(WATCHDOG=1)`: half of what the unit allows. None if it has no watchdog."""
     pid, usec = os.environ.get("WATCHDOG_PID", ""), os.environ.get("WATCHDOG_USEC", "")
     if not usec.isdigit() or (pid and pid != str(os.getpid())):
         return None

@@ -3,7 +3,7 @@
 Owns: the verdict that the request alone allows, with its reason code. Leaves to others: `self`, which needs the
 message that was sent, repeats and counting (`tally`); storing (`tracking_http.public`).
 
-A verdict is given only where something shows it; everything else is `unknown`, and counts (it may be a person).
+A verdict is given only if something shows it. Everything else is `unknown`, and counts, since it may be a person.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from relay.core.model import Verdict
 def hit(*, method: str) -> tuple[Verdict, str]:
     """The verdict of one request and the reason code for it.
 
-    `head`: nothing was displayed or followed, some program looked whether the address is there.
-    `unclassified`: the request shows nothing that tells a person from a machine.
+    `head`: nothing was displayed or followed; a program only looked whether the address exists.
+    `unclassified`: nothing in the request tells a person from a machine.
     """
     return ("unknown", "head") if method == "HEAD" else ("unknown", "unclassified")

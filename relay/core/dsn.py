@@ -1,8 +1,8 @@
 """A failure or a delay -> the report to the sender (RFC 3464), as the bytes of a message.
 
-Owns: the form of reports, and who wants which (RFC 3461 NOTIFY, RET, ENVID, ORCPT; RFC 6533 for addresses in UTF-8).
-Leaves to others: when something has failed (`core.queue`), and sending (`spool`): from the null reverse-path, never to it.
-"""
+Owns: the form of reports, and who wants which one (RFC 3461 NOTIFY, RET, ENVID, ORCPT; RFC 6533 for UTF-8 addresses).
+Leaves to others: when something has failed (`core.queue`), and sending (`spool`): from the null reverse-path, never to
+it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from relay.core.model import Recipient
 
 NAMES = uuid.UUID("6f1a7f1e-0c5b-5d0e-9d9c-7a6d5c0e4b21")  # of events that are seen in mail
 Action = Literal["failed", "delayed", "relayed"]
-LONGEST_HEADERS = 65_536  # octets of the original's header section that go along
+LONGEST_HEADERS = 65_536  # octets of the original's header section that are returned
 LONGEST_SUBJECT = 200  # characters
 EXPIRED = "4.4.7"  # RFC 3463: delivery time expired
-LONGEST_ORIGINAL = 1_000_000  # octets of an original that goes along whole (RET=FULL)
+LONGEST_ORIGINAL = 1_000_000  # octets of an original that is returned whole (RET=FULL)
 TEXTS: dict[Action, tuple[str, str]] = {
     "failed": (
         "Undelivered mail returned to sender",
@@ -28,13 +28,13 @@ TEXTS: dict[Action, tuple[str, str]] = {
     ),
     "delayed": (
         "Your mail is delayed",
-        "Your message could not be delivered yet to the recipients below. It is kept, and tried again until {until}.\r\n"
-        "You need not send it again.",
+        "Your message could not be delivered to the recipients below yet. It will be retried until {until}.\r\n"
+        "You do not need to send it again.",
     ),
     "relayed": (
-        "Your mail was handed on",
-        "Your message was handed on to the server below, which does not tell when it is delivered. You may hear no more\r\n"
-        "of it.",
+        "Your mail was relayed",
+        "Your message was relayed to the server below, which does not confirm delivery. You may hear nothing more\r\n"
+        "about it.",
     ),
 }
 KEYWORDS: dict[Action, str] = {"failed": "FAILURE", "delayed": "DELAY", "relayed": "SUCCESS"}
@@ -42,8 +42,8 @@ KEYWORDS: dict[Action, str] = {"failed": "FAILURE", "delayed": "DELAY", "relayed
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What happened to one recipient: `status` is an enhanced status code (RFC 3463), `diagnostic` the reply that said
-    so ("550 5.1.1 No such user") or "", `remote` the host that gave it."""
+    """What happened to one recipient: `status` is an enhanced status code (RFC 3463), `diagnostic` the server's reply
+    ("550 5.1.1 No such user") or "", `remote` the host that gave it."""
 
     recipient: Recipient
     action: Action
@@ -64,8 +64,8 @@ class Original:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What makes a report this one: who reports and from which address, when, its Message-ID without brackets, and a
-    boundary that occurs nowhere in the original (say, 128 random bits in hex)."""
+    """What is particular to one report: who makes it and from which address, when, its Message-ID without brackets, and
+    a boundary that occurs nowhere in the original (such as 128 random bits in hexadecimal)."""
 
     hostname: str
     sender: str
@@ -76,14 +76,14 @@ class Made:
 
 
 def event_id(message_id: str, kind: str, identity: str, recipient: str) -> str:
-    """The id of the event that a report is about: whoever makes the report and whoever finds it in a mailbox, by its
-    Message-ID (`identity`), name the same event, so that it is written once."""
+    """The id of the event that a report is about. It is the same for whoever makes the report and whoever finds it in a
+    mailbox, by its Message-ID (`identity`), so the event is written once."""
     return str(uuid.uuid5(NAMES, "\n".join((message_id, kind, identity, recipient.lower()))))
 
 
 def wanted(recipient: Recipient, action: Action) -> bool:
-    """Does the sender want to hear this about that recipient? Without NOTIFY (RFC 3461 4.1) failures and delays.
-    "relayed" is what becomes of SUCCESS where the next server has no DSN (5.2.2)."""
+    """Does the sender want this report about that recipient? Without NOTIFY (RFC 3461 4.1): failures and delays.
+    "relayed" is what SUCCESS becomes if the next server has no DSN (5.2.2)."""
     keyword = KEYWORDS[action]
     for option in recipient.options:
         name, _, value = option.partition("=")
@@ -93,8 +93,8 @@ def wanted(recipient: Recipient, action: Action) -> bool:
 
 
 def render(original: Original, notices: Sequence[Notice], made: Made) -> bytes:
-    """The report, with CRLF line endings. All notices have one action. Some octets may be above 127 where the
-    original's header fields or an address have such."""
+    """The report, with CRLF line endings. All notices have the same action. It has octets above 127 only if the
+    original's header fields or an address do."""
     action = notices[0].action
     international = any(not n.recipient.address.isascii() for n in notices)
     parts = [
@@ -133,7 +133,7 @@ def _text(original: Original, notices: Sequence[Notice], made: Made) -> bytes:
         where = f"At {clean(notice.remote)}: " if notice.remote and notice.diagnostic else ""
         lines += [f"<{clean(notice.recipient.address)}>", f"    {where}{clean(notice.diagnostic) or notice.status}"]
         if notice.status == EXPIRED:
-            lines += [f"    That was the last answer; it was tried again for {span(made.at - original.arrived_at)}."]
+            lines += [f"    This was the last answer, after attempts over {span(made.at - original.arrived_at)}."]
         lines += [""]
     text = "\r\n".join(lines)
     charset, encoding = ("us-ascii", "7bit") if text.isascii() else ("utf-8", "8bit")
@@ -177,8 +177,8 @@ def _status(original: Original, notices: Sequence[Notice], made: Made, internati
 
 
 def _returned(original: Original, action: Action) -> bytes:
-    """The original: of a failure whole with RET=FULL (RFC 3461 4.3) unless it is large, else its header section
-    (RFC 6522 4)."""
+    """The original: the whole message for a failure with RET=FULL (RFC 3461 4.3) unless it is large, or else its header
+    section (RFC 6522 4)."""
     full = action == "failed" and any(option.upper() == "RET=FULL" for option in original.options)
     if full and len(original.content) <= LONGEST_ORIGINAL:
         kind, text = "message/rfc822", original.content
@@ -212,7 +212,7 @@ def span(seconds: float) -> str:
 
 
 def unxtext(text: str) -> str:
-    """xtext (RFC 3461 4) decoded; what is none stays."""
+    """xtext (RFC 3461 4), decoded; anything else stays as it is."""
     out, at = "", 0
     while at < len(text):
         pair = text[at + 1 : at + 3]
@@ -226,7 +226,7 @@ def unxtext(text: str) -> str:
 
 
 def clean(text: str) -> str:
-    """Without control characters and lone surrogates: what others wrote never becomes a line of its own."""
+    """The text without control characters and lone surrogates, so that it can't become a line of its own."""
     return "".join(
         "?" if ord(c) < 32 or 127 <= ord(c) < 160 or 0xD800 <= ord(c) < 0xE000 or c in "\u2028\u2029" else c
         for c in text

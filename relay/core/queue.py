@@ -1,6 +1,6 @@
-"""A message that waits: its state, and what an attempt makes of it.
+"""A message that waits: its state, and how an attempt changes it.
 
-Owns: the form of an entry (one line of JSON), when it is tried next, when a recipient is given up, who hears of it.
+Owns: the form of an entry (one line of JSON), when it is tried next, when a recipient is given up, who is told.
 Leaves to others: files (`spool.disk`), attempts (`upstream`), the reports themselves (`core.dsn`).
 """
 
@@ -16,14 +16,14 @@ import msgspec
 from relay.core import dsn, envelopes, retry
 from relay.core.model import Done, Envelope, Later, Never, Outcome, Recipient, Reply
 
-# Pauses in seconds before the 1st, 2nd, … attempt; the last one is for all that follow. Greylisting ends after
-# minutes, an outage after hours; RFC 5321 4.5.4.1 asks for 30 minutes once the first tries are over.
+# Pauses in seconds before the 1st, 2nd, … attempt; the last one is repeated. Greylisting ends after minutes, an outage
+# after hours. RFC 5321 4.5.4.1 asks for at least 30 minutes after the first attempts.
 SCHEDULE = (0.0, 60.0, 180.0, 300.0, 600.0, 900.0, 1800.0, 1800.0, 3600.0, 3600.0, 7200.0)
-DELAY_AFTER = 14_400.0  # seconds after which the sender hears that it is late
+DELAY_AFTER = 14_400.0  # seconds after which the sender is told of the delay
 
 
 class Waiting(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One recipient. `index` is its place among the submission's; `reply` the upstream's last word."""
+    """One recipient. `index` is its place in the submission; `reply` is the upstream's last answer."""
 
     address: str
     options: tuple[str, ...] = ()
@@ -37,10 +37,10 @@ class Waiting(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One message on disk. `message_id` is ours, "" for a report of ours (`kind`), which is never reported on.
-    `login`: it goes out over that user's own session, and waits until there is one; a report on such a message too.
-    `duplicates` counts the attempts after which the upstream may have had it without saying so. `upstream` is the name
-    of the one that it is for. Times are Unix seconds."""
+    """One message on disk. `message_id` is ours; it is "" for a report of ours (`kind`), about which no report is made.
+    With a `login`, the message goes out over that user's own session and waits until there is one, and so does a report
+    about it. `duplicates` counts the attempts after which the upstream may have had it, but gave no answer. `upstream`
+    is the name of the upstream that it is for. Times are Unix seconds."""
 
     entry_id: str
     message_id: str
@@ -66,7 +66,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def domain(self) -> str:
-        """Of the first recipient that waits: what concurrency is counted by."""
+        """The domain of the first recipient that waits, by which concurrent attempts are counted."""
         return self.waiting[0].address.rpartition("@")[2].lower() if self.waiting else ""
 
     def envelope(self, credentials: tuple[str, str] | None) -> Envelope:
@@ -77,7 +77,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def entry_id(now: float, random_bytes: bytes) -> str:
-    """A name for a new entry: 11 hexadecimal digits that sort by time, then those of some random octets."""
+    """A name for a new entry: 11 hexadecimal digits that sort by time, then some random ones."""
     return f"{int(now * 1000):011x}{random_bytes.hex()}"
 
 
@@ -99,8 +99,8 @@ def read(line: bytes) -> Entry:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """`lifetime`: seconds from the first try to giving up, which takes `tries` as well. `bounce_from`: the sender of a
-    report where the null one was refused."""
+    """`lifetime` is the time in seconds after which a message is given up, provided that it had its `tries`.
+    `bounce_from` is the sender of a report if the null one was refused."""
 
     lifetime: float = 432_000.0
     bounce_from: str = ""
@@ -110,8 +110,9 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """An attempt's consequences: the entry as it goes on (None: nobody waits any more), and the recipients whose state
-    is final now or who are late for the first time. Those `relayed` are among `done`: their sender asked to hear it."""
+    """An attempt's consequences: the entry as it continues (None if nobody waits any more), and the recipients whose
+    state is now final, or who are late for the first time. `relayed` are those of `done` whose sender asked to be
+    told."""
 
     entry: Entry | None
     done: tuple[Waiting, ...] = ()
@@ -123,8 +124,8 @@ class Settled:
 def settle(
     entry: Entry, outcomes: Sequence[Outcome], *, now: float, jitter: float, policy: Policy, remote: str = ""
 ) -> Settled:
-    """`outcomes` are those of `entry.waiting`, in order. `jitter` is a number from 0 to 1."""
-    # In a user's own session the user's own address is one that may send.
+    """`outcomes` belong to `entry.waiting`, in order. `jitter` is a number from 0 to 1."""
+    # In a user's own session, the user's own address may certainly send.
     sender = policy.bounce_from or (entry.recipients[0].address if entry.login else "")
     if _refuses_the_null_sender(entry, outcomes) and sender:
         again = msgspec.structs.replace(entry, reverse_path=sender, attempts=entry.attempts + 1, next_at=now)
@@ -176,19 +177,19 @@ def settle(
 
 
 def tries(schedule: Sequence[float], seconds: float) -> int:
-    """How often a message is tried within that time, as far as the schedule goes. It is not given up, nor is its sender
-    told of a delay, before it was tried as often: after a long stop, or where the clock was set forward, the time alone
-    would be over at the first attempt."""
+    """How often a message is tried within that time, as far as the schedule goes. It is not given up, and its sender is
+    not told of a delay, before it has been tried as often: after a long stop, or if the clock was set forward, the time
+    alone would be over at the first attempt."""
     return max(1, sum(at <= seconds for at in accumulate(schedule)))
 
 
 def _refuses_the_null_sender(entry: Entry, outcomes: Sequence[Outcome]) -> bool:
-    """A refused report from the null reverse-path: Gmail and Microsoft 365 may refuse that, whatever the recipient."""
+    """Whether a report was refused that has the null reverse-path. Gmail and Microsoft 365 may refuse all such mail."""
     return entry.kind == "report" and not entry.reverse_path and all(isinstance(o, Never) for o in outcomes)
 
 
 def notice(recipient: Waiting, outcome: Outcome, action: dsn.Action, remote: str) -> dsn.Notice:
-    """What a report says of the recipient after that outcome at the host `remote`."""
+    """What a report says about the recipient, after that outcome at the host `remote`."""
     status = envelopes.status(outcome.reply)
     if action == "failed" and isinstance(outcome, Later):
         status = dsn.EXPIRED
@@ -201,5 +202,5 @@ def _reply(text: str) -> Reply:
 
 
 def due(entry: Entry, now: float, policy: Policy) -> bool:
-    """Is it time? Also where the clock was set back, so that no entry waits for longer than the longest pause."""
+    """Is it time? Also true if the clock was set back, so that no entry waits longer than the longest pause."""
     return entry.next_at <= now or entry.next_at > now + 1.2 * max(policy.schedule)

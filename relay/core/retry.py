@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 
 def after(schedule: Sequence[float], attempt: int, jitter: float, spread: float = 0.1) -> float | None:
-    """Seconds until the next attempt, when `attempt` (from 1) has failed; None where the schedule is over.
+    """Seconds until the next attempt, after `attempt` (from 1) has failed; None at the end of the schedule.
 
     `schedule[0]` is the pause before the first attempt, so `schedule[attempt]` is the one after it. The pause is
-    moved by up to `spread` of itself either way, so that what failed together is not tried together.
+    changed by up to `spread` of itself either way, so that what failed together is not retried together.
     """
     if attempt >= len(schedule):
         return None

@@ -1,22 +1,22 @@
-"""Tokens: what a pixel's or a link's URL carries, signed. And the identifiers of messages.
+"""Tokens: the signed text in the URL of a pixel or link. And the identifiers of messages.
 
-Owns: the bytes of a token, its signature, the form of message keys and message ids.
+Owns: the bytes of a token, its signature, the format of message keys and message ids.
 Leaves to others: where keys come from and how they are kept (`relay.keys`), what a hit means (`classify`).
 
 A token is unpadded base64url (RFC 4648 5) of
 
     1 octet    version (upper 3 bits) and key id (lower 5 bits)
     12 octets  message key: 48 bits of milliseconds since 1970, big-endian, then 48 random bits
-    varint     recipient: the index of the envelope recipient among the submission's
+    varint     recipient: the index of the envelope recipient in the submission
     varint     link: the index of the link               (click only)
-    n octets   the URL, UTF-8, as it stands              (click only)
-    12 octets  HMAC-SHA256 over the kind and all before, cut to 96 bits
+    n octets   the URL, UTF-8, unchanged                 (click only)
+    12 octets  HMAC-SHA256 over the kind and everything before, truncated to 96 bits
 
-Varints are LEB128, little end first. A click's link may have one redundant octet, so that the whole is never a
-multiple of three long and the text never ends in `-` or `_`: programs that look for URLs in plain text would leave
-such an end out. Version 0 is the above. Version 1 is reserved for the same under AES-SIV (RFC 5297), 2 to 7 are free;
-never a cipher that is broken by a nonce that repeats. The kind is signed but not written: the token of a pixel is no
-token of a link. Nothing in it names an address, an account or a Message-ID.
+Varints are LEB128, least significant group first. A click's link index may have one redundant octet, so that the
+length is never a multiple of three and the text never ends in `-` or `_`: programs that look for URLs in plain text
+would cut such an ending off. This is version 0. Version 1 is reserved for the same under AES-SIV (RFC 5297), 2 to 7
+are free, but never for a cipher that a repeated nonce breaks. The kind is signed but not written, so a pixel's token
+can't be used as a link's. Nothing in a token names an address, an account or a Message-ID.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ MAC_SIZE = 12
 LONGEST = 16_384  # characters of a token; more than any URL that is tracked
 LARGEST_INDEX = (1 << 21) - 1  # three octets of varint
 
-# What the signature covers first. Frozen for ever, like the layout: links live as long as the mail they are in.
+# What the signature covers first. It must never change, nor must the layout: links live as long as their mail.
 KINDS: dict[TokenKind, bytes] = {
     "open": b"trackrelay/0/open\0",
     "click": b"trackrelay/0/click\0",
@@ -44,16 +44,17 @@ KINDS: dict[TokenKind, bytes] = {
 }
 TO_URL = bytes.maketrans(b"+/", b"-_")
 FROM_URL = bytes.maketrans(b"-_+/=", b"+/!!!")
-LAST = {2: frozenset("AQgw"), 3: frozenset("AEIMQUYcgkosw048")}  # what can end a text with 4 or 2 bits to spare
+LAST = {2: frozenset("AQgw"), 3: frozenset("AEIMQUYcgkosw048")}  # possible last characters with 4 or 2 spare bits
 PADDING = {0: b"", 2: b"==", 3: b"="}
-ABSENT = bytes(32)  # stands in for a key that we do not have, so that such a token takes as long as any other
+ABSENT = bytes(32)  # used in place of a key that we do not have, so that such a token takes as long as any other
 DIGITS = "0123456789abcdefghijklmnopqrstuv"
 PAIRS = [a + b for a in DIGITS for b in DIGITS]  # the library's encoder takes ten times as long, on every hit
 
 
 def write(token: Token, keys: Keys) -> str:
-    """The token's text, signed with the current key. ValueError for what no token can hold: a message key that is
-    not 12 octets, an index below 0 or above 2,097,151, a URL with lone surrogates or over some 12,000 octets."""
+    """The token's text, signed with the current key. Raises ValueError for what no token can hold: a message key that
+    does not have 12 octets, an index below 0 or above 2,097,151, a URL with lone surrogates or of over some 12,000
+    octets."""
     if token.kind == "click":
         return clicks(token.message_key, token.recipient, keys)(token.link, token.url)
     head = beginning(token.message_key, token.recipient, keys)
@@ -61,7 +62,8 @@ def write(token: Token, keys: Keys) -> str:
 
 
 def clicks(message_key: bytes, recipient: int, keys: Keys) -> Callable[[int, str], str]:
-    """What `write` does for the links of one copy, given link index and URL: what they have in common is done once."""
+    """What `write` does, for all links of one copy: call the result with link index and URL. What the links have in
+    common is done once."""
     head = beginning(message_key, recipient, keys)
     first, outer = halves(keys.secrets[keys.current], "click")
     inner = first.copy()
@@ -91,8 +93,8 @@ def beginning(message_key: bytes, recipient: int, keys: Keys) -> bytes:
 
 
 def read(text: str, kind: TokenKind, keys: Keys) -> Token | None:
-    """The token, or None for every text that `write` did not make, with one of these keys and for this kind. Never
-    raises. Only the canonical text is accepted, and all that is refused takes the same time."""
+    """The token, or None for any text that `write` did not make with one of these keys and for this kind. Never raises.
+    Only the canonical text is accepted, and every refusal takes the same time."""
     raw = decode(text)
     if raw is None or len(raw) < 1 + KEY_SIZE + 1 + MAC_SIZE:
         return None
@@ -105,7 +107,8 @@ def read(text: str, kind: TokenKind, keys: Keys) -> Token | None:
 
 
 def unpacked(body: bytes, kind: TokenKind) -> Token | None:
-    """A signed body, read. None where it is not what `write` packs: that takes a key of ours, used elsewhere."""
+    """The token of a signed body. None if `write` would not have packed it, which takes a key of ours used
+    elsewhere."""
     try:
         recipient, at = integer(body, 1 + KEY_SIZE)
         if kind != "click":
@@ -117,8 +120,8 @@ def unpacked(body: bytes, kind: TokenKind) -> Token | None:
 
 
 def size(url: str) -> int:
-    """How many characters a click token for this URL has at most, whatever its recipient and link. More than any
-    limit allows where no token can hold the URL."""
+    """The largest number of characters that a click token for this URL can have, whatever its recipient and link. If no
+    token can hold the URL, a number beyond any limit."""
     try:
         octets = len(url.encode())
     except UnicodeEncodeError:
@@ -130,8 +133,8 @@ def size(url: str) -> int:
 
 
 def mac(secret: bytes, kind: TokenKind, body: bytes) -> bytes:
-    """HMAC-SHA256 (RFC 2104) from copies of its two prepared halves: a third of the time of `hmac.digest`, which also
-    gives up the interpreter's lock to whoever waits for it."""
+    """HMAC-SHA256 (RFC 2104) from copies of its two prepared halves. It takes a third of the time of `hmac.digest`,
+    which also releases the interpreter's lock to whoever waits for it."""
     first, second = halves(secret, kind)
     inner, outer = first.copy(), second.copy()
     inner.update(body)
@@ -151,8 +154,8 @@ def encode(raw: bytes) -> str:
 
 
 def decode(text: str) -> bytes | None:
-    """The octets of canonical, unpadded base64url; None for all else: foreign characters, padding, an impossible
-    length, and stray bits in the last character, which the strict decoder of the library lets pass."""
+    """The octets of canonical, unpadded base64url. None for everything else: other characters, padding, an impossible
+    length, and stray bits in the last character, which the library's strict decoder lets pass."""
     over = len(text) % 4
     if len(text) > LONGEST or (over and (over == 1 or text[-1] not in LAST[over])):
         return None
@@ -173,7 +176,7 @@ def varint(number: int) -> bytes:
 
 
 def integer(body: bytes, at: int) -> tuple[int, int]:
-    """The varint at `at`, and where it ends. IndexError where the body ends first, ValueError where it goes on."""
+    """The varint at `at`, and where it ends. Raises IndexError if the body ends first, ValueError if it is too long."""
     number = shift = 0
     while True:
         octet = body[at]
@@ -190,8 +193,8 @@ def integer(body: bytes, at: int) -> tuple[int, int]:
 
 
 def message_key(now: float, random_bytes: bytes) -> bytes:
-    """A new key for a message sent at `now` (Unix seconds): 12 octets that sort by time. `random_bytes` are 6 random octets,
-    or more, of which the first 6 count."""
+    """A new key for a message sent at `now` (Unix seconds): 12 octets that sort by time. Of `random_bytes`, the first 6
+    are used."""
     if len(random_bytes) < 6:
         raise ValueError("6 random octets are needed")
     return max(0, min(int(now * 1000), (1 << 48) - 1)).to_bytes(6, "big") + random_bytes[:6]

@@ -1,10 +1,10 @@
 """Due deliveries -> POST -> settled.
 
-Owns: the lanes, what follows from an answer, the endpoints of the configuration. Leaves to others: what is owed and
+Owns: the lanes, what follows from an answer, the endpoints of the configuration. Leaves to others: what is due and
 since when (`store`), the body and its signatures (`core.payload`), the request (`post`), where it may go (`guard`).
 
-An attempt is counted and leased before it is made, so that a crash can only make one too many. Each endpoint has a lane
-of its own, so that a slow one delays no other; one that does not answer keeps a single place until it does.
+An attempt is counted and leased before it is made, so a crash can only cause one attempt too many. Each endpoint has a
+lane of its own, so that a slow one delays no other; one that does not answer gets a single place until it does.
 """
 
 from __future__ import annotations
@@ -33,27 +33,27 @@ __all__ = ["Webhooks", "configured"]
 
 LOG = log.room("webhooks")
 
-# Seconds before each attempt: about three days in all. Then it is a dead letter, kept.
+# Seconds before each attempt: about three days in all. After the last one it becomes a dead letter, which is kept.
 SCHEDULE = (0, 5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
 LONGEST = 1.2 * SCHEDULE[-1]
 LANE = 8  # attempts under way at one endpoint
-TOTAL = 256  # and at all
-POLL = 1.0  # seconds after which other processes' events are looked for
-END = 3.0  # seconds that attempts under way have when the service stops
-SETTLING = 60.0  # seconds for which a result is offered to a store that does not take it; then its lease ends
+TOTAL = 256  # and at all of them
+POLL = 1.0  # seconds between looks for other processes' events
+END = 3.0  # seconds that attempts under way get when the service stops
+SETTLING = 60.0  # seconds for which a result is offered to a store that does not take it, until its lease ends
 GONE = 410
 
 
 @dataclass(slots=True)
 class Lane:
-    """One endpoint: how many attempts are under way, does it answer, until when it asked for quiet."""
+    """One endpoint: how many attempts are under way, whether it answers, and until when it asked to be left alone."""
 
     under_way: int = 0
     answers: bool = True
     quiet_until: float = 0.0
 
     def taken(self, now: float) -> int:
-        """The places that are not free."""
+        """How many places are not free."""
         if now < self.quiet_until:
             return LANE
         if self.answers:
@@ -62,7 +62,7 @@ class Lane:
 
 
 class Outbox(Protocol):
-    """What is asked of a store here."""
+    """What this room needs of a store."""
 
     async def sync_endpoints(self, configured: Sequence[Endpoint]) -> None: ...
     async def endpoints(self) -> list[Endpoint]: ...
@@ -75,7 +75,7 @@ class Outbox(Protocol):
 
 
 class Webhooks:
-    """`run` until cancelled; `wake` when something was appended in this process."""
+    """`run` runs until it is cancelled; call `wake` when something was appended in this process."""
 
     def __init__(
         self,
@@ -84,13 +84,13 @@ class Webhooks:
         *,
         poster: Poster | None = None,
         clock: Callable[[], float] = time.time,
-        dice: Callable[[], float] = random.random,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
         self.settings = settings
         self.store = store
         self._poster = poster
         self._clock = clock
-        self._dice = dice
+        self._jitter = jitter
         self._secrets = secrets(settings)
         self._endpoints: dict[str, Endpoint] = {}
         self._lanes: dict[str, Lane] = {}
@@ -115,13 +115,13 @@ class Webhooks:
                 try:
                     if not synced:
                         await self.store.sync_endpoints(configured(self.settings))
-                        # Due later than any pause allows: the clock was ahead when that was written.
+                        # What is due later than any pause allows was written while the clock was ahead.
                         await self.store.hasten(self._clock() + LONGEST, math.inf)
                         synced = True
                     pause = await self._turn()
                     self._away = False
                 except Unavailable as reason:
-                    if not self._away:  # one line per time of trouble
+                    if not self._away:  # one line for each spell of trouble
                         self._away = True
                         LOG.warning("store_unavailable", reason=str(reason))
                     pause = POLL
@@ -136,7 +136,7 @@ class Webhooks:
                 await self._news.wait()
 
     async def _turn(self) -> float:
-        """Starts what is due. The seconds until there may be more: 0 for at once."""
+        """Starts what is due. Returns the seconds until there may be more; 0 means at once."""
         now = self._clock()
         if step := self._steps.look():
             await self._stepped(now, step)
@@ -146,7 +146,7 @@ class Webhooks:
         room = TOTAL - len(self._tasks)
         busy = {endpoint_id: taken for endpoint_id, lane in self._lanes.items() if (taken := lane.taken(now))}
         due = await self.store.claim_due(now, busy=busy, each=LANE, limit=min(room, 50)) if room > 0 else []
-        if not due:  # all that is due waits for its lane: the end of an attempt wakes
+        if not due:  # everything that is due waits for its lane, and the end of an attempt wakes us
             return POLL
         self._endpoints = {e.endpoint_id: e for e in await self.store.endpoints()}
         for delivery in due:
@@ -154,7 +154,7 @@ class Webhooks:
         return 0.0
 
     async def _stepped(self, now: float, seconds: float) -> None:
-        """The clock was set. Back: what waits would wait for as much longer. Forward: it is told early."""
+        """The clock was set. If it was set back, what waits would wait that much longer; if forward, it goes early."""
         LOG.warning("clock_set", seconds=round(seconds, 1))
         if seconds < 0:
             for lane in self._lanes.values():
@@ -175,7 +175,7 @@ class Webhooks:
         task.add_done_callback(ended)
 
     async def _deliver(self, delivery: Delivery, lane: Lane) -> None:
-        """One attempt, whatever happens in it: the edge of this room."""
+        """One attempt, whatever happens in it. This is the edge of the room."""
         try:
             settlement = await self._attempt(delivery, lane)
         except asyncio.CancelledError:
@@ -186,7 +186,7 @@ class Webhooks:
         except Unavailable as reason:  # the history could not be read: nothing was sent
             now = self._clock()
             settlement = Settlement("retry", now, next_at=now + POLL, error=f"store: {reason}")
-        except Exception as error:  # an event that can't be told must not hold up the others
+        except Exception as error:  # an event that can't be rendered must not hold up the others
             metrics.ERRORS.labels("webhooks").inc()
             LOG.exception("attempt_failed", event_id=delivery.event_id, endpoint=delivery.endpoint_id)
             settlement = self._again(delivery, 0, urls.redacted(f"{type(error).__name__}: {error}")[:300])
@@ -229,7 +229,7 @@ class Webhooks:
 
     def _again(self, delivery: Delivery, status: int, error: str, at_least: float = 0.0) -> Settlement:
         now = self._clock()
-        pause = retry.after(SCHEDULE, delivery.attempt, self._dice())
+        pause = retry.after(SCHEDULE, delivery.attempt, self._jitter())
         if pause is None:
             return Settlement("dead", now, status=status, error=error)
         return Settlement("retry", now, next_at=now + max(pause, at_least), status=status, error=error)
@@ -257,7 +257,7 @@ class Webhooks:
                 await asyncio.sleep(POLL)
 
     async def _end(self) -> None:
-        """What is under way may end; what does not is due again at once."""
+        """Attempts under way may end; those that do not are due again at once."""
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=END)
             for task in late:

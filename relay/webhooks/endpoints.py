@@ -1,6 +1,6 @@
 """The endpoints of the configuration: [[webhooks]] -> values.
 
-Owns: their ids and where their secrets are. Leaves to others: those made by the API, which the store keeps whole.
+Owns: their ids, and where their secrets are. Leaves to others: endpoints made by the API, which the store keeps whole.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from relay.core.model import Endpoint
 
 
 def endpoint_id(url: str, format: str) -> str:
-    """Of one of the configuration: the same in every process and after every start."""
+    """The id of an endpoint of the configuration: the same in every process and after every start."""
     return "wh_" + hashlib.sha256(f"{format} {url}".encode()).hexdigest()[:20]
 
 

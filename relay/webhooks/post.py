@@ -1,7 +1,7 @@
-"""One POST: bytes and headers to a URL -> what came of it.
+"""One POST: bytes and headers to a URL -> the answer.
 
-Owns: the client's settings (no redirects, no proxies, no cookies, capped answers, times). Leaves to others: what is
-sent, which addresses are allowed (`guard`), what follows from the answer.
+Owns: the client's settings (no redirects, no proxies, no cookies, limited answers and times). Leaves to others: what
+is sent, which addresses are allowed (`guard`), what follows from the answer.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ from relay import __version__
 from relay.core import urls
 from relay.webhooks.guard import AddressRefused, Guard, Resolver
 
-TIMEOUT = 10.0  # seconds for the whole of it
-ANSWER = 4096  # octets of an answer that are read; then the connection is closed
+TIMEOUT = 10.0  # seconds for the whole request
+ANSWER = 4096  # octets that are read of an answer; then the connection is closed
 READING = 1.0  # seconds for that
 LONGEST_WAIT = 86_400.0  # of a Retry-After
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`status` is 0 where there was none; `error` is "" for a 2xx; `retry_after` seconds, 0 for none named."""
+    """`status` is 0 if there was no answer, `error` is "" for a 2xx, `retry_after` is in seconds, 0 if none was
+    named."""
 
     status: int
     error: str = ""
@@ -41,7 +42,7 @@ class Answer:
 
 
 class Poster:
-    """Holds the connections. One session for https and one for http, since http is for fewer addresses."""
+    """Holds the connections: one session for https and one for http, since fewer addresses may be called by http."""
 
     def __init__(
         self,
@@ -58,14 +59,14 @@ class Poster:
         self._tls = tls
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str], now: float) -> Answer:
-        """Never raises but for cancellation. `now` is for a Retry-After that names a date."""
+        """Raises nothing but cancellation. `now` is needed for a Retry-After that names a date."""
         try:
             target = URL(url)
             self.guard.check(target)
             session = self._session(target.scheme)
             async with session.post(target, data=body, headers=headers, allow_redirects=False) as response:
                 status = response.status
-                # A short answer is read, so that its connection can be used again. The status says all we ask.
+                # A short answer is read, so that its connection can be used again. Only the status matters.
                 with contextlib.suppress(TimeoutError, aiohttp.ClientError):
                     async with asyncio.timeout(READING):
                         await response.content.read(ANSWER)
@@ -88,7 +89,7 @@ class Poster:
             session = self._sessions[scheme] = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
                     resolver=Resolver(self.guard, plain=scheme == "http", inner=self._resolver),
-                    use_dns_cache=False,  # a connection that is kept was checked; a new one is checked again
+                    use_dns_cache=False,  # a kept connection has been checked; a new one is checked again
                     limit=0,  # the lanes are the limit
                     ssl=self._tls or True,
                 ),
@@ -102,7 +103,7 @@ class Poster:
 
 
 def said(error: BaseException) -> str:
-    """An error in words, with the refusal inside it where there is one."""
+    """An error in words; if it was caused by a refusal, the refusal's words."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, AddressRefused):
@@ -112,7 +113,8 @@ def said(error: BaseException) -> str:
 
 
 def retry_after(text: str, now: float) -> float:
-    """Seconds (RFC 9110 10.2.3: a number of them, or a date), at most a day; 0 where it says nothing sensible."""
+    """The seconds of a Retry-After (RFC 9110 10.2.3: a number of them, or a date), at most a day; 0 if it makes no
+    sense."""
     try:
         seconds = float(text) if text.strip().isdecimal() else parsedate_to_datetime(text).timestamp() - now
     except (ValueError, TypeError, OverflowError):

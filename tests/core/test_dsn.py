@@ -75,7 +75,7 @@ def test_the_whole_message_goes_back_where_that_was_asked_for_unless_it_is_large
 def test_a_delay_says_until_when():
     report = dsn.render(original(), [notice(action="delayed", status="4.4.1")], MADE)
     text, status, _ = parts(report)
-    assert "need not send it again" in text.get_payload()
+    assert "do not need to send it again" in text.get_payload()
     assert status.get_payload(1)["Action"] == "delayed"
     assert status.get_payload(1)["Will-Retry-Until"] == "Sun, 19 Nov 2023 13:20:00 -0000"
 
@@ -89,7 +89,7 @@ def test_a_person_can_tell_which_message_and_why():
     assert all(len(line) < 250 for line in said.splitlines())
     assert "\r\nSent:    Tue, 14 Nov 2023 21:56:40 -0000\r\n" in said
     assert "<b@there.example>\r\n    At mx.there.example: 550 5.1.1 No such user\r\n" in said
-    assert "    At mx: 450 4.2.0 later\r\n    That was the last answer; it was tried again for 17 minutes.\r\n" in said
+    assert "    At mx: 450 4.2.0 later\r\n    This was the last answer, after attempts over 17 minutes.\r\n" in said
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,11 @@
 """Event -> notification: the bytes that an endpoint gets, and the headers that sign them.
 
-Owns: which notifications an endpoint is owed, and the choice of a shape; `nylas` (v3, its legacy triggers, the bare v2
+Owns: which notifications an endpoint gets, and the choice of a shape. `nylas` (v3, its legacy triggers, the bare v2
 deltas) and `unosend` have the shapes, `signing` the signatures. Leaves to others: sending them (`webhooks`), what
 counts (`tally`).
 
-A body depends on the history, the endpoint, the trigger and the attempt alone: a retry repeats it byte for byte, but
-for the number of the attempt where the shape has one.
+A body depends only on the history, the endpoint, the trigger and the attempt: a retry repeats it byte for byte, except
+for the number of the attempt in the shapes that have one.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ encode = msgspec.json.Encoder().encode
 
 
 def triggers(endpoint: Endpoint, event: Event) -> tuple[str, ...]:
-    """The types of the notifications that this endpoint is owed of this event, as its format names them.
+    """The types of the notifications that this endpoint gets of this event, as its format names them.
 
-    Of counted events only; but of a pixel an Unosend endpoint gets every GET. An endpoint without triggers gets all
-    that its format has, the legacy ones left out."""
+    Only counted events are notified, except that an Unosend endpoint gets every GET of a pixel. An endpoint without
+    triggers gets all that its format has, other than the legacy ones."""
     if not event.counted and not (
         endpoint.format == "unosend" and event.type == "message.opened" and event.method == "GET"
     ):
@@ -52,8 +52,8 @@ def notification_id(event: Event, endpoint: Endpoint, trigger: str) -> str:
 
 
 def shape(history: History, endpoint: Endpoint, *, application_id: str, attempt: int, trigger: str = "") -> bytes:
-    """The body: UTF-8 JSON. `trigger` is one of `triggers`; "" is the first name that the format has for the event.
-    `attempt` counts from 1. ValueError for an event that the format has no name for."""
+    """The body: UTF-8 JSON. `trigger` is one of `triggers`; "" means the format's first name for the event. `attempt`
+    counts from 1. Raises ValueError for an event that the format has no name for."""
     names = NAMES[endpoint.format].get(history.event.type, ())
     if not names:
         raise ValueError(f"{endpoint.format} has no notification of {history.event.type}")

@@ -1,7 +1,7 @@
 """Nylas' notifications: v3 (CloudEvents 1.0), the legacy triggers of v3, and the bare deltas of v2.
 
-Owns: their fields and types, as developer.nylas.com has them under "notification schemas" (v3) and "message tracking"
-(v2). What we add stands inside `data.object` and changes no type of theirs. Leaves to others: who gets what.
+Owns: their fields and types, as documented at developer.nylas.com under "notification schemas" (v3) and "message
+tracking" (v2). Our additions are inside `data.object`, and change no type of theirs. Leaves to others: who gets what.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ NAMES_V2: Mapping[str, tuple[str, ...]] = {
 LEGACY = ".legacy"
 TRACKING, V2, SEND = "/com/nylas/tracking", "/com/nylas/v2/webhooks", "/nylas/send"
 NAMESPACE = uuid.UUID("6f1c0f35-4d0e-4b36-9f0c-0f3c1d6f8a11")
-NO_URL = "about:blank"  # of a link whose message's row is gone: its place in `link_data` must hold something
+NO_URL = "about:blank"  # for a link whose message's row is gone: its place in `link_data` needs something
 
 
 def notification_id(event: Event, trigger: str) -> str:
-    """The event's own id; its legacy twin has one derived from it, since receivers drop what they have seen."""
+    """The event's own id. Its legacy twin has one derived from it, since receivers drop ids that they have seen."""
     return str(uuid.uuid5(NAMESPACE, event.event_id)) if trigger.endswith(LEGACY) else event.event_id
 
 
@@ -105,7 +105,7 @@ def tracked(history: History, application_id: str) -> dict[str, Any]:
 
 
 def visit(event: Event) -> dict[str, Any]:
-    """An entry of `recents` but for its ids. What privacy removed is ""."""
+    """An entry of `recents`, without its ids. What the privacy settings removed is ""."""
     return {
         "ip": event.ip,
         "timestamp": int(event.at),
@@ -121,7 +121,7 @@ def link_data(history: History) -> list[dict[str, Any]]:
     urls = list(history.sent.links) if history.sent else []
     urls += [NO_URL] * (len(history.link_counts) - len(urls))
     if history.sent is None:
-        for event in history.recents:  # the tokens of those clicked say it
+        for event in history.recents:  # the tokens that were clicked say it
             if event.link_index < len(urls):
                 urls[event.link_index] = event.url or NO_URL
     counts = history.link_counts + (0,) * (len(urls) - len(history.link_counts))

@@ -1,6 +1,6 @@
 """The headers that prove where a notification comes from.
 
-Owns: Nylas' header, Standard Webhooks 1.0, Unosend's. Leaves to others: the bytes, and the secrets' keeping.
+Owns: the headers of Nylas, Standard Webhooks 1.0 and Unosend. Leaves to others: the bytes, and keeping the secrets.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ def signatures(
     body: bytes, secret: str, *, event_id: str, timestamp: int, format: Format, previous: str = ""
 ) -> dict[str, str]:
     """The headers that sign exactly these bytes. `event_id` is the notification's id, `timestamp` the Unix second of
-    this attempt. During a rotation `previous` is the old secret: Standard Webhooks carries both, the others the new.
+    this attempt. During a rotation, `previous` is the old secret: Standard Webhooks carries signatures by both, the
+    others only by the new one.
 
-    Nylas and Unosend take the secret's text as the key, Standard Webhooks the bytes that its base64 stands for."""
+    For Nylas and Unosend the key is the secret's text, for Standard Webhooks the bytes that its base64 encodes."""
     if format == "unosend":
         signed = f"{timestamp}.".encode() + body
         return {"X-Unosend-Signature": mac(secret.encode(), signed).hex(), "X-Unosend-Timestamp": str(timestamp)}
@@ -36,7 +37,7 @@ def signatures(
 
 
 def key(secret: str) -> bytes:
-    """The key of a Standard Webhooks secret, `whsec_` and base64; of a text that is neither, its bytes."""
+    """The key of a Standard Webhooks secret, which is `whsec_` and base64. For any other text, its bytes."""
     text = secret.removeprefix(PREFIX)
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True) or secret.encode()

@@ -1,4 +1,4 @@
-"""Unosend's notifications, as docs.unosend.co has them under "webhooks" and "tracking".
+"""Unosend's notifications, as documented at docs.unosend.co under "webhooks" and "tracking".
 
 Owns: their fields and types. Leaves to others: who gets what. One address each in `to`; times in ISO 8601, UTC.
 """
@@ -60,7 +60,7 @@ def particular(history: History) -> dict[str, Any]:
             first = history.first_at or event.at
             return {"opened_at": moment(min(first, event.at))} | visit(event)
         case "message.link_clicked":
-            # The documentation's click example, the server's own code and the events API each name it otherwise.
+            # The documentation's click example, the server's own code and the events API each use another name.
             link = {"link": event.url, "link_url": event.url, "url": event.url}
             clicked = {"clicked_at": moment(event.at), "referer": event.referer, "tid": event.data.get("tid", "")}
             return link | clicked | visit(event)
