@@ -7,11 +7,10 @@ import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from urllib.parse import urlsplit
 
 from relay import certificates, config
 from relay.check import SECONDS, Finding, failure, listeners, ok, warning
-from relay.core import networks
+from relay.core import domains, networks
 
 # A path that a pixel might have. It is answered with the picture whatever the token, and makes no event.
 PROBE = "/o/trackrelay-check"
@@ -37,7 +36,7 @@ async def look(settings: config.Settings) -> list[Finding]:
 async def _pixel(url: str) -> Finding:
     import aiohttp
 
-    host = urlsplit(url).hostname or ""
+    host = domains.of_url(url)
     try:
         await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except OSError as error:

@@ -13,7 +13,7 @@ from typing import Literal
 
 import msgspec
 
-from relay.core import dsn, envelopes, retry
+from relay.core import domains, dsn, envelopes, retry
 from relay.core.model import Done, Envelope, Later, Never, Outcome, Recipient, Reply
 
 # Pauses in seconds before the 1st, 2nd, … attempt; the last one is repeated. Greylisting ends after minutes, an outage
@@ -67,7 +67,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def domain(self) -> str:
         """The domain of the first recipient that waits, by which concurrent attempts are counted."""
-        return self.waiting[0].address.rpartition("@")[2].lower() if self.waiting else ""
+        return domains.of_address(self.waiting[0].address) if self.waiting else ""
 
     def envelope(self, credentials: tuple[str, str] | None) -> Envelope:
         """For the recipients that still wait."""

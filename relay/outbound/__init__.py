@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from relay import config, event_loop, log, metrics, store
 from relay.config.settings import DEFAULT_UPSTREAM
-from relay.core import dkim, headers, parts, rewrite, tokens, trace
+from relay.core import addresses, dkim, headers, parts, rewrite, tokens, trace
 from relay.core.model import Edit, Keys, Recipient, Reply, Sent, Submission, Value
 from relay.outbound import copies, loops, plans, records
 from relay.outbound.copies import PendingCopy
@@ -158,7 +158,7 @@ class Tracker:
             host=self.hostname,
             protocol=submission.protocol,
             identifier=message_id,
-            recipient=only if only.lower() in map(str.lower, visible) else "",
+            recipient=only if addresses.comparable(only) in map(addresses.comparable, visible) else "",
             at=submission.received_at or self.clock(),
         )
 

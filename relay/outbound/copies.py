@@ -11,7 +11,7 @@ from functools import partial
 from typing import TypeVar
 
 from relay import log, metrics
-from relay.core import dkim, parts, rewrite, threads, tokens
+from relay.core import dkim, domains, parts, rewrite, threads, tokens
 from relay.core.model import Edit, Keys, Recipient, Token, Value
 from relay.outbound import loops, plans
 
@@ -85,7 +85,7 @@ class Renderer:
                 pixel = f"{group.base}/o/{tokens.write(Token('open', message.key, index), keys)}"
         if group.reference:
             token = tokens.write(Token("reference", message.key, index), keys)
-            edits += threads.edits(head, threads.entry(plans.host_of(group.base), token), message.newline)
+            edits += threads.edits(head, threads.entry(domains.of_url(group.base), token), message.newline)
         for place in group.broken:
             edits.append(Edit(head.fields[place].start, head.fields[place].end, b""))
         if group.edited and group.prepared:

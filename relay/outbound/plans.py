@@ -6,15 +6,13 @@ what a header asks for (`core.instructions`), what can be tracked (`core.rewrite
 
 from __future__ import annotations
 
-import contextlib
 import email.utils
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from urllib.parse import urlsplit
 
 from relay import config
-from relay.core import addresses, dkim, headers, identifiers, instructions, providers, rewrite, threads, tokens
+from relay.core import addresses, dkim, domains, headers, identifiers, instructions, providers, rewrite, threads, tokens
 from relay.core.headers import Field
 from relay.core.model import Decision, Edit, Instructions, Keys, Reason, Submission, Token, Value
 from relay.upstream import choice
@@ -82,7 +80,7 @@ class Planner:
         self.settings, self.keys, self.clock, self.cpu = settings, keys, clock, cpu
         urls = [settings.tracking.url, *map(public_url, settings.tracking.domains)]
         self.own = tuple(dict.fromkeys(url.rstrip("/") for url in urls if url))
-        self.hosts = tuple(dict.fromkeys(host_of(url) for url in self.own))
+        self.hosts = tuple(dict.fromkeys(domains.of_url(url) for url in self.own))
         every = (settings.tracking, *(rule.tracking for rule in settings.rules))
         self.dialects = tuple(dict.fromkeys(dialect for tracking in every for dialect in tracking.dialects))
 
@@ -193,7 +191,7 @@ class Planner:
             return False
         if decision.tracking.references == "always" or not identifiers.unique(message.identifier, (message.sender,)):
             return True
-        return providers.replaces_message_id(host_of(message.upstream.url))
+        return providers.replaces_message_id(domains.of_url(message.upstream.url))
 
     def grant_of(self, sender: str) -> config.Grant:
         for grant in self.settings.grants:
@@ -234,9 +232,3 @@ def newline_of(content: bytes) -> bytes:
 
 def public_url(domain: str) -> str:
     return domain if "://" in domain else f"https://{domain}"
-
-
-def host_of(url: str) -> str:
-    with contextlib.suppress(ValueError):
-        return (urlsplit(url).hostname or "").lower()
-    return ""

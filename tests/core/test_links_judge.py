@@ -118,6 +118,39 @@ def test_unsubscribe() -> None:
     assert verdict("https://a.example/u?x=2", listed=listed)[1] is None
 
 
+# The same host, however it is written (RFC 3986 3.2.2, UTS 46).
+HOSTS = [
+    "fa\u00df.example", "FA\u1e9e.example", "xn--fa-hia.example", "XN--FA-HIA.Example.", "fa%C3%9F.example", "%66a\u00df.example",
+    "fa\u00df\u3002example",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("written", HOSTS)
+@pytest.mark.parametrize("meant", ["fa\u00df.example", "xn--fa-hia.example"])
+def test_a_host_in_any_spelling(written: str, meant: str) -> None:
+    url = f"https://{written}/u?x=1"
+    assert verdict(url, skip_hosts=(meant,))[1] == "host_excluded"
+    assert verdict(url, listed=(f"https://{meant}/u?x=1",))[1] == "unsubscribe"
+    assert verdict(f"https://{meant}/u?x=1", listed=(url,))[1] == "unsubscribe"
+    for port in ("", ":443"):
+        ours = judge.criteria(plan().tracking, (f"https://{meant}/t",), (), length)
+        assert judge.judge(f"https://{written}{port}/t/c/x", "", ours)[1] == "own_link"
+        assert judge.judge(f"https://{written}:8443/t/c/x", "", ours)[1] is None
+
+
+@pytest.mark.parametrize("other", ["fass.example", "xn--fa-hia.example.org", "a.xn--fa-hia.example"])
+def test_another_host(other: str) -> None:
+    assert (
+        verdict(f"https://{other}/u", skip_hosts=("fa\u00df.example",), listed=("https://fa\u00df.example/u",))[1]
+        is None
+    )
+
+
+def test_an_escape_that_hides_a_delimiter_is_no_host() -> None:
+    assert verdict("https://a.example%2F@b.example/")[1] == "credentials"
+    assert verdict("https://a.example%2Fb.example/")[1] == "scheme"
+
+
 def test_options() -> None:
     assert verdict("https://App.example/x", skip_hosts=("app.example",))[1] == "host_excluded"
     assert verdict("https://www.app.example/x", skip_hosts=("app.example",))[1] is None

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from relay.core import addresses, headers
+from relay.core import addresses, domains, headers
 from relay.core.instructions import control
 from relay.core.instructions.dialects import DIALECTS
 from relay.core.instructions.values import Source, Unreadable, Voice
@@ -154,7 +154,7 @@ def chosen(i: Instructions, options: Tracking, defaults: Tracking) -> Tracking:
     if i.domain is None and i.pixel is None and i.text_links is None:
         return options
     urls = (options.url, *options.domains, defaults.url, *defaults.domains)
-    named = next((url for url in urls if i.domain and control.host_of(url) == i.domain), None)
+    named = next((url for url in urls if i.domain and domains.of_url(url) == i.domain), None)
     return replace(
         options,
         url=options.url if named is None else named if "://" in named else f"https://{named}",

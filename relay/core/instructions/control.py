@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
+from relay.core import domains
 from relay.core.instructions.values import (
     WORDS,
     Source,
@@ -133,22 +133,12 @@ def domain(source: Source, hosts: Sequence[str]) -> str | None:
 
 
 def host(name: str, value: str, hosts: Sequence[str]) -> str:
-    """The one of `hosts` that is meant: a host name or a URL, without regard to case and a final dot."""
-    wanted = host_of(value) if printable(value) else ""
-    if wanted and wanted in map(host_of, hosts):
+    """The one of `hosts` that is meant: a host name or a URL, in any spelling."""
+    wanted = domains.of_url(value) if printable(value) else ""
+    if wanted and wanted in map(domains.of_url, hosts):
         return wanted
     there = ", ".join(hosts[:MAX_HOSTS]) or "none"
     raise Unreadable(f"{name}: {shown(value)} is no tracking host of this installation; configured: {there}")
-
-
-def host_of(value: str) -> str:
-    """The host name in a host name or URL, in lower case; "" where there is none."""
-    value = value.strip()
-    try:
-        name = urlsplit(value if "://" in value else f"//{value}").hostname or ""
-    except ValueError:
-        return ""
-    return name.lower().removesuffix(".")
 
 
 def excluded(source: Source) -> tuple[str, ...]:

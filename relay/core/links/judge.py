@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote_plus, unquote, urljoin
 
+from relay.core import domains
 from relay.core.model import Reason, Tracking
 
 LONGEST = 2_000  # characters of the whole href: Outlook stops at 2,083
@@ -76,7 +77,7 @@ def criteria(
     appended = tuple(t.append.items()) if t.append else ()
     f = _fixed(t.schemes, appended, tuple(own), t.credential_params, t.skip_hosts)
     known = frozenset(map(normal, listed))
-    hosts = frozenset([match[1].lower() for url in known if (match := AUTHORITY.match(url))]) if known else known
+    hosts = frozenset([_spelt(match[1]) for url in known if (match := AUTHORITY.match(url))]) if known else known
     return Criteria(f.web, f.schemes, f.added, f.own, known, f.credentials, f.skipped, href_length, {}, {}, hosts)
 
 
@@ -97,7 +98,7 @@ def _fixed(
         tuple(_place(base) for base in own if base),
         frozenset(),
         _credentials(credentials),
-        frozenset(host.lower().rstrip(".") for host in skipped),
+        frozenset(map(domains.spelt, skipped)),
         len,
         {},
         {},
@@ -188,15 +189,15 @@ def _web(url: str, criteria: Criteria) -> Reason | None:
 
 
 def _host(authority: str, criteria: Criteria) -> Host:
-    listed = authority.lower() in criteria.listed_hosts
+    spelt = _spelt(authority)
+    listed = spelt in criteria.listed_hosts
     if "@" in authority:
         return Host("credentials", (), listed)
-    host, colon, port = authority.rpartition(":")
-    if not colon or authority.endswith("]") or (port and not port.isdecimal()):
-        host, port = authority, ""
+    host, colon, port = spelt.rpartition(":")
+    if not colon or spelt.endswith("]") or (port and not port.isdecimal()):
+        host, port = spelt, ""
     if not HOST.fullmatch(host):
         return Host("scheme", (), listed)
-    host = host.lower().rstrip(".")
     place = _portless(f"{host}:{port}" if port else host)
     reason: Reason | None = "host_excluded" if host in criteria.skipped else None
     known = Host(reason, tuple(path for ours, path in criteria.own if ours == place), listed)
@@ -218,7 +219,15 @@ def _place(base: str) -> tuple[str, str]:
     """(host with its port unless it is the scheme's own, path without its last slash) of a base URL."""
     rest = base.partition("://")[2] or base
     host, slash, path = rest.partition("/")
-    return _portless(host.lower()), (slash + path).rstrip("/")
+    return _portless(_spelt(host)), (slash + path).rstrip("/")
+
+
+def _spelt(authority: str) -> str:
+    """An authority with its host in the one spelling."""
+    lower = authority.lower()
+    if lower.isascii() and "%" not in lower and ".:" not in lower and not lower.endswith("."):
+        return lower  # as nearly all are
+    return domains.respelt(f"https://{lower}").removeprefix("https://")
 
 
 def _portless(host: str) -> str:
@@ -226,11 +235,11 @@ def _portless(host: str) -> str:
 
 
 def normal(url: str) -> str:
-    """A URL for comparison: scheme and host in lower case, escapes decoded, no fragment, no last slash."""
+    """A URL for comparison: scheme in lower case, host in its one spelling, escapes decoded, no fragment, no last slash."""
     url = url.strip().partition("#")[0]
     match = AUTHORITY.match(url)
     if match:
-        url = url[: match.end()].lower() + url[match.end() :]
+        url = domains.respelt(url[: match.end()]).lower() + url[match.end() :]
     return "".join(unquote(url).split()).rstrip("/")
 
 
