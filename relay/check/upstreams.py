@@ -9,7 +9,7 @@ import re
 from relay import config
 from relay.check import Finding, failure, ok, warning
 from relay.core import networks, providers
-from relay.upstream import connections, transaction
+from relay.upstream import connections, failures, transaction
 
 CODES = re.compile(r"^\d{3} (?:\d\.\d+\.\d+ )?")  # what a client would hear before the sentence
 
@@ -35,7 +35,7 @@ async def _upstream(settings: config.Settings, what: str, up: config.Upstream) -
     )
     try:
         connection = await connector.open(None)
-    except connections.CannotConnect as failed:
+    except failures.CannotConnect as failed:
         return [failure(what, CODES.sub("", str(failed)))]
     try:
         return _offers(settings, what, up, connection, connector.address) + advice(settings, what, up)

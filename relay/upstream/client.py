@@ -23,7 +23,7 @@ from relay import config, event_loop, log, metrics
 from relay.config.settings import DEFAULT_UPSTREAM
 from relay.core import dkim, dsn, envelopes, sevenbit
 from relay.core.model import Done, Envelope, Later, Never, Outcome, Reply
-from relay.upstream import connections, pool, transaction
+from relay.upstream import connections, failures, pool, transaction
 
 LOG = log.room("upstream")
 
@@ -100,7 +100,7 @@ class UpstreamClient:
         while True:
             try:
                 connection = self._pool.take(credentials) or await self._open(credentials)
-            except connections.CannotConnect as failure:
+            except failures.CannotConnect as failure:
                 return (self._of_failure(credentials, failure),) * many, False
             if "8bitmime" not in connection.offered and not why and not content.isascii():
                 self._pool.give(credentials, connection)  # a large one takes a while
@@ -135,7 +135,7 @@ class UpstreamClient:
         LOG.info("converted", size=len(content), to=len(made.content), signatures_removed=made.removed, **about)
         return made.content, ""
 
-    def _of_failure(self, credentials: pool.Credentials, failure: connections.CannotConnect) -> Outcome:
+    def _of_failure(self, credentials: pool.Credentials, failure: failures.CannotConnect) -> Outcome:
         """What it means for a message. A user's login that was good before and is refused now says nothing of it: the
         password was changed, and with the new one the message can go."""
         if self._said != str(failure):  # one line per time of trouble, and kind of it; each message has its own
@@ -154,7 +154,7 @@ class UpstreamClient:
         async with self._tries:
             try:
                 connection = await self._open((user, password))
-            except connections.CannotConnect as failure:
+            except failures.CannotConnect as failure:
                 return failure.outcome
             before = self._pool.take((user, password))
             if before:  # a client that logs in for each message needs one session there, and many servers give few
@@ -174,7 +174,7 @@ class UpstreamClient:
         """Can a connection be opened, secured and logged in? Sends no mail."""
         try:
             connection = await self._open(None)
-        except connections.CannotConnect as failure:
+        except failures.CannotConnect as failure:
             return failure.outcome
         connection.close(politely=True)
         return Done(Reply(250, "2.0.0 Ok"))

@@ -13,7 +13,7 @@ import time
 from relay import metrics
 from relay.core import envelopes
 from relay.core.model import Later
-from relay.upstream import connections, transaction
+from relay.upstream import connections, failures, transaction
 
 MAX_CONNECTIONS = 20
 IDLE_SECONDS = 30.0  # servers close idle ones after minutes; a burst is over sooner
@@ -43,11 +43,11 @@ class Pool:
         self._closed = False
 
     async def open(self, credentials: Credentials) -> connections.Connection:
-        """A new one. Raises `connections.CannotConnect`."""
+        """A new one. Raises `failures.CannotConnect`."""
         began = time.perf_counter()
         try:
             connection = await self.connector.open(credentials)
-        except connections.CannotConnect as failure:
+        except failures.CannotConnect as failure:
             if isinstance(failure.outcome, Later):
                 self.trouble = failure.outcome.reply.text
             raise

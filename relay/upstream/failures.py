@@ -1,0 +1,54 @@
+"""Why there is no connection to an upstream, and what that means for a message.
+
+Owns: the reply for each thing that goes wrong before MAIL: 451, so that mail waits, but for a client's own login that is
+refused. Leaves to others: what goes wrong within a transaction (`transaction`).
+"""
+
+from __future__ import annotations
+
+import ssl
+
+import aiosmtplib
+
+from relay import oauth
+from relay.core import envelopes, networks
+from relay.core.model import Later, Never, Outcome
+
+
+class CannotConnect(Exception):
+    """A connection that is ready for MAIL can't be had: no answer, no TLS, no login. `outcome` is what that means for a
+    message that needs it."""
+
+    def __init__(self, code: int, text: str, *, never: bool = False) -> None:
+        reply = envelopes.reply(code, [text])
+        super().__init__(str(reply))
+        self.outcome: Outcome = Never(reply) if never else Later(reply)
+
+
+def read(reason: BaseException, server: networks.Server, seconds: float) -> CannotConnect | None:
+    """What an exception on the way to a connection says; None for one that is a bug, or a cancellation. `seconds` were
+    waited for each answer."""
+    cause = reason.__cause__ if isinstance(reason, aiosmtplib.SMTPConnectError) else None
+    match cause or reason:
+        case CannotConnect() as failure:
+            return failure
+        case ssl.SSLCertVerificationError() as bad:
+            return CannotConnect(
+                451, f"4.7.5 The certificate of the upstream {server} is refused: {bad.verify_message}"
+            )
+        case ssl.SSLError() as bad:
+            return CannotConnect(451, f"4.7.5 No TLS with the upstream {server}: {bad.reason or bad}")
+        case oauth.TokenRefused() as refused:
+            return CannotConnect(451, f"4.7.8 No access token for the upstream {server}: {refused}")
+        case aiosmtplib.SMTPResponseException() as said:
+            reply = envelopes.reply(said.code, said.message.split("\n"))
+            if said.code < 100:  # aiosmtplib's own word for what is no reply
+                return CannotConnect(451, f"4.4.1 The upstream {server} does not speak SMTP: {reply.text}")
+            return CannotConnect(451, f"4.4.1 The upstream {server} does not take us: {reply}")
+        case TimeoutError() | aiosmtplib.SMTPTimeoutError():
+            return CannotConnect(451, f"4.4.1 The upstream {server} does not answer within {seconds:g} s")
+        case OSError() as bad:
+            return CannotConnect(451, f"4.4.1 The upstream {server} does not answer: {bad.strerror or bad}")
+        case aiosmtplib.SMTPException() | ValueError() as bad:
+            return CannotConnect(451, f"4.4.1 The upstream {server} does not answer: {bad}")
+    return None
