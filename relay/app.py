@@ -1,7 +1,7 @@
 """Wiring and shutdown: builds what the chosen roles need, keeps it running, stops it in order.
 
 Owns: which room gets which other, signals, readiness, the 30 seconds of a clean stop.
-Leaves to others: everything else. A role that fails is logged, counted and started again; mail does not wait for it.
+Leaves to others: everything else. A role that fails is logged, counted and restarted; mail does not wait for it.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 LOG = log.room("app")
 
 STOP_SECONDS = 30.0  # for all of a clean stop
-DRAIN_SECONDS = 18.0  # of which clients may use so many, and the queue and the webhooks beside them
-STORE_SECONDS = 2.0  # between looks at a store that could not be had at the start
-AGAIN_SECONDS = 1.0  # before a failed role is started again; doubles up to a minute
+DRAIN_SECONDS = 18.0  # of these for clients, and at the same time for the queue and the webhooks
+STORE_SECONDS = 2.0  # between attempts to open a store that could not be opened at the start
+AGAIN_SECONDS = 1.0  # before a failed role is restarted; doubles up to a minute
 
 Addresses = dict[str, list[tuple[str, int]]]
 
 
 class CannotStart(Exception):
-    """The service can't start; the text is a sentence for the operator, `code` the exit code."""
+    """The service can't start. The text is a sentence for the operator, `code` is the exit code."""
 
     def __init__(self, sentence: str, code: int = 2) -> None:
         super().__init__(sentence)
@@ -46,7 +46,7 @@ def main(settings: config.Settings, **how: Any) -> None:
     """`run` on the fastest event loop there is."""
     allocator.start()
     if not importlib.util.find_spec("uvloop"):
-        asyncio.run(run(settings, **how))  # beside no `except`: its error would stand behind every other one
+        asyncio.run(run(settings, **how))  # not in an `except`: the import error would be attached to every other one
         return
     import uvloop
 
@@ -116,7 +116,7 @@ class Service:
         except store.Unavailable as reason:
             if isinstance(reason, store.Newer) or not known:
                 raise CannotStart(str(reason), 1) from reason
-            # It ran here before: a full disk or a damaged file must not keep mail from flowing after a restart.
+            # It has run here before: a full disk or a damaged file must not stop mail after a restart.
             metrics.ERRORS.labels("app").inc()
             LOG.error(
                 "store_unavailable", reason=str(reason), meanwhile="mail goes out untracked, events are journaled"
@@ -150,7 +150,7 @@ class Service:
 
     async def open_store(self) -> None:
         await self.store.start()
-        # Every role that appends events must know who is owed them, also where no process delivers yet.
+        # Every role that appends events must know the endpoints, even if no process delivers yet.
         await self.store.sync_endpoints(webhooks.configured(self.settings))
 
     async def open_store_later(self) -> None:
@@ -169,7 +169,7 @@ class Service:
         self.supervise("webhooks", room.run)
 
     async def start_mail(self) -> None:
-        """smtp and queue: they share the upstreams and the spool where one process has both."""
+        """smtp and queue, which share the upstreams and the spool if one process has both."""
         from relay import delivery, outbound, outcomes, smtp, spool
         from relay.core import dkim
         from relay.upstream import failover
@@ -225,7 +225,7 @@ class Service:
         await self.listen("admin", application, self.settings.admin.listen, keepalive_timeout=15.0)
 
     async def troubles(self) -> tuple[list[str], list[str]]:
-        """What keeps mail from being taken, and what only delays it: for /readyz."""
+        """What keeps mail from being accepted, and what only delays it; for /readyz."""
         reasons: list[str] = []
         warnings: list[str] = []
         if self.out and self.spool:
@@ -273,7 +273,7 @@ class Service:
         self.tasks.append(asyncio.create_task(restarted(name, work), name=name))
 
     def appended(self) -> None:
-        """An event was stored in this process: its notifications need not wait for the next look."""
+        """An event was stored in this process: its notifications can go out at once."""
         self.wake()
 
     def reload(self) -> None:
@@ -284,7 +284,7 @@ class Service:
         for renew in self.renewals:
             try:
                 renew()
-            except OSError as reason:  # a certificate that can't be used: the old one stays, the others are renewed
+            except OSError as reason:  # this certificate can't be used: the old one stays, the others are renewed
                 whole = False
                 metrics.ERRORS.labels("app").inc()
                 LOG.error("not_reloaded", reason=str(reason))
@@ -293,7 +293,7 @@ class Service:
         notify.tell(READY=1)
 
     async def stop(self) -> None:
-        """Listeners first, then what is under way, then the store; within STOP_SECONDS, whatever an upstream does."""
+        """Stops listeners first, then what is under way, then the store; within STOP_SECONDS, whatever upstreams do."""
         self.ready = False
         self.stop_at = asyncio.get_running_loop().time() + STOP_SECONDS
         for task in self.tasks:
@@ -317,7 +317,7 @@ class Service:
 
 
 async def restarted(name: str, work: Callable[[], Awaitable[None]]) -> None:
-    """Runs `work` until it is cancelled; when it fails, says so and starts it again."""
+    """Runs `work` until it is cancelled. When it fails, logs that and restarts it."""
     pause = AGAIN_SECONDS
     while True:
         began = time.monotonic()
@@ -334,7 +334,7 @@ async def restarted(name: str, work: Callable[[], Awaitable[None]]) -> None:
 
 
 async def beat(seconds: float) -> None:
-    """Signs of life for systemd, with figures, from the loop itself: a loop that hangs gives none."""
+    """Gives systemd signs of life, with figures. They come from the event loop, so a loop that hangs gives none."""
     while True:
         notify.tell(WATCHDOG=1, STATUS=metrics.figures())
         await asyncio.sleep(seconds)

@@ -1,11 +1,11 @@
-"""Who may ask the admin server: keys, sessions, throttling, and what a browser may be talked into.
+"""Who may ask the admin server: keys, sessions, throttling, and protection against other sites' pages.
 
 Owns: the check of every request (an API key, a session made by the login form, or `admin.open` on loopback), the
-count of wrong keys, sessions, the Host and Origin checks. Leaves to others: what a scope allows (`permits` is asked
-by the route), and the pages.
+count of wrong keys, sessions, the Host and Origin checks. Leaves to others: which scopes a route needs (it asks
+`permits`), and the pages.
 
-A key is looked up by its SHA-256: the text of a key is kept nowhere. A session is a random name for the digest of a
-key and nothing more, so a key that is revoked ends its sessions at once.
+A key is looked up by its SHA-256; its text is kept nowhere. A session is only a random name for a key's digest, so
+revoking a key ends its sessions at once.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ LOG = log.room("access")
 
 COOKIE = "trackrelay_session"
 SESSION_SECONDS = 12 * 3600.0
-SESSIONS = 1_000  # the oldest goes
-WRONG_KEYS, WRONG_SECONDS = 10, 60.0  # so many wrong keys per address in so long, then 429
-ADDRESSES = 10_000  # remembered for their wrong keys
+SESSIONS = 1_000  # beyond that, the oldest ends
+WRONG_KEYS, WRONG_SECONDS = 10, 60.0  # after so many wrong keys from an address in that time, 429
+ADDRESSES = 10_000  # whose wrong keys are remembered
 LONGEST_KEY = 512
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-ANYBODY = store.ApiKey(name="", digest="", scopes=("*",))  # who asks where `admin.open` holds
+ANYBODY = store.ApiKey(name="", digest="", scopes=("*",))  # whoever asks under `admin.open`
 
 # request[WHO] is the ApiKey that asks. Newer versions of aiohttp want a typed key, older ones have none.
 WHO: Any = web.RequestKey("who", store.ApiKey) if hasattr(web, "RequestKey") else "who"
@@ -58,9 +58,9 @@ def only_here(host: str) -> bool:
 
 
 def same_origin(request: web.Request) -> bool:
-    """Whether a request that changes something can come from our own pages only. Browsers say so in Sec-Fetch-Site, or
-    where they don't (plain HTTP by another name than localhost) send Origin with every POST; what sends neither is no
-    browser and carries no cookie by accident."""
+    """Whether a request that changes something can only come from our own pages. Browsers say so in Sec-Fetch-Site, or,
+    if they don't (over plain HTTP to another name than localhost), send Origin with every POST. A client that sends
+    neither is no browser, and sends no cookie by accident."""
     site = request.headers.get("Sec-Fetch-Site")
     if site is not None:
         return site in ("same-origin", "none")
@@ -75,7 +75,7 @@ class Session:
 
 
 class FindsKeys(Protocol):
-    """What is asked of a store here."""
+    """What this room needs of a store."""
 
     async def find_api_key(self, digest: str) -> store.ApiKey | None: ...
 
@@ -89,7 +89,7 @@ class Access:
         self.wrong: OrderedDict[str, deque[float]] = OrderedDict()
 
     async def who(self, request: web.Request) -> store.ApiKey | None:
-        """The key behind a request; None where it has none. Raises `web.HTTPException` where it is refused, and
+        """The key behind a request, or None if it has none. Raises `web.HTTPException` if it is refused, and
         `store.Unavailable`."""
         given = bearer(request)
         if given is not None:
@@ -104,14 +104,15 @@ class Access:
         return None
 
     def local(self, request: web.Request) -> bool:
-        """From this machine, by a name that only this machine has: a page of another site that had its name point to
-        127.0.0.1 (DNS rebinding) still sends that name. Behind a proxy the peer says nothing."""
+        """Whether the request comes from this machine, and names a host that can only be this machine. (If another site
+        lets its name point to 127.0.0.1, its pages still send that name: DNS rebinding.) Behind a proxy, the peer's
+        address says nothing."""
         if any(name in request.headers for name in ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")):
             return False
         return networks.loopback(request.remote or "") and only_here(request.host)
 
     async def key(self, given: str, peer: str) -> store.ApiKey | None:
-        """The key of that text, or None. Raises 429 for an address with too many wrong ones lately."""
+        """The key with that text, or None. Raises 429 if too many wrong ones came from this address lately."""
         self.throttle(peer)
         digest = digest_of(given[: LONGEST_KEY + 1])
         found = await self.store.find_api_key(digest)
@@ -136,10 +137,11 @@ class Access:
         if len(self.wrong) > ADDRESSES:
             self.wrong.popitem(last=False)
 
-    # -- sessions -------------------------------------------------------------------------------------------------------
+    # -- sessions
+    # -------------------------------------------------------------------------------------------------------
 
     def begin(self, key: store.ApiKey) -> str:
-        """A new session's name, for the cookie. Only its hash is kept."""
+        """A new session's name for the cookie. Only its hash is kept."""
         name = secrets.token_urlsafe(32)
         self.sessions[digest_of(name)] = Session(key.digest, self.clock() + SESSION_SECONDS)
         if len(self.sessions) > SESSIONS:
@@ -148,10 +150,10 @@ class Access:
 
     async def session(self, name: str) -> store.ApiKey | None:
         own = digest_of(name[: LONGEST_KEY + 1])
-        kept = self.sessions.get(own)
-        if kept is None:
+        session = self.sessions.get(own)
+        if session is None:
             return None
-        found = await self.store.find_api_key(kept.digest) if kept.ends > self.clock() else None
+        found = await self.store.find_api_key(session.digest) if session.ends > self.clock() else None
         if found is None:
             self.sessions.pop(own, None)
         return found
@@ -161,7 +163,7 @@ class Access:
 
 
 def bearer(request: web.Request) -> str | None:
-    """The key in `Authorization: Bearer KEY`; None where that header is missing or another scheme's."""
+    """The key in `Authorization: Bearer KEY`, or None if there is no such header or it has another scheme."""
     scheme, _, rest = request.headers.get("Authorization", "").partition(" ")
     return rest.strip() if scheme.lower() == "bearer" else None
 

@@ -1,10 +1,10 @@
 """The admin server: health, metrics, the live page; later the API.
 
-Owns: which routes are open and which ask for a key, and the headers that every answer carries. Leaves to others: keys
-and sessions (`access`), the live page (`dashboard`), the facts (`store`, `metrics`, the supervisor).
+Owns: which routes are open and which need a key, and the headers of every answer. Leaves to others: keys and sessions
+(`access`), the live page (`dashboard`), the facts (`store`, `metrics`, the supervisor).
 
-`/healthz` says that the process answers; `/readyz` that it can do its work, with the reasons where it can't. Both and
-`/metrics` ask for no key: they name no address and no subject.
+`/healthz` says that the process answers. `/readyz` says whether it can do its work, and if not, why. These and
+`/metrics` need no key, since they name no addresses and no subjects.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CHECK_SECONDS = 3.0
 LARGEST_BODY = 4_000_000  # octets of a request
 
 OPEN = frozenset({"/healthz", "/readyz", "/metrics"})
-OPEN_PREFIXES = ("/static/",)  # the looks of the login form; nothing of the installation's
+OPEN_PREFIXES = ("/static/",)  # what the login form looks like; nothing about the installation
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -37,7 +37,7 @@ HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    # Other hosts learn nothing; with "no-referrer" a browser would name no Origin to our own forms either.
+    # Other hosts learn nothing. With "no-referrer", a browser would not send Origin to our own forms either.
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -48,7 +48,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class State(Protocol):
-    """What the supervisor knows: whether all listeners are up and it is not stopping, where they are, how mail does."""
+    """What the supervisor knows: whether all listeners are up and it is not stopping, their addresses, and how mail is
+    doing."""
 
     ready: bool
 
@@ -56,7 +57,7 @@ class State(Protocol):
     def addresses(self) -> Mapping[str, Sequence[tuple[str, int]]]: ...
 
     async def troubles(self) -> tuple[list[str], list[str]]:
-        """What keeps this process from its work, and what only delays it: sentences."""
+        """What keeps this process from doing its work, and what only delays it, as sentences."""
         ...
 
 
@@ -77,7 +78,7 @@ def application(
     state: State | None = None,
     extra: Sequence[web.AbstractRouteDef] = (),
 ) -> web.Application:
-    """`extra` are further routes, behind the same access control; one of them may be `/`, which else is the live page."""
+    """`extra` are more routes behind the same access control. One of them may be `/`, in place of the live page."""
     app = web.Application(middlewares=[caught, guarded], client_max_size=LARGEST_BODY)
     app[STORE], app[pages.SETTINGS], app[pages.STORE] = known, settings, known
     app[pages.ACCESS] = access.Access(known, open_=settings.admin.open)
@@ -126,7 +127,7 @@ async def readyz(request: web.Request) -> web.Response:
                 more, warnings = await state.troubles()
             reasons += more
         except TimeoutError:
-            warnings = [f"mail: not known within {CHECK_SECONDS:.0f} seconds"]
+            warnings = [f"mail: no answer within {CHECK_SECONDS:.0f} seconds"]
         listeners = {role: [f"{a[0]}:{a[1]}" for a in found] for role, found in state.addresses.items()}
     return web.json_response(
         {"ready": not reasons, "reasons": reasons, "warnings": warnings, "listeners": listeners},
@@ -136,7 +137,7 @@ async def readyz(request: web.Request) -> web.Response:
 
 
 async def counted(request: web.Request) -> web.Response:
-    """Prometheus' text format."""
+    """The figures in Prometheus' text format."""
     body = prometheus_client.generate_latest()
     return web.Response(body=body, headers={"Content-Type": prometheus_client.CONTENT_TYPE_LATEST})
 
@@ -145,7 +146,7 @@ async def counted(request: web.Request) -> web.Response:
 
 
 async def dress(request: web.Request, response: web.StreamResponse) -> None:
-    """The headers of every answer, errors and streams too. A route that sets one of these itself keeps its own."""
+    """Adds the headers of every answer, including errors and streams. A route's own values win."""
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
     response.headers["Server"] = "trackrelay"
@@ -153,7 +154,7 @@ async def dress(request: web.Request, response: web.StreamResponse) -> None:
 
 @web.middleware
 async def caught(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """The one edge where an exception becomes a 500."""
+    """The only place where an exception becomes a 500."""
     LOG.debug("request", method=request.method, path=request.path)
     try:
         return await handler(request)
@@ -161,24 +162,24 @@ async def caught(request: web.Request, handler: Handler) -> web.StreamResponse:
         raise
     except store.Unavailable as reason:
         LOG.warning("store_unavailable", path=request.path, reason=str(reason))
-        return web.Response(status=503, text="The store can't answer now.", headers={"Retry-After": "5"})
+        return web.Response(status=503, text="The store can't answer right now.", headers={"Retry-After": "5"})
     except Exception as reason:
         if isinstance(reason, ConnectionError) and request.transport is None:
-            return web.Response(status=400)  # the client left in the middle of its request: nobody hears this
+            return web.Response(status=400)  # the client left in the middle of its request and won't hear this
         metrics.ERRORS.labels("admin").inc()
         LOG.exception("failed", path=request.path)
-        return web.Response(status=500, text="This failed; the log says why.")
+        return web.Response(status=500, text="This failed. The log says why.")
 
 
 @web.middleware
 async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Nothing that tells of mail, and nothing that changes anything, without a key or an open door on loopback."""
+    """Nothing about mail is shown, and nothing is changed, without a key or `admin.open` on loopback."""
     path = request.path
     if path in OPEN or path.startswith(OPEN_PREFIXES):
         return await handler(request)
     changes = request.method not in access.SAFE_METHODS
     if changes and access.bearer(request) is None and not access.same_origin(request):
-        raise web.HTTPForbidden(text="This came from a page of another site.")
+        raise web.HTTPForbidden(text="This request came from another site's page.")
     if path == "/login":
         return await handler(request)
     who = await request.app[pages.ACCESS].who(request)
@@ -191,9 +192,7 @@ async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
 def refused(request: web.Request) -> web.Response:
     settings = request.app[pages.SETTINGS]
     if settings.admin.open and not access.only_here(request.host):
-        return web.Response(
-            status=403, text="admin.open answers to 127.0.0.1 and localhost only; other names need a key."
-        )
+        return web.Response(status=403, text="With admin.open, only 127.0.0.1 and localhost need no key.")
     if request.method in access.SAFE_METHODS and "text/html" in request.headers.get("Accept", ""):
         return web.Response(status=303, headers={"Location": "/login", "Cache-Control": "no-store"})
     return web.json_response(

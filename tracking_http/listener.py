@@ -1,10 +1,10 @@
-"""An HTTP application on an address, with a bound on its connections.
+"""An HTTP application on an address, with a limit on its connections.
 
-Owns: the listening socket, how many connections there may be, and what is said to who comes on top of them.
-Leaves to others: what is answered (the application), how long a connection may stay (the runner's options).
+Owns: the listening socket, how many connections there may be, and the answer to those beyond that number.
+Leaves to others: what is answered otherwise (the application), how long a connection may stay (the runner's options).
 
-The tracking server is what the whole world reaches. Without a bound its connections would use up the files of the
-process, and mail could be neither accepted nor passed on; so it gets a share of them, and mail the rest.
+The whole world reaches the tracking server. Without a limit, its connections would use up the process's open files,
+and mail could be neither accepted nor delivered. So it gets a share of them, and mail the rest.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ LOG = log.room("listener")
 
 MAX = 8_000  # connections; an idle one costs some 25 kB
 MIN = 8
-WANTED_FILES = 16_384  # the soft limit of open files is lifted towards this
-SHARE = 4  # a listener gets one file in so many
+WANTED_FILES = 16_384  # the soft limit of open files is raised to this, if it may be
+SHARE = 4  # a listener gets one in so many open files
 HANDSHAKE_SECONDS = 10.0
 BACKLOG = 1024  # the kernel cuts it to net.core.somaxconn
 CLOSE_SECONDS = 5.0  # for requests under way when the service stops
@@ -38,8 +38,8 @@ FULL = (
 
 
 def own(record: logging.LogRecord) -> bool:
-    """Whether it is about our own code. Bytes that are no HTTP get their 400; anybody can send them, as often as they
-    like, and aiohttp would write a traceback for each."""
+    """Whether the record is about our own code. Bytes that are no HTTP are answered by 400; anybody can send them as
+    often as they like, and aiohttp would log a traceback for each."""
     kind = record.exc_info[0] if record.exc_info else None
     return kind is None or not issubclass(kind, http_exceptions.HttpProcessingError)
 
@@ -48,15 +48,15 @@ server_logger.addFilter(own)
 
 
 class Full(asyncio.Protocol):
-    """Stands where a connection comes for which there is no place."""
+    """Answers a connection for which there is no room."""
 
-    def connection_made(self, transport: Any) -> None:  # uvloop's transports are of no class of asyncio's
+    def connection_made(self, transport: Any) -> None:  # uvloop's transports have no class in common with asyncio's
         transport.write(FULL)
         transport.close()
 
 
 class Listener:
-    """`how` are options of aiohttp's AppRunner. `start` raises OSError where the address can't be had."""
+    """`how` are options of aiohttp's AppRunner. `start` raises OSError if it can't listen on the address."""
 
     def __init__(self, application: web.Application, *, most: int | None = None, **how: Any) -> None:
         self._runner = web.AppRunner(application, **{"access_log": None, "shutdown_timeout": CLOSE_SECONDS, **how})
@@ -72,7 +72,7 @@ class Listener:
 
         def protocol() -> asyncio.BaseProtocol:
             full = len(server.connections) >= self._most
-            if full and not self._full:  # one line per time of trouble
+            if full and not self._full:  # one line for each spell of trouble
                 LOG.warning("full", listener=f"{host}:{port}", connections=self._most)
             self._full = full
             return Full() if full else server()
@@ -84,14 +84,14 @@ class Listener:
         self.addresses = [socket.getsockname()[:2] for socket in self._listening.sockets]
 
     async def stop(self) -> None:
-        """The listener first, then what is under way."""
+        """Stops listening first, then ends what is under way."""
         if self._listening is not None:
             self._listening.close()
         await self._runner.cleanup()
 
 
 def connections() -> int:
-    """How many connections one listener may have, by the limit of open files, which is lifted first where it may be."""
+    """How many connections one listener may have, by the limit of open files, which is raised first if it may be."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if resource.RLIM_INFINITY != soft < WANTED_FILES:
         lifted = WANTED_FILES if hard == resource.RLIM_INFINITY else min(WANTED_FILES, hard)

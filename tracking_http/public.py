@@ -1,11 +1,11 @@
-"""The server that recipients reach: pixel, click, a page that says what this host is, and nothing else.
+"""The server that recipients reach: pixel, click, a page that says what this host is for, and nothing else.
 
-Owns: the routes and the answers. Leaves to others: the way of a hit into the store (`recorder`), what a token says
+Owns: the routes and the answers. Leaves to others: getting a hit into the store (`recorder`), what a token says
 (`core.tokens`), who asked (`visitor`), what a hit means (`core.classify`) and whether it counts (`core.tally`, in the
 store).
 
-A pixel is always 200 and the picture; a click on a token that is ours is always 302, also with the store down, and
-any other is 404 without a Location. Nobody waits for a store that does not get on.
+A pixel is always answered by 200 and the picture. A click on a token of ours is always answered by 302, even if the
+store is down; any other click by 404 without a Location. Nobody waits for a store that makes no progress.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from tracking_http import ready, recorder, visitor
 
 LOG = log.room("public")
 
-# For the runner of this application. The keep-alive time is also how long a client may take to send its first
+# Options for this application's runner. The keep-alive time is also how long a client may take to send its first
 # header section (aiohttp starts that clock with the connection), so it is short. No access log: a hit is an event.
 RUNNER: dict[str, Any] = {
     "access_log": None,
     "keepalive_timeout": 10.0,
     "lingering_time": 1.0,
-    "max_line_size": 16_384,  # a click's path holds its URL: at most 2,000 characters of ours, more where a proxy adds
+    "max_line_size": 16_384,  # a click's path contains its URL: at most 2,000 characters of ours, plus what a proxy adds
     "max_field_size": 8_190,
 }
 
@@ -48,8 +48,8 @@ NO_STORE = "no-store, no-cache, must-revalidate, proxy-revalidate, private"
 COMMON = {"Server": "trackrelay", "X-Robots-Tag": "noindex, nofollow", "X-Content-Type-Options": "nosniff"}
 UNCACHED = {"Cache-Control": NO_STORE, "Pragma": "no-cache", "Expires": "0"}
 PICTURE = CIMultiDict({"Content-Type": "image/gif", "Content-Length": str(len(PIXEL)), **UNCACHED, **COMMON})
-# No Referrer-Policy: a browser never names the redirecting address to the destination, and what the page with the
-# link lets it name is as it would be without us.
+# No Referrer-Policy: browsers never tell the destination about a redirecting address, and what they tell it about the
+# page with the link should be the same as without us.
 REDIRECT = CIMultiDict({"Content-Length": "0", **UNCACHED, **COMMON})
 PAGE = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
@@ -62,7 +62,7 @@ USER_AGENT, REFERER = istr("User-Agent"), istr("Referer")
 SCHEMES = re.compile(r"(?:https?|mailto|tel):", re.I)
 HOST = re.compile(r"(https?://(?:[^/?#]*@)?)([^/?#:@]*)(.*)", re.I | re.S)
 CONTROL = re.compile("[\x00-\x1f\x7f]")
-# What RFC 3986 lets stand in a URI, and what browsers accept besides: these go out as they were signed.
+# What RFC 3986 allows in a URI, and what browsers accept besides. These characters go out as they were signed.
 AS_IS = "".join(chr(c) for c in range(0x21, 0x7F))
 LONGEST_TID = 256
 
@@ -73,15 +73,15 @@ color:#222;background:#fff}}@media(prefers-color-scheme:dark){{body{{color:#ddd;
 DISCLOSURE = HTML.format(
     title="This host counts opens and clicks of e-mail",
     text="<p>Somebody who sends e-mail uses this host to learn whether a message was opened and which of its links "
-    "were followed. Such a message holds a picture and links that lead here; a link leads on at once to the page "
-    "that the sender wrote.</p><p>This page itself counts nothing, sets no cookie and asks no other host for "
-    "anything.</p><p>If you do not want to be counted, switch off remote images in your mail program, and ask the "
-    "sender to leave you out: the message says who that is.</p>",
+    "were followed. Such a message contains a picture and links that lead here. Each link takes you straight on to "
+    "the page that the sender meant.</p><p>This page itself counts nothing, sets no cookies and loads nothing from "
+    "other hosts.</p><p>If you do not want to be counted, switch off remote images in your mail program, and ask the "
+    "sender, whose name is in the message, to leave you out.</p>",
 )
 NOT_FOUND = HTML.format(
     title="There is nothing here",
-    text="<p>If a link in a message brought you here, it was cut or changed on its way. Open the message again and "
-    "follow the link there, or ask the sender for the address.</p>",
+    text="<p>If a link in a message brought you here, it was cut off or changed on the way. Open the message again and "
+    "follow the link from there, or ask the sender for the address.</p>",
 )
 
 
@@ -95,8 +95,8 @@ def application(
     appended: Callable[[], None] | None = None,
 ) -> web.Application:
     """The application; run it with `web.AppRunner(app, **RUNNER)`. `keys` gives the keys that verify tokens now,
-    `clock` Unix seconds. `appended` is called when the store took an event, so that its notification need not wait to
-    be looked for."""
+    `clock` gives Unix seconds. `appended` is called when the store has taken an event, so that its notification goes
+    out at once."""
     record = recorder.Recorder(store, journal, appended)
     handlers = Handlers(settings, keys, record, clock)
     app = web.Application()

@@ -1,10 +1,10 @@
-"""Answers whose bytes are made beforehand.
+"""Answers whose bytes are prepared in advance.
 
-Owns: writing such an answer past aiohttp's own preparation, which costs more than all the rest of a hit.
+Owns: writing such an answer without aiohttp's own preparation, which costs more than the rest of a hit.
 Leaves to others: what is answered.
 
-Only for what needs nothing else: GET over HTTP/1.1 on a connection that stays open. `fits` says so; for any other
-request an ordinary response has to be made.
+They fit only a GET over HTTP/1.1 on a connection that stays open. `fits` says whether that is so; any other request
+needs an ordinary response.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ UNREAD = 65_536  # octets that a client may leave unread before it is cut off
 
 
 class Ready(web.StreamResponse):
-    """An answer of these bytes: status line, header section and body. May be given to many requests."""
+    """An answer with these bytes: status line, header section and body. It can be given to many requests."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class Ready(web.StreamResponse):
             transport.abort()
 
     async def write_eof(self, data: bytes = b"") -> None:
-        """All was written."""
+        """Everything has been written."""
 
 
 def fits(request: web.BaseRequest) -> bool:
@@ -47,7 +47,7 @@ def fits(request: web.BaseRequest) -> bool:
 
 
 class Form:
-    """An answer of one status and header section: `fill` gives the bytes of one, with the Date of now."""
+    """Answers with one status and header section, and the Date of now."""
 
     def __init__(self, status: str, fields: Mapping[str, str], body: bytes = b"") -> None:
         lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
@@ -58,7 +58,7 @@ class Form:
         self._same = Ready(b"")
 
     def same(self) -> Ready:
-        """The answer that is the same for all."""
+        """The answer that is the same for everybody."""
         self._date()
         return self._same
 

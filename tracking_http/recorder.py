@@ -1,7 +1,7 @@
-"""The way of a hit into the store or, where the store does not take it in time, into the journal.
+"""Gets a hit into the store, or into the journal if the store does not take it in time.
 
-Owns: how long a hit waits, and for what. Leaves to others: what a hit is and how it is answered (`public`), the files of
-the journal (`relay.journal`).
+Owns: how long a hit waits, and for what. Leaves to others: what a hit is and how it is answered (`public`), the
+journal's files (`relay.journal`).
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from relay.core.model import Event
 
 LOG = log.room("public")
 
-PATIENCE = 0.05  # seconds that a hit waits for a store that does not get on, and then for what keeps it instead
+PATIENCE = 0.05  # seconds that a hit waits for a store that makes no progress, and then for the journal
 PROBE = 0.25  # seconds between two events that are tried on a store that took none
 
 
 class Recorder:
-    """The way of an event into the store, or else into the journal.
+    """Gets events into the store, or else into the journal.
 
-    A hit waits for the store as long as the store gets on. When nothing gets through for `PATIENCE`, those that wait
-    are taken back and journaled, and so at once is what comes then; one of them is also tried on the store every
-    `PROBE`, and nobody waits for that. What the journal does not take goes to the store after all, whenever that gets
-    on: it is lost, and counted, only where neither takes it. An event may reach the store on both ways: it takes an
-    `event_id` once."""
+    A hit waits for the store as long as the store makes progress. If nothing gets through for `PATIENCE`, the waiting
+    events are taken back and journaled, and those that follow are journaled at once. Every `PROBE`, one of them is also
+    tried on the store, and nobody waits for that. If the journal does not take an event, it goes to the store after
+    all, whenever that works again; if neither takes it, it is lost and counted as such. An event may reach the store
+    both ways, which is harmless: the store takes each `event_id` once."""
 
     def __init__(self, store: journals.Takes, journal: journals.Journal, appended: Callable[[], None] | None) -> None:
         self.store = store
@@ -36,7 +36,7 @@ class Recorder:
         self.appended = appended
         self.waiting: dict[asyncio.Task[Any], float] = {}  # since when, oldest first
         self.late: set[asyncio.Task[Any]] = set()
-        self.moved = 0.0  # when the store took one last
+        self.moved = 0.0  # when the store last took one
         self.probe_at = 0.0  # while it takes nothing: when to try again
         self.timer: asyncio.TimerHandle | None = None
         self.probe: asyncio.Task[bool] | None = None
@@ -65,7 +65,7 @@ class Recorder:
             written = await self.store.append(event)
         except Exception as reason:  # the edge: the recipient has the answer
             metrics.LOST.inc()
-            if not self.losing:  # one line per time of trouble
+            if not self.losing:  # one line for each spell of trouble
                 self.losing = True
                 LOG.error("events_lost", reason=str(reason))
             return
@@ -74,7 +74,7 @@ class Recorder:
             self.appended()
 
     async def close(self) -> None:
-        """Waits for what is on its way."""
+        """Waits for the events that are on their way."""
         if self.keeping:
             await asyncio.wait(set(self.keeping))
 
@@ -107,7 +107,8 @@ class Recorder:
         return True
 
     def look(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Takes back what waits for a store that does not get on. One timer for all: one per hit costs more."""
+        """Takes back what waits for a store that makes no progress. One timer serves all: one per hit would cost
+        more."""
         limit = loop.time() - PATIENCE
         if self.moved < limit:
             for task in [task for task, since in self.waiting.items() if since < limit and task not in self.late]:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from relay.core import networks
 
 LONGEST = 1000  # characters of a user agent or referer that are kept
-# What a user agent is at heart, most telling first: a browser names its ancestors before itself, a proxy its disguise.
+# What a user agent really is, the most telling name first: a browser also names its ancestors, a proxy its disguise.
 FAMILIES = (
     "GoogleImageProxy", "YahooMailProxy", "YahooCacheSystem", "ms-office", "Outlook", "Thunderbird", "Edg", "OPR",
     "SamsungBrowser", "Firefox", "FxiOS", "CriOS", "Chrome", "Safari", "AppleWebKit", "Trident", "MSIE",
@@ -27,9 +27,9 @@ PRODUCT = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")  # RFC 9110 5.6.2, narrowe
 
 
 def addresses(trusted: Sequence[str]) -> Callable[[str, str], str]:
-    """A function of a peer's address and an X-Forwarded-For value that gives the client's address: the peer, or,
-    where the peer is one of the `trusted` networks, the rightmost forwarded address that is not. IPv4 addresses
-    mapped into IPv6 (RFC 4291 2.5.5.2) come out as IPv4. What is no address is never believed."""
+    """A function of a peer's address and an X-Forwarded-For value that gives the client's address: the peer, or, if the
+    peer is in one of the `trusted` networks, the rightmost forwarded address that is not. IPv4 addresses mapped into
+    IPv6 (RFC 4291 2.5.5.2) come out as IPv4. Anything that is no address is ignored."""
     proxies = tuple(map(networks.network, trusted))
 
     @lru_cache(4096)
@@ -45,7 +45,7 @@ def addresses(trusted: Sequence[str]) -> Callable[[str, str], str]:
             return found[0]
         for hop in reversed(forwarded[-4000:].split(",")):
             entry = known(hop.strip())
-            if entry is None:  # a proxy that writes no address ("unknown", RFC 7239 6.2): so far, no further
+            if entry is None:  # a proxy that writes no address ("unknown", RFC 7239 6.2): nothing beyond it is known
                 break
             found = entry
             if not entry[1]:
@@ -57,7 +57,7 @@ def addresses(trusted: Sequence[str]) -> Callable[[str, str], str]:
 
 @lru_cache(4096)
 def ip(address: str, keep: Literal["full", "truncated", "none"]) -> str:
-    """What is kept of an address: all, its network (/24 of IPv4, /48 of IPv6), or ""."""
+    """What is kept of an address: all of it, its network (/24 of IPv4, /48 of IPv6), or ""."""
     if keep == "full" or not address:
         return address
     if keep == "none":

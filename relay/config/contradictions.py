@@ -1,7 +1,7 @@
 """What is wrong only in combination, and the defaults that depend on other settings.
 
-Owns: the looks across the file. `mistake` and `warn` take the path of the key that should change. Leaves to others:
-single values (`kinds`), and whatever needs a network or a server to know (`trackrelay check`).
+Owns: the checks across the file. `mistake` and `warn` take the path of the key that should change. Leaves to others:
+single values (`kinds`), and whatever takes a network or a server to know (`trackrelay check`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ class Say(Protocol):
 
 
 def resolve(found: Settings, tree: dict[str, Any], mistake: Say, warn: Warn) -> Settings:
-    """The settings with what was left out filled in. `tree` is the file as TOML has it: what was written at all."""
+    """The settings, with what was left out filled in. `tree` is the file as parsed: it shows what was written at
+    all."""
     _exposure(exposure.problems(found), mistake)
     _listeners(found, mistake, warn)
     found = _upstream(found, tree, mistake, warn)

@@ -1,7 +1,7 @@
 """How one value of the file is read, and how a default is written back for the documents.
 
-Owns: the plain kinds (text, number, choice, list, duration, size) and the sentences of what would be right. A kind's
-`read` gets the TOML value and where it is used, and returns the setting's value or raises `Wrong`. Leaves to others:
+Owns: the plain kinds (text, number, choice, list, duration, size) and the sentences that say what would be right. A
+kind's `read` gets the TOML value and its context, and returns the setting's value or raises `Wrong`. Leaves to others:
 files, networks and URLs (`locators`), keys, tables, lines, secrets.
 """
 
@@ -31,7 +31,7 @@ class Wrong(ValueError):
 
 @dataclass(frozen=True)
 class Use:
-    """Where a value is used: the folder of the file, and the environment."""
+    """The context of a value: the folder of its file, and the environment."""
 
     folder: Path = Path(".")
     environ: Mapping[str, str] = field(default_factory=dict)
@@ -43,7 +43,7 @@ def _same(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Kind:
-    """`words` tells people what belongs here. `write` turns a setting's value into what TOML would have."""
+    """`words` tell people what belongs here. `write` turns a setting's value into its TOML form."""
 
     words: str
     read: Callable[[Any, Use], Any]
@@ -51,7 +51,7 @@ class Kind:
 
 
 def shown(value: object) -> str:
-    """A value as part of a sentence, in TOML's words and bounded."""
+    """A value as part of a sentence: spelled as in TOML, and cut if it is long."""
     text = {True: "true", False: "false"}[value] if isinstance(value, bool) else repr(value).replace("'", '"')
     return text if len(text) <= 60 else text[:57] + "..."
 

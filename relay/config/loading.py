@@ -28,7 +28,7 @@ AT_LINE = re.compile(r" \(at line (\d+), column \d+\)")
 
 
 class Missing(Exception):
-    """There is no file; the text says where it was looked for."""
+    """There is no file. The text says where it was looked for."""
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -41,7 +41,7 @@ class Mistake:
 
 
 class InvalidSettings(Exception):
-    """A file with mistakes: all of them, by line. Its text has a line for each, `FILE:LINE: key: sentence`."""
+    """A file with mistakes: all of them, in order. The text has one line for each, `FILE:LINE: key: sentence`."""
 
     def __init__(self, file: Path, mistakes: list[Mistake]) -> None:
         self.file = file
@@ -66,7 +66,7 @@ def find(path: str | Path | None, environ: Mapping[str, str] = os.environ) -> Pa
 
 
 def load(path: str | Path, environ: Mapping[str, str] = os.environ) -> Settings:
-    """The settings of a file. Raises `InvalidSettings` with all mistakes, `Missing` where it can't be read."""
+    """The settings of a file. Raises `InvalidSettings` with all mistakes, `Missing` if it can't be read."""
     file = Path(path)
     try:
         text = file.read_bytes()
@@ -76,7 +76,7 @@ def load(path: str | Path, environ: Mapping[str, str] = os.environ) -> Settings:
 
 
 def settings_of(args: argparse.Namespace) -> Settings:
-    """The settings for a command, by `args.config`. Without them it says why on stderr and exits 2."""
+    """The settings for a command, by `args.config`. If there are none, it says why on stderr and exits 2."""
     try:
         return load(find(args.config))
     except (Missing, InvalidSettings) as error:
@@ -143,8 +143,8 @@ class _Reader:
     # -- mistakes
 
     def mistake(self, path: places.Path, sentence: str, because: Sequence[str | places.Path] = ()) -> None:
-        """`because`: what the sentence rests on, as keys beside the path or whole paths. Where one of them is wrong
-        itself, its value is not known and nothing follows from it."""
+        """`because` says what the sentence rests on: keys beside the path, or whole paths. If one of them is wrong
+        itself, its value is not known, and nothing follows from it."""
         rests = [(*path[:-1], cause) if isinstance(cause, str) else cause for cause in because]
         if any(cause in self.wrong for cause in rests):
             return
@@ -211,7 +211,7 @@ class _Reader:
         return section.options + tuple(o for o in table.TRACKING.options if o.key not in table.NOT_IN_RULES)
 
     def _fields(self, section: Section, given: dict[str, Any], path: places.Path) -> dict[str, Any]:
-        """What the table sets, by the names of the settings' fields; what is wrong is reported and left out."""
+        """What the file sets, by the names of the settings' fields. What is wrong is reported and left out."""
         values: dict[str, Any] = {}
         known: set[str] = set()
         for option in self._options(section):
@@ -274,7 +274,7 @@ class _Reader:
         return text
 
     def _exposed(self, tree: dict[str, Any]) -> None:
-        """Warns where a secret stands in the file itself and others can read the file."""
+        """Warns if a secret is in the file itself and others can read that file."""
         if not self.file.is_file() or not self.file.stat().st_mode & 0o077:
             return
         for path in self.lines:
@@ -288,7 +288,7 @@ class _Reader:
                     self.warn(path, f"others on this machine can read {self.file}; use {key}_file, or chmod 600 it")
 
     def _state_dir(self) -> Path:
-        """$STATE_DIRECTORY of a systemd unit (the first, where it names several), else the default."""
+        """$STATE_DIRECTORY of a systemd unit (the first, if it names several), or else the default."""
         given = self.environ.get("STATE_DIRECTORY", "").split(":")[0]
         return Path(given) if given else locators.beside(str(settings.Settings().state_dir), self.use)
 

@@ -1,6 +1,6 @@
-"""On which line a key of a TOML file stands; the standard library's parser does not say.
+"""The line of each key in a TOML file, which the standard library's parser does not tell.
 
-Owns: a walk over text that `tomllib` has accepted, so it need not judge. Leaves to others: every value.
+Owns: a walk over text that `tomllib` has accepted, so it does not have to judge. Leaves to others: every value.
 A path is a tuple of keys and, in arrays, indexes: ("rules", 0, "from"). https://toml.io/en/v1.0.0
 """
 

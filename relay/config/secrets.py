@@ -1,6 +1,6 @@
 """Secrets: KEY = "the secret itself", KEY = "env:NAME", or KEY_file = "a path".
 
-Owns: reading them, and whether others on the machine can. Leaves to others: what they open.
+Owns: reading them, and noticing if others on the machine can read them too. Leaves to others: what they open.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LARGEST = 65_536  # octets of a file
 
 
 def read(key: str, given: Mapping[str, Any], use: Use) -> str | None:
-    """The secret of KEY, None where the key is absent. KEY_file beside it is a mistake."""
+    """The secret of KEY, or None without the key. KEY_file beside it is a mistake."""
     if key not in given:
         return None
     if f"{key}_file" in given:
@@ -37,7 +37,7 @@ def read(key: str, given: Mapping[str, Any], use: Use) -> str | None:
 
 
 def from_file(given: Any, use: Use) -> tuple[str, str]:
-    """The secret in the file, without blanks around it, and a warning or ""."""
+    """The secret in the file, without the blanks around it, and a warning or ""."""
     file = _path(kinds.text_of(given, use), use)
     try:
         with file.open("rb") as stream:
@@ -64,7 +64,7 @@ def _path(name: str, use: Use) -> Path:
     if not name:
         raise Wrong("is empty; name the file that holds the secret")
     if name.startswith(f"${CREDENTIALS}/"):
-        # systemd's LoadCredential: the folder differs from unit to unit.
+        # systemd's LoadCredential: each unit has another folder.
         if CREDENTIALS not in use.environ:
             raise Wrong(f"${CREDENTIALS} is not set: that file is there only within the systemd unit")
         name = use.environ[CREDENTIALS] + name.removeprefix(f"${CREDENTIALS}")

@@ -54,8 +54,8 @@ class Upstream:
 
 @dataclass(frozen=True, slots=True)
 class NamedUpstream(Upstream):
-    """One of [[upstreams]]: for some senders, or only a fallback of others. What the file leaves out of on_defer,
-    queue_lifetime, patience and bounce_from is as in [upstream]."""
+    """One of [[upstreams]]: for some senders, or only a fallback for others. If the file leaves out on_defer,
+    queue_lifetime, patience or bounce_from, they are as in [upstream]."""
 
     id: str = ""
     senders: tuple[str, ...] = ()  # globs over the From header's address
@@ -150,4 +150,4 @@ class Settings:
     webhook_delivery: WebhookDelivery = WebhookDelivery()
     privacy: Privacy = Privacy()
     file: Path | None = None  # where it was read from
-    warnings: tuple[str, ...] = ()  # what is no mistake and should be known: FILE:LINE: key: sentence
+    warnings: tuple[str, ...] = ()  # what is no mistake, but should be known: FILE:LINE: key: sentence

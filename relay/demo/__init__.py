@@ -1,7 +1,7 @@
-"""The demo: the whole service on loopback, with a built-in inbox as its upstream, and one page to see it all.
+"""The demo: the whole service on loopback, with a built-in inbox as its upstream, and one page that shows it all.
 
-Owns: its ports, its settings, its temporary folder, the start and the end. Leaves to others: the service itself
-(`app`, which runs as it always does), the inbox (`inbox`), the page (`pages`).
+Owns: its ports, its settings, its temporary folder, start and end. Leaves to others: the service itself (`app`, which
+runs as it always does), the inbox (`inbox`), the page (`pages`).
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from relay.core.model import Tracking
 from relay.demo import inbox, pages, writing
 
 HOST = "127.0.0.1"
-TRIES = 200  # ports looked at from the one asked for
+TRIES = 200  # ports that are tried, from the one asked for
 
 
 class NoPort(Exception):
-    """No free port where one was asked for."""
+    """There is no free port in the range that was asked for."""
 
 
 def free_port(first: int, taken: frozenset[int] = frozenset()) -> int:
-    """`first`, or the next port of 127.0.0.1 that nobody listens on; 0 is any."""
+    """`first`, or the next free port of 127.0.0.1; 0 means any."""
     for port in range(first, min(first + TRIES, 65_536)) if first else [0]:
         if port in taken:
             continue
@@ -42,7 +42,7 @@ def free_port(first: int, taken: frozenset[int] = frozenset()) -> int:
 
 
 def settings(folder: Path, *, smtp: int, http: int, admin: int, upstream: int) -> config.Settings:
-    """The demo's settings: everything tracked, everybody's mail one grant's, its mailbox a Maildir in the folder."""
+    """The demo's settings: everything is tracked, all mail belongs to one grant, and its mailbox is a Maildir."""
     return config.Settings(
         application_id="trackrelay-demo",
         state_dir=folder / "state",
@@ -60,7 +60,7 @@ def settings(folder: Path, *, smtp: int, http: int, admin: int, upstream: int) -
 
 
 async def run(smtp: int, http: int, admin: int, *, say: Callable[[str], None]) -> None:
-    """Runs until SIGINT or SIGTERM. `say` gets the lines for the person, once everything is up."""
+    """Runs until SIGINT or SIGTERM. `say` gets the lines for the user, once everything is up."""
     with tempfile.TemporaryDirectory(prefix="trackrelay-demo-") as name:
         folder = Path(name)
         post = inbox.Inbox()
@@ -75,7 +75,9 @@ async def run(smtp: int, http: int, admin: int, *, say: Callable[[str], None]) -
 
             def ready(addresses: app.Addresses) -> None:
                 say(f"Open {places.admin}/")
-                say(f"Mail to {HOST}:{chosen[1]} (SMTP, no login) arrives there too. Ctrl-C ends it and forgets all.")
+                say(
+                    f"Mail sent to {HOST}:{chosen[1]} (SMTP, no login) arrives there too. Ctrl-C ends the demo and forgets all."
+                )
 
             await app.run(own, ready=ready, extra_routes=pages.Demo(post, lambda: places).routes())
         finally:
@@ -83,7 +85,7 @@ async def run(smtp: int, http: int, admin: int, *, say: Callable[[str], None]) -
 
 
 def main(smtp: int, http: int, admin: int) -> int:
-    """The exit code: 0 after a clean stop, 1 where it could not start."""
+    """The exit code: 0 after a clean stop, 1 if it could not start."""
 
     def say(text: str) -> None:
         print(text, flush=True)

@@ -2,8 +2,8 @@
 
 Owns: the choice of parts, their text, pictures inside the message, the list of attachments, the HTML document for the
 frame. Leaves to others: isolating that document (`pages` serves it in a sandbox without scripts).
-The standard library reads the MIME structure here: the demo's inbox stands for other people's mail clients, and is on
-no path of the relay's own.
+The standard library reads the MIME structure here: the demo's inbox plays the part of other people's mail clients, and
+no mail of the relay's own comes through it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ NAMES = {  # of parts that have none
     "text/calendar": "invitation.ics",
 }
 CID = re.compile(r"cid:([^\"'\s<>)]{1,500})", re.I)
-# Where our <base> goes: after <head>, else <html>, else the doctype; before any of these it would mean quirks mode.
+# Where our <base> goes: after <head>, else <html>, else the doctype. Before these it would cause quirks mode.
 PLACES = (re.compile(r"<head(?:\s[^>]{0,2000})?>", re.I), re.compile(r"<html(?:\s[^>]{0,2000})?>", re.I))
 DOCTYPE = re.compile(r"\s*<!doctype[^>]{0,1000}>", re.I)
 BASE = '<base target="_blank">'
@@ -43,7 +43,7 @@ BASE = '<base target="_blank">'
 
 @dataclass(slots=True)
 class Attachment:
-    """A part that is offered for saving."""
+    """A part that can be saved."""
 
     name: str
     type: str
@@ -52,7 +52,7 @@ class Attachment:
 
 @dataclass(slots=True)
 class Reading:
-    """One message, read. `html` and `text` are None where it has none; `pictures` are data URLs by Content-ID."""
+    """One message, read. `html` and `text` are None if it has none; `pictures` are data URLs by Content-ID."""
 
     html: str | None = None
     text: str | None = None
@@ -62,11 +62,11 @@ class Reading:
 
 
 def read(raw: bytes) -> Reading:
-    """Never raises: a message that can't be read through shows its source, and says so."""
+    """Never raises. Of a message that can't be read, only the source is shown, and it says so."""
     try:
         return sort(email.message_from_bytes(raw, policy=compat32))
     except (RecursionError, ValueError, LookupError, TypeError, AttributeError) as reason:
-        return Reading(trouble=f"This message can't be read: {type(reason).__name__}. Its source is all there is.")
+        return Reading(trouble=f"This message can't be read: {type(reason).__name__}. Only its source can be shown.")
 
 
 def sort(message: Message) -> Reading:
@@ -99,7 +99,7 @@ def sort(message: Message) -> Reading:
 
 
 def leaves(message: Message) -> Iterator[Message]:
-    """The parts without parts, depth first; a message inside the message, or a report's fields, is one of them."""
+    """The parts that have no parts, depth first. A message inside the message, or a report's fields, is one of them."""
     waiting = [message]
     while waiting:
         part = waiting.pop()
@@ -119,7 +119,8 @@ def octets_of(part: Message) -> bytes:
 
 
 def text_of(part: Message) -> str:
-    """The part's text. A charset that is unknown or lies gives UTF-8, then Latin-1: something is always shown."""
+    """The part's text. If its charset is unknown or wrong, UTF-8 is tried, then Latin-1, so something is always
+    shown."""
     content = octets_of(part)
     for charset in (part.get_content_charset() or "utf-8", "utf-8"):
         try:
@@ -135,7 +136,7 @@ def name_of(part: Message, count: int) -> str:
 
 
 def document(reading: Reading, *, target: str = BASE) -> str:
-    """The HTML document for the frame: links open in a new tab, pictures of the message are inside."""
+    """The HTML document for the frame. Links open in a new tab, and the message's own pictures are included."""
     if reading.html is None:
         text = html.escape(reading.text if reading.text is not None else reading.trouble or "(no text)")
         return f"<!doctype html><html><head>{BASE}<style>body{{font:15px/1.55 system-ui,sans-serif;margin:20px;white-space:pre-wrap;overflow-wrap:anywhere}}</style></head><body>{text}</body></html>"
@@ -166,7 +167,7 @@ def line(message: Received) -> dict[str, Any]:
 
 
 def view(message: Received) -> dict[str, Any]:
-    """All that the reading pane shows, but for the HTML."""
+    """Everything that the reading pane shows, except the HTML."""
     head, reading = headers.read(message.raw), read(message.raw)
     return {
         **line(message),
@@ -187,11 +188,12 @@ def view(message: Received) -> dict[str, Any]:
     }
 
 
-# -- HTML as text --------------------------------------------------------------------------------------------------------
+# -- HTML as text
+# --------------------------------------------------------------------------------------------------------
 
 
 class PlainText(HTMLParser):
-    """The text of an HTML document: blocks on lines of their own, links with their address beside them."""
+    """The text of an HTML document, with blocks on lines of their own and addresses beside the links."""
 
     BLOCKS = frozenset(
         ["p", "div", "br", "tr", "li", "h1", "h2", "h3", "h4", "table", "ul", "ol", "blockquote", "hr", "section"]

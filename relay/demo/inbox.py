@@ -1,7 +1,7 @@
 """The demo's upstream: an SMTP server that keeps what it gets in memory, as a mailbox provider would.
 
-Owns: taking mail, its bounds, the list. Leaves to others: reading a message (`display`), showing it (`pages`).
-Nothing is ever sent on. An address that begins with `bounce` is refused, so that a bounce can be seen.
+Owns: taking mail, its limits, the list. Leaves to others: reading a message (`display`), showing it (`pages`).
+Nothing is ever sent on. An address that begins with `bounce` is refused, to show a bounce.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ class Received:
 
 
 class Receiver(SMTP):
-    """aiosmtpd's, for lines as long as real mail has them."""
+    """aiosmtpd's server, for lines as long as real mail has them."""
 
     line_length_limit = 65_536
 
 
 class Inbox:
-    """The server and what it keeps, newest last."""
+    """The server and the messages that it keeps, newest last."""
 
     def __init__(self, *, most: int = MAX_MESSAGES, octets: int = MAX_OCTETS) -> None:
         self.most, self.most_octets = most, octets
@@ -49,7 +49,7 @@ class Inbox:
         self.server: asyncio.Server | None = None
 
     async def start(self) -> int:
-        """Listens on a free port of 127.0.0.1, and says which."""
+        """Listens on a free port of 127.0.0.1, and returns it."""
         loop = asyncio.get_running_loop()
 
         def receiver() -> Any:
@@ -75,7 +75,7 @@ class Inbox:
 
     async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: list[str]) -> str:
         if address.lower().startswith(REFUSED):
-            return f"550 5.1.1 <{address}>: this address refuses mail, so that you can see a bounce"
+            return f"550 5.1.1 <{address}>: this address refuses mail, to show you a bounce"
         envelope.rcpt_tos.append(address)
         envelope.rcpt_options.extend(options)
         return "250 2.1.5 Ok"

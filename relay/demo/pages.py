@@ -1,10 +1,10 @@
 """The demo's page: compose, inbox, and the live page beside them.
 
-Owns: its routes. Leaves to others: the live page's data (`tracking_http.dashboard`), the gate before all of them
+Owns: its routes. Leaves to others: the live page's data (`tracking_http.dashboard`), access control
 (`tracking_http.admin`), reading and writing messages (`display`, `writing`).
 
-A message's HTML is shown as a document of its own, in a sandbox twice over (the frame's attribute and the document's
-policy): no scripts, no forms, pictures from the tracking server and the message itself only, links in a new tab.
+A message's HTML is shown as a document of its own, in two sandboxes (the frame's attribute and the document's policy):
+no scripts, no forms, only pictures of the tracking server and of the message itself, links in a new tab.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ NO_STORE = {"Cache-Control": "no-store"}
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where things are: `smtp` is (host, port), the others are base URLs without a slash at the end."""
+    """Where things are: `smtp` is (host, port); the URLs have no slash at the end."""
 
     smtp: tuple[str, int]
     tracking: str
@@ -50,7 +50,8 @@ class Places:
 
 
 class Demo:
-    """The routes, over one inbox. `places` is asked at each request: the addresses are known once all are up."""
+    """The routes over one inbox. `places` is called for each request, since the addresses are known only once all is
+    up."""
 
     def __init__(self, inbox: Inbox, places: Callable[[], Places]) -> None:
         self.inbox, self.places = inbox, places
@@ -85,14 +86,14 @@ class Demo:
         return pages.file_of(STATIC, request)
 
     async def visit(self, request: web.Request) -> web.Response:
-        """Where the links of the sample lead: a page that needs no network."""
+        """Where the sample's links lead: a page that needs no network."""
         return pages.page("visit.html", pages=TEMPLATES, url=str(request.url), name=request.match_info["name"])
 
     # -- compose ------------------------------------------------------------------------------------------------------
 
     async def send(self, request: web.Request) -> web.Response:
-        """The form, as JSON, sent as any mail client would: by SMTP, to the relay's own port. Answers with the relay's
-        reply, refusals too."""
+        """Sends the form (as JSON) the way any mail client would: by SMTP, to the relay's own port. Answers with the
+        relay's reply, even if it is a refusal."""
         form = await fields(request)
         track = form.get("track")
         draft = writing.Draft(
@@ -129,12 +130,13 @@ class Demo:
         given = form.get("html")
         return sandboxed(given[:LONGEST_HTML] if isinstance(given, str) else "", "data:")
 
-    # -- the inbox -------------------------------------------------------------------------------------------------------
+    # -- the inbox
+    # -------------------------------------------------------------------------------------------------------
 
     def message(self, request: web.Request) -> Received:
         found = self.inbox.messages.get(request.match_info["id"])
         if found is None:
-            raise web.HTTPNotFound(text="This message is not kept any more.")
+            raise web.HTTPNotFound(text="This message is gone.")
         return found
 
     async def messages(self, request: web.Request) -> web.Response:
@@ -147,7 +149,8 @@ class Demo:
         return web.json_response(await asyncio.to_thread(display.view, found), headers=NO_STORE)
 
     async def body(self, request: web.Request) -> web.Response:
-        """The message's HTML as a document; `?images=0` as a mail client shows it that loads no remote pictures."""
+        """The message's HTML as a document. With `?images=0`, as a mail client shows it that loads no remote
+        pictures."""
         found = self.message(request)
         reading = await asyncio.to_thread(display.read, found.raw)
         remote = "" if request.query.get("images") == "0" else f"{self.places().tracking} "
@@ -174,7 +177,7 @@ class Demo:
         )
 
     async def reply(self, request: web.Request) -> web.Response:
-        """Writes the recipient's answer and delivers it into the sender's mailbox, where the relay finds it."""
+        """Writes the recipient's reply and delivers it to the sender's mailbox, where the relay finds it."""
         found, form = self.message(request), await fields(request)
         try:
             message = writing.answer(found, text(form, "text", 50_000), automatic=form.get("automatic") is True)
@@ -205,7 +208,7 @@ def text(form: dict[str, Any], name: str, longest: int) -> str:
 
 
 def sandboxed(document: str, pictures: str) -> web.Response:
-    """A document that somebody else wrote. The same response headers that mail clients on the web give it."""
+    """A document that somebody else wrote, with the response headers that a webmail client would give it."""
     policy = (
         f"sandbox allow-popups allow-popups-to-escape-sandbox; default-src 'none'; img-src {pictures}; "
         "style-src 'unsafe-inline'; form-action 'none'; base-uri 'none'; frame-ancestors 'self'"

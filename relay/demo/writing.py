@@ -1,7 +1,7 @@
 """Messages that the demo writes: one that goes out through the relay, and the answers that come back.
 
-Owns: their headers and text, and the way of an answer into the sender's mailbox. Leaves to others: sending
-(`pages` does it over SMTP, through the relay's own port) and reading the mailbox (the relay's mailbox role).
+Owns: their headers and text, and putting a reply into the sender's mailbox. Leaves to others: sending (`pages` does
+it over SMTP, through the relay's own port) and reading the mailbox (the relay's mailbox role).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MAX_RECIPIENTS = 20
 
 
 class Unwritable(Exception):
-    """What was filled in makes no message; the text says what would."""
+    """The form makes no message; the text says what is needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Draft:
 
 
 def compose(draft: Draft) -> tuple[str, list[str], bytes]:
-    """(sender, recipients, message) as a mail client hands them in, with the control headers that ask for tracking."""
+    """(sender, recipients, message) as a mail client submits them, with the control headers that ask for tracking."""
     sender = addresses.specs(draft.sender)
     recipients = list(dict.fromkeys(addresses.specs(draft.to)))
     if len(sender) != 1:
@@ -65,7 +65,7 @@ def compose(draft: Draft) -> tuple[str, list[str], bytes]:
 
 def answer(original: Received, text: str, *, automatic: bool = False) -> bytes:
     """The recipient's reply as a mail client writes it (RFC 5322 3.6.4): In-Reply-To names the message, References the
-    thread. An automatic one says so (RFC 3834)."""
+    thread. An automatic reply says that it is one (RFC 3834)."""
     head = headers.read(original.raw)
     own = original.recipients[0] if original.recipients else "recipient@inbox.localhost"
     subject = " ".join(head.get("subject").split())[:LONGEST_SUBJECT]
@@ -104,5 +104,5 @@ def make_mailbox(path: Path) -> None:
 
 
 def deliver(path: Path, message: bytes) -> None:
-    """Into the sender's mailbox: written in `tmp`, then moved to `new`, as every delivery agent does."""
+    """Puts it into the sender's mailbox: written in `tmp`, then moved to `new`, as every delivery agent does it."""
     mailbox.Maildir(path, create=True).add(message)

@@ -1,12 +1,12 @@
-"""What happens, to every open page, as Server-Sent Events.
+"""Tells every open page what happens, by Server-Sent Events.
 
-Owns: one look at the store for all pages together, the frames, the queues and their bounds. Leaves to others: the
-HTTP of it (`pages`), what a frame holds (`shape`).
+Owns: one look at the store for all pages together, the frames, the queues and their limits. Leaves to others: the
+HTTP (`pages`), what a frame contains (`shape`).
 
-A frame is `event` (one stored event; its id is the event's position, so that a browser that comes back says how far
-it was), `message` (a message as the list shows it now) or `reset` (too much was missed: read the list again). The
-store is asked a few times a second while somebody looks, and never otherwise; so events of other processes show too.
-A page that reads too slowly loses its queue and gets `reset`: it costs no memory and holds up nobody.
+A frame is `event` (one stored event; its id is the event's position, so that a browser that reconnects can say how
+far it was), `message` (a message as the list shows it now) or `reset` (too much was missed: read the list again).
+While a page is open, the store is asked a few times a second, so events of other processes show too; otherwise it is
+never asked. A page that reads too slowly loses its queue and gets `reset`: it costs no memory and delays nobody.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from tracking_http.dashboard import shape
 LOG = log.room("feed")
 
 LOOK_SECONDS = 0.3
-BEAT_SECONDS = 15.0  # a comment, so that proxies keep the connection and a lost page is noticed
+BEAT_SECONDS = 15.0  # between comments, by which proxies keep the connection and a lost page is noticed
 PAGES = 64  # open at once
 WAITING = 500  # frames that may wait for one page
 AT_ONCE = 200  # events per look
-REPLAY = 1_000  # events that a page which comes back may have missed
-RECENT = 40  # messages watched for changes that are no event
-PER_MESSAGE = 1_000  # events of one message that its states are made from
+REPLAY = 1_000  # events that a page may have missed when it reconnects
+RECENT = 40  # messages that are watched for changes without an event
+PER_MESSAGE = 1_000  # events of one message from which its states are made
 
 
 class Full(Exception):
-    """So many pages are open that there is no room for another."""
+    """Too many pages are open for another one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """`grant` is whose mail it is of; "" is of everybody's. `position` is 0 but for an `event`."""
+    """`grant` is the owner of the mail; "" means everybody. `position` is 0 except for an `event`."""
 
     kind: str
     data: Any
@@ -58,7 +58,8 @@ RESET = Frame("reset", {})
 
 @dataclass(eq=False, slots=True)
 class Page:
-    """One open page. `grant` is whose mail it may see ("" is everybody's); `gone` tells whether it was closed."""
+    """One open page. `grant` is the owner of the mail that it may see ("" means everybody's); `gone` tells whether the
+    page was closed."""
 
     grant: str
     gone: Callable[[], bool]
@@ -85,7 +86,7 @@ class Reads(Protocol):
 
 
 class Feed:
-    """The looking and the telling. `close` ends every page's stream, for a clean stop."""
+    """Looks and tells. `close` ends every page's stream, for a clean stop."""
 
     def __init__(self, known: Reads, *, look: float = LOOK_SECONDS, pages: int = PAGES) -> None:
         self.store, self.look, self.limit = known, look, pages
@@ -98,8 +99,8 @@ class Feed:
     async def watch(
         self, after: int | None, grant: str, gone: Callable[[], bool] = lambda: False
     ) -> AsyncGenerator[Frame | None, None]:
-        """Frames from after that position on (None: from now); None every `BEAT_SECONDS` without one. `gone` tells
-        whether the page has left already. Raises `Full` and `store.Unavailable` before the first."""
+        """Frames after that position (None: from now on), or None after `BEAT_SECONDS` without one. `gone` tells
+        whether the page has left already. Raises `Full` and `store.Unavailable` before the first frame."""
         if len(self.pages) >= self.limit:
             self.pages = {page for page in self.pages if not page.gone()}
         if len(self.pages) >= self.limit or self.closed:
@@ -116,7 +117,7 @@ class Feed:
             async for frame in self.missed(seen, grant):
                 seen = max(seen, frame.position)
                 yield frame
-            yield None  # the page knows now that it is connected
+            yield None  # now the page knows that it is connected
             while not self.closed:
                 try:
                     async with asyncio.timeout(BEAT_SECONDS):
@@ -132,7 +133,7 @@ class Feed:
             self.pages.discard(page)
 
     async def begin(self) -> None:
-        """Looking starts with the first page, from the newest event on."""
+        """Starts looking with the first page, from the newest event on."""
         if self.task and not self.task.done():
             return
         newest = await self.store.events(newest=True, limit=1)
@@ -144,7 +145,7 @@ class Feed:
         self.task = asyncio.create_task(self.run(), name="feed")
 
     async def missed(self, after: int, grant: str) -> AsyncIterator[Frame]:
-        """What happened between `after` and now, for a page that comes back."""
+        """What happened between `after` and now, for a page that reconnects."""
         found = await self.store.events(after, REPLAY + 1, grant_id=grant)
         changed = dict.fromkeys(event.message_id for event in found)
         if len(found) > REPLAY or len(changed) > RECENT:
@@ -158,13 +159,13 @@ class Feed:
                 yield frame
 
     async def run(self) -> None:
-        """Looks until no page is left."""
+        """Looks until no page is open."""
         failed = False
         while self.pages and not self.closed:
             try:
                 more = await self.step()
                 failed = False
-            except Exception as reason:  # the edge of the feed: a store that is away comes back
+            except Exception as reason:  # the edge of the feed: the store will come back
                 more = False
                 if not failed:
                     metrics.ERRORS.labels("feed").inc()
@@ -174,7 +175,7 @@ class Feed:
                 await asyncio.sleep(self.look * (10 if failed else 1))
 
     async def step(self) -> bool:
-        """One look. True where there is more to see at once."""
+        """One look. True if there is more to see at once."""
         events = await self.store.events(self.position, AT_ONCE)
         recent = {sent.message_id: sent for sent in await self.store.recent_sent(RECENT)}
         changed = [i for i, sent in recent.items() if self.recent.get(i) != sent]

@@ -35,7 +35,7 @@ SETTINGS = web.AppKey("settings", Settings)
 
 
 def environment(*folders: Path) -> jinja2.Environment:
-    """Templates from these folders and our own; every value is escaped; an unknown name is an error."""
+    """Templates from these folders and our own. Every value is escaped, and an unknown name is an error."""
     loader = jinja2.FileSystemLoader([*folders, HERE / "templates"])
     return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
 
@@ -81,11 +81,12 @@ async def live(request: web.Request) -> web.Response:
 def check(request: web.Request) -> store.ApiKey:
     who: store.ApiKey = request[access.WHO]
     if not access.permits(who, *SCOPES):
-        raise web.HTTPForbidden(text="This key may not read messages and events.")
+        raise web.HTTPForbidden(text="This key does not allow reading messages and events.")
     return who
 
 
-# -- data ----------------------------------------------------------------------------------------------------------------
+# -- data
+# ----------------------------------------------------------------------------------------------------------------
 
 
 async def messages(request: web.Request) -> web.Response:
@@ -135,7 +136,7 @@ def number(request: web.Request, name: str, usual: int, *, least: int, most: int
 
 
 async def events(request: web.Request) -> web.StreamResponse:
-    """The stream. A browser that reconnects names the last id it saw in Last-Event-ID; `?after=` does the same."""
+    """The stream. A browser that reconnects sends the last id that it saw in Last-Event-ID; `?after=` does the same."""
     who, control = check(request), request.app[ACCESS]
     last = request.headers.get("Last-Event-ID") or request.query.get("after")
     after = int(last) if last and last.isascii() and last.isdigit() and len(last) < 19 else None
@@ -195,7 +196,7 @@ async def logout(request: web.Request) -> web.Response:
 
 
 async def static(request: web.Request) -> web.Response:
-    """One of the files that are there; a name is a key of a table, so no path can be walked."""
+    """One of the static files. The name is looked up in a table, so it can't lead to any other path."""
     return file_of(STATIC, request)
 
 

@@ -1,7 +1,7 @@
 """A message and its events -> what the live page shows. Pure: values in, JSON-ready values out.
 
 Owns: the states of a message, its links and its recipients, and the lines of its timeline. Leaves to others: fetching
-(`feed`, `pages`), the sentences (`phrases`). All text goes out as it is: the page puts it in as text, never as HTML.
+(`feed`, `pages`), the sentences (`phrases`). Text goes out unescaped: the page inserts it as text, never as HTML.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ def summary(sent: Sent, events: Sequence[Event]) -> dict[str, Any]:
 
 
 def states(sent: Sent, events: Sequence[Event]) -> list[State]:
-    """What is known of a message, in the order in which it happens: each has a `name` (the page's icon and colour), a
-    `text`, and a `title` that says more."""
+    """What is known about a message, in the order in which it happens. Each state has a `name` (for the page's icon and
+    colour), a `text`, and a `title` that says more."""
     found = [way(sent), *untracked(sent)]
     found += opened(of_type(events, "message.opened"))
     found += clicked(of_type(events, "message.link_clicked"))
@@ -68,19 +68,19 @@ def states(sent: Sent, events: Sequence[Event]) -> list[State]:
 
 
 def way(sent: Sent) -> State:
-    """How far the message came: the word of the upstream, over all recipients."""
+    """How far the message got: the upstream's answers, over all recipients."""
     by = [copy.state for copy in sent.copies]
     done, never, later = by.count("done"), by.count("never"), by.count("later")
     last = clip(next((c.reply for c in sent.copies if c.reply), ""), 300)
     if by and done == len(by):
-        return {"name": "delivered", "text": "Delivered", "title": f"The upstream server took it: {last}"}
+        return {"name": "delivered", "text": "Delivered", "title": f"The upstream server accepted it: {last}"}
     if by and never == len(by):
         return {"name": "bounced", "text": "Refused", "title": f"The upstream server refused it: {last}"}
     if done:
         return {"name": "delivered", "text": f"Delivered to {done} of {len(by)}", "title": last}
     if later or never:
         return {"name": "waiting", "text": "Waiting", "title": f"It will be tried again: {last}"}
-    return {"name": "sent", "text": "Sent", "title": "Handed in; the upstream server has not answered yet"}
+    return {"name": "sent", "text": "Sent", "title": "Accepted; the upstream server has not answered yet"}
 
 
 def untracked(sent: Sent) -> list[State]:
@@ -137,7 +137,7 @@ def clicked(events: Sequence[Event]) -> list[State]:
 
 
 def short(url: str) -> str:
-    """A URL as a chip has room for it: host and path, without scheme and query."""
+    """A URL short enough for a chip: host and path, without scheme and query."""
     rest = url.partition("://")[2] or url
     rest = rest.partition("?")[0].partition("#")[0].removeprefix("www.").rstrip("/")
     return clip(rest, 34)
@@ -152,7 +152,9 @@ def answered(events: Sequence[Event]) -> list[State]:
             {"name": "replied", "text": "Replied", "title": clip(f"Answered by {who}" if who else "Answered", 400)}
         )
     elif of_type(events, "message.auto_replied"):
-        found.append({"name": "auto", "text": "Automatic answer", "title": "An automatic answer is no reply"})
+        found.append(
+            {"name": "auto", "text": "Automatic answer", "title": "An automatic answer does not count as a reply"}
+        )
     return found
 
 
@@ -172,11 +174,12 @@ def troubles(events: Sequence[Event]) -> list[State]:
     return found
 
 
-# -- details -------------------------------------------------------------------------------------------------------------
+# -- details
+# -------------------------------------------------------------------------------------------------------------
 
 
 def details(sent: Sent, events: Sequence[Event]) -> dict[str, Any]:
-    """All that the page knows of one message."""
+    """Everything that the page shows of one message."""
     return {
         **summary(sent, events),
         "internet_message_id": clip(sent.internet_message_id, 998),
@@ -192,7 +195,7 @@ def details(sent: Sent, events: Sequence[Event]) -> dict[str, Any]:
 
 
 def why(copy: SentCopy) -> str:
-    """Why a copy is not tracked, or in part only; "" where it is."""
+    """Why a copy is not tracked, or only in part; "" if it is."""
     if not copy.reason:
         return ""
     part = "Replies can't be seen" if copy.reason == "no_mailbox" else "Only replies tracked"
@@ -200,7 +203,7 @@ def why(copy: SentCopy) -> str:
 
 
 def person(copy: SentCopy, events: Sequence[Event]) -> dict[str, Any]:
-    """One recipient: what the upstream said, and what is known of this copy alone."""
+    """One recipient: what the upstream said, and what is known about this copy alone."""
     own = [e for e in events if e.recipient == copy.recipient and from_people(e)]
     return {
         "address": clip(copy.recipient, 320),
@@ -225,9 +228,9 @@ def links(sent: Sent, events: Sequence[Event]) -> list[dict[str, Any]]:
 
 
 def left(explanation: Mapping[str, Any]) -> list[dict[str, str]]:
-    """What was left as it was, and why: links, parts, and the pixel that was not placed. From the record's compact
-    explanation: `left` is [part, scheme and host or "", reason, how many], `parts` [path, type, "edited" or reason],
-    `pixel` [part, place, reason]."""
+    """What was left as it was, and why: links, parts, and a pixel that was not placed. This comes from the record's
+    compact explanation: `left` is [part, scheme and host or "", reason, how many], `parts` [path, type, "edited" or
+    reason], `pixel` [part, place, reason]."""
     found = [
         {"what": links_left(str(place), number), "why": phrases.reason(str(code))}
         for _, place, code, number in rows(explanation.get("left"), 4)
@@ -280,10 +283,10 @@ def line(event: Event) -> dict[str, Any]:
 
 
 def said(event: Event) -> str:
-    """The reason of a verdict, where it says more than that there is none."""
+    """The reason of a verdict, if it says more than that there is none."""
     return "" if event.verdict == "unknown" and event.reason in ("", "unclassified", "unknown") else event.reason
 
 
 def text_of(data: Mapping[str, Any], *names: str) -> str:
-    """The first of these that is there, as text."""
+    """The first of these that has a value, as text."""
     return next((str(data[n]) for n in names if data.get(n) not in (None, "", [], {})), "")

@@ -202,7 +202,7 @@ function content(message, name) {
   if (name === "text") return el("pre", {}, (message.derived ? "(This message has no plain text; this is its HTML as text.)\n\n" : "") + message.text);
   if (name === "headers") return el("dl", { class: "facts" }, message.headers.flatMap(([key, value]) => [el("dt", {}, key), el("dd", {}, value)]));
   const pre = el("pre", { class: "small" }, "Loading");
-  fetch(`/demo/inbox/${message.id}/source`).then(async (answer) => { pre.textContent = await answer.text(); }, () => { pre.textContent = "Not to be had."; });
+  fetch(`/demo/inbox/${message.id}/source`).then(async (answer) => { pre.textContent = await answer.text(); }, () => { pre.textContent = "Not available."; });
   return pre;
 }
 
@@ -224,7 +224,7 @@ function answering(message, place) {
     try {
       const answer = await posted(`/demo/inbox/${message.id}/reply`, { text: automatic ? "I am away until Monday." : words.value, automatic });
       said.textContent = answer.reply;
-      if (answer.sent && !automatic) place.replaceChildren(el("p", { class: "answering small soft", role: "status" }, "Answered. The relay finds it in the sender’s mailbox within a second or two."));
+      if (answer.sent && !automatic) place.replaceChildren(el("p", { class: "answering small soft", role: "status" }, "Sent. The relay finds it in the sender’s mailbox within a second or two."));
       look();
     } catch {
       said.textContent = "The demo does not answer.";
@@ -239,7 +239,7 @@ function answering(message, place) {
         "div",
         { class: "row" },
         el("button", { class: "primary" }, "Send the reply"),
-        el("button", { type: "button", onclick: () => send(true), title: "An automatic answer is no reply" }, "Out of office"),
+        el("button", { type: "button", onclick: () => send(true), title: "An automatic answer does not count as a reply" }, "Out of office"),
         el("button", { type: "button", class: "plain", onclick: () => { place.replaceChildren(); by("reply").focus(); } }, "Cancel"),
         said,
       ),
