@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import zip_longest
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
 from relay.core import identifiers, payload, tally
@@ -18,6 +19,7 @@ from relay.core.model import Delivery, Endpoint, Event, Sent, Settlement, Value
 from relay.store import Notification, UpstreamReply
 
 T = TypeVar("T")
+NONE: Mapping[int, int] = MappingProxyType({})
 LEASE = 120.0  # seconds that a claimed delivery is nobody else's
 RECENTS = 50  # events that a history holds at most
 BARE_ID = 16  # characters from which an upstream's identifier without "@" may stand for any domain
@@ -81,11 +83,12 @@ Owed = tuple[Event, str, str]  # one notification: of which event, to which endp
 
 
 class Appended(NamedTuple):
-    """What a batch comes to. `results` is for the callers; the rest is to be written: the new events with the clicks
-    per link so far (empty but for a counted click), the facts of their messages, what is owed."""
+    """What a batch comes to. `results` is for the callers; the rest is to be written: the new events, for each the
+    clicks per link so far (empty but for a counted click), the facts of their messages, what is owed."""
 
     results: list[Event | None]
-    events: list[tuple[Event, Mapping[int, int]]]
+    events: list[Event]
+    link_counts: list[Mapping[int, int]]
     facts: dict[str, tally.Facts]
     owed: list[Owed]
 
@@ -99,9 +102,11 @@ def append(
 ) -> Appended:
     """The events, completed in order. `facts` has those of each message in the batch, and is moved on; `position` is
     the last one that was used; `endpoints` are the live ones."""
+    results: list[Event | None] = []
+    events: list[Event] = []
+    counts: list[Mapping[int, int]] = []
+    moved: dict[str, tally.Facts] = {}
     fresh: set[str] = set()
-    done = Appended([], [], {}, [])
-    results, completed, moved, owing = done
     for event, (there, origin) in zip(batch, known, strict=True):
         if there or event.event_id in fresh:
             results.append(None)
@@ -111,14 +116,14 @@ def append(
         position += 1
         complete = tally.complete(event, fact, origin, position)
         results.append(complete)
+        events.append(complete)
         clicked = complete.counted and complete.type == "message.link_clicked"
-        completed.append((complete, fact.links.copy() if clicked else {}))
-        owing += owed(endpoints, complete)
-    return done
+        counts.append(fact.links.copy() if clicked else NONE)
+    return Appended(results, events, counts, moved, owed(endpoints, events))
 
 
 def link_counts(sent: Sent | None, event: Event, counts: Mapping[int, int]) -> tuple[int, ...]:
-    """Per link of the message how often it was clicked, as `Appended.events` had it of this click."""
+    """Per link of the message how often it was clicked, as `Appended` had it of this click."""
     if event.type != "message.link_clicked":
         return ()
     links = max(len(sent.links) if sent else 0, event.link_index + 1, *(link + 1 for link in counts))
@@ -128,9 +133,12 @@ def link_counts(sent: Sent | None, event: Event, counts: Mapping[int, int]) -> t
 # -- endpoints and what they are owed ----------------------------------------------------------------------------------
 
 
-def owed(live: Iterable[Endpoint], event: Event) -> list[Owed]:
+def owed(live: Sequence[Endpoint], events: Iterable[Event]) -> list[Owed]:
     return [
-        (event, endpoint.endpoint_id, trigger) for endpoint in live for trigger in payload.triggers(endpoint, event)
+        (event, endpoint.endpoint_id, trigger)
+        for event in events
+        for endpoint in live
+        for trigger in payload.triggers(endpoint, event)
     ]
 
 

@@ -110,7 +110,7 @@ class Memory:
         known = event.event_id in self._by_id, origin(self._sent(event.message_id), event)
         facts = {event.message_id: self._messages[event.message_id].facts}
         done = decisions.append([event], [known], facts, self._position, self._live())
-        for made, link_counts in done.events:
+        for made, link_counts in zip(done.events, done.link_counts, strict=True):
             self._position = made.position
             self._events.append(made)
             self._by_id[made.event_id] = made, link_counts
@@ -255,7 +255,7 @@ class Memory:
         count = len(again)
         live = [e for e in self._live() if endpoint_id in ("", e.endpoint_id)]
         chosen = [e for e in self._events if e.event_id in event_ids or (since is not None and e.at >= since)]
-        for owed in [owed for event in chosen for owed in decisions.owed(live, event)]:
+        for owed in decisions.owed(live, chosen):
             count += 1
             key = (owed[0].event_id, *owed[1:])
             known = [n for n in self._notifications.values() if (n.event_id, n.endpoint_id, n.trigger) == key]

@@ -90,7 +90,8 @@ class Table(Generic[T]):
 
     def row(self, value: T, *beside: object) -> list[Any]:
         """In the order of all the columns."""
-        found = [*self._get(value), *beside]
+        found = list(self._get(value))
+        found += beside
         for at, write in self._writes:
             found[at] = write(found[at])
         return found

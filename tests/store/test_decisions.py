@@ -75,7 +75,7 @@ def test_a_batch_is_numbered_in_order_and_a_repeated_event_is_none() -> None:
         None,
         (opened.event_id, 13, 7, 0),
     ]
-    assert [(e.event_id, counts) for e, counts in done.events] == [
+    assert [(e.event_id, counts) for e, counts in zip(done.events, done.link_counts, strict=True)] == [
         (first.event_id, {1: 2, 0: 1}),
         (second.event_id, {1: 3, 0: 1}),
         (opened.event_id, {}),

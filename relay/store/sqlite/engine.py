@@ -170,11 +170,10 @@ class Sqlite:
         def write(db: sqlite3.Connection) -> int:
             count = outbox.renew_dead(db, endpoint_id, now) if dead else 0
             live = [e for e in endpoints.live(db) if endpoint_id in ("", e.endpoint_id)]
-            for event in events.chosen(db, event_ids, since):
-                for owed in decisions.owed(live, event):
-                    outbox.renew(db, owed, now)
-                    count += 1
-            return count
+            owed = decisions.owed(live, events.chosen(db, event_ids, since))
+            for one in owed:
+                outbox.renew(db, one, now)
+            return count + len(owed)
 
         return await self._write(write)
 

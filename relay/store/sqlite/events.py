@@ -95,8 +95,8 @@ def append(db: sqlite3.Connection, batch: Sequence[Hit], asking: Asking, now: fl
     events = [hit.event for hit in batch]
     found = read(db, events, asking)
     done = decisions.append(events, found.known, found.facts, found.position, found.endpoints)
-    rows = [EVENTS.row(event, tables.json(counts) if counts else "") for event, counts in done.events]
-    bulk.write(db, APPEND, rows)
+    link_counts = [tables.json(counts) if counts else "" for counts in done.link_counts]
+    bulk.write(db, APPEND, list(map(EVENTS.row, done.events, link_counts)))
     bulk.write(db, SAVE_TALLIES, [(key, encode_facts(fact).decode()) for key, fact in done.facts.items()])
     bulk.write(db, outbox.OWE, [(e.position, endpoint_id, trigger, now, now) for e, endpoint_id, trigger in done.owed])
     cursors.save(db, {hit.cursor.mailbox: hit.cursor for hit in batch if hit.cursor}.values())

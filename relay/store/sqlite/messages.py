@@ -37,7 +37,8 @@ COPIES_OF = f"SELECT {COPIES.names()} FROM copies WHERE message_id = ? ORDER BY 
 RECENT = f"""
 SELECT {MESSAGES.names()} FROM messages WHERE submitted_at < ? ORDER BY submitted_at DESC, message_id DESC LIMIT ?
 """
-# In this order: each finds its rows by those that are removed after it.
+# In this order: each finds its rows by those that are removed after it. identifiers is indexed by the identifier, so only
+# those go that the copies have still: one that a second answer of the upstream replaced stays, and leads to nothing.
 REMOVE = (
     "DELETE FROM deliveries WHERE position IN (SELECT position FROM events WHERE message_id = :message_id)",
     "DELETE FROM events WHERE message_id = :message_id",
