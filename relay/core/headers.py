@@ -19,7 +19,7 @@ from relay.core import encoded_words
 # (4.5.8). A field goes on over lines that begin with a space or a tab (2.2.3). Lines end as they end: CRLF or LF.
 # One of more than 1,000 lines is read in two steps: a repetition takes memory for each time.
 NAME = rb"([!-9;-~]+)[ \t]*:"
-FIELD = re.compile(NAME + rb"((?>(?:[^\n]*\n[ \t]){0,1000})[^\n]*(?:\n(?![ \t])|\Z))")
+FIELD = re.compile(NAME + rb"([^\n]*+(?>(?:\n[ \t][^\n]*){0,1000})(?:\n(?![ \t])|\Z))")
 BEGINNING = re.compile(NAME + rb"()")
 END = re.compile(rb"\n(?![ \t])")
 LONGEST_PARAMETERS = 16_384
