@@ -10,10 +10,12 @@ that was made here is one event with what it reports.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from relay import event_loop
 from relay.config import Grant, Mailbox
 from relay.core import addresses, dsn, envelopes, headers, identifiers, reports, threads, tokens
 from relay.core.headers import Headers
@@ -54,7 +56,8 @@ class Reader:
         raw = fetched.head
         if reports.needs_body(headers.read(raw)):
             raw = await fetched.whole()
-        report = reports.read(raw)
+        large = len(raw) > event_loop.LARGEST
+        report = await asyncio.to_thread(reports.read, raw) if large else reports.read(raw)
         head = headers.read(raw)
         at = min(now, fetched.arrived) if fetched.arrived > 0 else now
         if report.kind in REPORTED:

@@ -272,7 +272,7 @@ def of_texts() -> Iterator[Attack]:
             for kind in ("text/html", "text/plain"):
                 yield Attack(f"{kind} in {encoding}: {unit!r}", a_message, in_a_message(make, encoding, kind))
     # Two things that grow together.
-    yield Attack("links to a long base", a_message, in_a_message(a_long_base, "8bit", "text/html"))
+    yield Attack("links to a long base", a_message, in_a_message(links_to_a_base, "8bit", "text/html"))
     yield Attack("many parts and many links", a_message, parts_and_links)
     for charset in ("utf-16", "gb18030", "utf-7"):
         make = in_charset('<a href="https://a.example/">ü</a>', charset)
@@ -287,7 +287,7 @@ def in_charset(unit: str, charset: str) -> Callable[[int], bytes]:
     return lambda size: message((unit * (size // len(unit))).encode(charset), charset=charset, encoding="base64")
 
 
-def a_long_base(size: int) -> bytes:
+def links_to_a_base(size: int) -> bytes:
     return b'<base href="https://a.example/%b/">' % (b"x" * (size // 2)) + grown(b"<a href=%d>")(size // 2)
 
 
