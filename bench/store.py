@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import _load
-from relay import store
+from relay import store as stores
 from relay.core import tally
 from relay.core.model import Endpoint, Event, Sent, SentCopy
 from relay.store.contract import Store
@@ -48,25 +48,25 @@ def figures(count: int, took: float, cpu: float) -> _load.Result:
 
 def by_many(count: int, waiters: int, work: Callable[[Store, int], Awaitable[Any]]) -> Callable[[Path], _load.Result]:
     async def run(folder: Path) -> _load.Result:
-        kept = store.open("sqlite:store.db", folder)
-        await kept.start()
+        store = stores.open("sqlite:store.db", folder)
+        await store.start()
         left = iter(range(count))
 
         async def waiter() -> None:
             for number in left:
-                await work(kept, number)
+                await work(store, number)
 
         begun, cpu = time.perf_counter(), time.process_time()
         await asyncio.gather(*(waiter() for _ in range(waiters)))
         took, cpu = time.perf_counter() - begun, time.process_time() - cpu
-        await kept.stop()
+        await store.stop()
         return figures(count, took, cpu)
 
     return lambda folder: asyncio.run(run(folder))
 
 
-def append(kept: Store, number: int) -> Awaitable[Any]:
-    return kept.append(
+def append(store: Store, number: int) -> Awaitable[Any]:
+    return store.append(
         Event(
             tally.event_id(time.time(), os.urandom(10)),
             "message.link_clicked",
@@ -79,8 +79,8 @@ def append(kept: Store, number: int) -> Awaitable[Any]:
     )
 
 
-def record(kept: Store, number: int) -> Awaitable[Any]:
-    return kept.record_sent(sent(f"{time.time_ns():020d}-{number}"))
+def record(store: Store, number: int) -> Awaitable[Any]:
+    return store.record_sent(sent(f"{time.time_ns():020d}-{number}"))
 
 
 def sent(message_id: str) -> Sent:
@@ -93,11 +93,11 @@ def sent(message_id: str) -> Sent:
 
 
 async def prepare(folder: Path) -> None:
-    kept = store.open("sqlite:store.db", folder)
-    await kept.start()
-    await kept.sync_endpoints([Endpoint("e1", "https://app.example.com/hooks", ("message.link_clicked",))])
-    await asyncio.gather(*(kept.record_sent(sent(f"message-{n:012d}")) for n in range(MESSAGES)))
-    await kept.stop()
+    store = stores.open("sqlite:store.db", folder)
+    await store.start()
+    await store.sync_endpoints([Endpoint("e1", "https://app.example.com/hooks", ("message.link_clicked",))])
+    await asyncio.gather(*(store.record_sent(sent(f"message-{n:012d}")) for n in range(MESSAGES)))
+    await store.stop()
 
 
 def main() -> int:

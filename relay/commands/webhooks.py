@@ -94,11 +94,11 @@ async def act(settings: Settings, args: argparse.Namespace) -> int:
 # -- list --------------------------------------------------------------------------------------------------------------
 
 
-async def show(settings: Settings, kept: Outbox, args: argparse.Namespace) -> int:
+async def show(settings: Settings, outbox: Outbox, args: argparse.Namespace) -> int:
     from relay.core import urls
 
     if args.dead:
-        for notification in await kept.notifications(state="dead", limit=1000):
+        for notification in await outbox.notifications(state="dead", limit=1000):
             fields = {
                 "event_id": notification.event_id,
                 "trigger": notification.trigger,
@@ -112,8 +112,8 @@ async def show(settings: Settings, kept: Outbox, args: argparse.Namespace) -> in
             }
             say(fields, args.json)
         return 0
-    backlog = {b.endpoint_id: b for b in await kept.backlog()}
-    for endpoint in await known(settings, kept):
+    backlog = {b.endpoint_id: b for b in await outbox.backlog()}
+    for endpoint in await known(settings, outbox):
         stand = backlog.get(endpoint.endpoint_id)
         fields = {
             "endpoint_id": endpoint.endpoint_id,
@@ -130,7 +130,7 @@ async def show(settings: Settings, kept: Outbox, args: argparse.Namespace) -> in
     return 0
 
 
-async def known(settings: Settings, kept: Outbox) -> list[Endpoint]:
+async def known(settings: Settings, outbox: Outbox) -> list[Endpoint]:
     """The endpoints of the store with their secrets, and those of the configuration that no service has seen yet."""
     from dataclasses import replace
 
@@ -138,7 +138,7 @@ async def known(settings: Settings, kept: Outbox) -> list[Endpoint]:
 
     configured = {e.endpoint_id: e for e in webhooks.configured(settings)}
     found = []
-    for endpoint in await kept.endpoints():
+    for endpoint in await outbox.endpoints():
         own = configured.pop(endpoint.endpoint_id, None)
         found.append(replace(endpoint, secret=own.secret) if own else endpoint)
     return found + list(configured.values())
@@ -147,7 +147,7 @@ async def known(settings: Settings, kept: Outbox) -> list[Endpoint]:
 # -- test --------------------------------------------------------------------------------------------------------------
 
 
-async def try_out(settings: Settings, kept: Outbox, args: argparse.Namespace) -> int:
+async def try_out(settings: Settings, outbox: Outbox, args: argparse.Namespace) -> int:
     import time
 
     from relay import webhooks
@@ -155,7 +155,7 @@ async def try_out(settings: Settings, kept: Outbox, args: argparse.Namespace) ->
     from relay.webhooks.guard import Guard
     from relay.webhooks.post import Poster
 
-    endpoint = await target(settings, kept, args.target)
+    endpoint = await target(settings, outbox, args.target)
     if endpoint is None:
         print(
             f"trackrelay webhooks: {args.target!r} is no endpoint and no URL; see: trackrelay webhooks list",
@@ -188,16 +188,16 @@ async def try_out(settings: Settings, kept: Outbox, args: argparse.Namespace) ->
         "milliseconds": round(took * 1000),
     }
     if answer.good and endpoint.status == "failed":  # it had answered 410 once, and is there again
-        await kept.set_endpoint_status(endpoint.endpoint_id, "active")
+        await outbox.set_endpoint_status(endpoint.endpoint_id, "active")
         outcome["now"] = "active"
     say(outcome, args.json)
     return 0 if answer.good else 1
 
 
-async def target(settings: Settings, kept: Outbox, text: str) -> Endpoint | None:
+async def target(settings: Settings, outbox: Outbox, text: str) -> Endpoint | None:
     from relay.core.model import Endpoint
 
-    for endpoint in await known(settings, kept):
+    for endpoint in await known(settings, outbox):
         if text in (endpoint.endpoint_id, endpoint.url):
             return endpoint
     return Endpoint("test", text, (), MOCK_SECRET) if text.startswith(("http://", "https://")) else None
@@ -251,13 +251,13 @@ def example(endpoint: Endpoint, trigger: str) -> History | None:
 # -- replay ------------------------------------------------------------------------------------------------------------
 
 
-async def replay(settings: Settings, kept: Outbox, args: argparse.Namespace) -> int:
+async def replay(settings: Settings, outbox: Outbox, args: argparse.Namespace) -> int:
     import time
 
-    if args.endpoint and args.endpoint not in {e.endpoint_id for e in await known(settings, kept)}:
+    if args.endpoint and args.endpoint not in {e.endpoint_id for e in await known(settings, outbox)}:
         print(f"trackrelay webhooks: {args.endpoint!r} is no endpoint; see: trackrelay webhooks list", file=sys.stderr)
         return 2
-    count = await kept.replay(
+    count = await outbox.replay(
         time.time(), event_ids=args.ids, since=args.after, dead=args.dead, endpoint_id=args.endpoint
     )
     if args.json:

@@ -18,7 +18,8 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from standardwebhooks.webhooks import Webhook as Verifier
 from yarl import URL
 
-from relay import store, webhooks
+from relay import store as stores
+from relay import webhooks
 from relay.config import Settings, Webhook, WebhookDelivery
 from relay.core import domains
 from relay.core.model import Event, Settlement
@@ -56,8 +57,8 @@ def settings(*urls: str, allow: Sequence[str] = LOOPBACK, **more: Any) -> Settin
 
 
 @pytest.fixture
-async def kept(tmp_path: Path) -> AsyncIterator[Store]:
-    opened = store.open("sqlite:t.db", tmp_path)
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    opened = stores.open("sqlite:t.db", tmp_path)
     await opened.start()
     await opened.record_sent(sent())
     yield opened
@@ -65,9 +66,9 @@ async def kept(tmp_path: Path) -> AsyncIterator[Store]:
 
 
 @asynccontextmanager
-async def running(config: Settings, kept: Store, **how: Any) -> AsyncIterator[webhooks.Webhooks]:
-    await kept.sync_endpoints(webhooks.configured(config))
-    room = webhooks.Webhooks(config, kept, **how)
+async def running(config: Settings, store: Store, **how: Any) -> AsyncIterator[webhooks.Webhooks]:
+    await store.sync_endpoints(webhooks.configured(config))
+    room = webhooks.Webhooks(config, store, **how)
     task = asyncio.create_task(room.run())
     try:
         yield room
@@ -77,24 +78,24 @@ async def running(config: Settings, kept: Store, **how: Any) -> AsyncIterator[we
             await task
 
 
-async def settled(kept: Store, state: str, number: int = 1) -> None:
+async def settled(store: Store, state: str, number: int = 1) -> None:
     async with asyncio.timeout(20):
-        while sum(x.state == state for x in await kept.notifications(limit=10_000)) < number:
+        while sum(x.state == state for x in await store.notifications(limit=10_000)) < number:
             await asyncio.sleep(0.01)
 
 
-async def append(kept: Store, given: Event) -> Event:
-    done = await kept.append(given)
+async def append(store: Store, given: Event) -> Event:
+    done = await store.append(given)
     assert done is not None
     return done
 
 
-async def test_a_notification_arrives_at_once_and_verifies(kept: Store) -> None:
-    async with hooks.receiver() as hook, running(settings(hook.url), kept) as room:
-        done = await append(kept, click(2))
+async def test_a_notification_arrives_at_once_and_verifies(store: Store) -> None:
+    async with hooks.receiver() as hook, running(settings(hook.url), store) as room:
+        done = await append(store, click(2))
         room.wake()
         await hook.until(lambda h: len(h.received) == 1)
-        await settled(kept, "delivered")
+        await settled(store, "delivered")
     got = hook.received[0]
     assert contract.errors(got.json) == []
     assert got.json["id"] == got.headers["webhook-id"] == done.event_id
@@ -104,13 +105,13 @@ async def test_a_notification_arrives_at_once_and_verifies(kept: Store) -> None:
     assert Verifier(SECRET).verify(got.body, dict(got.headers)) == got.json
 
 
-async def test_what_another_process_appends_goes_out_too(kept: Store) -> None:
-    async with hooks.receiver() as hook, running(settings(hook.url), kept):
-        await append(kept, click())
+async def test_what_another_process_appends_goes_out_too(store: Store) -> None:
+    async with hooks.receiver() as hook, running(settings(hook.url), store):
+        await append(store, click())
         await hook.until(lambda h: len(h.received) == 1)
 
 
-async def test_the_formats_side_by_side(kept: Store) -> None:
+async def test_the_formats_side_by_side(store: Store) -> None:
     async with hooks.receiver() as v3, hooks.receiver() as v2, hooks.receiver() as unosend:
         config = Settings(
             webhooks=(
@@ -120,10 +121,10 @@ async def test_the_formats_side_by_side(kept: Store) -> None:
             ),
             webhook_delivery=WebhookDelivery(LOOPBACK),
         )
-        async with running(config, kept) as room:
-            await append(kept, event())
+        async with running(config, store) as room:
+            await append(store, event())
             room.wake()
-            await settled(kept, "delivered", 4)
+            await settled(store, "delivered", 4)
     assert Counter(r.json["type"] for r in v3.received) == {"message.opened": 1, "message.opened.legacy": 1}
     assert list(v2.received[0].json) == ["deltas"]
     got = unosend.received[0]
@@ -132,19 +133,19 @@ async def test_the_formats_side_by_side(kept: Store) -> None:
     assert "x-unosend-signature" in got.headers
 
 
-async def test_a_retry_repeats_the_body_but_for_its_number(kept: Store) -> None:
+async def test_a_retry_repeats_the_body_but_for_its_number(store: Store) -> None:
     clock = Clock()
     async with (
         hooks.receiver(lambda n, _: Answer(500 if n < 2 else 204)) as hook,
-        running(settings(hook.url), kept, clock=clock) as room,
+        running(settings(hook.url), store, clock=clock) as room,
     ):
-        await append(kept, click())
+        await append(store, click())
         for n in range(3):
             room.wake()
             await hook.until(lambda h, n=n: len(h.received) == n + 1)
-            await append(kept, event())  # whatever comes in between
+            await append(store, event())  # whatever comes in between
             clock.ahead += 400
-        await settled(kept, "delivered")
+        await settled(store, "delivered")
     bodies = [r.json for r in hook.received]
     assert [b.pop("webhook_delivery_attempt") for b in bodies] == [1, 2, 3]
     assert bodies[0] == bodies[1] == bodies[2]
@@ -166,14 +167,14 @@ async def test_a_retry_repeats_the_body_but_for_its_number(kept: Store) -> None:
     [Answer(500), Answer(404), Answer(301, {"Location": "/elsewhere"}), Answer(304), Answer(cut=True), Answer(pause=5)],
     ids=["500", "404", "301", "304", "cut", "silent"],
 )
-async def test_what_is_tried_again(kept: Store, answer: Answer) -> None:
+async def test_what_is_tried_again(store: Store, answer: Answer) -> None:
     async with hooks.receiver(lambda n, _: answer) as hook:
         poster = Poster(Guard(LOOPBACK), timeout=0.3)
-        async with running(settings(hook.url), kept, poster=poster) as room:
-            await append(kept, click())
+        async with running(settings(hook.url), store, poster=poster) as room:
+            await append(store, click())
             room.wake()
             async with asyncio.timeout(20):
-                while not (found := await kept.notifications())[0].error:
+                while not (found := await store.notifications())[0].error:
                     await asyncio.sleep(0.01)
     (notification,) = found
     assert (notification.state, notification.attempt, notification.status) == (
@@ -185,59 +186,59 @@ async def test_what_is_tried_again(kept: Store, answer: Answer) -> None:
     assert [r.path for r in hook.received] == ["/hook"]
 
 
-async def test_after_the_last_attempt_it_is_a_dead_letter_that_can_be_replayed(kept: Store) -> None:
+async def test_after_the_last_attempt_it_is_a_dead_letter_that_can_be_replayed(store: Store) -> None:
     clock = Clock()
     good = False
     async with (
         hooks.receiver(lambda n, _: Answer(200 if good else 500)) as hook,
-        running(settings(hook.url), kept, clock=clock) as room,
+        running(settings(hook.url), store, clock=clock) as room,
     ):
-        await append(kept, click())
+        await append(store, click())
         settled_at = 0.0
         for n in range(10):
             room.wake()
             await hook.until(lambda h, n=n: len(h.received) == n + 1)
             async with asyncio.timeout(10):
-                while (notification := (await kept.notifications())[0]).settled_at == settled_at:
+                while (notification := (await store.notifications())[0]).settled_at == settled_at:
                     await asyncio.sleep(0.005)
             settled_at = notification.settled_at
             clock.ahead += 100_000
         assert notification.state == "dead"
-        assert await kept.next_due() is None
+        assert await store.next_due() is None
         good = True
-        assert await kept.replay(clock(), dead=True) == 1
+        assert await store.replay(clock(), dead=True) == 1
         room.wake()
-        await settled(kept, "delivered")
+        await settled(store, "delivered")
     assert [r.json["webhook_delivery_attempt"] for r in hook.received] == [*range(1, 11), 1]
 
 
-async def test_410_shuts_the_endpoint(kept: Store) -> None:
-    async with hooks.receiver(lambda n, _: Answer(410)) as hook, running(settings(hook.url), kept) as room:
-        await append(kept, click())
+async def test_410_shuts_the_endpoint(store: Store) -> None:
+    async with hooks.receiver(lambda n, _: Answer(410)) as hook, running(settings(hook.url), store) as room:
+        await append(store, click())
         room.wake()
-        await settled(kept, "dead")
-        await append(kept, click())
+        await settled(store, "dead")
+        await append(store, click())
         room.wake()
-        assert [e.status for e in await kept.endpoints()] == ["failed"]
-        assert len(await kept.notifications()) == 1
+        assert [e.status for e in await store.endpoints()] == ["failed"]
+        assert len(await store.notifications()) == 1
     assert len(hook.received) == 1
 
 
 @pytest.mark.parametrize("status", [429, 503])
-async def test_retry_after_is_honoured_for_the_whole_endpoint(kept: Store, status: int) -> None:
+async def test_retry_after_is_honoured_for_the_whole_endpoint(store: Store, status: int) -> None:
     clock = Clock()
     async with (
         hooks.receiver(lambda n, _: Answer(status, {"Retry-After": "100"}) if n == 0 else Answer()) as hook,
-        running(settings(hook.url), kept, clock=clock) as room,
+        running(settings(hook.url), store, clock=clock) as room,
     ):
-        await append(kept, click())
+        await append(store, click())
         room.wake()
         async with asyncio.timeout(10):
-            while not (await kept.notifications())[0].error:
+            while not (await store.notifications())[0].error:
                 await asyncio.sleep(0.01)
-        (notification,) = await kept.notifications()
+        (notification,) = await store.notifications()
         assert 99 < notification.next_at - notification.settled_at < 101
-        await append(kept, click())
+        await append(store, click())
         room.wake()
         clock.ahead += 50
         room.wake()
@@ -245,15 +246,15 @@ async def test_retry_after_is_honoured_for_the_whole_endpoint(kept: Store, statu
         assert len(hook.received) == 1
         clock.ahead += 60
         room.wake()
-        await settled(kept, "delivered", 2)
+        await settled(store, "delivered", 2)
 
 
-async def test_a_silent_endpoint_delays_no_other_and_keeps_one_place(kept: Store) -> None:
+async def test_a_silent_endpoint_delays_no_other_and_keeps_one_place(store: Store) -> None:
     async with hooks.receiver(lambda n, _: Answer(pause=30)) as silent, hooks.receiver() as good:
         poster = Poster(Guard(LOOPBACK), timeout=0.5)
-        async with running(settings(silent.url, good.url), kept, poster=poster) as room:
+        async with running(settings(silent.url, good.url), store, poster=poster) as room:
             for n in range(100):
-                await append(kept, click(n % 3))
+                await append(store, click(n % 3))
             room.wake()
             await good.until(lambda h: len(h.received) == 100)
             assert len(silent.received) <= 2 * webhooks.LANE  # the good one was not paced by it
@@ -262,7 +263,7 @@ async def test_a_silent_endpoint_delays_no_other_and_keeps_one_place(kept: Store
     assert silent.most_under_way <= webhooks.LANE
 
 
-async def test_every_event_arrives_though_a_third_of_the_answers_fail(kept: Store) -> None:
+async def test_every_event_arrives_though_a_third_of_the_answers_fail(store: Store) -> None:
     dice = random.Random(7)
     clock = Clock()
     number = 300
@@ -273,57 +274,57 @@ async def test_every_event_arrives_though_a_third_of_the_answers_fail(kept: Stor
     async with hooks.receiver(script) as hook:
         ids = set()
         for start in range(3):  # the service stops and starts in the middle of it
-            async with running(settings(hook.url), kept, clock=clock) as room:
-                for done in await asyncio.gather(*(append(kept, click(n % 3)) for n in range(number // 3))):
+            async with running(settings(hook.url), store, clock=clock) as room:
+                for done in await asyncio.gather(*(append(store, click(n % 3)) for n in range(number // 3))):
                     ids.add(done.event_id)
                 room.wake()
                 await hook.until(lambda h, start=start: len(h.received) > 80 * (start + 1))
-        async with running(settings(hook.url), kept, clock=clock) as room:
+        async with running(settings(hook.url), store, clock=clock) as room:
             async with asyncio.timeout(60):
-                while any(x.state == "pending" for x in await kept.notifications(limit=1000)):
+                while any(x.state == "pending" for x in await store.notifications(limit=1000)):
                     clock.ahead += 2000  # past leases and pauses, never past an attempt's own timeout
                     room.wake()
                     await asyncio.sleep(0.02)
-    assert {x.state for x in await kept.notifications(limit=1000)} == {"delivered"}
+    assert {x.state for x in await store.notifications(limit=1000)} == {"delivered"}
     assert {r.json["id"] for r in hook.accepted} == ids
     assert len(ids) == number
 
 
-async def test_a_poisoned_event_is_given_up_and_the_others_go_on(kept: Store) -> None:
+async def test_a_poisoned_event_is_given_up_and_the_others_go_on(store: Store) -> None:
     clock = Clock()
-    async with hooks.receiver() as hook, running(settings(hook.url), kept, clock=clock) as room:
-        await append(kept, click(message_id="other"))
-        assert isinstance(kept, Sqlite)
-        await kept.writer.submit(lambda db: db.execute("UPDATE events SET data = '{broken'").rowcount)
-        await append(kept, click())
+    async with hooks.receiver() as hook, running(settings(hook.url), store, clock=clock) as room:
+        await append(store, click(message_id="other"))
+        assert isinstance(store, Sqlite)
+        await store.writer.submit(lambda db: db.execute("UPDATE events SET data = '{broken'").rowcount)
+        await append(store, click())
         room.wake()
-        await settled(kept, "delivered")
+        await settled(store, "delivered")
         async with asyncio.timeout(20):
-            while Counter(x.state for x in await kept.notifications()) != {"dead": 1, "delivered": 1}:
+            while Counter(x.state for x in await store.notifications()) != {"dead": 1, "delivered": 1}:
                 clock.ahead += 20_000
                 room.wake()
                 await asyncio.sleep(0.01)
     assert len(hook.received) == 1
 
 
-async def test_a_stop_gives_back_what_is_under_way(kept: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stop_gives_back_what_is_under_way(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhooks, "END", 0.05)
     async with hooks.receiver(lambda n, _: Answer(pause=30)) as hook:
-        async with running(settings(hook.url), kept) as room:
-            await append(kept, click())
+        async with running(settings(hook.url), store) as room:
+            await append(store, click())
             room.wake()
             await hook.until(lambda h: len(h.received) == 1)
-        due = await kept.next_due()
+        due = await store.next_due()
         assert due is not None
         assert due <= time.time()
 
 
-async def test_an_endpoint_without_a_known_secret_gets_nothing(kept: Store) -> None:
-    async with hooks.receiver() as hook, running(settings(hook.url, secret=""), kept) as room:
-        await append(kept, click())
+async def test_an_endpoint_without_a_known_secret_gets_nothing(store: Store) -> None:
+    async with hooks.receiver() as hook, running(settings(hook.url, secret=""), store) as room:
+        await append(store, click())
         room.wake()
         async with asyncio.timeout(10):
-            while not (await kept.notifications())[0].error:
+            while not (await store.notifications())[0].error:
                 await asyncio.sleep(0.01)
         assert hook.received == []
 
@@ -405,7 +406,7 @@ async def test_a_name_is_looked_up_once_for_a_connection_and_pinned() -> None:
         await poster.close()
 
 
-async def test_what_is_allowed(kept: Store) -> None:
+async def test_what_is_allowed(store: Store) -> None:
     async with hooks.receiver() as hook:
         port = URL(hook.url).port
         for allow, url, good in [
@@ -476,32 +477,32 @@ def test_the_example_of_the_documentation_of_standard_webhooks() -> None:
     assert made["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
-async def test_a_clock_set_back_makes_no_retry_wait_for_longer(kept: Store) -> None:
+async def test_a_clock_set_back_makes_no_retry_wait_for_longer(store: Store) -> None:
     clock = Clock()
     clock.ahead = 86_400.0
     async with (
         hooks.receiver(lambda n, _: Answer(503, {"Retry-After": "1"}) if n < 1 else Answer(204)) as hook,
-        running(settings(hook.url), kept, clock=clock) as room,
+        running(settings(hook.url), store, clock=clock) as room,
     ):
-        await append(kept, click())
+        await append(store, click())
         room.wake()
-        await settled(kept, "pending")
+        await settled(store, "pending")
         await hook.until(lambda h: len(h.received) == 1)
         async with asyncio.timeout(20):
-            while (await kept.notifications())[0].status != 503:
+            while (await store.notifications())[0].status != 503:
                 await asyncio.sleep(0.01)
         clock.ahead = 0.0
-        await settled(kept, "delivered")
+        await settled(store, "delivered")
 
 
-async def test_what_a_clock_that_was_ahead_has_left_behind_is_sent_within_a_day(kept: Store) -> None:
+async def test_what_a_clock_that_was_ahead_has_left_behind_is_sent_within_a_day(store: Store) -> None:
     config = settings("http://127.0.0.1:1/")
-    await kept.sync_endpoints(webhooks.configured(config))
-    await append(kept, click())
+    await store.sync_endpoints(webhooks.configured(config))
+    await append(store, click())
     year = time.time() + 365 * 86_400
-    (due,) = await kept.claim_due(year)
-    await kept.settle(due.delivery_id, Settlement("retry", year, next_at=year + 5))
-    async with running(config, kept):
+    (due,) = await store.claim_due(year)
+    await store.settle(due.delivery_id, Settlement("retry", year, next_at=year + 5))
+    async with running(config, store):
         async with asyncio.timeout(20):
-            while (await kept.notifications())[0].next_at > time.time() + webhooks.LONGEST:
+            while (await store.notifications())[0].next_at > time.time() + webhooks.LONGEST:
                 await asyncio.sleep(0.01)

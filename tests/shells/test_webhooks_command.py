@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from relay import store, webhooks
+from relay import store as stores
+from relay import webhooks
 from relay.__main__ import main
 from relay.commands.webhooks import MOCK_SECRET, since
 from relay.config import load
@@ -105,27 +106,27 @@ async def test_a_good_test_opens_a_shut_endpoint(tmp_path: Path) -> None:
     async with hooks.receiver() as hook:
         file = configure(tmp_path, hook.url)
         settings = load(file)
-        kept = store.open(settings.store.url, settings.state_dir)
-        await kept.start()
-        await kept.sync_endpoints(webhooks.configured(settings))
-        (endpoint,) = await kept.endpoints()
-        await kept.set_endpoint_status(endpoint.endpoint_id, "failed")
+        store = stores.open(settings.store.url, settings.state_dir)
+        await store.start()
+        await store.sync_endpoints(webhooks.configured(settings))
+        (endpoint,) = await store.endpoints()
+        await store.set_endpoint_status(endpoint.endpoint_id, "failed")
         assert await call(file, "test", endpoint.endpoint_id) == 0
-        assert [e.status for e in await kept.endpoints()] == ["active"]
-        await kept.stop()
+        assert [e.status for e in await store.endpoints()] == ["active"]
+        await store.stop()
 
 
 async def test_replay_and_dead_letters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = configure(tmp_path, "http://127.0.0.1:9/x")
     settings = load(file)
-    kept = store.open(settings.store.url, settings.state_dir)
-    await kept.start()
-    await kept.sync_endpoints(webhooks.configured(settings))
-    await kept.record_sent(sent())
+    store = stores.open(settings.store.url, settings.state_dir)
+    await store.start()
+    await store.sync_endpoints(webhooks.configured(settings))
+    await store.record_sent(sent())
     now = time.time()
-    events: list[Event] = [e for n in range(3) if (e := await kept.append(click(n, at=now - 100 * n)))]
-    for delivery in await kept.claim_due(now + 1):
-        await kept.settle(delivery.delivery_id, Settlement("dead", now, status=500, error="HTTP 500"))
+    events: list[Event] = [e for n in range(3) if (e := await store.append(click(n, at=now - 100 * n)))]
+    for delivery in await store.claim_due(now + 1):
+        await store.settle(delivery.delivery_id, Settlement("dead", now, status=500, error="HTTP 500"))
     assert await call(file, "list", "--dead", "--json") == 0
     dead = lines(capsys)
     assert {d["event_id"] for d in dead} == {e.event_id for e in events}
@@ -141,8 +142,8 @@ async def test_replay_and_dead_letters(tmp_path: Path, capsys: pytest.CaptureFix
     assert await call(file, "replay") == 2
     assert await call(file, "replay", "--since", "yesterday") == 2
     assert await call(file, "replay", "--dead", "--endpoint", "nope") == 2
-    assert len(await kept.claim_due(time.time() + 1)) == 3
-    await kept.stop()
+    assert len(await store.claim_due(time.time() + 1)) == 3
+    await store.stop()
 
 
 def test_since() -> None:

@@ -15,19 +15,19 @@ from tests.store.contract import click, endpoint
 
 
 async def main(path: Path, number: int, message_id: str) -> None:
-    kept = Sqlite(path)
-    await kept.start()
-    await kept.sync_endpoints([endpoint("e1", "message.link_clicked")])
+    store = Sqlite(path)
+    await store.start()
+    await store.sync_endpoints([endpoint("e1", "message.link_clicked")])
     left = iter(range(number))
 
     async def waiter() -> None:
         for n in left:
             identity = tally.event_id(time.time(), os.urandom(10))
-            await kept.append(click(n % 3, message_id, event_id=identity))
+            await store.append(click(n % 3, message_id, event_id=identity))
             os.write(1, f"{identity}\n".encode())
 
     await asyncio.gather(*(waiter() for _ in range(32)))
-    await kept.stop()
+    await store.stop()
 
 
 if __name__ == "__main__":

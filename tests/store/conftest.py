@@ -5,29 +5,29 @@ from pathlib import Path
 
 import pytest
 
-from relay import store
+from relay import store as stores
 from relay.store.contract import Store
 
 KINDS = ["memory:", "sqlite:test.db"]
 
 
 @pytest.fixture(params=KINDS, ids=lambda url: url.partition(":")[0])
-async def kept(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
     """A started, empty store of each kind."""
-    opened = store.open(request.param, tmp_path)
+    opened = stores.open(request.param, tmp_path)
     await opened.start()
     yield opened
     await opened.stop()
 
 
 @pytest.fixture
-async def another(request: pytest.FixtureRequest, kept: Store, tmp_path: Path) -> AsyncIterator[Store]:
+async def another(request: pytest.FixtureRequest, store: Store, tmp_path: Path) -> AsyncIterator[Store]:
     """The same store as another process has it: opened once more, where the kind can be."""
-    url = request.node.callspec.params["kept"]
+    url = request.node.callspec.params["store"]
     if url == "memory:":
-        yield kept
+        yield store
         return
-    opened = store.open(url, tmp_path)
+    opened = stores.open(url, tmp_path)
     await opened.start()
     yield opened
     await opened.stop()

@@ -44,7 +44,7 @@ def test_shared(indexes: list[int], expected: set[int]) -> None:
     assert decisions.shared(sent(copies=copies)) == expected
 
 
-def test_the_last_reply_holds_and_an_identifier_is_kept() -> None:
+def test_the_last_reply_holds_and_an_identifier_stays() -> None:
     found = decisions.last_replies(
         [
             UpstreamReply("m1", ("a@x", "b@x"), "later", "450 wait"),

@@ -5,28 +5,28 @@ from pathlib import Path
 
 import pytest
 
-from relay import store
+from relay import store as stores
 from relay.store import ApiKey
 from relay.store.contract import Store
 
 
-async def test_api_keys(kept: Store) -> None:
+async def test_api_keys(store: Store) -> None:
     one, two = ApiKey("one", "d1", ("read", "send"), created_at=1), ApiKey("two", "d2", (), "sales", created_at=2)
-    await kept.add_api_key(one)
-    await kept.add_api_key(two)
+    await store.add_api_key(one)
+    await store.add_api_key(two)
     with pytest.raises(ValueError, match="one"):
-        await kept.add_api_key(replace(one, digest="d3"))
-    assert await kept.api_keys() == [one, two]
-    assert (await kept.find_api_key("d2"), await kept.find_api_key("d3")) == (two, None)
-    assert (await kept.revoke_api_key("one"), await kept.revoke_api_key("one")) == (True, False)
-    assert await kept.find_api_key("d1") is None
+        await store.add_api_key(replace(one, digest="d3"))
+    assert await store.api_keys() == [one, two]
+    assert (await store.find_api_key("d2"), await store.find_api_key("d3")) == (two, None)
+    assert (await store.revoke_api_key("one"), await store.revoke_api_key("one")) == (True, False)
+    assert await store.find_api_key("d1") is None
 
 
-async def test_check(kept: Store) -> None:
-    await kept.check()
+async def test_check(store: Store) -> None:
+    await store.check()
 
 
 def test_the_kind_is_chosen_by_the_url(tmp_path: Path) -> None:
-    assert type(store.open("sqlite:a.db", tmp_path)).__name__ == "Sqlite"
+    assert type(stores.open("sqlite:a.db", tmp_path)).__name__ == "Sqlite"
     with pytest.raises(ValueError, match="mysql"):
-        store.open("mysql://x", tmp_path)
+        stores.open("mysql://x", tmp_path)

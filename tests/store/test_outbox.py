@@ -12,8 +12,8 @@ from relay.store.contract import Store
 from tests.store.contract import SOON, T0, click, endpoint, event
 
 
-async def test_only_those_who_asked_are_owed(kept: Store) -> None:
-    await kept.sync_endpoints(
+async def test_only_those_who_asked_are_owed(store: Store) -> None:
+    await store.sync_endpoints(
         [
             endpoint("both", "message.opened", "message.opened.legacy"),
             endpoint("clicks", "message.link_clicked"),
@@ -21,10 +21,10 @@ async def test_only_those_who_asked_are_owed(kept: Store) -> None:
             endpoint("unosend", "email.opened", format="unosend"),
         ]
     )
-    await kept.append(event(at=T0))
-    await kept.append(event(at=T0 + 1))  # a repeat: every GET of the pixel goes to an Unosend endpoint
-    await kept.append(event(at=T0 + 2, recipient_index=1, verdict="human"))
-    due = await kept.claim_due(SOON)
+    await store.append(event(at=T0))
+    await store.append(event(at=T0 + 1))  # a repeat: every GET of the pixel goes to an Unosend endpoint
+    await store.append(event(at=T0 + 2, recipient_index=1, verdict="human"))
+    due = await store.claim_due(SOON)
     assert Counter((d.endpoint_id, d.trigger) for d in due) == {
         ("both", "message.opened"): 2,
         ("both", "message.opened.legacy"): 2,
@@ -33,93 +33,93 @@ async def test_only_those_who_asked_are_owed(kept: Store) -> None:
     }
 
 
-async def test_a_claim_counts_and_leases(kept: Store) -> None:
-    await kept.sync_endpoints([endpoint()])
-    done = await kept.append(event())
+async def test_a_claim_counts_and_leases(store: Store) -> None:
+    await store.sync_endpoints([endpoint()])
+    done = await store.append(event())
     assert done is not None
     now = time.time() + 1
-    (first,) = await kept.claim_due(now)
+    (first,) = await store.claim_due(now)
     assert (first.event_id, first.endpoint_id, first.attempt, first.trigger) == (
         done.event_id, "e1", 1, "message.opened",
     )  # fmt: skip
-    assert await kept.claim_due(now + 119) == []
-    assert await kept.next_due() == pytest.approx(now + 120)
-    (again,) = await kept.claim_due(now + 121)
+    assert await store.claim_due(now + 119) == []
+    assert await store.next_due() == pytest.approx(now + 120)
+    (again,) = await store.claim_due(now + 121)
     assert (again.delivery_id, again.attempt) == (first.delivery_id, 2)
 
 
-async def test_what_is_due_late_is_hastened(kept: Store) -> None:
-    await kept.sync_endpoints([endpoint()])
+async def test_what_is_due_late_is_hastened(store: Store) -> None:
+    await store.sync_endpoints([endpoint()])
     for n in range(4):
-        await kept.append(click(n))
+        await store.append(click(n))
     now = time.time() + 1
-    due = await kept.claim_due(now)
+    due = await store.claim_due(now)
     states: list[Literal["retry", "delivered"]] = ["retry", "retry", "retry", "delivered"]
     for delivery, state, pause in zip(due, states, (5, 50, 500, 900), strict=True):
-        await kept.settle(delivery.delivery_id, Settlement(state, now, next_at=now + pause))
-    await kept.hasten(now + 10, 100)
-    pauses = {x.delivery_id: x.next_at - now for x in await kept.notifications()}
+        await store.settle(delivery.delivery_id, Settlement(state, now, next_at=now + pause))
+    await store.hasten(now + 10, 100)
+    pauses = {x.delivery_id: x.next_at - now for x in await store.notifications()}
     assert [pauses[d.delivery_id] for d in due] == pytest.approx([5, 10, 400, 900])
-    await kept.hasten(now + 20, float("inf"))
-    pauses = {x.delivery_id: x.next_at - now for x in await kept.notifications()}
+    await store.hasten(now + 20, float("inf"))
+    pauses = {x.delivery_id: x.next_at - now for x in await store.notifications()}
     assert [pauses[d.delivery_id] for d in due] == pytest.approx([5, 10, 20, 900])
 
 
-async def test_settling(kept: Store) -> None:
-    await kept.sync_endpoints([endpoint()])
+async def test_settling(store: Store) -> None:
+    await store.sync_endpoints([endpoint()])
     for n in range(3):
-        await kept.append(click(n))
+        await store.append(click(n))
     now = time.time() + 1
-    one, two, three = await kept.claim_due(now)
-    await kept.settle(one.delivery_id, Settlement("delivered", now, status=200))
-    await kept.settle(two.delivery_id, Settlement("dead", now, status=500, error="on fire"))
-    await kept.settle(three.delivery_id, Settlement("retry", now, next_at=now + 5, status=503))
-    assert await kept.next_due() == pytest.approx(now + 5)
-    assert [(d.delivery_id, d.attempt) for d in await kept.claim_due(now + 6)] == [(three.delivery_id, 2)]
-    notifications = await kept.notifications()
+    one, two, three = await store.claim_due(now)
+    await store.settle(one.delivery_id, Settlement("delivered", now, status=200))
+    await store.settle(two.delivery_id, Settlement("dead", now, status=500, error="on fire"))
+    await store.settle(three.delivery_id, Settlement("retry", now, next_at=now + 5, status=503))
+    assert await store.next_due() == pytest.approx(now + 5)
+    assert [(d.delivery_id, d.attempt) for d in await store.claim_due(now + 6)] == [(three.delivery_id, 2)]
+    notifications = await store.notifications()
     assert [x.state for x in notifications] == ["pending", "dead", "delivered"]
     assert (notifications[1].error, notifications[1].status, notifications[1].message_id) == ("on fire", 500, "m1")
-    (stand,) = await kept.backlog()
+    (stand,) = await store.backlog()
     assert (stand.pending, stand.delivered, stand.dead) == (1, 1, 1)
-    assert await kept.notifications(state="dead", endpoint_id="e1") == [notifications[1]]
+    assert await store.notifications(state="dead", endpoint_id="e1") == [notifications[1]]
 
 
-async def test_claims_are_fair_and_leave_the_busy_alone(kept: Store) -> None:
-    await kept.sync_endpoints([endpoint("e1"), endpoint("e2"), endpoint("e3")])
+async def test_claims_are_fair_and_leave_the_busy_alone(store: Store) -> None:
+    await store.sync_endpoints([endpoint("e1"), endpoint("e2"), endpoint("e3")])
     for n in range(10):
-        await kept.append(click(n))
+        await store.append(click(n))
     now = time.time() + 1
-    due = await kept.claim_due(now, busy={"e2": 4, "e3": 2}, each=4, limit=6)
+    due = await store.claim_due(now, busy={"e2": 4, "e3": 2}, each=4, limit=6)
     assert Counter(d.endpoint_id for d in due) == {"e1": 4, "e3": 2}
     first = [d.event_id for d in due if d.endpoint_id == "e1"]
-    assert first == [e.event_id for e in (await kept.events())[:4]]
+    assert first == [e.event_id for e in (await store.events())[:4]]
 
 
-async def test_one_is_never_claimed_twice(kept: Store) -> None:
-    await kept.sync_endpoints([endpoint()])
-    await asyncio.gather(*(kept.append(click(n)) for n in range(40)))
+async def test_one_is_never_claimed_twice(store: Store) -> None:
+    await store.sync_endpoints([endpoint()])
+    await asyncio.gather(*(store.append(click(n)) for n in range(40)))
     now = time.time() + 1
-    claims = await asyncio.gather(*(kept.claim_due(now, limit=7) for _ in range(8)))
+    claims = await asyncio.gather(*(store.claim_due(now, limit=7) for _ in range(8)))
     ids = [d.delivery_id for claim in claims for d in claim]
     assert len(ids) == len(set(ids)) == 40
 
 
-async def test_replaying(kept: Store) -> None:
-    await kept.sync_endpoints([endpoint("e1")])
-    old, new = await kept.append(click(at=T0)), await kept.append(click(at=T0 + 50))
+async def test_replaying(store: Store) -> None:
+    await store.sync_endpoints([endpoint("e1")])
+    old, new = await store.append(click(at=T0)), await store.append(click(at=T0 + 50))
     assert old is not None
     assert new is not None
     now = time.time() + 1
-    for d in await kept.claim_due(now):
-        await kept.settle(d.delivery_id, Settlement("dead", now))
-    assert await kept.claim_due(SOON) == []
-    await kept.sync_endpoints([endpoint("e1"), endpoint("late")])
-    assert await kept.replay(now, event_ids=[old.event_id, "no-such"]) == 2
-    assert sorted((d.endpoint_id, d.event_id, d.attempt) for d in await kept.claim_due(now)) == [
+    for d in await store.claim_due(now):
+        await store.settle(d.delivery_id, Settlement("dead", now))
+    assert await store.claim_due(SOON) == []
+    await store.sync_endpoints([endpoint("e1"), endpoint("late")])
+    assert await store.replay(now, event_ids=[old.event_id, "no-such"]) == 2
+    assert sorted((d.endpoint_id, d.event_id, d.attempt) for d in await store.claim_due(now)) == [
         ("e1", old.event_id, 1),
         ("late", old.event_id, 1),
     ]
-    assert await kept.replay(now, dead=True) == 1
-    assert [(d.endpoint_id, d.event_id) for d in await kept.claim_due(now)] == [("e1", new.event_id)]
-    assert await kept.replay(now, since=T0 + 1, endpoint_id="late") == 1
-    assert [(d.endpoint_id, d.event_id) for d in await kept.claim_due(now)] == [("late", new.event_id)]
+    assert await store.replay(now, dead=True) == 1
+    assert [(d.endpoint_id, d.event_id) for d in await store.claim_due(now)] == [("e1", new.event_id)]
+    assert await store.replay(now, since=T0 + 1, endpoint_id="late") == 1
+    assert [(d.endpoint_id, d.event_id) for d in await store.claim_due(now)] == [("late", new.event_id)]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from relay import store
+from relay import store as stores
 from relay.core.model import SentCopy
 from relay.store import ApiKey, Cursor, Newer, Unavailable, tables
 from relay.store.sqlite import Sqlite, migrations, schema
@@ -66,9 +66,9 @@ def shape(db: sqlite3.Connection) -> dict[str, object]:
 
 
 async def test_a_file_of_the_first_program_is_read_whole(old: Path) -> None:
-    kept = Sqlite(old)
-    await kept.start()
-    assert await kept.sent("m1") == sent(
+    store = Sqlite(old)
+    await store.start()
+    assert await store.sent("m1") == sent(
         "m1",
         thread_id="m1",
         reason="limit_links",
@@ -77,33 +77,33 @@ async def test_a_file_of_the_first_program_is_read_whole(old: Path) -> None:
             SentCopy("c@example.org", 1, True, None, "done", "250 2.0.0 ok", "made-up@upstream.example"),
         ),
     )
-    (by_id,) = [await kept.find_sent(["made-up@upstream.example"])]
+    (by_id,) = [await store.find_sent(["made-up@upstream.example"])]
     assert by_id is not None
     assert by_id.message_id == "m1"
-    events = await kept.events()
+    events = await store.events()
     assert [(e.position, e.sequence, e.counted, e.ordinal) for e in events] == [
         *((n, n, True, n - 1) for n in range(1, 7)),
         (7, 7, True, 0),
         (8, 8, False, -1),
     ]
     assert events[6].data == {"x": ["ü", 1]}
-    history = await kept.history(events[4].event_id)
+    history = await store.history(events[4].event_id)
     assert history is not None
     assert history.link_counts == (2, 2, 1)
-    assert await kept.cursor("sales imaps://x") == Cursor("sales imaps://x", 7, 11, ("a", "b"))
-    assert await kept.api_keys() == [ApiKey("one", "d1", ("messages:read", "events:read"), "sales", T0)]
-    assert [(e.endpoint_id, e.status, e.verdicts) for e in await kept.endpoints()] == [
+    assert await store.cursor("sales imaps://x") == Cursor("sales imaps://x", 7, 11, ("a", "b"))
+    assert await store.api_keys() == [ApiKey("one", "d1", ("messages:read", "events:read"), "sales", T0)]
+    assert [(e.endpoint_id, e.status, e.verdicts) for e in await store.endpoints()] == [
         ("e1", "active", ()), ("e2", "gone", ("human",)),
     ]  # fmt: skip
-    assert [(n.delivery_id, n.state, n.attempt) for n in await kept.notifications(limit=7)] == [
+    assert [(n.delivery_id, n.state, n.attempt) for n in await store.notifications(limit=7)] == [
         (7, "pending", 0), (6, "pending", 0), (5, "pending", 0), (4, "pending", 0), (3, "pending", 1), (2, "dead", 1),
         (1, "delivered", 1),
     ]  # fmt: skip
-    done = await kept.append(click())
+    done = await store.append(click())
     assert done is not None
     assert (done.position, done.sequence, done.ordinal, done.grant_id) == (9, 9, 6, "sales")
-    assert len(await kept.claim_due(SOON)) == 6
-    await kept.stop()
+    assert len(await store.claim_due(SOON)) == 6
+    await store.stop()
 
 
 def test_a_new_file_has_the_tables_of_the_first_program(old: Path, tmp_path: Path) -> None:
@@ -168,10 +168,10 @@ import asyncio, sys
 from pathlib import Path
 from relay.store.sqlite import Sqlite
 async def main():
-    kept = Sqlite(Path({str(old)!r}))
-    await kept.start()
-    assert len(await kept.events()) == 8
-    await kept.stop()
+    store = Sqlite(Path({str(old)!r}))
+    await store.start()
+    assert len(await store.events()) == 8
+    await store.stop()
 asyncio.run(main())
 print("sqlite_utils" in sys.modules)
 """
@@ -224,31 +224,31 @@ def newer(path: Path) -> None:
 
 async def test_a_newer_schema_is_refused(path: Path) -> None:
     newer(path)
-    kept = Sqlite(path)
+    store = Sqlite(path)
     with pytest.raises(Newer, match="9999"):
-        await kept.start()
+        await store.start()
     with pytest.raises(Unavailable):
-        await kept.append(click())
-    await kept.stop()
+        await store.append(click())
+    await store.stop()
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("SELECT count(*) FROM events").fetchone() == (0,)
 
 
 async def test_processes_that_start_at_once_make_one_schema(path: Path) -> None:
-    stores = [Sqlite(path) for _ in range(8)]
-    await asyncio.gather(*(store.start() for store in stores))
-    await asyncio.gather(*(store.stop() for store in stores))
+    opened = [Sqlite(path) for _ in range(8)]
+    await asyncio.gather(*(it.start() for it in opened))
+    await asyncio.gather(*(it.stop() for it in opened))
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("SELECT count(*) FROM migrations").fetchone() == (schema.LATEST,)
 
 
 def test_a_look_says_what_a_start_would_find_and_touches_nothing(tmp_path: Path, old: Path) -> None:
-    assert store.examine("sqlite:t.db", tmp_path) == f"{old} has schema 1 of {schema.LATEST}"
-    assert "will be made" in store.examine("sqlite:new.db", tmp_path)
+    assert stores.examine("sqlite:t.db", tmp_path) == f"{old} has schema 1 of {schema.LATEST}"
+    assert "will be made" in stores.examine("sqlite:new.db", tmp_path)
     (tmp_path / "bad.db").write_bytes(b"something else entirely " * 1000)
     with pytest.raises(Unavailable, match="can't be read"):
-        store.examine("sqlite:bad.db", tmp_path)
+        stores.examine("sqlite:bad.db", tmp_path)
     newer(tmp_path / "newer.db")
     with pytest.raises(Newer, match="9999"):
-        store.examine("sqlite:newer.db", tmp_path)
+        stores.examine("sqlite:newer.db", tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.db", "newer.db", "t.db"]

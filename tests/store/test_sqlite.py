@@ -27,7 +27,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def kept(path: Path) -> AsyncIterator[Sqlite]:
+async def store(path: Path) -> AsyncIterator[Sqlite]:
     opened = Sqlite(path)
     await opened.start()
     yield opened
@@ -96,137 +96,137 @@ async def test_processes_share_one_file(path: Path) -> None:
     assert last == [('{"0":200,"1":200,"2":200}',)]
 
 
-async def test_two_stores_of_one_process_see_each_other(kept: Sqlite, path: Path) -> None:
+async def test_two_stores_of_one_process_see_each_other(store: Sqlite, path: Path) -> None:
     other = Sqlite(path)
     await other.start()
-    await kept.sync_endpoints([endpoint()])
-    await asyncio.gather(*(store.append(click(n)) for n in range(50) for store in (kept, other)))
-    claims = await asyncio.gather(*(store.claim_due(1e11, limit=20) for _ in range(10) for store in (kept, other)))
+    await store.sync_endpoints([endpoint()])
+    await asyncio.gather(*(it.append(click(n)) for n in range(50) for it in (store, other)))
+    claims = await asyncio.gather(*(it.claim_due(1e11, limit=20) for _ in range(10) for it in (store, other)))
     ids = [d.delivery_id for claim in claims for d in claim]
     assert len(ids) == len(set(ids)) == 100
     await other.stop()
 
 
 async def test_a_locked_database_is_unavailable_and_then_available_again(path: Path) -> None:
-    async with running(path, IMPATIENT) as kept:
-        await kept.append(event())
+    async with running(path, IMPATIENT) as store:
+        await store.append(event())
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(Unavailable, match="another process"):
-            await kept.append(click())
+            await store.append(click())
         with pytest.raises(Unavailable):
-            await kept.check()
-        assert len(await kept.events()) == 1  # reading goes on
+            await store.check()
+        assert len(await store.events()) == 1  # reading goes on
         other.execute("ROLLBACK")
         other.close()
-        await kept.check()
-        assert await kept.append(click()) is not None
-        assert len(await kept.events()) == 2  # and the one refused was not done
+        await store.check()
+        assert await store.append(click()) is not None
+        assert len(await store.events()) == 2  # and the one refused was not done
 
 
 async def test_a_process_that_hangs_with_the_lock(path: Path) -> None:
-    async with running(path, IMPATIENT) as kept:
+    async with running(path, IMPATIENT) as store:
         held = os.open(f"{path}.lock", os.O_RDWR)
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(Unavailable):
-            await kept.append(click())
-        waiting = asyncio.ensure_future(kept.append(click(1)))
+            await store.append(click())
+        waiting = asyncio.ensure_future(store.append(click(1)))
         await asyncio.sleep(0)
         waiting.cancel()
         os.close(held)
-        assert await kept.append(click(2)) is not None
-        assert [e.link_index for e in await kept.events()] == [2]  # neither refused nor given up ones are done later
+        assert await store.append(click(2)) is not None
+        assert [e.link_index for e in await store.events()] == [2]  # neither refused nor given up ones are done later
 
 
-async def test_a_full_disk(kept: Sqlite) -> None:
-    await kept.record_sent(sent())
-    pages = await kept.writer.submit(lambda db: db.execute("PRAGMA page_count").fetchone()[0])
-    await kept.writer.submit(lambda db: db.execute(f"PRAGMA max_page_count = {pages}").fetchone())
+async def test_a_full_disk(store: Sqlite) -> None:
+    await store.record_sent(sent())
+    pages = await store.writer.submit(lambda db: db.execute("PRAGMA page_count").fetchone()[0])
+    await store.writer.submit(lambda db: db.execute(f"PRAGMA max_page_count = {pages}").fetchone())
 
     async def fill() -> None:
         for n in range(1000):
-            await kept.append(click(n, user_agent="x" * 500))
+            await store.append(click(n, user_agent="x" * 500))
 
     with pytest.raises(Unavailable, match="full"):
         await fill()
-    stored = len(await kept.events(limit=2000))
-    await kept.writer.submit(lambda db: db.execute("PRAGMA max_page_count = 1000000").fetchone())
-    assert await kept.append(click()) is not None
-    assert len(await kept.events(limit=2000)) == stored + 1
-    assert [e.sequence for e in await kept.events(limit=2000)] == list(range(1, stored + 2))
+    stored = len(await store.events(limit=2000))
+    await store.writer.submit(lambda db: db.execute("PRAGMA max_page_count = 1000000").fetchone())
+    assert await store.append(click()) is not None
+    assert len(await store.events(limit=2000)) == stored + 1
+    assert [e.sequence for e in await store.events(limit=2000)] == list(range(1, stored + 2))
 
 
 async def test_a_folder_that_is_gone_and_comes_back(tmp_path: Path) -> None:
     folder = tmp_path / "state"
     folder.mkdir()
-    kept = Sqlite(folder / "t.db", times=LOOKING)
-    await kept.start()
-    await kept.append(event())
+    store = Sqlite(folder / "t.db", times=LOOKING)
+    await store.start()
+    await store.append(event())
     away = tmp_path / "away"
     folder.rename(away)
     with pytest.raises(Unavailable):
-        await kept.append(click())
+        await store.append(click())
     with pytest.raises(Unavailable):
-        await kept.events()
+        await store.events()
     away.rename(folder)
-    assert await kept.append(click()) is not None
-    assert len(await kept.events()) == 2
-    await kept.stop()
+    assert await store.append(click()) is not None
+    assert len(await store.events()) == 2
+    await store.stop()
 
 
 async def test_a_file_that_was_deleted_is_made_again(path: Path) -> None:
-    async with running(path, LOOKING) as kept:
-        await kept.append(event())
+    async with running(path, LOOKING) as store:
+        await store.append(event())
         for name in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
             name.unlink(missing_ok=True)
-        assert await kept.append(click()) is not None
-        assert len(await kept.events()) == 1
+        assert await store.append(click()) is not None
+        assert len(await store.events()) == 1
 
 
 async def test_a_file_that_is_no_database(path: Path) -> None:
     path.write_bytes(b"something else entirely " * 1000)
-    kept = Sqlite(path)
+    store = Sqlite(path)
     with pytest.raises(Unavailable, match="not a database"):
-        await kept.start()
+        await store.start()
     with pytest.raises(Unavailable):
-        await kept.append(click())
+        await store.append(click())
     path.unlink()
-    assert await kept.append(click()) is not None
-    await kept.stop()
+    assert await store.append(click()) is not None
+    await store.stop()
 
 
-async def test_one_bad_operation_harms_no_other(kept: Sqlite) -> None:
+async def test_one_bad_operation_harms_no_other(store: Sqlite) -> None:
     bad = event(at=float("nan"))  # SQLite has no NaN: it would be NULL
     results = await asyncio.gather(
-        *(kept.append(e) for e in (click(0), bad, click(1))),
-        kept.writer.submit(lambda db: db.execute("INSERT INTO nowhere VALUES (1)")),
-        kept.append(click(2)),
+        *(store.append(e) for e in (click(0), bad, click(1))),
+        store.writer.submit(lambda db: db.execute("INSERT INTO nowhere VALUES (1)")),
+        store.append(click(2)),
         return_exceptions=True,
     )
     failed = [type(r).__name__ for r in results if isinstance(r, BaseException)]
     assert failed == ["IntegrityError", "OperationalError"]
-    assert [(e.sequence, e.link_index) for e in await kept.events()] == [(1, 0), (2, 1), (3, 2)]
+    assert [(e.sequence, e.link_index) for e in await store.events()] == [(1, 0), (2, 1), (3, 2)]
 
 
-async def test_the_file_is_its_owners_only_and_says_its_version(kept: Sqlite, path: Path) -> None:
+async def test_the_file_is_its_owners_only_and_says_its_version(store: Sqlite, path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
     assert look(path, "SELECT max(number) FROM migrations") == [(schema.LATEST,)]
     assert look(path, "PRAGMA journal_mode") == [("wal",)]
 
 
-async def test_a_backup_is_consistent_while_others_write(kept: Sqlite, tmp_path: Path) -> None:
-    await kept.record_sent(sent())
+async def test_a_backup_is_consistent_while_others_write(store: Sqlite, tmp_path: Path) -> None:
+    await store.record_sent(sent())
     stop = False
 
     async def write() -> None:
         while not stop:
-            await kept.append(click())
+            await store.append(click())
 
     writers = [asyncio.create_task(write()) for _ in range(8)]
     copy = tmp_path / "copy.db"
     for _ in range(3):
         await asyncio.sleep(0.02)
-        await kept.backup(copy)
+        await store.backup(copy)
         assert look(copy, "PRAGMA integrity_check") == [("ok",)]
         ((events, sequence),) = look(copy, "SELECT count(*), max(sequence) FROM events")
         assert events == sequence
@@ -236,31 +236,31 @@ async def test_a_backup_is_consistent_while_others_write(kept: Sqlite, tmp_path:
     assert not Path(f"{copy}-wal").exists()
     restored = Sqlite(copy)
     await restored.start()
-    assert await restored.sent("m1") == await kept.sent("m1")
+    assert await restored.sent("m1") == await store.sent("m1")
     await restored.stop()
     with pytest.raises(Unavailable):
-        await kept.backup(tmp_path / "no" / "such" / "folder.db")
+        await store.backup(tmp_path / "no" / "such" / "folder.db")
 
 
 async def test_what_has_queued_is_written_by_a_stop(path: Path) -> None:
-    kept = Sqlite(path)
-    await kept.start()
-    tasks = [asyncio.ensure_future(kept.append(click(n))) for n in range(100)]
+    store = Sqlite(path)
+    await store.start()
+    tasks = [asyncio.ensure_future(store.append(click(n))) for n in range(100)]
     await asyncio.sleep(0)
-    await kept.stop()
+    await store.stop()
     done = await asyncio.gather(*tasks)
     assert all(done)
     assert look(path, "SELECT count(*) FROM events") == [(100,)]
     with pytest.raises(Unavailable, match="stopped"):
-        await kept.append(click())
+        await store.append(click())
 
 
-async def test_a_history_takes_no_longer_with_more_events(kept: Sqlite) -> None:
+async def test_a_history_takes_no_longer_with_more_events(store: Sqlite) -> None:
     """Counted in SQLite's own steps: a message clicked ten times as often costs the same."""
-    await kept.record_sent(sent())
+    await store.record_sent(sent())
 
     async def steps() -> int:
-        done = await kept.append(click())
+        done = await store.append(click())
         assert done is not None
         count = 0
 
@@ -274,12 +274,12 @@ async def test_a_history_takes_no_longer_with_more_events(kept: Sqlite) -> None:
             events.history(db, done.event_id)
             db.set_progress_handler(None, 0)
 
-        await kept.readers.read(work)
+        await store.readers.read(work)
         return count
 
-    await asyncio.gather(*(kept.append(click()) for _ in range(100)))
+    await asyncio.gather(*(store.append(click()) for _ in range(100)))
     few = await steps()
-    await asyncio.gather(*(kept.append(click()) for _ in range(1000)))
+    await asyncio.gather(*(store.append(click()) for _ in range(1000)))
     assert await steps() <= few * 1.1
 
 
