@@ -94,7 +94,7 @@ def _certificate(what: str, certificate: Path, key: Path, name: str) -> list[Fin
         return [failure(what, f"{certificate} expired on {first.not_valid_after_utc:%Y-%m-%d}; renew it")]
     found = [ok(what, f"{certificate} is good until {first.not_valid_after_utc:%Y-%m-%d}")]
     if left < SOON:
-        found = [warning(what, f"{certificate} expires in {left.days} days; is its renewal at work?")]
+        found = [warning(what, f"{certificate} expires in {left.days} days; is it being renewed?")]
     try:
         names = first.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         hosts = [h.lower() for h in names.get_values_for_type(x509.DNSName)]

@@ -18,7 +18,7 @@ async def folder(settings: config.Settings) -> list[Finding]:
     if not path.exists():
         above = next(p for p in path.parents if p.exists())
         if not os.access(above, os.W_OK | os.X_OK):
-            return [failure("state_dir", f"{path} is not there and can't be made: {above} is not writable")]
+            return [failure("state_dir", f"{path} does not exist and can't be made: {above} is not writable")]
         return [ok("state_dir", f"{path} will be made at the first start")]
     try:
         with tempfile.TemporaryFile(dir=path) as file:
@@ -34,7 +34,7 @@ async def folder(settings: config.Settings) -> list[Finding]:
     if free < ROOM:
         found = [warning("state_dir", f"{path} has only {free // 1_000_000} MB left; a full disk stops the spool")]
     if files.readable(path):
-        found.append(warning("state_dir", f"others on this machine can look into {path}; chmod 700 it"))
+        found.append(warning("state_dir", f"others on this machine can look into {path}: chmod 700 it"))
     return found
 
 

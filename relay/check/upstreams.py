@@ -17,7 +17,7 @@ CODES = re.compile(r"^\d{3} (?:\d\.\d+\.\d+ )?")  # what a client would hear bef
 async def look(settings: config.Settings) -> list[Finding]:
     """[upstream] and all of [[upstreams]], side by side."""
     if not settings.upstream.url:
-        return [failure("upstream", 'upstream.url is missing: say where the mail goes on to, such as url = "smtp://'
+        return [failure("upstream", 'upstream.url is missing: name the server that delivers the mail, such as url = "smtp://'
                         'user@smtp.example.com:587" under [upstream]')]  # fmt: skip
     others = ((f"upstreams.{up.id}", up) for up in settings.upstreams)
     found = await asyncio.gather(

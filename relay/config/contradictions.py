@@ -102,7 +102,7 @@ INHERITED = ("on_defer", "queue_lifetime", "patience", "bounce_from")
 
 
 def _names(found: Settings, mistake: Say, warn: Warn) -> None:
-    """Whether ids are unique and fallbacks lead somewhere, and not round in circles."""
+    """Whether ids are unique and fallbacks lead somewhere, and do not form a loop."""
     names = {DEFAULT_UPSTREAM}
     for index, other in enumerate(found.upstreams):
         if other.id in names:

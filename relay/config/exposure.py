@@ -39,7 +39,7 @@ def problems(settings: Settings) -> Iterator[Problem]:
         *((("upstreams", at, "url"), other) for at, other in enumerate(settings.upstreams)),
     ):
         if leads_back(upstream.url, settings.smtp):
-            yield Problem(path, "is this relay itself: mail would go round in circles")
+            yield Problem(path, "is this relay itself: mail would loop")
 
 
 def pair(section: str, certificate: object, key: object) -> Iterator[Problem]:

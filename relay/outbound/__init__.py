@@ -33,7 +33,7 @@ RECORDING = metrics.STAGE.labels("record")
 
 class Tracked(Value, frozen=True):
     """What leaves for one submission. `refusal` is set where it must not leave at all (on_invalid = "reject", or it goes
-    in circles); `refused` are the recipients that it must not leave for, each with what its sender hears. They are in no
+    in a loop); `refused` are the recipients that it must not leave for, each with what its sender hears. They are in no
     copy. `upstream` is the name of the upstream that is chosen for it."""
 
     message_id: str

@@ -18,7 +18,7 @@ from relay.core import headers, threads, tokens, trace
 from relay.core.model import Keys, Reply
 
 MAX_TIMES = 5
-REFUSAL = Reply(554, f"5.4.6 This message left here {MAX_TIMES} times already: it goes in circles")
+REFUSAL = Reply(554, f"5.4.6 This message left here {MAX_TIMES} times already: mail loop")
 
 
 def refusal(options: Sequence[str], keys: Keys) -> Reply | None:

@@ -20,7 +20,7 @@ LOG = log.room("smtp")
 
 MECHANISMS = ("PLAIN", "LOGIN")
 ABORTED = Reply(501, "5.7.0 Authentication cancelled")
-UNREADABLE = Reply(501, "5.5.2 That is no base64 of a login")
+UNREADABLE = Reply(501, "5.5.2 The login is not valid base64")
 BAD = Reply(535, "5.7.8 Login or password is wrong")
 LOCKED = Reply(454, "4.7.0 Too many failed logins, try again later")
 UNAVAILABLE = Reply(454, "4.7.0 Logins can't be checked now, try again later")

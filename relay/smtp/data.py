@@ -128,7 +128,7 @@ def judge(content: bytes) -> Reply | None:
         if line:
             return Reply(550, f"5.6.0 Line {line} of the message is longer than {limits.MAX_LINE} octets")
     if hops(content) > limits.MAX_HOPS:
-        return Reply(554, f"5.4.6 More than {limits.MAX_HOPS} Received fields: the message goes in circles")
+        return Reply(554, f"5.4.6 More than {limits.MAX_HOPS} Received fields: mail loop")
     return None
 
 

@@ -288,7 +288,7 @@ class Session(STOCK):  # type: ignore[misc]
         if not (self.allowed or self.login):
             most, stay = held_to.stranger_commands, held_to.stranger_seconds
         if self.idle > most or self.loop.time() - self.since_message > stay:
-            await self.goodbye("421 4.7.0 Nothing but talk: closing")
+            await self.goodbye("421 4.7.0 Too many commands without a message")
 
     def _create_envelope(self) -> Transaction:
         return Transaction()

@@ -101,7 +101,7 @@ def test_failures_are_sentences_and_exit_1(tmp_path):
 def test_without_an_upstream_it_says_what_to_write(tmp_path):
     done = check("--config", file(tmp_path, ""))
     assert done.returncode == 1
-    assert "FAILED   upstream: upstream.url is missing: say where the mail goes on to" in done.stdout
+    assert "FAILED   upstream: upstream.url is missing: name the server that delivers the mail" in done.stdout
 
 
 def test_mistakes_of_the_file_exit_2(tmp_path):

@@ -14,7 +14,7 @@ from tests.fakes.taker import Taker
 OPEN = "lets the whole world submit"
 NOBODY = "nobody there may submit"
 CLEAR = "passwords would cross the network in clear"
-CIRCLES = "is this relay itself: mail would go round in circles"
+LOOP = "is this relay itself: mail would loop"
 LAN = {"allow": ["10.0.0.0/8"]}
 
 # ([smtp], the key that is wrong, or None, words of the sentence). Sources: RFC 1918, 4193, 4291, 6890.
@@ -144,9 +144,9 @@ def test_file_and_start_say_the_same_of_listeners(
 @pytest.mark.parametrize(("url", "given", "back"), UPSTREAMS)
 def test_file_and_start_say_the_same_of_upstreams(tmp_path: Path, url: str, given: dict[str, Any], back: bool) -> None:
     at_load, at_start = both(tmp_path, given, url)
-    assert at_load == at_start == ([("upstream.url", CIRCLES)] if back else [])
+    assert at_load == at_start == ([("upstream.url", LOOP)] if back else [])
     at_load, at_start = both(tmp_path, given, "smtp://far.example", url)
-    assert at_load == at_start == ([("upstreams[0].url", CIRCLES)] if back else [])
+    assert at_load == at_start == ([("upstreams[0].url", LOOP)] if back else [])
 
 
 async def test_it_does_not_start() -> None:

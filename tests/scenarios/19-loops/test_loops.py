@@ -1,4 +1,4 @@
-"""Nothing goes in circles: not a message, not a bounce, not our own links."""
+"""Nothing loops: not a message, not a bounce, not our own links."""
 
 import asyncio
 import re
