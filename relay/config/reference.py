@@ -61,11 +61,11 @@ tracking host, DKIM records. `check` and every start also warn about settings th
 - **Times**: `"4s"`, `"90m"`, `"1h30m"`, `"5d"`; the units are `ms s m h d w`.
 - **Sizes**: `"50MB"` (million octets), `"50MiB"`, or a number of octets.
 - **Patterns** for addresses: `*` stands for any text, `?` for any one character; case does not matter.
-- **Domains and host names** may be written in any way; they are kept and compared as DNS has them: `bücher.example` is
-  `xn--bcher-kva.example` (UTS 46, non-transitional: `faß.example` and `fass.example` are two domains), case does not
-  matter, nor does a last dot. In a pattern, a label with `*` or `?` in it must be ASCII: `*@*.bücher.example` is good,
-  `*@bü*.example` is not.
-- **This machine** is `localhost` or a loopback address. What any other name means is for DNS to say, so that it is never
+- **Domains and host names** can be written in any way. They are kept and compared as DNS has them: `bücher.example` is
+  `xn--bcher-kva.example` (UTS 46, non-transitional: `faß.example` and `fass.example` are two domains). Neither case nor
+  a final dot matters. In a pattern, a label with `*` or `?` must be ASCII: `*@*.bücher.example` works, `*@bü*.example`
+  does not.
+- **This machine** is `localhost` or a loopback address. DNS decides what any other name means, so no other name is ever
   taken for this machine.
 - **Networks**: `"192.0.2.0/24"`, `"2001:db8::/32"`.
 """
