@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay import outbound
-from relay.core import answer, dsn
+from relay.core import answer, dsn, headers, rewrite
 from relay.core.model import Done, Later, Never, Recipient, Reply, Submission
 from relay.delivery import attempts
 from relay.delivery.attempts import TABLE, State, Step
@@ -199,21 +199,31 @@ def test_who_wants_to_hear_of_success_has_its_copy_for_the_report():
 # -- of a submission -----------------------------------------------------------------------------------------------------
 
 
+def pending(index, recipients, content, options=()):
+    made = rewrite.Rendering(headers.read(content))
+    return outbound.PendingCopy(index, recipients, lambda: made, lambda: made, options)
+
+
 def test_one_per_copy_with_the_places_of_its_recipients():
     a, b, c = (Recipient(f"{name}@x.example") for name in "abc")
     message = Submission("s@x.example", (a, b, c, a), b"x\r\n", ("BODY=8BITMIME",))
     copies = (
-        outbound.PendingCopy(1, (b,), lambda: b"one", ("BODY=8BITMIME",)),
-        outbound.PendingCopy(0, (a, a), lambda: b"two"),
+        pending(1, (b,), b"X: one\r\n\r\n", ("BODY=8BITMIME",)),
+        pending(0, (a, a), b"X: two\r\n\r\n"),
     )
     tracked = outbound.Tracked("m1", copies, refused=((c, Reply(550, "5.7.1 suppressed")),))
     one, two, refused = attempts.of(message, tracked)
-    assert (one.recipients, one.places, one.options, one.render()) == ((b,), (1,), ("BODY=8BITMIME",), b"one")
-    assert (two.recipients, two.places, two.render()) == ((a, a), (0, 3), b"two")
+    assert (one.recipients, one.places, one.options, one.render()) == (
+        (b,),
+        (1,),
+        ("BODY=8BITMIME",),
+        b"X: one\r\n\r\n",
+    )
+    assert (two.recipients, two.places, two.render()) == ((a, a), (0, 3), b"X: two\r\n\r\n")
     assert {one.state, two.state} == {State.WAITING}
     assert (refused.recipients, refused.places, refused.state) == ((c,), (2,), State.REFUSED)
     assert refused.fates == (Never(Reply(550, "5.7.1 suppressed")),)
-    assert refused.render() == b"one"  # what the report shows
+    assert refused.render() == b"X: one\r\n\r\n"  # what the report shows
 
 
 def test_all_refused_is_one_that_never_began():
