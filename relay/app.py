@@ -208,13 +208,16 @@ class Service:
         self.supervise("mailbox", watcher.run)
 
     async def start_http(self) -> None:
-        from relay import journal
+        from relay import blocklist, journal
         from tracking_http import public
 
         events = journal.Journal(self.settings.state_dir / "journal")
         self.closers.append(events.stop)
         self.supervise("journal", lambda: events.run(self.store))
-        application = public.application(self.settings, self.store, self.keys.now, events, appended=self.appended)
+        blocked = blocklist.Blocklist(blocklist.path_in(self.settings.state_dir))
+        application = public.application(
+            self.settings, self.store, self.keys.now, events, blocks=blocked.now, appended=self.appended
+        )
         http = self.settings.http
         await self.listen("http", application, http.listen, certificate=http.certificate, key=http.key, **public.RUNNER)
 

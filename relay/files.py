@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 FILE, FOLDER = 0o600, 0o700
-FOLDERS = ("keys", "spool", "journal")  # of private files, in state_dir
+FOLDERS = ("keys", "spool", "journal", "links")  # of private files, in state_dir
 COPY_SIZE = 1 << 20  # octets in memory
 ABANDONED_SECONDS = 3600.0  # after which a draft that nobody locks is one that a crash left
 

@@ -27,8 +27,9 @@ from relay import journal as journals
 from relay import log, metrics
 from relay.config import Settings
 from relay.core import classify, tally, tokens
+from relay.core.blocks import Blocks
 from relay.core.model import Event, Keys, Token, TokenKind
-from tracking_http import ready, recorder, visitor
+from tracking_http import pages, ready, recorder, visitor
 
 LOG = log.room("public")
 
@@ -66,24 +67,6 @@ CONTROL = re.compile("[\x00-\x1f\x7f]")
 AS_IS = "".join(chr(c) for c in range(0x21, 0x7F))
 LONGEST_TID = 256
 
-HTML = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{title}</title><style>body{{font:1rem/1.5 system-ui,sans-serif;max-width:36rem;margin:15vh auto;padding:0 1rem;
-color:#222;background:#fff}}@media(prefers-color-scheme:dark){{body{{color:#ddd;background:#181818}}}}</style>
-<h1>{title}</h1>{text}"""
-DISCLOSURE = HTML.format(
-    title="This host counts opens and clicks of e-mail",
-    text="<p>Somebody who sends e-mail uses this host to learn whether a message was opened and which of its links "
-    "were followed. Such a message contains a picture and links that lead here. Each link takes you straight on to "
-    "the page that the sender meant.</p><p>This page itself counts nothing, sets no cookies and loads nothing from "
-    "other hosts.</p><p>If you do not want to be counted, switch off remote images in your mail program, and ask the "
-    "sender, whose name is in the message, to leave you out.</p>",
-)
-NOT_FOUND = HTML.format(
-    title="There is nothing here",
-    text="<p>If a link in a message brought you here, it was cut off or changed on the way. Open the message again and "
-    "follow the link from there, or ask the sender for the address.</p>",
-)
-
 
 def application(
     settings: Settings,
@@ -91,23 +74,24 @@ def application(
     keys: Callable[[], Keys],
     journal: journals.Journal,
     *,
+    blocks: Callable[[], Blocks] = Blocks,
     clock: Callable[[], float] = time.time,
     appended: Callable[[], None] | None = None,
 ) -> web.Application:
     """The application; run it with `web.AppRunner(app, **RUNNER)`. `keys` gives the keys that verify tokens now,
-    `clock` gives Unix seconds. `appended` is called when the store has taken an event, so that its notification goes
+    `blocks` what is blocked now, `clock` Unix seconds. `appended` is called when the store has taken an event, so that its notification goes
     out at once."""
     record = recorder.Recorder(store, journal, appended)
-    handlers = Handlers(settings, keys, record, clock)
+    handlers = Handlers(settings, keys, record, blocks, clock)
     app = web.Application()
     app.on_cleanup.append(lambda _: record.close())
     for prefix in ("/o/", "/v1/track/open/", "/api/v1/track/open/"):
         app.router.add_get(prefix + "{token}", handlers.opened)
     for prefix in ("/c/", "/v1/track/click/", "/api/v1/track/click/"):
         app.router.add_get(prefix + "{token}", handlers.clicked)
-    app.router.add_get("/", disclosure)
+    app.router.add_get("/", handlers.disclosure)
     app.router.add_get("/robots.txt", robots)
-    app.router.add_route("*", "/{tail:.*}", absent)
+    app.router.add_route("*", "/{tail:.*}", handlers.absent)
     return app
 
 
@@ -118,9 +102,16 @@ class Handlers:
     """One application's handlers."""
 
     def __init__(
-        self, settings: Settings, keys: Callable[[], Keys], record: recorder.Recorder, clock: Callable[[], float]
+        self,
+        settings: Settings,
+        keys: Callable[[], Keys],
+        record: recorder.Recorder,
+        blocks: Callable[[], Blocks],
+        clock: Callable[[], float],
     ) -> None:
         self.keys = keys
+        self.blocks = blocks
+        self.pages = pages.made(settings.http.abuse)
         self.recorder = record
         self.clock = clock
         self.privacy = settings.privacy
@@ -143,8 +134,10 @@ class Handlers:
     async def clicked(self, request: web.Request) -> web.StreamResponse:
         token, event = await self.hit(request, "click")
         target = None if token is None else location(token.url)
-        if target is None:
-            return await absent(request)
+        if token is None or target is None:
+            return await self.absent(request)
+        if self.blocks().stop(tokens.message_id(token.message_key), token.url):
+            return await self.blocked(event)
         if event is not None:
             self.clicks.inc()
             await self.recorder.record(event)
@@ -153,6 +146,19 @@ class Handlers:
         headers = REDIRECT.copy()
         headers[LOCATION] = target
         return web.Response(status=302, headers=headers)
+
+    async def blocked(self, event: Event | None) -> web.Response:
+        """Recorded, and not counted: who clicked is what an operator wants to know of a harmful link."""
+        metrics.BLOCKED.inc()
+        if event is not None:
+            await self.recorder.record(event.with_(reason=classify.BLOCKED))
+        return page(self.pages.blocked, 410)
+
+    async def absent(self, _request: web.Request) -> web.Response:
+        return page(self.pages.not_found, 404)
+
+    async def disclosure(self, _request: web.Request) -> web.Response:
+        return web.Response(text=self.pages.disclosure, content_type="text/html", headers=PAGE)
 
     def hit(self, request: web.Request, kind: TokenKind) -> asyncio.Future[Hit]:
         """What a request's token says, and its event. Those of all requests of one turn of the loop are made one after
@@ -216,16 +222,12 @@ class Handlers:
         )
 
 
-async def disclosure(_request: web.Request) -> web.Response:
-    return web.Response(text=DISCLOSURE, content_type="text/html", headers=PAGE)
-
-
 async def robots(_request: web.Request) -> web.Response:
     return web.Response(text="User-agent: *\nDisallow: /\n", headers=COMMON)
 
 
-async def absent(_request: web.Request) -> web.Response:
-    return web.Response(status=404, text=NOT_FOUND, content_type="text/html", headers={**PAGE, **UNCACHED})
+def page(text: str, status: int) -> web.Response:
+    return web.Response(status=status, text=text, content_type="text/html", headers={**PAGE, **UNCACHED})
 
 
 def location(url: str) -> str | None:

@@ -74,6 +74,7 @@ class Http:
     certificate: Path | None = None
     key: Path | None = None
     trusted_proxies: tuple[str, ...] = ("127.0.0.1/32", "::1/128")
+    abuse: str = ""
 
 
 @dataclass(frozen=True, slots=True)

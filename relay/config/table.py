@@ -298,6 +298,9 @@ HTTP = Section(
         Option("trusted_proxies", kinds.listing(locators.NETWORK),
                "Proxies whose X-Forwarded-For is believed. If yours is missing here, every hit seems to come from "
                "it."),
+        Option("abuse", locators.MAIL_ADDRESS,
+               "Shown on the pages of the tracking host: where to report mail that abuses it.",
+               example="abuse@example.com"),
     ),
 )  # fmt: skip
 

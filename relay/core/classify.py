@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from relay.core.model import Verdict
 
+BLOCKED = "blocked"  # the reason of a click on a link that the operator has blocked: it led nowhere, and counts nowhere
+
 
 def hit(*, method: str) -> tuple[Verdict, str]:
     """The verdict of one request and the reason code for it.

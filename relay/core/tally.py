@@ -7,6 +7,7 @@ Every event is stored. All are counted, which also means notified and listed in 
 - a hit by another method than GET;
 - a hit from the public address that submitted the message, within a day: its verdict becomes "self";
 - an open of the same token within a minute of the last one counted (a click is never a repeat);
+- a click on a link that is blocked;
 - an event that says so itself: its `data["notify"]` is false, as for a sender's own reply.
 """
 
@@ -16,7 +17,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from relay.core import networks
+from relay.core import classify, networks
 from relay.core.model import Event, Verdict
 
 REPEAT = 60.0  # seconds after a counted open in which another open of the same token is no new one
@@ -55,7 +56,7 @@ def complete(event: Event, facts: Facts, origin: Origin = UNKNOWN, position: int
     kind, verdict, reason, data = event.type, event.verdict, event.reason, event.data
     counted = True
     if kind in HITS:
-        if event.method != "GET":
+        if event.method != "GET" or reason == classify.BLOCKED:
             counted = False
         if own(data.get(TRANSIENT) or event.ip, event.at, origin):
             verdict, reason, counted = "self", "submitter_address", False
