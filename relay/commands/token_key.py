@@ -22,9 +22,9 @@ def run(args: argparse.Namespace) -> int:
         if args.verb == "rotate":
             new = keys.rotate(path)
             print(f"key {new.key_id} signs from now on; running services notice within a second")
-            print(
-                f"the {len(keys.listing(path)) - 1} older ones still verify, and always will: keep {path} in your backups"
-            )
+            old = len(keys.listing(path)) - 1
+            verify = "key still verifies" if old == 1 else "keys still verify"
+            print(f"{old} older {verify}, and always will: keep {path} in your backups")
         else:
             for key in keys.listing(path):
                 print(f"{key.key_id}\t{key.created[:19]}Z\t{'signs and verifies' if key.current else 'verifies'}")
