@@ -101,9 +101,9 @@ class Service:
     async def start(self) -> Addresses:
         settings = self.settings
         tokens = settings.state_dir / "keys" / "tokens.json"
-        known = tokens.exists()
         try:
             self.prepare_state()
+            known = tokens.exists()
             self.keys = keys.TokenKeys(tokens)
             self.store = store.open(settings.store.url, settings.state_dir)
         except OSError as reason:

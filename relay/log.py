@@ -107,6 +107,9 @@ class Lines:
             self.handler.stream.flush()
 
 
+# Without `start`, as in most commands, nothing is written: Python would print bare events to stderr.
+logging.getLogger("trackrelay").addHandler(logging.NullHandler())
+
 _lines: list[Lines] = []  # set by `start`; without it (in tests) lines go through Python's logging
 
 

@@ -1,7 +1,13 @@
 """Commands whose input can't be used: a sentence and an exit code, never a traceback."""
 
+import os
+import re
+import subprocess
+import sys
+
 import pytest
 
+from relay import app, config
 from relay.__main__ import main
 
 GOOD = '[upstream]\nurl = "smtp://127.0.0.1:25"\n'
@@ -54,3 +60,31 @@ def test_rewrite_without_any_file_of_settings(folder, capsysbinary):
     assert main(["rewrite", "message.eml"]) == 0
     out, err = capsysbinary.readouterr()
     assert (b"hello\r\n" in out, err) == (True, b"")
+
+
+@pytest.mark.parametrize("words", [["events"], ["api-key", "list"], ["webhooks", "list"]], ids=" ".join)
+def test_a_store_that_cannot_be_opened_is_one_sentence(folder, words):
+    """In a process of its own: nothing has set up logging there, and Python would print the event's name too."""
+    (folder / "var").mkdir(mode=0o700)
+    (folder / "var" / "trackrelay.db").write_bytes(b"no database, and long enough to see that" * 100)
+    done = subprocess.run([sys.executable, "-m", "relay", *words], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(rf"trackrelay {words[0]}: .*\n", done.stderr)
+
+
+async def test_a_state_folder_that_may_not_be_entered_ends_a_start_with_a_sentence(folder):
+    (folder / "var").mkdir()
+    (folder / "var").chmod(0)
+    root = os.geteuid() == 0
+    service = app.Service(config.Settings(state_dir=folder / "var"), frozenset({"admin"}))
+    folder.chmod(0o755)
+    try:
+        if root:
+            os.seteuid(65534)
+        with pytest.raises(app.CannotStart) as stopped:
+            await service.start()
+        assert stopped.value.code == 1
+    finally:
+        if root:
+            os.seteuid(0)
+        (folder / "var").chmod(0o700)
