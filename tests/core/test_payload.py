@@ -11,7 +11,7 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 
 from relay.core import payload
-from relay.core.model import Endpoint, Event, EventType, Format, History, Sent
+from relay.core.model import Endpoint, Event, EventType, Format, History, Sent, SentCopy
 from tests import contract
 from tests.store.contract import T0, sent
 
@@ -121,6 +121,16 @@ def test_a_bounce() -> None:
     assert (origin["from"], origin["cc"], origin["bcc"], origin["id"]) == (
         ["ann@example.com"], ["dora@example.org"], [], "m1",
     )  # fmt: skip
+
+
+def test_whom_no_header_names_is_bcc() -> None:
+    people = ("BOB@example.org", "ob@example.org", "eve@fa\u00df.test", "eve@fass.test")
+    copies = tuple(SentCopy(person, index, True) for index, person in enumerate(people))
+    message = MESSAGE.with_(to=("bob@Example.org",), cc=("eve@xn--fa-hia.test",), copies=copies)
+    origin = shaped("message.bounce_detected", past=history("message.bounce_detected", message))["data"]["object"][
+        "origin"
+    ]
+    assert origin["bcc"] == ["ob@example.org", "eve@fass.test"]
 
 
 def test_legacy_is_v2_inside_v3() -> None:

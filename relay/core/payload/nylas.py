@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any
 
+from relay.core import addresses
 from relay.core.model import Event, History, Sent
 
 NAMES: Mapping[str, tuple[str, ...]] = {
@@ -167,8 +168,8 @@ def bounce(history: History) -> dict[str, Any]:
 
 def bcc(sent: Sent) -> list[str]:
     """The envelope recipients that no header names."""
-    shown = " ".join((*sent.to, *sent.cc)).lower()
-    return [c.recipient for c in sent.copies if c.recipient.lower() not in shown]
+    shown = {addresses.comparable(a) for text in (*sent.to, *sent.cc) for a in addresses.specs(text)}
+    return [c.recipient for c in sent.copies if addresses.comparable(c.recipient) not in shown]
 
 
 def date(at: float) -> str:
