@@ -13,6 +13,7 @@ import random
 import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,12 +27,23 @@ if TYPE_CHECKING:
 
 LOG = log.room("app")
 
-STOP_SECONDS = 30.0  # for all of a clean stop
-DRAIN_SECONDS = 18.0  # of these for clients, and at the same time for the queue and the webhooks
 STORE_SECONDS = 2.0  # between attempts to open a store that could not be opened at the start
 AGAIN_SECONDS = 1.0  # before a failed role is restarted; doubles up to a minute
 
 Addresses = dict[str, list[tuple[str, int]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Seconds. `stop` is for all of a clean stop, `drain` of these for clients, and at the same time for the queue and
+    the webhooks. `spool` are the spool's own times."""
+
+    stop: float = 30.0
+    drain: float = 18.0
+    spool: spool.Times | None = None
+
+
+TIMES = Times()
 
 
 class CannotStart(Exception):
@@ -84,9 +96,14 @@ class Service:
     """The roles of one process, and what they share."""
 
     def __init__(
-        self, settings: config.Settings, only: frozenset[str], extra_routes: Sequence[web.AbstractRouteDef] = ()
+        self,
+        settings: config.Settings,
+        only: frozenset[str],
+        extra_routes: Sequence[web.AbstractRouteDef] = (),
+        *,
+        times: Times = TIMES,
     ) -> None:
-        self.settings, self.only, self.extra_routes = settings, only, extra_routes
+        self.settings, self.only, self.extra_routes, self.times = settings, only, extra_routes, times
         self.addresses: Addresses = {}
         self.ready = False
         self.tasks: list[asyncio.Task[None]] = []
@@ -183,7 +200,8 @@ class Service:
         self.closers.append(out.close)
         heard = outcomes.Outcomes(self.store, host=out.host, appended=self.appended)
         self.closers.append(heard.flush)
-        queue = spool.Spool(self.settings.state_dir / "spool", self.settings, out, heard)
+        times = self.times.spool or spool.Times()
+        queue = spool.Spool(self.settings.state_dir / "spool", self.settings, out, heard, times=times)
         self.out, self.spool = out, queue
         if "queue" in self.only:
             self.supervise("queue", queue.run)
@@ -296,15 +314,15 @@ class Service:
         notify.tell(READY=1)
 
     async def stop(self) -> None:
-        """Stops listeners first, then what is under way, then the store; within STOP_SECONDS, whatever upstreams do."""
+        """Stops listeners first, then what is under way, then the store; within `times.stop`, whatever upstreams do."""
         self.ready = False
-        self.stop_at = asyncio.get_running_loop().time() + STOP_SECONDS
+        self.stop_at = asyncio.get_running_loop().time() + self.times.stop
         for task in self.tasks:
             task.cancel()
         ending = asyncio.gather(*self.tasks, return_exceptions=True)
         if self.server:
             self.server.stop_listening()
-            await self.server.drain(DRAIN_SECONDS)
+            await self.server.drain(self.times.drain)
         await ending
         for close in reversed(self.closers):
             try:

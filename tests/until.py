@@ -7,22 +7,27 @@ by waiting: look at what would have caused it, or drive the clock.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable
+from typing import TypeVar, cast
 
 T = TypeVar("T")
 PAUSE = 0.01  # seconds between two looks
 
 
-async def until(look: Callable[[], T], seconds: float = 20.0) -> T:
-    """The first true thing that `look` gives, with the loop going on in between."""
+async def until(look: Callable[[], T | Awaitable[T]], seconds: float = 20.0) -> T:
+    """The first true thing that `look` gives, or what it gives gives; the loop goes on in between."""
     deadline = time.monotonic() + seconds
-    while not (found := look()):
+    while True:
+        found = look()
+        if inspect.isawaitable(found):
+            found = await found
+        if found:
+            return cast(T, found)
         if time.monotonic() > deadline:
             raise TimeoutError(f"nothing within {seconds} s")
         await asyncio.sleep(PAUSE)
-    return found
 
 
 def eventually(look: Callable[[], T], seconds: float = 20.0, pause: float = PAUSE) -> T:

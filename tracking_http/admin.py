@@ -77,12 +77,14 @@ def application(
     *,
     state: State | None = None,
     extra: Sequence[web.AbstractRouteDef] = (),
+    news: feed.Feed | None = None,
 ) -> web.Application:
-    """`extra` are more routes behind the same access control. One of them may be `/`, in place of the live page."""
+    """`extra` are more routes behind the same access control. One of them may be `/`, in place of the live page. `news`
+    is what tells open pages, where it is to be another than the usual one."""
     app = web.Application(middlewares=[caught, guarded], client_max_size=LARGEST_BODY)
     app[STORE], app[pages.SETTINGS], app[pages.STORE] = known, settings, known
     app[pages.ACCESS] = access.Access(known, open_=settings.admin.open)
-    app[pages.FEED] = feed.Feed(known)
+    app[pages.FEED] = news or feed.Feed(known)
     if state is not None:
         app[STATE] = state
     app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", counted)])

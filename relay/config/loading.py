@@ -49,8 +49,8 @@ class InvalidSettings(Exception):
         super().__init__("\n".join(_line(file, m) for m in self.mistakes))
 
 
-def find(path: str | Path | None, environ: Mapping[str, str] = os.environ) -> Path:
-    """The file of --config (`path`), else $TRACKRELAY_CONFIG, ./relay.toml, /etc/trackrelay/relay.toml."""
+def find(path: str | Path | None, environ: Mapping[str, str] = os.environ, system: Path = SYSTEM) -> Path:
+    """The file of --config (`path`), else $TRACKRELAY_CONFIG, ./relay.toml, /etc/trackrelay/relay.toml (`system`)."""
     named = path or environ.get("TRACKRELAY_CONFIG")
     # Not Path.is_file: it raises where a folder may not be entered, such as root's own when root runs a command as
     # another user.
@@ -59,10 +59,10 @@ def find(path: str | Path | None, environ: Mapping[str, str] = os.environ) -> Pa
             return Path(named)
         origin = "--config" if path else "$TRACKRELAY_CONFIG"
         raise Missing(f"there is no file {named}, which {origin} names, or its folder may not be entered")
-    for candidate in (Path("relay.toml"), SYSTEM):
+    for candidate in (Path("relay.toml"), system):
         if os.path.isfile(candidate):
             return candidate
-    raise Missing(f"no configuration: neither ./relay.toml nor {SYSTEM} exists; name a file by --config")
+    raise Missing(f"no configuration: neither ./relay.toml nor {system} exists; name a file by --config")
 
 
 def load(path: str | Path, environ: Mapping[str, str] = os.environ) -> Settings:

@@ -87,11 +87,24 @@ def changing(file: Path) -> Iterator[dict[str, str]]:
 # -- verification ------------------------------------------------------------------------------------------------------
 
 
+def fits(hashed: str, password: str) -> bool:
+    try:
+        return HASHER.verify(hashed, password)
+    except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
+        return False
+
+
 class Book:
     """The logins for a running server. Follows changes of the file within a second."""
 
-    def __init__(self, file: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._file, self._clock = file, clock
+    def __init__(
+        self,
+        file: Path,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        fits: Callable[[str, str], bool] = fits,
+    ) -> None:
+        self._file, self._clock, self._fits = file, clock, fits
         self._threads = ThreadPoolExecutor(AT_ONCE, "argon2")
         self._secret = secrets.token_bytes(32)
         self._known: dict[str, tuple[str, bytes]] = {}  # login -> (hash in the file, digest of the password that fits)
@@ -109,7 +122,9 @@ class Book:
         if hashed and known and known[0] == hashed and hmac.compare_digest(known[1], digest):
             return True
         loop = asyncio.get_running_loop()
-        good = await loop.run_in_executor(self._threads, fits, hashed or self._decoy, password[: MAX_PASSWORD + 1])
+        good = await loop.run_in_executor(
+            self._threads, self._fits, hashed or self._decoy, password[: MAX_PASSWORD + 1]
+        )
         if not (hashed and good):
             return False
         self._known[login] = (hashed, digest)
@@ -128,13 +143,6 @@ class Book:
         if stamp != self._stamp:
             self._users, self._stamp = read(self._file), stamp
             self._known = {name: known for name, known in self._known.items() if name in self._users}
-
-
-def fits(hashed: str, password: str) -> bool:
-    try:
-        return HASHER.verify(hashed, password)
-    except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
-        return False
 
 
 def decoy() -> str:

@@ -38,10 +38,20 @@ SCHEDULE = (0, 5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
 LONGEST = 1.2 * SCHEDULE[-1]
 LANE = 8  # attempts under way at one endpoint
 TOTAL = 256  # and at all of them
-POLL = 1.0  # seconds between looks for other processes' events
-END = 3.0  # seconds that attempts under way get when the service stops
-SETTLING = 60.0  # seconds for which a result is offered to a store that does not take it, until its lease ends
 GONE = 410
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Seconds. `look`: between looks for other processes' events. `end`: for attempts under way when the service stops.
+    `settle`: for which a result is offered to a store that does not take it, until its lease ends."""
+
+    look: float = 1.0
+    end: float = 3.0
+    settle: float = 60.0
+
+
+TIMES = Times()
 
 
 @dataclass(slots=True)
@@ -85,7 +95,9 @@ class Webhooks:
         poster: Poster | None = None,
         clock: Callable[[], float] = time.time,
         jitter: Callable[[], float] = random.random,
+        times: Times = TIMES,
     ) -> None:
+        self.times = times
         self.settings = settings
         self.store = store
         self._poster = poster
@@ -124,7 +136,7 @@ class Webhooks:
                     if not self._away:  # one line for each spell of trouble
                         self._away = True
                         LOG.warning("store_unavailable", reason=str(reason))
-                    pause = POLL
+                    pause = self.times.look
                 if pause:
                     await self._rest(pause)
         finally:
@@ -142,12 +154,13 @@ class Webhooks:
             await self._stepped(now, step)
         next_due = await self.store.next_due()  # a read: an idle service writes nothing
         if next_due is None or next_due > now:
-            return POLL if next_due is None else min(max(next_due - now, 0.01), POLL)
+            look = self.times.look
+            return look if next_due is None else min(max(next_due - now, 0.01), look)
         room = TOTAL - len(self._tasks)
         busy = {endpoint_id: taken for endpoint_id, lane in self._lanes.items() if (taken := lane.taken(now))}
         due = await self.store.claim_due(now, busy=busy, each=LANE, limit=min(room, 50)) if room > 0 else []
         if not due:  # everything that is due waits for its lane, and the end of an attempt wakes us
-            return POLL
+            return self.times.look
         self._endpoints = {e.endpoint_id: e for e in await self.store.endpoints()}
         for delivery in due:
             self._start(delivery)
@@ -185,7 +198,7 @@ class Webhooks:
             raise
         except Unavailable as reason:  # the history could not be read: nothing was sent
             now = self._clock()
-            settlement = Settlement("retry", now, next_at=now + POLL, error=f"store: {reason}")
+            settlement = Settlement("retry", now, next_at=now + self.times.look, error=f"store: {reason}")
         except Exception as error:  # an event that can't be rendered must not hold up the others
             metrics.ERRORS.labels("webhooks").inc()
             LOG.exception("attempt_failed", event_id=delivery.event_id, endpoint=delivery.endpoint_id)
@@ -246,7 +259,7 @@ class Webhooks:
             status=settlement.status or None,
             error=settlement.error or None,
         )
-        until = self._clock() + SETTLING
+        until = self._clock() + self.times.settle
         while True:
             try:
                 return await self.store.settle(delivery.delivery_id, settlement)
@@ -254,16 +267,16 @@ class Webhooks:
                 if self._clock() > until:
                     LOG.error("not_settled", delivery=delivery.delivery_id, reason=str(reason))
                     return
-                await asyncio.sleep(POLL)
+                await asyncio.sleep(self.times.look)
 
     async def _end(self) -> None:
         """Attempts under way may end; those that do not are due again at once."""
         if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=END)
+            _, late = await asyncio.wait(self._tasks, timeout=self.times.end)
             for task in late:
                 task.cancel()
             if late:
-                await asyncio.wait(late, timeout=END)
+                await asyncio.wait(late, timeout=self.times.end)
         if self._poster is not None:
             await self._poster.close()
 

@@ -81,7 +81,10 @@ class Server:
 
 
 @contextlib.asynccontextmanager
-async def serving(tmp_path: Path, *, open_: bool = False, **how: Any) -> AsyncIterator[Server]:
+async def serving(
+    tmp_path: Path, *, open_: bool = False, news: dict[str, Any] | None = None, **how: Any
+) -> AsyncIterator[Server]:
+    """`news` are options of the feed."""
     known = store.open("memory:", tmp_path)
     await known.start()
     for name, (scopes, grant) in {
@@ -92,7 +95,7 @@ async def serving(tmp_path: Path, *, open_: bool = False, **how: Any) -> AsyncIt
         await known.add_api_key(store.ApiKey(name, access.digest_of(KEYS[name]), scopes, grant))
     state = State(addresses={"admin": [("127.0.0.1", 1)]})
     settings = config.Settings(state_dir=tmp_path, admin=config.Admin(open=open_))
-    app = admin.application(settings, known, state=state, **how)
+    app = admin.application(settings, known, state=state, news=feed.Feed(known, **(news or {})), **how)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=2)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -392,11 +395,8 @@ async def test_the_stream_tells_what_happens_and_resumes(tmp_path: Path) -> None
             assert (again["last"], again["title"]) == (str(missed.position), "Link clicked")
 
 
-async def test_a_page_that_missed_too_much_reads_the_list_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(feed, "REPLAY", 3)
-    async with serving(tmp_path, open_=True) as server:
+async def test_a_page_that_missed_too_much_reads_the_list_again(tmp_path: Path) -> None:
+    async with serving(tmp_path, open_=True, news={"replay": 3}) as server:
         await server.sent(1)
         for _ in range(5):
             await server.happened(1, "message.link_clicked")
@@ -413,11 +413,9 @@ async def test_a_page_of_an_earlier_store_starts_anew(tmp_path: Path) -> None:
             assert (await frames(answer, 1))[0]["title"] == "Opened at least once"
 
 
-async def test_pages_are_bounded_and_leave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed, "BEAT_SECONDS", 0.05)
-    async with serving(tmp_path, open_=True) as server:
+async def test_pages_are_bounded_and_leave(tmp_path: Path) -> None:
+    async with serving(tmp_path, open_=True, news={"beat": 0.05, "pages": 2}) as server:
         kept = server.app[pages.FEED]
-        kept.limit = 2
         async with server.ask("/live/events"), server.ask("/live/events") as second:
             async with server.ask("/live/events") as answer:
                 assert (answer.status, answer.headers["Retry-After"]) == (503, "30")
@@ -434,9 +432,8 @@ def test_a_slow_page_costs_a_bounded_queue() -> None:
     assert page.frames.get_nowait() is feed.RESET
 
 
-async def test_a_revoked_key_ends_its_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed, "BEAT_SECONDS", 0.05)
-    async with serving(tmp_path) as server, server.ask("/live/events", key=KEYS["all"]) as answer:
+async def test_a_revoked_key_ends_its_stream(tmp_path: Path) -> None:
+    async with serving(tmp_path, news={"beat": 0.05}) as server, server.ask("/live/events", key=KEYS["all"]) as answer:
         await server.known.revoke_api_key("all")
         async with asyncio.timeout(5):
             await answer.content.read()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 from dataclasses import replace
-from functools import partial
 
 import pytest
 
@@ -27,15 +26,13 @@ def settings(folder, port: int) -> config.Settings:
 
 
 @pytest.mark.parametrize("on_defer", ["spool", "pass"])
-async def test_an_upstream_that_hangs_does_not_keep_it_from_stopping(tmp_path, monkeypatch, caplog, on_defer):
+async def test_an_upstream_that_hangs_does_not_keep_it_from_stopping(tmp_path, caplog, on_defer):
     """Clients, the queue and attempts that outlasted their clients have one time together, not one after the other."""
-    monkeypatch.setattr(app, "STOP_SECONDS", 3.0)
-    monkeypatch.setattr(app, "DRAIN_SECONDS", 1.0)
-    monkeypatch.setattr(spool, "Spool", partial(spool.Spool, times=spool.Times(end=1.0)))
+    times = app.Times(stop=3.0, drain=1.0, spool=spool.Times(end=1.0))
     async with upstream.Upstream({"dot": "hang"}) as scripted:
         given = settings(tmp_path, scripted.port)
         given = replace(given, upstream=replace(given.upstream, on_defer=on_defer))
-        service = app.Service(given, frozenset({"smtp", "queue"}))
+        service = app.Service(given, frozenset({"smtp", "queue"}), times=times)
         addresses = await service.start()
         async with connect(addresses["smtp"][0]) as client:
             await client.greet()

@@ -49,14 +49,14 @@ def mistakes(folder: Path, text: str, **environ: str) -> list[str]:
 # -- finding -----------------------------------------------------------------------------------------------------------
 
 
-def test_the_order_of_the_search(folder, monkeypatch):
-    monkeypatch.setattr("relay.config.loading.SYSTEM", folder / "etc.toml")
+def test_the_order_of_the_search(folder):
+    system = folder / "etc.toml"
     with pytest.raises(config.Missing, match=r"neither \./relay\.toml nor .*etc\.toml exists"):
-        config.find(None)
-    (folder / "etc.toml").touch()
-    assert config.find(None, {}) == folder / "etc.toml"
+        config.find(None, system=system)
+    system.touch()
+    assert config.find(None, {}, system) == system
     (folder / "relay.toml").touch()
-    assert config.find(None, {}) == Path("relay.toml")
+    assert config.find(None, {}, system) == Path("relay.toml")
     (folder / "env.toml").touch()
     assert config.find(None, {"TRACKRELAY_CONFIG": "env.toml"}) == Path("env.toml")
     (folder / "named.toml").touch()
@@ -71,9 +71,8 @@ def test_a_named_file_that_is_not_there_is_no_reason_to_take_another(folder):
         config.find(None, {"TRACKRELAY_CONFIG": "gone.toml"})
 
 
-def test_a_folder_that_may_not_be_entered_has_no_file(folder, monkeypatch):
+def test_a_folder_that_may_not_be_entered_has_no_file(folder):
     """As root's own is, when root runs a command as the service's user."""
-    monkeypatch.setattr("relay.config.loading.SYSTEM", Path("/dev/null/none"))
     folder.chmod(0)
     root = os.geteuid() == 0
     try:
@@ -82,7 +81,7 @@ def test_a_folder_that_may_not_be_entered_has_no_file(folder, monkeypatch):
         with pytest.raises(PermissionError):
             os.stat("relay.toml")
         with pytest.raises(config.Missing, match="no configuration"):
-            config.find(None, {})
+            config.find(None, {}, Path("/dev/null/none"))
         with pytest.raises(config.Missing, match="or its folder may not be entered"):
             config.find("relay.toml", {})
     finally:

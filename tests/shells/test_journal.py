@@ -65,14 +65,16 @@ async def test_what_a_stopped_process_kept_is_found_by_the_next(tmp_path: Path) 
 
 
 async def test_a_living_process_keeps_its_own_segment(tmp_path: Path) -> None:
-    first, store = quick(tmp_path), MoodyStore()
+    first, gone, store = quick(tmp_path), quick(tmp_path), MoodyStore()
     await first.append(event(1))
+    await gone.append(event(3))
+    await gone.stop()
     async with running(quick(tmp_path), store):
-        await asyncio.sleep(0.2)
-        assert not store.taken  # its owner will hand it over
+        await until(lambda: store.taken)
+        assert store.taken == [event(3)]  # the older one was stepped over: its owner will hand it over
         await first.append(event(2))
         await first.stop()
-        await until(lambda: store.taken == [event(1), event(2)])
+        await until(lambda: store.taken == [event(3), event(1), event(2)])
 
 
 async def test_a_line_cut_short_and_a_line_that_rotted_are_skipped_alone(tmp_path: Path) -> None:
@@ -147,8 +149,8 @@ async def test_a_segment_that_can_not_be_made_whole_leaves_nothing_behind(
         assert [await kept.append(event(n)) for n in range(5)] == [False] * 5
     assert len(os.listdir("/proc/self/fd")) == open_before
     assert await kept.append(event(9))
-    assert await kept._round(store)
-    assert list(tmp_path.iterdir()) == []
+    async with running(kept, store):
+        await until(lambda: list(tmp_path.iterdir()) == [])
     assert [e.event_id for e in store.taken] == [event(9).event_id]
 
 

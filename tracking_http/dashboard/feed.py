@@ -88,8 +88,16 @@ class Reads(Protocol):
 class Feed:
     """Looks and tells. `close` ends every page's stream, for a clean stop."""
 
-    def __init__(self, known: Reads, *, look: float = LOOK_SECONDS, pages: int = PAGES) -> None:
-        self.store, self.look, self.limit = known, look, pages
+    def __init__(
+        self,
+        known: Reads,
+        *,
+        look: float = LOOK_SECONDS,
+        beat: float = BEAT_SECONDS,
+        pages: int = PAGES,
+        replay: int = REPLAY,
+    ) -> None:
+        self.store, self.look, self.beat, self.limit, self.replay = known, look, beat, pages, replay
         self.pages: set[Page] = set()
         self.position = 0
         self.recent: dict[str, Sent] = {}
@@ -99,7 +107,7 @@ class Feed:
     async def watch(
         self, after: int | None, grant: str, gone: Callable[[], bool] = lambda: False
     ) -> AsyncGenerator[Frame | None, None]:
-        """Frames after that position (None: from now on), or None after `BEAT_SECONDS` without one. `gone` tells
+        """Frames after that position (None: from now on), or None after `beat` seconds without one. `gone` tells
         whether the page has left already. Raises `Full` and `store.Unavailable` before the first frame."""
         if len(self.pages) >= self.limit:
             self.pages = {page for page in self.pages if not page.gone()}
@@ -120,7 +128,7 @@ class Feed:
             yield None  # now the page knows that it is connected
             while not self.closed:
                 try:
-                    async with asyncio.timeout(BEAT_SECONDS):
+                    async with asyncio.timeout(self.beat):
                         kept = await page.frames.get()
                 except TimeoutError:
                     yield None
@@ -146,9 +154,9 @@ class Feed:
 
     async def missed(self, after: int, grant: str) -> AsyncIterator[Frame]:
         """What happened between `after` and now, for a page that reconnects."""
-        found = await self.store.events(after, REPLAY + 1, grant_id=grant)
+        found = await self.store.events(after, self.replay + 1, grant_id=grant)
         changed = dict.fromkeys(event.message_id for event in found)
-        if len(found) > REPLAY or len(changed) > RECENT:
+        if len(found) > self.replay or len(changed) > RECENT:
             yield RESET
             return
         for event in found:
