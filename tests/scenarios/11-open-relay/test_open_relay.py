@@ -32,6 +32,9 @@ SENDERS = [
         ('listen = ["0.0.0.0:0"]\nallow = ["0.0.0.0/0"]', "smtp.allow"),
         ('listen = ["0.0.0.0:0"]\nallow = ["0.0.0.0/1", "128.0.0.0/1"]', "smtp.allow"),
         ('listen = ["0.0.0.0:0"]\nallow = ["::/0"]', "smtp.allow"),
+        ('listen = ["0.0.0.0:0"]\nallow = ["0.0.0.0/1"]', "smtp.allow"),
+        ('listen = ["0.0.0.0:0"]\nallow = ["::ffff:0:0/96"]', "smtp.allow"),
+        ('listen = ["localhost.localdomain:0"]', "smtp.listen"),
         ('listen = ["0.0.0.0:0"]\nauth = "users"', "smtp.auth"),
         ('listen = ["0.0.0.0:0"]\nauth = "upstream"', "smtp.auth"),
     ],
@@ -45,6 +48,9 @@ def test_it_does_not_start_as_one(tmp_path: Path, smtp: str, key: str) -> None:
     assert key in done.stderr
     assert "ready" not in done.stderr
     assert "Traceback" not in done.stderr
+    checked = service.command("check", "--config", str(config))
+    assert checked.returncode == 2
+    assert checked.stderr == done.stderr
 
 
 def test_a_stranger_gets_nothing_through(tmp_path: Path) -> None:

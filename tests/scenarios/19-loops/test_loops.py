@@ -90,14 +90,20 @@ def test_before_and_behind_another_server_is_no_loop(peers: Peers) -> None:
 
 def test_it_is_not_its_own_upstream(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("self")
-    for host in ("127.0.0.1", "localhost", "[::1]"):
+    for url in (
+        "smtp://127.0.0.1:2599", "smtp://localhost:2599", "smtp://LOCALHOST.:2599", "smtp://[::1]:2599", "smtp://0.0.0.0:2599",
+        "smtp://me@127.0.0.1", "smtps://127.0.0.1:2599", "smtp://relay.example.test:2599",
+    ):  # fmt: skip
         config = folder / "relay.toml"
+        password = 'password = "x"' if "@" in url else ""
         config.write_text(
-            f'[smtp]\nlisten = ["0.0.0.0:2599"]\nallow = ["10.0.0.0/8"]\n[upstream]\nurl = "smtp://{host}:2599"\n'
+            '[smtp]\nlisten = ["0.0.0.0:2599", "127.0.0.1:587"]\nhostname = "relay.example.test"\nallow = ["10.0.0.0/8"]\n'
+            f'[upstream]\nurl = "{url}"\n{password}\n[tracking]\nurl = "https://t.example.test"\n'
         )
         done = service.command("run", "--config", str(config))
         assert done.returncode == 2
-        assert "upstream.url" in done.stderr
+        assert "upstream.url: is this relay itself" in done.stderr
+        assert service.command("check", "--config", str(config)).stderr == done.stderr
 
 
 PATIENT = 'patience = "60s"'

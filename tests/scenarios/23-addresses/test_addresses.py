@@ -3,7 +3,9 @@
 import base64
 import email
 import email.policy
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import dkim as dkimpy
 import pytest
@@ -70,12 +72,50 @@ def test_beyond_ascii(peers: Peers, address: str) -> None:
     assert " SMTPUTF8" in upstream.taken[-1].commands[0]
 
 
-EIGHT = hostile.letter("<html><body>\u00fc <a href='https://example.com/'>x</a></body></html>", "X-Track: all")
-DSN = " RET=HDRS ENVID=QQ314159"
-
-
 KEY = ed25519.Ed25519PrivateKey.generate()
 RECORD = b"v=DKIM1; k=ed25519; p=" + base64.b64encode(KEY.public_key().public_bytes_raw())
+
+
+# From, and the domain whose key signs (None for none): what a name or a comment says is nobody's address.
+AUTHORS = [
+    ("Ada <ada@mine.test>", "mine.test"),
+    ("=?utf-8?q?info=40other.test=2C?= <ada@mine.test>", "mine.test"),
+    ("=?utf-8?b?PGluZm9Ab3RoZXIudGVzdD4=?= <ada@mine.test>", "mine.test"),
+    ("=?utf-8?Q?Z=C3=BCrich_=28Team?= <ada@mine.test>", "mine.test"),
+    ('"info@other.test, x" <ada@mine.test>', "mine.test"),
+    ("(info@other.test) ada@mine.test (and (others) info@other.test)", "mine.test"),
+    ("Ada (Team <ada@mine.test>", "mine.test"),
+    ("Team: Ada <@other.test:ada@mine.test>, info@other.test;", "mine.test"),
+    ("=?utf-8?q?ada=40mine.test=2C?=\r\n <info@other.test>", "other.test"),
+    ("Ada <ada@xn--FA-HIA.test.>", "xn--fa-hia.test"),
+    ("Ada <ada@fa\u00df.test>", "xn--fa-hia.test"),
+    ("Ada <ada@fass.test>", None),
+]
+
+
+def test_the_author_chooses_key_and_upstream(tmp_path: Path) -> None:
+    certificates.written(tmp_path / "dkim.pem", KEY)
+    with hostile.sink() as upstream, hostile.sink() as others:
+        more = f'[[upstreams]]\nid = "o"\nurl = "smtp://127.0.0.1:{others.port}"\nfrom = ["*@other.test"]\n'
+        for domain in ("mine.test", "Other.test", "fa\u00df.test"):
+            more += f'[[dkim]]\ndomain = "{domain}"\nselector = "s"\nkey = "dkim.pem"\n'
+        ports = service.settings(tmp_path, upstream=upstream.port, more=more)
+        with service.running(tmp_path, ports, only="smtp,queue") as relay, hostile.Smtp(relay.smtp) as client:
+            for written, domain in AUTHORS:
+                content = hostile.letter("", "X-Track: all").replace(b"A <a@example.test>", written.encode())
+                utf8 = "" if written.isascii() else " SMTPUTF8"
+                assert client.mail(content, sender="a@example.test", options=utf8).startswith("250"), written
+                taken = (others if domain == "other.test" else upstream).taken.pop()
+                signed = re.search(rb"DKIM-Signature:[^:]*? d=([^;]+);", taken.content)
+                assert (signed and signed[1].decode()) == domain, written
+                if signed and written.isascii():
+                    assert dkimpy.DKIM(taken.content).verify(dnsfunc=lambda name, timeout=5: RECORD), written
+            assert not upstream.taken
+            assert not others.taken
+
+
+EIGHT = hostile.letter("<html><body>\u00fc <a href='https://example.com/'>x</a></body></html>", "X-Track: all")
+DSN = " RET=HDRS ENVID=QQ314159"
 
 
 @pytest.fixture(scope="module")
