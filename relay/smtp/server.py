@@ -49,7 +49,7 @@ class Server:
         # Made by the loop, which knows them as TCP: a socket of our own would lack TCP_NODELAY under asyncio.
         listener = await self._loop.create_server(
             lambda: commands.Commands(self._shared, implicit_tls=implicit_tls, pattern=self._pattern),
-            host if host not in ("", "*") else None, port, backlog=AT_ONCE,
+            host or None, port, backlog=AT_ONCE,
         )  # fmt: skip
         self._listeners.append(listener)
         for bound in listener.sockets:
