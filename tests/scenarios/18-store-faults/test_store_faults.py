@@ -110,5 +110,6 @@ def test_gone(tmp_path: Path) -> None:
         here.hit()  # a link outlives every row
         eventually(lambda: here.send() and here.database.exists(), pause=0.1)
         here.hit()
-        eventually(lambda: here.clicks() == 1, pause=0.2)
+        # The first one too, where it came after the file was missed: within moments, or later on a busy machine.
+        eventually(lambda: here.clicks() in (1, 2), pause=0.2)
         assert oct(here.database.stat().st_mode & 0o777) == "0o600"
