@@ -243,7 +243,7 @@ class Service:
         from tracking_http import admin
 
         application = admin.application(self.settings, self.store, state=self, extra=self.extra_routes)
-        await self.listen("admin", application, self.settings.admin.listen, keepalive_timeout=15.0)
+        await self.listen("admin", application, self.settings.admin.listen, **admin.RUNNER)
 
     async def troubles(self) -> tuple[list[str], list[str]]:
         """What keeps mail from being accepted, and what only delays it; for /readyz."""

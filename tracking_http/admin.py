@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import prometheus_client
 from aiohttp import web
@@ -25,6 +25,8 @@ LOG = log.room("admin")
 
 CHECK_SECONDS = 3.0
 LARGEST_BODY = 4_000_000  # octets of a request
+# Options for this application's runner. A body is inflated for nobody: a compressed one costs a thousand times its bytes.
+RUNNER: dict[str, Any] = {"keepalive_timeout": 15.0, "lingering_time": 1.0, "auto_decompress": False}
 
 OPEN = frozenset({"/healthz", "/readyz", "/metrics"})
 OPEN_PREFIXES = ("/static/",)  # what the login form looks like; nothing about the installation
@@ -176,6 +178,8 @@ async def caught(request: web.Request, handler: Handler) -> web.StreamResponse:
 @web.middleware
 async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Nothing about mail is shown, and nothing is changed, without a key or `admin.open` on loopback."""
+    if "Content-Encoding" in request.headers:
+        raise closing(web.HTTPUnsupportedMediaType(text="A body is taken as it is, without Content-Encoding."))
     path = request.path
     if path in OPEN or path.startswith(OPEN_PREFIXES):
         return await handler(request)
@@ -186,9 +190,19 @@ async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
         return await handler(request)
     who = await request.app[pages.ACCESS].who(request)
     if who is None:
-        return refused(request)
+        return closing(refused(request)) if request.body_exists else refused(request)
     request[access.WHO] = who
     return await handler(request)
+
+
+Answer = TypeVar("Answer", bound=web.StreamResponse)
+
+
+def closing(response: Answer) -> Answer:
+    """The answer to a request whose body nobody reads: what follows on its connection is not looked at."""
+    response.headers["Connection"] = "close"
+    response.force_close()
+    return response
 
 
 def refused(request: web.Request) -> web.Response:

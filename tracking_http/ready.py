@@ -3,7 +3,7 @@
 Owns: writing such an answer without aiohttp's own preparation, which costs more than the rest of a hit.
 Leaves to others: what is answered.
 
-They fit only a GET over HTTP/1.1 on a connection that stays open. `fits` says whether that is so; any other request
+They fit only a GET over HTTP/1.1, without a body, on a connection that stays open. `fits` says whether that is so; any other request
 needs an ordinary response.
 """
 
@@ -43,7 +43,9 @@ class Ready(web.StreamResponse):
 
 
 def fits(request: web.BaseRequest) -> bool:
-    return request.method == "GET" and request.keep_alive and request.version == HttpVersion11
+    return (
+        request.method == "GET" and request.keep_alive and request.version == HttpVersion11 and not request.body_exists
+    )
 
 
 class Form:

@@ -5,6 +5,7 @@ Owns: HTTP for all of these. Leaves to others: who may ask (`access`), what is s
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 MAX_MESSAGES, USUAL = 100, 30  # messages per request
 SCOPES = ("messages:read", "events:read")
 TIMELINE = 200
+LARGEST_FORM, FORM_SECONDS = 4_096, 10.0  # of the login form, which anybody may send
 STREAM = {"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 ACCESS = web.AppKey("access", access.Access)
@@ -171,7 +173,17 @@ async def login_form(request: web.Request) -> web.Response:
 
 async def login(request: web.Request) -> web.Response:
     control = request.app[ACCESS]
-    form = await request.post()
+    if (request.content_length or 0) > LARGEST_FORM or request.headers.get("Transfer-Encoding"):
+        answer = page("login.html", status=413, wrong="That is no key: it is too long.")
+        answer.force_close()
+        return answer
+    try:
+        async with asyncio.timeout(FORM_SECONDS):
+            form = await request.post()
+    except TimeoutError:
+        answer = page("login.html", status=408, wrong="Your browser took too long to send this.")
+        answer.force_close()
+        return answer
     given = form.get("key")
     text = given.strip() if isinstance(given, str) else ""
     try:
