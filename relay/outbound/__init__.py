@@ -171,7 +171,7 @@ class Tracker:
         made = self.renderer.render(message, group, index)
         report = records.report(message, group, made)
         if group.prepared:
-            report |= rewrite.explain(group.prepared, hrefs=made.hrefs, pixel=made.pixel)
+            report |= rewrite.explain(group.prepared, hrefs=made.hrefs)
         return made.rendering.content(), report
 
 

@@ -24,7 +24,6 @@ class Copy(Value, frozen=True):
 
     rendering: rewrite.Rendering
     hrefs: tuple[str, ...]
-    pixel: str | None
     dkim: str
 
 
@@ -95,7 +94,7 @@ class Renderer:
         rendering, note = self.signed(message, rendering)
         if trace:
             rendering = rendering.with_(trace=trace)
-        return Copy(rendering, tuple(hrefs), pixel, note)
+        return Copy(rendering, tuple(hrefs), note)
 
     def signed(self, message: plans.Message, rendering: rewrite.Rendering) -> tuple[rewrite.Rendering, str]:
         """Signed last, over what leaves; a message that can't be signed goes out unsigned and says so."""

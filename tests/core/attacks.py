@@ -260,7 +260,7 @@ def a_message(data: bytes) -> None:
     wanted = plan(text_links=True, skip_visible_urls=True, max_links=100_000, append={"a": "b"}, pixel_min_text=10_000)
     found = rewrite.prepare(data, headers.read(data), wanted)
     hrefs = ["https://t.example.net/c/x"] * len(found.links)
-    rewrite.explain(found, hrefs=hrefs, pixel="https://t.example.net/o/x")
+    rewrite.explain(found, hrefs=hrefs)
     rewrite.render(found, hrefs=hrefs, pixel="https://t.example.net/o/x").content()
 
 

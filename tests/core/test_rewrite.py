@@ -86,7 +86,7 @@ def test_twice_changes_nothing_more() -> None:
 def test_explain() -> None:
     raw = message(PAGE + "<a href='mailto:x@y.example'>m</a>")
     found = prepared(raw)
-    told = rewrite.explain(found, hrefs=[href(0)], pixel=rewriting.PIXEL)
+    told = rewrite.explain(found, hrefs=[href(0)])
     assert told["pixel"] == {"part": "1", "place": "bottom", "reason": None}
     assert [part["action"] for part in told["parts"]] == ["edited"]
     first, second = told["links"]
@@ -370,7 +370,7 @@ def test_outlook() -> None:
 
 
 def test_explain_what_was_not_looked_into() -> None:
-    told = rewrite.explain(prepared(message(PAGE), opens=False, links=False), hrefs=[], pixel=None)
+    told = rewrite.explain(prepared(message(PAGE), opens=False, links=False), hrefs=[])
     assert [(part["path"], part["action"], part["reason"]) for part in told["parts"]] == [
         ("1", "untouched", "not_requested")
     ]

@@ -11,7 +11,7 @@ import html5lib
 import pytest
 
 from relay.core import diff, rewrite
-from tests.core.rewriting import PIXEL, check, href, leaves, payload, prepared, rendered
+from tests.core.rewriting import check, href, leaves, payload, prepared, rendered
 
 FOLDER = Path(os.environ.get("CORPUS_DIR") or Path(__file__).parents[2].parent / "shared" / "corpus")
 
@@ -34,7 +34,7 @@ def test_every_message_but_for_the_edits_is_the_same() -> None:
             found, out = check(form, text_links=True)
             again = prepared(out, text_links=True)
             assert rendered(again) == out, path
-            rewrite.explain(found, hrefs=[href(index) for index in range(len(found.links))], pixel=PIXEL)
+            rewrite.explain(found, hrefs=[href(index) for index in range(len(found.links))])
             diff.render(form, out, colour=True)
             count[str(found.reason)] += 1
     print(dict(count))

@@ -251,7 +251,7 @@ def hold(raw: bytes, options: dict[str, Any]) -> None:
         assert not found.links
         assert not found.has_pixel
     assert tree(out) == tree(raw)
-    told = rewrite.explain(found, hrefs=hrefs, pixel=PIXEL)
+    told = rewrite.explain(found, hrefs=hrefs)
     assert [link["after"] for link in told["links"] if link["action"] == "tracked"] == hrefs
     assert all(link["reason"] for link in told["links"] if link["action"] == "left")
     assert diff.render(raw, out, colour=True) == "" or out != raw

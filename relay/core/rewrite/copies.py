@@ -66,7 +66,7 @@ def _passed(prepared: Prepared) -> list[PartReport]:
     return [PartReport(part.path, part.content_type, part.start, part.end, False, prepared.reason) for part in found]
 
 
-def explain(prepared: Prepared, *, hrefs: Sequence[str], pixel: str | None) -> dict[str, Any]:
+def explain(prepared: Prepared, *, hrefs: Sequence[str]) -> dict[str, Any]:
     """`parts`, `links` and `pixel` of `rewrite --explain`. Spans are [start, end]: of a part in the message's octets,
     of a link in the part's decoded text."""
     place = prepared.pixel_report or PixelReport(None, None, prepared.reason)
