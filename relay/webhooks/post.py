@@ -1,7 +1,7 @@
 """One POST: bytes and headers to a URL -> the answer.
 
-Owns: the client's settings (no redirects, no proxies, no cookies, limited answers and times). Leaves to others: what
-is sent, which addresses are allowed (`guard`), what follows from the answer.
+Owns: the client's settings (no redirects, no proxies, no cookies, limited times). Leaves to others: what is sent, which
+addresses are allowed (`guard`), how much of an answer is read (`answers`), what follows from it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from yarl import URL
 
 from relay import __version__
 from relay.core import urls
+from relay.webhooks import answers
 from relay.webhooks.guard import AddressRefused, Guard, Resolver
 
 TIMEOUT = 10.0  # seconds for the whole request
@@ -87,7 +88,7 @@ class Poster:
         session = self._sessions.get(scheme)
         if session is None:
             session = self._sessions[scheme] = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
+                connector=answers.Connector(
                     resolver=Resolver(self.guard, plain=scheme == "http", inner=self._resolver),
                     use_dns_cache=False,  # a kept connection has been checked; a new one is checked again
                     limit=0,  # the lanes are the limit
@@ -98,6 +99,9 @@ class Poster:
                 headers={"User-Agent": f"trackrelay/{__version__}", "Accept-Encoding": "identity"},
                 trust_env=False,
                 auto_decompress=False,
+                read_bufsize=ANSWER,
+                max_line_size=answers.MAX_LINE,
+                max_field_size=answers.MAX_LINE,
             )
         return session
 
