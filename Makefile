@@ -1,7 +1,7 @@
 # Everything happens in .venv; nothing of the system is touched.
 PYTHON ?= python3
 BIN := .venv/bin
-.PHONY: run install test lint check bench torture clean
+.PHONY: run install test lint check floors lock bench torture clean
 
 run: install  ## try it: everything on loopback, nothing to configure
 	$(BIN)/trackrelay demo
@@ -21,16 +21,28 @@ lint: .venv/checked  ## style and types
 
 check: lint test  ## style, types, tests
 
+# The versions that users get depend on the day; the oldest that the ranges allow are held against attackers as well.
+ATTACKS := $(foreach n,10 11 12 13 14 15 16 22 23 40 42 50,$(wildcard tests/scenarios/$(n)-*))
+floors: export PYTHONDONTWRITEBYTECODE =
+floors: .venv/floors/installed  ## the attacks, with the oldest versions of what trackrelay depends on
+	.venv/floors/bin/python -m pytest -n auto --dist loadfile $(ATTACKS)
+
+lock: .venv/checked  ## writes requirements.lock again, with the newest versions that the ranges allow
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-annotate --custom-compile-command 'make lock' --output-file requirements.lock pyproject.toml
+
 bench: .venv/tested  ## ratios, measured side by side; takes some 20 minutes
 	$(BIN)/python -m bench
 
 torture: .venv/tested  ## kills, soak and fuzz; takes an hour
 	TORTURE=1 $(BIN)/python -m pytest --timeout=3600 tests/torture tests/fuzz
 
-.venv/installed: pyproject.toml
+# Exactly what requirements.lock names, each file by its hash.
+.venv/installed: pyproject.toml requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit("trackrelay needs Python 3.11 or newer: make PYTHON=python3.11") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	touch $@
 
 .venv/tested: .venv/installed
@@ -39,6 +51,12 @@ torture: .venv/tested  ## kills, soak and fuzz; takes an hour
 
 .venv/checked: .venv/tested
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,dev]'
+	touch $@
+
+.venv/floors/installed: pyproject.toml | .venv/checked
+	$(PYTHON) -m venv --clear .venv/floors
+	$(BIN)/uv pip install --quiet --python .venv/floors/bin/python --resolution lowest-direct -r pyproject.toml
+	$(BIN)/uv pip install --quiet --python .venv/floors/bin/python -r pyproject.toml --extra test
 	touch $@
 
 clean:
