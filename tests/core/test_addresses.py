@@ -1,5 +1,7 @@
 """Address fields: who is named in them, and whose message it is."""
 
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -234,3 +236,61 @@ def test_the_first_pattern_that_matches_will_do() -> None:
 
 def test_a_pattern_of_many_stars_ends() -> None:
     assert not addresses.matches("a" * 100_000 + "@x", ["*a*a*a*a*a*b@x"])
+
+
+# -- by the grammar ----------------------------------------------------------------------------------------------------
+
+
+class Grammar:
+    """Address lists as RFC 5322 3.4 and 4.4 let them be written, each with what they name."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+
+    def some(self, *pieces: str, most: int = 5) -> str:
+        return "".join(self.random.choices(pieces, k=self.random.randint(0, most)))
+
+    def comment(self, depth: int = 0) -> str:
+        inner = self.comment(depth + 1) if depth < 3 else "x"
+        return "(" + self.some("x", " ", "@", "<a@other.test>", ",", ";", ":", '"', "\\)", "\\(", inner) + ")"
+
+    def space(self) -> str:
+        return self.some(" ", "\r\n ", "\t", self.comment() + " ", " " + self.comment(), most=2)
+
+    def atom(self) -> str:
+        return "".join(self.random.choices("abXY09!#$%&'*+-/=?^_`{|}~", k=self.random.randint(1, 5)))
+
+    def quoted(self) -> str:
+        return '"' + self.some("a", " ", "@", "<", ">", ",", ";", ":", "(", ")", "[", '\\"', "\\\\", ".", most=8) + '"'
+
+    def encoded(self) -> str:
+        return f"=?utf-8?q?a{self.some('_', '=40', '=2C', '=3C', '=22', '=28', most=8)}?="
+
+    def mailbox(self) -> tuple[str, str]:
+        words = (
+            [self.quoted()] if self.random.random() < 0.3 else [self.atom() for _ in range(self.random.randint(1, 3))]
+        )
+        domain = self.random.choice(["mine.test", "x", "a-b.c.test", "[192.0.2.1]", "[IPv6:2001:db8::1]"])
+        dotted = (self.space() + "." + self.space()).join(words)
+        written = dotted + self.space() + "@" + self.space() + domain
+        if self.random.random() < 0.5:
+            name = " ".join(self.random.choice([self.atom, self.quoted, self.encoded])() for _ in range(3))
+            route = self.random.choice(["", "", "@a.test:", "@a.test,@b.test:"])
+            written = f"{name}{self.space()}<{self.space()}{route}{written}{self.space()}>"
+        return self.space() + written + self.space(), ".".join(words) + "@" + domain
+
+    def listing(self) -> tuple[str, list[str]]:
+        entries = [self.mailbox() for _ in range(self.random.randint(1, 4))]
+        text, named = ",".join(entry[0] for entry in entries), [entry[1] for entry in entries]
+        if self.random.random() < 0.3:
+            text = f"{self.atom()}{self.space()}:{text};{self.space()}"
+        return text, named
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_the_grammar_allows(seed: int) -> None:
+    grammar = Grammar(seed)
+    for _ in range(100):
+        text, named = grammar.listing()
+        head = headers.read(f"To: {text}\r\n\r\n".encode())
+        assert list(addresses.listed(head, "to")) == named, text
