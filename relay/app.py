@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from relay import allocator, certificates, config, files, keys, log, metrics, notify, roles, store, webhooks
+from relay.core import floods
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -122,7 +123,8 @@ class Service:
             self.prepare_state()
             known = tokens.exists()
             self.keys = keys.TokenKeys(tokens)
-            self.store = store.open(settings.store.url, settings.state_dir)
+            limits = floods.Limits(settings.http.hits_per_token, settings.http.hits_per_message)
+            self.store = store.open(settings.store.url, settings.state_dir, limits)
         except OSError as reason:
             raise CannotStart(f"{settings.state_dir}: {reason.strerror or reason}", 1) from reason
         except (store.Unavailable, keys.Unusable) as reason:

@@ -28,7 +28,7 @@ import msgspec
 
 from relay import files, log, metrics
 from relay import store as stores
-from relay.core import tally
+from relay.core import floods, tally
 from relay.core.model import Event
 
 LOG = log.room("journal")
@@ -39,7 +39,7 @@ DECODER = msgspec.json.Decoder(Event)
 class Takes(Protocol):
     """The one thing that is asked of a store here."""
 
-    async def append(self, event: Event) -> Event | None: ...
+    async def append(self, event: Event) -> Event | floods.Folded | None: ...
 
 
 class Journal:

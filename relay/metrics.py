@@ -18,6 +18,9 @@ REPORTS = Counter(
 FAILED_OPEN = Counter("trackrelay_failed_open", "Messages that went out untracked because tracking failed", ["stage"])
 HITS = Counter("trackrelay_hits", "Pixel and link requests", ["type"])
 BLOCKED = Counter("trackrelay_blocked_clicks", "Requests for links that the operator has blocked")
+FOLDED = Counter(
+    "trackrelay_folded_hits", "Requests only counted, beyond http.hits_per_token or http.hits_per_message", ["type"]
+)
 JOURNALED = Counter("trackrelay_journaled", "Events kept in the journal because the store did not take them")
 LOST = Counter("trackrelay_events_lost", "Events that neither the store nor the journal took")
 WEBHOOKS = Counter("trackrelay_webhook_attempts", "Attempts to deliver a notification", ["outcome"])

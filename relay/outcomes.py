@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Literal, Protocol
 
 from relay import log, metrics, store
-from relay.core import dsn, envelopes, payload, providers, queue
+from relay.core import dsn, envelopes, floods, payload, providers, queue
 from relay.core.model import Done, Endpoint, Event, EventType, Later, Never, Outcome
 
 LOG = log.room("outcomes")
@@ -46,7 +46,7 @@ class Records(Protocol):
     """What is asked of a store here."""
 
     async def record_replies(self, replies: Sequence[store.UpstreamReply]) -> None: ...
-    async def append(self, event: Event) -> Event | None: ...
+    async def append(self, event: Event) -> Event | floods.Folded | None: ...
     async def endpoints(self) -> list[Endpoint]: ...
 
 

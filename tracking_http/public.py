@@ -26,7 +26,7 @@ from multidict import CIMultiDict, istr
 from relay import journal as journals
 from relay import log, metrics
 from relay.config import Settings
-from relay.core import classify, tally, tokens
+from relay.core import classify, floods, tally, tokens
 from relay.core.blocks import Blocks
 from relay.core.model import Event, Keys, Token, TokenKind
 from tracking_http import pages, ready, recorder, visitor
@@ -73,7 +73,7 @@ LONGEST_TID = 256
 
 def application(
     settings: Settings,
-    store: journals.Takes,
+    store: recorder.Store,
     keys: Callable[[], Keys],
     journal: journals.Journal,
     *,
@@ -84,7 +84,8 @@ def application(
     """The application; run it with `web.AppRunner(app, **RUNNER)`. `keys` gives the keys that verify tokens now,
     `blocks` what is blocked now, `clock` Unix seconds. `appended` is called when the store has taken an event, so that its notification goes
     out at once."""
-    record = recorder.Recorder(store, journal, appended)
+    limits = floods.Limits(settings.http.hits_per_token, settings.http.hits_per_message)
+    record = recorder.Recorder(store, journal, appended, limits)
     handlers = Handlers(settings, keys, record, blocks, clock)
     app = web.Application()
     app.on_cleanup.append(lambda _: record.close())

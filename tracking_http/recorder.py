@@ -1,24 +1,30 @@
 """Gets a hit into the store, or into the journal if the store does not take it in time.
 
-Owns: how long a hit waits, and for what. Leaves to others: what a hit is and how it is answered (`public`), the
-journal's files (`relay.journal`).
+Owns: how long a hit waits, and for what. Leaves to others: what a hit is and how it is answered (`public`), which hits
+are only counted (`folding`), the journal's files (`relay.journal`).
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from relay import journal as journals
 from relay import log, metrics
 from relay import store as stores
+from relay.core import floods
 from relay.core.model import Event
+from tracking_http import folding
 
 LOG = log.room("public")
 
 PATIENCE = 0.05  # seconds that a hit waits for a store that makes no progress, and then for the journal
 PROBE = 0.25  # seconds between two events that are tried on a store that took none
+
+
+class Store(journals.Takes, folding.Store, Protocol):
+    """What is asked of a store here."""
 
 
 class Recorder:
@@ -30,8 +36,15 @@ class Recorder:
     all, whenever that works again; if neither takes it, it is lost and counted as such. An event may reach the store
     both ways, which is harmless: the store takes each `event_id` once."""
 
-    def __init__(self, store: journals.Takes, journal: journals.Journal, appended: Callable[[], None] | None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        journal: journals.Journal,
+        appended: Callable[[], None] | None,
+        limits: floods.Limits = floods.LIMITS,
+    ) -> None:
         self.store = store
+        self.folding = folding.Folding(store, limits)
         self.journal = journal
         self.appended = appended
         self.waiting: dict[asyncio.Task[Any], float] = {}  # since when, oldest first
@@ -44,6 +57,8 @@ class Recorder:
         self.losing = False
 
     async def record(self, event: Event) -> None:
+        if self.folding.folds(event):
+            return
         loop = asyncio.get_running_loop()
         now = loop.time()
         if not self.probe_at:
@@ -53,6 +68,8 @@ class Recorder:
         elif now >= self.probe_at and (self.probe is None or self.probe.done()):
             self.probe_at = now + PROBE
             self.probe = loop.create_task(self.append(event, loop, now))
+        if self.folding.overflows(event):
+            return
         keeping = loop.create_task(self.keep(event))
         self.keeping.add(keeping)
         keeping.add_done_callback(self.keeping.discard)
@@ -70,13 +87,13 @@ class Recorder:
                 LOG.error("events_lost", reason=str(reason))
             return
         self.losing = False
-        if written is not None and self.appended is not None:
-            self.appended()
+        self.took(event, written)
 
     async def close(self) -> None:
-        """Waits for the events that are on their way."""
+        """Waits for the events that are on their way, and hands over what was only counted."""
         if self.keeping:
             await asyncio.wait(set(self.keeping))
+        await self.folding.close()
 
     async def append(self, event: Event, loop: asyncio.AbstractEventLoop, now: float) -> bool:
         """Whether the store has it now."""
@@ -102,9 +119,14 @@ class Recorder:
             self.late.discard(task)
         self.moved = loop.time()
         self.probe_at = 0.0
-        if written is not None and self.appended is not None:
-            self.appended()
+        self.took(event, written)
         return True
+
+    def took(self, event: Event, written: Event | floods.Folded | None) -> None:
+        if isinstance(written, floods.Folded):
+            self.folding.learn(event, written)
+        elif written is not None and self.appended is not None:
+            self.appended()
 
     def look(self, loop: asyncio.AbstractEventLoop) -> None:
         """Takes back what waits for a store that makes no progress. One timer serves all: one per hit would cost

@@ -75,6 +75,8 @@ class Http:
     key: Path | None = None
     trusted_proxies: tuple[str, ...] = ("127.0.0.1/32", "::1/128")
     abuse: str = ""
+    hits_per_token: int = 200  # that are kept within an hour, of one pixel or link; 0 is no limit
+    hits_per_message: int = 2000  # and of one recipient's copy
 
 
 @dataclass(frozen=True, slots=True)

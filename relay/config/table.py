@@ -301,6 +301,13 @@ HTTP = Section(
         Option("abuse", locators.MAIL_ADDRESS,
                "Shown on the pages of the tracking host: where to report mail that abuses it.",
                example="abuse@example.com"),
+        Option("hits_per_token", kinds.number(0),
+               "How many requests for one pixel or link are kept within an hour, and so many at once. What goes beyond is "
+               "answered as ever and only counted: it is no event and notifies nobody. For a copy that several recipients "
+               "share, a twentieth more for each further one. Raise it where an address that you write to is a mailing "
+               "list whose members click more. 0: no limit."),
+        Option("hits_per_message", kinds.number(0),
+               "The same for all pixels and links of a message together, as one recipient has them."),
     ),
 )  # fmt: skip
 

@@ -1,26 +1,37 @@
-"""What counts: an event as it was seen -> the event as it is remembered.
+"""What counts: an event as it was seen -> the event as it is remembered, or only a number.
 
 Owns: sequence and ordinal per message, repeats, HEAD, the sender's own hits and replies, and what must be known about
-a message for that (`Facts`). Leaves to others: who may have fetched it (`classify`), who is told (`payload.triggers`).
+a message for that (`Facts`). Leaves to others: who may have fetched it (`classify`), how many hits have room (`floods`),
+who is told (`payload.triggers`).
 
-Every event is stored. All are counted, which also means notified and listed in `recents`, except these:
+All events are counted, which also means notified and listed in `recents`, except these:
 - a hit by another method than GET;
 - a hit from the public address that submitted the message, within a day: its verdict becomes "self";
-- an open of the same token within a minute of the last one counted (a click is never a repeat);
+- an open of the same token within a minute of the last one counted;
+- a click on the same link by the same client (address and user agent) within two seconds of the last one counted;
 - a click on a link that is blocked;
 - an event that says so itself: its `data["notify"]` is false, as for a sender's own reply.
+
+Every event is stored, except hits beyond what their token or copy has room for, and all but the first few that are not
+counted. These are folded: the next event of the token that is stored says how many they were, in `data["folded"]`.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import zlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import msgspec
 
-from relay.core import classify, networks
+from relay.core import classify, floods, networks
+from relay.core.floods import Folded
 from relay.core.model import Event, Verdict
 
 REPEAT = 60.0  # seconds after a counted open in which another open of the same token is no new one
+TWICE = 2.0  # seconds after a counted click in which another one by the same client is no new one
+MOST_FOLDED = 64  # tokens of one message whose folded hits are told apart
+FOLDED = "folded"  # data["folded"]: how many hits of this token were only counted before this one
 OWN = 86_400.0  # seconds after the submission in which its address is taken for the sender's
 HITS = ("message.opened", "message.link_clicked")
 TRANSIENT = "peer"  # data["peer"]: the whole address of a hit whose `ip` was cut for privacy; never stored
@@ -30,42 +41,67 @@ class Facts(msgspec.Struct, array_like=True):
     """What has been counted for one message. `complete` updates it in place; a store keeps it with the message.
 
     `counts` is per event type, `links` per link index, and `opened` the time of the last counted open per recipient
-    index, as long as it matters."""
+    index, as long as it matters. So is `clicked`, per link and client. `levels` are the message's buckets, once it has so many
+    events that they matter; `folded` is per token, and under "" what is too much to tell apart. `turns` is per recipient
+    index: behind which time the next notification of its hits queues."""
 
     sequence: int = 0
     counts: dict[str, int] = {}
     links: dict[int, int] = {}
     opened: dict[int, float] = {}
+    clicked: dict[int, float] = {}
+    levels: dict[str, floods.Level] = {}
+    folded: dict[str, int] = {}
+    turns: dict[int, float] = {}
 
 
 class Origin(NamedTuple):
     """What an event takes from its recorded message. `recipient` is the envelope recipient with the event's recipient
-    index, or "" if several share the copy."""
+    index, or "" if several share the copy: so many as `recipients` says."""
 
     grant_id: str = "default"
     submitted_at: float = 0.0
     submitter_ip: str = ""
     recipient: str = ""
+    recipients: int = 1
 
 
 UNKNOWN = Origin()  # the message's row is gone: the event has only what its token says
 
 
-def complete(event: Event, facts: Facts, origin: Origin = UNKNOWN, position: int = 0) -> Event:
-    """The event with its lower half filled in. `facts` is updated by it."""
+def complete(
+    event: Event, facts: Facts, origin: Origin = UNKNOWN, position: int = 0, limits: floods.Limits = floods.LIMITS
+) -> Event | Folded:
+    """The event with its lower half filled in, or folded. `facts` is updated by it."""
     kind, verdict, reason, data = event.type, event.verdict, event.reason, event.data
     counted = True
     if kind in HITS:
+        everyone, again = True, 0.0  # who else is not counted for the same cause, and when that ends, if it does
+        if own(data.get(TRANSIENT) or event.ip, event.at, origin):
+            verdict, reason = "self", "submitter_address"
         if event.method != "GET" or reason == classify.BLOCKED:
             counted = False
-        if own(data.get(TRANSIENT) or event.ip, event.at, origin):
-            verdict, reason, counted = "self", "submitter_address", False
-        if verdict == "self":
-            counted = False
-        if kind == "message.opened" and counted:
-            counted = not repeated(event, facts)
+        elif verdict == "self":
+            counted = everyone = False
+        elif kind == "message.opened":
+            again = repeated(event, facts)
+            counted = not again
+        else:
+            again = clicked_again(event, facts)
+            counted = everyone = not again
+        # While there are few events, all have room, and nothing more has to be remembered of a message.
+        if facts.sequence >= limits.token // floods.FEW and limits != (0, 0):
+            pause = floods.take(facts.levels, event, limits, counted=counted, recipients=origin.recipients)
+            if pause:
+                fold(facts, floods.token(event), 1)
+                until = event.at + pause
+                return Folded(min(until, again) if again else until, everyone)
+        if counted:
+            remember(event, facts)
         if TRANSIENT in data:
             data = {k: v for k, v in data.items() if k != TRANSIENT}
+        if facts.folded:
+            data = told(facts, floods.token(event), data)
     elif data.get("notify") is False:
         counted = False
     facts.sequence += 1
@@ -78,6 +114,19 @@ def complete(event: Event, facts: Facts, origin: Origin = UNKNOWN, position: int
     return made(event, origin, verdict, reason, data, facts.sequence, counted, ordinal, position)
 
 
+def fold(facts: Facts, token: str, hits: int) -> None:
+    """So many hits of a token were only counted."""
+    facts.folded[token] = facts.folded.get(token, 0) + hits
+    if len(facts.folded) > MOST_FOLDED:
+        facts.folded = {"": sum(facts.folded.values())}
+
+
+def told(facts: Facts, token: str, data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`data` with what was folded of the token. It is said once."""
+    hits = facts.folded.pop(token, 0) + facts.folded.pop("", 0)
+    return {**data, FOLDED: hits} if hits else data
+
+
 def event_id(now: float, random_bytes: bytes) -> str:
     """A UUID for a hit: of version 7 (RFC 9562 5.7), whose first 48 bits are the time in milliseconds, so that a
     store's index grows at one end only (1.5 times as many hits per second as with random ones). `random_bytes` is 10
@@ -88,17 +137,39 @@ def event_id(now: float, random_bytes: bytes) -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
-def repeated(event: Event, facts: Facts) -> bool:
-    """Was this open counted already? If not, its time is remembered."""
+def repeated(event: Event, facts: Facts) -> float:
+    """Until when an open of this token was counted already; 0.0 if it was not."""
     last = facts.opened.get(event.recipient_index)
     # In either order: a journal hands in old events after newer ones.
-    if last is not None and abs(event.at - last) < REPEAT:
-        return True
-    if len(facts.opened) > 8:
-        for index in [i for i, at in facts.opened.items() if at < event.at - REPEAT]:
-            del facts.opened[index]
-    facts.opened[event.recipient_index] = event.at if last is None else max(last, event.at)
-    return False
+    return last + REPEAT if last is not None and abs(event.at - last) < REPEAT else 0.0
+
+
+def clicked_again(event: Event, facts: Facts) -> float:
+    """Until when a click on this link by this client was counted already; 0.0 if it was not. A client without an address
+    is not known again."""
+    last = facts.clicked.get(client(event)) if facts.clicked else None
+    return last + TWICE if last is not None and abs(event.at - last) < TWICE else 0.0
+
+
+def client(event: Event) -> int:
+    """Who clicked what, in 32 bits."""
+    address = event.data.get(TRANSIENT) or event.ip
+    text = f"{event.recipient_index} {event.link_index} {address} {event.user_agent}"
+    return zlib.crc32(text.encode("utf-8", "surrogatepass"))
+
+
+def remember(event: Event, facts: Facts) -> None:
+    """When it was counted, so that a repeat is known for one."""
+    if event.type == "message.opened":
+        times, key, seconds = facts.opened, event.recipient_index, REPEAT
+    elif event.ip or event.data.get(TRANSIENT):
+        times, key, seconds = facts.clicked, client(event), TWICE
+    else:
+        return
+    if len(times) >= 8:
+        for old in [old for old, at in times.items() if at < event.at - seconds]:
+            del times[old]
+    times[key] = max(times.get(key, event.at), event.at)
 
 
 def own(ip: str, at: float, origin: Origin) -> bool:

@@ -21,7 +21,7 @@ from urllib.parse import unquote, urlsplit
 from relay import log, metrics
 from relay import store as stores
 from relay.config import Grant, Settings
-from relay.core import networks
+from relay.core import floods, networks
 from relay.core.model import Event, Keys
 from relay.mailbox import imap, maildir, reading, session
 from relay.mailbox.source import Fetched, LoginRefused, Source, Times, Unreachable
@@ -36,7 +36,7 @@ class Store(reading.SentMail, Protocol):
 
     async def cursor(self, mailbox: str) -> stores.Cursor | None: ...
     async def save_cursor(self, cursor: stores.Cursor) -> None: ...
-    async def append(self, event: Event, cursor: stores.Cursor | None = None) -> Event | None: ...
+    async def append(self, event: Event, cursor: stores.Cursor | None = None) -> Event | floods.Folded | None: ...
 
 
 @dataclass(slots=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from relay.core import floods
 from relay.core.model import Value
 
 if TYPE_CHECKING:
@@ -94,16 +95,16 @@ class Backlog:
     oldest: float = 0.0
 
 
-def open(url: str, state_dir: Path) -> Store:
+def open(url: str, state_dir: Path, limits: floods.Limits = floods.LIMITS) -> Store:
     """The store at `url`: "sqlite:FILE" (relative to `state_dir`) or "memory:". Nothing is touched before `start`.
-    Raises ValueError, whose text says what `url` should be."""
+    `limits` says how many hits are kept. Raises ValueError, whose text says what `url` should be."""
     if url == "memory:":
         from relay.store.memory import Memory
 
-        return Memory()
+        return Memory(limits=limits)
     from relay.store.sqlite import Sqlite
 
-    return Sqlite(sqlite_file(url, state_dir))
+    return Sqlite(sqlite_file(url, state_dir), limits=limits)
 
 
 def examine(url: str, state_dir: Path) -> str:

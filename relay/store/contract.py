@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, Protocol
 
+from relay.core import floods
 from relay.core.model import Delivery, Endpoint, Event, History, Sent, Settlement
 from relay.store import ApiKey, Backlog, Cursor, Notification, NotificationState, UpstreamReply
 
@@ -48,9 +49,14 @@ class Store(Protocol):
         message."""
 
     # -- events
-    async def append(self, event: Event, cursor: Cursor | None = None) -> Event | None:
+    async def append(self, event: Event, cursor: Cursor | None = None) -> Event | floods.Folded | None:
         """In one transaction: the event as `core.tally` completes it, its notifications, the mailbox cursor. Durable
-        when it returns. None where an event of that `event_id` is there already (the cursor is moved all the same)."""
+        when it returns. None where an event of that `event_id` is there already (the cursor is moved all the same);
+        `Folded` where it was a hit too many, which is counted and not kept."""
+
+    async def fold(self, folds: Sequence[floods.Fold]) -> None:
+        """These were counted elsewhere, and are to be said like those that `append` folded. Of messages that have no
+        event they are left out."""
 
     async def events(
         self,
@@ -98,7 +104,8 @@ class Store(Protocol):
         self, now: float, *, busy: Mapping[str, int] = NONE, each: int = 50, limit: int = 50
     ) -> list[Delivery]:
         """Due deliveries, at most `limit` and fairly over the endpoints; of one endpoint at most `each`, less what
-        `busy` says that it has under way. Each attempt is counted and leased for `decisions.LEASE` in the same
+        `busy` says that it has under way: first attempts and others in turn, and of the first attempts those of many
+        copies before many of one. Each attempt is counted and leased for `decisions.LEASE` in the same
         transaction: a process that dies gives it back by the clock."""
 
     async def settle(self, delivery_id: int, settlement: Settlement) -> None: ...

@@ -14,7 +14,7 @@ from itertools import zip_longest
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
-from relay.core import identifiers, payload, tally
+from relay.core import floods, identifiers, payload, tally
 from relay.core.model import Delivery, Endpoint, Event, Sent, Settlement, Value
 from relay.store import Notification, UpstreamReply
 
@@ -22,6 +22,7 @@ T = TypeVar("T")
 NONE: Mapping[int, int] = MappingProxyType({})
 LEASE = 120.0  # seconds that a claimed delivery is nobody else's
 RECENTS = 50  # events that a history holds at most
+TURN = 1.0  # seconds by which a copy's next notification stands behind its last one in the queue
 BARE_ID = 16  # characters from which an upstream's identifier without "@" may stand for any domain
 
 
@@ -79,14 +80,14 @@ def last_replies(replies: Iterable[UpstreamReply]) -> list[CopyReply]:
 
 # Plain tuples: of these there is one per hit.
 Known = tuple[bool, tally.Origin]  # when an event comes: whether it is there already, and what its message says
-Owed = tuple[Event, str, str]  # one notification: of which event, to which endpoint, by which trigger
+Owed = tuple[Event, str, str, float]  # one notification: of which event, to which endpoint, by which trigger, its turn
 
 
 class Appended(NamedTuple):
-    """What a batch comes to. `results` is for the callers; the rest is to be written: the new events, for each the
-    clicks per link so far (empty but for a counted click), the facts of their messages, what is owed."""
+    """What a batch comes to. `results` is for the callers; the rest is to be written: the new events that are kept, for
+    each the clicks per link so far (empty but for a counted click), the facts of their messages, what is owed."""
 
-    results: list[Event | None]
+    results: list[Event | floods.Folded | None]
     events: list[Event]
     link_counts: list[Mapping[int, int]]
     facts: dict[str, tally.Facts]
@@ -99,10 +100,12 @@ def append(
     facts: Mapping[str, tally.Facts],
     position: int,
     endpoints: Sequence[Endpoint],
+    now: float,
+    limits: floods.Limits = floods.LIMITS,
 ) -> Appended:
     """The events, completed in order. `facts` has those of each message in the batch, and is moved on; `position` is
     the last one that was used; `endpoints` are the live ones."""
-    results: list[Event | None] = []
+    results: list[Event | floods.Folded | None] = []
     events: list[Event] = []
     counts: list[Mapping[int, int]] = []
     moved: dict[str, tally.Facts] = {}
@@ -113,13 +116,15 @@ def append(
             continue
         fresh.add(event.event_id)
         fact = moved[event.message_id] = facts[event.message_id]
-        position += 1
-        complete = tally.complete(event, fact, origin, position)
+        complete = tally.complete(event, fact, origin, position + 1, limits)
         results.append(complete)
+        if isinstance(complete, floods.Folded):
+            continue
+        position += 1
         events.append(complete)
         clicked = complete.counted and complete.type == "message.link_clicked"
         counts.append(fact.links.copy() if clicked else NONE)
-    return Appended(results, events, counts, moved, owed(endpoints, events))
+    return Appended(results, events, counts, moved, owed(endpoints, events, moved, now) if endpoints else [])
 
 
 def link_counts(sent: Sent | None, event: Event, counts: Mapping[int, int]) -> tuple[int, ...]:
@@ -133,13 +138,28 @@ def link_counts(sent: Sent | None, event: Event, counts: Mapping[int, int]) -> t
 # -- endpoints and what they are owed ----------------------------------------------------------------------------------
 
 
-def owed(live: Sequence[Endpoint], events: Iterable[Event]) -> list[Owed]:
-    return [
-        (event, endpoint.endpoint_id, trigger)
-        for event in events
-        for endpoint in live
-        for trigger in payload.triggers(endpoint, event)
-    ]
+def owed(live: Sequence[Endpoint], events: Iterable[Event], facts: Mapping[str, tally.Facts], now: float) -> list[Owed]:
+    """`facts` has those of the events' messages, and is moved on."""
+    found: list[Owed] = []
+    for event in events:
+        asked = [(endpoint.endpoint_id, name) for endpoint in live for name in payload.triggers(endpoint, event)]
+        if asked:
+            hit = event.type in tally.HITS
+            at = turn(facts[event.message_id].turns, event.recipient_index, now) if hit else now
+            found += [(event, endpoint_id, name, at) for endpoint_id, name in asked]
+    return found
+
+
+def turn(turns: dict[int, float], recipient_index: int, now: float) -> float:
+    """The time by which a first attempt queues at an endpoint: now, or a TURN behind the last one of the same copy, if that
+    is later. So many of one copy hold up none of another (the virtual clock of L. Zhang, 1990); with nobody else in
+    the queue they go at once all the same. `turns` are those of a message, and are moved on."""
+    at = max(now, turns.get(recipient_index, 0.0))
+    if len(turns) >= 8:
+        for index in [index for index, then in turns.items() if then < now]:
+            del turns[index]
+    turns[recipient_index] = round(at + TURN, 2)
+    return at
 
 
 def synced(known: Iterable[Endpoint], configured: Sequence[Endpoint]) -> list[Endpoint]:
@@ -177,9 +197,9 @@ def settled(settlement: Settlement) -> dict[str, Any]:
     return {"state": state, "next_at": s.next_at, "settled_at": s.at, "status": s.status, "error": s.error}
 
 
-def renewed(now: float) -> dict[str, Any]:
+def renewed(now: float, turn: float) -> dict[str, Any]:
     """The fields of a notification that is made again, with the whole schedule before it."""
-    return {"state": "pending", "attempt": 0, "next_at": now, "settled_at": 0.0, "status": 0, "error": ""}
+    return {"state": "pending", "attempt": 0, "next_at": now, "settled_at": 0.0, "status": 0, "error": "", "turn": turn}
 
 
 # -- text --------------------------------------------------------------------------------------------------------------

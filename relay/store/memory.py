@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from relay.core import tally
+from relay.core import floods, tally
 from relay.core.model import Delivery, Endpoint, Event, History, Sent, Settlement
 from relay.store import ApiKey, Backlog, Cursor, Notification, NotificationState, Unavailable, UpstreamReply, decisions
 from relay.store.contract import NONE
@@ -31,7 +31,8 @@ class Message:
 class Memory:
     """See `relay.store.contract.Store`."""
 
-    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, *, limits: floods.Limits = floods.LIMITS, clock: Callable[[], float] = time.time) -> None:
+        self._limits = limits
         self._clock = clock
         self._messages: dict[str, Message] = defaultdict(Message)
         self._identifiers: dict[str, set[str]] = defaultdict(set)
@@ -41,6 +42,7 @@ class Memory:
         self._cursors: dict[str, Cursor] = {}
         self._endpoints: dict[str, Endpoint] = {}
         self._notifications: dict[int, Notification] = {}
+        self._turns: dict[int, float] = {}  # per notification
         self._delivery_id = 0
         self._keys: dict[str, ApiKey] = {}
 
@@ -104,20 +106,26 @@ class Memory:
 
     # -- events --------------------------------------------------------------------------------------------------------
 
-    async def append(self, event: Event, cursor: Cursor | None = None) -> Event | None:
+    async def append(self, event: Event, cursor: Cursor | None = None) -> Event | floods.Folded | None:
         if cursor is not None:
             self._cursors[cursor.mailbox] = cursor
         known = event.event_id in self._by_id, origin(self._sent(event.message_id), event)
         facts = {event.message_id: self._messages[event.message_id].facts}
-        done = decisions.append([event], [known], facts, self._position, self._live())
+        now = self._clock()
+        done = decisions.append([event], [known], facts, self._position, self._live(), now, self._limits)
         for made, link_counts in zip(done.events, done.link_counts, strict=True):
             self._position = made.position
             self._events.append(made)
             self._by_id[made.event_id] = made, link_counts
             self._messages[made.message_id].events.append(made)
         for owed in done.owed:
-            self._owe(owed, self._clock())
+            self._owe(owed, now)
         return done.results[0]
+
+    async def fold(self, folds: Sequence[floods.Fold]) -> None:
+        for fold in folds:
+            if fold.message_id in self._messages and self._messages[fold.message_id].events:
+                tally.fold(self._messages[fold.message_id].facts, fold.token, fold.hits)
 
     async def events(
         self,
@@ -197,12 +205,14 @@ class Memory:
     async def claim_due(
         self, now: float, *, busy: Mapping[str, int] = NONE, each: int = 50, limit: int = 50
     ) -> list[Delivery]:
-        due = sorted(
-            (n for n in self._notifications.values() if n.state == "pending" and n.next_at <= now),
-            key=lambda n: (n.next_at, n.delivery_id),
-        )
+        due = [n for n in self._notifications.values() if n.state == "pending" and n.next_at <= now]
+        fresh = sorted((n for n in due if not n.attempt), key=lambda n: (self._turns[n.delivery_id], n.delivery_id))
+        again = sorted((n for n in due if n.attempt), key=lambda n: (n.next_at, n.delivery_id))
         lanes = [
-            [n for n in due if n.endpoint_id == e.endpoint_id][: decisions.room(e.endpoint_id, busy, each, limit)]
+            decisions.turns(
+                [[n for n in queue if n.endpoint_id == e.endpoint_id] for queue in (fresh, again)],
+                decisions.room(e.endpoint_id, busy, each, limit),
+            )
             for e in self._live()
         ]
         found = [decisions.claimed(n) for n in decisions.turns(lanes, limit)]
@@ -250,27 +260,34 @@ class Memory:
     ) -> int:
         again = [n for n in self._notifications.values() if dead and n.state == "dead"]
         again = [n for n in again if endpoint_id in ("", n.endpoint_id)]
+        turns: dict[str, dict[int, float]] = defaultdict(dict)
         for n in again:
-            self._change(n.delivery_id, **decisions.renewed(now))
+            index = self._by_id[n.event_id][0].recipient_index
+            self._renew(n.delivery_id, now, decisions.turn(turns[n.message_id], index, now))
         count = len(again)
         live = [e for e in self._live() if endpoint_id in ("", e.endpoint_id)]
         chosen = [e for e in self._events if e.event_id in event_ids or (since is not None and e.at >= since)]
-        for owed in decisions.owed(live, chosen):
+        for owed in decisions.owed(live, chosen, defaultdict(tally.Facts), now):
             count += 1
-            key = (owed[0].event_id, *owed[1:])
+            key = (owed[0].event_id, *owed[1:3])
             known = [n for n in self._notifications.values() if (n.event_id, n.endpoint_id, n.trigger) == key]
             if known:
-                self._change(known[0].delivery_id, **decisions.renewed(now))
+                self._renew(known[0].delivery_id, now, owed[3])
             else:
                 self._owe(owed, now)
         return count
 
     def _owe(self, owed: decisions.Owed, now: float) -> None:
         self._delivery_id += 1
-        event, endpoint_id, trigger = owed
+        event, endpoint_id, trigger, self._turns[self._delivery_id] = owed
         self._notifications[self._delivery_id] = Notification(
             self._delivery_id, event.event_id, event.message_id, endpoint_id, trigger, "pending", 0, now, now
         )
+
+    def _renew(self, delivery_id: int, now: float, turn: float) -> None:
+        fields = decisions.renewed(now, turn)
+        self._turns[delivery_id] = fields.pop("turn")
+        self._change(delivery_id, **fields)
 
     def _change(self, delivery_id: int, **fields: object) -> None:
         self._notifications[delivery_id] = replace(self._notifications[delivery_id], **fields)  # type: ignore[arg-type]
@@ -302,5 +319,6 @@ class Memory:
 def origin(sent: Sent | None, event: Event) -> tally.Origin:
     if sent is None:
         return tally.UNKNOWN
-    named = {c.index: c.recipient for c in sent.copies if c.index not in decisions.shared(sent)}
-    return tally.Origin(sent.grant_id, sent.submitted_at, sent.submitter_ip, named.get(event.recipient_index, ""))
+    having = [c.recipient for c in sent.copies if c.index == event.recipient_index]
+    sole = having[0] if len(having) == 1 else ""
+    return tally.Origin(sent.grant_id, sent.submitted_at, sent.submitter_ip, sole, len(having) or 1)

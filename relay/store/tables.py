@@ -166,7 +166,7 @@ ENDPOINTS = Table(
         *plain("format", "source", "status"),
     ],
 )
-# `position` is that of the event, which has `event_id` and `message_id`.
+# `position` is that of the event, which has `event_id` and `message_id`; `turn` is what the first attempts queue by.
 DELIVERIES = Table(
     "deliveries",
     Notification,
@@ -182,7 +182,7 @@ DELIVERIES = Table(
         "status",
         "error",
     ),
-    beside=("position",),
+    beside=("position", "turn"),
 )
 API_KEYS = Table(
     "api_keys",

@@ -1,13 +1,14 @@
 """What counts, in tables: per event whether it is counted, its ordinal and its sequence."""
 
 import uuid
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.core import tally
+from relay.core import floods, tally
 from relay.core.model import Event
 from relay.core.tally import Facts, Origin
 
@@ -43,9 +44,26 @@ def test_a_repeat_is_of_one_recipient() -> None:
     assert run(hit(), hit(recipient_index=1), hit()) == [(True, 0, 1), (True, 1, 2), (False, -1, 3)]
 
 
-def test_clicks_never_collapse() -> None:
-    click = "message.link_clicked"
-    assert run(hit(kind=click), hit(kind=click), hit()) == [(True, 0, 1), (True, 1, 2), (True, 0, 3)]
+CLICKS = [
+    ("within two seconds", {}, {"at": T0 + 1.9}, False),
+    ("after two seconds", {}, {"at": T0 + 2}, True),
+    ("an older one from a journal", {}, {"at": T0 - 1}, False),
+    ("another link", {}, {"link_index": 1}, True),
+    ("another recipient's", {}, {"recipient_index": 1}, True),
+    ("another address", {}, {"ip": "8.8.8.9"}, True),
+    ("another program", {}, {"user_agent": "Other"}, True),
+    ("nobody knows who", {"ip": ""}, {"ip": ""}, True),
+    ("after a look by the same client", {"method": "HEAD"}, {}, True),
+    ("an address that privacy cut", {"data": {"peer": "8.8.1.1"}}, {"data": {"peer": "8.8.1.2"}}, True),
+    ("the same one that privacy took away", {"ip": "", "data": {"peer": "8.8.1.1"}}, {"ip": "", "data": {"peer": "8.8.1.1"}}, False),
+    ("a user agent that is no text", {"user_agent": "\udcff"}, {"user_agent": "\udcff"}, False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("first", "second", "counted"), [row[1:] for row in CLICKS], ids=[row[0] for row in CLICKS])
+def test_a_click_twice(first: dict[str, Any], second: dict[str, Any], counted: bool) -> None:
+    one = {"kind": "message.link_clicked", "ip": "8.8.8.8", "user_agent": "Mail"}
+    assert run(hit(**(one | first)), hit(**(one | second)))[1][0] == counted
 
 
 def test_only_get_counts() -> None:
@@ -118,6 +136,109 @@ def test_facts_stay_small() -> None:
     for n in range(10_000):
         tally.complete(hit(T0 + n, recipient_index=n), facts)
     assert len(facts.opened) < 100
+
+
+def click(number: int = 0, **changes: Any) -> Event:
+    return hit(**({"kind": "message.link_clicked", "ip": f"9.0.{number >> 8}.{number & 255}"} | changes))
+
+
+LIMITS = floods.Limits(token=100, message=1000)
+
+
+def kept(events: Iterable[Event], facts: Facts, origin: Origin = OURS) -> list[bool]:
+    return [isinstance(tally.complete(event, facts, origin, limits=LIMITS), Event) for event in events]
+
+
+REAL = [
+    ("one who reads it again and again", [hit(T0 + 20 * n) for n in range(90)]),
+    ("one who clicks a link every minute of a day", [click(at=T0 + 60 * n, ip="8.8.8.8") for n in range(1440)]),
+    ("a scanner: every link of fifty copies, by HEAD and GET, at once", [
+        click(link_index=link, recipient_index=copy, method=method, ip="8.8.8.8")
+        for copy in range(50) for link in range(100) for method in ("HEAD", "GET")
+    ]),
+    ("a proxy that fetches a pixel ten times in a second", [hit(T0 + n / 10) for n in range(10)]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("events", [row[1] for row in REAL], ids=[row[0] for row in REAL])
+def test_a_real_reader_is_never_folded(events: list[Event]) -> None:
+    facts = Facts()
+    assert all(isinstance(tally.complete(event, facts, OURS), Event) for event in events)
+
+
+FLOODS: list[tuple[str, list[Event], int]] = [
+    ("clicks of one link by many clients", [click(n) for n in range(5000)], 121),
+    ("clicks of one link by one client", [click() for _ in range(5000)], 42),
+    ("opens in one minute", [hit(T0 + n / 1000) for n in range(5000)], 42),
+    ("looks at one link", [click(method="HEAD") for _ in range(5000)], 40),
+    ("clicks of a blocked link", [click(n, reason="blocked") for n in range(5000)], 40),
+    ("the sender's own", [click(at=T0 + n / 1000, ip="8.8.4.4") for n in range(5000)], 40),
+    ("all links of one copy", [click(n, link_index=n % 100) for n in range(5000)], 1021),
+]
+
+
+@pytest.mark.parametrize(("events", "most"), [row[1:] for row in FLOODS], ids=[row[0] for row in FLOODS])
+def test_a_flood_is_only_counted(events: list[Event], most: int) -> None:
+    facts = Facts()
+    flags = kept(events, facts)
+    number = sum(flags)
+    assert 20 <= number <= most
+    assert sum(facts.folded.values()) == len(events) - number
+    assert facts.sequence == number
+    # Another recipient's is counted all the same.
+    assert kept([hit(recipient_index=7), click(recipient_index=7)], facts) == [True, True]
+
+
+def test_a_flood_over_hours_is_kept_at_the_rate_of_the_limit() -> None:
+    flags = kept((click(n, at=T0 + n) for n in range(5 * 3600)), Facts())
+    assert sum(flags) == pytest.approx(100 + 20 + 5 * 100, abs=5)
+
+
+def test_a_journal_of_hours_ago_and_a_clock_that_was_set_fold_nothing() -> None:
+    facts = Facts()
+    assert kept((click(n, at=T0 + 400 * 86_400) for n in range(200)), facts).count(False) == 80
+    assert all(kept((click(n, at=T0 + 60 * n) for n in range(300)), facts))
+
+
+def test_when_the_next_one_is_counted() -> None:
+    facts = Facts()
+    flood = [
+        tally.complete(hit(T0 + n / 1000, data={"peer": "8.8.8.8"}), facts, OURS, limits=LIMITS) for n in range(100)
+    ]
+    assert flood[-1] == floods.Folded(T0 + 60, everyone=True)  # when an open is no repeat any more
+    assert isinstance(tally.complete(hit(T0 + 60), facts, OURS, limits=LIMITS), Event)
+    facts = Facts()
+    done = [tally.complete(click(), facts, OURS, limits=LIMITS) for _ in range(100)]
+    assert done[-1] == floods.Folded(T0 + 2, everyone=False)  # another client's click counts at once
+    assert isinstance(tally.complete(click(1), facts, OURS, limits=LIMITS), Event)
+
+
+def test_what_was_folded_is_said_once_with_the_next_one_of_the_token() -> None:
+    facts = Facts()
+    kept((click(n) for n in range(500)), facts)
+    folded = facts.folded["c0.0"]
+    other = tally.complete(click(link_index=1), facts, OURS, limits=LIMITS)
+    first, second = (tally.complete(click(n, at=T0 + 3600), facts, OURS, limits=LIMITS) for n in (1, 2))
+    assert [isinstance(e, Event) and e.data.get("folded") for e in (other, first, second)] == [None, folded, None]
+
+
+def test_zero_is_no_limit() -> None:
+    facts = Facts()
+    done = [tally.complete(click(), facts, OURS, limits=floods.Limits(0, 0)) for _ in range(1000)]
+    assert all(isinstance(e, Event) for e in done)
+    assert facts.levels == {}
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 200), st.sampled_from(["GET", "HEAD"])), max_size=600))
+def test_facts_stay_small_in_any_flood(hits: list[tuple[int, int, str]]) -> None:
+    facts = Facts()
+    events = [click(n, recipient_index=r, link_index=link, method=m) for n, (r, link, m) in enumerate(hits)]
+    limits = floods.Limits(2, 5)
+    kept_ones = [e for e in (tally.complete(e, facts, OURS, limits=limits) for e in events) if isinstance(e, Event)]
+    said = sum(e.data.get("folded", 0) for e in kept_ones)
+    assert len(kept_ones) + said + sum(facts.folded.values()) == len(events)
+    assert len(facts.levels) <= floods.MOST
+    assert len(facts.folded) <= tally.MOST_FOLDED
 
 
 @given(now=st.floats(0, 2**33), dice=st.binary(min_size=10, max_size=10))

@@ -8,7 +8,7 @@ import base64
 import logging
 import random
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -22,13 +22,14 @@ from hypothesis import strategies as st
 from relay import journal
 from relay import store as stores
 from relay.config import Http, Privacy, Settings
-from relay.core import classify, networks, tokens
+from relay.core import classify, floods, networks, tokens
 from relay.core.model import Event, Keys, Token
 from tests.fakes.stores import MoodyStore
 from tests.samples import sample
 from tests.until import until
 from tracking_http import public, visitor
 
+NOW = 1_700_000_100.25
 KEYS = Keys(3, {3: bytes(range(32)), 1: bytes(32)})
 KEY = tokens.message_key(1_700_000_000.0, bytes(range(16)))
 URL = "https://example.com/a(b)?x=1&y=%20ü#fragment".replace("ü", "%C3%BC")
@@ -64,11 +65,17 @@ class Site:
 
 
 @asynccontextmanager
-async def site(folder: Path, settings: Settings | None = None, store: Any = None, **how: Any) -> AsyncIterator[Site]:
+async def site(
+    folder: Path,
+    settings: Settings | None = None,
+    store: Any = None,
+    clock: Callable[[], float] = lambda: NOW,
+    **how: Any,
+) -> AsyncIterator[Site]:
     """`how` are options of the runner, in place of those that the program has."""
     store = store or MoodyStore()
     kept = journal.Journal(folder / "journal")
-    app = public.application(settings or Settings(), store, lambda: KEYS, kept, clock=lambda: 1_700_000_100.25)
+    app = public.application(settings or Settings(), store, lambda: KEYS, kept, clock=clock)
     runner = web.AppRunner(app, **{**public.RUNNER, **how})
     await runner.setup()
     listener = web.TCPSite(runner, "127.0.0.1", 0)
@@ -409,3 +416,50 @@ async def test_verbose_logs_each_hit_without_whose_it_was(tmp_path, caplog):
         {"kind": "open", "method": "GET", "message_id": own},
         {"kind": "click", "method": "GET", "message_id": None},
     ]
+
+
+async def test_what_the_store_folds_is_folded_here_and_told_it(tmp_path: Path) -> None:
+    store = MoodyStore()
+    async with site(tmp_path, store=store) as it:
+        assert (await it.get(f"/c/{CLICK}")).status == 302
+        store.folding["c2.7"] = floods.Folded(NOW + 30, everyone=True)
+        for _ in range(5):
+            assert (await it.get(f"/c/{CLICK}")).headers["Location"] == URL
+        assert store.asked == 2  # the first one was folded there, the others here
+        assert (await it.get(f"/c/{CLICK}", "HEAD")).status == 302
+        assert store.asked == 3  # nothing was said of these
+        assert (await it.get(f"/o/{OPEN}")).status == 200
+        assert [event.type for event in store.taken] == ["message.link_clicked", "message.opened"]
+    assert store.folds == [floods.Fold(tokens.message_id(KEY), "c2.7", 4)]
+
+
+async def test_one_clients_hits_are_folded_for_it_alone_and_for_a_time(tmp_path: Path) -> None:
+    store = MoodyStore()
+    store.folding["c2.7"] = floods.Folded(NOW + 30, everyone=False)
+    now = NOW
+    async with site(tmp_path, store=store, clock=lambda: now) as it:
+        for _ in range(3):
+            await it.get(f"/c/{CLICK}", User_Agent="one")
+        assert store.asked == 1
+        await it.get(f"/c/{CLICK}", User_Agent="other")
+        assert store.asked == 2
+        now += 31
+        await it.get(f"/c/{CLICK}", User_Agent="one")
+        assert store.asked == 3
+        now -= 86_400  # the clock is set back
+        await it.get(f"/c/{CLICK}", User_Agent="one")
+        assert store.asked == 4
+
+
+async def test_a_flood_does_not_fill_the_journal_while_the_store_is_away(tmp_path: Path) -> None:
+    store = MoodyStore("unavailable")
+    settings = Settings(http=Http(hits_per_token=2, hits_per_message=2))
+    async with site(tmp_path, settings, store) as it:
+        for _ in range(60):
+            assert (await it.get(f"/o/{OPEN}")).status == 200
+        assert (
+            sum(len(p.read_bytes().splitlines()) for p in (tmp_path / "journal").glob("*.jsonl")) == 20
+        )  # ten times what is kept otherwise: nobody knows how many share the copy
+        assert store.folds == []
+        store.be("open")
+    assert [(fold.token, fold.hits) for fold in store.folds] == [("o2", 40)]

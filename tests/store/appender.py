@@ -9,13 +9,13 @@ import sys
 import time
 from pathlib import Path
 
-from relay.core import tally
+from relay.core import floods, tally
 from relay.store.sqlite import Sqlite
 from tests.store.contract import click, endpoint
 
 
 async def main(path: Path, number: int, message_id: str) -> None:
-    store = Sqlite(path)
+    store = Sqlite(path, limits=floods.Limits(0, 0))
     await store.start()
     await store.sync_endpoints([endpoint("e1", "message.link_clicked")])
     left = iter(range(number))
@@ -23,7 +23,7 @@ async def main(path: Path, number: int, message_id: str) -> None:
     async def waiter() -> None:
         for n in left:
             identity = tally.event_id(time.time(), os.urandom(10))
-            await store.append(click(n % 3, message_id, event_id=identity))
+            await store.append(click(n % 3, message_id, event_id=identity, user_agent=identity))
             os.write(1, f"{identity}\n".encode())
 
     await asyncio.gather(*(waiter() for _ in range(32)))

@@ -42,7 +42,10 @@ def event(kind: str = "message.opened", message_id: str = "m1", at: float = T0, 
 
 
 def click(link: int = 0, message_id: str = "m1", **changes: Any) -> Event:
-    return event("message.link_clicked", message_id, link_index=link, url="https://a.example/", **changes)
+    """Each is another client's."""
+    number = next(_numbers)
+    values = {"ip": f"9.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}", "url": "https://a.example/"}
+    return event("message.link_clicked", message_id, link_index=link, **(values | changes))
 
 
 def endpoint(endpoint_id: str = "e1", *triggers: str, **changes: Any) -> Endpoint:

@@ -67,7 +67,7 @@ def test_a_batch_is_numbered_in_order_and_a_repeated_event_is_none() -> None:
     origin = tally.Origin("sales", T0, "", "bob@example.org")
     known = [(False, origin), (False, origin), (False, origin), (True, origin), (False, origin)]
     before = {"m1": tally.Facts(sequence=4, counts={"message.link_clicked": 2}, links={1: 2})}
-    done = decisions.append([first, second, first, there, opened], known, before, 10, live)
+    done = decisions.append([first, second, first, there, opened], known, before, 10, live, T0)
     assert [e and (e.event_id, e.position, e.sequence, e.ordinal) for e in done.results] == [
         (first.event_id, 11, 5, 2),
         (second.event_id, 12, 6, 3),
@@ -81,17 +81,17 @@ def test_a_batch_is_numbered_in_order_and_a_repeated_event_is_none() -> None:
         (opened.event_id, {}),
     ]
     assert [(e.event_id, *to) for e, *to in done.owed] == [
-        (first.event_id, "e1", "message.link_clicked"),
-        (second.event_id, "e1", "message.link_clicked"),
-        (opened.event_id, "e1", "message.opened"),
-        (opened.event_id, "e2", "message.opened"),
+        (first.event_id, "e1", "message.link_clicked", T0),
+        (second.event_id, "e1", "message.link_clicked", T0 + 1),
+        (opened.event_id, "e1", "message.opened", T0 + 2),
+        (opened.event_id, "e2", "message.opened", T0 + 2),
     ]
     assert done.facts["m1"].sequence == 7
 
 
 def test_facts_of_a_message_whose_events_are_all_there_are_not_written() -> None:
     facts = {"m1": tally.Facts(sequence=1)}
-    assert decisions.append([click()], [(True, tally.UNKNOWN)], facts, 1, []).facts == {}
+    assert decisions.append([click()], [(True, tally.UNKNOWN)], facts, 1, [], T0).facts == {}
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from relay.core import floods
 from relay.core.model import Event, SentCopy
 from relay.store import Cursor
 from relay.store.contract import Store
@@ -62,16 +63,58 @@ async def test_repeats_head_and_own_hits_are_stored_only(store: Store) -> None:
         event(at=T0 + 100_061),
         event(at=T0 + 100_061, recipient_index=1),
         event(at=T0 + 60, ip="8.8.4.4"),
-        click(at=T0 + 100_000),
-        click(at=T0 + 100_000),
+        click(at=T0 + 100_000, ip="9.9.9.9"),
+        click(at=T0 + 100_001.9, ip="9.9.9.9"),
+        click(at=T0 + 100_002.1, ip="9.9.9.9"),
+        click(at=T0 + 100_000, ip="9.9.9.9", user_agent="Other/1.0"),
     ]:
         await store.append(hit)
     stored = await store.events()
-    assert [e.counted for e in stored] == [True, False, False, True, True, False, True, True]
-    assert [e.ordinal for e in stored] == [0, -1, -1, 1, 2, -1, 0, 1]
-    assert [e.sequence for e in stored] == list(range(1, 9))
+    assert [e.counted for e in stored] == [True, False, False, True, True, False, True, False, True, True]
+    assert [e.ordinal for e in stored] == [0, -1, -1, 1, 2, -1, 0, -1, 1, 2]
+    assert [e.sequence for e in stored] == list(range(1, 11))
     assert stored[5].verdict == "self"
-    assert len(await store.claim_due(SOON)) == 5
+    assert len(await store.claim_due(SOON)) == 6
+
+
+async def test_a_hit_too_many_is_counted_and_owes_nothing(store: Store) -> None:
+    await store.record_sent(sent())
+    await store.sync_endpoints([endpoint()])
+    done = [await store.append(click()) for _ in range(300)]
+    kept = [e for e in done if isinstance(e, Event)]
+    folded = [f for f in done if isinstance(f, floods.Folded)]
+    assert len(kept) + len(folded) == 300
+    assert done.index(folded[0]) == len(kept)
+    assert all(T0 < f.until < T0 + floods.HOUR and f.everyone for f in folded)
+    assert await store.events(limit=1000) == kept
+    assert [e.position for e in kept] == list(range(1, len(kept) + 1))
+    assert len(await store.notifications(limit=1000)) == len(kept)
+    await store.fold([floods.Fold("m1", "c0.0", 1000), floods.Fold("unknown", "c0.0", 5)])
+    other = await store.append(click(1))
+    assert isinstance(other, Event)
+    assert other.data == {}
+    later = await store.append(click(at=T0 + floods.HOUR, data={"tid": "x"}))
+    assert isinstance(later, Event)
+    assert later.data == {"tid": "x", "folded": len(folded) + 1000}
+    last = await store.append(click(at=T0 + floods.HOUR))
+    assert isinstance(last, Event)
+    assert last.data == {}
+
+
+async def test_the_buckets_are_those_of_all_processes(store: Store, another: Store) -> None:
+    done = [await it.append(click()) for _ in range(200) for it in (store, another)]
+    assert len(await store.events(limit=1000)) == sum(isinstance(e, Event) for e in done) < 250
+
+
+async def test_a_copy_that_many_share_has_more_room(store: Store) -> None:
+    copies = (SentCopy("a@x", 0, True), *(SentCopy(f"{n}@x", 1, True) for n in range(21)))
+    await store.record_sent(sent(copies=copies))
+    numbers = []
+    for index in (0, 1):
+        done = [await store.append(click(recipient_index=index)) for _ in range(500)]
+        numbers.append(sum(isinstance(e, Event) for e in done))
+    assert numbers[0] < 250
+    assert 400 <= numbers[1] < 450
 
 
 async def test_many_at_once_are_numbered_without_gaps(store: Store) -> None:

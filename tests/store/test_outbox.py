@@ -7,7 +7,7 @@ from typing import Literal
 
 import pytest
 
-from relay.core.model import Settlement
+from relay.core.model import Event, Settlement
 from relay.store.contract import Store
 from tests.store.contract import SOON, T0, click, endpoint, event
 
@@ -123,3 +123,41 @@ async def test_replaying(store: Store) -> None:
     assert [(d.endpoint_id, d.event_id) for d in await store.claim_due(now)] == [("e1", new.event_id)]
     assert await store.replay(now, since=T0 + 1, endpoint_id="late") == 1
     assert [(d.endpoint_id, d.event_id) for d in await store.claim_due(now)] == [("late", new.event_id)]
+
+
+async def test_another_copys_hit_is_not_behind_many_of_one(store: Store) -> None:
+    await store.sync_endpoints([endpoint("e1", "message.link_clicked")])
+    for _ in range(150):
+        await store.append(click())
+    others = [await store.append(click(recipient_index=1)), await store.append(click(message_id="m2"))]
+    due = await store.claim_due(SOON, limit=4)
+    assert {other.event_id for other in others if isinstance(other, Event)} < {d.event_id for d in due}
+    rest = [d for _ in range(40) for d in await store.claim_due(SOON, limit=4)]
+    assert len({d.event_id for d in due + rest}) == len(due + rest) == 152  # with nobody else there they go at once
+
+
+async def test_what_was_tried_before_and_what_was_not_take_turns(store: Store) -> None:
+    await store.sync_endpoints([endpoint("e1", "message.link_clicked")])
+    now = time.time() + 1
+    for n in range(10):
+        await store.append(click(message_id=f"m{n}"))
+    for delivery in await store.claim_due(now):
+        await store.settle(delivery.delivery_id, Settlement("retry", now, next_at=now, status=503))
+    for n in range(10):
+        await store.append(click(message_id=f"m{n}"))
+    assert [d.attempt for d in await store.claim_due(now + 1, limit=6)] == [1, 2, 1, 2, 1, 2]
+
+
+async def test_what_is_made_again_holds_up_nothing_new(store: Store) -> None:
+    await store.sync_endpoints([endpoint("e1", "message.link_clicked")])
+    for _ in range(20):
+        await store.append(click())
+    now = time.time() + 100  # after all turns that were given
+    for n, delivery in enumerate([d for _ in range(20) for d in await store.claim_due(now)]):
+        await store.settle(delivery.delivery_id, Settlement("dead" if n % 2 else "delivered", now))
+    new = await store.append(click(message_id="m2"))
+    await store.replay(time.time(), since=0)
+    await store.replay(time.time(), dead=True)
+    due = await store.claim_due(now, limit=3)
+    assert isinstance(new, Event)
+    assert new.event_id in {d.event_id for d in due}

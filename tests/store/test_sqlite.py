@@ -13,12 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from relay.core import floods
 from relay.store import Unavailable
-from relay.store.sqlite import Sqlite, events, schema, writer
+from relay.store.sqlite import Sqlite, events, outbox, schema, writer
 from relay.store.sqlite.writer import Times
-from tests.store.contract import click, endpoint, event, sent
+from tests.store.contract import SOON, click, endpoint, event, sent
 
 ROOT = Path(__file__).parents[2]
+UNLIMITED = floods.Limits(0, 0)
 
 
 @pytest.fixture
@@ -28,7 +30,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def store(path: Path) -> AsyncIterator[Sqlite]:
-    opened = Sqlite(path)
+    opened = Sqlite(path, limits=UNLIMITED)
     await opened.start()
     yield opened
     await opened.stop()
@@ -40,7 +42,7 @@ LOOKING = Times(look=-1.0)  # at every turn, whether the file is still the same
 
 @asynccontextmanager
 async def running(path: Path, times: Times) -> AsyncIterator[Sqlite]:
-    opened = Sqlite(path, times=times)
+    opened = Sqlite(path, limits=UNLIMITED, times=times)
     await opened.start()
     yield opened
     await opened.stop()
@@ -53,10 +55,10 @@ async def appender(path: Path, number: int, message_id: str = "m1") -> asyncio.s
     )  # fmt: skip
 
 
-def look(path: Path, sql: str) -> list[tuple[object, ...]]:
+def look(path: Path, sql: str, *values: object) -> list[tuple[object, ...]]:
     db = sqlite3.connect(path)
     try:
-        return db.execute(sql).fetchall()
+        return db.execute(sql, values).fetchall()
     finally:
         db.close()
 
@@ -97,7 +99,7 @@ async def test_processes_share_one_file(path: Path) -> None:
 
 
 async def test_two_stores_of_one_process_see_each_other(store: Sqlite, path: Path) -> None:
-    other = Sqlite(path)
+    other = Sqlite(path, limits=UNLIMITED)
     await other.start()
     await store.sync_endpoints([endpoint()])
     await asyncio.gather(*(it.append(click(n)) for n in range(50) for it in (store, other)))
@@ -280,6 +282,47 @@ async def test_a_history_takes_no_longer_with_more_events(store: Sqlite) -> None
     await asyncio.gather(*(store.append(click()) for _ in range(100)))
     few = await steps()
     await asyncio.gather(*(store.append(click()) for _ in range(1000)))
+    assert await steps() <= few * 1.1
+
+
+@pytest.mark.parametrize(
+    ("sql", "values"),
+    [(outbox.FRESH, ("e1", SOON, 8)), (outbox.AGAIN, ("e1", SOON, 8)), (outbox.NEXT_DUE, ())],
+    ids=["fresh", "again", "next_due"],
+)
+async def test_whose_turn_it_is_stands_at_the_end_of_an_index(
+    store: Sqlite, path: Path, sql: str, values: tuple[object, ...]
+) -> None:
+    plan = [str(row[3]) for row in look(path, f"EXPLAIN QUERY PLAN {sql}", *values)]
+    assert not [step for step in plan if "TEMP B-TREE" in step or step.startswith("SCAN d")], plan
+    assert [step for step in plan if "deliveries_fresh" in step or "deliveries_again" in step], plan
+
+
+async def test_a_claim_takes_no_longer_with_more_that_waits(store: Sqlite) -> None:
+    """Counted in SQLite's own steps, for what was not tried yet and for what is due later."""
+    await store.sync_endpoints([endpoint("e1", "message.link_clicked")])
+
+    async def steps() -> int:
+        count = 0
+
+        def work(db: sqlite3.Connection) -> int:
+            def step() -> int:
+                nonlocal count
+                count += 1
+                return 0
+
+            db.set_progress_handler(step, 10)
+            found = outbox.claim(db, SOON, {}, 8, 8)
+            db.set_progress_handler(None, 0)
+            return len(found)
+
+        assert await store.writer.submit(work) == 8
+        return count
+
+    await asyncio.gather(*(store.append(click()) for _ in range(100)))
+    few = await steps()
+    await asyncio.gather(*(store.append(click()) for _ in range(2000)))
+    await store.writer.submit(lambda db: db.execute("UPDATE deliveries SET attempt = 1, next_at = 1e12 WHERE turn % 2"))
     assert await steps() <= few * 1.1
 
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
 
+from relay.core import floods, tally
 from relay.core.model import Delivery, Endpoint, Event, History, Sent, Settlement
 from relay.store import ApiKey, Backlog, Cursor, Notification, NotificationState, Unavailable, UpstreamReply, decisions
 from relay.store.contract import NONE
@@ -27,8 +29,16 @@ PROBE = "INSERT OR REPLACE INTO probe (id, at) VALUES (1, ?)"
 class Sqlite:
     """See `relay.store.contract.Store`."""
 
-    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time, times: Times = USUAL) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        limits: floods.Limits = floods.LIMITS,
+        clock: Callable[[], float] = time.time,
+        times: Times = USUAL,
+    ) -> None:
         self.path = path
+        self._limits = limits
         self._clock = clock
         self._asking = events.Asking()
         self.readers = Readers(path)
@@ -75,12 +85,15 @@ class Sqlite:
 
     # -- events --------------------------------------------------------------------------------------------------------
 
-    async def append(self, event: Event, cursor: Cursor | None = None) -> Event | None:
-        done: Event | None = await self.writer.submit(events.Hit(event, cursor))
+    async def append(self, event: Event, cursor: Cursor | None = None) -> Event | floods.Folded | None:
+        done: Event | floods.Folded | None = await self.writer.submit(events.Hit(event, cursor))
         return done
 
-    def _hits(self, db: sqlite3.Connection, batch: Sequence[events.Hit]) -> list[Event | None]:
-        return events.append(db, batch, self._asking, self._clock())
+    def _hits(self, db: sqlite3.Connection, batch: Sequence[events.Hit]) -> list[Event | floods.Folded | None]:
+        return events.append(db, batch, self._asking, self._clock(), self._limits)
+
+    async def fold(self, folds: Sequence[floods.Fold]) -> None:
+        await self._write(lambda db: events.fold(db, folds))
 
     async def events(
         self,
@@ -170,7 +183,7 @@ class Sqlite:
         def write(db: sqlite3.Connection) -> int:
             count = outbox.renew_dead(db, endpoint_id, now) if dead else 0
             live = [e for e in endpoints.live(db) if endpoint_id in ("", e.endpoint_id)]
-            owed = decisions.owed(live, events.chosen(db, event_ids, since))
+            owed = decisions.owed(live, events.chosen(db, event_ids, since), defaultdict(tally.Facts), now)
             for one in owed:
                 outbox.renew(db, one, now)
             return count + len(owed)

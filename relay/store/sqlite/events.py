@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from relay.core import tally
+from relay.core import floods, tally
 from relay.core.model import Endpoint, Event, History
 from relay.store import Cursor, decisions, tables
 from relay.store.sqlite import bulk, cursors, endpoints, messages, outbox
@@ -25,7 +25,8 @@ ASKED = (1, 8, 64, BATCH)  # how many are asked for at once: few sizes, so that 
 KNOWN = f"""
 WITH asked (n, event_id, message_id, idx) AS (VALUES {{places}})
 SELECT json_group_array(json_array(asked.n, e.position, m.grant_id, m.submitted_at, m.submitter_ip, t.facts,
-    (SELECT CASE WHEN c.sole THEN c.recipient ELSE '' END FROM copies c
+    (SELECT CASE WHEN c.sole THEN c.recipient ELSE (SELECT count(*) FROM copies s
+        WHERE s.message_id = asked.message_id AND s.idx = asked.idx) END FROM copies c
       WHERE c.message_id = asked.message_id AND c.idx = asked.idx LIMIT 1))),
   (SELECT seq FROM sqlite_sequence WHERE name = 'events'),
   (SELECT json_group_array(json_array({ENDPOINTS.names("l")})) FROM endpoints l WHERE {endpoints.IS_LIVE})
@@ -38,6 +39,7 @@ WHERE asked.n >= 0
 STATEMENTS = {size: KNOWN.format(places=", ".join(["(?, ?, ?, ?)"] * size)) for size in ASKED}
 APPEND = bulk.inserts("INSERT", EVENTS)
 SAVE_TALLIES = bulk.inserts_into("INSERT OR REPLACE INTO tallies (message_id, facts)", 2)
+TALLY = "SELECT facts FROM tallies WHERE message_id = ?"
 
 LISTED = f"SELECT {EVENTS.names()} FROM events WHERE {{conditions}} ORDER BY position {{order}} LIMIT ?"
 ONE = f"SELECT {EVENTS.names()}, events.link_counts FROM events WHERE event_id = ?"
@@ -52,7 +54,7 @@ decode_facts = msgspec.json.Decoder(tally.Facts).decode
 decode_counts = msgspec.json.Decoder(dict[int, int]).decode
 decode_endpoints = msgspec.json.Decoder(list[list[Any]]).decode
 decode_known = msgspec.json.Decoder(
-    list[tuple[int, int | None, str | None, float | None, str | None, str | None, str | None]]
+    list[tuple[int, int | None, str | None, float | None, str | None, str | None, str | int | None]]
 ).decode
 
 
@@ -90,17 +92,32 @@ class Found(NamedTuple):
     endpoints: list[Endpoint]
 
 
-def append(db: sqlite3.Connection, batch: Sequence[Hit], asking: Asking, now: float) -> list[Event | None]:
-    """Per hit the event as it was completed, or None where it is there already."""
+def append(
+    db: sqlite3.Connection, batch: Sequence[Hit], asking: Asking, now: float, limits: floods.Limits
+) -> list[Event | floods.Folded | None]:
+    """Per hit the event as it was completed, or that it was folded, or None where it is there already."""
     events = [hit.event for hit in batch]
     found = read(db, events, asking)
-    done = decisions.append(events, found.known, found.facts, found.position, found.endpoints)
+    done = decisions.append(events, found.known, found.facts, found.position, found.endpoints, now, limits)
     link_counts = [tables.json(counts) if counts else "" for counts in done.link_counts]
     bulk.write(db, APPEND, list(map(EVENTS.row, done.events, link_counts)))
     bulk.write(db, SAVE_TALLIES, [(key, encode_facts(fact).decode()) for key, fact in done.facts.items()])
-    bulk.write(db, outbox.OWE, [(e.position, endpoint_id, trigger, now, now) for e, endpoint_id, trigger in done.owed])
+    owed = [(e.position, endpoint_id, trigger, now, now, turn) for e, endpoint_id, trigger, turn in done.owed]
+    bulk.write(db, outbox.OWE, owed)
     cursors.save(db, {hit.cursor.mailbox: hit.cursor for hit in batch if hit.cursor}.values())
     return done.results
+
+
+def fold(db: sqlite3.Connection, folds: Sequence[floods.Fold]) -> None:
+    """What is known of a message is one row: so each row is read and written once."""
+    found: dict[str, tally.Facts] = {}
+    for message_id in {fold.message_id for fold in folds}:
+        if row := db.execute(TALLY, (message_id,)).fetchone():
+            found[message_id] = decode_facts(row[0])
+    for fold in folds:
+        if fold.message_id in found:
+            tally.fold(found[fold.message_id], fold.token, fold.hits)
+    bulk.write(db, SAVE_TALLIES, [(key, encode_facts(fact).decode()) for key, fact in found.items()])
 
 
 def read(db: sqlite3.Connection, batch: Sequence[Event], asking: Asking) -> Found:
@@ -115,7 +132,9 @@ def read(db: sqlite3.Connection, batch: Sequence[Event], asking: Asking) -> Foun
     for n, position, grant, submitted_at, ip, fact, recipient in decode_known(text):
         origin = tally.UNKNOWN
         if grant is not None:
-            origin = tally.Origin(grant, submitted_at or 0.0, ip or "", recipient or "")
+            # A text is the one who has the copy, a number how many share it.
+            sole, sharing = (recipient, 1) if isinstance(recipient, str) else ("", recipient or 1)
+            origin = tally.Origin(grant, submitted_at or 0.0, ip or "", sole, sharing)
         known[n] = (position is not None, origin)
         if (message_id := batch[n].message_id) not in facts:
             facts[message_id] = decode_facts(fact) if fact else tally.Facts()

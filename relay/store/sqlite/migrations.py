@@ -201,4 +201,22 @@ def counted(left: Sequence[Any]) -> list[list[Any]]:
     return [[*key, number] for key, number in found.items()]
 
 
-STEPS: tuple[Step, ...] = (first, second)
+# First attempts go by turn, all others by time: of each, those that come next stand at one end of an index.
+DELIVERIES_FRESH = (
+    "CREATE INDEX deliveries_fresh ON deliveries (endpoint_id, turn) WHERE state = 'pending' AND attempt = 0"
+)
+DELIVERIES_AGAIN = (
+    "CREATE INDEX deliveries_again ON deliveries (endpoint_id, next_at) WHERE state = 'pending' AND attempt > 0"
+)
+
+
+def third(db: Database) -> None:
+    """Whose turn it is at an endpoint."""
+    db.execute("ALTER TABLE deliveries ADD COLUMN turn REAL NOT NULL DEFAULT 0")
+    db.execute("UPDATE deliveries SET turn = first_at WHERE state = 'pending'")
+    db.execute("DROP INDEX deliveries_due")
+    db.execute(DELIVERIES_FRESH)
+    db.execute(DELIVERIES_AGAIN)
+
+
+STEPS: tuple[Step, ...] = (first, second, third)

@@ -8,6 +8,7 @@ again (`retry`), the POST (`webhooks`).
 from __future__ import annotations
 
 import sqlite3
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from relay.core.model import Delivery, Settlement
@@ -20,14 +21,22 @@ def changes(fields: Iterable[str]) -> str:
     return ", ".join(f"{field} = :{field}" for field in fields)
 
 
-NEW = "deliveries (position, endpoint_id, trigger, first_at, next_at)"  # the rest by default: nothing was tried yet
-OWE = bulk.inserts_into(f"INSERT INTO {NEW}", 5)
-OWE_ONE = f"INSERT INTO {NEW} VALUES (?, ?, ?, ?, ?)"
+NEW = (
+    "deliveries (position, endpoint_id, trigger, first_at, next_at, turn)"  # the rest by default: nothing was tried yet
+)
+OWE = bulk.inserts_into(f"INSERT INTO {NEW}", 6)
+OWE_ONE = f"INSERT INTO {NEW} VALUES (?, ?, ?, ?, ?, ?)"
 WHOLE = f"""
 SELECT {DELIVERIES.names("d")}, e.event_id, e.message_id FROM deliveries d JOIN events e ON e.position = d.position
 """
-DUE = f"""{WHOLE}
-WHERE d.state = 'pending' AND d.endpoint_id = ? AND d.next_at <= ? ORDER BY d.next_at, d.delivery_id LIMIT ?
+# Each has an index, of which it reads one end: an endpoint may be owed very many.
+FRESH = f"""{WHOLE}
+WHERE d.state = 'pending' AND d.attempt = 0 AND d.endpoint_id = ? AND d.next_at <= ?
+ORDER BY d.turn, d.delivery_id LIMIT ?
+"""
+AGAIN = f"""{WHOLE}
+WHERE d.state = 'pending' AND d.attempt > 0 AND d.endpoint_id = ? AND d.next_at <= ?
+ORDER BY d.next_at, d.delivery_id LIMIT ?
 """
 NEWEST = f"""{WHOLE}
 WHERE (:endpoint_id = '' OR d.endpoint_id = :endpoint_id) AND (:state = '' OR d.state = :state)
@@ -35,13 +44,25 @@ ORDER BY d.delivery_id DESC LIMIT :limit
 """
 CLAIM = "UPDATE deliveries SET attempt = ?, next_at = ? WHERE delivery_id = ?"
 SETTLE = f"UPDATE deliveries SET {changes(decisions.settled(Settlement('dead', 0)))} WHERE delivery_id = :delivery_id"
-RENEW = f"UPDATE deliveries SET {changes(decisions.renewed(0))}"
-RENEW_DEAD = f"{RENEW} WHERE state = 'dead' AND (:endpoint_id = '' OR endpoint_id = :endpoint_id)"
+RENEW = f"UPDATE deliveries SET {changes(decisions.renewed(0, 0))}"
+DEAD = """
+SELECT d.delivery_id, e.message_id, e.recipient_index FROM deliveries d JOIN events e ON e.position = d.position
+WHERE d.state = 'dead' AND (? = '' OR d.endpoint_id = ?) ORDER BY d.delivery_id
+"""
+RENEW_DEAD = f"{RENEW} WHERE delivery_id = :delivery_id"
 RENEW_ONE = f"{RENEW} WHERE position = :position AND endpoint_id = :endpoint_id AND trigger = :trigger"
-HASTEN = "UPDATE deliveries SET next_at = max(?, next_at - ?) WHERE state = 'pending' AND next_at > ?"
+HASTEN = [
+    f"UPDATE deliveries SET next_at = max(?, next_at - ?) WHERE state = 'pending' AND attempt {which} AND next_at > ?"
+    for which in ("= 0", "> 0")
+]
 NEXT_DUE = f"""
-SELECT min((SELECT min(next_at) FROM deliveries d WHERE d.state = 'pending' AND d.endpoint_id = e.endpoint_id))
-FROM endpoints e WHERE {endpoints.IS_LIVE}
+WITH live AS (SELECT endpoint_id FROM endpoints WHERE {endpoints.IS_LIVE})
+SELECT min(at) FROM (
+  SELECT (SELECT next_at FROM deliveries d WHERE d.state = 'pending' AND d.attempt = 0
+    AND d.endpoint_id = live.endpoint_id ORDER BY d.turn LIMIT 1) AS at FROM live
+  UNION ALL
+  SELECT (SELECT min(next_at) FROM deliveries d WHERE d.state = 'pending' AND d.attempt > 0
+    AND d.endpoint_id = live.endpoint_id) FROM live)
 """
 BACKLOG = """
 SELECT endpoint_id, sum(state = 'pending'), sum(state = 'delivered'), sum(state = 'dead'),
@@ -59,7 +80,8 @@ def claim(db: sqlite3.Connection, now: float, busy: Mapping[str, int], each: int
     lanes = []
     for (endpoint_id,) in db.execute(endpoints.LIVE_IDS).fetchall():
         if room := decisions.room(endpoint_id, busy, each, limit):
-            lanes.append(list(map(notification, db.execute(DUE, (endpoint_id, now, room)))))
+            queues = [list(map(notification, db.execute(sql, (endpoint_id, now, room)))) for sql in (FRESH, AGAIN)]
+            lanes.append(decisions.turns(queues, room))
     found = [decisions.claimed(due) for due in decisions.turns(lanes, limit)]
     db.executemany(CLAIM, [(d.attempt, now + decisions.LEASE, d.delivery_id) for d in found])
     return found
@@ -70,7 +92,8 @@ def settle(db: sqlite3.Connection, delivery_id: int, settlement: Settlement) -> 
 
 
 def hasten(db: sqlite3.Connection, after: float, seconds: float) -> None:
-    db.execute(HASTEN, (after, seconds, after))
+    for sql in HASTEN:
+        db.execute(sql, (after, seconds, after))
 
 
 def next_due(db: sqlite3.Connection) -> float | None:
@@ -93,15 +116,20 @@ def backlog(db: sqlite3.Connection) -> list[Backlog]:
 
 def renew_dead(db: sqlite3.Connection, endpoint_id: str, now: float) -> int:
     """Their number."""
-    return db.execute(RENEW_DEAD, decisions.renewed(now) | {"endpoint_id": endpoint_id}).rowcount
+    dead = db.execute(DEAD, (endpoint_id, endpoint_id)).fetchall()
+    turns: dict[str, dict[int, float]] = defaultdict(dict)
+    for delivery_id, message_id, index in dead:
+        fields = decisions.renewed(now, decisions.turn(turns[message_id], index, now))
+        db.execute(RENEW_DEAD, fields | {"delivery_id": delivery_id})
+    return len(dead)
 
 
 def renew(db: sqlite3.Connection, owed: decisions.Owed, now: float) -> None:
     """It is due: again, or for the first time."""
-    event, endpoint_id, trigger = owed
+    event, endpoint_id, trigger, turn = owed
     key = {"position": event.position, "endpoint_id": endpoint_id, "trigger": trigger}
-    if not db.execute(RENEW_ONE, decisions.renewed(now) | key).rowcount:
-        db.execute(OWE_ONE, (event.position, endpoint_id, trigger, now, now))
+    if not db.execute(RENEW_ONE, decisions.renewed(now, turn) | key).rowcount:
+        db.execute(OWE_ONE, (event.position, endpoint_id, trigger, now, now, turn))
 
 
 def forgive(db: sqlite3.Connection, endpoint_id: str) -> None:
