@@ -94,7 +94,7 @@ class Upstream:
         self.taken: list[Kept] = []
         self.lines: list[str] = []  # every command heard, over all sessions
         self.raw = bytearray()  # and every octet, as far as it is not under TLS's own handshake
-        self._met: dict[str, int] = {}
+        self.met: dict[str, int] = {}  # how often each point was met
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -142,7 +142,7 @@ class Upstream:
 
     def _does(self, point: str, command: str = "") -> str | None:
         does = self.script.get(point)
-        count = self._met[point] = self._met.get(point, 0) + 1
+        count = self.met[point] = self.met.get(point, 0) + 1
         if callable(does):
             return does(command)
         if isinstance(does, str) or does is None:

@@ -16,7 +16,6 @@ import smtplib
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -24,6 +23,7 @@ from pathlib import Path
 import pytest
 
 from tests.peers import free_port, require
+from tests.until import eventually
 
 CONFIG = """
 base_dir = {base}/run
@@ -124,16 +124,17 @@ class Dovecot:
             self._await(port)
 
     def _await(self, port: int) -> None:
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
+        def there() -> bool:
             if self.process is not None and self.process.poll() is not None:
-                break
+                pytest.fail(f"Dovecot ended:\n{self.log()}")
             with closing(socket.socket()) as s:
                 s.settimeout(1)
-                if s.connect_ex(("127.0.0.1", port)) == 0:
-                    return
-            time.sleep(0.05)
-        pytest.fail(f"Dovecot did not start:\n{self.log()}")
+                return s.connect_ex(("127.0.0.1", port)) == 0
+
+        try:
+            eventually(there)
+        except TimeoutError:
+            pytest.fail(f"Dovecot did not start:\n{self.log()}")
 
     def stop(self) -> None:
         if self.process is not None:

@@ -16,7 +16,6 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from pathlib import Path
 import pytest
 
 from tests import peers
+from tests.until import eventually
 
 START_SECONDS = 20.0
 SERVICES = """
@@ -154,12 +154,14 @@ def _write(
 
 
 def _await(process: subprocess.Popen[bytes], server: Server) -> None:
-    end = time.monotonic() + START_SECONDS
-    while time.monotonic() < end:
-        if process.poll() is not None:
-            break
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", server.port), 5) as client:
-            if client.recv(200).startswith(b"220"):
-                return
-        time.sleep(0.05)
+    def there() -> bool:
+        if process.poll() is None:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", server.port), 5) as client:
+                return client.recv(200).startswith(b"220")
+        return process.poll() is not None
+
+    with contextlib.suppress(TimeoutError):
+        eventually(there, START_SECONDS)
+        if process.poll() is None:
+            return
     raise RuntimeError(f"Postfix did not start (exit {process.poll()}):\n{server.log()[-2000:]}")

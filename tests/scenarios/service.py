@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -42,6 +43,20 @@ class Service:
         assert done.returncode == code, f"{words}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 
+    def waiting(self) -> list[Path]:
+        """What is in the spool."""
+        return sorted((self.folder / "var" / "spool").glob("*.msg"))
+
+    def emptied(self) -> None:
+        """Returns once nothing waits in the spool; the operator hears so too."""
+        eventually(lambda: not self.waiting())
+        assert self.command("queue", "list").stdout == "nothing waits\n"
+
+    def events(self, **how: Any) -> list[dict[str, Any]]:
+        """What `trackrelay events` shows, oldest first."""
+        shown = self.command("events", "--json", "--limit", "100000", **how).stdout
+        return [json.loads(line) for line in shown.split("\n") if line]
+
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
@@ -57,6 +72,11 @@ class Service:
             raise AssertionError(f"did not stop within {seconds} s\n{self.log}") from None
 
 
+def files(service: Service) -> int:
+    """How many files and sockets the program has open."""
+    return len(os.listdir(f"/proc/{service.process.pid}/fd"))
+
+
 def command(*words: str, **how: Any) -> subprocess.CompletedProcess[str]:
     how.setdefault("text", True)
     how.setdefault("timeout", 60)
@@ -64,28 +84,42 @@ def command(*words: str, **how: Any) -> subprocess.CompletedProcess[str]:
 
 
 def settings(
-    folder: Path, *, upstream: int | str, more: str = "", tracking: str = "", smtp: str = "", out: str = ""
+    folder: Path,
+    *,
+    upstream: int | str,
+    more: str = "",
+    tracking: str = "",
+    smtp: str = "",
+    out: str = "",
+    http: str = "",
+    admin: str = "open = true",
+    url: str = "http://127.0.0.1:{port}",
+    hostname: str = "relay.example.test",
 ) -> tuple[int, int, int]:
-    """Writes relay.toml; gives the ports of SMTP, tracking and admin. `upstream` is a port on loopback or a URL. `more`
-    is appended; `tracking`, `smtp` and `out` go into the tables tracking, smtp and upstream."""
+    """Writes relay.toml; gives the ports of SMTP, tracking and admin. `upstream` is a port on loopback, a URL, or "" for
+    none. `more` is appended; `tracking`, `smtp`, `out`, `http` and `admin` go into the tables tracking, smtp, upstream,
+    http and admin. `url` is the public address of the tracking server, `port` in it its own."""
+    if isinstance(upstream, int):
+        upstream = f"smtp://127.0.0.1:{upstream}"
     ports = peers.free_port(), peers.free_port(), peers.free_port()
     (folder / "relay.toml").write_text(f"""
 state_dir = "var"
 [smtp]
 listen = ["127.0.0.1:{ports[0]}"]
-hostname = "relay.example.test"
+hostname = "{hostname}"
 {smtp}
 [upstream]
-url = "{upstream if isinstance(upstream, str) else f"smtp://127.0.0.1:{upstream}"}"
+{f'url = "{upstream}"' if upstream else ""}
 {out}
 [tracking]
-url = "http://127.0.0.1:{ports[1]}"
+url = "{url.format(port=ports[1])}"
 {tracking}
 [http]
 listen = "127.0.0.1:{ports[1]}"
+{http}
 [admin]
 listen = "127.0.0.1:{ports[2]}"
-open = true
+{admin}
 {more}
 """)
     return ports

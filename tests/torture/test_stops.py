@@ -61,8 +61,7 @@ async def test_stopped_before_an_upstream_that_hangs(tmp_path, point, more):
         world.upstream.script[point] = "hang"
         assert await world.start()
         load = asyncio.create_task(world.load(10, 10))
-        await until(lambda: world.upstream.sessions, 10)
-        await asyncio.sleep(1)
+        await until(lambda: world.upstream.met.get(point))
         await world.stop()
         await load
         print(f"stopped in {world.stopped[-1]:.1f} s")

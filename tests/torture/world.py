@@ -133,10 +133,8 @@ class World:
             self.folder,
             upstream=self.upstream.port,
             more=MORE.format(url=self.hook.url, secret=SECRET),
+            out=f'patience = "{PATIENCE * 1000:.0f}ms"\n{self.more}',
         )
-        config = self.folder / "relay.toml"
-        more = f'patience = "{PATIENCE * 1000:.0f}ms"\n{self.more}'
-        config.write_text(config.read_text().replace("[tracking]", f"{more}\n[tracking]", 1))
         self.hitting = [asyncio.create_task(self._hit(n)) for n in range(self.hitters)]
         return self
 

@@ -74,8 +74,7 @@ def test_events_of_a_running_service(relay: service.Service) -> None:
     address = re.search(rb"http://127\.0\.0\.1:\d+/o/[\w-]+", entry.read_bytes())[0].decode()  # type: ignore[index]
     for _ in range(2):
         assert get(address)[0] == 200
-    rows = [json.loads(line) for line in relay.command("events", "--json").stdout.splitlines()]
-    opened = [row for row in rows if row["type"] == "message.opened"]
+    opened = [row for row in relay.events() if row["type"] == "message.opened"]
     assert [(row["message_id"], row["recipient"], row["counted"]) for row in opened] == [
         (message_id, "bob@example.test", True),
         (message_id, "bob@example.test", False),  # a repeat within the minute
@@ -86,9 +85,7 @@ def test_events_of_a_running_service(relay: service.Service) -> None:
 
 
 def test_api_keys(tmp_path: Path) -> None:
-    ports = service.settings(tmp_path, upstream=peers.free_port())
-    file = tmp_path / "relay.toml"
-    file.write_text(file.read_text().replace("open = true", "open = false"))
+    ports = service.settings(tmp_path, upstream=peers.free_port(), admin="open = false")
     with service.running(tmp_path, ports, only="admin") as relay:
         page = f"http://127.0.0.1:{relay.admin}/live/messages"
         assert get(page)[0] == 401

@@ -1,7 +1,6 @@
 """Clients that come in crowds and say next to nothing: mail goes on, whoever they are, also with few files."""
 
 import contextlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,10 +22,6 @@ def crowd(port: int, size: int, begin: bytes) -> Iterator[list[hostile.Line]]:
         yield found
 
 
-def files(relay: service.Service) -> int:
-    return len(os.listdir(f"/proc/{relay.process.pid}/fd"))
-
-
 def click(port: int, path: str) -> int:
     with hostile.Http(port) as client:
         with contextlib.suppress(ConnectionError):
@@ -46,7 +41,7 @@ def test_a_crowd_at_the_tracking_server_does_not_stop_mail(tmp_path: Path) -> No
             with crowd(relay.http, 150, b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: "):
                 with hostile.Line(relay.http) as late:
                     assert late.rest().startswith(b"HTTP/1.1 503 ")  # it is told, and not left to wait
-                assert files(relay) < 50
+                assert service.files(relay) < 50
                 for _ in range(5):
                     with hostile.Smtp(relay.smtp) as client:
                         assert client.mail(letter).startswith("250")

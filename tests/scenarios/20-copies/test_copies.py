@@ -40,7 +40,7 @@ def test_one_of_five_is_put_off(tmp_path: Path) -> None:
             assert FIVE[0] not in waiting
             relay.command("queue", "retry", "--all")
             eventually(lambda: len(upstream.taken) == 5)
-            eventually(lambda: "nothing waits" in relay.command("queue", "list").stdout)
+            relay.emptied()
     found = arrived(upstream.taken)
     assert {recipient: len(copies) for recipient, copies in found.items()} == dict.fromkeys(FIVE, 1)
     assert sum(FIVE[2] in line for line in upstream.lines) == 2
@@ -68,14 +68,14 @@ def test_cut_before_the_end_arrives_once(tmp_path: Path, does: str) -> None:
         with service.running(tmp_path, ports, only="smtp,queue") as relay:
             for point in points:
                 upstream.script = {point: [does, None]}
-                upstream._met.clear()
+                upstream.met.clear()
                 with hostile.Smtp(relay.smtp) as client:
                     answer = client.mail(LETTER, "b@example.test", "c@example.test", sender=f"{point}@example.test")
                 assert answer.startswith("250"), f"{point}: {answer}"
             upstream.script = {}
             relay.command("queue", "retry", "--all")
             eventually(lambda: sum(len(kept.recipients) for kept in upstream.taken) >= 2 * len(points))
-            eventually(lambda: "nothing waits" in relay.command("queue", "list").stdout)
+            relay.emptied()
     for point in points:
         own = [kept for kept in upstream.taken if kept.reverse_path == f"{point}@example.test"]
         assert sorted(r for kept in own for r in kept.recipients) == ["b@example.test", "c@example.test"], point

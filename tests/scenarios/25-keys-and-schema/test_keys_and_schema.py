@@ -4,7 +4,6 @@ sentence and an exit code, never a traceback; and mail is not kept waiting for a
 import json
 import shutil
 import sqlite3
-import time
 from contextlib import closing
 from pathlib import Path
 
@@ -88,7 +87,7 @@ def test_a_port_that_is_taken(copy: Path) -> None:
             line = text[at : text.index("\n", at)]
             port = f'["127.0.0.1:{upstream.port}"]' if section == "smtp" else f'"127.0.0.1:{upstream.port}"'
             (copy / "relay.toml").write_text(text.replace(line, f"listen = {port}"))
-            assert f"{section}" in refused(copy, code=2)
+            assert f"{section}: can't listen" in refused(copy)
 
 
 def test_a_restart_with_a_damaged_store(copy: Path) -> None:
@@ -148,7 +147,7 @@ def test_keys_change_while_it_runs(tmp_path: Path) -> None:
             path = tmp_path / "var" / "keys" / "tokens.json"
             content = path.read_bytes()
             path.write_bytes(b"{")
-            time.sleep(1.1)  # it looks at its file once a second
+            eventually(lambda: leads(send()) and "keys_not_reloaded" in sending.log)
             assert leads(old)
             assert leads(send())
             path.write_bytes(content)

@@ -70,7 +70,7 @@ secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
             # And an hour: due again, and taken.
             deferring.clear()
             ahead(10 * DAY + 3600)
-            eventually(lambda: "nothing waits" in relay.command("queue", "list").stdout)
+            relay.emptied()
             assert len(upstream.taken) == 1
             assert "given_up" not in relay.log
 
@@ -119,7 +119,7 @@ def test_what_waits_when_the_program_starts_with_another_clock(
                 assert "given_up" not in relay.log
                 deferring.clear()
                 relay.command("queue", "retry", "--all")
-                eventually(lambda: "nothing waits" in relay.command("queue", "list").stdout)
+                relay.emptied()
             deferring.append("451 4.3.0 later")
             (tmp_path / "stderr.log").write_text("")
     assert [each.reverse_path for each in upstream.taken] == ["a@example.test"] * 2

@@ -22,11 +22,9 @@ def written(folder: Path) -> tuple[tuple[int, int, int], int]:
     implicit = peers.free_port()
     pair = f'certificate = "{folder}/tls/cert.pem"\nkey = "{folder}/tls/key.pem"'
     ports = service.settings(
-        folder, upstream=9, smtp=f'listen_tls = ["127.0.0.1:{implicit}"]\n{pair}', tracking="opens = true"
-    )
-    text = (folder / "relay.toml").read_text()
-    text = text.replace("[http]\n", f"[http]\n{pair}\n").replace('url = "http://', 'url = "https://')
-    (folder / "relay.toml").write_text(text)
+        folder, upstream=9, smtp=f'listen_tls = ["127.0.0.1:{implicit}"]\n{pair}', tracking="opens = true", http=pair,
+        url="https://127.0.0.1:{port}",
+    )  # fmt: skip
     return ports, implicit
 
 

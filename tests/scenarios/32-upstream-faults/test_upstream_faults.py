@@ -12,7 +12,6 @@ import pytest
 from tests.fakes import certificates
 from tests.fakes import upstream as fake
 from tests.scenarios import hostile, service
-from tests.until import eventually
 
 MESSAGES = 5
 LETTERS = [hostile.letter("", f"X-Number: {n}") for n in range(MESSAGES)]
@@ -60,7 +59,7 @@ def test_it_goes_or_answers_nonsense(tmp_path: Path, point: str, does: str, said
             assert relay.command("queue", "list").stdout.count(said[:20]) == MESSAGES
             upstream.script.clear()
             relay.command("queue", "retry", "--all")
-            eventually(lambda: "nothing waits" in relay.command("queue", "list").stdout)
+            relay.emptied()
             assert arrived(upstream) == sorted([*had, *(str(n) for n in range(MESSAGES))])
             assert len({kept.content for kept in upstream.taken}) == MESSAGES
             assert len(warned(relay)) == lines
@@ -80,7 +79,7 @@ def test_it_hangs(tmp_path: Path) -> None:
         had = arrived(upstream)
         upstream.script.clear()
         with service.running(tmp_path, ports, only="smtp,queue") as relay:
-            eventually(lambda: "nothing waits" in relay.command("queue", "list").stdout)
+            relay.emptied()
         assert arrived(upstream) == sorted([*had, *(str(n) for n in range(MESSAGES))])
         assert "Traceback" not in relay.log
 
@@ -101,7 +100,7 @@ def test_its_certificate_has_expired(tmp_path: Path) -> None:
             assert b"MAIL" not in upstream.raw
             server.load_cert_chain(*new)
             relay.command("queue", "retry", "--all")
-            eventually(lambda: "nothing waits" in relay.command("queue", "list").stdout)
+            relay.emptied()
             assert len(arrived(upstream)) == MESSAGES
             assert all(kept.tls for kept in upstream.taken)
             assert len(warned(relay)) == 1
