@@ -322,17 +322,24 @@ class Service:
         for task in self.tasks:
             task.cancel()
         ending = asyncio.gather(*self.tasks, return_exceptions=True)
+        await self.end(self.drain_clients)
+        await ending
+        for close in reversed(self.closers):
+            await self.end(close)
+
+    async def drain_clients(self) -> None:
         if self.server:
             self.server.stop_listening()
             await self.server.drain(self.times.drain)
-        await ending
-        for close in reversed(self.closers):
-            try:
-                async with asyncio.timeout(max(1.0, self.left())):
-                    await close()
-            except Exception:
-                metrics.ERRORS.labels("app").inc()
-                LOG.exception("not_closed", what=getattr(close, "__qualname__", repr(close)))
+
+    async def end(self, close: Callable[[], Awaitable[None]]) -> None:
+        """One step of the stop. Whatever becomes of it, the others are taken."""
+        try:
+            async with asyncio.timeout(max(1.0, self.left())):
+                await close()
+        except Exception:
+            metrics.ERRORS.labels("app").inc()
+            LOG.exception("not_closed", what=getattr(close, "__qualname__", repr(close)))
 
     def left(self) -> float:
         """Seconds that a stop may still take."""

@@ -111,6 +111,7 @@ class Session(STOCK):  # type: ignore[misc]
         self.shared = shared
         self.implicit_tls = implicit_tls
         self.secure = False
+        self.tcp: Any = None  # the transport below TLS, or the same: ends a connection whatever state TLS is in
         self.handshake: Begun | None = None
         self.address: networks.Address | None = None
         self.loopback = self.allowed = False
@@ -144,6 +145,7 @@ class Session(STOCK):  # type: ignore[misc]
         self.allowed = networks.within(self.address, self.shared.allow)
         if not self.allowed:
             self._timeout_duration = self.shared.held_to.stranger_command_seconds
+        self.tcp = transport
         super().connection_made(transport)
         if self.implicit_tls:
             # Now, not when the command loop begins: the client's first words may be read before that (uvloop).
@@ -166,7 +168,7 @@ class Session(STOCK):  # type: ignore[misc]
 
     def let_go(self, _: object) -> None:
         """A session is in cycles, and waits for the garbage collector; the transport, with TLS some 130 kB, does not."""
-        self._reader._transport = self._writer = None
+        self._reader._transport = self._writer = self.tcp = None
 
     def eof_received(self) -> bool:
         if self in self.shared.places:
@@ -188,9 +190,10 @@ class Session(STOCK):  # type: ignore[misc]
             self.retire(CLOSING)
 
     def cut(self) -> None:
-        """Ends the connection without a word."""
+        """Ends the connection without a word. (A TLS transport that was closed twice can't be aborted before Python
+        3.11.4, and would wait for the other side's goodbye.)"""
         if self.transport is not None:
-            self.transport.abort()
+            self.tcp.abort()
 
     def retire(self, words: str) -> None:
         """Says so and closes, from outside of the command loop."""
@@ -229,8 +232,7 @@ class Session(STOCK):  # type: ignore[misc]
 
     def lost(self, error: Exception | None) -> bool:
         """The connection ended within the handshake. Event loops don't tell a protocol of every such end."""
-        if self.transport is not None:
-            self.transport.abort()
+        self.cut()
         self.connection_lost(error)
         return False
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from relay import __main__ as main
-from relay import app, config, files, spool
+from relay import app, config, files, metrics, spool
 from relay.core import queue
 from relay.spool.disk import Disk
 from tests.fakes import upstream
@@ -50,6 +50,27 @@ async def test_an_upstream_that_hangs_does_not_keep_it_from_stopping(tmp_path, c
     entries = [kept.read(name) for name in kept.scan()]
     assert [(e.attempts, e.waiting[0].address) for e in entries] == ([(0, "b@example.com")] * (on_defer == "spool"))
     assert all(isinstance(e, queue.Entry) for e in entries)
+
+
+async def test_a_step_of_the_stop_that_fails_keeps_none_of_the_others_from_being_taken(tmp_path, caplog, monkeypatch):
+    service = app.Service(settings(tmp_path, 1), frozenset({"smtp", "queue"}))
+    await service.start()
+    closed = []
+
+    async def note():
+        closed.append(True)
+
+    async def fail(seconds):
+        raise AttributeError("a transport that is gone")
+
+    service.closers.insert(0, note)
+    monkeypatch.setattr(service.server, "drain", fail)
+    failed = metrics.ERRORS.labels("app")
+    before = failed._value.get()
+    await service.stop()
+    assert closed == [True]
+    assert failed._value.get() == before + 1
+    assert [r.message for r in caplog.records if r.levelname == "ERROR"] == ["not_closed"]
 
 
 async def test_a_state_dir_that_others_can_write_is_refused(tmp_path):
