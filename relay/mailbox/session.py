@@ -27,11 +27,15 @@ from imapclient import exceptions
 from relay import oauth
 from relay.config import OAuth2
 from relay.core import networks
+from relay.mailbox.client import Client
 from relay.mailbox.source import LoginRefused, Times, Unreachable
 
 # Answers to a login that say nothing about the credentials (RFC 5530 3).
 NOT_NOW = re.compile(r"\[(?:UNAVAILABLE|INUSE|LIMIT|SERVERBUG)\]|try again|temporar", re.I)
-FAILURES = (exceptions.IMAPClientError, imaplib.IMAP4.error, OSError, ssl.SSLError, EOFError, ValueError)
+FAILURES = (
+    exceptions.IMAPClientError, imaplib.IMAP4.error, OSError, ssl.SSLError, EOFError,
+    ValueError, RecursionError,  # of a number of 5,000 digits, and of brackets in brackets
+)  # fmt: skip
 LONGEST_TEXT = 300  # characters of a server's answer that are repeated
 
 T = TypeVar("T")
@@ -132,9 +136,10 @@ def connect(account: Account, token: str, times: Times, thread: Thread) -> imapc
     timeout = imapclient.SocketTimeout(connect=times.connect, read=times.answer)
     context = ssl.create_default_context()
     implicit = account.tls == "implicit"
-    client = imapclient.IMAPClient(
-        account.host, account.port, ssl=implicit, ssl_context=context if implicit else None, timeout=timeout
-    )
+    client = Client(
+        account.host, account.port, ssl=implicit, ssl_context=context if implicit else None, timeout=timeout,
+        seconds=times.whole_answer,
+    )  # fmt: skip
     thread.client = client
     if not implicit and not networks.loopback(account.host):
         if not client.has_capability("STARTTLS"):

@@ -27,13 +27,15 @@ class Unreachable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Seconds. `connect` is for a connection, `answer` for each answer of a server. `idle` is the range from which the
+    """Seconds. `connect` is for a connection, `answer` for each piece of a server's answer, `whole_answer` for all of
+    it. `idle` is the range from which the
     length of an IDLE is drawn: servers may hang up after 30 minutes (RFC 2177 3). A first connection later than `late`
     looks back for what arrived meanwhile. `broken` are the pauses after a connection that failed or broke, `refused`
     those after a refusal: asked too often, providers lock an account."""
 
     connect: float = 30.0
     answer: float = 60.0
+    whole_answer: float = 300.0
     idle: tuple[float, float] = (1500.0, 1680.0)
     late: float = 60.0
     broken: tuple[float, ...] = (1.0, 2.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0)
