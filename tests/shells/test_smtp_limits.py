@@ -341,9 +341,10 @@ async def test_five_hundred_slow_clients_keep_nobody_out(server):
 SMALL = """
 import asyncio, resource
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
-from relay import smtp
+from relay import log, smtp
 from relay.config import Settings, Smtp
 from tests.fakes.taker import Taker
+log.start()
 async def main():
     server = await smtp.serve(Settings(smtp=Smtp(listen=("127.0.0.1:0",))), Taker())
     print(server.addresses[0][1], flush=True)
@@ -377,5 +378,6 @@ async def test_a_process_with_few_files_turns_away_and_goes_on(loop):
         await asyncio.sleep(0.01)
     else:
         raise AssertionError("no place was given back")
-    assert set((await process.communicate(b"\n"))[1].split()) == {b"full"}  # what it logs, and nothing else
+    lines = (await process.communicate(b"\n"))[1].splitlines()
+    assert {tuple(line.split()[1:4]) for line in lines} == {(b"WARNING", b"smtp", b"full")}  # and nothing else
     assert process.returncode == 0
