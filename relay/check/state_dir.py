@@ -55,18 +55,22 @@ async def keys(settings: config.Settings) -> list[Finding]:
 
 
 async def logins(settings: config.Settings) -> list[Finding]:
-    from relay.smtp import users
+    from relay.smtp import accounts, users
 
     path = users.path(settings)
     if settings.smtp.auth != "users":
         return []
     try:
-        many = len(users.read(path))
+        held = users.read(path)
     except OSError as error:
         return [failure("logins", f"{path} can't be read: {error.strerror}")]
+    many = len(held)
     if not many:
         return [warning("logins", 'nobody can log in yet: make a login with "trackrelay user add NAME"')]
     found = [ok("logins", f"{path} holds {many} login{'s' if many > 1 else ''}")]
+    unbound = accounts.unbound(settings, ((name, login.senders) for name, login in held.items()))
+    if unbound:
+        found.append(failure("logins", unbound))
     if path.stat().st_mode & 0o077:
         found.append(warning("logins", f"others on this machine can read the hashes in {path}; chmod 600 it"))
     return found

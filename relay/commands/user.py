@@ -14,7 +14,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add.add_argument(
         "--password-file", metavar="F", help="a file whose first line is the password; you are asked by default"
     )
-    verbs.add_parser("list", help="print the logins, one per line")
+    add.add_argument(
+        "--senders", metavar="GLOB", nargs="+",
+        help="patterns of the addresses that it may send as; a login that is there keeps its own without this",
+    )  # fmt: skip
+    verbs.add_parser("list", help="print the logins, one per line, each with its senders")
     verbs.add_parser("remove", help="remove a login").add_argument("name", metavar="NAME")
 
 
@@ -22,22 +26,27 @@ def run(args: argparse.Namespace) -> int:
     import sys
 
     from relay import config, log
-    from relay.smtp import users
+    from relay.smtp import accounts, users
 
     settings = config.settings_of(args)
     file = users.path(settings)
     try:
         match args.verb:
             case "list":
-                for name in sorted(users.read(file)):
-                    print(log.safe(name))
+                for name, login in sorted(users.read(file).items()):
+                    print("\t".join([log.safe(name), *([log.safe(" ".join(login.senders))] if login.senders else [])]))
             case "remove":
                 if not users.remove(file, args.name):
                     print(f"there is no login {log.safe(args.name)}", file=sys.stderr)
                     return 1
                 print(f"removed {args.name}", file=sys.stderr)
             case _:
-                new = users.add(file, args.name, password(args.password_file))
+                here = users.read(file).get(args.name)
+                own = args.senders or (here.senders if here else ())
+                unbound = accounts.unbound(settings, [(args.name, own)])
+                if unbound:
+                    raise users.InvalidLogin(unbound)
+                new = users.add(file, args.name, password(args.password_file), args.senders)
                 print(f"{'added' if new else 'changed the password of'} {args.name}", file=sys.stderr)
     except users.InvalidLogin as error:
         print(f"trackrelay user {args.verb}: {error}", file=sys.stderr)

@@ -20,6 +20,7 @@ from relay.config.settings import (
     Smtp,
     StoreSettings,
     Upstream,
+    User,
     Webhook,
     WebhookDelivery,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "Smtp",
     "StoreSettings",
     "Upstream",
+    "User",
     "Webhook",
     "WebhookDelivery",
     "find",

@@ -28,6 +28,14 @@ class Smtp:
 
 
 @dataclass(frozen=True, slots=True)
+class User:
+    """One of [[users]]: what a login may send as."""
+
+    name: str
+    senders: tuple[str, ...] = ()  # globs over the From field's addresses and the reverse-path
+
+
+@dataclass(frozen=True, slots=True)
 class OAuth2:
     token_url: str
     client_id: str
@@ -138,6 +146,7 @@ class Settings:
     application_id: str = "trackrelay"
     state_dir: Path = Path("./var")  # absolute once loaded
     smtp: Smtp = Smtp()
+    users: tuple[User, ...] = ()
     upstream: Upstream = Upstream()
     upstreams: tuple[NamedUpstream, ...] = ()
     tracking: Tracking = field(default_factory=Tracking)

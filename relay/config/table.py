@@ -132,6 +132,23 @@ SMTP = Section(
     ),
 )  # fmt: skip
 
+USERS = Section(
+    "users",
+    settings.User,
+    "What a login may send as. Where there are several grants, [[upstreams]] with from, or DKIM keys, the From address "
+    "chooses among them, and so every login needs senders: here, or by `trackrelay user add NAME --senders GLOB`. A login "
+    'of the upstream (auth = "upstream") that has none may then send only as itself, which has to be an address. A '
+    "client without a login is not bound; see allow.",
+    (
+        Option("name", kinds.TEXT, "The login.", example="jane", required=True),
+        Option("senders", kinds.listing(locators.GLOB),
+               "Patterns for the From field's addresses and the envelope's sender; other mail is refused with 553. "
+               'What `trackrelay user` has set for the login comes first. ["*"] means any.',
+               example=["*@sales.example.com"], required=True),
+    ),
+    many=True,
+)  # fmt: skip
+
 UPSTREAM = Section(
     "upstream",
     settings.Upstream,
@@ -245,7 +262,8 @@ TRACKING = Section(
                "Vendors whose tracking headers are understood, and removed. Leave out the vendor that is your "
                "upstream, which has to see its own headers. docs/migrating.md says what becomes of each."),
         Option("on_invalid", kinds.choice("deliver", "reject"),
-               "What happens when a control header can't be read. deliver: the mail goes out untracked, and the "
+               "What happens when a control header can't be read, or when nobody can say whose message it is (two From "
+               "fields, or one without an address). deliver: the mail goes out untracked, and the "
                "reason is recorded. reject: it is refused with 550 and a sentence, which a developer will notice."),
         Option("suppress", kinds.choice("off", "untrack", "reject"),
                "What recipients get who refused tracking or whose address bounces: a copy like everybody's, an "
@@ -440,7 +458,7 @@ PRIVACY = Section(
 )  # fmt: skip
 
 SECTIONS = (
-    TOP, SMTP, UPSTREAM, UPSTREAMS, TRACKING, RULES, DKIM, HTTP, ADMIN, MILTER, STORE, GRANTS, MAILBOX, WEBHOOKS,
+    TOP, SMTP, USERS, UPSTREAM, UPSTREAMS, TRACKING, RULES, DKIM, HTTP, ADMIN, MILTER, STORE, GRANTS, MAILBOX, WEBHOOKS,
     WEBHOOK_DELIVERY, PRIVACY,
 )  # fmt: skip
 BY_KEY: Mapping[str, Section] = {section.key: section for section in SECTIONS}

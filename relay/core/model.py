@@ -164,7 +164,8 @@ class Submission:
     """One message as a client handed it in. `content` has CRLF line endings only, dots taken out. `reverse_path` is
     "" for the null one. `options` are MAIL's, other than SIZE: BODY=8BITMIME, SMTPUTF8, RET=, ENVID=.
     `login` and `password` are the client's own where `auth` asked for them. `helo` is what the client said of itself,
-    `protocol` what it spoke, as a Received field names it; "" where nobody spoke SMTP with us."""
+    `protocol` what it spoke, as a Received field names it; "" where nobody spoke SMTP with us. `senders` are the patterns
+    of the addresses that the login may send as, None where it may send as anybody."""
 
     reverse_path: str
     recipients: tuple[Recipient, ...]
@@ -176,6 +177,7 @@ class Submission:
     password: str = field(default="", repr=False)
     helo: str = ""
     protocol: str = ""
+    senders: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +247,7 @@ class Sent(Value, frozen=True):
     """One submission as recorded: `message_id` is ours (20 lower-case base32hex characters of the 12-byte key),
     `internet_message_id` the Message-ID field's without brackets. `links` are the tracked URLs, numbered by
     occurrence. `references` are the ids of In-Reply-To and References, from which the store finds `thread_id`
-    (leave it "" when recording)."""
+    (leave it "" when recording). `submitter_ip` and `login` say who handed it in."""
 
     message_id: str
     grant_id: str
@@ -269,6 +271,7 @@ class Sent(Value, frozen=True):
     references: tuple[str, ...] = ()
     thread_id: str = ""
     explanation: Mapping[str, Any] = {}
+    login: str = ""
 
 
 Verdict = Literal["human", "proxy", "prefetch", "scanner", "crawler", "self", "unknown"]

@@ -80,6 +80,15 @@ def peer(text: str) -> Address | None:
         return None
 
 
+def client(address: Address | None) -> str:
+    """The key by which whoever is behind an address is counted: IPv4 by the address, IPv6 by its /64, of which a customer
+    has at least one whole; IPv4-mapped as IPv4."""
+    address = plain(address) if address else None
+    if not isinstance(address, IPv6Address):
+        return str(address)
+    return f"{IPv6Address(int(address) >> 64 << 64)}/64"
+
+
 def network(text: str) -> Network:
     """A network or an address as one. Bits beyond the prefix are dropped; IPv4-mapped ones are IPv4, as peers are.
     Raises ValueError."""

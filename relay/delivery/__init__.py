@@ -124,6 +124,8 @@ class Delivery:
             (submission.login, submission.password) if own else None,
             # A user whose own session carries the mail is there to try again; we can't without that session.
             "pass" if own else upstream.on_defer,
+            submission.login,
+            submission.peer,
         )
 
     # -- the answer ------------------------------------------------------------------------------------------------------
@@ -174,6 +176,8 @@ class Delivery:
         LOG.info(
             "accepted" if said.reply.code == 250 else "refused",
             message_id=journey.message_id,
+            login=journey.login or None,
+            peer=journey.peer or None,
             sender=journey.reverse_path or "<>",
             recipients=journey.recipients,
             size=journey.size,

@@ -47,7 +47,7 @@ class Upstreams(Protocol):
 @dataclass(frozen=True, slots=True)
 class Journey:
     """What all attempts of one submission have in common. `upstream` is the name of the one that it is for. `on_defer`:
-    whether what is put off is kept without asking."""
+    whether what is put off is kept without asking. `login` and `peer` say who handed it in."""
 
     message_id: str
     reverse_path: str
@@ -56,6 +56,8 @@ class Journey:
     upstream: str
     credentials: tuple[str, str] | None = field(repr=False)
     on_defer: answer.OnDefer
+    login: str = ""
+    peer: str = ""
 
 
 class Gate:

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from relay import config, event_loop, log, metrics, store
 from relay.config.settings import DEFAULT_UPSTREAM
-from relay.core import addresses, dkim, headers, parts, rewrite, tokens, trace
+from relay.core import addresses, dkim, headers, parts, rewrite, senders, tokens, trace
 from relay.core.model import Edit, Keys, Recipient, Reply, Sent, Submission, Value
 from relay.outbound import copies, loops, plans, records
 from relay.outbound.copies import PendingCopy
@@ -85,7 +85,11 @@ class Tracker:
             else:
                 message, groups = self.planner.plan(submission, key, one_group=one_group)
             planned = message
-            refusal = loops.refusal_by_trace(message.headers, self.hostname) or refused(message, groups)
+            refusal = (
+                loops.refusal_by_trace(message.headers, self.hostname)
+                or senders.refusal_of_message(message.headers, submission.senders)
+                or refused(message, groups)
+            )
             if refusal:
                 return Tracked(message.message_id, (), refusal, upstream=choice.name_of(message.upstream))
             shares = shared(submission.recipients, groups, one_group=one_group)
@@ -124,9 +128,12 @@ class Tracker:
             LOG.warning("not_recorded", message_id=sent.message_id, reason=str(reason) or "the store is slow")
 
     def plain(self, submission: Submission, planned: plans.Message | None) -> Tracked:
-        """The submission as it came, without what must never leave; `planned` where it could be read. Needs nothing
+        """The submission as it came, if its login may send it, without what must never leave; `planned` where it could be read. Needs nothing
         that can fail."""
         head = headers.read(submission.content)
+        refusal = senders.refusal_of_message(head, submission.senders)  # what can't be read is no way around it
+        if refusal:
+            return Tracked(tokens.message_id(self.random_bytes(12)), (), refusal)
         secret = [
             field
             for field in head.fields
@@ -187,10 +194,13 @@ def shared(recipients: Sequence[Recipient], groups: Sequence[plans.Group], *, on
 
 
 def refused(message: plans.Message, groups: Iterable[plans.Group]) -> Reply | None:
-    """The refusal of an instruction that can't be read, where the operator wants one, in Nylas' words."""
+    """The refusal of an instruction that can't be read, where the operator wants one, in Nylas' words; and there also of
+    a message whose author can't be told."""
     invalid = message.instructions.invalid
-    if not invalid or not any(group.decision.tracking.on_invalid == "reject" for group in groups):
+    if not (invalid or message.doubt) or not any(g.decision.tracking.on_invalid == "reject" for g in groups):
         return None
+    if not invalid:
+        return Reply(550, f"5.6.0 {message.doubt}")
     kind = next((words for name, words in KINDS.items() if name in invalid.lower()), "")
     sentence = f"The message has not been sent. Please try resending with {kind}tracking disabled."
     return Reply(550, f"5.6.0 {invalid} {sentence}")

@@ -98,6 +98,8 @@ class Renderer:
 
     def signed(self, message: plans.Message, rendering: rewrite.Rendering) -> tuple[rewrite.Rendering, str]:
         """Signed last, over what leaves; a message that can't be signed goes out unsigned and says so."""
+        if message.doubt:
+            return rendering, "not in a doubtful name"
         signer = dkim.choose(self.signers, message.sender)
         if signer is None:
             return rendering, "no key for this domain"

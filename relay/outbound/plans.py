@@ -20,6 +20,11 @@ from relay.upstream import choice
 CPU_SECONDS = 2.0  # for reading one message: thousands of times what a usual one takes
 NEVER_LEAVES = frozenset({"bcc", "resent-bcc"})
 BLANK = re.compile(rb"\n\r?\n")
+# Readers differ in which author they show, and so it can't be said in whose name it would be tracked or signed.
+DOUBTS = {
+    "several_fields": "There are several From fields; RFC 5322 allows one.",
+    "no_address": "The From field has no address.",
+}
 STRAY = re.compile(rb"^(?:x-track(?:-[!-9;-~]*)?|(?:resent-)?bcc)[ \t]*:", re.I | re.M)
 
 
@@ -32,6 +37,7 @@ class Message(Value, frozen=True):
     instructions: Instructions
     grant: config.Grant
     sender: str
+    doubt: str  # why nobody can say whose it is: a sentence, or ""
     upstream: config.Upstream
     key: bytes
     identifier: str  # the Message-ID, without brackets
@@ -99,7 +105,9 @@ class Planner:
         return message, groups
 
     def decisions(self, message: Message) -> list[Decision]:
-        never = instructions.never(message.headers, message.submission.reverse_path)
+        reason = instructions.never(message.headers, message.submission.reverse_path)
+        if message.doubt and not reason:
+            reason = "invalid_instruction"
         found: list[Decision] = []
         for recipient in message.submission.recipients:
             decision = instructions.decide(
@@ -109,15 +117,16 @@ class Planner:
                 sender=message.sender,
                 recipient=recipient.address,
             )
-            if never:
-                decision = decision.with_(opens=False, links=False, thread_replies=False, reason=never)
+            if reason:
+                decision = decision.with_(opens=False, links=False, thread_replies=False, reason=reason)
             found.append(decision)
         return found
 
     def read(self, submission: Submission, key: bytes) -> Message:
         head = headers.read(submission.content)
         told = instructions.read(head, dialects=self.dialects, hosts=self.hosts)
-        sender = sender_of(head, submission)
+        author = addresses.author(head)
+        sender = author.address or submission.reverse_path
         newline = newline_of(submission.content)
         taken = [head.fields[i] for i in told.strip]
         taken += [field for field in head.fields if field.name in NEVER_LEAVES]
@@ -129,7 +138,7 @@ class Planner:
             edits.append(Edit(head.end, head.end, new if ended else newline + new))
         return Message(
             tokens.message_id(key), submission, head, told, self.grant_of(sender), sender,
-            choice.of_sender(self.settings, sender), key, identifier, newline, tuple(edits), tuple(taken), tuple(added),
+            DOUBTS.get(author.doubt, ""), choice.of_sender(self.settings, sender), key, identifier, newline, tuple(edits), tuple(taken), tuple(added),
         )  # fmt: skip
 
     def missing(self, submission: Submission, head: headers.Headers, key: bytes) -> tuple[str, dict[str, str]]:

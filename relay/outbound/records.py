@@ -55,6 +55,7 @@ def sent(message: plans.Message, groups: Sequence[plans.Group], shares: Sequence
         copies=tuple(made.values()),
         references=threads.references(head),
         explanation=explanation(groups[0]) if groups else {},
+        login=submission.login,
     )
 
 
@@ -115,6 +116,6 @@ def report(message: plans.Message, group: plans.Group, made: copies.Copy) -> dic
         "headers": {"removed": [head.spelling(field) for field in removed], "added": added},
         "dkim": made.dkim,
     }
-    if message.instructions.invalid:
-        found["invalid"] = message.instructions.invalid
+    if message.instructions.invalid or message.doubt:
+        found["invalid"] = message.instructions.invalid or message.doubt
     return found

@@ -12,9 +12,9 @@ from collections.abc import Awaitable, Callable
 from ipaddress import IPv4Address, IPv6Address
 from typing import Protocol
 
-from relay import log, metrics
+from relay import config, log, metrics
 from relay.core.model import Done, Later, Outcome, Reply
-from relay.smtp import throttle
+from relay.smtp import accounts, throttle
 
 LOG = log.room("smtp")
 
@@ -29,8 +29,18 @@ Ask = Callable[[bytes], Awaitable[bytes]]  # the text of a 334 -> the client's l
 VerifyUpstream = Callable[[str, str], Awaitable[Outcome]]
 
 
+class Stands(Protocol):
+    """What the users' file has of a login."""
+
+    @property
+    def hashed(self) -> str: ...
+    @property
+    def senders(self) -> tuple[str, ...]: ...
+
+
 class Users(Protocol):
     async def verify(self, login: str, password: str) -> bool: ...
+    def find(self, login: str) -> Stands | None: ...
 
 
 class Aborted(Exception):
@@ -85,9 +95,15 @@ class Authenticator:
     whoever guesses is held to."""
 
     def __init__(
-        self, users: Users | None, verify_upstream: VerifyUpstream | None, guesses: throttle.Guesses | None = None
+        self,
+        users: Users | None,
+        verify_upstream: VerifyUpstream | None,
+        guesses: throttle.Guesses | None = None,
+        *,
+        settings: config.Settings | None = None,
     ) -> None:
         self._users, self._verify_upstream = users, verify_upstream
+        self._accounts = accounts.Accounts(settings or config.Settings())
         allowed = guesses or (throttle.ELSEWHERE if verify_upstream else throttle.HERE)
         self._throttle = throttle.Throttle(asyncio.get_running_loop().time, allowed)
         self._ended = asyncio.Event()  # a try has
@@ -100,6 +116,14 @@ class Authenticator:
     def keeps_password(self) -> bool:
         """Whether the upstream needs it again with the message."""
         return self._verify_upstream is not None
+
+    def account(self, login: str) -> accounts.Account | None:
+        """What a login that was good may do now; None where there is no such login any more. Raises OSError where the
+        file can't be read."""
+        if self._users is None:
+            return self._accounts.of(login)
+        found = self._users.find(login)
+        return self._accounts.of(login, found.hashed, found.senders) if found else None
 
     async def admit(self, login: str, password: str, address: IPv4Address | IPv6Address | None) -> Reply | None:
         """None for a good login, else the refusal, already late enough to make guessing slow."""

@@ -12,9 +12,9 @@ import asyncio
 import time
 
 from relay import log, metrics
-from relay.core import paths, trace
+from relay.core import paths, senders, trace
 from relay.core.model import Reply, Submission
-from relay.smtp import auth, data, session
+from relay.smtp import accounts, auth, data, session
 
 LOG = log.room("smtp")
 
@@ -77,13 +77,21 @@ class Commands(session.Session):
             return await self.say(found)
         await self.flush()
         refusal = await authenticator.admit(*found, self.address)
-        if refusal:
-            return await self.say(refusal)
-        self.login = found[0]
+        account = None if refusal else self.account_of(found[0])
+        if refusal or account is None:
+            return await self.say(refusal or auth.UNAVAILABLE)
+        self.login, self.account = found[0], account
         self.password = found[1] if authenticator.keeps_password else ""
         self._timeout_duration = self.shared.held_to.command_seconds
         self._reset_timeout()
         await self.push("235 2.7.0 Welcome")
+
+    def account_of(self, login: str) -> accounts.Account | None:
+        """None where it was removed within this moment, or where that can't be said."""
+        try:
+            return self.shared.authenticator.account(login)
+        except OSError:
+            return None
 
     async def ask(self, words: bytes) -> bytes:
         await self.push(b"334 " + words)
@@ -105,9 +113,22 @@ class Commands(session.Session):
         transaction = self.transaction
         if transaction.mail:
             return await self.push("503 5.5.1 One MAIL at a time")
+        if self.login:
+            try:
+                if not self.stands():
+                    LOG.info("login_ended", login=self.login, peer=self.address)
+                    return await self.goodbye(session.REMOVED)
+            except OSError as reason:
+                LOG.error("login_check_failed", login=self.login, reason=reason)
+                metrics.ERRORS.labels("smtp").inc()
+                return await self.push("451 4.3.0 Logins can't be checked now, try again later")
         mail = paths.mail(argument, extended=self.session.extended_smtp)
         if isinstance(mail, Reply):
             return await self.say(mail)
+        refusal = senders.refusal((mail.reverse_path,), self.account.senders) if mail.reverse_path else None
+        if refusal:
+            LOG.warning("sender_refused", login=self.login, peer=self.address, sender=mail.reverse_path)
+            return await self.say(refusal, utf8="SMTPUTF8" in mail.options)
         if mail.size > self.shared.max_size:
             return await self.say(data.too_large(self.shared.max_size))
         if not self.shared.flight.room(mail.size):
@@ -179,6 +200,7 @@ class Commands(session.Session):
         answered = shared.taking.reply(Submission(
             mail.reverse_path, tuple(transaction.recipients.values()), content, mail.options, str(self.address or ""),
             time.time(), self.login, self.password, self.session.host_name, self.protocol_name(transaction),
+            self.account.senders,
         ))  # fmt: skip
         del content  # the taker may let go of the original while it delivers
         self._timeout_handle.cancel()  # whoever takes it has its own patience; a client that leaves ends nothing

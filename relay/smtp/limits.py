@@ -37,6 +37,7 @@ class Limits:
     session_seconds: float = 1800.0  # that a session may last without a message
     stranger_seconds: float = 180.0  # a login comes at once
     handshake_seconds: float = 30.0  # for TLS
+    look_seconds: float = 5.0  # between two looks whether the logins of open sessions still stand
     last_call: float = 5.0  # that a message may still take to arrive once the service stops
     say_seconds: float = 60.0  # between two lines about clients that are turned away; a metric counts them all
 

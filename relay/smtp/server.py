@@ -7,13 +7,14 @@ server knows its sessions, and they know nothing of it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 
 from relay import certificates, log, metrics
 from relay.config import Settings
 from relay.core import networks
-from relay.smtp import auth, commands, intake, limits, session, submitters, throttle
+from relay.smtp import accounts, auth, commands, intake, limits, session, submitters, throttle
 
 LOG = log.room("smtp")
 
@@ -33,6 +34,7 @@ class Server:
         self._pattern = commands.Commands(shared)
         self._loop = asyncio.get_running_loop()
         self._listeners: list[asyncio.AbstractServer] = []
+        self._watch: asyncio.TimerHandle | None = None
         self.addresses: list[tuple[str, int]] = []
 
     @property
@@ -57,7 +59,15 @@ class Server:
                 same.listen(BACKLOG)
         self.addresses += [s.getsockname()[:2] for s in listener.sockets]
 
+    def watch(self) -> None:
+        """Ends the sessions of logins that were removed, now and by the clock: who is idle asks for nothing."""
+        for each in self._shared.places:
+            each.end_if_removed()
+        self._watch = self._loop.call_later(self._shared.held_to.look_seconds, self.watch)
+
     def stop_listening(self) -> None:
+        if self._watch:
+            self._watch.cancel()
         for listener in self._listeners:
             listener.close()
 
@@ -106,6 +116,7 @@ async def serve(
     found = submitters.problems(settings)
     if smtp.auth == "upstream" and verify_upstream is None:
         found.append('smtp.auth = "upstream": there is no upstream to ask')
+    found += unbound(settings)
     if found:
         raise CannotListen("\n".join(found))
     server = Server(share(settings, take, authenticator(settings, users, verify_upstream, guesses), held_to))
@@ -119,7 +130,21 @@ async def serve(
     except BaseException:
         server.stop_listening()
         raise
+    server.watch()
     return server
+
+
+def unbound(settings: Settings) -> list[str]:
+    """Why the listeners can't open with these logins. A file that can't be read is said at the first login."""
+    if settings.smtp.auth != "users":
+        return []
+    from relay.smtp import users as book
+
+    with contextlib.suppress(OSError):
+        logins = book.read(book.path(settings))
+        sentence = accounts.unbound(settings, ((name, login.senders) for name, login in logins.items()))
+        return [sentence] if sentence else []
+    return []
 
 
 def share(
@@ -165,8 +190,8 @@ def authenticator(
                 from relay.smtp import users as book  # with argon2, which others need not wait for
 
                 users = book.Book(book.path(settings))
-            return auth.Authenticator(users, None, guesses)
+            return auth.Authenticator(users, None, guesses, settings=settings)
         case "upstream":
-            return auth.Authenticator(None, verify_upstream, guesses)
+            return auth.Authenticator(None, verify_upstream, guesses, settings=settings)
         case _:
-            return auth.Authenticator(None, None, guesses)
+            return auth.Authenticator(None, None, guesses, settings=settings)

@@ -20,12 +20,14 @@ from aiosmtpd import smtp as aiosmtpd
 from relay import certificates, log, metrics
 from relay.core import networks, paths
 from relay.core.model import Recipient, Reply
-from relay.smtp import auth, intake, limits, submitters
+from relay.smtp import accounts, auth, intake, limits, submitters
 
 LOG = log.room("smtp")
 # It writes unknown commands as they are; after a failed AUTH such a command can be a password in base64.
 logging.getLogger("mail.log").setLevel(logging.CRITICAL + 1)
 
+REMOVED = "421 4.7.0 This login was removed or has another password"
+NOBODY = accounts.Account(None)
 CLOSING = f"421 {limits.STOPPING}"
 STOCK_REPLIES = (b"500 Error", b"500 Command", b"502 EXPN")  # of aiosmtpd's own loop
 
@@ -116,6 +118,7 @@ class Session(STOCK):  # type: ignore[misc]
         self.address: networks.Address | None = None
         self.loopback = self.allowed = False
         self.login = self.password = ""
+        self.account = NOBODY  # the login's, as it stood last
         self.busy = False  # a message is being received or delivered: the session may not be cut
         self.receiving = False  # the message is not whole yet: its client keeps it
         self.finishing = False  # it ends after its message
@@ -189,6 +192,27 @@ class Session(STOCK):  # type: ignore[misc]
         if self.receiving:
             self.retire(CLOSING)
 
+    def stands(self) -> bool:
+        """Whether the login is still there, with the password that it had when the session began. Takes up what it may do
+        now. Raises OSError where that can't be said."""
+        account = self.shared.authenticator.account(self.login)
+        if account is None or account.stamp != self.account.stamp:
+            return False
+        self.account = account
+        return True
+
+    def end_if_removed(self) -> None:
+        """By the clock. A message that is under way is the last one."""
+        if not self.login or self.busy:
+            return
+        try:
+            stands = self.stands()
+        except OSError:  # said at the next MAIL
+            return
+        if not stands:
+            LOG.info("login_ended", login=self.login, peer=self.address)
+            self.retire(REMOVED)
+
     def cut(self) -> None:
         """Ends the connection without a word. (A TLS transport that was closed twice can't be aborted before Python
         3.11.4, and would wait for the other side's goodbye.)"""
@@ -227,6 +251,7 @@ class Session(STOCK):  # type: ignore[misc]
         self.session.ssl = {"sslcontext": self.shared.certificate.context}
         self.secure = True
         self.login = self.password = ""
+        self.account = NOBODY
         self._reset_timeout()
         return True
 

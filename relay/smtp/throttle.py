@@ -11,8 +11,10 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any, NamedTuple
+
+from relay.core import networks
 
 MEMORY = 900.0  # seconds after its last failure that a key is remembered
 
@@ -102,9 +104,11 @@ class Throttle:
 
 
 def keys_of(address: IPv4Address | IPv6Address | None, login: str) -> tuple[Key, Key, Key]:
-    """Of the address, the login, and both. One customer has a whole IPv6 /64; to many servers a login is the same in
-    capitals."""
-    login = login.strip().casefold()
-    six = isinstance(address, IPv6Address)
-    place = str(IPv6Network((address, 64), strict=False)) if six else str(address)
-    return (place, None), (None, login), (place, login)
+    """Of the client's network, the login, and both. To many servers a login is the same in capitals."""
+    name, place = spelt(login), networks.client(address)
+    return (place, None), (None, name), (place, name)
+
+
+def spelt(login: str) -> str:
+    """A login in the one spelling by which it is counted."""
+    return login.strip().casefold()

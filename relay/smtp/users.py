@@ -1,7 +1,7 @@
 """The logins of `auth = "users"`: a file of names and argon2 hashes.
 
-Owns: the form of the file (one `name:hash` a line), that it is changed under a lock, hashing, verification away from the
-event loop. Leaves to others: how a private file is written (`relay.files`), when a login is asked for, how often it may
+Owns: the form of the file (one `name:hash` or `name:hash:senders` a line, the senders' patterns separated by spaces),
+that it is changed under a lock, hashing, verification away from the event loop. Leaves to others: how a private file is written (`relay.files`), when a login is asked for, how often it may
 be tried (`throttle`).
 """
 
@@ -13,22 +13,31 @@ import hashlib
 import hmac
 import re
 import secrets
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import argon2
 
 from relay import files
 from relay.config import Settings
+from relay.core import addresses
 
 # OWASP's first choice for argon2id: 46 MiB and one pass, some 30 ms; two at a time bound its memory.
 HASHER = argon2.PasswordHasher(time_cost=1, memory_cost=47_104, parallelism=1)
 AT_ONCE = 2
 NAME = re.compile(r"[^\x00-\x20\x7f-\x9f:]{1,128}")
+PATTERN = re.compile(r"[^\s\x00-\x20\x7f-\x9f:<>,]{1,320}")
 MAX_PASSWORD = 1024  # characters
+
+
+class Login(NamedTuple):
+    """`senders` are the patterns of the addresses that it may send as; empty where none were set."""
+
+    hashed: str
+    senders: tuple[str, ...] = ()
 
 
 class InvalidLogin(ValueError):
@@ -43,27 +52,47 @@ def path(settings: Settings) -> Path:
 # -- the file ----------------------------------------------------------------------------------------------------------
 
 
-def read(file: Path) -> dict[str, str]:
-    """Name -> hash; empty where there is no file. A damaged line is no login, whatever octets are in it."""
+def read(file: Path) -> dict[str, Login]:
+    """By name; empty where there is no file. A damaged line is no login, whatever octets are in it."""
     try:
         text = file.read_text("utf-8", "replace")
     except FileNotFoundError:
         return {}
-    pairs = (line.rpartition(":")[::2] for line in text.splitlines() if line and not line.startswith("#"))
-    return {name: hashed for name, hashed in pairs if name and hashed}
+    found = {}
+    for line in text.splitlines():
+        name, _, rest = line.partition(":")
+        hashed, _, senders = rest.partition(":")
+        if name and hashed and not name.startswith("#"):
+            found[name] = Login(hashed, tuple(senders.split()))
+    return found
 
 
-def add(file: Path, name: str, password: str) -> bool:
-    """Adds a login or sets its password anew; True where it is new. Raises `InvalidLogin`."""
+def add(file: Path, name: str, password: str, senders: Sequence[str] | None = None) -> bool:
+    """Adds a login or sets its password anew; True where it is new. Its senders stay as they are with None. Raises
+    `InvalidLogin`."""
     if not NAME.fullmatch(name):
         raise InvalidLogin("a name has 1 to 128 characters, none of them a space, a colon or a control")
     if not password or len(password) > MAX_PASSWORD:
         raise InvalidLogin(f"a password has 1 to {MAX_PASSWORD} characters")
+    patterns = None if senders is None else spelt(senders)
     hashed = HASHER.hash(password)
     with changing(file) as users:
         new = name not in users
-        users[name] = hashed
+        users[name] = Login(hashed, (() if new else users[name].senders) if patterns is None else patterns)
     return new
+
+
+def spelt(senders: Iterable[str]) -> tuple[str, ...]:
+    """The patterns as the file has them. Raises `InvalidLogin`."""
+    found = []
+    for text in senders:
+        if not PATTERN.fullmatch(text):
+            raise InvalidLogin(f"{text!r} is no pattern for an address, such as *@sales.example.com")
+        try:
+            found.append(addresses.pattern(text))
+        except ValueError as error:
+            raise InvalidLogin(f"{text}: {error}; write the domain as DNS has it (xn--...), or whole") from None
+    return tuple(dict.fromkeys(found))
 
 
 def remove(file: Path, name: str) -> bool:
@@ -73,7 +102,7 @@ def remove(file: Path, name: str) -> bool:
 
 
 @contextmanager
-def changing(file: Path) -> Iterator[dict[str, str]]:
+def changing(file: Path) -> Iterator[dict[str, Login]]:
     """The logins, to be changed in place; on disk when the block ends without an exception."""
     files.make_folder(file.parent)
     with files.locked(file.with_suffix(".lock")):
@@ -81,7 +110,11 @@ def changing(file: Path) -> Iterator[dict[str, str]]:
         before = dict(users)
         yield users
         if users != before:
-            files.write(file, "".join(f"{name}:{hashed}\n" for name, hashed in sorted(users.items())).encode())
+            files.write(file, "".join(line(name, users[name]) for name in sorted(users)).encode())
+
+
+def line(name: str, login: Login) -> str:
+    return ":".join([name, login.hashed, *([" ".join(login.senders)] if login.senders else [])]) + "\n"
 
 
 # -- verification ------------------------------------------------------------------------------------------------------
@@ -95,28 +128,28 @@ def fits(hashed: str, password: str) -> bool:
 
 
 class Book:
-    """The logins for a running server. Follows changes of the file within a second."""
+    """The logins for a running server. Follows changes of the file at once: each question costs a look at its time and
+    inode, some microseconds."""
 
-    def __init__(
-        self,
-        file: Path,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        fits: Callable[[str, str], bool] = fits,
-    ) -> None:
-        self._file, self._clock, self._fits = file, clock, fits
+    def __init__(self, file: Path, *, fits: Callable[[str, str], bool] = fits) -> None:
+        self._file, self._fits = file, fits
         self._threads = ThreadPoolExecutor(AT_ONCE, "argon2")
         self._secret = secrets.token_bytes(32)
         self._known: dict[str, tuple[str, bytes]] = {}  # login -> (hash in the file, digest of the password that fits)
-        self._users: dict[str, str] = {}
-        self._looked, self._stamp = -1.0, (0, 0, 0)
+        self._users: dict[str, Login] = {}
+        self._stamp = (0, 0, 0)
         self._decoy = decoy()
+
+    def find(self, login: str) -> Login | None:
+        """The login as it stands now. Raises OSError."""
+        self._follow()
+        return self._users.get(login)
 
     async def verify(self, login: str, password: str) -> bool:
         """Whether this is the login's password. Takes as long for a login that there is not. A password that was
         right before is known again by a keyed digest: clients that log in for every message cost no argon2."""
-        self._follow()
-        hashed = self._users.get(login)
+        found = self.find(login)
+        hashed = found.hashed if found else ""
         digest = hmac.digest(self._secret, password.encode("utf-8", "surrogatepass"), hashlib.sha256)
         known = self._known.get(login)
         if hashed and known and known[0] == hashed and hmac.compare_digest(known[1], digest):
@@ -131,10 +164,6 @@ class Book:
         return True
 
     def _follow(self) -> None:
-        now = self._clock()
-        if self._looked >= 0 and now - self._looked < 1:
-            return
-        self._looked = now
         try:
             found = self._file.stat()
             stamp = (found.st_mtime_ns, found.st_size, found.st_ino)

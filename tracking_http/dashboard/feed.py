@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -24,6 +24,7 @@ from tracking_http.dashboard import shape
 LOG = log.room("feed")
 
 LOOK_SECONDS = 0.3
+STANDS_SECONDS = 1.0  # after which a page's key is asked for again, before a frame and by the clock
 BEAT_SECONDS = 15.0  # between comments, by which proxies keep the connection and a lost page is noticed
 PAGES = 64  # open at once
 WAITING = 500  # frames that may wait for one page
@@ -31,6 +32,10 @@ AT_ONCE = 200  # events per look
 REPLAY = 1_000  # events that a page may have missed when it reconnects
 RECENT = 40  # messages that are watched for changes without an event
 PER_MESSAGE = 1_000  # events of one message from which its states are made
+
+
+async def always() -> bool:
+    return True
 
 
 class Full(Exception):
@@ -94,10 +99,12 @@ class Feed:
         *,
         look: float = LOOK_SECONDS,
         beat: float = BEAT_SECONDS,
+        again: float = STANDS_SECONDS,
         pages: int = PAGES,
         replay: int = REPLAY,
     ) -> None:
         self.store, self.look, self.beat, self.limit, self.replay = known, look, beat, pages, replay
+        self.again = again
         self.pages: set[Page] = set()
         self.position = 0
         self.recent: dict[str, Sent] = {}
@@ -105,10 +112,15 @@ class Feed:
         self.closed = False
 
     async def watch(
-        self, after: int | None, grant: str, gone: Callable[[], bool] = lambda: False
+        self,
+        after: int | None,
+        grant: str,
+        gone: Callable[[], bool] = lambda: False,
+        stands: Callable[[], Awaitable[bool]] = always,
     ) -> AsyncGenerator[Frame | None, None]:
         """Frames after that position (None: from now on), or None after `beat` seconds without one. `gone` tells
-        whether the page has left already. Raises `Full` and `store.Unavailable` before the first frame."""
+        whether the page has left already, `stands` whether it may still see this: where not, the frames end. Raises
+        `Full` and `store.Unavailable` before the first frame."""
         if len(self.pages) >= self.limit:
             self.pages = {page for page in self.pages if not page.gone()}
         if len(self.pages) >= self.limit or self.closed:
@@ -126,15 +138,28 @@ class Feed:
                 seen = max(seen, frame.position)
                 yield frame
             yield None  # now the page knows that it is connected
+            clock = asyncio.get_running_loop().time
+            said = asked = clock()
             while not self.closed:
+                kept: Frame | None = None
+                late = False
                 try:
-                    async with asyncio.timeout(self.beat):
+                    async with asyncio.timeout(min(self.again, self.beat)):
                         kept = await page.frames.get()
                 except TimeoutError:
-                    yield None
+                    late = True
+                if clock() - asked >= self.again:
+                    if not await stands():
+                        return
+                    asked = clock()
+                if late:
+                    if clock() - said >= self.beat:
+                        said = clock()
+                        yield None
                     continue
                 if kept is None:
                     return
+                said = clock()
                 if kept.position == 0 or kept.position > seen:
                     yield kept
         finally:

@@ -147,7 +147,7 @@ async def events(request: web.Request) -> web.StreamResponse:
     def gone() -> bool:
         return request.transport is None or request.transport.is_closing()
 
-    frames = request.app[FEED].watch(after, who.grant, gone)
+    frames = request.app[FEED].watch(after, who.grant, gone, lambda: stands(control, request))
     try:
         async with contextlib.aclosing(frames):
             async for frame in frames:
@@ -155,13 +155,21 @@ async def events(request: web.Request) -> web.StreamResponse:
                     await stream.prepare(request)
                     await stream.write(b"retry: 2000\n\n")
                 await stream.write(frame.encode() if frame else b": still here\n\n")
-                if frame is None and await control.who(request) is None:  # the key was revoked meanwhile
-                    break
     except feeds.Full:
         raise web.HTTPServiceUnavailable(text="Too many pages are open.", headers={"Retry-After": "30"}) from None
     except ConnectionError:  # the page was closed
         pass
     return stream
+
+
+async def stands(control: access.Access, request: web.Request) -> bool:
+    """Whether the key of a stream is still one. A store that does not answer revokes nothing."""
+    try:
+        return await control.who(request) is not None
+    except store.Unavailable:
+        return True
+    except web.HTTPException:
+        return False
 
 
 # -- the login form --------------------------------------------------------------------------------------------------

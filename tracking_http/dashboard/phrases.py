@@ -10,7 +10,7 @@ from relay.core.model import EventType, Reason, Verdict
 
 REASONS: dict[Reason, str] = {
     "not_requested": "nobody asked for tracking: no X-Track header, no rule and no default",
-    "invalid_instruction": "its X-Track headers could not be understood",
+    "invalid_instruction": "its X-Track headers or its From field could not be understood",
     "no_html": "it has no HTML part",
     "no_mailbox": "there is no mailbox in which its replies could be seen",
     "excluded_recipient": "this recipient was excluded by X-Track-Exclude",

@@ -184,6 +184,8 @@ def details(sent: Sent, events: Sequence[Event]) -> dict[str, Any]:
         **summary(sent, events),
         "internet_message_id": clip(sent.internet_message_id, 998),
         "size": sent.size,
+        "login": clip(sent.login, 200),
+        "peer": sent.submitter_ip,
         "reason": phrases.reason(sent.reason),
         "reason_code": sent.reason,
         "metadata": {clip(str(k), 100): clip(str(v), 300) for k, v in list(sent.metadata.items())[:50]},

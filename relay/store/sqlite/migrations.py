@@ -219,4 +219,9 @@ def third(db: Database) -> None:
     db.execute(DELIVERIES_AGAIN)
 
 
-STEPS: tuple[Step, ...] = (first, second, third)
+def fourth(db: Database) -> None:
+    """Which login handed a message in."""
+    db.execute("ALTER TABLE messages ADD COLUMN login TEXT NOT NULL DEFAULT ''")
+
+
+STEPS: tuple[Step, ...] = (first, second, third, fourth)

@@ -326,6 +326,8 @@ function facts(message) {
     ["Tracks", message.asked.join(", ") || "nothing"],
     ["Label", message.label],
     ["Size", size(message.size)],
+    ["Login", message.login],
+    ["Handed in from", message.peer],
     ["Message-ID", message.internet_message_id],
     ["Our id", message.id],
     ...Object.entries(message.metadata),
