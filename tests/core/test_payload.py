@@ -266,3 +266,19 @@ def test_a_secret_that_is_no_base64_signs_with_its_text() -> None:
     made = payload.signatures(BODY, "not base64!", event_id="i", timestamp=1, format="nylas")
     expected = base64.b64encode(hmac.digest(b"not base64!", b"i.1." + BODY, "sha256")).decode()
     assert made["webhook-signature"] == f"v1,{expected}"
+
+
+@pytest.mark.parametrize(
+    "trigger", ["message.opened", "message.link_clicked", "message.opened.legacy", "message.link_clicked.legacy"]
+)
+def test_recents_have_no_user_agent_as_long_as_a_stranger_likes(trigger: str) -> None:
+    past = history(trigger.removesuffix(".legacy"), user_agent="x" * 1000)
+    text = json.dumps(shaped(trigger, past=past))
+    assert "x" * 256 in text
+    assert "x" * 257 not in text
+
+
+def test_what_was_folded_before_is_said() -> None:
+    past = history("message.opened", data={"folded": 7})
+    assert shaped("message.opened", past=past)["data"]["object"]["folded"] == 7
+    assert "folded" not in shaped("message.opened")["data"]["object"]

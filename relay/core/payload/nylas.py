@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any
 
-from relay.core import addresses
+from relay.core import addresses, tally
 from relay.core.model import Event, History, Sent
 
 NAMES: Mapping[str, tuple[str, ...]] = {
@@ -29,6 +29,7 @@ NAMES_V2: Mapping[str, tuple[str, ...]] = {
 LEGACY = ".legacy"
 TRACKING, V2, SEND = "/com/nylas/tracking", "/com/nylas/v2/webhooks", "/nylas/send"
 NAMESPACE = uuid.UUID("6f1c0f35-4d0e-4b36-9f0c-0f3c1d6f8a11")
+LONGEST_AGENT = 256  # characters of a user agent in `recents`
 NO_URL = "about:blank"  # for a link whose message's row is gone: its place in `link_data` needs something
 
 
@@ -63,7 +64,7 @@ def notification(history: History, trigger: str, application_id: str, attempt: i
 def ours(history: History) -> dict[str, Any]:
     """What Nylas does not have."""
     event, sent = history.event, history.sent
-    return {
+    found = {
         "recipient": event.recipient,
         "internet_message_id": sent.internet_message_id if sent else "",
         "verdict": event.verdict,
@@ -72,6 +73,9 @@ def ours(history: History) -> dict[str, Any]:
         "event_id": event.event_id,
         "metadata": dict(sent.metadata) if sent else {},
     }
+    if folded := event.data.get(tally.FOLDED):
+        found["folded"] = folded
+    return found
 
 
 def tracked(history: History, application_id: str) -> dict[str, Any]:
@@ -106,11 +110,12 @@ def tracked(history: History, application_id: str) -> dict[str, Any]:
 
 
 def visit(event: Event) -> dict[str, Any]:
-    """An entry of `recents`, without its ids. What the privacy settings removed is ""."""
+    """An entry of `recents`, without its ids. What the privacy settings removed is "". Fifty of them stand in each
+    notification: so a user agent, which is as long as a stranger likes, is cut."""
     return {
         "ip": event.ip,
         "timestamp": int(event.at),
-        "user_agent": event.user_agent,
+        "user_agent": event.user_agent[:LONGEST_AGENT],
         "recipient": event.recipient,
         "verdict": event.verdict,
         "reason": event.reason,
