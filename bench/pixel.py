@@ -21,7 +21,7 @@ from relay.core.model import Sent, SentCopy, Token
 
 CONNECTIONS = 64
 HITS = 8000  # a round
-MESSAGES = 500
+MESSAGES = 4000  # so many that no pixel is asked for so often that its hits would only be counted
 
 RELAY = """
 state_dir = "state"
@@ -40,13 +40,16 @@ async def sent(state: Path, file: Path) -> None:
     shelf = store.open("sqlite:trackrelay.db", state)
     await shelf.start()
     paths = []
-    for number in range(MESSAGES):
+
+    async def record(number: int) -> None:
         key = tokens.message_key(time.time(), number.to_bytes(6, "big"))
         copy = SentCopy(f"r{number}@example.org", 0, tracked=True)
         await shelf.record_sent(
             Sent(tokens.message_id(key), "default", f"{number}@example.com", time.time(), opens=True, copies=(copy,))
         )
         paths.append("/o/" + tokens.write(Token("open", key, 0), signing.now()))
+
+    await asyncio.gather(*map(record, range(MESSAGES)))
     await shelf.stop()
     file.write_text("\n".join(paths) + "\n")
 

@@ -105,7 +105,7 @@ def test_a_link_replayed(tmp_path: Path) -> None:
             before = octets(tmp_path)
             flood = Flood(relay.http, hers["c"], MANY)
             flood.thread.start()
-            eventually(lambda: flood.statuses.get(302, 0) >= MANY // 2)
+            eventually(lambda: flood.statuses.get(302, 0) >= MANY // 2, 60)
 
             came = len(hook.received)
             Flood(relay.http, his["c"], 1).run()
@@ -142,15 +142,14 @@ def test_pixels_looks_and_blocked_links_replayed(tmp_path: Path) -> None:
                 flood = Flood(relay.http, path, 1000, method)
                 flood.run()
                 assert set(flood.statuses) == {302 if path == hers["c"] else 200}
+            assert len(events(relay)) < 250
             relay.command("links", "block", "example.com")
             with hostile.Http(relay.http) as client:
                 eventually(lambda: client.get(hers["c"])[0] == 410)
             blocked = Flood(relay.http, hers["c"], 1000)
             blocked.run()
             assert blocked.statuses == {410: 1000}
-            kept = events(relay)
-            assert len([event for event in kept if event["type"] == "message.opened"]) < 150
-            assert len([event for event in kept if event["type"] == "message.link_clicked"]) < 150
+            assert len(events(relay)) < 300
 
 
 def test_nothing_is_lost_by_a_stop_and_processes_share_the_buckets(tmp_path: Path) -> None:
