@@ -31,13 +31,11 @@ FRAMES = {
 def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[service.Service]:
     folder = tmp_path_factory.mktemp("bodies")
     with hostile.sink() as upstream:
-        ports = service.settings(folder, upstream=upstream.port)
-        config = folder / "relay.toml"
-        config.write_text(config.read_text().replace("open = true", "open = false"))
+        ports = service.settings(folder, upstream=upstream.port, admin="open = false")
         with service.running(folder, ports) as running:
             with hostile.Smtp(running.smtp) as client:
                 assert client.mail(hostile.letter("", "X-Track: all")).startswith("250")
-            opens, clicks = hostile.tokens(upstream.kept[-1].content)
+            opens, clicks = hostile.tokens(upstream.taken[-1].content)
             (folder / "paths").write_text(f"{opens[0]} {clicks[0]}")
             yield running
 

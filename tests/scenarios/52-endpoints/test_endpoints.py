@@ -72,7 +72,7 @@ allow_private = ["127.0.0.0/8"]
         with service.running(tmp_path, ports) as relay:
             with hostile.Smtp(relay.smtp) as client:
                 assert client.mail(hostile.letter("", "X-Track: all")).startswith("250")
-            opens, clicks = hostile.tokens(upstream.kept[-1].content)
+            opens, clicks = hostile.tokens(upstream.taken[-1].content)
             with hostile.Http(relay.http) as reader:
                 for _ in range(8):  # as many notifications as there are places in the endpoint's lane
                     assert reader.get(clicks[0])[0] == 302

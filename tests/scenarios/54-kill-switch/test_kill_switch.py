@@ -40,7 +40,7 @@ def sent(relay: service.Service, upstream: Upstream) -> tuple[str, str, str]:
     """The two links and the pixel of a message."""
     with hostile.Smtp(relay.smtp) as client:
         assert client.mail(LETTER).startswith("250")
-    text = upstream.kept[-1].content.decode()
+    text = upstream.taken[-1].content.decode()
     first, second = re.findall(r'href="([^"]*/c/[^"]*)"', text)
     return first, second, re.findall(r'src="([^"]*/o/[^"]*)"', text)[0]
 
