@@ -30,7 +30,7 @@ LOG = log.room("access")
 COOKIE = "trackrelay_session"
 SESSION_SECONDS = 12 * 3600.0
 SESSIONS = 1_000  # beyond that, the oldest ends
-WRONG_KEYS, WRONG_SECONDS = 10, 60.0  # after so many wrong keys from an address in that time, 429
+WRONG_KEYS, WRONG_SECONDS = 10, 60.0  # after so many wrong keys from an address in that time, 429 to the wrong ones
 ADDRESSES = 10_000  # whose wrong keys are remembered
 LONGEST_KEY = 512
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -112,12 +112,13 @@ class Access:
         return networks.loopback(request.remote or "") and only_here(request.host)
 
     async def key(self, given: str, peer: str) -> store.ApiKey | None:
-        """The key with that text, or None. Raises 429 if too many wrong ones came from this address lately."""
-        self.throttle(peer)
+        """The key with that text, or None. Raises 429 for a wrong one, if too many came from this address lately. A right
+        one always passes: behind one address may be a whole company, and keys are too long to be guessed."""
         digest = digest_of(given[: LONGEST_KEY + 1])
         found = await self.store.find_api_key(digest)
         if found and hmac.compare_digest(found.digest, digest):
             return found
+        self.throttle(peer)
         self.remember_wrong(peer)
         LOG.warning("wrong_key", peer=peer)
         return None

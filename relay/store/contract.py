@@ -40,7 +40,7 @@ class Store(Protocol):
     async def find_sent(self, internet_ids: Sequence[str]) -> Sent | None:
         """The message recorded under the first of these Message-IDs that is known: ours or the upstream's."""
 
-    async def recent_sent(self, limit: int = 50, before: float | None = None) -> list[Sent]:
+    async def recent_sent(self, limit: int = 50, before: float | None = None, *, grant_id: str = "") -> list[Sent]:
         """Newest first; `before` is a `submitted_at`."""
 
     async def remove_message(self, message_id: str) -> bool:

@@ -89,8 +89,9 @@ class Memory:
                 return self._sent(max(found))
         return None
 
-    async def recent_sent(self, limit: int = 50, before: float | None = None) -> list[Sent]:
-        found = [m.sent for m in self._messages.values() if m.sent and (before is None or m.sent.submitted_at < before)]
+    async def recent_sent(self, limit: int = 50, before: float | None = None, *, grant_id: str = "") -> list[Sent]:
+        known = [m.sent for m in self._messages.values() if m.sent and grant_id in ("", m.sent.grant_id)]
+        found = [sent for sent in known if before is None or sent.submitted_at < before]
         return sorted(found, key=lambda s: (s.submitted_at, s.message_id), reverse=True)[:limit]
 
     async def remove_message(self, message_id: str) -> bool:

@@ -267,28 +267,24 @@ async def test_other_sites_change_nothing(tmp_path: Path, headers: dict[str, str
             assert answer.status == status
 
 
-async def test_wrong_keys_are_slowed_down_and_forgotten(tmp_path: Path) -> None:
+async def test_wrong_keys_are_slowed_down_and_forgotten(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with serving(tmp_path) as server:
         now = 1000.0
         server.app[pages.ACCESS].clock = lambda: now
-        asked = 0
-        plain = server.known.find_api_key
-
-        async def counting(digest: str) -> store.ApiKey | None:
-            nonlocal asked
-            asked += 1
-            return await plain(digest)
-
-        server.known.find_api_key = counting  # type: ignore[method-assign]
         for attempt in range(50):
             async with server.ask("/live/messages", key=f"guess{attempt}") as answer:
                 assert answer.status == (401 if attempt < access.WRONG_KEYS else 429)
-        assert (asked, answer.headers["Retry-After"]) == (access.WRONG_KEYS, "61")
+        assert answer.headers["Retry-After"] == "61"
+        assert [r.message for r in caplog.records].count("wrong_key") == access.WRONG_KEYS
         async with server.ask("/login", method="POST", data={"key": "guess"}) as answer:
             assert answer.status == 429
-        now += access.WRONG_SECONDS + 1
-        async with server.ask("/live/messages", key=KEYS["all"]) as answer:
+        async with server.ask("/live/messages", key=KEYS["all"]) as answer:  # from the same address
             assert answer.status == 200
+        async with server.ask("/login", method="POST", data={"key": KEYS["sales"]}) as answer:
+            assert answer.status == 303
+        now += access.WRONG_SECONDS + 1
+        async with server.ask("/live/messages", key="guess") as answer:
+            assert answer.status == 401
 
 
 async def test_a_grants_key_sees_its_mail_only(tmp_path: Path) -> None:
@@ -305,10 +301,82 @@ async def test_a_grants_key_sees_its_mail_only(tmp_path: Path) -> None:
             async with server.ask(f"/live/messages/{number:020d}", key=KEYS["sales"]) as answer:
                 assert answer.status == status
         async with server.ask("/live/events?after=0", key=KEYS["sales"]) as answer:
-            assert [frame["id"] for frame in await frames(answer, 2)] == [f"{2:020d}"] * 2
+            reset, *_ = await frames(answer, 1)  # it can't know a position
+            assert reset["kind"] == "reset"
             await server.happened(1, "message.link_clicked")
             await server.happened(2, "message.link_clicked")
             assert {frame["id"] for frame in await frames(answer, 2)} == {f"{2:020d}"}
+
+
+async def known_to(server: Server, key: str) -> list[Any]:
+    """All that a key can find out by asking: every route of the live page, every way to ask it."""
+    found: list[Any] = []
+    paths = ["/", "/live", "/healthz", "/readyz", "/extra", "/nowhere", "/login"]
+    paths += [f"/live/messages/{n:020d}" for n in (1, 2, 3)]
+    paths += [f"/live/messages?limit={n}" for n in (1, 2, 3, 100)]
+    paths += [f"/live/messages?before={1_700_000_000.0 + n}" for n in (0.5, 2.5, 99)]
+    for path in paths:
+        async with server.ask(path, key=key) as answer:
+            text = await answer.text()
+            if answer.content_type == "application/json":
+                text = {**json.loads(text), "position": ""}
+            headers = {name: value for name, value in answer.headers.items() if name not in ("Date", "Content-Length")}
+            found.append((path, answer.status, headers, text))
+    for after in ("", "0", "1", "3", "999", "x", "0" * 32):
+        async with server.ask(f"/live/events?after={after}", key=key) as answer:
+            heard = [(await answer.content.readuntil(b"\n\n")).decode() for _ in range(3 if after else 2)]
+            found.append((after, [word for word in heard if "retry" not in word]))
+    return found
+
+
+async def test_a_grants_key_learns_nothing_of_the_others(tmp_path: Path) -> None:
+    """Whatever it asks: with a busy neighbour the answers are those that come without one."""
+    answers = []
+    for neighbour in (False, True):
+        async with serving(tmp_path, extra=[web.get("/extra", extra)], news={"beat": 0.05}) as server:
+            if neighbour:
+                await server.sent(1, grant_id="hr")
+                await server.happened(1, "message.opened")
+            await server.sent(2, grant_id="sales")
+            if neighbour:
+                await server.sent(3, grant_id="hr")
+                for _ in range(3):
+                    await server.happened(3, "message.link_clicked")
+                await server.happened(9, "message.opened")  # of a message that nobody knows
+            answers.append(await known_to(server, KEYS["sales"]))
+    assert answers[0] == answers[1]
+
+
+async def test_what_a_stream_says_to_a_grant_is_about_itself_only(tmp_path: Path) -> None:
+    """Neither events of others nor of nobody, no number that counts them, no reset when they are many; and its marks lead
+    on from where they were given, to nobody else and not after a restart."""
+    async with serving(tmp_path, news={"beat": 60.0, "look": 0.01}) as server:
+        await server.sent(1, grant_id="hr")
+        await server.sent(2, grant_id="sales")
+        async with server.ask("/live/events", key=KEYS["sales"]) as answer:
+            await answer.content.readuntil(b"here\n\n")
+            for _ in range(2 * feed.AT_ONCE):
+                await server.happened(1, "message.link_clicked")
+            await server.happened(9, "message.opened")
+            await server.happened(2, "message.opened")
+            first, message = await frames(answer, 2)
+            await server.happened(1, "message.opened")
+            await server.happened(2, "message.link_clicked")
+            second, _ = await frames(answer, 2)
+        assert [f["kind"] for f in (first, message, second)] == ["event", "message", "event"]
+        assert {f["id"] for f in (first, message, second)} == {f"{2:020d}"}
+        assert all(re.fullmatch("[0-9a-f]{32}", f["last"]) and "position" not in f for f in (first, second))
+        async with server.ask(f"/live/events?after={first['last']}", key=KEYS["sales"]) as answer:
+            assert (await frames(answer, 1))[0]["event"] == second["event"]
+        async with server.ask("/live/messages", key=KEYS["sales"]) as answer:
+            assert (await answer.json())["position"] == second["last"]
+        for key in ("tr_hr", KEYS["all"]):
+            if key == "tr_hr":
+                await server.known.add_api_key(
+                    store.ApiKey("hr", access.digest_of(key), ("messages:read", "events:read"), "hr")
+                )
+            async with server.ask(f"/live/events?after={first['last']}", key=key) as answer:
+                assert (await frames(answer, 1))[0]["kind"] == "reset"
 
 
 @pytest.mark.parametrize(

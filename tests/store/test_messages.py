@@ -95,6 +95,16 @@ async def test_recent_mail_comes_newest_first_in_pages(store: Store) -> None:
     assert [s.message_id for s in await store.recent_sent(9, before=first[-1].submitted_at)] == ["m2", "m1", "m0"]
 
 
+async def test_recent_mail_of_a_grant_is_its_own_in_full_pages(store: Store) -> None:
+    for n in range(6):
+        await store.record_sent(sent(f"m{n}", submitted_at=T0 + n, grant_id=("sales", "hr")[n % 2]))
+    first = await store.recent_sent(2, grant_id="sales")
+    assert [s.message_id for s in first] == ["m4", "m2"]
+    last = await store.recent_sent(2, before=first[-1].submitted_at, grant_id="sales")
+    assert [s.message_id for s in last] == ["m0"]
+    assert await store.recent_sent(grant_id="legal") == []
+
+
 async def test_a_message_is_removed_with_all_that_is_known_of_it(store: Store) -> None:
     await store.sync_endpoints([endpoint()])
     for message_id in ("m1", "m2"):

@@ -3,8 +3,8 @@
 Owns: one look at the store for all pages together, the frames, the queues and their limits. Leaves to others: the
 HTTP (`pages`), what a frame contains (`shape`).
 
-A frame is `event` (one stored event; its id is the event's position, so that a browser that reconnects can say how
-far it was), `message` (a message as the list shows it now) or `reset` (too much was missed: read the list again).
+A frame is `event` (one stored event; its id is the mark of the event's position, so that a browser that reconnects can
+say how far it was), `message` (a message as the list shows it now) or `reset` (too much was missed: read the list again).
 While a page is open, the store is asked a few times a second, so events of other processes show too; otherwise it is
 never asked. A page that reads too slowly loses its queue and gets `reset`: it costs no memory and delays nobody.
 """
@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from relay import log, metrics
 from relay.core.model import Event, Sent
-from tracking_http.dashboard import shape
+from tracking_http.dashboard import marks, shape
 
 LOG = log.room("feed")
 
@@ -44,17 +44,18 @@ class Full(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """`grant` is the owner of the mail; "" means everybody. `position` is 0 except for an `event`."""
+    """`grant` is the owner of the mail; "" is nobody's, or everybody's. `position` is 0 except for an `event`."""
 
     kind: str
     data: Any
     grant: str = ""
     position: int = 0
 
-    def encode(self) -> bytes:
-        """The frame as it goes over the wire (HTML Standard 9.2.6). JSON has no line break outside of `\\n`."""
+    def encode(self, mark: str = "") -> bytes:
+        """The frame as it goes over the wire (HTML Standard 9.2.6), with the mark of its position. JSON has no line break
+        outside of `\\n`."""
         text = json.dumps(self.data, ensure_ascii=True, separators=(",", ":"))
-        head = f"id: {self.position}\n" if self.position else ""
+        head = f"id: {mark}\n" if mark else ""
         return f"{head}event: {self.kind}\ndata: {text}\n\n".encode("ascii")
 
 
@@ -71,8 +72,8 @@ class Page:
     frames: asyncio.Queue[Frame | None] = field(default_factory=lambda: asyncio.Queue(WAITING))
 
     def put(self, frame: Frame | None) -> None:
-        if frame and self.grant and frame.grant and frame.grant != self.grant:
-            return
+        if frame and self.grant and frame.grant != self.grant:
+            return  # also what is nobody's, such as an event of an unknown message
         if self.frames.full():
             while not self.frames.empty():
                 self.frames.get_nowait()
@@ -87,7 +88,7 @@ class Reads(Protocol):
         self, after: int = 0, limit: int = 100, *, newest: bool = False, message_id: str = "", grant_id: str = ""
     ) -> list[Event]: ...
     async def sent(self, message_id: str) -> Sent | None: ...
-    async def recent_sent(self, limit: int = 50, before: float | None = None) -> list[Sent]: ...
+    async def recent_sent(self, limit: int = 50, before: float | None = None, *, grant_id: str = "") -> list[Sent]: ...
 
 
 class Feed:
@@ -105,6 +106,7 @@ class Feed:
     ) -> None:
         self.store, self.look, self.beat, self.limit, self.replay = known, look, beat, pages, replay
         self.again = again
+        self.marks = marks.Marks()
         self.pages: set[Page] = set()
         self.position = 0
         self.recent: dict[str, Sent] = {}
@@ -118,7 +120,8 @@ class Feed:
         gone: Callable[[], bool] = lambda: False,
         stands: Callable[[], Awaitable[bool]] = always,
     ) -> AsyncGenerator[Frame | None, None]:
-        """Frames after that position (None: from now on), or None after `beat` seconds without one. `gone` tells
+        """Frames after that position (None: from now on; `marks.NONE`: nobody knows), or None after `beat` seconds without
+        one. `gone` tells
         whether the page has left already, `stands` whether it may still see this: where not, the frames end. Raises
         `Full` and `store.Unavailable` before the first frame."""
         if len(self.pages) >= self.limit:
@@ -129,10 +132,10 @@ class Feed:
         self.pages.add(page)
         try:
             await self.begin()
-            newest = await self.store.events(newest=True, limit=1)
-            last = newest[-1].position if newest else 0
-            seen = self.position if after is None else min(after, last)
-            if after is not None and after > last:  # another store than the one that this page knows
+            last = await self.newest(grant)
+            lost = after is not None and not 0 <= after <= last  # another store than the one that this page knows
+            seen = self.position if after is None else last if lost else after
+            if lost:
                 yield RESET
             async for frame in self.missed(seen, grant):
                 seen = max(seen, frame.position)
@@ -169,13 +172,18 @@ class Feed:
         """Starts looking with the first page, from the newest event on."""
         if self.task and not self.task.done():
             return
-        newest = await self.store.events(newest=True, limit=1)
+        position = await self.newest("")
         recent = await self.store.recent_sent(RECENT)
         if self.task and not self.task.done():  # another page was faster
             return
-        self.position = newest[-1].position if newest else 0
+        self.position = position
         self.recent = {sent.message_id: sent for sent in recent}
         self.task = asyncio.create_task(self.run(), name="feed")
+
+    async def newest(self, grant: str) -> int:
+        """The position of the newest event that the grant may know of."""
+        found = await self.store.events(newest=True, limit=1, grant_id=grant)
+        return found[-1].position if found else 0
 
     async def missed(self, after: int, grant: str) -> AsyncIterator[Frame]:
         """What happened between `after` and now, for a page that reconnects."""
@@ -212,12 +220,13 @@ class Feed:
         events = await self.store.events(self.position, AT_ONCE)
         recent = {sent.message_id: sent for sent in await self.store.recent_sent(RECENT)}
         changed = [i for i, sent in recent.items() if self.recent.get(i) != sent]
-        ids = dict.fromkeys([*reversed(changed), *(e.message_id for e in events)])
+        ids = [*reversed(changed), *(e.message_id for e in events)]
         frames = [event_frame(event) for event in events]
-        if len(events) < AT_ONCE:
-            frames += [f for f in [await self.message(i, recent.get(i)) for i in ids] if f]
-        else:
-            frames.append(RESET)
+        if len(events) == AT_ONCE:  # the pages of their grants read the list again, those of others hear nothing of it
+            many = dict.fromkeys(event.grant_id for event in events)
+            frames += [Frame("reset", {}, grant) for grant in many]
+            ids = [i for i in reversed(changed) if recent[i].grant_id not in many]
+        frames += [f for f in [await self.message(i, recent.get(i)) for i in dict.fromkeys(ids)] if f]
         self.recent = recent
         if events:
             self.position = events[-1].position

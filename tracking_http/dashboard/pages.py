@@ -75,7 +75,7 @@ async def live(request: web.Request) -> web.Response:
         listen=", ".join(settings.smtp.listen + settings.smtp.listen_tls),
         tracking=settings.tracking,
         rules=bool(settings.rules),
-        mailbox=any(grant.mailbox for grant in settings.grants),
+        mailbox=any(grant.mailbox for grant in settings.grants if who.grant in ("", grant.id)),
         who=who.name,
     )
 
@@ -92,20 +92,19 @@ def check(request: web.Request) -> store.ApiKey:
 
 
 async def messages(request: web.Request) -> web.Response:
-    """`?limit=` (at most 100) and `?before=` (a `submitted_at`): the newest messages, and the position from which
+    """`?limit=` (at most 100) and `?before=` (a `submitted_at`): the newest messages, and the mark from which
     `/live/events?after=` goes on."""
-    who, known = check(request), request.app[STORE]
+    who, known, feed = check(request), request.app[STORE], request.app[FEED]
     limit = number(request, "limit", USUAL, least=1, most=MAX_MESSAGES)
     try:
         before = float(request.query["before"]) if "before" in request.query else None
     except ValueError as wrong:
         raise web.HTTPBadRequest(text="before: a time in Unix seconds.") from wrong
-    newest = await known.events(newest=True, limit=1)
-    found = await known.recent_sent(limit, before)
-    shown = [sent for sent in found if who.grant in ("", sent.grant_id)]
+    position = await feed.newest(who.grant)
+    found = await known.recent_sent(limit, before, grant_id=who.grant)
     listed = [
         shape.summary(sent, await known.events(limit=feeds.PER_MESSAGE, newest=True, message_id=sent.message_id))
-        for sent in shown
+        for sent in found
     ]
     recent = await known.events(newest=True, limit=50, grant_id=who.grant)
     return web.json_response(
@@ -113,7 +112,7 @@ async def messages(request: web.Request) -> web.Response:
             "messages": listed,
             "before": found[-1].submitted_at if len(found) == limit else None,
             "events": [shape.line(event) for event in reversed(recent)],
-            "position": newest[-1].position if newest else 0,
+            "position": feed.marks.write(position, who.grant),
         },
         headers={"Cache-Control": "no-store"},
     )
@@ -139,22 +138,23 @@ def number(request: web.Request, name: str, usual: int, *, least: int, most: int
 
 async def events(request: web.Request) -> web.StreamResponse:
     """The stream. A browser that reconnects sends the last id that it saw in Last-Event-ID; `?after=` does the same."""
-    who, control = check(request), request.app[ACCESS]
+    who, control, feed = check(request), request.app[ACCESS], request.app[FEED]
     last = request.headers.get("Last-Event-ID") or request.query.get("after")
-    after = int(last) if last and last.isascii() and last.isdigit() and len(last) < 19 else None
+    after = feed.marks.read(last, who.grant) if last else None
     stream = web.StreamResponse(headers=STREAM)
 
     def gone() -> bool:
         return request.transport is None or request.transport.is_closing()
 
-    frames = request.app[FEED].watch(after, who.grant, gone, lambda: stands(control, request))
+    frames = feed.watch(after, who.grant, gone, lambda: stands(control, request))
     try:
         async with contextlib.aclosing(frames):
             async for frame in frames:
                 if not stream.prepared:
                     await stream.prepare(request)
                     await stream.write(b"retry: 2000\n\n")
-                await stream.write(frame.encode() if frame else b": still here\n\n")
+                mark = feed.marks.write(frame.position, who.grant) if frame and frame.position else ""
+                await stream.write(frame.encode(mark) if frame else b": still here\n\n")
     except feeds.Full:
         raise web.HTTPServiceUnavailable(text="Too many pages are open.", headers={"Retry-After": "30"}) from None
     except ConnectionError:  # the page was closed

@@ -265,7 +265,7 @@ def line(event: Event) -> dict[str, Any]:
     from_self = bool(event.data.get("from_self"))
     begun = event.counted and event.ordinal == 0
     return {
-        "position": event.position,
+        "event": event.event_id,
         "id": event.message_id,
         "type": event.type,
         "title": phrases.title(event.type, event.verdict, first=begun, from_self=from_self),

@@ -77,8 +77,8 @@ class Sqlite:
     async def find_sent(self, internet_ids: Sequence[str]) -> Sent | None:
         return await self.readers.read(lambda db: messages.find(db, internet_ids))
 
-    async def recent_sent(self, limit: int = 50, before: float | None = None) -> list[Sent]:
-        return await self.readers.read(lambda db: messages.recent(db, limit, before))
+    async def recent_sent(self, limit: int = 50, before: float | None = None, *, grant_id: str = "") -> list[Sent]:
+        return await self.readers.read(lambda db: messages.recent(db, limit, before, grant_id))
 
     async def remove_message(self, message_id: str) -> bool:
         return await self._write(lambda db: messages.remove(db, message_id))

@@ -35,8 +35,10 @@ SELECT max(i.message_id) FROM identifiers i JOIN messages m ON m.message_id = i.
 ONE = f"SELECT {MESSAGES.names()} FROM messages WHERE message_id = ?"
 COPIES_OF = f"SELECT {COPIES.names()} FROM copies WHERE message_id = ? ORDER BY position"
 RECENT = f"""
-SELECT {MESSAGES.names()} FROM messages WHERE submitted_at < ? ORDER BY submitted_at DESC, message_id DESC LIMIT ?
+SELECT {MESSAGES.names()} FROM messages WHERE submitted_at < :before
+ORDER BY submitted_at DESC, message_id DESC LIMIT :limit
 """
+RECENT_OF = RECENT.replace("WHERE", "WHERE grant_id = :grant AND")
 # In this order: each finds its rows by those that are removed after it. identifiers is indexed by the identifier, so only
 # those go that the copies have still: one that a second answer of the upstream replaced stays, and leads to nothing.
 REMOVE = (
@@ -105,8 +107,11 @@ def one(db: sqlite3.Connection, message_id: str) -> Sent | None:
     return whole(db, row) if row else None
 
 
-def recent(db: sqlite3.Connection, limit: int, before: float | None) -> list[Sent]:
-    rows = db.execute(RECENT, (float("inf") if before is None else before, limit)).fetchall()
+def recent(db: sqlite3.Connection, limit: int, before: float | None, grant_id: str) -> list[Sent]:
+    until = float("inf") if before is None else before
+    rows = db.execute(
+        RECENT_OF if grant_id else RECENT, {"before": until, "limit": limit, "grant": grant_id}
+    ).fetchall()
     return [whole(db, row) for row in rows]
 
 

@@ -64,7 +64,8 @@ export class Live {
   constructor(parts) {
     this.parts = parts;
     this.known = new Map(); // id -> { data, row }
-    this.position = 0;
+    this.position = ""; // the mark of the newest event that was shown
+    this.told = new Set(); // the events that were shown
     this.before = null;
     this.pending = 0;
     this.wait = 1000;
@@ -96,6 +97,7 @@ export class Live {
     if (this.parts.more) this.parts.more.hidden = found.before === null;
     if (before === null) {
       this.position = found.position;
+      this.told = new Set(found.events.map((event) => event.event));
       this.parts.activity?.replaceChildren(...found.events.map((event) => line(event, this.subject(event.id), false)));
     }
     this.emptiness();
@@ -105,7 +107,7 @@ export class Live {
 
   connect() {
     this.source?.close();
-    const source = new EventSource(`/live/events?after=${this.position}`);
+    const source = new EventSource(`/live/events?after=${encodeURIComponent(this.position)}`);
     this.source = source;
     source.onopen = () => { this.wait = 1000; this.say("live", "Live"); };
     source.onerror = () => {
@@ -116,7 +118,7 @@ export class Live {
       this.wait = Math.min(30000, this.wait * 2);
     };
     source.addEventListener("message", (frame) => frame.data && this.put(JSON.parse(frame.data), true));
-    source.addEventListener("event", (frame) => this.happened(JSON.parse(frame.data)));
+    source.addEventListener("event", (frame) => this.happened(JSON.parse(frame.data), frame.lastEventId));
     source.addEventListener("reset", () => { clearTimeout(this.reread); this.reread = setTimeout(() => this.anew().catch(() => {}), 500); });
   }
 
@@ -216,9 +218,10 @@ export class Live {
 
   // -- what happens ---------------------------------------------------------------------------------------------
 
-  happened(event) {
-    if (event.position <= this.position) return;
-    this.position = event.position;
+  happened(event, mark) {
+    if (this.told.has(event.event)) return;
+    this.told.add(event.event);
+    this.position = mark;
     const subject = this.subject(event.id);
     const activity = this.parts.activity;
     activity?.prepend(line(event, subject, true));
