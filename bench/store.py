@@ -73,7 +73,7 @@ def append(store: Store, number: int) -> Awaitable[Any]:
             f"message-{number % MESSAGES:012d}",
             time.time(),
             url="https://www.example.com/",
-            ip="192.0.2.1",
+            ip=f"192.0.{number >> 8 & 255}.{number & 255}",  # one client's second click would be none
             user_agent="Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0 Safari/537.36",
         )
     )

@@ -133,6 +133,7 @@ class World:
             self.folder,
             upstream=self.upstream.port,
             more=MORE.format(url=self.hook.url, secret=SECRET),
+            http="hits_per_token = 0\nhits_per_message = 0",  # few clients ask for much
             out=f'patience = "{PATIENCE * 1000:.0f}ms"\n{self.more}',
         )
         self.hitting = [asyncio.create_task(self._hit(n)) for n in range(self.hitters)]

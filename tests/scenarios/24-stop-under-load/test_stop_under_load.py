@@ -91,7 +91,7 @@ def test_none_lost_none_twice(tmp_path: Path, size: int, slow: float) -> None:
 
 def test_clicks_are_answered_and_kept(tmp_path: Path) -> None:
     with hostile.sink() as upstream:
-        ports = service.settings(tmp_path, upstream=upstream.port)
+        ports = service.settings(tmp_path, upstream=upstream.port, http="hits_per_token = 0\nhits_per_message = 0")
         with service.running(tmp_path, ports) as relay:
             with hostile.Smtp(relay.smtp) as client:
                 assert client.mail(hostile.letter("", "X-Track: all")).startswith("250")

@@ -72,7 +72,7 @@ allow_private = ["127.0.0.0/8"]
 
             rest.kill()  # all but the doors
             with hostile.Http(http.http) as client:
-                assert client.get(clicks[0])[0] == 302
+                assert client.get(clicks[0], "User-Agent: another")[0] == 302
             with hostile.Smtp(smtp.smtp) as client:
                 assert client.mail(hostile.letter("", "X-Track: all")).startswith("250")
             assert len(upstream.taken) == 2

@@ -36,10 +36,12 @@ def receiver() -> Iterator[hooks.Hooks]:
             run(running.__aexit__(None, None, None))
 
 
-def more(hook: hooks.Hooks | None, http: str = "") -> str:
-    text = f"[http]\n{http}\n"
+def configure(
+    folder: Path, upstream: Upstream, hook: hooks.Hooks | None = None, http: str = ""
+) -> tuple[int, int, int]:
+    more = ""
     if hook is not None:
-        text += f"""
+        more = f"""
 [[webhooks]]
 url = "{hook.url}"
 triggers = ["message.opened", "message.link_clicked"]
@@ -47,17 +49,7 @@ secret = "whsec_AAAA"
 [webhook_delivery]
 allow_private = ["127.0.0.1"]
 """
-    return text
-
-
-def configure(
-    folder: Path, upstream: Upstream, hook: hooks.Hooks | None = None, http: str = ""
-) -> tuple[int, int, int]:
-    head, _, tail = more(hook, http).partition("\n\n")
-    ports = service.settings(folder, upstream=upstream.port, more=tail)
-    file = folder / "relay.toml"
-    file.write_text(file.read_text().replace("[http]\n", head + "\n"))
-    return ports
+    return service.settings(folder, upstream=upstream.port, more=more, http=http)
 
 
 def copies(relay: service.Service, upstream: Upstream) -> list[dict[str, str]]:
