@@ -117,6 +117,7 @@ class Grant:
 class Mailbox:
     poll_interval: float = 60.0  # seconds
     notify_self: bool = False
+    authserv_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

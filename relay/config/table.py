@@ -375,8 +375,8 @@ GRANTS = Section(
                "Patterns for the From address. Mail belongs to the first grant that has a matching one.",
                example=["*@sales.example.com"], default="[]"),
         Option("mailbox", locators.MAILBOX_URL,
-               "Where replies and bounces arrive. It is read, and never changed. Without a mailbox, replies can't "
-               "be seen.",
+               "Where replies to this grant's mail and bounces of it arrive; those of other grants' mail are passed "
+               "over. It is read, and never changed. Without a mailbox, replies can't be seen.",
                example="imaps://sales@imap.example.com/INBOX", default="none"),
         Option("mailbox_password", SECRET, "The mailbox's password.", secret=True, example="secrets/sales"),
         Option("mailbox_oauth2", LOGIN, "In place of a password.", default="none"),
@@ -391,6 +391,18 @@ MAILBOX = Section(
     (
         Option("poll_interval", kinds.duration(1), "The time between two looks, if the server has no IDLE."),
         _switch("notify_self", "Notify also when the sender replies in their own thread."),
+        Option(
+            "authserv_id",
+            kinds.named(
+                "the name by which a server signs Authentication-Results", r"[^\s\"();=]{1,255}", "mx.example.com"
+            ),
+            "The name that the server which receives the mail of these mailboxes writes first into "
+            "Authentication-Results (mx.google.com with Gmail). What it says there of DMARC, SPF and DKIM is then in "
+            "the events of answers and reports. Name it only if that server removes such fields of its name from "
+            "what it receives, as RFC 8601 demands.",
+            example="mx.google.com",
+            default="none",
+        ),
     ),
 )
 

@@ -34,6 +34,9 @@ MOST_FOLDED = 64  # tokens of one message whose folded hits are told apart
 FOLDED = "folded"  # data["folded"]: how many hits of this token were only counted before this one
 OWN = 86_400.0  # seconds after the submission in which its address is taken for the sender's
 HITS = ("message.opened", "message.link_clicked")
+MAILED = frozenset(  # what was seen in a mailbox
+    ("thread.replied", "message.auto_replied", "message.bounce_detected", "message.delayed", "message.complained")
+)
 TRANSIENT = "peer"  # data["peer"]: the whole address of a hit whose `ip` was cut for privacy; never stored
 
 
@@ -102,8 +105,9 @@ def complete(
             data = {k: v for k, v in data.items() if k != TRANSIENT}
         if facts.folded:
             data = told(facts, floods.token(event), data)
-    elif data.get("notify") is False:
-        counted = False
+    elif kind in MAILED:
+        origin = origin._replace(recipient="")  # whom it is about was decided; where it is nobody, so it stays
+        counted = data.get("notify") is not False
     facts.sequence += 1
     ordinal = -1
     if counted:

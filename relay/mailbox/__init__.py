@@ -1,7 +1,7 @@
 """The senders' mailboxes: new mail -> events.
 
 Owns: one watcher per mailbox, when it is tried again, the cursor. Leaves to others: what one message means
-(`mailbox.reading`), how a mailbox is read (`mailbox.imap`, `mailbox.maildir`), counting and notifying (the store).
+(`mailbox.reading`, `mailbox.matching`), how a mailbox is read (`mailbox.imap`, `mailbox.maildir`), counting and notifying (the store).
 
 Nothing in a mailbox is changed: it is opened read-only and no message is marked as seen. The first time it begins at
 the present; after that at the cursor, which the store moves in the same transaction as the event.
@@ -23,7 +23,7 @@ from relay import store as stores
 from relay.config import Grant, Settings
 from relay.core import floods, networks
 from relay.core.model import Event, Keys
-from relay.mailbox import imap, maildir, reading, session
+from relay.mailbox import imap, maildir, matching, reading, session
 from relay.mailbox.source import Fetched, LoginRefused, Source, Times, Unreachable
 
 LOG = log.room("mailbox")
@@ -31,7 +31,7 @@ LOG = log.room("mailbox")
 MAX_LOGINS = 50  # connections that are set up at once
 
 
-class Store(reading.SentMail, Protocol):
+class Store(matching.SentMail, Protocol):
     """What is asked of a store here."""
 
     async def cursor(self, mailbox: str) -> stores.Cursor | None: ...

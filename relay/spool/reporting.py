@@ -74,5 +74,6 @@ def event(entry: queue.Entry, recipient: queue.Waiting, notice: dsn.Notice, iden
             "code": int(code) if code.isdigit() else 550,
             "reason": notice.diagnostic,
             "type": envelopes.nature(notice.status),
+            "verified": True,  # nobody told us: we were there
         },
     )

@@ -37,8 +37,9 @@ class Store(Protocol):
         out."""
 
     async def sent(self, message_id: str) -> Sent | None: ...
-    async def find_sent(self, internet_ids: Sequence[str]) -> Sent | None:
-        """The message recorded under the first of these Message-IDs that is known: ours or the upstream's."""
+    async def find_sent(self, internet_ids: Sequence[str], grant_id: str = "") -> Sent | None:
+        """The message recorded under the first of these Message-IDs that is known: ours or the upstream's. With
+        `grant_id` messages of other grants are not there."""
 
     async def recent_sent(self, limit: int = 50, before: float | None = None, *, grant_id: str = "") -> list[Sent]:
         """Newest first; `before` is a `submitted_at`."""

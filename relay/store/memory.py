@@ -79,14 +79,15 @@ class Memory:
     def _sent(self, message_id: str) -> Sent | None:
         return self._messages[message_id].sent if message_id in self._messages else None
 
-    async def find_sent(self, internet_ids: Sequence[str]) -> Sent | None:
-        return self._find(internet_ids)
+    async def find_sent(self, internet_ids: Sequence[str], grant_id: str = "") -> Sent | None:
+        return self._find(internet_ids, grant_id)
 
-    def _find(self, internet_ids: Sequence[str]) -> Sent | None:
+    def _find(self, internet_ids: Sequence[str], grant_id: str = "") -> Sent | None:
         for identifier in internet_ids:
             names = [name for name in decisions.spellings(identifier) if name in self._identifiers]
-            if found := set().union(*(self._identifiers[name] for name in names)):
-                return self._sent(max(found))
+            named = [self._sent(key) for key in set().union(*(self._identifiers[name] for name in names))]
+            if found := [sent for sent in named if sent and grant_id in ("", sent.grant_id)]:
+                return max(found, key=lambda sent: sent.message_id)
         return None
 
     async def recent_sent(self, limit: int = 50, before: float | None = None, *, grant_id: str = "") -> list[Sent]:

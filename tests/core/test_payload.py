@@ -56,6 +56,26 @@ def test_nylas_by_its_schema(trigger: str, message: Sent | None) -> None:
     assert made["type"] == trigger
 
 
+BELIEF = {"from": "eve@example.net", "verified": False, "authentication": {"dmarc": "fail", "spf": "pass"}}
+
+
+@pytest.mark.parametrize("kind", ["thread.replied", "message.bounce_detected"])
+def test_how_far_a_mail_is_believed_stands_among_our_additions(kind: str) -> None:
+    made = shaped(kind, past=history(kind, data={**KINDS[kind]["data"], **BELIEF}))
+    assert contract.errors(made) == []
+    assert {name: made["data"]["object"][name] for name in BELIEF} == BELIEF
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("message.bounce_detected", "email.bounced"), ("message.complained", "email.complained")]
+)
+def test_how_far_a_report_is_believed_stands_in_unosends_too(kind: str, name: str) -> None:
+    made = shaped(name, "unosend", history(kind, data={"code": 550, "reason": "no", **BELIEF}))
+    assert contract.errors(made) == []
+    assert (made["data"]["verified"], made["data"]["authentication"]) == (False, BELIEF["authentication"])
+    assert made["data"]["from"] != BELIEF["from"]  # it is the message's
+
+
 @pytest.mark.parametrize(("kind", "name"), [(k, n) for k, names in payload.NAMES["unosend"].items() for n in names])
 @pytest.mark.parametrize("message", [MESSAGE, None], ids=["known", "purged"])
 def test_unosend_by_its_schema(kind: str, name: str, message: Sent | None) -> None:

@@ -397,9 +397,14 @@ async def test_an_answer_is_found_by_our_token_where_the_upstream_renamed_the_me
         f"References: <{token_of(1)}> <renamed@ses.example>", "In-Reply-To: <renamed@ses.example>", sender="x@y.example"
     )
     forged = letter("References: <t.AAAA@t.example.test>", number=2)
-    [event] = await events_of(tmp_path, store, renamed, forged)
-    assert (event.recipient_index, event.recipient) == (1, "bob@example.org")
-    assert event.data["from"] == "x@y.example"
+    bobs = renamed.replace(b"x@y.example", b"Bob@Example.org").replace(b"answer.1@", b"answer.3@")
+    anns = renamed.replace(b"x@y.example", b"ann@example.org").replace(b"answer.1@", b"answer.4@")
+    other, own, quoting = await events_of(tmp_path, store, renamed, forged, bobs, anns)
+    assert (own.recipient_index, own.recipient, own.data["verified"]) == (1, "bob@example.org", True)
+    assert (quoting.recipient_index, quoting.recipient, quoting.data["verified"]) == (0, "ann@example.org", False)
+    # Whoever answers without a copy is not the one whose copy it was.
+    assert (other.recipient_index, other.recipient, other.data["verified"]) == (0, "", True)
+    assert other.data["from"] == "x@y.example"
 
 
 async def test_what_the_sender_sent_is_no_answer(tmp_path: Path, store: Store) -> None:
@@ -484,7 +489,7 @@ async def test_a_message_id_that_all_mail_has_names_none(tmp_path: Path, store: 
 
 def replies_wanted() -> Settings:
     tracking = Tracking(url="https://t.example.test", thread_replies=True)
-    return Settings(tracking=tracking, grants=(Grant("default", mailbox="maildir:/nowhere"),))
+    return Settings(tracking=tracking, grants=(Grant("sales", addresses=("*",), mailbox="maildir:/nowhere"),))
 
 
 def outgoing(message_id: str) -> Submission:
@@ -522,6 +527,114 @@ async def test_a_report_is_an_event_of_its_recipient(tmp_path: Path, store: Stor
     assert (event.type, event.recipient_index, event.recipient) == (kind, 1, "bob@example.org")
     assert (event.data["code"], event.data["status"]) == (550, "5.1.1")
     assert event.data["reason"] == "550 5.1.1 No such user"
+
+
+# Who a report says did not get the message of Ann and Bob, what comes back with it, and whom it is about.
+FORGED = [
+    ("bob@example.org", "", [("bob@example.org", False)]),
+    ("BOB@Example.ORG", "", [("bob@example.org", False)]),
+    ("eve@example.org", "", []),
+    ("bob@example.org ann@example.org", "", [("bob@example.org", False), ("ann@example.org", False)]),
+    ("bob@example.org eve@example.org bob@example.org", "", [("bob@example.org", False)]),
+    (" ".join(f"u{n}@example.org" for n in range(1_000)), "", []),
+    (" ".join(["bob@example.org"] * 1_000), "", [("bob@example.org", False)]),
+    ("bob@example.org", "envelope 1", [("bob@example.org", True)]),
+    ("bob@example.org", "envelope 0", [("bob@example.org", False)]),
+    ("bob@example.org", "reference 1", [("bob@example.org", True)]),
+    ("bob@example.org", "reference 0", [("bob@example.org", False)]),
+    ("bob@example.org", "envelope 0 reference 1", [("bob@example.org", True)]),
+    ("elsewhere@example.net", "envelope 1", [("bob@example.org", True)]),  # where it was forwarded to
+    ("elsewhere@example.net", "reference 1", [("bob@example.org", True)]),
+    ("x@example.net y@example.net", "envelope 1", [("bob@example.org", True)]),
+    ("x@example.net", "envelope 0 reference 1", []),  # two copies are no one's
+    ("bob@example.org", "envelope -", [("bob@example.org", False)]),
+    ("", "", [("", False)]),
+    ("", "envelope 1", [("bob@example.org", True)]),
+]
+
+
+def report(people: str, proof: str) -> bytes:
+    """A bounce about those people. `proof`: "envelope N", "reference N" for the token of copy N, "-" one that nobody
+    signed."""
+    words = proof.split()
+    given = dict(zip(words[::2], words[1::2], strict=True))
+    tokens_ = {k: token_of(int(n)) if n != "-" else "t.AAAA@t.example.test" for k, n in given.items()}
+    groups = [f"Final-Recipient: rfc822; {address}\nAction: failed\nStatus: 5.1.1" for address in people.split()]
+    content = BOUNCE.format(original=SENT.internet_message_id, action="failed", envelope="x")
+    head, _, rest = content.partition("Final-Recipient")
+    head = head.replace("Id: x", f"Id: {tokens_.get('envelope', 'x').partition('@')[0]}")
+    rest = "--b\n" + rest.partition("--b\n")[2].replace("To: bob@example.org\n", "")
+    if "reference" in tokens_:
+        rest = rest.replace("Message-ID:", f"References: <{tokens_['reference']}>\nMessage-ID:")
+    return (
+        (head + "\n\n".join(groups or ["Action: failed\nStatus: 5.1.1"]) + "\n\n" + rest).replace("\n", "\r\n").encode()
+    )
+
+
+@pytest.mark.parametrize(("people", "proof", "expected"), FORGED)
+async def test_a_report_is_about_those_who_were_sent_the_message(
+    tmp_path: Path, store: Store, people: str, proof: str, expected: list[tuple[str, bool]]
+) -> None:
+    events = await events_of(tmp_path, store, report(people, proof))
+    assert [(e.recipient, e.data["verified"]) for e in events] == expected
+    assert all(e.data["recipient"] == e.recipient and e.data["from"] == "mailer-daemon@mx.example.org" for e in events)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+async def test_a_message_id_that_was_made_here_names_the_only_copy(tmp_path: Path, store: Store, number: int) -> None:
+    """It has a token, but everybody has the same one."""
+    await store.record_sent(SENT.with_(internet_message_id=token_of(0), copies=SENT.copies[:number]))
+    forged = report("ann@example.org", "").replace(b"<sent.1@example.test>", f"<{token_of(0)}>".encode())
+    [event] = await events_of(tmp_path, store, forged)
+    assert (event.recipient, event.data["verified"]) == ("ann@example.org", number == 1)
+
+
+OTHERS = SENT.with_(message_id=tokens.message_id(b"other-grants"), grant_id="other", internet_message_id="other@x")
+
+
+async def test_a_mailbox_says_nothing_about_the_mail_of_other_grants(tmp_path: Path, store: Store) -> None:
+    await store.record_sent(OTHERS)
+    token = threads.entry("t.example.test", tokens.write(Token("reference", b"other-grants", 1), KEYS))
+    forged = [
+        bounce("other@x"),
+        bounce("other@x", envelope=token.partition("@")[0]),
+        bounce("renamed@x", envelope=token.partition("@")[0]),
+        letter("In-Reply-To: <other@x>", number=2),
+        letter("In-Reply-To: <renamed@x>", f"References: <{token}>", number=3),
+    ]
+    assert await events_of(tmp_path, store, *forged) == []
+
+
+async def test_of_two_grants_messages_with_one_message_id_its_own_is_meant(tmp_path: Path, store: Store) -> None:
+    await store.record_sent(
+        OTHERS.with_(message_id=tokens.message_id(b"\xff" * 12), internet_message_id="sent.1@example.test")
+    )
+    [event] = await events_of(tmp_path, store, bounce())
+    assert (event.message_id, event.grant_id) == (SENT.message_id, "sales")
+
+
+async def test_nobody_answers_for_the_only_recipient(tmp_path: Path, store: Store) -> None:
+    await store.record_sent(SENT.with_(copies=SENT.copies[:1]))
+    [event] = await events_of(tmp_path, store, answer(1, sender="eve@example.net"))
+    assert (event.recipient, event.data["from"], event.data["verified"]) == ("", "eve@example.net", False)
+
+
+async def test_what_the_receiving_server_found_is_told(tmp_path: Path, store: Store) -> None:
+    fields = "Authentication-Results: mx.example.test; dmarc=fail header.from=example.org; spf=pass"
+    below = "Authentication-Results: mx.example.test; dmarc=pass"
+    said = letter(fields, below, "In-Reply-To: <sent.1@example.test>")
+    silent = letter(fields.replace("mx.", "mx2."), "In-Reply-To: <sent.1@example.test>", number=2)
+    bounced = fields.encode() + b"\r\n" + bounce()
+    found = await events_of(tmp_path, store, said, silent, bounced, authserv_id="MX.example.test")
+    assert [e.data["authentication"] for e in found] == [
+        {"dmarc": "fail", "spf": "pass"}, {}, {"dmarc": "fail", "spf": "pass"},
+    ]  # fmt: skip
+
+
+async def test_without_the_servers_name_nothing_is_told_of_what_it_found(tmp_path: Path, store: Store) -> None:
+    said = letter("Authentication-Results: mx.example.test; dmarc=pass", "In-Reply-To: <sent.1@example.test>")
+    [event] = await events_of(tmp_path, store, said)
+    assert "authentication" not in event.data
 
 
 async def test_a_report_about_a_message_of_others_is_nothing(tmp_path: Path, store: Store) -> None:

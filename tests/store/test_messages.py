@@ -52,6 +52,14 @@ async def test_an_identifier_that_is_no_messages_own_finds_none(store: Store, id
     assert found.thread_id == "m2"
 
 
+async def test_a_message_is_found_in_its_own_grant(store: Store) -> None:
+    await store.record_sent(sent("m1", internet_message_id="same@x", grant_id="sales"))
+    await store.record_sent(sent("m2", internet_message_id="same@x", grant_id="other"))
+    await store.record_sent(sent("m3", internet_message_id="third@x", grant_id="other"))
+    found = [await store.find_sent(["third@x", "same@x"], grant) for grant in ("sales", "other", "third", "")]
+    assert [one.message_id if one else None for one in found] == ["m1", "m3", None, "m3"]
+
+
 async def test_of_two_messages_with_one_identifier_the_newer_is_found(store: Store) -> None:
     await store.record_sent(sent("m1", internet_message_id="same@x"))
     await store.record_sent(sent("m2", internet_message_id="same@x"))

@@ -14,6 +14,7 @@ from tracking_http.dashboard import phrases
 
 LONGEST = 2_100  # characters of any one text on the page
 MAX_RECIPIENTS = 200  # of one message in its details
+REPORTS = frozenset({"message.bounce_detected", "message.delayed", "message.complained"})
 MACHINES = frozenset({"prefetch", "scanner", "crawler"})
 
 State = dict[str, Any]
@@ -280,8 +281,13 @@ def line(event: Event) -> dict[str, Any]:
         "counted": event.counted,
         "ip": clip(event.ip, 64),
         "user_agent": clip(event.user_agent, 400),
-        "note": clip(text_of(event.data, "subject", "status", "code"), 300),
+        "note": clip(text_of(event.data, "subject", "status", "code"), 300) + doubt(event),
     }
+
+
+def doubt(event: Event) -> str:
+    """What is said of a report that brought back nothing that only its subject has."""
+    return " · not verified" if event.type in REPORTS and event.data.get("verified") is False else ""
 
 
 def said(event: Event) -> str:

@@ -30,6 +30,7 @@ LEGACY = ".legacy"
 TRACKING, V2, SEND = "/com/nylas/tracking", "/com/nylas/v2/webhooks", "/nylas/send"
 NAMESPACE = uuid.UUID("6f1c0f35-4d0e-4b36-9f0c-0f3c1d6f8a11")
 LONGEST_AGENT = 256  # characters of a user agent in `recents`
+BELIEF = ("from", "verified", "authentication")  # of what a mailbox saw: who wrote it, and how far that is believed
 NO_URL = "about:blank"  # for a link whose message's row is gone: its place in `link_data` needs something
 
 
@@ -72,6 +73,7 @@ def ours(history: History) -> dict[str, Any]:
         "sequence": event.sequence,
         "event_id": event.event_id,
         "metadata": dict(sent.metadata) if sent else {},
+        **{name: event.data[name] for name in BELIEF if name in event.data},
     }
     if folded := event.data.get(tally.FOLDED):
         found["folded"] = folded

@@ -20,6 +20,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "message.complained": ("email.complained",),
     "message.failed": ("email.failed",),
 }
+BELIEF = ("verified", "authentication")  # how far a report is believed
 UNDISCLOSED = "undisclosed-recipients:;"  # RFC 5322 3.4: several share the copy, and its message's row is gone
 
 
@@ -67,7 +68,8 @@ def particular(history: History) -> dict[str, Any]:
         case "message.bounce_detected" | "message.failed" | "message.complained":
             data = event.data
             why = str(data.get("reason") or event.reason)
-            return {"reason": why, "code": data.get("code", 0), "bounce_type": str(data.get("type", ""))}
+            belief = {name: data[name] for name in BELIEF if name in data}
+            return {"reason": why, "code": data.get("code", 0), "bounce_type": str(data.get("type", ""))} | belief
     return {}
 
 

@@ -32,6 +32,7 @@ THREAD = "SELECT thread_id FROM messages WHERE message_id = ?"
 NAMED = """
 SELECT max(i.message_id) FROM identifiers i JOIN messages m ON m.message_id = i.message_id WHERE i.identifier IN (?, ?)
 """
+NAMED_OF_GRANT = f"{NAMED} AND m.grant_id = ?"
 ONE = f"SELECT {MESSAGES.names()} FROM messages WHERE message_id = ?"
 COPIES_OF = f"SELECT {COPIES.names()} FROM copies WHERE message_id = ? ORDER BY position"
 RECENT = f"""
@@ -88,17 +89,19 @@ def thread(db: sqlite3.Connection, references: Sequence[str]) -> str:
     return str(row[0]) if row else ""
 
 
-def named(db: sqlite3.Connection, internet_ids: Sequence[str]) -> str:
-    """The message_id of the newest message with the first of these identifiers that is known; "" for none."""
+def named(db: sqlite3.Connection, internet_ids: Sequence[str], grant_id: str = "") -> str:
+    """The message_id of the newest message with the first of these identifiers that is known, in one grant or, by "", in
+    all; "" for none."""
+    sql, grant = (NAMED_OF_GRANT, (grant_id,)) if grant_id else (NAMED, ())
     for identifier in internet_ids:
-        row = db.execute(NAMED, decisions.spellings(identifier)).fetchone()
+        row = db.execute(sql, (*decisions.spellings(identifier), *grant)).fetchone()
         if row[0] is not None:
             return str(row[0])
     return ""
 
 
-def find(db: sqlite3.Connection, internet_ids: Sequence[str]) -> Sent | None:
-    message_id = named(db, decisions.mended(internet_ids))
+def find(db: sqlite3.Connection, internet_ids: Sequence[str], grant_id: str = "") -> Sent | None:
+    message_id = named(db, decisions.mended(internet_ids), grant_id)
     return one(db, message_id) if message_id else None
 
 
