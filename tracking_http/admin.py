@@ -25,6 +25,7 @@ LOG = log.room("admin")
 
 CHECK_SECONDS = 3.0
 LARGEST_BODY = 4_000_000  # octets of a request
+LONGEST_LENGTH = 18  # digits of a Content-Length
 # Options for this application's runner. A body is inflated for nobody: a compressed one costs a thousand times its bytes.
 RUNNER: dict[str, Any] = {"keepalive_timeout": 15.0, "lingering_time": 1.0, "auto_decompress": False}
 
@@ -180,6 +181,8 @@ async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Nothing about mail is shown, and nothing is changed, without a key or `admin.open` on loopback."""
     if "Content-Encoding" in request.headers:
         raise closing(web.HTTPUnsupportedMediaType(text="A body is taken as it is, without Content-Encoding."))
+    if len(request.headers.get("Content-Length", "")) > LONGEST_LENGTH:  # zeros, of which int() takes no thousands
+        raise closing(web.HTTPBadRequest(text="Content-Length has too many digits."))
     path = request.path
     if path in OPEN or path.startswith(OPEN_PREFIXES):
         return await handler(request)

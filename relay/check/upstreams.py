@@ -59,7 +59,7 @@ def _offers(
     if settings.smtp.auth == "upstream" and not connection.auth_methods:
         found.append(failure(what, f'{address} offers no AUTH, and smtp.auth = "upstream" needs it'))
     size = connection.offered.get("size", "").strip()
-    if size.isdecimal() and 0 < int(size) < settings.smtp.max_message_size:
+    if size.isdecimal() and len(size) < 20 and 0 < int(size) < settings.smtp.max_message_size:
         found.append(warning(what, f"{address} takes messages up to {int(size):,} octets only; lower "
                              f"smtp.max_message_size ({settings.smtp.max_message_size:,}) to that"))  # fmt: skip
     return found

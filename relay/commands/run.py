@@ -29,12 +29,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     import logging
 
-    from relay import config, log
+    from relay import config, dumps, log
 
     chosen: frozenset[str] = args.only or frozenset(roles.ALL)
     for role in sorted(chosen & set(roles.MISSING)):
         print(f"trackrelay: --only {role}: this version has no {role}, so nothing would listen", file=sys.stderr)
         return 2
+    dumps.forbid()  # before the first password is read
     settings = config.settings_of(args)
     if chosen & {"smtp", "queue"} and not settings.upstream.url:
         print(

@@ -271,7 +271,7 @@ def since(text: str, now: float) -> float | None:
     """A time, or an age before `now`, as Unix seconds; None where it is neither."""
     from datetime import datetime
 
-    if text[-1:] in UNITS and text[:-1].isdecimal():
+    if text[-1:] in UNITS and text[:-1].isdecimal() and len(text) < 12:
         return now - int(text[:-1]) * UNITS[text[-1]]
     try:
         return datetime.fromisoformat(text).timestamp()  # without an offset: local time

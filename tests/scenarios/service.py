@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -73,8 +74,10 @@ class Service:
 
 
 def files(service: Service) -> int:
-    """How many files and sockets the program has open."""
-    return len(os.listdir(f"/proc/{service.process.pid}/fd"))
+    """How many files and sockets the program has open, by its own count: it lets nobody but root look."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{service.admin}/metrics", timeout=15) as answer:
+        (line,) = (each for each in answer.read().splitlines() if each.startswith(b"process_open_fds "))
+    return int(float(line.split()[1]))
 
 
 def command(*words: str, **how: Any) -> subprocess.CompletedProcess[str]:

@@ -148,4 +148,5 @@ async def test_replay_and_dead_letters(tmp_path: Path, capsys: pytest.CaptureFix
 
 def test_since() -> None:
     assert [since(t, 1000.0) for t in ("90s", "2m", "x", "", "2026-13-01")] == [910.0, 880.0, None, None, None]
+    assert since("9" * 5_000 + "s", 0) is None
     assert since("1970-01-01T00:10:00+00:00", 0) == 600

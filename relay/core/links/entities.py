@@ -10,13 +10,13 @@ REFERENCE = re.compile(r"&(?:#[0-9]++;?|#[xX][0-9A-Fa-f]++;?|[A-Za-z][A-Za-z0-9]
 # More digits than any character's number has, zeros before it aside: no character (13.2.5.80), and the standard library
 # raises where there are thousands.
 BEYOND = re.compile(r"&#(?:0*+[1-9][0-9]{7,}+|[xX]0*+[1-9A-Fa-f][0-9A-Fa-f]{6,}+);?")
-ZEROS = re.compile(r"(?<=&#)0{8,}+(?=[0-9])")
+ZEROS = re.compile(r"(?<=&#)0{8,}+")
 
 
 def text(source: str) -> str:
     """What a source text means, outside tags. Never raises."""
     if "&#" in source:
-        source = ZEROS.sub("", BEYOND.sub("\ufffd", source))
+        source = ZEROS.sub("0", BEYOND.sub("\ufffd", source))
     return html.unescape(source)
 
 

@@ -13,9 +13,13 @@ FORMS = [WORD.encode(), base64.b64encode(WORD.encode()).rstrip(b"="), base64.b64
 
 def nowhere(folder: Path, relay: service.Service) -> None:
     process = Path(f"/proc/{relay.process.pid}")
+    try:
+        environment = (process / "environ").read_bytes()
+    except PermissionError:  # it lets nobody but root look
+        environment = b""
     places = {
         "arguments": (process / "cmdline").read_bytes(),
-        "environment": (process / "environ").read_bytes(),
+        "environment": environment,
         "log": relay.log.encode(),
         "commands": "".join(
             relay.command(*words).stdout for words in (("events",), ("queue", "list", "--json"), ("user", "list"))
