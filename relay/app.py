@@ -31,6 +31,8 @@ LOG = log.room("app")
 STORE_SECONDS = 2.0  # between attempts to open a store that could not be opened at the start
 AGAIN_SECONDS = 1.0  # before a failed role is restarted; doubles up to a minute
 
+WITH_TOKENS = frozenset({"smtp", "http", "mailbox"})  # the roles that sign tokens, or verify them
+
 Addresses = dict[str, list[tuple[str, int]]]
 
 
@@ -109,7 +111,7 @@ class Service:
         self.ready = False
         self.tasks: list[asyncio.Task[None]] = []
         self.closers: list[Callable[[], Awaitable[None]]] = []  # called last to first
-        self.renewals: list[Callable[[], None]] = []  # of certificates; each may raise OSError
+        self.renewals: list[Callable[[], object]] = []  # of keys and certificates; each may raise OSError
         self.server: smtp.Server | None = None
         self.out: failover.Upstreams | None = None
         self.spool: spool.Spool | None = None
@@ -121,8 +123,11 @@ class Service:
         tokens = settings.state_dir / "keys" / "tokens.json"
         try:
             self.prepare_state()
-            known = tokens.exists()
-            self.keys = keys.TokenKeys(tokens)
+            hidden = tokens.parent.is_dir() and not os.access(tokens.parent, os.X_OK)  # by the unit, from this role
+            known = hidden or tokens.exists()
+            if self.only & WITH_TOKENS:
+                self.keys = keys.TokenKeys(tokens)
+                self.renewals.append(self.keys.reload_if_changed)
             limits = floods.Limits(settings.http.hits_per_token, settings.http.hits_per_message)
             self.store = store.open(settings.store.url, settings.state_dir, limits)
         except OSError as reason:
@@ -165,6 +170,8 @@ class Service:
             raise CannotStart(exposed, 1)
         if files.readable(folder):
             LOG.warning("state_dir_readable", folder=folder, advice="chmod 700")
+        if self.only & {"smtp", "queue"}:  # the roles that every part of it is open to
+            keys.arrange(folder / "keys")
         files.sweep(folder / "keys", time.time())
 
     async def open_store(self) -> None:
@@ -302,7 +309,6 @@ class Service:
     def reload(self) -> None:
         """SIGHUP: certificates and token keys, without dropping a session."""
         notify.tell(RELOADING=1, MONOTONIC_USEC=time.monotonic_ns() // 1000)
-        self.keys.reload_if_changed()
         whole = True
         for renew in self.renewals:
             try:

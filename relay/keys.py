@@ -135,6 +135,18 @@ def listing(path: Path) -> list[Listed]:
     return sorted(rows, key=lambda row: (row.created, row.key_id))
 
 
+def arrange(folder: Path) -> None:
+    """Logins and saved refresh tokens that an earlier version put beside the token keys go into folders of their own,
+    which units can hide from some roles. What is in its new place already stays."""
+    for pattern, own in (("smtp-users*", "logins"), ("oauth2-*", "oauth2")):
+        for path in sorted(folder.glob(pattern)):
+            files.make_folder(folder / own)
+            if (folder / own / path.name).exists():
+                LOG.warning("key_file_left", path=str(path), used=str(folder / own / path.name))
+            else:
+                path.rename(folder / own / path.name)
+
+
 # -- the file ----------------------------------------------------------------------------------------------------------
 
 

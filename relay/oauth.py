@@ -32,6 +32,11 @@ class TokenRefused(Exception):
     """No access token. The text says why, without a secret in it."""
 
 
+def folder_in(state_dir: Path) -> Path:
+    """Where refresh tokens are saved: a folder that other roles can be kept from."""
+    return state_dir / "keys" / "oauth2"
+
+
 class Tokens:
     """One account's. A refresh token that comes with an answer (Microsoft rotates them) replaces the configured one. It is
     saved in `folder`, in a file that belongs to the configured token: another one in the configuration begins anew.

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from relay import roles
+from relay.config import table
 from tests import peers
 
 FOLDER = Path(__file__).parent.parent / "systemd"
@@ -83,10 +84,62 @@ def test_each_role_has_a_unit_and_each_unit_a_role():
 @pytest.mark.parametrize("unit", ROLES, ids=lambda p: p.name)
 def test_the_roles_are_as_hard_as_the_whole(unit):
     whole, role = settings(FOLDER / "trackrelay.service"), settings(unit)
-    del whole["ExecStart"]
+    del whole["ExecStart"], whole["MemoryMax"]
     for key, values in whole.items():
         assert role[key] == values
-    assert set(role) - set(whole) <= {"ExecStart", "SocketBindDeny", "IPAddressDeny", "IPAddressAllow"}
+    own = {"SocketBindDeny", "IPAddressDeny", "IPAddressAllow", "InaccessiblePaths", "ReadOnlyPaths"}
+    assert set(role) - set(whole) <= {"ExecStart", "MemoryMax"} | own
+
+
+@pytest.mark.parametrize("unit", SERVICES, ids=lambda p: p.name)
+def test_no_unit_can_take_the_machine_or_dump_core(unit):
+    found = settings(unit)
+    assert found["LimitCORE"] == ["0"]
+    assert len(found["MemoryMax"]) == len(found["TasksMax"]) == 1
+
+
+# The credential of each option whose file a role may open; certificates are read again on SIGHUP, so they are files.
+CREDENTIALS = {
+    ("upstream", "password"): "upstream",
+    ("dkim", "key"): "dkim",
+    ("grants", "mailbox_password"): "mailbox",
+    ("webhooks", "secret"): "webhook",
+}
+
+
+@pytest.mark.parametrize("unit", SERVICES, ids=lambda p: p.name)
+def test_a_unit_names_the_credentials_of_its_roles_alone(unit):
+    own = set(roles.ALL) if unit not in ROLES else {unit.stem.removeprefix("trackrelay-")}
+    wanted = {name for (section, key), name in CREDENTIALS.items() if table.BY_KEY[section].option(key).roles & own}
+    assert set(re.findall(r"^#LoadCredential=(\w+):/etc/trackrelay/secrets/\1$", unit.read_text(), re.M)) == wanted
+
+
+# What is in state_dir, by the roles that work with it.
+FOLDERS = {
+    "keys": {"smtp", "queue", "http", "mailbox"},
+    "keys/dkim": {"smtp", "queue"},
+    "keys/logins": {"smtp"},
+    "keys/oauth2": {"smtp", "queue", "mailbox"},
+    "spool": {"smtp", "queue"},
+    "journal": {"http"},
+    "links": set(roles.ALL),
+}
+
+
+@pytest.mark.parametrize("unit", ROLES, ids=lambda p: p.name)
+def test_a_unit_hides_what_its_role_does_not_work_with(unit):
+    role, found = unit.stem.removeprefix("trackrelay-"), settings(unit)
+    hidden = {path.removeprefix("/var/lib/trackrelay/") for path in found["InaccessiblePaths"]}
+    for folder, workers in FOLDERS.items():
+        gone = folder in hidden or str(Path(folder).parent) in hidden
+        assert gone == (role not in workers), folder
+    assert {f"trackrelay/{folder}" for folder in FOLDERS} < set(" ".join(found["StateDirectory"]).split())
+    assert found["StateDirectory"][0].split()[0] == "trackrelay"  # the program takes the first
+
+
+def test_who_is_told_where_to_go_by_others_does_not_get_to_the_metadata_of_a_cloud():
+    assert "169.254.169.254" in settings(FOLDER / "trackrelay-webhooks.service")["IPAddressDeny"][0].split()
+    assert settings(FOLDER / "trackrelay-http.service")["IPAddressDeny"] == ["any"]
 
 
 def test_every_line_of_hardening_is_explained():
@@ -132,6 +185,7 @@ url = "http://127.0.0.1:{ports[1]}"
         "WATCHDOG_USEC": "400000",
         "STATE_DIRECTORY": str(tmp_path / "state"),
         "CREDENTIALS_DIRECTORY": str(tmp_path / "credentials"),
+        "PYTHONPATH": str(FOLDER.parent),  # these units with this program, whichever is installed
     }
     only = ["--only", role] if role else []
     process = subprocess.Popen(

@@ -6,7 +6,7 @@ import asyncio
 import os
 import re
 
-from relay import config
+from relay import config, oauth
 from relay.check import Finding, failure, ok, warning
 from relay.core import networks, providers
 from relay.upstream import connections, failures, transaction
@@ -31,7 +31,7 @@ async def _upstream(settings: config.Settings, what: str, up: config.Upstream) -
         up,
         hostname=settings.smtp.hostname or os.uname().nodename,
         times=transaction.Times(),
-        tokens_in=settings.state_dir / "keys",
+        tokens_in=oauth.folder_in(settings.state_dir),
     )
     try:
         connection = await connector.open(None)

@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"trackrelay: --only {role}: this version has no {role}, so nothing would listen", file=sys.stderr)
         return 2
     dumps.forbid()  # before the first password is read
-    settings = config.settings_of(args)
+    settings = config.settings_of(args, chosen)
     if chosen & {"smtp", "queue"} and not settings.upstream.url:
         print(
             f"{settings.file}: upstream.url: is missing: name the server that delivers the mail, "

@@ -22,6 +22,7 @@ from relay.config.kinds import Use, Wrong
 from relay.config.settings import OAuth2, Settings
 from relay.config.table import Option, Section
 from relay.core.model import Rule, Tracking
+from relay.roles import ALL as ROLES
 
 SYSTEM = Path("/etc/trackrelay/relay.toml")
 AT_LINE = re.compile(r" \(at line (\d+), column \d+\)")
@@ -65,20 +66,23 @@ def find(path: str | Path | None, environ: Mapping[str, str] = os.environ, syste
     raise Missing(f"no configuration: neither ./relay.toml nor {system} exists; name a file by --config")
 
 
-def load(path: str | Path, environ: Mapping[str, str] = os.environ) -> Settings:
-    """The settings of a file. Raises `InvalidSettings` with all mistakes, `Missing` if it can't be read."""
+def load(
+    path: str | Path, environ: Mapping[str, str] = os.environ, roles: frozenset[str] = frozenset(ROLES)
+) -> Settings:
+    """The settings of a file. Raises `InvalidSettings` with all mistakes, `Missing` if it can't be read. Secrets that
+    none of `roles` needs are "", and their files are not opened."""
     file = Path(path)
     try:
         text = file.read_bytes()
     except OSError as error:
         raise Missing(f"{file} can't be read: {error.strerror}") from None
-    return _Reader(file, environ).run(text)
+    return _Reader(file, environ, roles).run(text)
 
 
-def settings_of(args: argparse.Namespace) -> Settings:
-    """The settings for a command, by `args.config`. If there are none, it says why on stderr and exits 2."""
+def settings_of(args: argparse.Namespace, roles: frozenset[str] = frozenset(ROLES)) -> Settings:
+    """The settings for a command, by `args.config`, with the secrets of `roles`. If there are none, it says why on stderr and exits 2."""
     try:
-        return load(find(args.config))
+        return load(find(args.config), roles=roles)
     except (Missing, InvalidSettings) as error:
         print(error if isinstance(error, InvalidSettings) else f"trackrelay: {error}", file=sys.stderr)
         raise SystemExit(2) from None
@@ -91,8 +95,8 @@ def _line(file: Path, mistake: Mistake) -> str:
 class _Reader:
     """One reading of one file."""
 
-    def __init__(self, file: Path, environ: Mapping[str, str]) -> None:
-        self.file = file
+    def __init__(self, file: Path, environ: Mapping[str, str], roles: frozenset[str]) -> None:
+        self.file, self.roles = file, roles
         self.environ = environ
         self.use = Use(file.absolute().parent, environ)
         self.mistakes: list[Mistake] = []
@@ -115,6 +119,7 @@ class _Reader:
         if "state_dir" not in tree:
             values["state_dir"] = self._state_dir()
         found = contradictions.resolve(Settings(**values), tree, self.mistake, self.warn)
+        found = secrets.without_withheld(found)
         gaps.look(found, self.warn)
         self._exposed(tree)
         if self.mistakes:
@@ -210,20 +215,26 @@ class _Reader:
             return section.options
         return section.options + tuple(o for o in table.TRACKING.options if o.key not in table.NOT_IN_RULES)
 
-    def _fields(self, section: Section, given: dict[str, Any], path: places.Path) -> dict[str, Any]:
-        """What the file sets, by the names of the settings' fields. What is wrong is reported and left out."""
+    def _fields(
+        self, section: Section, given: dict[str, Any], path: places.Path, *, withhold: bool = False
+    ) -> dict[str, Any]:
+        """What the file sets, by the names of the settings' fields. What is wrong is reported and left out. `withhold`:
+        none of its secrets is read."""
         values: dict[str, Any] = {}
         known: set[str] = set()
         for option in self._options(section):
             known |= {option.key, f"{option.key}_file"} if option.secret else {option.key}
             value: Any
+            needed = not withhold and not self.roles.isdisjoint(option.roles)
             try:
                 if option.secret:
-                    value = self._secret(option.key, given, path)
+                    value = self._secret(option.key, given, path, needed)
                 elif option.key not in given:
                     value = None
                 elif option.kind is table.LOGIN:
-                    value = self._oauth2(given[option.key], (*path, option.key))
+                    value = self._oauth2(given[option.key], (*path, option.key), needed)
+                elif option.kind is locators.PRESENT and not needed:
+                    value = locators.beside(kinds.text_of(given[option.key], self.use), self.use)
                 else:
                     value = option.kind.read(given[option.key], self.use)
             except Wrong as wrong:
@@ -254,13 +265,15 @@ class _Reader:
 
     # -- secrets
 
-    def _oauth2(self, given: Any, path: places.Path) -> OAuth2 | None:
+    def _oauth2(self, given: Any, path: places.Path, needed: bool) -> OAuth2 | None:
         if not isinstance(given, dict):
             raise Wrong(f"should be {table.LOGIN.words}; not {kinds.kind_of(given)}")
-        values = self._fields(table.OAUTH2, given, path)
+        values = self._fields(table.OAUTH2, given, path, withhold=not needed)
         return OAuth2(**values) if self._complete(table.OAUTH2, values) else None
 
-    def _secret(self, key: str, given: dict[str, Any], path: places.Path) -> str | None:
+    def _secret(self, key: str, given: dict[str, Any], path: places.Path, needed: bool) -> str | None:
+        if not needed:
+            return secrets.WITHHELD if key in given or f"{key}_file" in given else None
         if f"{key}_file" not in given or key in given:
             return secrets.read(key, given, self.use)
         try:

@@ -27,11 +27,24 @@ def beside(text: str, use: Use) -> Path:
         raise Wrong(f"{shown(text)} begins with ~, and that home folder is not known") from None
 
 
+CREDENTIALS = "CREDENTIALS_DIRECTORY"
+
+
+def private(text: str, use: Use) -> Path:
+    """The path of a secret or a key: `beside`, or in the folder of the systemd unit's own credentials."""
+    if text.startswith(f"${CREDENTIALS}/"):
+        # systemd's LoadCredential: each unit has another folder.
+        if CREDENTIALS not in use.environ:
+            raise Wrong(f"${CREDENTIALS} is not set: that file is there only within the systemd unit")
+        text = use.environ[CREDENTIALS] + text.removeprefix(f"${CREDENTIALS}")
+    return beside(text, use)
+
+
 def _present(value: Any, use: Use) -> Path:
     text = kinds.text_of(value, use)
     if not text:
         raise Wrong("is empty; name a file, or leave the key out")
-    path = beside(text, use)
+    path = private(text, use)
     try:
         with path.open("rb"):
             return path

@@ -57,7 +57,8 @@ tracking host, DKIM records. `check` and every start also warn about settings th
 - **Secrets** (`password`, `mailbox_password`, `secret`, `client_secret`, `refresh_token`) can be written in three ways:
   `password_file = "secrets/upstream"` (a file of one line, which only the service should be able to read),
   `password = "env:NAME"` (an environment variable), or the secret itself. `password_file =
-  "$CREDENTIALS_DIRECTORY/upstream"` is a credential of the systemd unit (`LoadCredential=`).
+  "$CREDENTIALS_DIRECTORY/upstream"` is a credential of the systemd unit (`LoadCredential=`), for keys and certificates
+  too. `run --only` opens the files of its own roles alone.
 - **Times**: `"4s"`, `"90m"`, `"1h30m"`, `"5d"`; the units are `ms s m h d w`.
 - **Sizes**: `"50MB"` (million octets), `"50MiB"`, or a number of octets.
 - **Patterns** for addresses: `*` stands for any text, `?` for any one character; case does not matter.

@@ -1,6 +1,6 @@
 """Secrets: KEY = "the secret itself", KEY = "env:NAME", or KEY_file = "a path".
 
-Owns: reading them, and noticing if others on the machine can read them too. Leaves to others: what they open.
+Owns: reading them, holding back those that a process does not need, and noticing if others on the machine can read them too. Leaves to others: what they open.
 """
 
 from __future__ import annotations
@@ -8,15 +8,22 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from relay.config import kinds, locators
 from relay.config.kinds import Use, Wrong
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 KEYS = frozenset({"password", "secret", "mailbox_password", "client_secret", "refresh_token"})
-CREDENTIALS = "CREDENTIALS_DIRECTORY"
 LARGEST = 65_536  # octets of a file
+# Stands for a secret that this process does not need, while the file is judged: it is there, and nobody has read it.
+WITHHELD = "".join(("with", "held"))  # an object of its own: told by identity, since a secret may be any text
+
+V = TypeVar("V", bound="DataclassInstance")
 
 
 def read(key: str, given: Mapping[str, Any], use: Use) -> str | None:
@@ -60,16 +67,27 @@ def from_file(given: Any, use: Use) -> tuple[str, str]:
     return text, f"others on this machine can read {file}; chmod 600 it"
 
 
+def without_withheld(values: V) -> V:
+    """The settings with "" in place of each `WITHHELD`."""
+    changed = {f.name: _without(getattr(values, f.name)) for f in fields(values)}
+    return replace(values, **changed)
+
+
+def _without(value: Any) -> Any:
+    if value is WITHHELD:
+        return ""
+    if is_dataclass(value) and not isinstance(value, type):
+        return without_withheld(value)
+    if isinstance(value, tuple):
+        return tuple(map(_without, value))
+    return value
+
+
 def _path(name: str, use: Use) -> Path:
     if not name:
         raise Wrong("is empty; name the file that holds the secret")
-    if name.startswith(f"${CREDENTIALS}/"):
-        # systemd's LoadCredential: each unit has another folder.
-        if CREDENTIALS not in use.environ:
-            raise Wrong(f"${CREDENTIALS} is not set: that file is there only within the systemd unit")
-        name = use.environ[CREDENTIALS] + name.removeprefix(f"${CREDENTIALS}")
-    return locators.beside(name, use)
+    return locators.private(name, use)
 
 
 def _of_systemd(file: Path, use: Use) -> bool:
-    return CREDENTIALS in use.environ and file.is_relative_to(use.environ[CREDENTIALS])
+    return locators.CREDENTIALS in use.environ and file.is_relative_to(use.environ[locators.CREDENTIALS])

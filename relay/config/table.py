@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any
 
+from relay import roles
 from relay.config import kinds, locators, settings
 from relay.config.kinds import Kind
 from relay.core import model
@@ -28,6 +29,7 @@ class Option:
     default: str = ""
     required: bool = False
     secret: bool = False
+    roles: frozenset[str] = frozenset(roles.ALL)  # who needs it: a process with none of these never opens its file
 
     @property
     def attribute(self) -> str:
@@ -58,6 +60,10 @@ class Section:
 def _switch(key: str, help: str) -> Option:
     return Option(key, kinds.FLAG, help)
 
+
+# Who opens the files of secrets and private keys.
+SENDERS = frozenset({"smtp", "queue"})
+SUBMISSION, PUBLIC, READERS, NOTIFIERS = map(frozenset, (["smtp"], ["http"], ["mailbox"], ["webhooks"]))
 
 SECRET = Kind("a secret", kinds.TEXT.read)
 
@@ -109,8 +115,9 @@ SMTP = Section(
                "it resolves.",
                default="the machine's name", example="relay.example.com"),
         Option("certificate", locators.PRESENT, "PEM: the certificate and its chain. Read again on SIGHUP.",
-               example="secrets/cert.pem", default="none"),
-        Option("key", locators.PRESENT, "PEM: the certificate's private key.", example="secrets/key.pem", default="none"),
+               example="secrets/cert.pem", default="none", roles=SUBMISSION),
+        Option("key", locators.PRESENT, "PEM: the certificate's private key.", example="secrets/key.pem", default="none",
+               roles=SUBMISSION),
         Option("auth", kinds.choice("none", "users", "upstream"),
                "users: logins made by `trackrelay user add`. upstream: a client's own login is tried at the "
                "upstream, and its mail goes out over that session, so people keep the password they have. Since "
@@ -159,8 +166,10 @@ UPSTREAM = Section(
                "login comes before the @; write an @ in it as %40. Without a url, `trackrelay run` refuses to "
                "start.",
                example="smtp://user@smtp.example.com:587", default="none"),
-        Option("password", SECRET, "The login's password.", secret=True, example="secrets/upstream"),
-        Option("oauth2", LOGIN, "In place of a password, for Gmail and Microsoft 365.", field="oauth2", default="none"),
+        Option("password", SECRET, "The login's password.", secret=True, example="secrets/upstream",
+               roles=SENDERS),
+        Option("oauth2", LOGIN, "In place of a password, for Gmail and Microsoft 365.", field="oauth2", default="none",
+               roles=SENDERS),
         Option("tls", kinds.choice("required", "opportunistic", "never"),
                "required: TLS with a verified certificate, or the mail waits. opportunistic: TLS if the server "
                "offers it, unverified; only without a login. never: only for a server on this machine or on a "
@@ -297,7 +306,8 @@ DKIM = Section(
     (
         Option("domain", locators.HOSTNAME, "The domain that signs (d=).", example="example.com", required=True),
         Option("selector", locators.SELECTOR, "The record is at SELECTOR._domainkey.DOMAIN.", example="t1", required=True),
-        Option("key", locators.PRESENT, "PEM: an RSA or Ed25519 private key.", example="secrets/dkim.pem", required=True),
+        Option("key", locators.PRESENT, "PEM: an RSA or Ed25519 private key.", example="secrets/dkim.pem", required=True,
+               roles=SENDERS),
     ),
     many=True,
 )  # fmt: skip
@@ -311,8 +321,9 @@ HTTP = Section(
         Option("listen", locators.ADDRESS, "Behind a proxy that does TLS, or with a certificate of its own."),
         Option("certificate", locators.PRESENT,
                "PEM: the certificate and its chain, if no proxy does TLS. Read again on SIGHUP.",
-               example="secrets/cert.pem", default="none"),
-        Option("key", locators.PRESENT, "PEM: the certificate's private key.", example="secrets/key.pem", default="none"),
+               example="secrets/cert.pem", default="none", roles=PUBLIC),
+        Option("key", locators.PRESENT, "PEM: the certificate's private key.", example="secrets/key.pem", default="none",
+               roles=PUBLIC),
         Option("trusted_proxies", kinds.listing(locators.NETWORK),
                "Proxies whose X-Forwarded-For is believed. If yours is missing here, every hit seems to come from "
                "it."),
@@ -378,8 +389,9 @@ GRANTS = Section(
                "Where replies to this grant's mail and bounces of it arrive; those of other grants' mail are passed "
                "over. It is read, and never changed. Without a mailbox, replies can't be seen.",
                example="imaps://sales@imap.example.com/INBOX", default="none"),
-        Option("mailbox_password", SECRET, "The mailbox's password.", secret=True, example="secrets/sales"),
-        Option("mailbox_oauth2", LOGIN, "In place of a password.", default="none"),
+        Option("mailbox_password", SECRET, "The mailbox's password.", secret=True, example="secrets/sales",
+               roles=READERS),
+        Option("mailbox_oauth2", LOGIN, "In place of a password.", default="none", roles=READERS),
     ),
     many=True,
 )  # fmt: skip
@@ -433,7 +445,7 @@ WEBHOOKS = Section(
                "What it is notified of: message.*, thread.* and grant.* in Nylas' formats, email.* in Unosend's.",
                example=["message.opened", "message.link_clicked", "thread.replied"], required=True),
         Option("secret", SECRET, "Signs every notification: whsec_ and base64, or any text.", secret=True,
-               example="secrets/webhook", required=True),
+               example="secrets/webhook", required=True, roles=NOTIFIERS),
         Option("verdicts", kinds.listing(kinds.choice(*VERDICTS)),
                'Only opens and clicks with these verdicts; empty means all. This version sends "unknown" only.'),
         Option("format", kinds.choice("nylas", "nylas-v2", "unosend"),

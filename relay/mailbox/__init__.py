@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
-from relay import log, metrics
+from relay import log, metrics, oauth
 from relay import store as stores
 from relay.config import Grant, Settings
 from relay.core import floods, networks
@@ -182,5 +182,5 @@ def open_source(
         times=times or Times(),
         logins=logins or asyncio.Semaphore(MAX_LOGINS),
         jitter=jitter,
-        tokens_in=settings.state_dir / "keys",
+        tokens_in=oauth.folder_in(settings.state_dir),
     )

@@ -45,8 +45,8 @@ class InvalidLogin(ValueError):
 
 
 def path(settings: Settings) -> Path:
-    """Beside the token keys, so that a backup has it."""
-    return settings.state_dir / "keys" / "smtp-users"
+    """Below the token keys, so that a backup has it, in a folder that other roles can be kept from."""
+    return settings.state_dir / "keys" / "logins" / "smtp-users"
 
 
 # -- the file ----------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import ssl
 import time
 from collections.abc import Callable, Sequence
 
-from relay import config, log, metrics
+from relay import config, log, metrics, oauth
 from relay.config.settings import DEFAULT_UPSTREAM
 from relay.core import dkim
 from relay.core.model import Envelope, Later, Outcome
@@ -49,7 +49,7 @@ class Upstreams:
                 times=times,
                 trust=trust,
                 name=name,
-                tokens_in=settings.state_dir / "keys",
+                tokens_in=oauth.folder_in(settings.state_dir),
                 signers=signers,
             )
             for name, up in upstreams.items()

@@ -346,6 +346,82 @@ def test_a_credential_of_systemd(folder):
     ]
 
 
+def test_a_key_can_be_a_credential_too(folder):
+    (folder / "credentials").mkdir()
+    (folder / "credentials" / "dkim").write_text("a key\n")
+    text = '[[dkim]]\ndomain = "example.com"\nselector = "t1"\nkey = "$CREDENTIALS_DIRECTORY/dkim"\n'
+    settings = load(folder, text, CREDENTIALS_DIRECTORY=str(folder / "credentials"))
+    assert settings.dkim[0].key.read_text() == "a key\n"
+
+
+SECRETS = """
+[upstream]
+url = "smtps://u@smtp.example.com"
+password_file = "up"
+[[upstreams]]
+id = "other"
+from = ["*@o.example"]
+url = "smtps://u@o.example"
+oauth2 = { token_url = "https://o.example/", client_id = "1", client_secret = "env:CLIENT", refresh_token_file = "refresh" }
+[tracking]
+url = "https://t.example.com"
+[[dkim]]
+domain = "example.com"
+selector = "t1"
+key = "$CREDENTIALS_DIRECTORY/dkim"
+[[grants]]
+id = "g"
+addresses = ["*@g.example"]
+mailbox = "imaps://me@imap.example.com/INBOX"
+mailbox_password = "written here"
+[[webhooks]]
+url = "https://app.example.com/"
+triggers = ["message.opened"]
+secret_file = "hook"
+"""
+
+
+def test_what_no_role_of_a_process_needs_is_neither_opened_nor_kept(folder):
+    """None of these files is there. Without a role that needs them the file is judged all the same."""
+    file = folder / "relay.toml"
+    file.write_text(SECRETS)
+    settings = config.load(file, {}, frozenset({"http", "admin"}))
+    assert settings.upstream.password == ""
+    assert settings.upstreams[0].oauth2 == config.OAuth2("https://o.example/", "1")
+    assert settings.grants[0].mailbox_password == ""
+    assert settings.webhooks[0].secret == ""
+    assert mistakes(folder, SECRETS.replace('mailbox_password = "written here"', "")) != []
+    file.write_text(SECRETS.replace('mailbox_password = "written here"', ""))
+    with pytest.raises(config.InvalidSettings) as caught:
+        config.load(file, {}, frozenset({"http"}))
+    assert [m.key for m in caught.value.mistakes] == ["grants[0].mailbox"]
+
+
+@pytest.mark.parametrize(
+    ("role", "missing"),
+    [
+        ("smtp", ["upstream.password_file", "upstreams[0].oauth2.client_secret", "upstreams[0].oauth2.refresh_token_file",
+                  "dkim[0].key"]),
+        ("queue", ["upstream.password_file", "upstreams[0].oauth2.client_secret", "upstreams[0].oauth2.refresh_token_file",
+                   "dkim[0].key"]),
+        ("webhooks", ["webhooks[0].secret_file"]),
+        ("mailbox", []),
+        ("http", []),
+        ("admin", []),
+    ],
+)  # fmt: skip
+def test_each_role_misses_its_own_secrets(folder, role, missing):
+    file = folder / "relay.toml"
+    file.write_text(SECRETS)
+    if missing:
+        with pytest.raises(config.InvalidSettings) as caught:
+            config.load(file, {}, frozenset({role}))
+        assert [m.key for m in caught.value.mistakes] == missing
+        return
+    settings = config.load(file, {}, frozenset({role}))
+    assert settings.grants[0].mailbox_password == ("written here" if role == "mailbox" else "")
+
+
 def test_a_secret_in_a_file_that_all_can_read_is_told(folder):
     file = folder / "relay.toml"
     file.write_text('[upstream]\nurl = "smtp://u@127.0.0.1"\npassword = "hush"\n[tracking]\nurl = "https://t.test"')

@@ -187,3 +187,29 @@ def test_ephemeral_keys_touch_no_file_and_are_others_each_time():
     text = tokens.write(TOKEN, one)
     assert tokens.read(text, "open", one) == TOKEN
     assert tokens.read(text, "open", other) is None
+
+
+# -- files of an earlier version ---------------------------------------------------------------------------------------
+
+
+def test_what_lay_beside_the_token_keys_goes_into_folders_of_its_own(tmp_path):
+    for name in ("tokens.json", "smtp-users", "smtp-users.lock", "oauth2-1234"):
+        (tmp_path / name).write_text(name)
+    for _ in range(2):
+        keys.arrange(tmp_path)
+        found = {str(p.relative_to(tmp_path)): p.read_text() for p in tmp_path.rglob("*") if p.is_file()}
+        assert found == {
+            "tokens.json": "tokens.json",
+            "logins/smtp-users": "smtp-users",
+            "logins/smtp-users.lock": "smtp-users.lock",
+            "oauth2/oauth2-1234": "oauth2-1234",
+        }
+
+
+def test_a_file_in_its_new_place_is_not_replaced_by_an_old_one(tmp_path, caplog):
+    (tmp_path / "logins").mkdir()
+    (tmp_path / "logins" / "smtp-users").write_text("new")
+    (tmp_path / "smtp-users").write_text("old")
+    keys.arrange(tmp_path)
+    assert (tmp_path / "logins" / "smtp-users").read_text() == "new"
+    assert (tmp_path / "smtp-users").read_text() == "old"

@@ -14,7 +14,7 @@ from relay.smtp import auth, users
 
 @pytest.fixture
 def file(tmp_path):
-    return tmp_path / "state" / "keys" / "smtp-users"
+    return tmp_path / "state" / "keys" / "logins" / "smtp-users"
 
 
 def test_the_file(file):
@@ -55,8 +55,9 @@ def test_patterns_that_can_not_be(file, pattern):
 @pytest.mark.parametrize("mask", [0o000, 0o077], ids=oct)
 def test_what_root_adds_the_service_can_read(file, mask):
     """In folders that root makes, inside one that is the service's."""
-    file.parent.parent.mkdir(mode=0o700)
-    os.chown(file.parent.parent, 65534, 65534)
+    state = file.parents[2]
+    state.mkdir(mode=0o700)
+    os.chown(state, 65534, 65534)
     before = os.umask(mask)
     try:
         users.add(file, "jane", "one")
@@ -146,7 +147,7 @@ def test_the_command(tmp_path, capsys):
     captured = capsys.readouterr()
     assert captured.out == "jane\n"
     assert "secret" not in captured.out + captured.err
-    file = tmp_path / "state" / "keys" / "smtp-users"
+    file = tmp_path / "state" / "keys" / "logins" / "smtp-users"
     assert users.fits(users.read(file)["jane"].hashed, "secret words ")
     assert command(tmp_path, "remove", "jane") == 0
     assert command(tmp_path, "remove", "jane") == 1
@@ -155,7 +156,7 @@ def test_the_command(tmp_path, capsys):
 def test_the_command_where_the_file_is_not_there_to_be_used(tmp_path, capsys):
     """A sentence, never a traceback."""
     (tmp_path / "relay.toml").write_text('state_dir = "state"\n')
-    (tmp_path / "state" / "keys" / "smtp-users").mkdir(parents=True)
+    (tmp_path / "state" / "keys" / "logins" / "smtp-users").mkdir(parents=True)
     (tmp_path / "password").write_text("secret words\n")
     for words in (("list",), ("remove", "jane"), ("add", "jane", "--password-file", str(tmp_path / "password"))):
         assert command(tmp_path, *words) == 1
