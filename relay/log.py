@@ -1,8 +1,9 @@
 """One line per event: a name and its fields, as text or JSON.
 
-Owns: the form of a line, and escaping what others wrote into it. Leaves to others: what is worth a line.
+Owns: the form of a line, and clipping and escaping what others wrote into it. Leaves to others: what is worth a line.
 As text: `2026-01-31T12:00:00.000Z INFO smtp accepted message_id=… size=5120`. Control characters, including those
-that reverse text, are escaped: one event is one line, and a subject can't drive a terminal.
+that reverse text, are escaped: one event is one line, and a subject can't drive a terminal. Of a value at most 200
+characters are written (of a traceback, which nobody else writes, all): nobody fills a disk with one long word.
 """
 
 from __future__ import annotations
@@ -19,6 +20,17 @@ from typing import Any, Literal, TextIO
 UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 # A value that needs no quotes: no white space, quotation mark, = or backslash, and nothing of UNSAFE.
 BARE = re.compile('[^\\s"=\\\\\x00-\x1f\x7f-\x9f\u061c\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]+')
+
+MAX_VALUE = 200  # characters of a value
+WHOLE = "traceback"  # the field that is not clipped
+
+
+def clipped(value: Any) -> Any:
+    """The value, as text where it is neither a number nor short."""
+    if type(value) is int or value is True or value is False or type(value) is float:
+        return value
+    text = value if type(value) is str else str(value)
+    return text if len(text) <= MAX_VALUE else text[: MAX_VALUE - 3] + "..."
 
 
 def safe(text: str) -> str:
@@ -84,9 +96,11 @@ class Form(logging.Formatter):
         stamp = f"{self._stamp}.{int((at - second) * 1000):03d}Z"
         name = logger.removeprefix("trackrelay.")
         if self.form == "json":
-            line = {"time": stamp, "level": level.lower(), "room": name, "event": event, **fields}
+            told = {k: v if k == WHOLE else clipped(v) for k, v in fields.items()}
+            line = {"time": stamp, "level": level.lower(), "room": name, "event": event, **told}
             return UNSAFE.sub(lambda m: f"\\u{ord(m[0]):04x}", json.dumps(line, ensure_ascii=False, default=str))
-        return " ".join([stamp, level, name, safe(event), *(f"{k}={quoted(v)}" for k, v in fields.items())])
+        words = [f"{k}={quoted(v, None if k == WHOLE else MAX_VALUE)}" for k, v in fields.items()]
+        return " ".join([stamp, level, name, safe(event), *words])
 
 
 class Lines:
@@ -113,12 +127,14 @@ logging.getLogger("trackrelay").addHandler(logging.NullHandler())
 _lines: list[Lines] = []  # set by `start`; without it (in tests) lines go through Python's logging
 
 
-def quoted(value: Any) -> str:
-    """A value as it stands in a line of text. Its own backslashes are doubled, so that it can't end the quotes and
-    continue as another field."""
+def quoted(value: Any, most: int | None = MAX_VALUE) -> str:
+    """A value as it stands in a line of text, of at most so many characters. Its own backslashes are doubled, so that it
+    can't end the quotes and continue as another field."""
     if type(value) is int:
         return str(value)
     text = str(value)
+    if most is not None and len(text) > most:
+        text = text[: most - 3] + "..."
     if BARE.fullmatch(text):
         return text
     return '"' + safe(text.replace("\\", "\\\\").replace('"', '\\"')) + '"'

@@ -27,6 +27,7 @@ WEBHOOKS = Counter("trackrelay_webhook_attempts", "Attempts to deliver a notific
 LOGINS = Counter("trackrelay_smtp_logins", "SMTP login attempts: good, bad, locked, unavailable", ["outcome"])
 SMTP_CONNECTIONS = Gauge("trackrelay_smtp_connections", "SMTP connections of clients")
 TURNED_AWAY = Counter("trackrelay_smtp_turned_away", "SMTP connections refused because there were too many")
+SMTP_REFUSED = Counter("trackrelay_smtp_refused_commands", "SMTP commands refused, by reply code", ["code"])
 SMTP_IN_FLIGHT = Gauge("trackrelay_smtp_in_flight_bytes", "Bytes of messages being received or delivered")
 ERRORS = Counter("trackrelay_errors", "Unexpected exceptions, by room", ["room"])
 QUEUE = Gauge("trackrelay_queue_messages", "Messages in the spool")

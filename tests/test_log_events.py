@@ -31,6 +31,10 @@ def events(path: Path) -> list[tuple[int, str]]:
         match node:
             case ast.Call(func=ast.Attribute(value=ast.Name(id="LOG"), attr=level), args=[name, *_]) if level in LEVELS:
                 found += [(node.lineno, text) for text in pieces(name)]
+            case ast.Call(
+                func=ast.Attribute(attr="tell") | ast.Name(id="tell"), args=[name, *_]
+            ):  # at most once a session
+                found += [(node.lineno, text) for text in pieces(name)]
     return found
 
 

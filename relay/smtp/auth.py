@@ -10,7 +10,7 @@ import asyncio
 import binascii
 from collections.abc import Awaitable, Callable
 from ipaddress import IPv4Address, IPv6Address
-from typing import Protocol
+from typing import Any, Protocol
 
 from relay import config, log, metrics
 from relay.core.model import Done, Later, Outcome, Reply
@@ -27,6 +27,10 @@ UNAVAILABLE = Reply(454, "4.7.0 Logins can't be checked now, try again later")
 
 Ask = Callable[[bytes], Awaitable[bytes]]  # the text of a 334 -> the client's line
 VerifyUpstream = Callable[[str, str], Awaitable[Outcome]]
+
+
+class Tell(Protocol):
+    def __call__(self, event: str, **fields: Any) -> None: ...
 
 
 class Stands(Protocol):
@@ -125,8 +129,11 @@ class Authenticator:
         found = self._users.find(login)
         return self._accounts.of(login, found.hashed, found.senders) if found else None
 
-    async def admit(self, login: str, password: str, address: IPv4Address | IPv6Address | None) -> Reply | None:
-        """None for a good login, else the refusal, already late enough to make guessing slow."""
+    async def admit(
+        self, login: str, password: str, address: IPv4Address | IPv6Address | None, tell: Tell = LOG.warning
+    ) -> Reply | None:
+        """None for a good login, else the refusal, already late enough to make guessing slow. `tell` writes the line of
+        the log, if one is due."""
         while self._throttle.full(address, login) and not self._throttle.locked(address, login):
             await self._ended.wait()
         pause = 0.0
@@ -137,7 +144,7 @@ class Authenticator:
         metrics.LOGINS.labels(outcome).inc()
         if outcome == "good":
             return None
-        LOG.warning("login_refused", login=login, peer=address, outcome=outcome)
+        tell("login_refused", login=login, peer=address, outcome=outcome)
         await asyncio.sleep(pause)
         return refusal
 

@@ -76,7 +76,7 @@ class Commands(session.Session):
         if isinstance(found, Reply):
             return await self.say(found)
         await self.flush()
-        refusal = await authenticator.admit(*found, self.address)
+        refusal = await authenticator.admit(*found, self.address, self.tell)
         account = None if refusal else self.account_of(found[0])
         if refusal or account is None:
             return await self.say(refusal or auth.UNAVAILABLE)
@@ -127,21 +127,21 @@ class Commands(session.Session):
             return await self.say(mail)
         refusal = senders.refusal((mail.reverse_path,), self.account.senders) if mail.reverse_path else None
         if refusal:
-            LOG.warning("sender_refused", login=self.login, peer=self.address, sender=mail.reverse_path)
+            self.tell("sender_refused", login=self.login, peer=self.address, sender=mail.reverse_path)
             return await self.say(refusal, utf8="SMTPUTF8" in mail.options)
         if mail.size > self.shared.max_size:
             return await self.say(data.too_large(self.shared.max_size))
         if not self.shared.flight.room(mail.size):
             return await self.say(data.crowded())
         if not self.shared.rates.take(self.login or str(self.address), self.loop.time()):
-            LOG.warning("too_many_messages", peer=self.address, login=self.login or None)
+            self.tell("too_many_messages", peer=self.address, login=self.login or None)
             return await self.push("450 4.7.1 Too many messages within a minute, try again later")
         transaction.mail, transaction.utf8 = mail, "SMTPUTF8" in mail.options
         await self.push(b"250 2.1.0 Ok")
 
     async def turn_down(self) -> None:
         """Never an open relay: nobody submits who is neither in `allow` nor logged in."""
-        LOG.warning("submission_refused", peer=self.address, helo=self.session.host_name)
+        self.tell("submission_refused", peer=self.address, helo=self.session.host_name)
         if self.shared.authenticator.offered:
             await self.push("530 5.7.0 Authentication required")
         else:
@@ -180,6 +180,7 @@ class Commands(session.Session):
             self.busy = self.receiving = False
         self._set_post_data_state()
         self.errors = self.idle = 0
+        self.told = False
         self.since_message = self.loop.time()
         self._reset_timeout()
         await self.say(reply, utf8=transaction.utf8)

@@ -123,6 +123,7 @@ class Session(STOCK):  # type: ignore[misc]
         self.receiving = False  # the message is not whole yet: its client keeps it
         self.finishing = False  # it ends after its message
         self.errors = self.idle = 0
+        self.told = False  # why it was turned away, since its last message
         self.since_message = self.loop.time()
         self.held = b""  # replies that wait for those to the commands that came with them (RFC 2920 3.2)
 
@@ -240,7 +241,7 @@ class Session(STOCK):  # type: ignore[misc]
         try:
             transport = await (self.handshake or self.shake_hands())
         except (OSError, TimeoutError) as error:
-            LOG.info("tls_handshake_failed", peer=self.address, error=error)
+            self.tell("tls_handshake_failed", peer=self.address, error=error)
             return self.lost(error)
         if transport is None or transport.is_closing():
             return self.lost(None)
@@ -277,12 +278,20 @@ class Session(STOCK):  # type: ignore[misc]
             line = line[:3] + b" 5.5.2 That is no command here, or too long"
         self.held += line + b"\r\n"
         if line[:1] in b"45":
+            metrics.SMTP_REFUSED.labels(line[:3].decode("ascii", "replace")).inc()
             self.errors += 1
             if self.errors >= self.shared.held_to.errors:
-                LOG.warning("too_many_errors", peer=self.address)
+                self.tell("too_many_errors", peer=self.address)
                 await self.goodbye("421 4.7.0 Too many errors")
         if b"\n" not in self._reader._buffer:
             await self.flush()
+
+    def tell(self, event: str, **fields: Any) -> None:
+        """Why it is turned away: the first time. The rest of what it says is only counted, so that nobody can write more
+        into the log than they send."""
+        if not self.told:
+            self.told = True
+            LOG.warning(event, **fields)
 
     async def flush(self) -> None:
         """Sends the replies that wait. Call it before anything that takes time."""

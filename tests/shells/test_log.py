@@ -26,7 +26,7 @@ def test_json_is_json_and_says_what_was_said(first: str, second: str) -> None:
     made = line("json", first=first, second=second)
     assert not log.UNSAFE.search(made)
     row = json.loads(made)
-    assert (row["first"], row["second"]) == (first, second)
+    assert (row["first"], row["second"]) == (log.clipped(first), log.clipped(second))
 
 
 @given(st.text(), st.text())
@@ -51,6 +51,22 @@ def test_no_character_of_unicode_breaks_a_line_or_turns_it_around() -> None:
 def test_a_quote_and_a_backslash_make_no_field() -> None:
     assert line("text", login='x\\" outcome=good y="').endswith(r'login="x\\\" outcome=good y=\""')
     assert line("text", login="me@example.com", n=1).endswith("login=me@example.com n=1")
+
+
+def test_a_value_is_clipped_and_a_traceback_is_not() -> None:
+    for length, written in ((200, "x" * 200), (201, "x" * 197 + "..."), (100_000, "x" * 197 + "...")):
+        assert line("text", value="x" * length).endswith(f" value={written}")
+        assert json.loads(line("json", value="x" * length))["value"] == written
+        assert json.loads(line("json", value=["x" * length]))["value"].startswith("['xxx")
+        assert len(line("json", value=["x" * length], traceback="")) < 400
+        for form in ("text", "json"):
+            assert "y" * length in line(form, traceback="y" * length)
+    assert json.loads(line("json", n=1, x=0.5, yes=True))["x"] == 0.5
+
+
+def test_what_is_escaped_is_clipped_before() -> None:
+    assert len(line("text", value="\x1b" * 12_000)) < 900
+    assert len(line("json", value="\x1b" * 12_000)) < 1400
 
 
 WRITES = """
