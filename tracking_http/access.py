@@ -6,6 +6,10 @@ count of wrong keys, sessions, the Host and Origin checks. Leaves to others: whi
 
 A key is looked up by its SHA-256; its text is kept nowhere. A session is only a random name for a key's digest, so
 revoking a key ends its sessions at once.
+
+Browsers send a cookie to every port of a host, so whoever serves another port there may get it. It opens an empty page
+only. What is shown on it needs the session's other half, which the browser keeps for this port alone (localStorage), and
+which each request carries in a header or, where it can't, in the query.
 """
 
 from __future__ import annotations
@@ -28,6 +32,8 @@ from relay.core import networks
 LOG = log.room("access")
 
 COOKIE = "trackrelay_session"
+HALF, HALF_HEADER = "half", "X-Session-Half"
+FRAMES = frozenset({"/", "/live", "/logout"})  # where a browser goes by itself; nothing about mail is there
 SESSION_SECONDS = 12 * 3600.0
 SESSIONS = 1_000  # beyond that, the oldest ends
 WRONG_KEYS, WRONG_SECONDS = 10, 60.0  # after so many wrong keys from an address in that time, 429 to the wrong ones
@@ -71,6 +77,7 @@ def same_origin(request: web.Request) -> bool:
 @dataclass(slots=True)
 class Session:
     digest: str = field(repr=False)
+    half: str = field(repr=False)  # the digest of the other half
     ends: float
 
 
@@ -94,9 +101,10 @@ class Access:
         given = bearer(request)
         if given is not None:
             return await self.key(given, request.remote or "")
-        cookie = request.cookies.get(COOKIE, "")
+        cookie = request.cookies.get(cookie_of(request), "")
         if cookie:
-            found = await self.session(cookie)
+            half = request.headers.get(HALF_HEADER) or request.query.get(HALF, "")
+            found = await self.session(cookie, None if request.path in FRAMES else half)
             if found:
                 return found
         if self.open and self.local(request):
@@ -141,18 +149,21 @@ class Access:
     # -- sessions
     # -------------------------------------------------------------------------------------------------------
 
-    def begin(self, key: store.ApiKey) -> str:
-        """A new session's name for the cookie. Only its hash is kept."""
-        name = secrets.token_urlsafe(32)
-        self.sessions[digest_of(name)] = Session(key.digest, self.clock() + SESSION_SECONDS)
+    def begin(self, key: store.ApiKey) -> tuple[str, str]:
+        """A new session's name for the cookie, and its other half. Only their hashes are kept."""
+        name, half = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
+        self.sessions[digest_of(name)] = Session(key.digest, digest_of(half), self.clock() + SESSION_SECONDS)
         if len(self.sessions) > SESSIONS:
             self.sessions.popitem(last=False)
-        return name
+        return name, half
 
-    async def session(self, name: str) -> store.ApiKey | None:
+    async def session(self, name: str, half: str | None) -> store.ApiKey | None:
+        """The key of that session; `half` None does without the other half."""
         own = digest_of(name[: LONGEST_KEY + 1])
         session = self.sessions.get(own)
         if session is None:
+            return None
+        if half is not None and not hmac.compare_digest(session.half, digest_of(half[: LONGEST_KEY + 1])):
             return None
         found = await self.store.find_api_key(session.digest) if session.ends > self.clock() else None
         if found is None:
@@ -169,8 +180,24 @@ def bearer(request: web.Request) -> str | None:
     return rest.strip() if scheme.lower() == "bearer" else None
 
 
+def secure(request: web.Request) -> bool:
+    return request.secure or request.headers.get("X-Forwarded-Proto", "").lower() == "https"
+
+
+def cookie_of(request: web.Request) -> str:
+    """The cookie's name. By its prefix browsers know over TLS that this host itself set it, and not a neighbour of the
+    domain (RFC 6265bis 4.1.3.2); by the port, two of us on one host don't take each other's place."""
+    try:
+        port = networks.split(request.host.strip())[1]
+    except ValueError:
+        port = None
+    name = f"{COOKIE}_{port}" if port else COOKIE
+    return f"__Host-{name}" if secure(request) else name
+
+
 def set_cookie(response: web.StreamResponse, request: web.Request, name: str) -> None:
-    secure = request.secure or request.headers.get("X-Forwarded-Proto", "").lower() == "https"
+    """ "" takes it away."""
+    age = int(SESSION_SECONDS) if name else 0
     response.set_cookie(
-        COOKIE, name, max_age=int(SESSION_SECONDS), path="/", httponly=True, samesite="Strict", secure=secure
+        cookie_of(request), name, max_age=age, path="/", httponly=True, samesite="Strict", secure=secure(request)
     )

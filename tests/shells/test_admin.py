@@ -169,7 +169,7 @@ async def test_nothing_tells_of_mail_without_a_key(tmp_path: Path) -> None:
                 {},
                 {"Authorization": "Bearer wrong"},
                 {"Authorization": "Basic dHJfYWxs"},
-                {"Cookie": f"{access.COOKIE}=x"},
+                {"Cookie": f"{access.COOKIE}_{server.port}=x", access.HALF_HEADER: "x"},
             ):
                 server.app[pages.ACCESS].wrong.clear()
                 async with server.ask(path, headers=headers) as answer:
@@ -224,16 +224,68 @@ async def test_the_form_makes_a_session_that_a_revoked_key_ends(tmp_path: Path) 
             assert answer.status == 401
             assert "Set-Cookie" not in answer.headers
         async with server.ask("/login", method="POST", data={"key": KEYS["all"]}) as answer:
-            assert (answer.status, answer.headers["Location"]) == (303, "/")
+            assert answer.status == 303
+            half = answer.headers["Location"].removeprefix("/#half=")
             cookie = answer.headers["Set-Cookie"]
+            assert half not in cookie
+            assert cookie.startswith(f"{access.COOKIE}_{server.port}=")
             assert KEYS["all"] not in cookie
             assert all(word in cookie for word in ("HttpOnly", "SameSite=Strict", "Path=/", "Max-Age="))
-        async with server.ask("/live/messages") as answer:
+        async with server.ask("/live/messages", headers={access.HALF_HEADER: half}) as answer:
             assert answer.status == 200
         async with server.ask("/logout", method="POST", headers={"Origin": "http://evil.example"}) as answer:
             assert answer.status == 403
         await server.known.revoke_api_key("all")
-        async with server.ask("/live/messages") as answer:
+        async with server.ask("/live/messages", headers={access.HALF_HEADER: half}) as answer:
+            assert answer.status == 401
+
+
+async def test_a_cookie_alone_shows_nothing(tmp_path: Path) -> None:
+    """Every other port of the host gets it from the browser."""
+    async with serving(tmp_path, extra=[web.get("/extra", extra)]) as server:
+        await server.sent(1)
+        async with server.ask("/login", method="POST", data={"key": KEYS["all"]}) as answer:
+            half = answer.headers["Location"].removeprefix("/#half=")
+            assert len(half) > 40
+        for path in GUARDED:
+            framed = path in access.FRAMES
+            for given in ("", "x" * 43, half[:-1]):
+                async with server.ask(path, headers={access.HALF_HEADER: given}) as answer:
+                    assert answer.status == (200 if framed else 401), path
+                    text = await answer.text()
+                    assert "Message 1" not in text
+                    assert half not in text
+            if path != "/live/events":
+                async with server.ask(path, headers={access.HALF_HEADER: half}) as answer:
+                    assert answer.status == 200
+        async with server.ask(f"/live/events?half={half}") as answer:
+            assert answer.status == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "proto", "name"),
+    [
+        ("127.0.0.1:8081", "", "trackrelay_session_8081"),
+        ("[::1]:9000", "", "trackrelay_session_9000"),
+        ("mail.example", "", "trackrelay_session"),
+        ("mail.example:8443", "https", "__Host-trackrelay_session_8443"),
+        ("mail.example", "HTTPS", "__Host-trackrelay_session"),
+        ("[", "https", "__Host-trackrelay_session"),
+    ],
+)
+async def test_the_cookie_by_scheme_and_port(tmp_path: Path, host: str, proto: str, name: str) -> None:
+    async with serving(tmp_path) as server:
+        headers = {"Host": host} | ({"X-Forwarded-Proto": proto} if proto else {})
+        async with server.ask("/login", method="POST", data={"key": KEYS["all"]}, headers=headers) as answer:
+            (cookie,) = answer.headers.getall("Set-Cookie")
+            half = answer.headers["Location"].removeprefix("/#half=")
+        assert cookie.startswith(f"{name}=")
+        assert ("Secure" in cookie) is bool(proto)
+        assert "Domain" not in cookie
+        headers |= {"Cookie": cookie.split(";")[0], access.HALF_HEADER: half}
+        async with server.ask("/live/messages", headers=headers) as answer:
+            assert answer.status == 200
+        async with server.ask("/live/messages", headers={**headers, "Host": "mail.example:1"}) as answer:
             assert answer.status == 401
 
 
@@ -241,9 +293,11 @@ async def test_log_out_ends_the_session_itself(tmp_path: Path) -> None:
     async with serving(tmp_path) as server:
         async with server.ask("/login", method="POST", data={"key": KEYS["all"]}) as answer:
             cookie = answer.headers["Set-Cookie"].split(";")[0]
+            half = answer.headers["Location"].removeprefix("/#half=")
         async with server.ask("/logout", method="POST") as answer:
             assert answer.status == 303
-        async with server.ask("/live/messages", headers={"Cookie": cookie}) as answer:
+            assert "Max-Age=0" in answer.headers["Set-Cookie"]
+        async with server.ask("/live/messages", headers={"Cookie": cookie, access.HALF_HEADER: half}) as answer:
             assert answer.status == 401
 
 
@@ -623,6 +677,12 @@ async def test_the_login_form_in_a_browser(tmp_path: Path) -> None:
         await page.get_by_role("alert").wait_for()
         await page.get_by_label("API key").fill(KEYS["all"])
         await page.get_by_role("button", name="Log in").click()
+        await page.get_by_text("Live", exact=True).wait_for()
+        assert page.url == f"http://admin.test:{server.port}/"  # the other half is not left there
+        await server.sent(1)
+        await page.get_by_role("link", name="Message 1").click()
+        await page.get_by_role("heading", name="Recipient").wait_for()
+        await page.reload()
         await page.get_by_text("Live", exact=True).wait_for()
         await page.get_by_role("button", name="Log out").click()
         await page.get_by_label("API key").wait_for()

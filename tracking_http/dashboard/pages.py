@@ -202,16 +202,19 @@ async def login(request: web.Request) -> web.Response:
         return answer
     if key is None:
         return page("login.html", status=401, wrong="That is not one of this installation's keys.")
-    response = web.Response(status=303, headers={"Location": "/", "Cache-Control": "no-store"})
-    access.set_cookie(response, request, control.begin(key))
+    name, half = control.begin(key)
+    # No server hears of a fragment; the page keeps it and takes it out of the address.
+    location = f"/#{access.HALF}={half}"
+    response = web.Response(status=303, headers={"Location": location, "Cache-Control": "no-store"})
+    access.set_cookie(response, request, name)
     LOG.info("login", key=key.name, peer=request.remote)
     return response
 
 
 async def logout(request: web.Request) -> web.Response:
-    request.app[ACCESS].end(request.cookies.get(access.COOKIE, ""))
+    request.app[ACCESS].end(request.cookies.get(access.cookie_of(request), ""))
     response = web.Response(status=303, headers={"Location": "/login", "Cache-Control": "no-store"})
-    response.del_cookie(access.COOKIE, path="/")
+    access.set_cookie(response, request, "")
     return response
 
 

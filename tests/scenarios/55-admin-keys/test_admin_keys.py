@@ -95,3 +95,36 @@ def test_a_grants_key_learns_nothing_of_the_others(relay: tuple[service.Service,
             while b": still here" not in heard:
                 heard += client.read()
         assert heard.partition(b"\r\n\r\n")[2] == b"retry: 2000\n\nevent: reset\ndata: {}\n\n: still here\n\n"
+
+
+def test_another_port_of_the_host_can_do_nothing_with_the_cookie(
+    relay: tuple[service.Service, hostile.Upstream],
+) -> None:
+    """A browser sends it there too, since cookies know no ports."""
+    running, _ = relay
+    mail(running, "a@sales.example.test")
+    form = f"key={key(running, 'ops')}".encode()
+    host = f"127.0.0.1:{running.admin}"
+    with hostile.Http(running.admin) as client:
+        client.send(
+            f"POST /login HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(form)}\r\n"
+            "Content-Type: application/x-www-form-urlencoded\r\n\r\n".encode()
+            + form
+        )
+        status, fields, _ = client.answer()
+    assert status == 303
+    cookie, half = fields["set-cookie"].partition(";")[0], fields["location"].rpartition("=")[2]
+
+    def answer(path: str, *more: str) -> tuple[int, bytes]:
+        with hostile.Http(running.admin) as client:
+            head = "".join(f"{field}\r\n" for field in (f"Host: {host}", f"Cookie: {cookie}", *more))
+            client.send(f"GET {path} HTTP/1.1\r\n{head}\r\n".encode())
+            status, _, body = client.answer()
+            return status, body
+
+    assert b"A letter" in answer("/live/messages", f"X-Session-Half: {half}")[1]
+    for path in ("/live/messages", "/live/events?after=0", "/live/messages?half=guess", "/"):
+        status, body = answer(path)
+        assert status == (200 if path == "/" else 401)
+        assert b"A letter" not in body
+        assert half.encode() not in body

@@ -52,8 +52,18 @@ setInterval(() => {
   }
 }, 15000);
 
+// The session's other half. The cookie goes to every port of this host; this is kept for ours. The login form gives it.
+const given = /^#half=([\w-]+)$/.exec(location.hash);
+if (given) {
+  localStorage.setItem("half", given[1]);
+  history.replaceState(null, "", location.pathname + location.search);
+}
+
+export const half = () => localStorage.getItem("half") ?? "";
+
 export async function fetched(url, options = {}) {
-  const answer = await fetch(url, { headers: { Accept: "application/json", ...options.headers }, ...options });
+  const headers = { Accept: "application/json", "X-Session-Half": half(), ...options.headers };
+  const answer = await fetch(url, { ...options, headers });
   if (answer.status === 401) location.assign("/login");
   if (!answer.ok) {
     const text = await answer.text();

@@ -1,6 +1,6 @@
 // Messages and what becomes of them, as it happens. The page gives the elements; all of them are optional.
 
-import { el, fetched, icon, size, time } from "./dom.js";
+import { el, fetched, half, icon, size, time } from "./dom.js";
 
 const LISTED = 300; // messages kept in the list
 const SHOWN = 120; // lines kept in the activity
@@ -107,7 +107,7 @@ export class Live {
 
   connect() {
     this.source?.close();
-    const source = new EventSource(`/live/events?after=${encodeURIComponent(this.position)}`);
+    const source = new EventSource(`/live/events?after=${encodeURIComponent(this.position)}&half=${encodeURIComponent(half())}`);
     this.source = source;
     source.onopen = () => { this.wait = 1000; this.say("live", "Live"); };
     source.onerror = () => {
