@@ -49,13 +49,14 @@ def url_in(token: str) -> str:
 def leaves(message: Message) -> list[Message]:
     """The parts that hold no others, in order; a message inside a message counts as one leaf."""
     if message.is_multipart() and not message.get_content_type().startswith("message/"):
-        return [leaf for part in message.get_payload() for leaf in leaves(part)]  # type: ignore[arg-type, union-attr]
+        inner: list[Message] = message.get_payload()  # type: ignore[assignment]
+        return [leaf for part in inner for leaf in leaves(part)]
     return [message]
 
 
 def content(part: Message) -> bytes:
     if part.get_content_type().startswith("message/"):
-        return b"".join(inner.as_bytes() for inner in part.get_payload()) if part.is_multipart() else b""  # type: ignore[union-attr, misc]
+        return b"".join(inner.as_bytes() for inner in part.get_payload()) if part.is_multipart() else b""
     found = part.get_payload(decode=True)
     return found if isinstance(found, bytes) else str(part.get_payload()).encode("utf-8", "surrogateescape")
 
@@ -73,8 +74,8 @@ def damage(before: bytes, after: bytes, base: str) -> list[str]:
     found = []
     kept = [line for line in header_lines(before) if not OURS.match(line)]
     now = [line for line in header_lines(after) if not OURS.match(line)]
-    given = {ADDABLE.match(line)[1].lower() for line in kept if ADDABLE.match(line)}  # type: ignore[index]
-    now = [line for line in now if not (ADDABLE.match(line) and ADDABLE.match(line)[1].lower() not in given)]  # type: ignore[index]
+    given = {ADDABLE.match(line)[1].lower() for line in kept if ADDABLE.match(line)}
+    now = [line for line in now if not (ADDABLE.match(line) and ADDABLE.match(line)[1].lower() not in given)]
     if [x for x in kept if not RECODED.match(x)] != [x for x in now if not RECODED.match(x)]:
         found.append(
             f"header fields: {[x for x in kept if x not in now][:3]} became {[x for x in now if x not in kept][:3]}"

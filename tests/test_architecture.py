@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from re import _constants, _parser
+from re import _constants, _parser  # type: ignore[attr-defined]
 
 import pytest
 

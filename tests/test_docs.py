@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client.metrics import MetricWrapperBase
@@ -70,7 +71,7 @@ def test_the_documented_default_is_the_default(section, option):
 def test_relay_toml_as_it_is_sets_nothing():
     settings = config.load(ROOT / "relay.toml", {})
     url = Tracking(url=settings.tracking.url)
-    here = {"state_dir": ROOT / "var", "file": ROOT / "relay.toml", "tracking": url}
+    here: dict[str, Any] = {"state_dir": ROOT / "var", "file": ROOT / "relay.toml", "tracking": url}
     assert settings == dataclasses.replace(config.Settings(), **here)
 
 

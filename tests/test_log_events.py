@@ -21,7 +21,7 @@ def pieces(node: ast.expr) -> list[str]:
         case ast.IfExp(body=one, orelse=other):
             return pieces(one) + pieces(other)
         case ast.JoinedStr(values=values):
-            return ["".join(v.value if isinstance(v, ast.Constant) else "x" for v in values)]
+            return ["".join(str(v.value) if isinstance(v, ast.Constant) else "x" for v in values)]
     return []  # a variable: where it was made is not seen from here
 
 

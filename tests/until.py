@@ -9,28 +9,32 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import Awaitable, Callable
-from typing import TypeVar, cast
+from collections.abc import Callable, Coroutine
+from typing import Any, Literal, TypeVar, overload
 
 T = TypeVar("T")
 PAUSE = 0.01  # seconds between two looks
 
 
-async def until(look: Callable[[], T | Awaitable[T]], seconds: float = 20.0) -> T:
-    """The first true thing that `look` gives, or what it gives gives; the loop goes on in between."""
+@overload
+async def until(look: Callable[[], Coroutine[Any, Any, T | Literal[False] | None]], seconds: float = 20.0) -> T: ...
+@overload
+async def until(look: Callable[[], T | Literal[False] | None], seconds: float = 20.0) -> T: ...
+async def until(look: Callable[[], Any], seconds: float = 20.0) -> Any:
+    """The first true thing that `look` gives; it may be a coroutine. The loop goes on in between."""
     deadline = time.monotonic() + seconds
     while True:
         found = look()
         if inspect.isawaitable(found):
             found = await found
         if found:
-            return cast(T, found)
+            return found
         if time.monotonic() > deadline:
             raise TimeoutError(f"nothing within {seconds} s")
         await asyncio.sleep(PAUSE)
 
 
-def eventually(look: Callable[[], T], seconds: float = 20.0, pause: float = PAUSE) -> T:
+def eventually(look: Callable[[], T | Literal[False] | None], seconds: float = 20.0, pause: float = PAUSE) -> T:
     """The first true thing that `look` gives. `pause`: for a look that costs much."""
     deadline = time.monotonic() + seconds
     while not (found := look()):

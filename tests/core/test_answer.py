@@ -2,6 +2,7 @@
 
 import itertools
 from collections import Counter
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -25,7 +26,7 @@ FULL = "452 4.3.1 The message can't be kept now: No space left on device"
 
 # Fates, what the client hears with on_defer "spool" and "pass", what the log says of both, and what has to be done
 # before a 250: kept, reported. A reply of 4xx or 5xx asks for nothing.
-TABLE = [
+TABLE: list[Any] = [
     # all recipients alike
     ([YES], OK, OK, "sent", [], []),
     ([YES, YES], OK, OK, "sent", [], []),
@@ -58,7 +59,8 @@ TABLE = [
 @pytest.mark.parametrize(("fates", "spool", "pass_", "results", "keep", "report"), TABLE)
 def test_the_table(fates, spool, pass_, results, keep, report):
     results = results.split()
-    for on_defer, reply, result in (("spool", spool, results[0]), ("pass", pass_, results[-1])):
+    cases: list[tuple[answer.OnDefer, str, str]] = [("spool", spool, results[0]), ("pass", pass_, results[-1])]
+    for on_defer, reply, result in cases:
         found = answer.over(ID, fates, on_defer)
         assert (str(found.reply), found.result) == (reply, result)
         assert found.keep == tuple(keep if reply[0] == "2" else [])
@@ -68,7 +70,7 @@ def test_the_table(fates, spool, pass_, results, keep, report):
 
 
 def test_the_table_has_all_mixtures_of_two():
-    kinds = {frozenset(type(fate) for fate in fates) for fates, *_ in TABLE}
+    kinds: set[frozenset[type]] = {frozenset(type(fate) for fate in fates) for fates, *_ in TABLE}
     every = (Done, Later, Never, answer.Kept, Unwritable)
     assert kinds >= {frozenset(pair) for pair in itertools.combinations_with_replacement(every, 2)}
 

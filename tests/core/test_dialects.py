@@ -7,6 +7,7 @@ from email.message import EmailMessage
 import pytest
 
 from relay.core import headers, instructions
+from relay.core.instructions import dialects
 from relay.core.model import VENDORS, Tracking
 
 BASE = Tracking(url="https://t.example.com")
@@ -255,4 +256,4 @@ def test_a_tag_that_is_no_label(lines):
 
 
 def test_every_vendor_has_a_dialect():
-    assert set(instructions.DIALECTS) == set(VENDORS)
+    assert set(dialects.DIALECTS) == set(VENDORS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -22,7 +23,7 @@ def agree(rendering: Rendering) -> None:
         assert rewriting.applied(rendering.head.raw, edits, forgets=forgets) == rendering.content()
 
 
-def rendering(raw: bytes, *, taken: Sequence[str] = (), **options: bool) -> Rendering:
+def rendering(raw: bytes, *, taken: Sequence[str] = (), **options: Any) -> Rendering:
     """What can happen to a message, all of it: fields that go, fields that are added, an entry in References, links, the
     pixel, another transfer encoding, fields on top."""
     head = headers.read(raw)

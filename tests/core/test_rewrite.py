@@ -70,8 +70,8 @@ def test_fields_of_others_are_merged() -> None:
     assert "x-track" not in {f.name for f in again.fields}
     assert again.fields[-1].name == "x-new"
     assert out[again.body :] == rendered(found)[len(raw[: read.body]) :]
-    found = rewrite.render(prepared(raw, opens=False, links=False), hrefs=[], pixel=None, edits=edits)
-    assert found.content() == parts.splice(raw, edits)
+    untracked = rewrite.render(prepared(raw, opens=False, links=False), hrefs=[], pixel=None, edits=edits)
+    assert untracked.content() == parts.splice(raw, edits)
 
 
 def test_twice_changes_nothing_more() -> None:

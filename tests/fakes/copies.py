@@ -8,6 +8,7 @@ from functools import partial
 from relay import outbound
 from relay.core import headers, rewrite
 from relay.core.model import Reply, Submission
+from relay.outbound.copies import PendingCopy
 
 
 class FixedTracker:
@@ -36,9 +37,7 @@ class FixedTracker:
         groups = [to] if self.together and to else [(recipient,) for recipient in to]
         refused = tuple((r, self.refused[r.address]) for r in submission.recipients if r.address in self.refused)
         copies = tuple(
-            outbound.PendingCopy(
-                i, tuple(group), make := partial(self._render, i, submission.content), make, submission.options
-            )
+            PendingCopy(i, tuple(group), make := partial(self._render, i, submission.content), make, submission.options)
             for i, group in enumerate(groups)
         )
         return outbound.Tracked(self.ids[-1], copies, refused=refused, upstream=self.upstream)

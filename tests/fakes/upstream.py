@@ -26,6 +26,7 @@ import re
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 POINTS = (
     "connect", "banner", "ehlo", "starttls", "handshake", "ehlo_tls", "auth", "auth_more", "mail", "rcpt", "rcpt2",
@@ -106,7 +107,7 @@ class Upstream:
         scheme = "lmtp" if self.lmtp else "smtps" if self.implicit else "smtp"
         return f"{scheme}://127.0.0.1:{self.port}"
 
-    async def __aenter__(self) -> Upstream:
+    async def __aenter__(self) -> Self:
         await self.start()
         return self
 

@@ -324,7 +324,7 @@ def token_texts(data: bytes) -> None:
     text = data.decode("latin-1")
     for kind in KINDS:
         found = tokens.read(text, kind, KEYS)
-        assert found is None or tokens.write(found, Keys(tokens.decode(text)[0] & 31, KEYS.secrets)) == text  # type: ignore[index]
+        assert found is None or tokens.write(found, Keys(tokens.decode(text)[0] & 31, KEYS.secrets)) == text
     threads.token(text)
     url = data[:3_000].decode("utf-8", "replace")
     token = Token("click", bytes(12), len(data) % 300, len(data), url)

@@ -1,5 +1,7 @@
 """What a login may do, by the settings and the logins' file."""
 
+from pathlib import Path
+
 import pytest
 
 from relay import config
@@ -23,8 +25,8 @@ def settings(*grants: config.Grant, auth: str = "users", **more: object) -> conf
         (settings(SALES, SUPPORT, DEFAULT), True),
         (settings(upstreams=(NamedUpstream(id="b", url="smtp://b"),)), False),  # only a fallback
         (settings(upstreams=(NamedUpstream(id="b", url="smtp://b", senders=("*@b",)),)), True),
-        (settings(dkim=(config.Dkim("a.example", "s", "k"),)), False),
-        (settings(dkim=(config.Dkim("a.example", "s", "k"), config.Dkim("b.example", "s", "k"))), True),
+        (settings(dkim=(config.Dkim("a.example", "s", Path("k")),)), False),
+        (settings(dkim=(config.Dkim("a.example", "s", Path("k")), config.Dkim("b.example", "s", Path("k")))), True),
     ],
 )
 def test_when_the_sender_chooses_between_people(given: config.Settings, apart: bool) -> None:

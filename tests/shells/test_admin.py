@@ -76,7 +76,7 @@ class Server:
         more.setdefault("recipient", "jonas@example.org")
         event = Event(str(uuid.uuid4()), type_, f"{number:020d}", 1_700_001_000.0 + number, verdict=verdict, **more)
         found = await self.known.append(event)
-        assert found is not None
+        assert isinstance(found, Event)
         return found
 
 
@@ -640,7 +640,7 @@ async def test_nothing_that_a_message_says_is_html(tmp_path: Path) -> None:
             await server.sent(
                 number, subject=text, sender=text, label=text, to=(text,), links=(text,), metadata={text: text}
             )
-            more = {"recipient": text, "user_agent": text, "ip": text, "reason": text, "url": text}
+            more: dict[str, Any] = {"recipient": text, "user_agent": text, "ip": text, "reason": text, "url": text}
             await server.happened(number, "message.opened", **more)
             await server.happened(number, "message.link_clicked", **more)
             await server.happened(number, "thread.replied", data={"subject": text}, **more)

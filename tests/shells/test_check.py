@@ -465,8 +465,8 @@ def test_the_picture_of_our_server_is_known():
 
 @pytest.mark.parametrize("kind", ["rsa", "ed25519"])
 async def test_dkim_records(tmp_path, kind):
-    make = {"rsa": lambda: rsa.generate_private_key(65537, 2048), "ed25519": ed25519.Ed25519PrivateKey.generate}[kind]
-    entry = config.Dkim("example.com", "t1", certificates.written(tmp_path / "dkim.pem", make()))
+    key = rsa.generate_private_key(65537, 2048) if kind == "rsa" else ed25519.Ed25519PrivateKey.generate()
+    entry = config.Dkim("example.com", "t1", certificates.written(tmp_path / "dkim.pem", key))
     other = config.Dkim("example.net", "t1", entry.key)
     here = settings(tmp_path, dkim=(entry, other))
     records: dict[str, str] = {}

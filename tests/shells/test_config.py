@@ -187,9 +187,9 @@ ip = "truncated"
     assert settings.tracking.domains == ("https://t2.example.com", "https://t3.example.com/x")
     assert settings.tracking.append == {"utm_source": "mail"}
     first, second = settings.rules
-    assert (first.sender, first.recipient, first.keys) == ("*@sales.example.com", "*", {"links"})
+    assert (first.sender, first.recipient, first.keys) == ("*@sales.example.com", "*", frozenset({"links"}))
     assert first.tracking == dataclasses.replace(settings.tracking, links=True)
-    assert (second.sender, second.recipient, second.keys) == ("*", "*@example.net", {"opens", "label"})
+    assert (second.sender, second.recipient, second.keys) == ("*", "*@example.net", frozenset({"opens", "label"}))
     assert second.tracking.opens is False
     assert second.tracking.label == "quiet"
     assert settings.dkim == (config.Dkim("example.com", "t1", folder / "dkim.pem"),)

@@ -12,6 +12,7 @@ import threading
 from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import dkim as dkimpy
 import pytest
@@ -100,7 +101,7 @@ async def house(
         )
         store = memory.Memory()
         await store.start()
-        tracker = copies.FixedTracker(together=together, refusal=refusal, refused=refused)
+        tracker: Any = copies.FixedTracker(together=together, refusal=refusal, refused=refused)
         if signers:
             signing = keys.ephemeral()
             tracker = outbound.Tracker(settings, lambda: signing, store, signers)

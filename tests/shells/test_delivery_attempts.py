@@ -9,6 +9,7 @@ from relay.core import answer, dsn, headers, rewrite
 from relay.core.model import Done, Later, Never, Recipient, Reply, Submission
 from relay.delivery import attempts
 from relay.delivery.attempts import TABLE, State, Step
+from relay.outbound.copies import PendingCopy
 
 TO = (Recipient("a@x.example"), Recipient("b@x.example"))
 YES = Done(Reply(250, "2.0.0 Ok"))
@@ -201,7 +202,7 @@ def test_who_wants_to_hear_of_success_has_its_copy_for_the_report():
 
 def pending(index, recipients, content, options=()):
     made = rewrite.Rendering(headers.read(content))
-    return outbound.PendingCopy(index, recipients, lambda: made, lambda: made, options)
+    return PendingCopy(index, recipients, lambda: made, lambda: made, options)
 
 
 def test_one_per_copy_with_the_places_of_its_recipients():

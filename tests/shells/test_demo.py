@@ -417,7 +417,8 @@ def test_a_draft_asks_by_headers() -> None:
 def test_no_field_adds_a_header(field: str, text: str) -> None:
     text = f"Mara <m@example.com>{text[1:]}" if field in ("sender", "to") else text
     try:
-        raw = writing.compose(replace(DRAFT, **{field: text}))[2]
+        changed: dict[str, Any] = {field: text}
+        raw = writing.compose(replace(DRAFT, **changed))[2]
     except writing.Unwritable:
         return
     assert not re.search(rb"(?im)^bcc:", raw)

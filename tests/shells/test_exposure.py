@@ -119,7 +119,9 @@ def both(tmp_path: Path, given: dict[str, Any], *urls: str) -> tuple[list[tuple[
         config.load(file, {"WORD": "secret"})
     except config.InvalidSettings as invalid:
         at_load = [(mistake.key, mistake.sentence) for mistake in invalid.mistakes]
-    smtp_values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    smtp_values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+    }
     if pair:
         smtp_values |= {"certificate": pair.certificate, "key": pair.key}
     settings = Settings(

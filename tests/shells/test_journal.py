@@ -145,7 +145,7 @@ async def test_a_segment_that_can_not_be_made_whole_leaves_nothing_behind(
 
     open_before = len(os.listdir("/proc/self/fd"))
     with monkeypatch.context() as patch:
-        patch.setattr(journal.os, "open", full)
+        patch.setattr(os, "open", full)
         assert [await kept.append(event(n)) for n in range(5)] == [False] * 5
     assert len(os.listdir("/proc/self/fd")) == open_before
     assert await kept.append(event(9))

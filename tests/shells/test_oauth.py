@@ -70,7 +70,8 @@ async def test_a_token_is_kept_until_shortly_before_its_end(rotates):
         assert await tokens.access() == await tokens.access() == "access-1"
         now[0] = 3599 - oauth.EARLY + 1
         assert await tokens.access() == "access-2"
-        assert await asyncio.gather(tokens.access(fresh=True), tokens.access(fresh=True)) == ["access-3"] * 2
+        both = await asyncio.gather(tokens.access(fresh=True), tokens.access(fresh=True))
+        assert set(both) == {"access-3"}
         assert end.asked[0] == {
             "grant_type": "refresh_token", "client_id": "client", "client_secret": "hush", "refresh_token": "refresh-1",
             "scope": "https://mail",

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay import config, keys, outbound, store
-from relay.core import dkim, threads, tokens
+from relay.core import dkim, instructions, rewrite, threads, tokens
 from relay.core.model import Event, Recipient, Rule, Sent, Submission, Token, Tracking
 from relay.store import memory
 from tests import oracle
@@ -84,7 +84,7 @@ async def test_each_recipient_has_tokens_of_its_own() -> None:
     )
     found = {}
     for recipient, content in copies.items():
-        token = re.search(rb"/o/([\w-]+)", content)[1].decode()  # type: ignore[index]
+        token = re.search(rb"/o/([\w-]+)", content)[1].decode()
         found[recipient] = tokens.read(token, "open", KEYS)
         assert oracle.damage(HTML % b"", content, BASE) == []
     assert [token.recipient for token in found.values() if token] == [0, 1]
@@ -220,7 +220,7 @@ async def test_the_upstream_is_chosen_once_by_the_sender_also_where_tracking_fai
         raise RuntimeError("on fire")
 
     if fails == "the plan":
-        monkeypatch.setattr(outbound.plans.instructions, "read", fail)
+        monkeypatch.setattr(instructions, "read", fail)
     there = replace(settings(opens=True), upstreams=(config.NamedUpstream(id="sales", senders=("*@sales.example",)),))
     kept = Broken() if fails == "the store" else memory.Memory()
     content = fields + b"MIME-Version: 1.0\r\nContent-Type: text/html\r\n\r\n<p>x</p>\r\n"
@@ -234,7 +234,7 @@ async def test_it_fails_open_when_a_copy_can_not_be_made(monkeypatch: pytest.Mon
         raise ZeroDivisionError
 
     done = await tracker(settings()).track(submission(HTML % b"X-Track: all\r\n"))
-    monkeypatch.setattr(outbound.rewrite, "render", fails)
+    monkeypatch.setattr(rewrite, "render", fails)
     assert done.copies[0].render() == HTML % b""
 
 
@@ -511,10 +511,10 @@ async def test_it_stands_on_top_on_every_path(monkeypatch: pytest.MonkeyPatch) -
     (open_,) = await sent(tracker(settings(), Broken()), tracked)
     assert open_.endswith(b"\r\n" + untracked)
     with monkeypatch.context() as patch:
-        patch.setattr(outbound.rewrite, "render", fails)
+        patch.setattr(rewrite, "render", fails)
         assert all(content.endswith(b"\r\n" + untracked) for content in await sent(tracker(settings()), tracked))
     with monkeypatch.context() as patch:
-        patch.setattr(outbound.plans.instructions, "read", fails)
+        patch.setattr(instructions, "read", fails)
         (unplanned,) = await sent(tracker(settings()), tracked)
         assert unplanned.endswith(b"\r\n" + untracked)
 

@@ -29,7 +29,7 @@ async def relay():
             taker,
         )
         servers.append(started)
-        start.server = started
+        start.server = started  # type: ignore[attr-defined]
         return started.addresses[0]
 
     yield start

@@ -177,7 +177,8 @@ def feed(pieces: list[bytes], limit: int = 10_000) -> tuple[bytes | Reply, bytes
         writing = asyncio.ensure_future(write())
         found = await data.read(reader, limit=limit, flight=flight, pace=pace, tick=lambda seconds: None)
         await writing
-        return found, bytes(reader._buffer), flight.used
+        reader.feed_eof()
+        return found, await reader.read(), flight.used
 
     with asyncio.Runner() as runner:
         return runner.run(main())

@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import ipaddress
+import resource
 import signal
 import sys
+from typing import Any
 
 import pytest
 
@@ -95,7 +97,7 @@ async def start():
     async def start(**held_to):
         taker = Taker()
         settings = Settings(smtp=Smtp(listen=("127.0.0.1:0",)))
-        server = await smtp.serve(settings, taker, held_to=limits.Limits(**held_to))
+        server: Any = await smtp.serve(settings, taker, held_to=limits.Limits(**held_to))
         server.taker = taker
         servers.append(server)
         return server
@@ -227,8 +229,8 @@ async def test_too_many_recipients(start):
 )
 def test_few_files_mean_few_places(monkeypatch, now, then, places):
     limit = [now]
-    monkeypatch.setattr(limits.resource, "getrlimit", lambda what: limit[0])
-    monkeypatch.setattr(limits.resource, "setrlimit", lambda what, pair: limit.__setitem__(0, pair))
+    monkeypatch.setattr(resource, "getrlimit", lambda what: limit[0])
+    monkeypatch.setattr(resource, "setrlimit", lambda what, pair: limit.__setitem__(0, pair))
     assert limits.connections() == places
     assert limit[0] == then or limit[0][0] == limits.MAX_CONNECTIONS * 2 + limits.RESERVED_FILES
 

@@ -12,7 +12,9 @@ import struct
 import subprocess
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -58,7 +60,7 @@ async def start(tmp_path):
         )  # fmt: skip
         for login, password in (("jane", SECRET), ("joan", PLAIN_SECRET)):
             users.add(users.path(settings), login, password)
-        server = await smtp.serve(settings, taker, guesses=patient(guesses), held_to=held_to)
+        server: Any = await smtp.serve(settings, taker, guesses=patient(guesses), held_to=held_to)
         servers.append(server)
         server.taker, server.certificate, server.folder = taker, certificate, tmp_path / "tls"
         server.context = certificates.trusting(certificate)
@@ -214,7 +216,7 @@ def greeted(port: int, context: ssl.SSLContext, cut: int) -> bytes:
     tls = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
     with socket.create_connection(("127.0.0.1", port), 10) as client:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        step = tls.do_handshake
+        step: Callable[[], bytes | None] = tls.do_handshake
         while True:
             try:
                 heard = step()
@@ -424,7 +426,7 @@ async def test_no_password_in_clear_beyond_loopback(tmp_path):
         session, client = commands.Commands(shared), Transport((peer, 40_000))
         session.connection_made(client)
         session.data_received(b"EHLO x\r\nAUTH PLAIN " + plain("joe", "wrong").encode() + b"\r\nQUIT\r\n")
-        await until(lambda client=client: client.ended)
+        await until(lambda: client.ended)  # noqa: B023
         answers = client.written.decode()
         assert ("AUTH PLAIN LOGIN" in answers) is offered
         assert ("\r\n535 5.7.8" in answers) is offered

@@ -348,7 +348,7 @@ async def test_a_clock_set_forward_gives_nothing_up_before_all_tries(tmp_path):
     ):
         await kept.put(entry(), MESSAGE)
         for number in (1, 2, 3):
-            await until(lambda n=number: any(e.attempts == n for e in waiting(tmp_path)))
+            await until(lambda: any(e.attempts == number for e in waiting(tmp_path)))  # noqa: B023
             if number == 3:
                 answers.clear()
             clock.ahead += 10 * 86_400.0

@@ -124,7 +124,8 @@ async def test_replay_and_dead_letters(tmp_path: Path, capsys: pytest.CaptureFix
     await store.sync_endpoints(webhooks.configured(settings))
     await store.record_sent(sent())
     now = time.time()
-    events: list[Event] = [e for n in range(3) if (e := await store.append(click(n, at=now - 100 * n)))]
+    found = [await store.append(click(n, at=now - 100 * n)) for n in range(3)]
+    events = [one for one in found if isinstance(one, Event)]
     for delivery in await store.claim_due(now + 1):
         await store.settle(delivery.delivery_id, Settlement("dead", now, status=500, error="HTTP 500"))
     assert await call(file, "list", "--dead", "--json") == 0

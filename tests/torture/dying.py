@@ -205,8 +205,8 @@ class Connection(sqlite3.Connection):
 def install() -> None:
     sys.modules["uvloop"] = None  # type: ignore[assignment]
     connect = sqlite3.connect
-    sqlite3.connect = lambda *a, **how: connect(*a, **{"factory": Connection, **how})  # type: ignore[assignment]
-    os.open, os.close, os.fsync, os.write = opening, closing, syncing, writing
+    sqlite3.connect = lambda *a, **how: connect(*a, **{"factory": Connection, **how})
+    os.open, os.close, os.fsync, os.write = opening, closing, syncing, writing  # type: ignore[assignment]
     os.rename, os.replace, os.unlink = renaming(REAL["rename"]), renaming(REAL["replace"]), unlinking
     transport = selector_events._SelectorSocketTransport  # type: ignore[attr-defined]
     write = transport.write

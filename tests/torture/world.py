@@ -19,7 +19,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import aiohttp
@@ -53,7 +53,7 @@ class Moody(upstream.Upstream):
     before it."""
 
     def __init__(self, dice: random.Random, *, polite: bool = False) -> None:
-        def sometimes(**odds: float) -> upstream.Does:
+        def sometimes(**odds: float) -> Callable[[str], str | None]:
             words = {"later": "450 4.2.0 later", "full": "452 4.3.1 full", "bye": "close:421 4.3.2 bye"}
 
             def does(_command: str) -> str | None:

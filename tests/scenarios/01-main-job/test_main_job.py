@@ -92,7 +92,8 @@ def newest(port: int, user: str) -> bytes | None:
         client.select("INBOX", readonly=True)
         _, found = client.search(None, "ALL")
         numbers = found[0].split()
-        return client.fetch(numbers[-1].decode(), "(RFC822)")[1][0][1] if numbers else None  # type: ignore[index, return-value]
+        fetched: Any = client.fetch(numbers[-1].decode(), "(RFC822)") if numbers else None
+        return fetched[1][0][1] if fetched else None
 
 
 async def read_and_click(page_file: Path, title: str) -> str:
@@ -159,7 +160,8 @@ allow_private = ["127.0.0.0/8"]
                     await asyncio.to_thread(send, relay.smtp, letter(site).as_bytes(policy=email.policy.SMTP))
                     delivered = await asyncio.to_thread(eventually, lambda: newest(mail.imap_port, CUSTOMER))
                     assert b"X-Track" not in delivered
-                    html = email.message_from_bytes(delivered).get_payload()[1].get_payload(decode=True)  # type: ignore[index, union-attr]
+                    parts: Any = email.message_from_bytes(delivered).get_payload()
+                    html = parts[1].get_payload(decode=True)
                     page = tmp_path / "mail.html"
                     page.write_bytes(html)
                     assert await read_and_click(page, "You have arrived") == f"{site}/offer?a=1&b=2#top"

@@ -50,7 +50,7 @@ async def test_none_is_lost_none_is_damaged(tmp_path: Path, recipients: tuple[st
         base = f"http://127.0.0.1:{ports[1]}"
         arrived: dict[int, dict[str, bytes]] = {}
         for kept in upstream.kept:
-            number = int(re.match(r"m(\d+)@", kept.reverse_path)[1])  # type: ignore[index]
+            number = int(re.match(r"m(\d+)@", kept.reverse_path)[1])
             for recipient in kept.recipients:
                 assert recipient not in arrived.setdefault(number, {}), f"{paths[number]} arrived twice"
                 arrived[number][recipient] = kept.content

@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,7 +72,7 @@ def test_what_waits_is_listed_shown_and_dropped(relay: service.Service) -> None:
 def test_events_of_a_running_service(relay: service.Service) -> None:
     message_id = send(relay.smtp)
     (entry,) = eventually(lambda: spooled(relay))
-    address = re.search(rb"http://127\.0\.0\.1:\d+/o/[\w-]+", entry.read_bytes())[0].decode()  # type: ignore[index]
+    address = re.search(rb"http://127\.0\.0\.1:\d+/o/[\w-]+", entry.read_bytes())[0].decode()
     for _ in range(2):
         assert get(address)[0] == 200
     opened = [row for row in relay.events() if row["type"] == "message.opened"]
@@ -155,7 +156,8 @@ class TestRewrite:
         env["PYTHONPATH"] = str(service.ROOT)
         done = command("rewrite", *words, cwd=folder, input=message, text=False, env=env)
         assert done.returncode == 0, done.stderr
-        return bytes(done.stdout)
+        content: Any = done.stdout  # text=False
+        return bytes(content)
 
     def test_headers_decide(self, tmp_path: Path) -> None:
         after = self.rewrite(tmp_path, MESSAGE)

@@ -41,7 +41,7 @@ def raw(path: str) -> bytearray:
     return bytearray(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
 
 
-def path(octets: bytes) -> str:
+def path(octets: bytes | bytearray) -> str:
     return "/c/" + base64.urlsafe_b64encode(octets).decode().rstrip("=")
 
 

@@ -90,7 +90,7 @@ def test_cut_after_the_dot_is_said_to_be_uncertain(tmp_path: Path) -> None:
             with hostile.Smtp(relay.smtp) as client:
                 assert client.mail(LETTER).startswith("250")
             entry = eventually(lambda: relay.command("queue", "list", "--json").stdout)
-            identifier = re.search(r'"entry_id":"(\w+)"', entry)[1]  # type: ignore[index]
+            identifier = re.search(r'"entry_id":"(\w+)"', entry)[1]
             assert "uncertain     after 1 attempt" in relay.command("queue", "show", identifier).stdout
             relay.command("queue", "retry", identifier)
             eventually(lambda: len(upstream.taken) == 2)

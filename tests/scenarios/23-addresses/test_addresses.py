@@ -101,13 +101,13 @@ def test_the_author_chooses_key_and_upstream(tmp_path: Path) -> None:
             more += f'[[dkim]]\ndomain = "{domain}"\nselector = "s"\nkey = "dkim.pem"\n'
         ports = service.settings(tmp_path, upstream=upstream.port, more=more)
         with service.running(tmp_path, ports, only="smtp,queue") as relay, hostile.Smtp(relay.smtp) as client:
-            for written, domain in AUTHORS:
+            for written, author in AUTHORS:
                 content = hostile.letter("", "X-Track: all").replace(b"A <a@example.test>", written.encode())
                 utf8 = "" if written.isascii() else " SMTPUTF8"
                 assert client.mail(content, sender="a@example.test", options=utf8).startswith("250"), written
-                taken = (others if domain == "other.test" else upstream).taken.pop()
+                taken = (others if author == "other.test" else upstream).taken.pop()
                 signed = re.search(rb"DKIM-Signature:[^:]*? d=([^;]+);", taken.content)
-                assert (signed and signed[1].decode()) == domain, written
+                assert (signed and signed[1].decode()) == author, written
                 if signed and written.isascii():
                     assert dkimpy.DKIM(taken.content).verify(dnsfunc=lambda name, timeout=5: RECORD), written
             assert not upstream.taken

@@ -82,7 +82,7 @@ def test_none_lost_none_twice(tmp_path: Path, size: int, slow: float) -> None:
     assert set(arrived) - set(clients.answered) == set()
     assert all(told == "" or told.startswith("421") for told in clients.told), clients.told
     for kept in upstream.taken:
-        number = re.match(r"n(\d+)@", kept.reverse_path)[1]  # type: ignore[index]
+        number = re.match(r"n(\d+)@", kept.reverse_path)[1]
         assert f"X-Number: {number}\r\n".encode() in kept.content
         assert kept.content.endswith(clients.padding.encode() + b"\r\n")
         assert len(hostile.tokens(kept.content)[1]) == 1

@@ -6,6 +6,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def shown_after_starttls(port: int) -> bytes:
 
 
 def encrypted(folder: Path) -> None:
-    command = [
+    command: list[str | Path] = [
         "openssl",
         "ec",
         "-aes128",
@@ -94,7 +95,7 @@ def test_renewed_while_it_runs(tmp_path: Path) -> None:
             certificates.make(tmp_path / "tls")
             spoil(tmp_path / "tls")
             relay.process.send_signal(signal.SIGHUP)
-            eventually(lambda words=words, lines=lines: relay.log.count(words) == lines + 2)  # smtp, and http
+            eventually(lambda: relay.log.count(words) == lines + 2)  # noqa: B023 - smtp, and http
             assert everywhere() == now
         assert f"{tmp_path}/tls/cert.pem and {tmp_path}/tls/key.pem can't be used" in relay.log
         assert client.mail(hostile.letter()).startswith("250")  # in the session from before all that
@@ -108,7 +109,7 @@ def test_it_does_not_start_with_a_broken_one(tmp_path: Path, name: str) -> None:
     spoil(tmp_path / "tls")
     written(tmp_path)
     for command in ("run", "check"):
-        program = f"{service.sys.executable} -m relay {command} --config {tmp_path}/relay.toml"
+        program = f"{sys.executable} -m relay {command} --config {tmp_path}/relay.toml"
         done = subprocess.run(
             ["script", "-qec", program, "/dev/null"],
             capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd=service.ROOT, timeout=60,

@@ -50,6 +50,7 @@ def by_smtplib(house: House, way: str, password: str) -> None:
     context = certificates.trusting(house.trusted)
     port = house.ports[way]
     with contextlib.ExitStack() as stack:
+        client: smtplib.SMTP
         if way == "tls":
             client = stack.enter_context(smtplib.SMTP_SSL("localhost", port, timeout=20, context=context))
         else:

@@ -6,6 +6,7 @@ import smtplib
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ def open_to_all() -> Iterator[Path]:
         yield Path(name)
 
 
-def client_of(port: int, trusted: Path, readable: Path) -> dict[str, object]:
+def client_of(port: int, trusted: Path, readable: Path) -> dict[str, Any]:
     """Postfix drops its rights: what it trusts must be where it can read it."""
     copy = readable / "trusted.pem"
     copy.write_bytes(trusted.read_bytes())
