@@ -80,6 +80,20 @@ def test_odd_requests_lead_nowhere_and_harm_nothing(sent: Sent, odd: bytes) -> N
     assert "Traceback" not in relay.log
 
 
+@pytest.mark.parametrize("odd", ODD, ids=lambda odd: repr(odd[:60]))
+def test_odd_requests_to_admin_are_one_request_or_none(sent: Sent, odd: bytes) -> None:
+    relay, *_ = sent
+    for path, after in ((b"/login", b"/live/messages"), (b"/live/messages", b"/login")):
+        got = raw(relay.admin, odd.replace(b"{o}", path).replace(b"{c}", after).replace(b"Host: x", b"Host: 127.0.0.1"))
+        assert len(re.findall(rb"(?m)^HTTP/1\.[01] \d", got)) <= 1
+        assert b" 500 " not in got[:20]
+        assert b"X-Secret" not in got
+    with hostile.Http(relay.admin) as client:
+        assert client.get("/healthz")[0] == 200
+    assert "Traceback" not in relay.log
+    assert hostile.metrics(relay.admin).get('trackrelay_errors_total{room="admin"}', 0) == 0
+
+
 def test_methods_and_versions(sent: Sent) -> None:
     relay, pixel, click = sent
     with hostile.Http(relay.http) as client:
