@@ -245,3 +245,13 @@ def test_documents_that_are_named_exist():
     places = [*SHOWN, ROOT / "relay.toml", *(ROOT / "relay" / "config").glob("*.py"), *(ROOT / "systemd").glob("*")]
     named = {name for place in places for name in NAMED.findall(place.read_text())}
     assert {name for name in named if not (ROOT / name).exists()} == set()
+
+
+def test_the_threats_name_every_scenario_and_only_tests_that_exist():
+    text = (ROOT / "docs" / "threats.md").read_text()
+    scenarios = {path.name for path in (ROOT / "tests" / "scenarios").glob("[0-9]*-*")}
+    assert set(re.findall(r"(?<![\w-])[0-9]{2}-[a-z][a-z-]+", text)) == scenarios
+    tests = set(re.findall(r"\btests/[\w/.]+\w", text))
+    assert {name for name in tests if not (ROOT / name).exists()} == set()
+    rows = [line for line in text.splitlines() if line.startswith("| ") and not line.startswith("| threat |")]
+    assert [row for row in rows if not re.search(r"\| [^|]*(?:\d\d-[a-z]|tests/|make )[^|]*\|$", row)] == []
