@@ -126,13 +126,14 @@ class Access:
         found = await self.store.find_api_key(digest)
         if found and hmac.compare_digest(found.digest, digest):
             return found
-        self.throttle(peer)
-        self.remember_wrong(peer)
+        client = networks.client(networks.peer(peer))
+        self.throttle(client)
+        self.remember_wrong(client)
         LOG.warning("wrong_key", peer=peer)
         return None
 
-    def throttle(self, peer: str) -> None:
-        times = self.wrong.get(peer)
+    def throttle(self, client: str) -> None:
+        times = self.wrong.get(client)
         now = self.clock()
         while times and times[0] <= now - WRONG_SECONDS:
             times.popleft()
@@ -140,9 +141,9 @@ class Access:
             wait = int(times[0] + WRONG_SECONDS - now) + 1
             raise web.HTTPTooManyRequests(text="Too many wrong keys.", headers={"Retry-After": str(wait)})
 
-    def remember_wrong(self, peer: str) -> None:
-        self.wrong.setdefault(peer, deque(maxlen=WRONG_KEYS)).append(self.clock())
-        self.wrong.move_to_end(peer)
+    def remember_wrong(self, client: str) -> None:
+        self.wrong.setdefault(client, deque(maxlen=WRONG_KEYS)).append(self.clock())
+        self.wrong.move_to_end(client)
         if len(self.wrong) > ADDRESSES:
             self.wrong.popitem(last=False)
 

@@ -132,6 +132,10 @@ SMTP = Section(
         Option("messages_per_minute", kinds.number(0),
                "How many messages each login, or each address without a login, may send per minute; the rest is "
                "deferred with 450. It limits the harm that a stolen login can do. 0 means no limit."),
+        Option("failed_logins_per_hour", kinds.number(0),
+               'With auth = "upstream": how many wrong logins of all clients together are passed on to the upstream. '
+               "After that, only logins that were good since the start are let in; others hear 454 until the hour has "
+               "made room. 0 means no limit."),
         Option("received", kinds.choice("full", "private", "none"),
                "The Received field on top of each copy. full: it names a client of allow, with its address. private: it "
                "does not; clients with a login always get this one. none: no field; loops are then recognised by the "

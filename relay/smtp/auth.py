@@ -23,6 +23,7 @@ ABORTED = Reply(501, "5.7.0 Authentication cancelled")
 UNREADABLE = Reply(501, "5.5.2 The login is not valid base64")
 BAD = Reply(535, "5.7.8 Login or password is wrong")
 LOCKED = Reply(454, "4.7.0 Too many failed logins, try again later")
+SPENT = Reply(454, "4.7.0 Too many failed logins at the upstream, try again later")
 UNAVAILABLE = Reply(454, "4.7.0 Logins can't be checked now, try again later")
 
 Ask = Callable[[bytes], Awaitable[bytes]]  # the text of a 334 -> the client's line
@@ -110,6 +111,9 @@ class Authenticator:
         self._accounts = accounts.Accounts(settings or config.Settings())
         allowed = guesses or (throttle.ELSEWHERE if verify_upstream else throttle.HERE)
         self._throttle = throttle.Throttle(asyncio.get_running_loop().time, allowed)
+        clock, each = asyncio.get_running_loop().time, (settings or config.Settings()).smtp.failed_logins_per_hour
+        self._budget = throttle.Budget(clock, each if verify_upstream else 0)
+        self._known = throttle.Known()
         self._ended = asyncio.Event()  # a try has
 
     @property
@@ -134,11 +138,15 @@ class Authenticator:
     ) -> Reply | None:
         """None for a good login, else the refusal, already late enough to make guessing slow. `tell` writes the line of
         the log, if one is due."""
-        while self._throttle.full(address, login) and not self._throttle.locked(address, login):
+        known = self._known.has(login, password)
+        while self._waits(address, login, known=known):
             await self._ended.wait()
         pause = 0.0
         if self._throttle.locked(address, login):
             outcome, refusal = "locked", LOCKED
+        elif self._budget.spent and not known:
+            # Counted as wrong, or guessing would be free: who guesses right would be told so by getting in.
+            outcome, refusal, pause = "spent", SPENT, self._throttle.failed(address, login)
         else:
             outcome, refusal, pause = await self._try(login, password, address)
         metrics.LOGINS.labels(outcome).inc()
@@ -148,6 +156,12 @@ class Authenticator:
         await asyncio.sleep(pause)
         return refusal
 
+    def _waits(self, address: IPv4Address | IPv6Address | None, login: str, *, known: bool) -> bool:
+        """Whether it depends on others that are being tried now whether this one may be."""
+        if self._throttle.locked(address, login) or (self._budget.spent and not known):
+            return False
+        return self._throttle.full(address, login) or (self._budget.full and not known)
+
     async def _try(
         self, login: str, password: str, address: IPv4Address | IPv6Address | None
     ) -> tuple[str, Reply, float]:
@@ -155,13 +169,18 @@ class Authenticator:
         counts as one that guessed wrong: the upstream was asked all the same."""
         outcome, refusal, pause = "bad", BAD, 0.0
         try:
-            with self._throttle.trying(address, login):
+            with self._throttle.trying(address, login), self._budget.trying():
                 outcome, refusal = await self._check(login, password)
         finally:
             if outcome == "bad":
                 pause = self._throttle.failed(address, login)
+                self._budget.failed()
+                if self._known.has(login, password):  # it was changed
+                    self._known.remove(login)
             elif outcome == "good":
                 self._throttle.passed(address, login)
+                if self._verify_upstream is not None:
+                    self._known.add(login, password)
             self._ended.set()  # wakes all who wait now
             self._ended.clear()
         return outcome, refusal, pause

@@ -12,9 +12,9 @@ import asyncio
 import time
 
 from relay import log, metrics
-from relay.core import paths, senders, trace
+from relay.core import networks, paths, senders, trace
 from relay.core.model import Reply, Submission
-from relay.smtp import accounts, auth, data, session
+from relay.smtp import accounts, auth, data, session, throttle
 
 LOG = log.room("smtp")
 
@@ -133,11 +133,16 @@ class Commands(session.Session):
             return await self.say(data.too_large(self.shared.max_size))
         if not self.shared.flight.room(mail.size):
             return await self.say(data.crowded())
-        if not self.shared.rates.take(self.login or str(self.address), self.loop.time()):
+        if not self.shared.rates.take(self.client, self.loop.time()):
             self.tell("too_many_messages", peer=self.address, login=self.login or None)
             return await self.push("450 4.7.1 Too many messages within a minute, try again later")
         transaction.mail, transaction.utf8 = mail, "SMTPUTF8" in mail.options
         await self.push(b"250 2.1.0 Ok")
+
+    @property
+    def client(self) -> str:
+        """By which its messages are counted."""
+        return f"login {throttle.spelt(self.login)}" if self.login else networks.client(self.address)
 
     async def turn_down(self) -> None:
         """Never an open relay: nobody submits who is neither in `allow` nor logged in."""

@@ -61,10 +61,11 @@ Holder = TypeVar("Holder")
 
 
 class Places(Generic[Holder]):
-    """Who is here: in all no more than `total`, and `each` per address. Loopback is bounded by the whole alone."""
+    """Who is here: in all no more than `total`, and `each` per client's network (`networks.client`), of which none gets
+    more than a fourth of all. Loopback is bounded by the whole alone."""
 
     def __init__(self, total: int, each: int) -> None:
-        self._total, self._each = total, each
+        self._total, self._each = total, min(each, max(1, total // 4))
         self._holders: dict[Holder, str] = {}  # and their addresses
         self._by_address: Counter[str] = Counter()
         self._said = float("-inf")

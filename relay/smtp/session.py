@@ -143,7 +143,7 @@ class Session(STOCK):  # type: ignore[misc]
     def connection_made(self, transport: Any) -> None:
         self.address = submitters.address(transport.get_extra_info("peername"))
         self.loopback = self.address is not None and self.address.is_loopback
-        why = self.shared.places.take(self, str(self.address), loopback=self.loopback)
+        why = self.shared.places.take(self, networks.client(self.address), loopback=self.loopback)
         if why:
             return self.turn_away(transport, f"421 {why}")
         self.allowed = networks.within(self.address, self.shared.allow)

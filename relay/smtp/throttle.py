@@ -1,6 +1,7 @@
 """How fast logins may be tried.
 
-Owns: the counts of failed logins per address, per login and per both, the growing pause, the lock. Pure but for its
+Owns: the counts of failed logins per client's network, per login and per both, the growing pause, the lock; the budget of
+all together where an upstream is asked, and which logins are known to be good. Pure but for its
 clock, an argument. Who has logged in from an address before is locked out there by failures of that login alone:
 otherwise a stranger could shut a user out by guessing, and one user of a webmail all others. What is being tried counts
 as failed until it is known: guesses made at the same time are no more than guesses made in turn.
@@ -8,6 +9,8 @@ as failed until it is known: guesses made at the same time are no more than gues
 
 from __future__ import annotations
 
+import hmac
+import secrets
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -101,6 +104,65 @@ class Throttle:
     def _count(self, key: Key) -> int:
         count, last = self._failures.get(key, (0, 0.0))
         return count if count and self._clock() - last < MEMORY else 0
+
+
+class Budget:
+    """Failed logins per hour over all clients, where somebody else counts them too: a bucket that holds `each` and fills
+    evenly; 0 is no limit. What is being tried counts as failed until it is known. `clock` gives monotonic seconds."""
+
+    def __init__(self, clock: Callable[[], float], each: int) -> None:
+        self._clock, self._each = clock, each
+        self._left, self._at, self._trying = float(each), clock(), 0
+
+    def _now(self) -> float:
+        now = self._clock()
+        self._left = min(float(self._each), self._left + (now - self._at) * self._each / 3600)
+        self._at = now
+        return self._left
+
+    @property
+    def spent(self) -> bool:
+        return bool(self._each) and self._now() < 1
+
+    @property
+    def full(self) -> bool:
+        """Would it be spent if all failed that is being tried?"""
+        return bool(self._each) and self._now() - self._trying < 1
+
+    @contextmanager
+    def trying(self) -> Iterator[None]:
+        self._trying += 1
+        try:
+            yield
+        finally:
+            self._trying -= 1
+
+    def failed(self) -> None:
+        if self._each:
+            self._left = self._now() - 1
+
+
+class Known:
+    """Logins with the password that was good last, as digests by a key of this process. At most `keys`; the oldest go."""
+
+    def __init__(self, *, keys: int = MAX_KEYS) -> None:
+        self._secret, self._keys = secrets.token_bytes(32), keys
+        self._digests: OrderedDict[str, bytes] = OrderedDict()
+
+    def _digest(self, password: str) -> bytes:
+        return hmac.digest(self._secret, password.encode("utf-8", "surrogatepass"), "sha256")
+
+    def add(self, login: str, password: str) -> None:
+        self._digests[login] = self._digest(password)
+        self._digests.move_to_end(login)
+        while len(self._digests) > self._keys:
+            self._digests.popitem(last=False)
+
+    def remove(self, login: str) -> None:
+        self._digests.pop(login, None)
+
+    def has(self, login: str, password: str) -> bool:
+        return hmac.compare_digest(self._digests.get(login, b""), self._digest(password))
 
 
 def keys_of(address: IPv4Address | IPv6Address | None, login: str) -> tuple[Key, Key, Key]:

@@ -169,3 +169,18 @@ def test_no_server(url: str) -> None:
 )  # fmt: skip
 def test_confidential(url: str, expected: bool) -> None:
     assert networks.confidential(url) is expected
+
+
+@pytest.mark.parametrize(
+    ("address", "key"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2::1", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:ffff:ffff:ffff:ffff", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+    ],
+)
+def test_whom_an_address_is_counted_as(address: str, key: str) -> None:
+    assert networks.client(ip_address(address)) == key

@@ -147,6 +147,13 @@ def test_places_per_address():
     assert places.take(6, "a", loopback=False) == limits.STOPPING
 
 
+def test_one_network_gets_a_fourth_at_most():
+    places = limits.Places(20, each=200)
+    assert [places.take(n, "2001:db8:1:2::/64", loopback=False) for n in range(9)].count(None) == 5
+    assert places.take(10, "2001:db8:1:3::/64", loopback=False) is None
+    assert limits.Places(4, each=200).take(1, "a", loopback=False) is None
+
+
 def test_that_it_is_full_is_said_once_in_a_while():
     places = limits.Places(1, each=1)
     assert [places.worth_saying(now, 60.0) for now in (0.0, 1.0, 59.9, 60.0, 119.0, 200.0)] == [
