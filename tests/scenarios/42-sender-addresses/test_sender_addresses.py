@@ -121,7 +121,7 @@ def test_every_login_must_have_its_senders(tmp_path: Path) -> None:
             assert sentence.replace("joe", "jane").strip() in said
         added(tmp_path, "jane", "*@one.example")
         with service.running(tmp_path, ports) as relay:
-            file = tmp_path / "var" / "keys" / "smtp-users"
+            file = tmp_path / "var" / "keys" / "logins" / "smtp-users"
             file.write_text(file.read_text().replace(":*@one.example", ""))
             with hostile.Smtp(relay.smtp) as client:
                 assert client.login("jane", "secret words").startswith("235")
