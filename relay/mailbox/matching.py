@@ -17,12 +17,16 @@ from typing import Protocol
 from relay.core import addresses, identifiers, threads, tokens
 from relay.core.model import Keys, Sent, SentCopy
 
+MAX_PEOPLE = 100  # of one report, by whom a message is looked up
+
 
 class SentMail(Protocol):
     """What is asked of a store here."""
 
     async def sent(self, message_id: str) -> Sent | None: ...
-    async def find_sent(self, internet_ids: Sequence[str], grant_id: str = "") -> Sent | None: ...
+    async def find_sent(
+        self, internet_ids: Sequence[str], grant_id: str = "", recipients: Sequence[str] = ()
+    ) -> Sent | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +56,27 @@ class Match:
         return bool(self.named) if copy is None else copy.index in self.named
 
 
-async def find(store: SentMail, grant_id: str, keys: Keys, ids: Sequence[str], envelope_id: str = "") -> Match | None:
+async def find(
+    store: SentMail, grant_id: str, keys: Keys, ids: Sequence[str], people: Sequence[str], envelope_id: str = ""
+) -> Match | None:
     """The message of this grant that the identifiers name: by those recorded, else by the tokens in them, which also
-    stand where an upstream wrote a Message-ID of its own. `envelope_id` is the one that a report brings back."""
+    stand where an upstream wrote a Message-ID of its own. `envelope_id` is the one that a report brings back.
+
+    Programs that send to each recipient anew write one Message-ID into many messages. Of these it is the one that a token
+    names, else the newest that one of these `people` was sent."""
     good = [identifier for identifier in ids if identifiers.unique(identifier)]
-    found = await store.find_sent(good, grant_id) if good else None
+    spelt = [addresses.comparable(address) for address in people[:MAX_PEOPLE]]
+    found = await store.find_sent(good, grant_id, spelt) if good else None
     ours = list(genuine(keys, ids, envelope_id))
-    if found is not None:
-        return Match(found, named(found, ours), True)
-    for message_id in dict.fromkeys(message_id for message_id, _, _ in ours):
+    for message_id, enveloped in dict.fromkeys((message_id, not identifier) for message_id, _, identifier in ours):
+        if found is not None and message_id == found.message_id:
+            break
         sent = await store.sent(message_id)
-        if sent is not None and sent.grant_id == grant_id:
-            return Match(sent, named(sent, ours), False)
-    return None
+        if sent is None or sent.grant_id != grant_id:
+            continue
+        if found is None or enveloped or sent.internet_message_id == found.internet_message_id:
+            return Match(sent, named(sent, ours), found is not None)
+    return None if found is None else Match(found, named(found, ours), True)
 
 
 Genuine = tuple[str, int, str]  # the message, the recipient index, the identifier in which that token stood

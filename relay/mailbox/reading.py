@@ -29,6 +29,7 @@ from relay.core.reports.delivery import RecipientFields
 from relay.mailbox import matching
 from relay.mailbox.source import Fetched
 
+LONGEST_ADDRESS = 320  # characters of an author's; RFC 5321 4.5.3.1 has room for 254
 LONGEST_SUBJECT = 998  # characters of another's subject that are kept
 REPORTED: dict[str, EventType] = {
     "bounce": "message.bounce_detected",
@@ -63,7 +64,7 @@ class Reader:
 
     async def answered(self, report: Report, head: Headers, at: float) -> list[Event]:
         author = addresses.comparable(addresses.author(head).address)
-        match = await matching.find(self.store, self.grant.id, self.keys(), report.references)
+        match = await matching.find(self.store, self.grant.id, self.keys(), report.references, [author])
         if match is None or not match.sent.thread_replies:
             return []
         sent = match.sent
@@ -78,7 +79,7 @@ class Reader:
             "reply_id": reply_id(identity),
             "reply_internet_id": identifiers.own(head),
             "reply_to_message_id": sent.message_id,
-            "from": author,
+            "from": author[:LONGEST_ADDRESS],
             "subject": head.get("subject")[:LONGEST_SUBJECT],
             "from_self": own,
             "notify": not automatic and (not own or self.settings.notify_self),
@@ -100,7 +101,8 @@ class Reader:
         """At most one event about each copy."""
         ids = [report.original_message_id or "", *report.original_references, *report.references]
         named = [identifier for identifier in ids if identifier]
-        match = await matching.find(self.store, self.grant.id, self.keys(), named, report.envelope_id)
+        everybody = [address for entry in report.entries for address in (entry.recipient, entry.final) if address]
+        match = await matching.find(self.store, self.grant.id, self.keys(), named, everybody, report.envelope_id)
         if match is None:
             return []
         kind = REPORTED[report.kind]
@@ -120,7 +122,7 @@ class Reader:
                 "code": entry.smtp_code or {"5": 550, "4": 450}.get((entry.status or "5")[0], 550),
                 "reason": entry.reason or report.reason,
                 "type": envelopes.nature(entry.status or ""),
-                "from": author,
+                "from": author[:LONGEST_ADDRESS],
                 **self.trust(head, match.verified(copy)),
             }
             event_id = dsn.event_id(match.sent.message_id, kind, identity, recipient)

@@ -37,9 +37,12 @@ class Store(Protocol):
         out."""
 
     async def sent(self, message_id: str) -> Sent | None: ...
-    async def find_sent(self, internet_ids: Sequence[str], grant_id: str = "") -> Sent | None:
+    async def find_sent(
+        self, internet_ids: Sequence[str], grant_id: str = "", recipients: Sequence[str] = ()
+    ) -> Sent | None:
         """The message recorded under the first of these Message-IDs that is known: ours or the upstream's. With
-        `grant_id` messages of other grants are not there."""
+        `grant_id` messages of other grants are not there. Of several it is the newest; if one of these `recipients` (in
+        lower case) was sent one of the last 100, the newest of those."""
 
     async def recent_sent(self, limit: int = 50, before: float | None = None, *, grant_id: str = "") -> list[Sent]:
         """Newest first; `before` is a `submitted_at`."""

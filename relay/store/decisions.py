@@ -78,6 +78,8 @@ def last_replies(replies: Iterable[UpstreamReply]) -> list[CopyReply]:
 # -- events ------------------------------------------------------------------------------------------------------------
 
 
+MAX_NAMESAKES = 100  # messages with one Message-ID, of which the one is found that somebody was sent
+
 # Plain tuples: of these there is one per hit.
 Known = tuple[bool, tally.Origin]  # when an event comes: whether it is there already, and what its message says
 Owed = tuple[Event, str, str, float]  # one notification: of which event, to which endpoint, by which trigger, its turn

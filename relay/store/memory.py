@@ -79,15 +79,19 @@ class Memory:
     def _sent(self, message_id: str) -> Sent | None:
         return self._messages[message_id].sent if message_id in self._messages else None
 
-    async def find_sent(self, internet_ids: Sequence[str], grant_id: str = "") -> Sent | None:
-        return self._find(internet_ids, grant_id)
+    async def find_sent(
+        self, internet_ids: Sequence[str], grant_id: str = "", recipients: Sequence[str] = ()
+    ) -> Sent | None:
+        return self._find(internet_ids, grant_id, recipients)
 
-    def _find(self, internet_ids: Sequence[str], grant_id: str = "") -> Sent | None:
+    def _find(self, internet_ids: Sequence[str], grant_id: str = "", recipients: Sequence[str] = ()) -> Sent | None:
         for identifier in internet_ids:
             names = [name for name in decisions.spellings(identifier) if name in self._identifiers]
             named = [self._sent(key) for key in set().union(*(self._identifiers[name] for name in names))]
             if found := [sent for sent in named if sent and grant_id in ("", sent.grant_id)]:
-                return max(found, key=lambda sent: sent.message_id)
+                found = sorted(found, key=lambda sent: sent.message_id, reverse=True)[: decisions.MAX_NAMESAKES]
+                meant = (s for s in found if any(c.recipient.lower() in recipients for c in s.copies))
+                return next(meant, found[0])
         return None
 
     async def recent_sent(self, limit: int = 50, before: float | None = None, *, grant_id: str = "") -> list[Sent]:

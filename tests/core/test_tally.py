@@ -128,6 +128,13 @@ def test_what_is_known_is_filled_in_and_what_was_said_stays() -> None:
     assert (done.grant_id, done.recipient, done.position) == ("sales", "bob@example.org", 7)
     done = tally.complete(hit(recipient="said@x"), Facts(), OURS)
     assert done.recipient == "said@x"
+
+
+@pytest.mark.parametrize("kind", sorted(tally.MAILED))
+def test_nobody_is_filled_in_for_what_came_by_mail(kind: Any) -> None:
+    done = tally.complete(hit(kind=kind), Facts(), OURS)
+    assert (done.grant_id, done.recipient) == ("sales", "")
+    assert tally.complete(hit(kind=kind, recipient="said@x"), Facts(), OURS).recipient == "said@x"
     assert tally.complete(hit(), Facts()).grant_id == "default"
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from relay.core import (
     addresses,
+    authentication,
     diff,
     dkim,
     domains,
@@ -348,6 +349,8 @@ def mailbox_messages(data: bytes) -> None:
     told = [found.recipients, found.status, found.smtp_code, found.action, found.original_message_id, found.references]
     json.dumps([*told, found.reason, found.envelope_id], ensure_ascii=False).encode()
     reports.needs_body(headers.read(data))
+    results = authentication.results(headers.read(b"Authentication-Results: mx.example; " + data), "mx.example")
+    assert all(results[name].isalpha() for name in results)
 
 
 def delivery_reports(data: bytes) -> None:

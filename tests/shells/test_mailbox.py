@@ -613,6 +613,21 @@ async def test_of_two_grants_messages_with_one_message_id_its_own_is_meant(tmp_p
     assert (event.message_id, event.grant_id) == (SENT.message_id, "sales")
 
 
+@pytest.mark.parametrize("proof", ["", "envelope 0", "reference 0"])
+async def test_a_message_sent_to_each_anew_is_the_one_that_the_recipient_was_sent(
+    tmp_path: Path, store: Store, proof: str
+) -> None:
+    """By a program that writes the same Message-ID into each: also where the address is one it was forwarded to."""
+    await store.record_sent(SENT.with_(copies=SENT.copies[:1]))
+    later = SENT.with_(message_id=tokens.message_id(b"\xff" * 12), copies=(SentCopy("bob@example.org", 0, True),))
+    await store.record_sent(later)
+    anns = report("ann@example.org" if not proof else "forwarded@example.net", proof)
+    reply = letter("In-Reply-To: <sent.1@example.test>", *([f"References: <{token_of(0)}>"] if proof else []))
+    found = await events_of(tmp_path, store, anns, reply)
+    assert [(e.message_id, e.recipient) for e in found] == [(SENT.message_id, "ann@example.org")] * 2
+    assert {e.data["verified"] for e in found} == {bool(proof)}
+
+
 async def test_nobody_answers_for_the_only_recipient(tmp_path: Path, store: Store) -> None:
     await store.record_sent(SENT.with_(copies=SENT.copies[:1]))
     [event] = await events_of(tmp_path, store, answer(1, sender="eve@example.net"))

@@ -311,6 +311,7 @@ async def test_a_delay_is_told_once_and_the_end_is_a_bounce(tmp_path):
         assert reports[1].get_payload(1).get_payload(1)["Status"] == "4.4.7"
         (event,) = await store.events(types=["message.bounce_detected"])
         assert (event.message_id, event.recipient, event.data["code"]) == ("m01", "b@x.example", 450)
+        assert event.data["verified"] is True
         assert len(await store.events(types=["message.delayed"])) == 1
 
 

@@ -60,6 +60,21 @@ async def test_a_message_is_found_in_its_own_grant(store: Store) -> None:
     assert [one.message_id if one else None for one in found] == ["m1", "m3", None, "m3"]
 
 
+async def test_of_several_with_one_identifier_the_one_is_found_that_somebody_was_sent(store: Store) -> None:
+    for key, address in (
+        ("m1", "Ann@example.org"),
+        ("m2", "ann@example.org"),
+        ("m3", "bob@example.org"),
+        ("m4", "c@x"),
+    ):
+        grant = "other" if key == "m2" else "sales"
+        copies = (SentCopy(address, 0, True),)
+        await store.record_sent(sent(key, internet_message_id="same@x", grant_id=grant, copies=copies))
+    asked = (("sales", "ann@example.org"), ("", "ann@example.org"), ("sales", "bob@example.org"), ("sales", "\ud800"))
+    found = [await store.find_sent(["none@x", "same@x"], grant, ("nobody@x", address)) for grant, address in asked]
+    assert [one.message_id if one else None for one in found] == ["m1", "m2", "m3", "m4"]
+
+
 async def test_of_two_messages_with_one_identifier_the_newer_is_found(store: Store) -> None:
     await store.record_sent(sent("m1", internet_message_id="same@x"))
     await store.record_sent(sent("m2", internet_message_id="same@x"))

@@ -74,8 +74,10 @@ class Sqlite:
     async def sent(self, message_id: str) -> Sent | None:
         return await self.readers.read(lambda db: messages.one(db, message_id))
 
-    async def find_sent(self, internet_ids: Sequence[str], grant_id: str = "") -> Sent | None:
-        return await self.readers.read(lambda db: messages.find(db, internet_ids, grant_id))
+    async def find_sent(
+        self, internet_ids: Sequence[str], grant_id: str = "", recipients: Sequence[str] = ()
+    ) -> Sent | None:
+        return await self.readers.read(lambda db: messages.find(db, internet_ids, grant_id, recipients))
 
     async def recent_sent(self, limit: int = 50, before: float | None = None, *, grant_id: str = "") -> list[Sent]:
         return await self.readers.read(lambda db: messages.recent(db, limit, before, grant_id))

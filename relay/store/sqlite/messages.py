@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import NamedTuple
 
+import msgspec
+
 from relay.core.model import Sent
 from relay.store import UpstreamReply, decisions
 from relay.store.sqlite import bulk
@@ -32,7 +34,16 @@ THREAD = "SELECT thread_id FROM messages WHERE message_id = ?"
 NAMED = """
 SELECT max(i.message_id) FROM identifiers i JOIN messages m ON m.message_id = i.message_id WHERE i.identifier IN (?, ?)
 """
-NAMED_OF_GRANT = f"{NAMED} AND m.grant_id = ?"
+# The same in one grant, or in all by ""; first those that one of the recipients was sent.
+FOUND = f"""
+SELECT message_id FROM (
+    SELECT i.message_id FROM identifiers i JOIN messages m ON m.message_id = i.message_id
+    WHERE i.identifier IN (?, ?) AND ? IN ('', m.grant_id) ORDER BY i.message_id DESC LIMIT {decisions.MAX_NAMESAKES}
+) AS n
+ORDER BY EXISTS (
+    SELECT 1 FROM copies c WHERE c.message_id = n.message_id AND lower(c.recipient) IN (SELECT value FROM json_each(?))
+) DESC, message_id DESC LIMIT 1
+"""
 ONE = f"SELECT {MESSAGES.names()} FROM messages WHERE message_id = ?"
 COPIES_OF = f"SELECT {COPIES.names()} FROM copies WHERE message_id = ? ORDER BY position"
 RECENT = f"""
@@ -89,20 +100,22 @@ def thread(db: sqlite3.Connection, references: Sequence[str]) -> str:
     return str(row[0]) if row else ""
 
 
-def named(db: sqlite3.Connection, internet_ids: Sequence[str], grant_id: str = "") -> str:
-    """The message_id of the newest message with the first of these identifiers that is known, in one grant or, by "", in
-    all; "" for none."""
-    sql, grant = (NAMED_OF_GRANT, (grant_id,)) if grant_id else (NAMED, ())
+def named(db: sqlite3.Connection, internet_ids: Sequence[str]) -> str:
+    """The message_id of the newest message with the first of these identifiers that is known; "" for none."""
     for identifier in internet_ids:
-        row = db.execute(sql, (*decisions.spellings(identifier), *grant)).fetchone()
+        row = db.execute(NAMED, decisions.spellings(identifier)).fetchone()
         if row[0] is not None:
             return str(row[0])
     return ""
 
 
-def find(db: sqlite3.Connection, internet_ids: Sequence[str], grant_id: str = "") -> Sent | None:
-    message_id = named(db, decisions.mended(internet_ids), grant_id)
-    return one(db, message_id) if message_id else None
+def find(db: sqlite3.Connection, internet_ids: Sequence[str], grant_id: str, recipients: Sequence[str]) -> Sent | None:
+    people = msgspec.json.encode(decisions.mended(recipients)).decode()
+    for identifier in decisions.mended(internet_ids):
+        row = db.execute(FOUND, (*decisions.spellings(identifier), grant_id, people)).fetchone()
+        if row is not None:
+            return one(db, str(row[0]))
+    return None
 
 
 def one(db: sqlite3.Connection, message_id: str) -> Sent | None:
