@@ -23,6 +23,7 @@ class Smtp:
     clear_logins: bool = True  # from loopback, without TLS
     allow: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
     max_message_size: int = 50_000_000  # octets; the file says "50MB"
+    max_in_flight: int = 1_000_000_000  # octets of messages being received or delivered, of all clients
     messages_per_minute: int = 0  # of each login, else of each address; 0 is no limit
     failed_logins_per_hour: int = 100  # passed on to the upstream, of all clients together; 0 is no limit
     received: Literal["full", "private", "none"] = "full"  # the trace field; of a client with a login at most "private"

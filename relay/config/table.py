@@ -129,6 +129,10 @@ SMTP = Section(
                "Who may submit without a login. Add the network of your application servers."),
         Option("max_message_size", kinds.size(1000),
                "Announced as SIZE; larger mail is refused with 552. Keep it below what the upstream accepts."),
+        Option("max_in_flight", kinds.size(1000),
+               "How much mail is received or delivered at the same time, of all clients together; the rest is deferred "
+               "with 452. It bounds memory, of which a message takes several times its size. There is always room "
+               "for two messages of max_message_size."),
         Option("messages_per_minute", kinds.number(0),
                "How many messages each login, or each address without a login, may send per minute; the rest is "
                "deferred with 450. It limits the harm that a stolen login can do. 0 means no limit."),

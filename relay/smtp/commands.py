@@ -236,3 +236,11 @@ class Commands(session.Session):
 
     async def smtp_QUIT(self, argument: str | None) -> None:
         await self.goodbye("221 2.0.0 Bye")
+
+    async def not_smtp(self, argument: str | None) -> None:
+        """A method of HTTP: commands may stand in the body of what a browser was made to send."""
+        self.tell("not_smtp", peer=self.address)
+        await self.goodbye(session.NO_SMTP)
+
+    smtp_GET = smtp_HEAD = smtp_POST = smtp_PUT = smtp_DELETE = smtp_CONNECT = smtp_OPTIONS = smtp_TRACE = not_smtp
+    smtp_PATCH = smtp_PRI = not_smtp

@@ -27,7 +27,7 @@ class Limits:
     connections: int = MAX_CONNECTIONS
     per_address: int = 200  # an office behind one address; a connection that waits costs others nothing
     recipients: int = 1000  # ten times what RFC 5321 4.5.3.1.8 asks for
-    in_flight: int = 1 << 30  # octets of messages being received or delivered; beyond it 452 and the client tries again
+    in_flight: int = 1_000_000_000  # octets of messages being received or delivered; the settings' `max_in_flight`
 
     command_seconds: float = 300.0  # without a whole command, RFC 5321 4.5.3.2.7
     stranger_command_seconds: float = 60.0

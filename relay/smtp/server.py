@@ -151,7 +151,8 @@ def share(
     settings: Settings, take: intake.Take, authenticator: auth.Authenticator, held_to: limits.Limits | None = None
 ) -> session.Shared:
     """What the sessions of one server are given."""
-    smtp, held_to = settings.smtp, held_to or limits.Limits()
+    smtp = settings.smtp
+    held_to = held_to or limits.Limits(in_flight=smtp.max_in_flight)
     flight = limits.Flight(max(held_to.in_flight, 2 * smtp.max_message_size))
     return session.Shared(
         hostname=smtp.hostname or os.uname().nodename,

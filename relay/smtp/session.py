@@ -27,6 +27,9 @@ LOG = log.room("smtp")
 logging.getLogger("mail.log").setLevel(logging.CRITICAL + 1)
 
 REMOVED = "421 4.7.0 This login was removed or has another password"
+NO_SMTP = "421 4.7.0 This is an SMTP server"
+# How a client begins that speaks TLS to a port in clear, or SSH. HTTP's methods are commands that end the session.
+OTHERS = (b"\x16\x03", b"SSH-")
 NOBODY = accounts.Account(None)
 CLOSING = f"421 {limits.STOPPING}"
 STOCK_REPLIES = (b"500 Error", b"500 Command", b"502 EXPN")  # of aiosmtpd's own loop
@@ -123,6 +126,7 @@ class Session(STOCK):  # type: ignore[misc]
         self.receiving = False  # the message is not whole yet: its client keeps it
         self.finishing = False  # it ends after its message
         self.errors = self.idle = 0
+        self.heard = False  # anything
         self.told = False  # why it was turned away, since its last message
         self.since_message = self.loop.time()
         self.held = b""  # replies that wait for those to the commands that came with them (RFC 2920 3.2)
@@ -154,6 +158,13 @@ class Session(STOCK):  # type: ignore[misc]
         if self.implicit_tls:
             # Now, not when the command loop begins: the client's first words may be read before that (uvloop).
             self.handshake = Begun(self.shake_hands())
+
+    def data_received(self, data: bytes) -> None:
+        if not self.heard:
+            self.heard = True
+            if data.startswith(OTHERS) and not self.implicit_tls:
+                return self.retire(NO_SMTP)
+        super().data_received(data)
 
     def turn_away(self, transport: Any, words: str) -> None:
         places = self.shared.places
