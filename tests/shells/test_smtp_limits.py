@@ -151,7 +151,8 @@ def test_one_network_gets_a_fourth_at_most():
     places = limits.Places(20, each=200)
     assert [places.take(n, "2001:db8:1:2::/64", loopback=False) for n in range(9)].count(None) == 5
     assert places.take(10, "2001:db8:1:3::/64", loopback=False) is None
-    assert limits.Places(4, each=200).take(1, "a", loopback=False) is None
+    few: limits.Places[int] = limits.Places(4, each=200)
+    assert few.take(1, "a", loopback=False) is None
 
 
 def test_that_it_is_full_is_said_once_in_a_while():
