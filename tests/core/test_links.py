@@ -147,6 +147,29 @@ def test_a_pixel_in_a_quoted_message_is_not_this_message_s() -> None:
     assert again.reason == "duplicate_pixel"
 
 
+@pytest.mark.parametrize("place", ["top", "bottom"])
+@pytest.mark.parametrize(
+    "html",
+    [
+        f"<blockquote></body>{MARKUP}",
+        f"<html><body>a<blockquote></body></html>{MARKUP}",
+        f"<blockquote></html>{MARKUP}",
+        f"<blockquote>x</body>y</blockquote>{MARKUP}",
+        f"<blockquote></body>{MARKUP}{MARKUP}",
+        f"<body class=gmail_quote>x{MARKUP}y",
+        f"<blockquote>{MARKUP}</blockquote><body>x",
+        f"<blockquote>{MARKUP}</blockquote></head>x",
+    ],
+)
+def test_a_second_run_finds_the_pixel_of_the_first_wherever_older_ones_are(html: str, place: str) -> None:
+    found = prepared(message(html), pixel=place)
+    out = rendered(found)
+    assert out.count(MARKUP.encode()) == html.count(MARKUP) + found.has_pixel
+    again = prepared(out, pixel=place)
+    assert not again.has_pixel
+    assert not found.has_pixel or again.reason == "duplicate_pixel"
+
+
 def test_pixel_min_text() -> None:
     raw = message("<html><head><style>a { color: red; }</style></head><body><p>four five</p></body></html>")
     assert prepared(raw, pixel_min_text=8).has_pixel

@@ -71,8 +71,11 @@ def has_pixel(text: Text) -> bool:
         return False
     if page.pixels[0] < page.quotes:
         return True
-    last = page.pixels[-1]
-    return page.bottom is not None and last < page.bottom and "<" not in text.view[last + 1 : page.bottom]
+    if page.top in page.pixels:
+        return True
+    bottom = -1 if page.bottom is None else page.bottom
+    last = max((at for at in page.pixels if at < bottom), default=-1)
+    return last >= 0 and "<" not in text.view[last + 1 : bottom]
 
 
 def shown(found: Sequence[Part], pages: dict[int, Text]) -> list[int]:

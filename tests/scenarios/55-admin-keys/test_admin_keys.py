@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.upstream import Upstream
 from tests.scenarios import hostile, service
 from tests.until import eventually
 
@@ -22,7 +23,7 @@ addresses = ["*@hr.example.test"]
 
 
 @pytest.fixture
-def relay(tmp_path: Path) -> Iterator[tuple[service.Service, hostile.Upstream]]:
+def relay(tmp_path: Path) -> Iterator[tuple[service.Service, Upstream]]:
     with hostile.sink() as upstream:
         ports = service.settings(tmp_path, upstream=upstream.port, admin="", more=GRANTS)
         with service.running(tmp_path, ports) as running:
@@ -45,7 +46,7 @@ def mail(relay: service.Service, sender: str) -> None:
         assert client.mail(content, sender=sender).startswith("250")
 
 
-def test_wrong_keys_lock_out_no_right_one(relay: tuple[service.Service, hostile.Upstream]) -> None:
+def test_wrong_keys_lock_out_no_right_one(relay: tuple[service.Service, Upstream]) -> None:
     """All come from one address, as behind a proxy."""
     running, _ = relay
     good = key(running, "ops")
@@ -64,7 +65,7 @@ def test_wrong_keys_lock_out_no_right_one(relay: tuple[service.Service, hostile.
     assert running.log.count("wrong_key") == 10
 
 
-def test_a_grants_key_learns_nothing_of_the_others(relay: tuple[service.Service, hostile.Upstream]) -> None:
+def test_a_grants_key_learns_nothing_of_the_others(relay: tuple[service.Service, Upstream]) -> None:
     running, upstream = relay
     sales = key(running, "sales", "--grant", "sales")
     mail(running, "a@sales.example.test")
@@ -98,7 +99,7 @@ def test_a_grants_key_learns_nothing_of_the_others(relay: tuple[service.Service,
 
 
 def test_another_port_of_the_host_can_do_nothing_with_the_cookie(
-    relay: tuple[service.Service, hostile.Upstream],
+    relay: tuple[service.Service, Upstream],
 ) -> None:
     """A browser sends it there too, since cookies know no ports."""
     running, _ = relay

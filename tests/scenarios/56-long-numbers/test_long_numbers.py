@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.upstream import Upstream
 from tests.scenarios import hostile, service
 
 DIGITS = {"nines": "9" * 5_000, "zeros": "0" * 5_000, "padded": "0" * 5_000 + "65"}
-Sent = tuple[service.Service, hostile.Upstream]
+Sent = tuple[service.Service, Upstream]
 
 
 @pytest.fixture(scope="module")
