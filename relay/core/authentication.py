@@ -5,7 +5,7 @@ Owns: reading that field, and which one is believed. Leaves to others: what foll
 Anybody can write such a field into a message. Only the server that received it is believed, by its authserv-id, and only
 its first field: a server puts its own above those that came with the message, and is to remove those that bear its name
 (5). Encoded words, comments and quoted strings are never read as results.
-For any bytes; time is linear in the length.
+For any bytes; time is linear in the length, and bounded.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from collections.abc import Mapping
 
 from relay.core.headers import Headers
 
+MAX_FIELDS = 20  # of a message that are looked at; a server's own stands at its top
+LONGEST = 8_192  # characters of one that are read
 METHODS = ("dmarc", "spf", "dkim")
 PIECE = re.compile(r"\\.|[()\";\\]|[^()\";\\]+", re.S)
 # What stands before the first semicolon: the server's identifier, and perhaps the version.
@@ -25,8 +27,8 @@ RESULT = re.compile(r"\s*([a-z0-9-]+)\s*(?:/\s*\d+\s*)?=\s*([a-z]{1,20})(?![^\s]
 def results(head: Headers, authserv_id: str) -> dict[str, str]:
     """The results of DMARC, SPF and DKIM, those of them that are there, in lower case: {"dmarc": "pass"}. Of several
     signatures one that passes is enough; of several others the one that does not pass is told."""
-    for field in head.all("authentication-results"):
-        first, *rest = pieces(head.undecoded(field))
+    for field in head.all("authentication-results")[:MAX_FIELDS]:
+        first, *rest = pieces(head.undecoded(field)[:LONGEST])
         server = SERVER.fullmatch(first)
         if server is None or (server[1] or server[2] or "").lower() != authserv_id.lower():
             continue

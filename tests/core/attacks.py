@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from relay.core import (
     addresses,
+    authentication,
     diff,
     dkim,
     domains,
@@ -315,6 +316,23 @@ def of_reports() -> Iterator[Attack]:
         yield Attack(f"page of a report {unit!r}", lambda data: prose.plain(data.decode("latin-1")), grown(unit))
 
 
+def authenticated(data: bytes) -> None:
+    authentication.results(headers.read(data), "mx.example")
+
+
+def of_authentication() -> Iterator[Attack]:
+    """In the field of the receiving server, before its name, and as fields without end."""
+    field = b"Authentication-Results: "
+    for unit in (
+        b"(", b")", b"()", b'"', b'""', b"\\", b'\\"', b";", b"; ", b" ", b"a", b"a ", b"1", b"/", b"a/1 ", b"a/1 =b",
+        b"dmarc=pass;", b"dkim=fail;", b"=", b"\r\n ", b"=?utf-8?q?",
+    ):  # fmt: skip
+        for before in (field, field + b"mx.example", field + b"mx.example; ", field + b"mx.example; a", field + b'"'):
+            yield Attack(f"authentication {before!r} {unit!r}", authenticated, grown(unit, before))
+    for unit in (field + b"mx.other; dmarc=pass\r\n", field + b"\r\n", field + b'"\r\n'):
+        yield Attack(f"authentication {unit!r}", authenticated, grown(unit))
+
+
 def compared(data: bytes) -> None:
     diff.render(data, data.replace(b"a", b"b"), colour=True)
 
@@ -324,4 +342,13 @@ def of_diffs() -> Iterator[Attack]:
         yield Attack(f"diff {unit!r}", compared, grown(unit, MIXED + b"--b\r\n\r\n"))
 
 
-ATTACKS = [*of_fields(), *of_instructions(), *of_paths(), *of_parts(), *of_texts(), *of_reports(), *of_diffs()]
+ATTACKS = [
+    *of_fields(),
+    *of_instructions(),
+    *of_paths(),
+    *of_parts(),
+    *of_texts(),
+    *of_reports(),
+    *of_authentication(),
+    *of_diffs(),
+]

@@ -84,6 +84,14 @@ def test_the_servers_first_field_is_the_one(values: list[str], expected: dict[st
     assert read(*values) == expected
 
 
+def test_what_is_long_is_read_as_far_as_servers_write() -> None:
+    ours, room = "mx.example.org; dmarc=pass", authentication.LONGEST
+    assert read(*["mx.example.net; none"] * (authentication.MAX_FIELDS - 1), ours) == {"dmarc": "pass"}
+    assert read(*["mx.example.net; none"] * authentication.MAX_FIELDS, ours) == {}
+    assert read(f"mx.example.org; spf=fail ({'x' * (room - 100)}); dmarc=pass") == {"spf": "fail", "dmarc": "pass"}
+    assert read(f"mx.example.org; spf=fail ({'x' * room}); dmarc=pass") == {"spf": "fail"}
+
+
 @given(st.binary(max_size=300))
 def test_for_any_bytes_known_methods_and_words(raw: bytes) -> None:
     found = read(b"mx.example.org; " + raw)
