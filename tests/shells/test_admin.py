@@ -410,7 +410,7 @@ async def test_what_a_stream_says_to_a_grant_is_about_itself_only(tmp_path: Path
         async with server.ask("/live/events", key=KEYS["sales"]) as answer:
             await answer.content.readuntil(b"here\n\n")
             for _ in range(2 * feed.AT_ONCE):
-                await server.happened(1, "message.link_clicked")
+                await server.happened(1, "message.auto_replied")
             await server.happened(9, "message.opened")
             await server.happened(2, "message.opened")
             first, message = await frames(answer, 2)
