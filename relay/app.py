@@ -246,13 +246,21 @@ class Service:
             self.settings, self.store, self.keys.now, events, blocks=blocked.now, appended=self.appended
         )
         http = self.settings.http
-        await self.listen("http", application, http.listen, certificate=http.certificate, key=http.key, **public.RUNNER)
+        await self.listen(
+            "http",
+            application,
+            http.listen,
+            certificate=http.certificate,
+            key=http.key,
+            behind=http.trusted_proxies,
+            **public.RUNNER,
+        )
 
     async def start_admin(self) -> None:
         from tracking_http import admin
 
         application = admin.application(self.settings, self.store, state=self, extra=self.extra_routes)
-        await self.listen("admin", application, self.settings.admin.listen, **admin.RUNNER)
+        await self.listen("admin", application, self.settings.admin.listen, behind=admin.MANY, **admin.RUNNER)
 
     async def troubles(self) -> tuple[list[str], list[str]]:
         """What keeps mail from being accepted, and what only delays it; for /readyz."""

@@ -24,6 +24,7 @@ from tracking_http.dashboard import feed, pages
 LOG = log.room("admin")
 
 CHECK_SECONDS = 3.0
+MANY = ("127.0.0.0/8", "::1/128")  # of this machine: proxies, and its own programs
 LARGEST_BODY = 4_000_000  # octets of a request
 LONGEST_LENGTH = 18  # digits of a Content-Length
 # Options for this application's runner. A body is inflated for nobody: a compressed one costs a thousand times its bytes.

@@ -1,6 +1,6 @@
 """An HTTP application on an address, with a limit on its connections.
 
-Owns: the listening socket, how many connections there may be, and the answer to those beyond that number.
+Owns: the listening socket, how many connections there may be, in all and of one client, and the answer to those beyond.
 Leaves to others: what is answered otherwise (the application), how long a connection may stay (the runner's options).
 
 The whole world reaches the tracking server. Without a limit, its connections would use up the process's open files,
@@ -14,12 +14,15 @@ import contextlib
 import logging
 import resource
 import ssl
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from aiohttp import http_exceptions, web
 from aiohttp.log import server_logger
 
 from relay import log
+from relay.core import networks
 
 LOG = log.room("listener")
 
@@ -27,6 +30,7 @@ MAX = 8_000  # connections; an idle one costs some 25 kB
 MIN = 8
 WANTED_FILES = 16_384  # the soft limit of open files is raised to this, if it may be
 SHARE = 4  # a listener gets one in so many open files
+CLIENT_SHARE = 4  # and a client one in so many of the listener's connections
 HANDSHAKE_SECONDS = 10.0
 BACKLOG = 1024  # the kernel cuts it to net.core.somaxconn
 CLOSE_SECONDS = 5.0  # for requests under way when the service stops
@@ -47,20 +51,58 @@ def own(record: logging.LogRecord) -> bool:
 server_logger.addFilter(own)
 
 
-class Full(asyncio.Protocol):
-    """Answers a connection for which there is no room."""
+class Counted(asyncio.Protocol):
+    """One connection: counted with those of its client, and aiohttp's from then on; or turned away."""
+
+    __slots__ = ("_client", "_handler", "_room", "_server")
+
+    def __init__(self, room: Listener, server: web.Server) -> None:
+        self._room, self._server, self._client = room, server, ""
+        self._handler: Any = None
 
     def connection_made(self, transport: Any) -> None:  # uvloop's transports have no class in common with asyncio's
-        transport.write(FULL)
-        transport.close()
+        client = self._room.admitted(transport.get_extra_info("peername"), len(self._server.connections))
+        if client is None:
+            transport.write(FULL)
+            transport.close()
+            return
+        self._client, self._handler = client, self._server()
+        self._handler.connection_made(transport)
+
+    def connection_lost(self, reason: Exception | None) -> None:
+        if self._handler is not None:
+            self._room.left(self._client)
+            self._handler.connection_lost(reason)
+
+    def data_received(self, data: bytes) -> None:
+        if self._handler is not None:
+            self._handler.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        found: bool | None = self._handler.eof_received() if self._handler is not None else None
+        return found
+
+    def pause_writing(self) -> None:
+        if self._handler is not None:
+            self._handler.pause_writing()
+
+    def resume_writing(self) -> None:
+        if self._handler is not None:
+            self._handler.resume_writing()
 
 
 class Listener:
-    """`how` are options of aiohttp's AppRunner. `start` raises OSError if it can't listen on the address."""
+    """`how` are options of aiohttp's AppRunner. One client (an IPv4 address, an IPv6 /64) gets a fourth of the `most`
+    connections, unless it is in one of the networks `behind`: a proxy, behind which are many. `start` raises OSError if
+    it can't listen on the address."""
 
-    def __init__(self, application: web.Application, *, most: int | None = None, **how: Any) -> None:
+    def __init__(
+        self, application: web.Application, *, most: int | None = None, behind: Sequence[str] = (), **how: Any
+    ) -> None:
         self._runner = web.AppRunner(application, **{"access_log": None, "shutdown_timeout": CLOSE_SECONDS, **how})
         self._most = connections() if most is None else most
+        self._behind = tuple(map(networks.network, behind))
+        self._clients: Counter[str] = Counter()
         self._full = False
         self._listening: asyncio.Server | None = None
         self.addresses: list[tuple[str, int]] = []
@@ -69,19 +111,32 @@ class Listener:
         await self._runner.setup()
         server = self._runner.server
         assert server is not None
-
-        def protocol() -> asyncio.BaseProtocol:
-            full = len(server.connections) >= self._most
-            if full and not self._full:  # one line for each spell of trouble
-                LOG.warning("full", listener=f"{host}:{port}", connections=self._most)
-            self._full = full
-            return Full() if full else server()
-
         self._listening = await asyncio.get_running_loop().create_server(
-            protocol, host, port, ssl=context, backlog=BACKLOG, reuse_address=True,
+            lambda: Counted(self, server), host, port, ssl=context, backlog=BACKLOG, reuse_address=True,
             ssl_handshake_timeout=HANDSHAKE_SECONDS if context else None,
         )  # fmt: skip
         self.addresses = [socket.getsockname()[:2] for socket in self._listening.sockets]
+
+    def admitted(self, peer: object, connections: int) -> str | None:
+        """The client of a new connection beside so many; None for one that is turned away. `left` follows."""
+        address = networks.peer(str(peer[0])) if isinstance(peer, tuple) and peer else None
+        client = "" if networks.within(address, self._behind) else networks.client(address)
+        mine = self._clients[client] if client else 0
+        full = connections >= self._most or mine >= max(1, self._most // CLIENT_SHARE)
+        if full and not self._full:  # one line for each spell of trouble
+            LOG.warning("full", listener=self.addresses, connections=connections, client=client or None, its=mine)
+        self._full = full
+        if full:
+            return None
+        if client:
+            self._clients[client] += 1
+        return client
+
+    def left(self, client: str) -> None:
+        if client:
+            self._clients[client] -= 1
+            if not self._clients[client]:
+                del self._clients[client]
 
     async def stop(self) -> None:
         """Stops listening first, then ends what is under way."""

@@ -30,7 +30,7 @@ from relay.core.model import Event, Verdict
 
 REPEAT = 60.0  # seconds after a counted open in which another open of the same token is no new one
 TWICE = 2.0  # seconds after a counted click in which another one by the same client is no new one
-MOST_FOLDED = 64  # tokens of one message whose folded hits are told apart
+MAX_FOLDED = 64  # tokens of one message whose folded hits are told apart
 FOLDED = "folded"  # data["folded"]: how many hits of this token were only counted before this one
 OWN = 86_400.0  # seconds after the submission in which its address is taken for the sender's
 HITS = ("message.opened", "message.link_clicked")
@@ -121,7 +121,7 @@ def complete(
 def fold(facts: Facts, token: str, hits: int) -> None:
     """So many hits of a token were only counted."""
     facts.folded[token] = facts.folded.get(token, 0) + hits
-    if len(facts.folded) > MOST_FOLDED:
+    if len(facts.folded) > MAX_FOLDED:
         facts.folded = {"": sum(facts.folded.values())}
 
 

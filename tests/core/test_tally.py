@@ -245,7 +245,7 @@ def test_facts_stay_small_in_any_flood(hits: list[tuple[int, int, str]]) -> None
     said = sum(e.data.get("folded", 0) for e in kept_ones)
     assert len(kept_ones) + said + sum(facts.folded.values()) == len(events)
     assert len(facts.levels) <= floods.MOST
-    assert len(facts.folded) <= tally.MOST_FOLDED
+    assert len(facts.folded) <= tally.MAX_FOLDED
 
 
 @given(now=st.floats(0, 2**33), dice=st.binary(min_size=10, max_size=10))

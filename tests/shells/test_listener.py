@@ -1,5 +1,6 @@
 """An HTTP listener takes as many connections as it was given, and says so to the next."""
 
+import asyncio
 import resource
 
 import pytest
@@ -8,6 +9,8 @@ from aiohttp import web
 from tests.fakes.wire import connect
 from tests.until import until
 from tracking_http import listener
+
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 async def hello(_request: web.Request) -> web.Response:
@@ -21,7 +24,7 @@ async def broken(_request: web.Request) -> web.Response:
 async def test_who_comes_on_top_is_told() -> None:
     application = web.Application()
     application.router.add_get("/", hello)
-    room = listener.Listener(application, most=2)
+    room = listener.Listener(application, most=2, behind=["127.0.0.1/32"])
     await room.start("127.0.0.1", 0)
     try:
         async with connect(room.addresses[0]) as first:
@@ -41,6 +44,51 @@ async def test_who_comes_on_top_is_told() -> None:
             assert (await first.reader.readline()).startswith(b"HTTP/1.1 200")
     finally:
         await room.stop()
+
+
+async def test_one_client_has_a_fourth_of_the_places() -> None:
+    application = web.Application()
+    application.router.add_get("/", hello)
+    room = listener.Listener(application, most=8, behind=["127.0.0.1/32"])
+    await room.start("127.0.0.1", 0)
+    host, port = room.addresses[0]
+
+    async def asked(source: str) -> Connection:
+        found = await asyncio.open_connection(host, port, local_addr=(source, 0))
+        found[1].write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        return found
+
+    async def served(source: str) -> bool:
+        reader, writer = await asked(source)
+        line = await reader.readline()
+        writer.close()
+        return line.startswith(b"HTTP/1.1 200")
+
+    try:
+        held = [await asked("127.0.0.9") for _ in range(2)]
+        for reader, _ in held:
+            assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        assert not await served("127.0.0.9")
+        assert await served("127.0.0.10")
+        proxy = [await asked("127.0.0.1") for _ in range(4)]  # behind which are many
+        for reader, _ in proxy:
+            assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        for _, writer in (held[0], *proxy):
+            writer.close()
+        await until(lambda: served("127.0.0.9"))  # its place was given back
+    finally:
+        await room.stop()
+
+
+def test_a_client_is_a_64_of_ipv6() -> None:
+    room = listener.Listener(web.Application(), most=8, behind=["fd00::/64"])
+    names = [room.admitted((f"2001:db8:0:1::{n:x}", 4711, 0, 0), n) for n in range(4)]
+    assert names == ["2001:db8:0:1::/64", "2001:db8:0:1::/64", None, None]
+    assert room.admitted(("2001:db8:0:2::1", 4711, 0, 0), 2) == "2001:db8:0:2::/64"
+    assert [room.admitted(("fd00::1", 4711, 0, 0), 3) for _ in range(5)] == [""] * 5
+    room.left("2001:db8:0:1::/64")
+    assert room.admitted(("2001:db8:0:1::9", 4711, 0, 0), 2)
+    assert room.admitted(None, 0) is not None  # a peer that has gone has no address
 
 
 def test_the_share_follows_the_limit_of_files() -> None:
