@@ -61,20 +61,13 @@ class Setting:
 
     async def kept(self, count):
         """Until the upstream has that many."""
-        async with asyncio.timeout(10):
-            while len(self.upstream.kept) < count:
-                await asyncio.sleep(0.01)
+        await until(lambda: len(self.upstream.kept) >= count)
 
     async def empty(self):
-        async with asyncio.timeout(10):
-            while self.spooled():
-                await asyncio.sleep(0.01)
+        await until(lambda: not self.spooled())
 
     async def bounced(self):
-        async with asyncio.timeout(5):
-            while not (found := await self.store.events(types=["message.bounce_detected"])):
-                await asyncio.sleep(0.01)
-        return found
+        return await until(lambda: self.store.events(types=["message.bounce_detected"]))
 
 
 @asynccontextmanager
@@ -389,9 +382,7 @@ async def test_many_hung_attempts_fill_the_disk_and_not_the_memory(tmp_path):
 async def test_at_most_four_copies_are_in_memory(tmp_path):
     async with house(tmp_path, {"mail": "hang"}, on_defer="pass", times=transaction.Times(5, 5, 5, 5, 5)) as it:
         task = asyncio.create_task(it.take(submission(*(f"r{i}@x.example" for i in range(20)))))
-        async with asyncio.timeout(5):
-            while it.upstream.sessions < carrying.AT_ONCE:
-                await asyncio.sleep(0.01)
+        await until(lambda: it.upstream.sessions >= carrying.AT_ONCE)
         assert sum(it.tracker.rendered.values()) == carrying.AT_ONCE
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -730,9 +721,7 @@ async def test_sent_is_told_where_all_was_handed_over(tmp_path):
     async with house(tmp_path, {"dot": "hang"}, patience=0.1, times=transaction.Times(2, 2, 2, 2, 30)) as it:
         await asked(it, ("email.sent",))
         assert (await it.take(submission())).code == 250
-        async with asyncio.timeout(5):
-            while not await it.store.events(types=SENT_KINDS):
-                await asyncio.sleep(0.02)
+        await until(lambda: it.store.events(types=SENT_KINDS))
 
 
 async def test_a_store_that_is_gone_delays_no_mail(tmp_path):
@@ -745,9 +734,7 @@ async def test_a_store_that_is_gone_delays_no_mail(tmp_path):
         assert (await it.take(submission())).code == 250
         it.store.endpoints = there
         await asked(it, ("email.sent",))
-        async with asyncio.timeout(5):
-            while not await it.store.events(types=SENT_KINDS):
-                await asyncio.sleep(0.02)
+        await until(lambda: it.store.events(types=SENT_KINDS))
         assert [e.type for e in await it.store.events()] == ["message.sent"]
 
 

@@ -146,10 +146,12 @@ async def watching(
 
 async def seen(store: Store, count: int) -> list[Event]:
     """The events, once there are as many as that."""
-    async with asyncio.timeout(20):
-        while len(found := await store.events()) < count:
-            await asyncio.sleep(0.02)
-    return found
+
+    async def there() -> list[Event]:
+        found = await store.events()
+        return found if len(found) >= count else []
+
+    return await until(there) if count else await store.events()
 
 
 # -- IMAP, with a real server
@@ -372,9 +374,11 @@ async def events_of(tmp_path: Path, store: Store, *messages: bytes, **changes: A
         for number, message in enumerate(messages):
             drop(tmp_path, f"{number:04}", message)
         drop(tmp_path, "zzz", answer(99))
-        async with asyncio.timeout(20):
-            while not any("answer.99@" in str(e.data.get("reply_internet_id")) for e in await store.events()):
-                await asyncio.sleep(0.02)
+
+        async def last() -> bool:
+            return any("answer.99@" in str(e.data.get("reply_internet_id")) for e in await store.events())
+
+        await until(last)
         return (await store.events())[:-1]
 
 

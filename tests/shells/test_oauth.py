@@ -14,6 +14,7 @@ from relay.mailbox.source import LoginRefused
 from relay.upstream.client import UpstreamClient
 from tests.fakes import certificates, imap
 from tests.fakes import upstream as fake
+from tests.until import until
 
 MESSAGE = b"Subject: x\r\n\r\nHello\r\n"
 
@@ -134,9 +135,7 @@ async def test_who_waits_for_a_slow_endpoint_waits_once():
         end.status, end.body, end.held = 500, "oops", asyncio.Event()
         tokens = oauth.Tokens(settings)
         waiting = [asyncio.create_task(tokens.access()) for _ in range(10)]
-        async with asyncio.timeout(10):
-            while not end.asked:
-                await asyncio.sleep(0.01)
+        await until(lambda: end.asked)
         end.held.set()
         assert all(isinstance(e, oauth.TokenRefused) for e in await asyncio.gather(*waiting, return_exceptions=True))
         assert len(end.asked) == 1
@@ -163,11 +162,11 @@ async def test_login_by_token_and_renewal_when_it_is_refused(tmp_path, method):
         assert isinstance((await out.send(mail, MESSAGE))[0], Done)
         assert server.kept[0].login == "me@x.example"
         server.tokens = {"access-2"}  # revoked before its time
-        await asyncio.sleep(0.02)
+        await until(lambda: server.lines.count("QUIT") == 1)  # the next message logs in anew
         assert isinstance((await out.send(mail, MESSAGE))[0], Done)
         assert len(end.asked) == 2
         server.tokens = set()
-        await asyncio.sleep(0.02)
+        await until(lambda: server.lines.count("QUIT") == 2)
         (outcome,) = await out.send(mail, MESSAGE)
         assert isinstance(outcome, Later)
         assert "refused the login" in outcome.reply.text

@@ -266,11 +266,12 @@ async def test_two_that_run_never_send_the_same(tmp_path):
 
 
 async def test_what_another_process_puts_is_found(tmp_path):
-    async with fake.Upstream() as server, spooling(tmp_path, server):
-        await asyncio.sleep(0.05)
+    async with fake.Upstream() as server, spooling(tmp_path, server) as (own, _):
+        await own.put(entry("00"), MESSAGE)
+        await until(lambda: len(server.kept) == 1 and not names(tmp_path))  # it runs, and has nothing to do
         async with spooling(tmp_path, server, run=False) as (other, _):
-            await other.put(entry(), MESSAGE)
-        await until(lambda: len(server.kept) == 1 and not names(tmp_path))
+            await other.put(entry("01"), MESSAGE)
+        await until(lambda: len(server.kept) == 2 and not names(tmp_path))
 
 
 async def test_a_process_that_sends_nothing_remembers_nothing(tmp_path):

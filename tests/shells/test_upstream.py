@@ -246,9 +246,7 @@ async def test_connections_are_bounded_shared_and_closed_when_idle():
         outcomes = await asyncio.gather(*(out.send(envelope(), MESSAGE) for _ in range(30)))
         assert all(isinstance(o[0], Done) for o in outcomes)
         assert server.sessions == 3
-        async with asyncio.timeout(5):
-            while server.lines.count("QUIT") < 3:
-                await asyncio.sleep(0.01)
+        await until(lambda: server.lines.count("QUIT") == 3)
         assert isinstance((await out.send(envelope(), MESSAGE))[0], Done)
         assert server.sessions == 4
 
@@ -256,9 +254,7 @@ async def test_connections_are_bounded_shared_and_closed_when_idle():
 async def test_a_cancelled_transaction_leaves_no_connection_behind():
     async with sending({"dot": ["hang", None]}, times=transaction.Times()) as (server, out):
         task = asyncio.create_task(out.send(envelope(), MESSAGE))
-        async with asyncio.timeout(5):
-            while not server.raw.endswith(b"\r\n.\r\n"):
-                await asyncio.sleep(0.01)
+        await until(lambda: server.raw.endswith(b"\r\n.\r\n"))
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         assert isinstance((await out.send(envelope(), BIG))[0], Done)
@@ -547,9 +543,7 @@ def test_on_the_services_own_loop(contexts):
             assert isinstance((await out.send(envelope(), MESSAGE))[0], Never)
             assert isinstance((await out.send(envelope(), MESSAGE))[0], Done)
             assert [k.content for k in server.kept] == [HUGE, MESSAGE]
-            async with asyncio.timeout(5):
-                while "QUIT" not in server.lines:
-                    await asyncio.sleep(0.01)
+            await until(lambda: "QUIT" in server.lines)
             assert server.sessions == 1
 
     uvloop.run(scenario())

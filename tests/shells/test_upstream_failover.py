@@ -13,6 +13,7 @@ from relay.store import memory
 from relay.upstream import choice, failover, transaction
 from tests.fakes import copies
 from tests.fakes import upstream as fake
+from tests.until import until
 
 MESSAGE = b"From: <Ann@Sales.example>\r\nTo: b@x.example\r\nSubject: x\r\n\r\nHello\r\n"
 TIMES = transaction.Times(connect=2, mail=0.5, data=2, block=2, dot=2)
@@ -201,9 +202,7 @@ async def test_what_waits_for_an_upstream_that_is_gone_goes_to_the_default(tmp_p
 
 async def drained(kept, disk):
     running = asyncio.create_task(kept.run())
-    async with asyncio.timeout(10):
-        while list(disk.scan()):
-            await asyncio.sleep(0.01)
+    await until(lambda: not list(disk.scan()))
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
 

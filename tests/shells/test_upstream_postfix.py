@@ -1,6 +1,5 @@
 """The upstream room against a real Postfix."""
 
-import asyncio
 import email
 import ssl
 import time
@@ -18,6 +17,7 @@ from tests.core.rewriting import leaf, multipart
 from tests.fakes import certificates
 from tests.fakes import upstream as fake
 from tests.peers import postfix
+from tests.until import until
 
 MESSAGE = b"From: a@here.example\r\nTo: b@there.example\r\nDate: Sun, 22 Nov 2026 10:00:00 +0000\r\nMessage-ID: <1@here.example>\r\nSubject: x\r\n\r\nHello\r\n.dot\r\n"
 
@@ -27,9 +27,7 @@ def envelope(*to: str, sender: str = "a@here.example", options: tuple[str, ...] 
 
 
 async def arrived(sink: fake.Upstream, count: int) -> None:
-    async with asyncio.timeout(20):
-        while len(sink.kept) < count:
-            await asyncio.sleep(0.02)
+    await until(lambda: len(sink.kept) >= count)
 
 
 @pytest.fixture(scope="module")

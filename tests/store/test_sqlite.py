@@ -18,6 +18,7 @@ from relay.store import Unavailable
 from relay.store.sqlite import Sqlite, events, outbox, schema, writer
 from relay.store.sqlite.writer import Times
 from tests.store.contract import SOON, click, endpoint, event, sent
+from tests.until import until
 
 ROOT = Path(__file__).parents[2]
 UNLIMITED = floods.Limits(0, 0)
@@ -218,16 +219,18 @@ async def test_the_file_is_its_owners_only_and_says_its_version(store: Sqlite, p
 
 async def test_a_backup_is_consistent_while_others_write(store: Sqlite, tmp_path: Path) -> None:
     await store.record_sent(sent())
-    stop = False
+    stop, written = False, 0
 
     async def write() -> None:
+        nonlocal written
         while not stop:
             await store.append(click())
+            written += 1
 
     writers = [asyncio.create_task(write()) for _ in range(8)]
     copy = tmp_path / "copy.db"
-    for _ in range(3):
-        await asyncio.sleep(0.02)
+    for n in range(1, 4):
+        await until(lambda: written >= 20 * n)  # noqa: B023
         await store.backup(copy)
         assert look(copy, "PRAGMA integrity_check") == [("ok",)]
         ((events, sequence),) = look(copy, "SELECT count(*), max(sequence) FROM events")
