@@ -37,11 +37,11 @@ class FixedTracker:
         groups = [to] if self.together and to else [(recipient,) for recipient in to]
         refused = tuple((r, self.refused[r.address]) for r in submission.recipients if r.address in self.refused)
         copies = tuple(
-            PendingCopy(i, tuple(group), make := partial(self._render, i, submission.content), make, submission.options)
+            PendingCopy(i, tuple(group), make := partial(self.render, i, submission.content), make, submission.options)
             for i, group in enumerate(groups)
         )
         return outbound.Tracked(self.ids[-1], copies, refused=refused, upstream=self.upstream)
 
-    def _render(self, index: int, content: bytes) -> rewrite.Rendering:
+    def render(self, index: int, content: bytes) -> rewrite.Rendering:
         self.rendered[index] = self.rendered.get(index, 0) + 1
         return rewrite.Rendering(headers.read(content), trace=b"X-Copy: %d\r\n" % index)
