@@ -21,6 +21,7 @@ STEP = 1000  # entries between two signs of progress
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(step=STEP)
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     listing = verbs.add_parser("list", help="what waits, oldest first")
     listing.add_argument("--json", action="store_true", help="one JSON object per line")
@@ -71,7 +72,7 @@ def listing(kept: disk.Disk, args: argparse.Namespace) -> int:
             line = row(entry, kept.size(name), now)
         print(line)
         count += 1
-        if count % STEP == 0:
+        if count % args.step == 0:
             sys.stdout.flush()
     if not count and not args.json:
         print("nothing waits")
@@ -139,14 +140,16 @@ def retry(kept: disk.Disk, args: argparse.Namespace) -> int:
     def now(claim: disk.Claim) -> None:
         claim.save(msgspec.structs.replace(claim.entry, next_at=time.time()))
 
-    return each(kept, kept.scan() if args.all else args.ids, now, "to be tried now", every=args.all)
+    return each(kept, kept.scan() if args.all else args.ids, now, "to be tried now", every=args.all, step=args.step)
 
 
 def drop(kept: disk.Disk, args: argparse.Namespace) -> int:
-    return each(kept, args.ids, lambda claim: claim.remove(), "dropped", every=False)
+    return each(kept, args.ids, lambda claim: claim.remove(), "dropped", every=False, step=args.step)
 
 
-def each(kept: disk.Disk, names: Iterable[str], act: Callable[[disk.Claim], None], done: str, *, every: bool) -> int:
+def each(
+    kept: disk.Disk, names: Iterable[str], act: Callable[[disk.Claim], None], done: str, *, every: bool, step: int
+) -> int:
     """Does it to each entry. The exit code is 1 if one that was named could not be claimed."""
     from relay.spool import disk
 
@@ -170,7 +173,7 @@ def each(kept: disk.Disk, names: Iterable[str], act: Callable[[disk.Claim], None
             count += 1
         finally:
             claim.release()
-        if sys.stderr.isatty() and (count + missed) % STEP == 0:
+        if sys.stderr.isatty() and (count + missed) % step == 0:
             print(f"\r{count + missed}", end="", file=sys.stderr, flush=True)
             shown = True
     if shown:

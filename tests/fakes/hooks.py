@@ -67,7 +67,7 @@ class Hooks:
             self._news.notify_all()
         try:
             if answer.pause:
-                await asyncio.sleep(answer.pause)
+                await asyncio.sleep(answer.pause)  # as it was told
         finally:
             self.under_way -= 1
         if answer.cut:

@@ -602,7 +602,7 @@ async def test_300_messages_through_a_bad_upstream(tmp_path, seed):
         async def client(i):
             content = MESSAGE.replace(b"<1@", b"<%d@" % i)
             while (await it.take(submission(content=content))).code != 250:
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.01)  # a client that comes again
             accepted.add(i)
 
         for first in range(0, 300, 50):

@@ -120,7 +120,7 @@ async def test_an_answer_that_drips_is_cut() -> None:
             while True:
                 writer.write(b"* 1 EXISTS\r\n")
                 await writer.drain()
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.01)  # drop by drop
 
     server = await asyncio.start_server(drip, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]

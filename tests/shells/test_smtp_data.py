@@ -150,7 +150,7 @@ async def test_a_slow_dripper_loses_its_place():
         with contextlib.suppress(ConnectionError):
             for _ in range(500):
                 await client.send(b"x")
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.01)  # an octet at a time
                 if not server.connections:
                     break
         assert not server.connections

@@ -385,7 +385,7 @@ async def test_a_process_with_few_files_turns_away_and_goes_on(loop):
         async with connect(address) as client:
             if (await client.reply()).startswith("220"):
                 break
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)  # a client that comes again
     else:
         raise AssertionError("no place was given back")
     lines = (await process.communicate(b"\n"))[1].splitlines()

@@ -227,7 +227,7 @@ def greeted(port: int, context: ssl.SSLContext, cut: int) -> bytes:
                 flight = outgoing.read()
                 client.sendall(flight[: cut or None])
                 if cut:
-                    time.sleep(0.01)
+                    time.sleep(0.01)  # the pieces come apart, mostly; right either way
                     client.sendall(flight[cut:])
                     cut = 0
                 incoming.write(client.recv(65_536))
@@ -389,7 +389,7 @@ async def test_guesses_made_at_the_same_time_are_no_more_than_others(leaves):
 
     async def verify(login: str, password: str):
         asked.append(password)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # an upstream that thinks
         return Never(Reply(535, "5.7.8 no"))
 
     settings = Settings(smtp=Smtp(listen=("127.0.0.1:0",), auth="upstream", allow=("192.0.2.0/24",)))

@@ -429,7 +429,7 @@ async def test_a_disk_that_takes_nothing_for_a_while_repeats_nobody(tmp_path, mo
                         claim.save(msgspec.structs.replace(claim.entry, next_at=time.time()))
                         claim.release()
                 other.wake()
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.02)  # another process has its turn for a while
         await until(lambda: not names(tmp_path))
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
@@ -529,7 +529,7 @@ async def main(folder, url, patience):
         if reply.code == 250:
             print(i, flush=True)
     await asyncio.gather(*(one(i) for i in range(50)))
-    await asyncio.sleep(60)
+    await asyncio.sleep(60)  # until it is killed
 
 asyncio.run(main(*sys.argv[1:]))
 """
@@ -570,10 +570,11 @@ async def test_kill_9_loses_nothing_that_was_accepted(tmp_path, after):
 # -- the command -------------------------------------------------------------------------------------------------------
 
 
-def asked(folder: Path, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+def asked(folder: Path, capsys: pytest.CaptureFixture[str], *words: str, **defaults: int) -> tuple[int, str, str]:
     parser = argparse.ArgumentParser()
     parser.add_argument("--config")
     command.arguments(parser)
+    parser.set_defaults(**defaults)
     path = folder / "relay.toml"
     path.write_text('state_dir = "."\n[upstream]\nurl = "smtp://127.0.0.1:1"\n')
     code = command.run(parser.parse_args(["--config", str(path), *words]))
@@ -638,9 +639,8 @@ def test_the_queue_command_on_a_terminal(tmp_path, capsys, monkeypatch):
     disk.start()
     for i in range(5):
         disk.put(msgspec.structs.replace(entry(f"0{i}"), login="jane"), MESSAGE).release()
-    monkeypatch.setattr(command, "STEP", 2)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    code, out, err = asked(tmp_path, capsys, "retry", "--all")
+    code, out, err = asked(tmp_path, capsys, "retry", "--all", step=2)
     assert (code, out, err) == (0, "5 entries to be tried now\n", "\r2\r4\r")
     assert "  login  a@here.example -> " in asked(tmp_path, capsys, "list")[1]
     assert "the next now once jane has logged in" in asked(tmp_path, capsys, "show", "00")[1]

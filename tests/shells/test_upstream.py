@@ -96,7 +96,7 @@ async def test_a_reply_that_drips_is_not_waited_for_for_ever():
             while True:
                 session.writer.write(b"2")
                 await session.writer.drain()
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.02)  # drop by drop
 
     async with Dripping() as server:
         out = client.UpstreamClient(config.Upstream(url=server.url, tls="never"), hostname="relay.test", times=TIMES)

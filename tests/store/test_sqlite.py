@@ -72,7 +72,7 @@ async def test_nothing_acknowledged_is_lost_by_a_kill(path: Path) -> None:
         assert process.stdout is not None
         acknowledged.add((await process.stdout.readline()).decode().strip())  # it is at work
         reading = asyncio.create_task(process.stdout.read())
-        await asyncio.sleep(dice.random() * 0.15)
+        await asyncio.sleep(dice.random() * 0.15)  # at any instant
         process.send_signal(signal.SIGKILL)
         await process.wait()
         whole, _, _ = (await reading).rpartition(b"\n")  # the last line may be cut

@@ -37,7 +37,7 @@ async def under_load(world: World) -> None:
     begun, answers = len(world.books.letters), world.dice.randrange(MESSAGES * 5 // 4)
     load = asyncio.create_task(world.load(MESSAGES, world.dice.choice((10, 25, 50))))
     await until(lambda: load.done() or len(world.books.answered(begun)) >= answers, 30)
-    await asyncio.sleep(world.dice.uniform(0, 0.4 if load.done() else 0.02))
+    await asyncio.sleep(world.dice.uniform(0, 0.4 if load.done() else 0.02))  # at any instant
     await world.kill()
     await load
 
@@ -83,7 +83,7 @@ async def test_killed_at_random(tmp_path, capsys):
             number += 1
             await under_load(world)
             if number % 4 == 0 and await world.start():
-                await asyncio.sleep(world.dice.uniform(0, 0.3))
+                await asyncio.sleep(world.dice.uniform(0, 0.3))  # at any instant
                 await world.kill()
             await recovered(world)
         await in_the_end(world, capsys, "at random")

@@ -45,7 +45,7 @@ async def test_memory_stays(tmp_path, capsys):
                 await world.retry()
             if now > BEGIN * SECONDS:
                 world.pace = 0.02
-                await asyncio.sleep(max(0.0, turn + 1 - time.monotonic()))
+                await asyncio.sleep(max(0.0, turn + 1 - time.monotonic()))  # the load: 20 a second
         await world.empty(120)
         wrong = world.wrong()
         assert not wrong, "\n".join(wrong[:20])

@@ -253,14 +253,14 @@ class World:
         async with aiohttp.ClientSession(headers={"User-Agent": AGENT}) as http:
             while True:
                 await self.up.wait()
-                await asyncio.sleep(self.pace)
+                await asyncio.sleep(self.pace)  # the load
                 for _, kept in self.upstream.arrived[seen:]:
                     seen += 1
                     if kept.reverse_path:
                         found = letters.TOKEN.findall(kept.content)
                         self.to_hit += [f"/{kind.decode()}/{token.decode()}" for kind, token in found]
                 if not self.to_hit:
-                    await asyncio.sleep(0.01)
+                    await asyncio.sleep(0.01)  # nothing to hit yet, or nobody there
                     continue
                 path = self.to_hit[-1 - min(int(self.dice.expovariate(0.02)), len(self.to_hit) - 1)]
                 count += 1
@@ -272,7 +272,7 @@ class World:
                         await answer.read()
                         self.hits[tid] = time.monotonic()
                 except (aiohttp.ClientError, OSError, TimeoutError):
-                    await asyncio.sleep(0.01)
+                    await asyncio.sleep(0.01)  # nothing to hit yet, or nobody there
 
     async def quiet(self) -> None:
         """No more hits."""
@@ -377,7 +377,7 @@ class World:
             if left < fewest:
                 deadline, fewest = time.monotonic() + seconds, left
             self.later()
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(0.3)  # between two looks
         told: dict[str, set[str]] = {}
         wrong = [f"{left} notifications wait on"] if left else []
         wrong += [f"{dead} notifications given up"] if dead else []

@@ -65,7 +65,7 @@ class Clients:
 )
 def test_none_lost_none_twice(tmp_path: Path, size: int, slow: float) -> None:
     def dot(command: str) -> None:
-        time.sleep(slow)
+        time.sleep(slow)  # an upstream that is slow
 
     with hostile.sink({"dot": dot} if slow else None) as upstream:
         ports = service.settings(tmp_path, upstream=upstream.port)
