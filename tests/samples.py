@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from prometheus_client import REGISTRY
+from prometheus_client import REGISTRY, Metric
+
+from relay import metrics
+
+assert metrics  # imported, they are in the registry
+
+
+def families() -> list[Metric]:
+    """All that there are."""
+    return [found for found in REGISTRY.collect() if found.name.startswith("trackrelay_")]
 
 
 def sample(name: str, **labels: str) -> float:

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client.metrics import MetricWrapperBase
 
 from relay import __main__ as main
-from relay import commands, config, metrics
+from relay import commands, config
 from relay.config import kinds, reference, secrets, table
 from relay.core.model import Tracking
+from tests import samples
 from tests.fakes.upstream import Upstream
 
 ROOT = Path(__file__).parent.parent
@@ -200,8 +200,7 @@ def test_config_may_stand_anywhere_after_the_command(words):
 
 def test_every_metric_is_documented():
     text = (ROOT / "docs" / "operations.md").read_text()
-    ours = [m for m in vars(metrics).values() if isinstance(m, MetricWrapperBase)]
-    names = {f"{m._name}_total" if m._type == "counter" else m._name for m in ours}
+    names = {f"{m.name}_total" if m.type == "counter" else m.name for m in samples.families()}
     assert {name for name in names if f"`{name}" not in text} == set()
 
 

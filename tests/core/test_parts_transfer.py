@@ -62,7 +62,7 @@ def test_frames(body: bytes, values: list[bytes], places: list[int], newline: by
         longest = max(76, *(len(line.rstrip(b"\r")) for line in travels.split(b"\n")))
         assert all(len(line.rstrip(b"\r")) <= longest for line in filled.split(b"\n"))
         if spans:
-            first = transfer._seek(travels, 0, spans[0][0])
+            first = transfer.seek(travels, 0, spans[0][0])
             assert filled.startswith(travels[:first])
         untouched = set(travels.split(newline)) - set(filled.split(newline))
         assert len(untouched) <= sum(body.count(b"\n", start, end) + 400 for start, end in spans)

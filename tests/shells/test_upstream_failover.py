@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
-from relay import config, delivery, metrics, outcomes, spool
+from relay import config, delivery, outcomes, spool
 from relay.core import queue
 from relay.core.model import Done, Envelope, Later, Never, Recipient, Submission
 from relay.spool.disk import Disk
@@ -13,6 +13,7 @@ from relay.store import memory
 from relay.upstream import choice, failover, transaction
 from tests.fakes import copies
 from tests.fakes import upstream as fake
+from tests.samples import sample
 from tests.until import until
 
 MESSAGE = b"From: <Ann@Sales.example>\r\nTo: b@x.example\r\nSubject: x\r\n\r\nHello\r\n"
@@ -96,14 +97,14 @@ UNREACHED = [
 
 @pytest.mark.parametrize("script", UNREACHED, ids=str)
 async def test_where_one_cannot_be_reached_the_next_one_has_it(tmp_path, script):
-    before = metrics.FAILOVERS.labels("spare")._value.get()
+    before = sample("upstream_failovers_total", upstream="spare")
     async with several(tmp_path, {"default": script, "spare": {}}, fallback=["spare"]) as (out, servers, _, _):
         hosts = []
         (outcome,) = await out.send(envelope(), MESSAGE, started=hosts.append)
         assert isinstance(outcome, Done)
         assert sizes(servers) == {"default": 0, "spare": 1}
         assert hosts == ["127.0.0.1"] * 2
-    assert metrics.FAILOVERS.labels("spare")._value.get() == before + 1
+    assert sample("upstream_failovers_total", upstream="spare") == before + 1
 
 
 REACHED = [

@@ -170,9 +170,9 @@ def _places(raw: bytes, decoded: bytes, spans: Sequence[tuple[int, int]]) -> lis
         first = -1
         if decoded.endswith(b'href="', place, start):  # as nearly all are; two guesses take half the time of counting
             first = _mark(raw, at, b'href=3D"', start - place - 6)
-        first = first + 8 if first >= 0 else _seek(raw, at, start - place)
+        first = first + 8 if first >= 0 else seek(raw, at, start - place)
         at = _mark(raw, first, b'"', end - start) if decoded.startswith(b'"', end) else -1
-        at = at if at >= 0 else _seek(raw, first, end - start)
+        at = at if at >= 0 else seek(raw, first, end - start)
         place = end
         found.append((first, at))
     return found
@@ -185,7 +185,7 @@ def _mark(raw: bytes, at: int, mark: bytes, count: int) -> int:
     return hit if hit >= 0 and len(binascii.a2b_qp(raw[at:hit])) == count else -1
 
 
-def _seek(raw: bytes, at: int, count: int) -> int:
+def seek(raw: bytes, at: int, count: int) -> int:
     """The offset that is `count` decoded octets beyond `at`. Whole stretches are counted, not walked."""
     while count > 0:
         if raw[at] == 61:

@@ -4,10 +4,7 @@ same mail, by its schema."""
 import threading
 from pathlib import Path
 
-from prometheus_client.metrics import MetricWrapperBase
-
-from relay import metrics
-from tests import contract, peers
+from tests import contract, peers, samples
 from tests.fakes import hooks
 from tests.fakes.upstream import Upstream
 from tests.scenarios import hostile, service
@@ -16,7 +13,7 @@ from tests.until import eventually
 # What only a fault of the disk, the database or ourselves moves: tests/scenarios/17 and 18, tests/shells.
 OF_FAULTS = {
     "failed_open", "journaled", "events_lost", "errors", "journal_bytes", "smtp_turned_away", "store_queue",
-    "blocked_clicks",
+    "blocked_clicks", "folded_hits",
 }  # fmt: skip
 TRIGGERS = ["email.sent", "email.delivered", "email.failed", "email.bounced", "email.opened", "email.clicked"]
 
@@ -100,7 +97,7 @@ allow_private = ["127.0.0.1"]
             moved = waiting | thinking | families(hostile.metrics(relay.admin))
         assert all(contract.errors(received.json) == [] for received in hook.accepted)
         run(receiver.__aexit__(None, None, None))
-    ours = {m._name.removeprefix("trackrelay_") for m in vars(metrics).values() if isinstance(m, MetricWrapperBase)}
+    ours = {found.name.removeprefix("trackrelay_") for found in samples.families()}
     assert ours - moved - OF_FAULTS == set()
     stages = {"receive", "track", "record", "render", "connect", "upstream"}
     assert all(now[f'trackrelay_stage_seconds_count{{stage="{stage}"}}'] for stage in stages)
