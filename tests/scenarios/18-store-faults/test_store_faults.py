@@ -49,7 +49,8 @@ class World:
 
 
 @contextmanager
-def world(folder: Path) -> Iterator[World]:
+def world(folder: Path, times: int = 1) -> Iterator[World]:
+    """`times`: of trouble that there may be."""
     with hostile.sink() as upstream:
         ports = service.settings(folder, upstream=upstream.port)
         with service.running(folder, ports, only="smtp,queue,http,admin,webhooks") as relay:
@@ -61,7 +62,7 @@ def world(folder: Path) -> Iterator[World]:
         assert "Traceback" not in relay.log
         # Once per time of trouble and room; only a message that goes out untracked has a line of its own.
         told = re.findall(r" (?:WARNING|ERROR) (?!config )(?!outbound untracked )(\w+ \w+)", relay.log)
-        assert sorted(set(told)) == sorted(told), told
+        assert all(told.count(line) <= times for line in told), told
         assert relay.log.count(" outbound untracked ") <= found.untracked
 
 
@@ -104,7 +105,8 @@ def test_broken_and_put_back(tmp_path: Path) -> None:
 
 
 def test_gone(tmp_path: Path) -> None:
-    with world(tmp_path) as here:
+    # A file that is gone fails in its own way until that is noticed; on a busy machine something succeeds in between.
+    with world(tmp_path, times=2) as here:
         for path in here.database.parent.glob("trackrelay.db*"):
             path.unlink()
         here.hit()  # a link outlives every row

@@ -34,6 +34,7 @@ def test_less_is_written_than_came(tmp_path: Path, said: list[bytes], form: str)
     ports = service.settings(tmp_path, upstream=9, smtp='auth = "users"\nallow = []')
     sent = 0
     with service.running(tmp_path, ports, words=("--log-format", form)) as relay:
+        eventually(lambda: relay.log.replace("trackrelay ready", "").count("ready"))  # the last line of the start
         before = len(relay.log.encode())
         for _ in range(SESSIONS):
             with hostile.Smtp(relay.smtp, hello="") as client:
