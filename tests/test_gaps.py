@@ -57,10 +57,30 @@ def reads_of(*sources: Path) -> Mapping[str, set[str]]:
     return reads.found
 
 
+# A `listen` of something else is no `milter.listen`; one behind an alias is.
+PROBES = {
+    "another": "from relay import config\n\nclass Other:\n    listen = ''\n\n"
+    "def run(settings: config.Settings, other: Other) -> str:\n    return settings.http.listen + other.listen\n",
+    "alias": "from relay.config import Settings\n\ndef run(settings: Settings) -> str:\n    m = settings.milter\n"
+    "    return m.listen\n",
+}
+
+
 @pytest.fixture(scope="module")
-def reads() -> Mapping[str, set[str]]:
-    found = reads_of(ROOT / "relay", ROOT / "tracking_http")
-    return {name: {f for f in files if not f.startswith(NO_ROOMS)} for name, files in found.items()}
+def scanned(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, set[str]]:
+    """The program and the probes at once: a scan takes seconds."""
+    folder = tmp_path_factory.mktemp("probes")
+    for name, text in PROBES.items():
+        (folder / f"{name}.py").write_text(text)
+    return reads_of(ROOT / "relay", ROOT / "tracking_http", *(folder / f"{name}.py" for name in PROBES))
+
+
+@pytest.fixture(scope="module")
+def reads(scanned: Mapping[str, set[str]]) -> Mapping[str, set[str]]:
+    ours = ("relay/", "tracking_http/")
+    return {
+        name: {f for f in files if f.startswith(ours) and not f.startswith(NO_ROOMS)} for name, files in scanned.items()
+    }
 
 
 def readers(reads: Mapping[str, set[str]], values: type[Any], attribute: str) -> set[str]:
@@ -79,19 +99,12 @@ def test_each_setting_is_read_or_is_a_gap(reads):
     assert unread == {(gap.section, gap.key) for gap in gaps.SETTINGS}
 
 
-def test_the_scan_is_not_fooled_by_a_common_name(tmp_path):
-    """A `listen` of something else is no `milter.listen`; one behind an alias is."""
-    (tmp_path / "room.py").write_text(
-        "from relay import config\n\nclass Other:\n    listen = ''\n\n"
-        "def run(settings: config.Settings, other: Other) -> str:\n    return settings.http.listen + other.listen\n"
-    )
-    names = [f"relay.config.settings.{c}.listen" for c in ("Http", "Milter")]
-    assert [reads_of(tmp_path / "room.py")[name] != set() for name in names] == [True, False]
-    (tmp_path / "room.py").write_text(
-        "from relay.config import Settings\n\ndef run(settings: Settings) -> str:\n    m = settings.milter\n"
-        "    return m.listen\n"
-    )
-    assert [reads_of(tmp_path / "room.py")[name] != set() for name in names] == [False, True]
+def test_the_scan_is_not_fooled_by_a_common_name(scanned):
+    def probes(setting: str) -> set[str]:
+        return {Path(file).stem for file in scanned[f"relay.config.settings.{setting}"]} & PROBES.keys()
+
+    assert probes("Http.listen") == {"another"}
+    assert probes("Milter.listen") == {"alias"}
 
 
 # -- values ------------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ import pytest
 
 from tests.core.attacks import ATTACKS, Attack
 
-SMALL, LARGER = 3_000, 15_000  # octets
+SMALL, LARGER = 1_500, 15_000  # octets
 MOST = 2.4  # times the work for twice the octets
 NOTHING = 2_000  # steps; what a reader does anyway
 
