@@ -36,13 +36,14 @@ def context(certificate: Path, key: Path) -> ssl.SSLContext:
 
 
 def load(into: ssl.SSLContext, certificate: Path, key: Path) -> None:
+    # What is wrong comes first: a log line has room for so much, and paths may be long.
     try:
         into.load_cert_chain(certificate, key, password=unattended)
     except ssl.SSLError as error:
         why = error.reason or "one of them is not a PEM file of that kind"
-        raise Unusable(f"{certificate} and {key} can't be used: {why}") from error
+        raise Unusable(f"the certificate can't be used: {why} ({certificate} and {key})") from error
     except OSError as error:
-        raise Unusable(f"{certificate} and {key} can't be used: {error.strerror or error}") from error
+        raise Unusable(f"the certificate can't be used: {error.strerror or error} ({certificate} and {key})") from error
 
 
 def unattended() -> str:
