@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from relay import allocator, certificates, config, files, keys, log, metrics, notify, roles, store, webhooks
+from relay import allocator, certificates, collector, config, files, keys, log, metrics, notify, roles, store, webhooks
 from relay.core import floods
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ async def run(
     loop.add_signal_handler(signal.SIGHUP, service.reload)
     try:
         addresses = await service.start()
+        collector.settle()
         if ready:
             ready(addresses)
         LOG.info("ready", **{role: " ".join(f"{h}:{p}" for h, p in found) for role, found in addresses.items()})

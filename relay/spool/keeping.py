@@ -70,12 +70,13 @@ class Keeping:
 
     def release(self, claim: disk.Claim, entry: queue.Entry | None = None) -> None:
         """Somebody is done with it for now. `entry` is its state where that is known better than it could be written."""
+        entry = entry or claim.entry
+        changed = self._disk.changed_at(entry.entry_id)  # while it is ours: what others write after that is news
         claim.release()
         if self._told is None:
             self._disk.wake()
             return
-        entry = entry or claim.entry
-        self._known[entry.entry_id] = (entry, self._disk.changed_at(entry.entry_id))
+        self._known[entry.entry_id] = (entry, changed)
         self._told()
 
     async def remove(self, claim: disk.Claim) -> None:

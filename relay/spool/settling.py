@@ -87,6 +87,7 @@ class Settler:
             else:
                 await asyncio.to_thread(claim.save, settled.entry)
                 self._kept.release(claim)
+                self._say_put_off(settled.entry)
         except (OSError, disk.Unwritable) as reason:
             metrics.ERRORS.labels("spool").inc()
             LOG.error("not_settled", entry=entry.entry_id, reason=str(reason))
@@ -144,9 +145,11 @@ class Settler:
         for recipient, notice in settled.failed:
             LOG.warning("given_up", entry=entry.entry_id, message_id=entry.message_id, recipient=recipient.address,
                         kind=entry.kind, status=notice.status, reply=recipient.reply)  # fmt: skip
-        if settled.entry:
-            LOG.info("put_off", entry=entry.entry_id, message_id=entry.message_id, attempts=settled.entry.attempts,
-                     next_in=f"{settled.entry.next_at - self._clock():.0f}s", reply=settled.entry.last_reply)  # fmt: skip
+
+    def _say_put_off(self, entry: queue.Entry) -> None:
+        """Once it is so: who reads this may retry or drop the entry at once."""
+        LOG.info("put_off", entry=entry.entry_id, message_id=entry.message_id, attempts=entry.attempts,
+                 next_in=f"{entry.next_at - self._clock():.0f}s", reply=entry.last_reply)  # fmt: skip
 
     async def report(self, entry: queue.Entry, content: bytes, group: reporting.Group) -> None:
         """Tells the sender, who wants to know, by a report that is kept for sending when this returns, and the store.

@@ -1,0 +1,30 @@
+"""When the collector looks for cycles."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+
+import pytest
+
+from relay import collector
+
+
+@pytest.fixture
+def as_before() -> Iterator[None]:
+    before = gc.get_threshold()
+    yield
+    gc.set_threshold(*before)
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("as_before")
+def test_what_is_there_is_left_alone_and_cycles_still_go() -> None:
+    collector.settle()
+    assert gc.get_freeze_count() > 10_000
+    assert gc.get_threshold()[0] == collector.OBJECTS
+    assert gc.isenabled()
+    cycle: list[object] = []
+    cycle.append(cycle)
+    del cycle
+    assert gc.collect() >= 1
