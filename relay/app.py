@@ -259,8 +259,15 @@ class Service:
 
     async def start_admin(self) -> None:
         from tracking_http import admin
+        from tracking_http.api import calls
 
-        application = admin.application(self.settings, self.store, state=self, extra=self.extra_routes)
+        services = calls.Services(
+            settings=self.settings,
+            store=self.store,
+        )
+        application = admin.application(
+            self.settings, self.store, state=self, extra=self.extra_routes, services=services
+        )
         await self.listen("admin", application, self.settings.admin.listen, behind=admin.MANY, **admin.RUNNER)
 
     async def troubles(self) -> tuple[list[str], list[str]]:

@@ -46,9 +46,14 @@ ANYBODY = store.ApiKey(name="", digest="", scopes=("*",))  # whoever asks under 
 WHO: Any = web.RequestKey("who", store.ApiKey) if hasattr(web, "RequestKey") else "who"
 
 
-def permits(key: store.ApiKey, *scopes: str) -> bool:
-    """Whether the key has each of these scopes. "admin" has all."""
-    return bool({"*", "admin"} & set(key.scopes)) or set(scopes) <= set(key.scopes)
+# What keys of before these scopes may: the new one where they have all of the old ones.
+FORMER = {"send": {"messages:send"}, "read": {"messages:read", "events:read"}, "manage": {"webhooks", "queue"}}
+
+
+def permits(key: store.ApiKey, scope: str) -> bool:
+    """Whether the key has this scope: send, read or manage. "admin" has all."""
+    has = set(key.scopes)
+    return bool({"*", "admin", scope} & has) or FORMER[scope] <= has
 
 
 def digest_of(key: str) -> str:

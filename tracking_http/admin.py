@@ -1,7 +1,7 @@
-"""The admin server: health, metrics, the live page; later the API.
+"""The admin server: health, metrics, the live page, the APIs.
 
 Owns: which routes are open and which need a key, and the headers of every answer. Leaves to others: keys and sessions
-(`access`), the live page (`dashboard`), the facts (`store`, `metrics`, the supervisor).
+(`access`), the live page (`dashboard`), the APIs (`api`), the facts (`store`, `metrics`, the supervisor).
 
 `/healthz` says that the process answers. `/readyz` says whether it can do its work, and if not, why. These and
 `/metrics` need no key, since they name no addresses and no subjects.
@@ -18,7 +18,9 @@ from aiohttp import web
 
 from relay import __version__, log, metrics, store
 from relay.config import Settings
-from tracking_http import access
+from relay.store.contract import Store
+from tracking_http import access, api
+from tracking_http.api import calls, problems, routing
 from tracking_http.dashboard import feed, pages
 
 LOG = log.room("admin")
@@ -65,12 +67,6 @@ class State(Protocol):
         ...
 
 
-class Store(feed.Reads, access.FindsKeys, Protocol):
-    """What is asked of a store here."""
-
-    async def check(self) -> None: ...
-
-
 STORE = web.AppKey("checked", Store)
 STATE = web.AppKey("state", State)
 
@@ -82,9 +78,10 @@ def application(
     state: State | None = None,
     extra: Sequence[web.AbstractRouteDef] = (),
     news: feed.Feed | None = None,
+    services: calls.Services | None = None,
 ) -> web.Application:
     """`extra` are more routes behind the same access control. One of them may be `/`, in place of the live page. `news`
-    is what tells open pages, where it is to be another than the usual one."""
+    is what tells open pages, and `services` what the APIs work with, where they are to be others than the usual ones."""
     app = web.Application(middlewares=[caught, guarded], client_max_size=LARGEST_BODY)
     app[STORE], app[pages.SETTINGS], app[pages.STORE] = known, settings, known
     app[pages.ACCESS] = access.Access(known, open_=settings.admin.open)
@@ -93,6 +90,8 @@ def application(
         app[STATE] = state
     app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", counted)])
     app.add_routes(pages.routes())
+    app[calls.API] = services or calls.Services(settings=settings, store=known)
+    routing.mount(app, api.routes())
     app.add_routes(extra)
     if not any(isinstance(route, web.RouteDef) and route.path == "/" for route in extra):
         app.router.add_get("/", pages.live)
@@ -156,6 +155,8 @@ async def dress(request: web.Request, response: web.StreamResponse) -> None:
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
     response.headers["Server"] = "trackrelay"
+    if problems.api_of(request.path):
+        response.headers[problems.REQUEST_ID_HEADER] = problems.request_id(request)
 
 
 @web.middleware
@@ -164,17 +165,25 @@ async def caught(request: web.Request, handler: Handler) -> web.StreamResponse:
     LOG.debug("request", method=request.method, path=request.path)
     try:
         return await handler(request)
-    except web.HTTPException:
-        raise
+    except problems.Problem as problem:
+        return problems.answer(request, problem)
+    except web.HTTPException as given:
+        if problems.api_of(request.path) is None:
+            raise
+        return problems.answer(request, problems.of_http(given))
     except store.Unavailable as reason:
         LOG.warning("store_unavailable", path=request.path, reason=str(reason))
-        return web.Response(status=503, text="The store can't answer right now.", headers={"Retry-After": "5"})
+        return problems.answer(
+            request, problems.Problem(503, "", "The store can't answer right now.", headers={"Retry-After": "5"})
+        )
+    except web.RequestPayloadError:
+        return problems.answer(request, problems.Problem(400, "", "The body is no HTTP.", closes=True))
     except Exception as reason:
         if isinstance(reason, ConnectionError) and request.transport is None:
             return web.Response(status=400)  # the client left in the middle of its request and won't hear this
         metrics.ERRORS.labels("admin").inc()
         LOG.exception("failed", path=request.path)
-        return web.Response(status=500, text="This failed. The log says why.")
+        return problems.answer(request, problems.Problem(500, "", "This failed. The log says why."))
 
 
 @web.middleware
@@ -212,11 +221,17 @@ def closing(response: Answer) -> Answer:
 def refused(request: web.Request) -> web.Response:
     settings = request.app[pages.SETTINGS]
     if settings.admin.open and not access.only_here(request.host):
-        return web.Response(status=403, text="With admin.open, only 127.0.0.1 and localhost need no key.")
-    if request.method in access.SAFE_METHODS and "text/html" in request.headers.get("Accept", ""):
+        return problems.answer(
+            request, problems.Problem(403, "", "With admin.open, only 127.0.0.1 and localhost need no key.")
+        )
+    called = problems.api_of(request.path)
+    if called is None and request.method in access.SAFE_METHODS and "text/html" in request.headers.get("Accept", ""):
         return web.Response(status=303, headers={"Location": "/login", "Cache-Control": "no-store"})
+    message = "An API key is needed: Authorization: Bearer KEY"
+    if called:
+        return problems.answer(request, problems.Problem(401, "", message, headers={"WWW-Authenticate": "Bearer"}))
     return web.json_response(
-        {"error": {"type": "unauthorized", "message": "An API key is needed: Authorization: Bearer KEY"}},
+        {"error": {"type": "unauthorized", "message": message}},
         status=401,
         headers={"WWW-Authenticate": "Bearer", "Cache-Control": "no-store"},
     )

@@ -10,14 +10,19 @@ if TYPE_CHECKING:
     from relay.config import Settings
 
 HELP = "create, list and revoke keys for the admin listener"
-SCOPES = ("messages:send", "messages:read", "events:read", "webhooks", "queue", "admin")
+SCOPES = ("send", "read", "manage", "admin")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     create = verbs.add_parser("create", help="make a key and print it")
     create.add_argument("name", metavar="NAME")
-    create.add_argument("--scope", action="append", choices=SCOPES, help="what it may do; everything by default")
+    create.add_argument(
+        "--scope",
+        action="append",
+        choices=SCOPES,
+        help="what it may do: send, read what happened, manage webhooks, links and the queue; everything by default",
+    )
     create.add_argument("--grant", default="", metavar="ID", help="only the mail of this grant")
     verbs.add_parser("list", help="names, scopes and ages")
     revoke = verbs.add_parser("revoke", help="stop accepting a key")

@@ -25,7 +25,6 @@ HERE = Path(__file__).parent
 STATIC = {p.name: p for p in (HERE / "static").iterdir() if p.is_file()}
 TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 MAX_MESSAGES, USUAL = 100, 30  # messages per request
-SCOPES = ("messages:read", "events:read")
 TIMELINE = 200
 LARGEST_FORM, FORM_SECONDS = 4_096, 10.0  # of the login form, which anybody may send
 STREAM = {"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -82,7 +81,7 @@ async def live(request: web.Request) -> web.Response:
 
 def check(request: web.Request) -> store.ApiKey:
     who: store.ApiKey = request[access.WHO]
-    if not access.permits(who, *SCOPES):
+    if not access.permits(who, "read"):
         raise web.HTTPForbidden(text="This key does not allow reading messages and events.")
     return who
 

@@ -1,0 +1,1 @@
+"""Our own API, `/api`: what neither of the others has a word for."""

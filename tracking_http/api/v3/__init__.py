@@ -1,0 +1,1 @@
+"""What Nylas' clients ask of `/v3`: its names, ids and forms."""
