@@ -165,7 +165,8 @@ class Submission:
     "" for the null one. `options` are MAIL's, other than SIZE: BODY=8BITMIME, SMTPUTF8, RET=, ENVID=.
     `login` and `password` are the client's own where `auth` asked for them. `helo` is what the client said of itself,
     `protocol` what it spoke, as a Received field names it; "" where nobody spoke SMTP with us. `senders` are the patterns
-    of the addresses that the login may send as, None where it may send as anybody."""
+    of the addresses that the login may send as, None where it may send as anybody. `queue_id` and `daemon` are those of
+    the mail server that asked by the milter protocol (see `Sent`)."""
 
     reverse_path: str
     recipients: tuple[Recipient, ...]
@@ -178,6 +179,8 @@ class Submission:
     helo: str = ""
     protocol: str = ""
     senders: tuple[str, ...] | None = None
+    queue_id: str = ""
+    daemon: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,13 +235,14 @@ Outcome = Done | Later | Never
 
 class SentCopy(Value, frozen=True):
     """What one envelope recipient was sent. `reply` is the upstream's last word once there is one, `upstream_id` the
-    message identifier that the upstream named in it, without brackets."""
+    message identifier that the upstream named in it, without brackets. "handed" is final: the mail server that asked
+    (by the milter protocol) delivers it, and says no more."""
 
     recipient: str
     index: int
     tracked: bool
     reason: Reason | None = None
-    state: Literal["pending", "done", "later", "never"] = "pending"
+    state: Literal["pending", "done", "later", "never", "handed"] = "pending"
     reply: str = ""
     upstream_id: str = ""
 
@@ -247,7 +251,8 @@ class Sent(Value, frozen=True):
     """One submission as recorded: `message_id` is ours (20 lower-case base32hex characters of the 12-byte key),
     `internet_message_id` the Message-ID field's without brackets. `links` are the tracked URLs, numbered by
     occurrence. `references` are the ids of In-Reply-To and References, from which the store finds `thread_id`
-    (leave it "" when recording). `submitter_ip` and `login` say who handed it in."""
+    (leave it "" when recording). `submitter_ip` and `login` say who handed it in. `queue_id` is the name that a mail
+    server which asked by the milter protocol has for it in its queue and its log, `daemon` the name of its service."""
 
     message_id: str
     grant_id: str
@@ -272,6 +277,8 @@ class Sent(Value, frozen=True):
     thread_id: str = ""
     explanation: Mapping[str, Any] = {}
     login: str = ""
+    queue_id: str = ""
+    daemon: str = ""
 
 
 Verdict = Literal["human", "proxy", "prefetch", "scanner", "crawler", "self", "unknown"]

@@ -93,7 +93,7 @@ class Tracker:
             if refusal:
                 return Tracked(message.message_id, (), refusal, upstream=choice.name_of(message.upstream))
             shares = shared(submission.recipients, groups, one_group=one_group)
-            sent = records.sent(message, groups, shares, self.clock())
+            sent = records.sent(message, groups, shares, self.clock(), handed=one_group)
             await self.record(sent)
         except Exception as reason:  # the one place where tracking fails open
             metrics.FAILED_OPEN.labels(type(reason).__name__).inc()

@@ -6,7 +6,7 @@ Owns: the record's content. Leaves to others: keeping it (`store`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from relay.core import addresses, rewrite, threads, urls
 from relay.core.model import Recipient, Sent, SentCopy
@@ -19,15 +19,19 @@ UNNAMED = ("credentials", "not_requested")  # reasons for which a link is counte
 Share = tuple[int, tuple[Recipient, ...], plans.Group]
 
 
-def sent(message: plans.Message, groups: Sequence[plans.Group], shares: Sequence[Share], now: float) -> Sent:
-    """The record of what is about to leave. `shares` has (token index, recipients, group) per set of bytes."""
+def sent(
+    message: plans.Message, groups: Sequence[plans.Group], shares: Sequence[Share], now: float, *, handed: bool = False
+) -> Sent:
+    """The record of what is about to leave. `shares` has (token index, recipients, group) per set of bytes. `handed`
+    where whoever asked delivers it, and no more is heard of it."""
+    state: Literal["pending", "handed"] = "handed" if handed else "pending"
     head, submission = message.headers, message.submission
     links: list[str] = []
     for group in groups:
         if group.prepared and len(links) == group.first_link:
             links += group.prepared.links
     made = {
-        recipient.address: SentCopy(recipient.address, index, group.tracked, group.reason)
+        recipient.address: SentCopy(recipient.address, index, group.tracked, group.reason, state)
         for index, recipients, group in shares
         for recipient in recipients
     }
@@ -56,6 +60,8 @@ def sent(message: plans.Message, groups: Sequence[plans.Group], shares: Sequence
         references=threads.references(head),
         explanation=explanation(groups[0]) if groups else {},
         login=submission.login,
+        queue_id=submission.queue_id,
+        daemon=submission.daemon,
     )
 
 

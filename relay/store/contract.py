@@ -44,6 +44,10 @@ class Store(Protocol):
         `grant_id` messages of other grants are not there. Of several it is the newest; if one of these `recipients` (in
         lower case) was sent one of the last 100, the newest of those."""
 
+    async def find_queued(self, queue_id: str) -> Sent | None:
+        """The message that a mail server has, or had, under this name in its queue. Such names are used again: of
+        several messages the newest."""
+
     async def recent_sent(self, limit: int = 50, before: float | None = None, *, grant_id: str = "") -> list[Sent]:
         """Newest first; `before` is a `submitted_at`."""
 

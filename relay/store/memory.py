@@ -94,6 +94,10 @@ class Memory:
                 return next(meant, found[0])
         return None
 
+    async def find_queued(self, queue_id: str) -> Sent | None:
+        known = [m.sent for m in self._messages.values() if m.sent and queue_id and m.sent.queue_id == queue_id]
+        return max(known, key=lambda sent: sent.message_id, default=None)
+
     async def recent_sent(self, limit: int = 50, before: float | None = None, *, grant_id: str = "") -> list[Sent]:
         known = [m.sent for m in self._messages.values() if m.sent and grant_id in ("", m.sent.grant_id)]
         found = [sent for sent in known if before is None or sent.submitted_at < before]

@@ -126,7 +126,7 @@ MESSAGES = Table(
         *lists("links", "references"),
         *plain("thread_id"),
         *objects("explanation"),
-        *plain("login"),
+        *plain("login", "queue_id", "daemon"),
     ],
 )
 # `position` among the message's copies; `sole` is false where several share `idx`, the recipient index of their tokens.

@@ -104,12 +104,15 @@ async def test_one_body_for_all_where_the_door_has_only_one() -> None:
     kept = memory.Memory()
     room = tracker(settings(opens=True, links=True), kept)
     for recipients in (["a@x.test", "b@x.test", "c@x.test"], ["a@x.test"]):
-        done = await room.track(submission(HTML % b"", *recipients), one_group=True)
+        handed = replace(submission(HTML % b"", *recipients), queue_id="4dLxyz", daemon="smtpd")
+        done = await room.track(handed, one_group=True)
         (copy,) = done.copies
         assert [r.address for r in copy.recipients] == recipients
         sent = await kept.sent(done.message_id)
         assert sent is not None
         assert [(c.recipient, c.index, c.tracked) for c in sent.copies] == [(r, 0, True) for r in recipients]
+        assert {c.state for c in sent.copies} == {"handed"}
+        assert (sent.queue_id, sent.daemon) == ("4dLxyz", "smtpd")
         hit = Event(f"{len(recipients)}", "message.opened", done.message_id, 1_770_000_100.0)
         event = await kept.append(hit)
         assert event is not None

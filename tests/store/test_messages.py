@@ -172,3 +172,12 @@ async def test_a_message_that_is_recorded_again_after_its_removal_is_new(store: 
     done = await store.append(click())
     assert done is not None
     assert (done.sequence, done.recipient) == (1, "dora@example.org")
+
+
+async def test_a_message_is_found_by_what_a_mail_server_calls_it(store: Store) -> None:
+    """Mail servers use such a name again."""
+    for key, queue_id in (("m1", "4dLxyz"), ("m3", "4dLxyz"), ("m2", "4dLxyz"), ("m4", "")):
+        await store.record_sent(sent(key, queue_id=queue_id, daemon="smtpd"))
+    found = [await store.find_queued(queue_id) for queue_id in ("4dLxyz", "4DLXYZ", "", "\ud800")]
+    assert [one.message_id if one else None for one in found] == ["m3", None, None, None]
+    assert found[0] == sent("m3", queue_id="4dLxyz", daemon="smtpd", thread_id="m3")

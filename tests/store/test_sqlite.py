@@ -15,7 +15,7 @@ import pytest
 
 from relay.core import floods
 from relay.store import Unavailable
-from relay.store.sqlite import Sqlite, events, outbox, schema, writer
+from relay.store.sqlite import Sqlite, events, messages, outbox, schema, writer
 from relay.store.sqlite.writer import Times
 from tests.store.contract import SOON, click, endpoint, event, sent
 from tests.until import until
@@ -299,6 +299,11 @@ async def test_whose_turn_it_is_stands_at_the_end_of_an_index(
     plan = [str(row[3]) for row in look(path, f"EXPLAIN QUERY PLAN {sql}", *values)]
     assert not [step for step in plan if "TEMP B-TREE" in step or step.startswith("SCAN d")], plan
     assert [step for step in plan if "deliveries_fresh" in step or "deliveries_again" in step], plan
+
+
+async def test_a_name_in_a_queue_is_found_by_an_index(store: Sqlite, path: Path) -> None:
+    plan = [str(row[3]) for row in look(path, f"EXPLAIN QUERY PLAN {messages.QUEUED}", "4dLxyz")]
+    assert plan == ["SEARCH messages USING INDEX messages_queued (queue_id=?)"]
 
 
 async def test_a_claim_takes_no_longer_with_more_that_waits(store: Sqlite) -> None:

@@ -79,6 +79,8 @@ def way(sent: Sent) -> State:
         return {"name": "bounced", "text": "Refused", "title": f"The upstream server refused it: {last}"}
     if done:
         return {"name": "delivered", "text": f"Delivered to {done} of {len(by)}", "title": last}
+    if by and by.count("handed") == len(by):
+        return {"name": "sent", "text": "Sent", "title": "Handed back to the mail server, which delivers it"}
     if later or never:
         return {"name": "waiting", "text": "Waiting", "title": f"It will be tried again: {last}"}
     return {"name": "sent", "text": "Sent", "title": "Accepted; the upstream server has not answered yet"}

@@ -79,6 +79,9 @@ class Sqlite:
     ) -> Sent | None:
         return await self.readers.read(lambda db: messages.find(db, internet_ids, grant_id, recipients))
 
+    async def find_queued(self, queue_id: str) -> Sent | None:
+        return await self.readers.read(lambda db: messages.queued(db, decisions.mended(queue_id)))
+
     async def recent_sent(self, limit: int = 50, before: float | None = None, *, grant_id: str = "") -> list[Sent]:
         return await self.readers.read(lambda db: messages.recent(db, limit, before, grant_id))
 

@@ -45,6 +45,10 @@ ORDER BY EXISTS (
 ) DESC, message_id DESC LIMIT 1
 """
 ONE = f"SELECT {MESSAGES.names()} FROM messages WHERE message_id = ?"
+# Mail servers use an identifier again: of several the newest.
+QUEUED = f"""
+SELECT {MESSAGES.names()} FROM messages WHERE queue_id = ? AND queue_id != '' ORDER BY message_id DESC LIMIT 1
+"""
 COPIES_OF = f"SELECT {COPIES.names()} FROM copies WHERE message_id = ? ORDER BY position"
 RECENT = f"""
 SELECT {MESSAGES.names()} FROM messages WHERE submitted_at < :before
@@ -120,6 +124,11 @@ def find(db: sqlite3.Connection, internet_ids: Sequence[str], grant_id: str, rec
 
 def one(db: sqlite3.Connection, message_id: str) -> Sent | None:
     row = db.execute(ONE, (message_id,)).fetchone()
+    return whole(db, row) if row else None
+
+
+def queued(db: sqlite3.Connection, queue_id: str) -> Sent | None:
+    row = db.execute(QUEUED, (queue_id,)).fetchone()
     return whole(db, row) if row else None
 
 

@@ -224,4 +224,15 @@ def fourth(db: Database) -> None:
     db.execute("ALTER TABLE messages ADD COLUMN login TEXT NOT NULL DEFAULT ''")
 
 
-STEPS: tuple[Step, ...] = (first, second, third, fourth)
+# Only what a milter handed back has one.
+MESSAGES_QUEUED = "CREATE INDEX messages_queued ON messages (queue_id, message_id) WHERE queue_id != ''"
+
+
+def fifth(db: Database) -> None:
+    """What a mail server calls the messages that it asked about by the milter protocol."""
+    db.execute("ALTER TABLE messages ADD COLUMN queue_id TEXT NOT NULL DEFAULT ''")
+    db.execute("ALTER TABLE messages ADD COLUMN daemon TEXT NOT NULL DEFAULT ''")
+    db.execute(MESSAGES_QUEUED)
+
+
+STEPS: tuple[Step, ...] = (first, second, third, fourth, fifth)
