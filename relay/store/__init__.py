@@ -9,9 +9,10 @@ package knows which engine it has. A caller declares a Protocol of the few metho
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from relay.core import floods
 from relay.core.model import Value
@@ -93,6 +94,38 @@ class Backlog:
     delivered: int = 0
     dead: int = 0
     oldest: float = 0.0
+
+
+class Draft(Value, frozen=True):
+    """A message that is being written. `draft_id` sorts by time. `fields` are those of the API's request, without the
+    octets of its attachments."""
+
+    draft_id: str
+    grant_id: str
+    created_at: float
+    updated_at: float
+    fields: Mapping[str, Any] = {}
+
+
+ScheduleState = Literal["scheduled", "handed", "sent", "failed", "cancelled"]
+
+
+class Schedule(Value, frozen=True):
+    """A message to be sent at `send_at`, by then as `message_id`. `fields` is what is said of it; the envelope and the
+    octets are kept as its contents. It is "scheduled", then "handed" over to the spool, then closed. `next_at` is when
+    something is to be done about it, or when the lease of who does it ends; `attempt` counts the claims."""
+
+    schedule_id: str
+    grant_id: str
+    message_id: str
+    send_at: float
+    created_at: float
+    fields: Mapping[str, Any] = {}
+    state: ScheduleState = "scheduled"
+    next_at: float = 0.0
+    attempt: int = 0
+    closed_at: float = 0.0
+    error: str = ""
 
 
 def open(url: str, state_dir: Path, limits: floods.Limits = floods.LIMITS) -> Store:

@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 
 from relay.core import floods
 from relay.core.model import Delivery, Endpoint, Event, History, Sent, Settlement
-from relay.store import ApiKey, Backlog, Cursor, Notification, NotificationState, UpstreamReply
+from relay.store import ApiKey, Backlog, Cursor, Draft, Notification, NotificationState, Schedule, UpstreamReply
 
 NONE: Mapping[str, int] = MappingProxyType({})
 
@@ -151,6 +151,44 @@ class Store(Protocol):
 
     async def find_api_key(self, digest: str) -> ApiKey | None: ...
     async def revoke_api_key(self, name: str) -> bool: ...
+
+    # -- drafts
+    async def save_draft(self, draft: Draft, contents: Sequence[bytes] | None = None) -> bool:
+        """The draft as it is from now on, with the octets of its attachments; None leaves those that are there. False
+        where it is another grant's: nothing was done."""
+
+    async def draft(self, grant_id: str, draft_id: str) -> Draft | None: ...
+    async def drafts(self, grant_id: str, limit: int = 50, before: str = "") -> list[Draft]:
+        """Newest first; `before` is a `draft_id`."""
+
+    async def contents(self, owner_id: str) -> list[bytes]:
+        """What is kept with a draft or a schedule, in order; nothing where it is gone."""
+
+    async def remove_draft(self, grant_id: str, draft_id: str) -> bool:
+        """With its contents. False where the grant has none of that id."""
+
+    # -- messages that are sent later
+    async def add_schedule(self, schedule: Schedule, contents: Sequence[bytes]) -> bool:
+        """Durable when it returns; due at `send_at`. False where one of that id is there: nothing was done."""
+
+    async def schedule(self, grant_id: str, schedule_id: str) -> Schedule | None: ...
+    async def schedules(self, grant_id: str, limit: int = 50, before: str = "") -> list[Schedule]:
+        """Newest first; `before` is a `schedule_id`."""
+
+    async def cancel_schedule(self, grant_id: str, schedule_id: str, now: float, notice: float) -> bool:
+        """False where there is none, where it is not "scheduled", where it was claimed, and where it is due within
+        `notice` seconds. Its contents are gone then."""
+
+    async def claim_schedules(self, now: float, limit: int = 10) -> list[Schedule]:
+        """What is due: for each the claim is counted and leased for `decisions.LEASE` in the same transaction. A process
+        that dies gives it back by the clock; one that was set back makes it wait no longer than a lease."""
+
+    async def settle_schedule(self, schedule: Schedule) -> bool:
+        """`state`, `next_at`, `closed_at`, `error` as they are from now on. False, and nothing was done, where the claim
+        is not the last one (`attempt`): somebody else has it. The contents go with the state "scheduled"."""
+
+    async def next_schedule(self) -> float | None:
+        """When there is something to claim; None where nothing waits."""
 
     # -- the whole
     async def backup(self, path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from relay.core import floods, identifiers, payload, tally
 from relay.core.model import Delivery, Endpoint, Event, Sent, Settlement, Value
-from relay.store import Notification, UpstreamReply
+from relay.store import Notification, Schedule, UpstreamReply
 
 T = TypeVar("T")
 NONE: Mapping[int, int] = MappingProxyType({})
@@ -202,6 +202,25 @@ def settled(settlement: Settlement) -> dict[str, Any]:
 def renewed(now: float, turn: float) -> dict[str, Any]:
     """The fields of a notification that is made again, with the whole schedule before it."""
     return {"state": "pending", "attempt": 0, "next_at": now, "settled_at": 0.0, "status": 0, "error": "", "turn": turn}
+
+
+# -- messages that are sent later --------------------------------------------------------------------------------------
+
+OPEN = ("scheduled", "handed")  # the states in which something is still to be done
+
+
+def cancellable(schedule: Schedule, now: float, notice: float) -> bool:
+    return schedule.state == "scheduled" and not schedule.attempt and schedule.send_at - notice > now
+
+
+def due(schedule: Schedule, now: float) -> bool:
+    """A claim's own time that is further away than a lease was written before the clock was set back."""
+    return schedule.next_at <= now or (schedule.attempt > 0 and schedule.next_at > now + LEASE)
+
+
+def leased(schedule: Schedule, now: float) -> Schedule:
+    """The claim that begins now."""
+    return schedule.with_(attempt=schedule.attempt + 1, next_at=now + LEASE)
 
 
 # -- text --------------------------------------------------------------------------------------------------------------

@@ -15,7 +15,18 @@ from typing import Literal
 
 from relay.core import floods, tally
 from relay.core.model import Delivery, Endpoint, Event, History, Sent, Settlement
-from relay.store import ApiKey, Backlog, Cursor, Notification, NotificationState, Unavailable, UpstreamReply, decisions
+from relay.store import (
+    ApiKey,
+    Backlog,
+    Cursor,
+    Draft,
+    Notification,
+    NotificationState,
+    Schedule,
+    Unavailable,
+    UpstreamReply,
+    decisions,
+)
 from relay.store.contract import NONE
 
 
@@ -45,6 +56,9 @@ class Memory:
         self._turns: dict[int, float] = {}  # per notification
         self._delivery_id = 0
         self._keys: dict[str, ApiKey] = {}
+        self._drafts: dict[str, Draft] = {}
+        self._schedules: dict[str, Schedule] = {}
+        self._contents: dict[str, list[bytes]] = {}
 
     async def start(self) -> None: ...
     async def stop(self) -> None: ...
@@ -317,6 +331,82 @@ class Memory:
 
     async def revoke_api_key(self, name: str) -> bool:
         return self._keys.pop(name, None) is not None
+
+    # -- drafts --------------------------------------------------------------------------------------------------------
+
+    async def save_draft(self, draft: Draft, contents: Sequence[bytes] | None = None) -> bool:
+        known = self._drafts.get(draft.draft_id)
+        if known and known.grant_id != draft.grant_id:
+            return False
+        self._drafts[draft.draft_id] = draft
+        if contents is not None:
+            self._contents[draft.draft_id] = list(contents)
+        return True
+
+    async def draft(self, grant_id: str, draft_id: str) -> Draft | None:
+        found = self._drafts.get(draft_id)
+        return found if found and found.grant_id == grant_id else None
+
+    async def drafts(self, grant_id: str, limit: int = 50, before: str = "") -> list[Draft]:
+        own = [d for d in self._drafts.values() if d.grant_id == grant_id and (not before or d.draft_id < before)]
+        return sorted(own, key=lambda d: d.draft_id, reverse=True)[:limit]
+
+    async def contents(self, owner_id: str) -> list[bytes]:
+        return list(self._contents.get(owner_id, ()))
+
+    async def remove_draft(self, grant_id: str, draft_id: str) -> bool:
+        if await self.draft(grant_id, draft_id) is None:
+            return False
+        del self._drafts[draft_id]
+        self._contents.pop(draft_id, None)
+        return True
+
+    # -- messages that are sent later ----------------------------------------------------------------------------------
+
+    async def add_schedule(self, schedule: Schedule, contents: Sequence[bytes]) -> bool:
+        if schedule.schedule_id in self._schedules:
+            return False
+        self._schedules[schedule.schedule_id] = schedule.with_(next_at=schedule.send_at)
+        self._contents[schedule.schedule_id] = list(contents)
+        return True
+
+    async def schedule(self, grant_id: str, schedule_id: str) -> Schedule | None:
+        found = self._schedules.get(schedule_id)
+        return found if found and found.grant_id == grant_id else None
+
+    async def schedules(self, grant_id: str, limit: int = 50, before: str = "") -> list[Schedule]:
+        own = [s for s in self._schedules.values() if s.grant_id == grant_id]
+        own = [s for s in own if not before or s.schedule_id < before]
+        return sorted(own, key=lambda s: s.schedule_id, reverse=True)[:limit]
+
+    async def cancel_schedule(self, grant_id: str, schedule_id: str, now: float, notice: float) -> bool:
+        found = await self.schedule(grant_id, schedule_id)
+        if not found or not decisions.cancellable(found, now, notice):
+            return False
+        return await self.settle_schedule(found.with_(state="cancelled", closed_at=now))
+
+    async def claim_schedules(self, now: float, limit: int = 10) -> list[Schedule]:
+        waiting = sorted(self._open(), key=lambda s: (s.next_at, s.schedule_id))
+        found = [decisions.leased(s, now) for s in waiting if decisions.due(s, now)][:limit]
+        self._schedules |= {s.schedule_id: s for s in found}
+        return found
+
+    async def settle_schedule(self, schedule: Schedule) -> bool:
+        known = self._schedules.get(schedule.schedule_id)
+        if not known or known.attempt != schedule.attempt or known.state not in decisions.OPEN:
+            return False
+        self._schedules[schedule.schedule_id] = known.with_(
+            state=schedule.state, next_at=schedule.next_at, closed_at=schedule.closed_at, error=schedule.error
+        )
+        if schedule.state != "scheduled":
+            self._contents.pop(schedule.schedule_id, None)
+        return True
+
+    async def next_schedule(self) -> float | None:
+        return min((s.next_at for s in self._open()), default=None)
+
+    def _open(self) -> list[Schedule]:
+        return [s for s in self._schedules.values() if s.state in decisions.OPEN]
 
     # -- the whole -----------------------------------------------------------------------------------------------------
 

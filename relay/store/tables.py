@@ -17,7 +17,7 @@ import msgspec
 from msgspec.structs import astuple
 
 from relay.core.model import Endpoint, Event, Sent, SentCopy
-from relay.store import ApiKey, Cursor, Notification
+from relay.store import ApiKey, Cursor, Draft, Notification, Schedule
 
 T = TypeVar("T")
 Row = Sequence[Any]
@@ -190,4 +190,16 @@ API_KEYS = Table(
     ApiKey,
     [*plain("name", "digest"), *lists("scopes"), *plain("grant", "created_at", "last_used_at")],
 )
-ALL: tuple[Table[Any], ...] = (MESSAGES, COPIES, EVENTS, CURSORS, ENDPOINTS, DELIVERIES, API_KEYS)
+DRAFTS = Table("drafts", Draft, [*plain("draft_id", "grant_id", "created_at", "updated_at"), *objects("fields")])
+SCHEDULES = Table(
+    "schedules",
+    Schedule,
+    [
+        *plain("schedule_id", "grant_id", "message_id", "send_at", "created_at"),
+        *objects("fields"),
+        *plain("state", "next_at", "attempt", "closed_at", "error"),
+    ],
+)
+ALL: tuple[Table[Any], ...] = (
+    MESSAGES, COPIES, EVENTS, CURSORS, ENDPOINTS, DELIVERIES, API_KEYS, DRAFTS, SCHEDULES,
+)  # fmt: skip

@@ -16,9 +16,21 @@ from typing import Literal, TypeVar
 
 from relay.core import floods, tally
 from relay.core.model import Delivery, Endpoint, Event, History, Sent, Settlement
-from relay.store import ApiKey, Backlog, Cursor, Notification, NotificationState, Unavailable, UpstreamReply, decisions
+from relay.store import (
+    ApiKey,
+    Backlog,
+    Cursor,
+    Draft,
+    Notification,
+    NotificationState,
+    Schedule,
+    Unavailable,
+    UpstreamReply,
+    decisions,
+)
 from relay.store.contract import NONE
-from relay.store.sqlite import cursors, database, endpoints, events, keys, messages, outbox
+from relay.store.sqlite import contents as octets
+from relay.store.sqlite import cursors, database, drafts, endpoints, events, keys, messages, outbox, schedules
 from relay.store.sqlite.readers import Readers
 from relay.store.sqlite.writer import USUAL, Bulk, Times, Writer
 
@@ -208,6 +220,48 @@ class Sqlite:
 
     async def revoke_api_key(self, name: str) -> bool:
         return await self._write(lambda db: keys.revoke(db, name))
+
+    # -- drafts --------------------------------------------------------------------------------------------------------
+
+    async def save_draft(self, draft: Draft, contents: Sequence[bytes] | None = None) -> bool:
+        mended: Draft = decisions.mended(draft)
+        return await self._write(lambda db: drafts.save(db, mended, contents))
+
+    async def draft(self, grant_id: str, draft_id: str) -> Draft | None:
+        return await self.readers.read(lambda db: drafts.one(db, grant_id, draft_id))
+
+    async def drafts(self, grant_id: str, limit: int = 50, before: str = "") -> list[Draft]:
+        return await self.readers.read(lambda db: drafts.listed(db, grant_id, limit, before))
+
+    async def contents(self, owner_id: str) -> list[bytes]:
+        return await self.readers.read(lambda db: octets.of(db, owner_id))
+
+    async def remove_draft(self, grant_id: str, draft_id: str) -> bool:
+        return await self._write(lambda db: drafts.remove(db, grant_id, draft_id))
+
+    # -- messages that are sent later ----------------------------------------------------------------------------------
+
+    async def add_schedule(self, schedule: Schedule, contents: Sequence[bytes]) -> bool:
+        mended: Schedule = decisions.mended(schedule)
+        return await self._write(lambda db: schedules.add(db, mended, contents))
+
+    async def schedule(self, grant_id: str, schedule_id: str) -> Schedule | None:
+        return await self.readers.read(lambda db: schedules.one(db, grant_id, schedule_id))
+
+    async def schedules(self, grant_id: str, limit: int = 50, before: str = "") -> list[Schedule]:
+        return await self.readers.read(lambda db: schedules.listed(db, grant_id, limit, before))
+
+    async def cancel_schedule(self, grant_id: str, schedule_id: str, now: float, notice: float) -> bool:
+        return await self._write(lambda db: schedules.cancel(db, grant_id, schedule_id, now, notice))
+
+    async def claim_schedules(self, now: float, limit: int = 10) -> list[Schedule]:
+        return await self._write(lambda db: schedules.claim(db, now, limit))
+
+    async def settle_schedule(self, schedule: Schedule) -> bool:
+        return await self._write(lambda db: schedules.settle(db, decisions.mended(schedule)))
+
+    async def next_schedule(self) -> float | None:
+        return await self.readers.read(schedules.next_due)
 
     # -- the whole -----------------------------------------------------------------------------------------------------
 

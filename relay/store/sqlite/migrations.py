@@ -235,4 +235,51 @@ def fifth(db: Database) -> None:
     db.execute(MESSAGES_QUEUED)
 
 
-STEPS: tuple[Step, ...] = (first, second, third, fourth, fifth)
+# The octets of what is sent later or in pieces: of a draft's attachments, of a schedule's message. They go in the
+# transaction in which their owner goes, are in every copy of the file, and stand in no row that a list reads.
+CONTENTS = """
+CREATE TABLE contents (
+  owner_id TEXT NOT NULL,              -- a draft_id or schedule_id
+  number INTEGER NOT NULL,
+  octets BLOB NOT NULL,
+  UNIQUE (owner_id, number)
+)
+"""
+SCHEDULES_DUE = "CREATE INDEX schedules_due ON schedules (next_at) WHERE state IN ('scheduled', 'handed')"
+SCHEDULES_CLAIMED = (
+    "CREATE INDEX schedules_claimed ON schedules (next_at) WHERE state IN ('scheduled', 'handed') AND attempt > 0"
+)
+
+
+def sixth(db: Database) -> None:
+    """Drafts, and messages that are sent later."""
+    table(
+        db,
+        "drafts",
+        {"draft_id": str, "grant_id": str, "created_at": float, "updated_at": float, "fields": str},  # fields: JSON
+    )
+    table(
+        db,
+        "schedules",
+        {
+            "schedule_id": str,
+            "grant_id": str,
+            "message_id": str,
+            "send_at": float,
+            "created_at": float,
+            "fields": str,  # JSON
+            "state": str,  # scheduled, handed, sent, failed, cancelled
+            "next_at": float,
+            "attempt": int,
+            "closed_at": float,
+            "error": str,
+        },
+    )
+    db.execute(CONTENTS)
+    db.table("drafts").create_index(["grant_id", "draft_id"], "drafts_grant")
+    db.table("schedules").create_index(["grant_id", "schedule_id"], "schedules_grant")
+    db.execute(SCHEDULES_DUE)
+    db.execute(SCHEDULES_CLAIMED)
+
+
+STEPS: tuple[Step, ...] = (first, second, third, fourth, fifth, sixth)
