@@ -4,7 +4,8 @@ Owns: which routes are open and which need a key, and the headers of every answe
 (`access`), the live page (`dashboard`), the APIs (`api`), the facts (`store`, `metrics`, the supervisor).
 
 `/healthz` says that the process answers. `/readyz` says whether it can do its work, and if not, why. These and
-`/metrics` need no key, since they name no addresses and no subjects.
+`/metrics` need no key, since they name no addresses and no subjects; nor do the description of the APIs, which is the same
+in every installation of this version.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from relay import __version__, log, metrics, store
 from relay.config import Settings
 from relay.store.contract import Store
 from tracking_http import access, api
-from tracking_http.api import calls, problems, routing
+from tracking_http.api import calls, openapi, problems, routing
 from tracking_http.dashboard import feed, pages
 
 LOG = log.room("admin")
@@ -32,7 +33,7 @@ LONGEST_LENGTH = 18  # digits of a Content-Length
 # Options for this application's runner. A body is inflated for nobody: a compressed one costs a thousand times its bytes.
 RUNNER: dict[str, Any] = {"keepalive_timeout": 15.0, "lingering_time": 1.0, "auto_decompress": False}
 
-OPEN = frozenset({"/healthz", "/readyz", "/metrics"})
+OPEN = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json", "/api/docs", "/api/docs/"})
 OPEN_PREFIXES = ("/static/",)  # what the login form looks like; nothing about the installation
 
 POLICY = (
@@ -92,6 +93,7 @@ def application(
     app.add_routes(pages.routes())
     app[calls.API] = services or calls.Services(settings=settings, store=known)
     routing.mount(app, api.routes())
+    openapi.mount(app)
     app.add_routes(extra)
     if not any(isinstance(route, web.RouteDef) and route.path == "/" for route in extra):
         app.router.add_get("/", pages.live)

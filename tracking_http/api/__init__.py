@@ -26,7 +26,7 @@ configured grant that the key may ask about, else 404. On all other routes `call
 for all: pass it to the store as the filter. `call.path("id")` is a decoded part of the path. `query=` is a Struct that is
 filled from the query (repeated keys fill a list; "1" and "true" are read by type); `calls.Listing` has `limit` and
 `page_token`. `call.body` and `call.query` are these Structs. Without `body=` nothing is read: `call.request` is aiohttp's,
-for `multipart()` or `content`; `max_body` (octets, 1 MB by default) is then the limit of each of its parts, of
+for `multipart()` or `content` (declare `reads={"multipart/form-data": Struct or JSON Schema}`); `max_body` (octets, 1 MB by default) is then the limit of each of its parts, of
 Content-Length, and of what `call.read()` takes.
 
 A handler returns the value of `data`; or `Page(items, next_cursor)` for a list; or `Answer(data, status=, headers=,

@@ -40,6 +40,7 @@ class Route:
     summary: str
     description: str = ""
     body: Any = None
+    reads: Mapping[str, Any] = field(default_factory=dict)  # without `body`: what the handler reads, by media type
     query: Any = None
     answer: Any = None
     status: int = 200
