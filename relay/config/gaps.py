@@ -37,7 +37,7 @@ SETTINGS = (
 )
 
 # Triggers that are accepted, so that a list made for Nylas can stay as it is, and never sent.
-TRIGGERS = ("message.send_success", "message.send_failed", "grant.expired", "grant.updated")
+TRIGGERS = ("grant.expired", "grant.updated")
 
 # Verdicts that no notification has: the first five are never given, and a sender's own hit is never notified.
 VERDICTS = ("human", "proxy", "prefetch", "scanner", "crawler", "self")

@@ -18,11 +18,18 @@ from tests.store.contract import T0, sent
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 MESSAGE = sent().with_(thread_id="t1")
 V3 = Endpoint("e1", "https://x", ())
+LATER: dict[str, Any] = {
+    "schedule_id": "s1", "send_at": 1_700_000_060, "subject": "Hello", "snippet": "Hello, Bob",
+    "from": [{"email": "ann@example.com"}], "to": [{"email": "bob@example.org", "name": "Bob"}],
+    "attachments": [{"id": "a1", "filename": "a.txt", "content_type": "text/plain", "size": 5}],
+}  # fmt: skip
 KINDS: dict[str, dict[str, Any]] = {
     "message.opened": {},
     "message.link_clicked": {"link_index": 2, "url": "https://a.example/"},
     "thread.replied": {"data": {"reply_id": "r1", "reply_internet_id": "r1@x", "from_self": False}},
     "message.bounce_detected": {"data": {"code": 550, "status": "5.1.1", "reason": "no such user"}},
+    "message.send_success": {"data": LATER},
+    "message.send_failed": {"data": {**LATER, "code": 550, "reason": "550 no such user"}},
 }
 
 
@@ -141,6 +148,19 @@ def test_a_bounce() -> None:
     assert (origin["from"], origin["cc"], origin["bcc"], origin["id"]) == (
         ["ann@example.com"], ["dora@example.org"], [], "m1",
     )  # fmt: skip
+
+
+def test_a_message_that_was_sent_later() -> None:
+    made = shaped("message.send_success")
+    assert (made["source"], set(made["data"])) == ("/nylas/send", {"application_id", "grant_id", "object"})
+    assert {"id": "m1", **LATER, "cc": [], "bcc": [], "reply_to": []}.items() <= made["data"]["object"].items()
+
+
+def test_a_message_that_could_not_be_sent_later_says_why() -> None:
+    made = shaped("message.send_failed", past=history("message.send_failed", None))
+    assert made["data"]["object"]["to"] == LATER["to"]
+    assert made["data"]["reason"] == "550 no such user"
+    assert made["data"]["error"] == {"type": "provider_error", "message": "550 no such user", "status_code": 550}
 
 
 def test_whom_no_header_names_is_bcc() -> None:

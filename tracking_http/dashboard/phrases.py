@@ -70,6 +70,8 @@ TITLES: dict[EventType, str] = {
     "message.sent": "Sent",
     "message.delivered": "Delivered",
     "message.failed": "Failed",
+    "message.send_success": "Sent at its time",
+    "message.send_failed": "Not sent at its time",
 }
 
 

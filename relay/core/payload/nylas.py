@@ -20,6 +20,8 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "message.link_clicked": ("message.link_clicked", "message.link_clicked.legacy"),
     "thread.replied": ("thread.replied", "thread.replied.legacy"),
     "message.bounce_detected": ("message.bounce_detected",),
+    "message.send_success": ("message.send_success",),
+    "message.send_failed": ("message.send_failed",),
 }
 NAMES_V2: Mapping[str, tuple[str, ...]] = {
     "message.opened": ("message.opened",),
@@ -31,6 +33,7 @@ TRACKING, V2, SEND = "/com/nylas/tracking", "/com/nylas/v2/webhooks", "/nylas/se
 NAMESPACE = uuid.UUID("6f1c0f35-4d0e-4b36-9f0c-0f3c1d6f8a11")
 LONGEST_AGENT = 256  # characters of a user agent in `recents`
 BELIEF = ("from", "verified", "authentication")  # of what a mailbox saw: who wrote it, and how far that is believed
+SCHEDULED = ("message.send_success", "message.send_failed")
 NO_URL = "about:blank"  # for a link whose message's row is gone: its place in `link_data` needs something
 
 
@@ -45,6 +48,8 @@ def notification(history: History, trigger: str, application_id: str, attempt: i
         source, thing = V2, legacy(history)
     elif event.type == "message.bounce_detected":
         source, thing = SEND, bounce(history)
+    elif event.type in SCHEDULED:
+        source, thing = SEND, scheduled(history)
     else:
         source, thing = TRACKING, tracked(history, application_id)
     return {
@@ -58,6 +63,7 @@ def notification(history: History, trigger: str, application_id: str, attempt: i
             "application_id": application_id,
             "grant_id": event.grant_id,
             "object": thing | {k: v for k, v in ours(history).items() if k not in thing},
+            **(failure(event) if event.type == "message.send_failed" else {}),
         },
     }
 
@@ -177,6 +183,33 @@ def bcc(sent: Sent) -> list[str]:
     """The envelope recipients that no header names."""
     shown = {addresses.comparable(a) for text in (*sent.to, *sent.cc) for a in addresses.specs(text)}
     return [c.recipient for c in sent.copies if addresses.comparable(c.recipient) not in shown]
+
+
+def scheduled(history: History) -> dict[str, Any]:
+    """`data.object` of a message that was sent later. What it was to be stands in the event: of one that failed there may
+    be no record."""
+    event = history.event
+    data = event.data
+    lists = {name: list(data.get(name, ())) for name in ("from", "to", "cc", "bcc", "reply_to", "attachments")}
+    if not lists["from"] and history.sent:
+        lists["from"] = [{"email": history.sent.sender}]
+    return lists | {
+        "object": "message",
+        "grant_id": event.grant_id,
+        "id": event.message_id,
+        "schedule_id": str(data.get("schedule_id") or event.message_id),
+        "send_at": int(data.get("send_at") or event.at),
+        "subject": str(data.get("subject", "")),
+        "snippet": str(data.get("snippet", "")),
+        "use_draft": False,
+    }
+
+
+def failure(event: Event) -> dict[str, Any]:
+    """What stands beside `data.object`: why a message that was to be sent later was not."""
+    said = str(event.data.get("reason") or event.reason)
+    error = {"type": "provider_error", "message": said, "status_code": int(event.data.get("code") or 500)}
+    return {"reason": said, "error": error}
 
 
 def date(at: float) -> str:
