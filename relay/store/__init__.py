@@ -126,6 +126,7 @@ class Schedule(Value, frozen=True):
     attempt: int = 0
     closed_at: float = 0.0
     error: str = ""
+    handed: int = 0  # the attempt that handed it over
 
 
 def open(url: str, state_dir: Path, limits: floods.Limits = floods.LIMITS) -> Store:

@@ -184,7 +184,7 @@ class Store(Protocol):
         that dies gives it back by the clock; one that was set back makes it wait no longer than a lease."""
 
     async def settle_schedule(self, schedule: Schedule) -> bool:
-        """`state`, `next_at`, `closed_at`, `error` as they are from now on. False, and nothing was done, where the claim
+        """`state`, `next_at`, `closed_at`, `error`, `handed` as they are from now on. False, and nothing was done, where the claim
         is not the last one (`attempt`): somebody else has it. The contents go with the state "scheduled"."""
 
     async def next_schedule(self) -> float | None:

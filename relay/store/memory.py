@@ -395,9 +395,7 @@ class Memory:
         known = self._schedules.get(schedule.schedule_id)
         if not known or known.attempt != schedule.attempt or known.state not in decisions.OPEN:
             return False
-        self._schedules[schedule.schedule_id] = known.with_(
-            state=schedule.state, next_at=schedule.next_at, closed_at=schedule.closed_at, error=schedule.error
-        )
+        self._schedules[schedule.schedule_id] = schedule.with_(fields=known.fields)
         if schedule.state != "scheduled":
             self._contents.pop(schedule.schedule_id, None)
         return True

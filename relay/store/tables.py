@@ -197,7 +197,7 @@ SCHEDULES = Table(
     [
         *plain("schedule_id", "grant_id", "message_id", "send_at", "created_at"),
         *objects("fields"),
-        *plain("state", "next_at", "attempt", "closed_at", "error"),
+        *plain("state", "next_at", "attempt", "closed_at", "error", "handed"),
     ],
 )
 ALL: tuple[Table[Any], ...] = (

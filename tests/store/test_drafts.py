@@ -71,10 +71,10 @@ async def test_a_schedule_waits_until_it_is_due_and_is_claimed_once(store: Store
     assert claimed == schedule(attempt=1, next_at=T0 + 600 + decisions.LEASE)
     assert await store.schedule("sales", "s001") == claimed
     assert await store.contents("s001") == [b"envelope", b"message"]
-    assert await store.settle_schedule(claimed.with_(state="handed", next_at=T0 + 700))
+    assert await store.settle_schedule(claimed.with_(state="handed", next_at=T0 + 700, handed=1))
     assert await store.contents("s001") == []
     (again,) = await another.claim_schedules(T0 + 700)
-    assert (again.state, again.attempt) == ("handed", 2)
+    assert (again.state, again.attempt, again.handed) == ("handed", 2, 1)
     assert await store.settle_schedule(again.with_(state="sent", closed_at=T0 + 701))
     assert await store.schedule("sales", "s001") == again.with_(state="sent", closed_at=T0 + 701)
     assert (await store.claim_schedules(T0 + 9999), await store.next_schedule()) == ([], None)

@@ -273,6 +273,7 @@ def sixth(db: Database) -> None:
             "attempt": int,
             "closed_at": float,
             "error": str,
+            "handed": int,  # the attempt that handed it over
         },
     )
     db.execute(CONTENTS)

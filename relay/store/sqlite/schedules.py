@@ -25,7 +25,7 @@ DUE = f"{ALL} WHERE {IS_OPEN} AND next_at <= ? ORDER BY next_at LIMIT ?"
 ASTRAY = f"{ALL} WHERE {IS_OPEN} AND attempt > 0 AND next_at > ? ORDER BY next_at LIMIT ?"
 LEASE = "UPDATE schedules SET attempt = ?, next_at = ? WHERE schedule_id = ?"
 SETTLE = f"""
-UPDATE schedules SET state = ?, next_at = ?, closed_at = ?, error = ?
+UPDATE schedules SET state = ?, next_at = ?, closed_at = ?, error = ?, handed = ?
 WHERE schedule_id = ? AND attempt = ? AND {IS_OPEN}
 """
 NEXT_DUE = f"SELECT min(next_at) FROM schedules WHERE {IS_OPEN}"
@@ -65,7 +65,7 @@ def claim(db: sqlite3.Connection, now: float, limit: int) -> list[Schedule]:
 
 def settle(db: sqlite3.Connection, schedule: Schedule) -> bool:
     s = schedule
-    changes = (s.state, s.next_at, s.closed_at, s.error, s.schedule_id, s.attempt)
+    changes = (s.state, s.next_at, s.closed_at, s.error, s.handed, s.schedule_id, s.attempt)
     if not db.execute(SETTLE, changes).rowcount:
         return False
     if s.state != "scheduled":
