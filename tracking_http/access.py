@@ -14,6 +14,7 @@ which each request carries in a header or, where it can't, in the query.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import secrets
@@ -39,6 +40,7 @@ SESSIONS = 1_000  # beyond that, the oldest ends
 WRONG_KEYS, WRONG_SECONDS = 10, 60.0  # after so many wrong keys from an address in that time, 429 to the wrong ones
 ADDRESSES = 10_000  # whose wrong keys are remembered
 LONGEST_KEY = 512
+USE_SECONDS = 60.0  # between two notes that a key was used
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 ANYBODY = store.ApiKey(name="", digest="", scopes=("*",))  # whoever asks under `admin.open`
 
@@ -90,6 +92,7 @@ class FindsKeys(Protocol):
     """What this room needs of a store."""
 
     async def find_api_key(self, digest: str) -> store.ApiKey | None: ...
+    async def use_api_key(self, digest: str, at: float) -> None: ...
 
 
 class Access:
@@ -99,6 +102,8 @@ class Access:
         self.store, self.open, self.clock = known, open_, clock
         self.sessions: OrderedDict[str, Session] = OrderedDict()
         self.wrong: OrderedDict[str, deque[float]] = OrderedDict()
+        self.used: OrderedDict[str, float] = OrderedDict()  # by a key's digest
+        self.notes: set[asyncio.Task[None]] = set()
 
     async def who(self, request: web.Request) -> store.ApiKey | None:
         """The key behind a request, or None if it has none. Raises `web.HTTPException` if it is refused, and
@@ -151,6 +156,28 @@ class Access:
         self.wrong.move_to_end(client)
         if len(self.wrong) > ADDRESSES:
             self.wrong.popitem(last=False)
+
+    def note_use(self, key: store.ApiKey) -> None:
+        """That this key was used is written down, at most once in USE_SECONDS; nobody waits for it."""
+        now = self.clock()
+        if not key.digest or now - self.used.get(key.digest, -USE_SECONDS) < USE_SECONDS:
+            return
+        self.used[key.digest] = now
+        self.used.move_to_end(key.digest)
+        if len(self.used) > ADDRESSES:
+            self.used.popitem(last=False)
+        note = asyncio.create_task(self.write_use(key.digest))
+        self.notes.add(note)
+        note.add_done_callback(self.notes.discard)
+
+    async def write_use(self, digest: str) -> None:
+        try:
+            await self.store.use_api_key(digest, time.time())
+        except store.Unavailable as reason:
+            LOG.debug("use_not_written", reason=str(reason))
+
+    async def close(self) -> None:
+        await asyncio.gather(*self.notes)
 
     # -- sessions
     # -------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ in every installation of this version.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -21,7 +22,7 @@ from relay import __version__, log, metrics, store
 from relay.config import Settings
 from relay.store.contract import Store
 from tracking_http import access, api
-from tracking_http.api import calls, openapi, problems, routing
+from tracking_http.api import calls, openapi, problems, rates, routing
 from tracking_http.dashboard import feed, pages
 
 LOG = log.room("admin")
@@ -68,6 +69,7 @@ class State(Protocol):
         ...
 
 
+RATES = web.AppKey("rates", rates.Rates)
 STORE = web.AppKey("checked", Store)
 STATE = web.AppKey("state", State)
 
@@ -86,6 +88,7 @@ def application(
     app = web.Application(middlewares=[caught, guarded], client_max_size=LARGEST_BODY)
     app[STORE], app[pages.SETTINGS], app[pages.STORE] = known, settings, known
     app[pages.ACCESS] = access.Access(known, open_=settings.admin.open)
+    app[RATES] = rates.Rates(settings.admin.calls_per_minute)
     app[pages.FEED] = news or feed.Feed(known)
     if state is not None:
         app[STATE] = state
@@ -104,6 +107,7 @@ def application(
 
 async def close(app: web.Application) -> None:
     await app[pages.FEED].close()
+    await app[pages.ACCESS].close()
 
 
 # -- health -----------------------------------------------------------------------------------------------------------
@@ -207,6 +211,11 @@ async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
     if who is None:
         return closing(refused(request)) if request.body_exists else refused(request)
     request[access.WHO] = who
+    request.app[pages.ACCESS].note_use(who)
+    if problems.api_of(path) and (wait := request.app[RATES].take(who.digest, time.monotonic())):
+        raise problems.Problem(
+            429, "", "This key makes too many calls.", headers={"Retry-After": str(wait)}, closes=request.body_exists
+        )
     return await handler(request)
 
 

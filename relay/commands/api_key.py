@@ -24,7 +24,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="what it may do: send, read what happened, manage webhooks, links and the queue; everything by default",
     )
     create.add_argument("--grant", default="", metavar="ID", help="only the mail of this grant")
-    verbs.add_parser("list", help="names, scopes and ages")
+    verbs.add_parser("list", help="names, grants, scopes, when made and last used")
     revoke = verbs.add_parser("revoke", help="stop accepting a key")
     revoke.add_argument("name", metavar="NAME")
 
@@ -55,7 +55,10 @@ async def act(settings: Settings, args: argparse.Namespace) -> int:
         if args.verb == "list":
             for key in known.values():
                 made = time.strftime("%Y-%m-%d", time.localtime(key.created_at))
-                print(f"{key.name}\t{made}\t{key.grant or 'all grants'}\t{','.join(key.scopes)}")
+                used = (
+                    time.strftime("%Y-%m-%d %H:%M", time.localtime(key.last_used_at)) if key.last_used_at else "never"
+                )
+                print(f"{key.name}\t{made}\t{key.grant or 'all grants'}\t{','.join(key.scopes)}\tused {used}")
             return 0
         if args.verb == "revoke":
             if not await opened.revoke_api_key(args.name):

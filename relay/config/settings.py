@@ -93,6 +93,7 @@ class Http:
 class Admin:
     listen: str = "127.0.0.1:8081"
     open: bool = False
+    calls_per_minute: int = 6000  # of each API key; 0 is no limit
 
 
 @dataclass(frozen=True, slots=True)

@@ -351,12 +351,15 @@ HTTP = Section(
 ADMIN = Section(
     "admin",
     settings.Admin,
-    "The live page, /metrics, /healthz and /readyz. Keep it from the world: reach it through SSH or a VPN.",
+    "The live page, the APIs, /metrics, /healthz and /readyz. Keep it from the world: reach it through SSH or a VPN.",
     (
         Option("listen", locators.ADDRESS, "Where it listens."),
         _switch("open",
                 "Ask for no key. Works on loopback only, and only makes sense where everybody on the machine may "
                 "see subjects and recipients."),
+        Option("calls_per_minute", kinds.number(0),
+               "How many calls of the APIs each key may make per minute; the rest is answered by 429 with Retry-After. It "
+               "stops a program that runs wild. 0 means no limit."),
     ),
 )  # fmt: skip
 

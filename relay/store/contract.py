@@ -151,6 +151,8 @@ class Store(Protocol):
 
     async def find_api_key(self, digest: str) -> ApiKey | None: ...
     async def revoke_api_key(self, name: str) -> bool: ...
+    async def use_api_key(self, digest: str, at: float) -> None:
+        """`last_used_at` is `at`, where it was earlier. A key that is not there stays so."""
 
     # -- drafts
     async def save_draft(self, draft: Draft, contents: Sequence[bytes] | None = None) -> bool:

@@ -332,6 +332,12 @@ class Memory:
     async def revoke_api_key(self, name: str) -> bool:
         return self._keys.pop(name, None) is not None
 
+    async def use_api_key(self, digest: str, at: float) -> None:
+        for key in self._keys.values():
+            if key.digest == digest and key.last_used_at < at:
+                self._keys[key.name] = replace(key, last_used_at=at)
+                return
+
     # -- drafts --------------------------------------------------------------------------------------------------------
 
     async def save_draft(self, draft: Draft, contents: Sequence[bytes] | None = None) -> bool:

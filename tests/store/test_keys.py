@@ -18,6 +18,10 @@ async def test_api_keys(store: Store) -> None:
         await store.add_api_key(replace(one, digest="d3"))
     assert await store.api_keys() == [one, two]
     assert (await store.find_api_key("d2"), await store.find_api_key("d3")) == (two, None)
+    await store.use_api_key("d2", 7.0)
+    await store.use_api_key("d2", 6.0)
+    await store.use_api_key("d3", 8.0)
+    assert await store.api_keys() == [one, replace(two, last_used_at=7.0)]
     assert (await store.revoke_api_key("one"), await store.revoke_api_key("one")) == (True, False)
     assert await store.find_api_key("d1") is None
 

@@ -221,6 +221,9 @@ class Sqlite:
     async def revoke_api_key(self, name: str) -> bool:
         return await self._write(lambda db: keys.revoke(db, name))
 
+    async def use_api_key(self, digest: str, at: float) -> None:
+        await self._write(lambda db: keys.use(db, digest, at))
+
     # -- drafts --------------------------------------------------------------------------------------------------------
 
     async def save_draft(self, draft: Draft, contents: Sequence[bytes] | None = None) -> bool:

@@ -12,6 +12,7 @@ ADD = f"INSERT INTO api_keys ({API_KEYS.names()}) VALUES ({', '.join('?' * len(A
 NAMED = "SELECT 1 FROM api_keys WHERE name = ?"
 ALL = f"SELECT {API_KEYS.names()} FROM api_keys ORDER BY created_at, name"
 OF_DIGEST = f"SELECT {API_KEYS.names()} FROM api_keys WHERE digest = ?"
+USE = "UPDATE api_keys SET last_used_at = ? WHERE digest = ? AND last_used_at < ?"
 REVOKE = "DELETE FROM api_keys WHERE name = ?"
 
 
@@ -32,3 +33,7 @@ def of_digest(db: sqlite3.Connection, digest: str) -> ApiKey | None:
 
 def revoke(db: sqlite3.Connection, name: str) -> bool:
     return db.execute(REVOKE, (name,)).rowcount > 0
+
+
+def use(db: sqlite3.Connection, digest: str, at: float) -> None:
+    db.execute(USE, (at, digest, at))
