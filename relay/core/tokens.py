@@ -200,6 +200,16 @@ def message_key(now: float, random_bytes: bytes) -> bytes:
     return max(0, min(int(now * 1000), (1 << 48) - 1)).to_bytes(6, "big") + random_bytes[:6]
 
 
+def key_of(message_id: str) -> bytes:
+    """The key of such a text. ValueError where it is none."""
+    if len(message_id) != 20 or set(message_id) - set(DIGITS):
+        raise ValueError("a message id has 20 characters of lower-case base32hex")
+    bits = 0
+    for character in message_id:
+        bits = bits << 5 | DIGITS.index(character)
+    return (bits >> 4).to_bytes(KEY_SIZE, "big")
+
+
 def message_id(key: bytes) -> str:
     """The key as text: 20 characters of lower-case base32hex (RFC 4648 7), which sort as the keys do."""
     if len(key) != KEY_SIZE:

@@ -70,13 +70,14 @@ class Tracker:
         self.planner = plans.Planner(settings, keys, clock, cpu)
         self.renderer = copies.Renderer(keys, signers, clock)
 
-    async def track(self, submission: Submission, *, one_group: bool = False) -> Tracked:
+    async def track(self, submission: Submission, *, one_group: bool = False, key: bytes = b"") -> Tracked:
         """What leaves for this submission. Never raises for any content; the record is durable when it returns. With
         `one_group` there is one copy for all recipients, as a milter needs it: with several of them its tokens are the
-        message's, and name none of them."""
+        message's, and name none of them. `key` is the message's where it has one already."""
         planned: plans.Message | None = None
+        given = key
         try:
-            key = tokens.message_key(submission.received_at or self.clock(), self.random_bytes(6))
+            key = given or tokens.message_key(submission.received_at or self.clock(), self.random_bytes(6))
             refusal = loops.refusal(submission.options, self.keys())
             if refusal:
                 return Tracked(tokens.message_id(key), (), refusal)
@@ -103,7 +104,7 @@ class Tracker:
                 LOG.error("untracked", reason="internal_error", peer=submission.peer, why=why)
             else:
                 LOG.exception("untracked", reason="internal_error", peer=submission.peer)
-            return self.plain(submission, planned)
+            return self.plain(submission, planned, given)
         received = self.received(submission, message.message_id, (*sent.to, *sent.cc))
         pending = [
             self.renderer.pending(message, group, index, recipients, received) for index, recipients, group in shares
@@ -127,20 +128,20 @@ class Tracker:
             metrics.FAILED_OPEN.labels("record").inc()
             LOG.warning("not_recorded", message_id=sent.message_id, reason=str(reason) or "the store is slow")
 
-    def plain(self, submission: Submission, planned: plans.Message | None) -> Tracked:
+    def plain(self, submission: Submission, planned: plans.Message | None, key: bytes = b"") -> Tracked:
         """The submission as it came, if its login may send it, without what must never leave; `planned` where it could be read. Needs nothing
         that can fail."""
         head = headers.read(submission.content)
+        message_id = tokens.message_id(key or self.random_bytes(12))
         refusal = senders.refusal_of_message(head, submission.senders)  # what can't be read is no way around it
         if refusal:
-            return Tracked(tokens.message_id(self.random_bytes(12)), (), refusal)
+            return Tracked(message_id, (), refusal)
         secret = [
             field
             for field in head.fields
             if field.name in plans.NEVER_LEAVES or field.name == "x-track" or field.name.startswith("x-track-")
         ]
         edits = [*(Edit(field.start, field.end, b"") for field in secret), *plans.stray(head)]
-        message_id = tokens.message_id(self.random_bytes(12))
         rendering = rewrite.Rendering(head, parts.changes(edits), self.received(submission, message_id))
         copy = PendingCopy(0, submission.recipients, lambda: rendering, lambda: rendering, submission.options)
         upstream = self.settings.upstream

@@ -86,12 +86,14 @@ class Spool:
         upstream: str = DEFAULT_UPSTREAM,
         duplicates: int = 0,
         tried: bool = False,
+        entry_id: str = "",
     ) -> queue.Entry:
-        """An entry that begins now; `tried` where the first attempt was just made."""
+        """An entry that begins now; `tried` where the first attempt was just made. `entry_id` is its name (hexadecimal)
+        where it must be known again."""
         now = self._clock()
         pause = self._schedule[min(1, len(self._schedule) - 1)] if tried else 0.0
         return queue.Entry(
-            queue.entry_id(now, self._random_bytes(4)),
+            entry_id or queue.entry_id(now, self._random_bytes(4)),
             message_id,
             now,
             now + pause,
@@ -112,6 +114,25 @@ class Spool:
         """Keeps a message that an attempt is under way for: whoever holds the claim settles or releases it. Durable
         when it returns; raises `Unwritable`."""
         return await self._kept.keep(entry, content)
+
+    async def hold(self, entry: queue.Entry, content: bytes) -> None:
+        """Keeps a message that nobody sends before it is admitted: whoever has to write down first that it is handed
+        over can do so, and a crash before, between and after sends nothing twice. Durable when it returns; raises
+        `Unwritable`."""
+        await self._kept.hold(entry, content)
+
+    async def admit(self, prefix: str) -> None:
+        """What is held under names that begin so is for `run` to send. Of what was admitted before nothing happens.
+        Raises OSError."""
+        await self._kept.admit(prefix)
+
+    async def drop(self, prefix: str) -> None:
+        """What is held under names that begin so is not sent."""
+        await self._kept.drop(prefix)
+
+    async def has(self, prefix: str) -> bool:
+        """Is something held, or still to be sent, under names that begin so?"""
+        return await self._kept.has(prefix)
 
     def release(self, claim: Claim) -> None:
         """The entry is for `run` to send."""

@@ -5,6 +5,7 @@ Leaves to others: how a file gets onto the disk (`relay.files`), what the state 
 
     ID.msg     one line of JSON (`core.queue.Entry` as it was put), then the message's bytes; never changed
     ID.now     the entry's state since the first attempt, replaced as a whole; its absence means none was made
+    ID.held    an ID.msg to be, of which somebody has to write down first that it is one: then it gets that name
     *.tmp      a file that was not finished; nobody was promised anything
     .wake      touched when something was put or changed, so that a process which sends looks again
     broken/    what can't be read: kept for a person to look at
@@ -122,6 +123,35 @@ class Disk:
                 os.close(descriptor)
             raise Unwritable(f"{reason.strerror or reason}") from reason
         return Claim(self, entry, descriptor)
+
+    def hold(self, entry: queue.Entry, content: bytes) -> None:
+        """Keeps a message that is no entry yet: `admit` makes it one, `drop` takes it away; until then it is nobody's to
+        send. Durable when it returns. Raises `Unwritable`."""
+        try:
+            files.write(self._path(entry.entry_id, "held"), queue.write(entry) + content)
+        except OSError as reason:
+            raise Unwritable(f"{reason.strerror or reason}") from reason
+
+    def admit(self, prefix: str) -> list[str]:
+        """What is held under such names becomes entries: their ids. What became one before, and may be gone since, is
+        none again. Raises OSError."""
+        names = sorted(path.stem for path in self.directory.glob(f"{prefix}*.held"))
+        for name in names:
+            os.rename(self._path(name, "held"), self._path(name, "msg"))
+        if names:
+            files.sync(self.directory)
+        return names
+
+    def drop(self, prefix: str) -> None:
+        """What is held under such names goes."""
+        for path in self.directory.glob(f"{prefix}*.held"):
+            path.unlink(missing_ok=True)
+
+    def has(self, prefix: str) -> bool:
+        """Is there an entry of such a name, or something held? Blocks: it reads the folder."""
+        with contextlib.suppress(FileNotFoundError), os.scandir(self.directory) as found:
+            return any(item.name.startswith(prefix) and item.name.endswith((".msg", ".held")) for item in found)
+        return False
 
     def take_back(self) -> None:
         """Removes what was refused, and could not be removed then."""

@@ -68,6 +68,32 @@ class Keeping:
         """The entry, on disk, for whoever sends. Raises `Unwritable`."""
         self.release(await self.keep(entry, content))
 
+    async def hold(self, entry: queue.Entry, content: bytes) -> None:
+        """A message that is no entry yet (`Disk.hold`). Raises `Unwritable`."""
+        await asyncio.to_thread(self._hold, entry, content)
+
+    def _hold(self, entry: queue.Entry, content: bytes) -> None:
+        try:
+            self.start()
+        except OSError as reason:
+            raise disk.Unwritable(f"{reason.strerror or reason}") from reason
+        self._disk.hold(entry, content)
+
+    async def admit(self, prefix: str) -> None:
+        """What is held under such names is for whoever sends. Raises OSError."""
+        for claim in await asyncio.to_thread(self._admit, prefix):
+            self.release(claim)
+
+    def _admit(self, prefix: str) -> list[disk.Claim]:
+        claims = [self._disk.claim(name) for name in self._disk.admit(prefix)]
+        return [claim for claim in claims if claim]  # another process may have taken one up already
+
+    async def drop(self, prefix: str) -> None:
+        await asyncio.to_thread(self._disk.drop, prefix)
+
+    async def has(self, prefix: str) -> bool:
+        return await asyncio.to_thread(self._disk.has, prefix)
+
     def release(self, claim: disk.Claim, entry: queue.Entry | None = None) -> None:
         """Somebody is done with it for now. `entry` is its state where that is known better than it could be written."""
         entry = entry or claim.entry

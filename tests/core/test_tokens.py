@@ -240,3 +240,14 @@ def test_a_clock_gone_wild_makes_a_key_all_the_same(now):
 def test_too_few_dice():
     with pytest.raises(ValueError):
         tokens.message_key(0, b"12345")
+
+
+@given(st.binary(min_size=12, max_size=12))
+def test_the_key_of_a_message_id(key: bytes) -> None:
+    assert tokens.key_of(tokens.message_id(key)) == key
+
+
+@pytest.mark.parametrize("text", ["", "0" * 19, "0" * 21, "w" * 20, "A" * 20, "é" * 20])
+def test_what_is_no_message_id_has_no_key(text: str) -> None:
+    with pytest.raises(ValueError, match="20 characters"):
+        tokens.key_of(text)

@@ -126,6 +126,22 @@ def test_an_entry_is_kept_whole_and_belongs_to_one(disk):
     assert [p.name for p in disk.directory.iterdir()] == []
 
 
+def test_what_is_held_is_no_entry_until_it_is_admitted_and_then_once(disk):
+    for name in ("0a1", "0a2", "0b1"):
+        disk.hold(entry(name), MESSAGE)
+    assert list(disk.scan()) == []
+    assert (disk.has("0a"), disk.has("0c")) == (True, False)
+    assert disk.admit("0a") == ["0a1", "0a2"]
+    claim = disk.claim("0a1")
+    assert (claim.content(), claim.entry.entry_id) == (MESSAGE, "0a1")
+    claim.remove()
+    assert disk.admit("0a") == []
+    assert list(disk.scan()) == ["0a2"]
+    disk.drop("0b")
+    assert disk.admit("0b") == []
+    assert not disk.has("0b")
+
+
 def test_what_cannot_be_read_is_set_aside_and_never_deleted(disk):
     for name, line in (("02", b"{not json}\n"), ("03", b""), ("04", queue.write(entry("05"))), ("06", b"\xff" * 300)):
         (disk.directory / f"{name}.msg").write_bytes(line + MESSAGE)
