@@ -23,7 +23,8 @@ from relay.core import floods
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from relay import smtp, spool
+    from relay import milter, outbound, smtp, spool
+    from relay.core import dkim
     from relay.upstream import failover
 
 LOG = log.room("app")
@@ -31,7 +32,7 @@ LOG = log.room("app")
 STORE_SECONDS = 2.0  # between attempts to open a store that could not be opened at the start
 AGAIN_SECONDS = 1.0  # before a failed role is restarted; doubles up to a minute
 
-WITH_TOKENS = frozenset({"smtp", "http", "mailbox"})  # the roles that sign tokens, or verify them
+WITH_TOKENS = frozenset({"smtp", "http", "mailbox", "milter"})  # the roles that sign tokens, or verify them
 
 Addresses = dict[str, list[tuple[str, int]]]
 
@@ -87,7 +88,9 @@ async def run(
         collector.settle()
         if ready:
             ready(addresses)
-        LOG.info("ready", **{role: " ".join(f"{h}:{p}" for h, p in found) for role, found in addresses.items()})
+        LOG.info(
+            "ready", **{role: " ".join(f"{h}:{p}" if p else h for h, p in found) for role, found in addresses.items()}
+        )
         notify.tell(READY=1, STATUS=f"running: {', '.join(sorted(addresses) or sorted(only))}")
         await stopping.wait()
         notify.tell(STOPPING=1, STATUS="draining")
@@ -114,6 +117,7 @@ class Service:
         self.closers: list[Callable[[], Awaitable[None]]] = []  # called last to first
         self.renewals: list[Callable[[], object]] = []  # of keys and certificates; each may raise OSError
         self.server: smtp.Server | None = None
+        self.milter: milter.Server | None = None
         self.out: failover.Upstreams | None = None
         self.spool: spool.Spool | None = None
         self.wake: Callable[[], None] = lambda: None
@@ -151,6 +155,7 @@ class Service:
             "webhooks": self.start_webhooks,
             "queue": self.start_mail,
             "smtp": self.start_mail,
+            "milter": self.start_milter,
             "mailbox": self.start_mailbox,
             "http": self.start_http,
             "admin": self.start_admin,
@@ -197,15 +202,10 @@ class Service:
 
     async def start_mail(self) -> None:
         """smtp and queue, which share the upstreams and the spool if one process has both."""
-        from relay import delivery, outbound, outcomes, smtp, spool
-        from relay.core import dkim
+        from relay import delivery, outcomes, smtp, spool
         from relay.upstream import failover
 
-        try:
-            signers = outbound.signers(self.settings)
-        except (dkim.BadKey, OSError) as reason:
-            raise CannotStart(f"dkim: {reason}") from reason
-        hostname = self.settings.smtp.hostname or os.uname().nodename
+        signers, hostname = self.signers(), self.hostname
         out = failover.Upstreams(self.settings, hostname=hostname, signers=signers)
         self.closers.append(out.close)
         heard = outcomes.Outcomes(self.store, host=out.host, appended=self.appended)
@@ -217,8 +217,7 @@ class Service:
             self.supervise("queue", queue.run)
         if "smtp" not in self.only:
             return
-        tracker = outbound.Tracker(self.settings, self.keys.now, self.store, signers, hostname=hostname)
-        deliverer = delivery.Delivery(self.settings, tracker, out, queue, heard)
+        deliverer = delivery.Delivery(self.settings, self.tracker(signers), out, queue, heard)
         self.closers.append(lambda: deliverer.close(self.left() / 2))
         try:
             self.server = await smtp.serve(self.settings, deliverer.take, verify_upstream=out.try_login)
@@ -228,6 +227,37 @@ class Service:
             raise CannotStart(f"smtp: can't listen: {reason.strerror or reason}", 1) from reason
         self.addresses["smtp"] = list(self.server.addresses)
         self.renewals.append(self.server.reload)
+
+    async def start_milter(self) -> None:
+        from relay import milter
+
+        if not self.settings.milter.listen:
+            return
+        try:
+            self.milter = await milter.serve(self.settings, self.tracker(self.signers()))
+        except milter.CannotListen as reason:
+            raise CannotStart(f"milter: {reason}", 1) from reason
+        except OSError as reason:
+            raise CannotStart(f"milter: can't listen: {reason.strerror or reason}", 1) from reason
+        self.addresses["milter"] = list(self.milter.addresses)
+
+    @property
+    def hostname(self) -> str:
+        return self.settings.smtp.hostname or os.uname().nodename
+
+    def signers(self) -> tuple[dkim.Signer, ...]:
+        from relay import outbound
+        from relay.core import dkim
+
+        try:
+            return outbound.signers(self.settings)
+        except (dkim.BadKey, OSError) as reason:
+            raise CannotStart(f"dkim: {reason}") from reason
+
+    def tracker(self, signers: Sequence[dkim.Signer]) -> outbound.Tracker:
+        from relay import outbound
+
+        return outbound.Tracker(self.settings, self.keys.now, self.store, signers, hostname=self.hostname)
 
     async def start_mailbox(self) -> None:
         from relay import mailbox
@@ -350,9 +380,10 @@ class Service:
             await self.end(close)
 
     async def drain_clients(self) -> None:
-        if self.server:
-            self.server.stop_listening()
-            await self.server.drain(self.times.drain)
+        servers = [server for server in (self.server, self.milter) if server]
+        for server in servers:
+            server.stop_listening()
+        await asyncio.gather(*(server.drain(self.times.drain) for server in servers))
 
     async def end(self, close: Callable[[], Awaitable[None]]) -> None:
         """One step of the stop. Whatever becomes of it, the others are taken."""

@@ -29,6 +29,17 @@ SMTP_CONNECTIONS = Gauge("trackrelay_smtp_connections", "SMTP connections of cli
 TURNED_AWAY = Counter("trackrelay_smtp_turned_away", "SMTP connections refused because there were too many")
 SMTP_REFUSED = Counter("trackrelay_smtp_refused_commands", "SMTP commands refused, by reply code", ["code"])
 SMTP_IN_FLIGHT = Gauge("trackrelay_smtp_in_flight_bytes", "Bytes of messages being received or delivered")
+MILTER_CONNECTIONS = Gauge("trackrelay_milter_connections", "Connections of mail servers to the milter")
+MILTER_IN_FLIGHT = Gauge("trackrelay_milter_in_flight_bytes", "Bytes of messages that the milter is being asked about")
+MILTER_MESSAGES = Counter(
+    "trackrelay_milter_messages",
+    "Messages by the milter's answer: changed, unchanged, refused, failed (went on untracked), put_off, passed (not of a "
+    "submitter), unfinished",
+    ["answer"],
+)
+MILTER_TURNED_AWAY = Counter(
+    "trackrelay_milter_turned_away", "Connections to the milter closed: too many, or no milter's"
+)
 ERRORS = Counter("trackrelay_errors", "Unexpected exceptions, by room", ["room"])
 QUEUE = Gauge("trackrelay_queue_messages", "Messages in the spool")
 QUEUE_AGE = Gauge("trackrelay_queue_oldest_seconds", "Age of the oldest message in the spool")

@@ -1,10 +1,9 @@
 """The roles of the service, as `trackrelay run --only` names them.
 
-Owns: their names, and which of them this version does not have. Leaves to others: what a role does (`app`).
+Owns: their names. Leaves to others: what a role does (`app`).
 """
 
 from __future__ import annotations
 
-ALL = ("smtp", "http", "admin", "mailbox", "webhooks", "queue")
-MISSING = ("milter",)  # named already, and refused: nothing would listen
-NAMES = (*ALL, *MISSING)
+ALL = ("smtp", "http", "admin", "mailbox", "webhooks", "queue", "milter")
+OF_UPSTREAM = frozenset({"smtp", "queue"})  # those that need a server to hand mail on to

@@ -84,10 +84,13 @@ def test_each_role_has_a_unit_and_each_unit_a_role():
 @pytest.mark.parametrize("unit", ROLES, ids=lambda p: p.name)
 def test_the_roles_are_as_hard_as_the_whole(unit):
     whole, role = settings(FOLDER / "trackrelay.service"), settings(unit)
-    del whole["ExecStart"], whole["MemoryMax"]
+    for own in ("ExecStart", "MemoryMax", "RuntimeDirectory", "RuntimeDirectoryMode"):
+        del whole[own]
     for key, values in whole.items():
         assert role[key] == values
     own = {"SocketBindDeny", "IPAddressDeny", "IPAddressAllow", "InaccessiblePaths", "ReadOnlyPaths"}
+    if unit.stem == "trackrelay-milter":
+        own |= {"RuntimeDirectory", "RuntimeDirectoryMode"}  # for its unix socket
     assert set(role) - set(whole) <= {"ExecStart", "MemoryMax"} | own
 
 
@@ -116,8 +119,8 @@ def test_a_unit_names_the_credentials_of_its_roles_alone(unit):
 
 # What is in state_dir, by the roles that work with it.
 FOLDERS = {
-    "keys": {"smtp", "queue", "http", "mailbox"},
-    "keys/dkim": {"smtp", "queue"},
+    "keys": {"smtp", "queue", "http", "mailbox", "milter"},
+    "keys/dkim": {"smtp", "queue", "milter"},
     "keys/logins": {"smtp"},
     "keys/oauth2": {"smtp", "queue", "mailbox"},
     "spool": {"smtp", "queue"},
@@ -164,7 +167,7 @@ def told(tmp_path):
 def test_each_unit_is_ready_alive_reloaded_and_stopped(tmp_path, told, role):
     """With no environment but systemd's, and no other place to write than the state folder."""
     (tmp_path / "etc").mkdir()
-    ports = [peers.free_port() for _ in range(3)]
+    ports = [peers.free_port() for _ in range(4)]
     (tmp_path / "etc" / "relay.toml").write_text(f"""
 [smtp]
 listen = ["127.0.0.1:{ports[0]}"]
@@ -172,6 +175,8 @@ listen = ["127.0.0.1:{ports[0]}"]
 listen = "127.0.0.1:{ports[1]}"
 [admin]
 listen = "127.0.0.1:{ports[2]}"
+[milter]
+listen = "inet:127.0.0.1:{ports[3]}"
 [upstream]
 url = "smtp://u@127.0.0.1:9"
 password_file = "$CREDENTIALS_DIRECTORY/upstream"

@@ -12,7 +12,7 @@ HELP = "run the service"
 
 def some_roles(text: str) -> frozenset[str]:
     chosen = frozenset(word.strip() for word in text.split(",") if word.strip())
-    unknown = sorted(chosen - set(roles.NAMES))
+    unknown = sorted(chosen - set(roles.ALL))
     if unknown or not chosen:
         raise argparse.ArgumentTypeError(f"{', '.join(unknown) or 'nothing'}: the roles are {', '.join(roles.ALL)}")
     return chosen
@@ -32,12 +32,16 @@ def run(args: argparse.Namespace) -> int:
     from relay import config, dumps, log
 
     chosen: frozenset[str] = args.only or frozenset(roles.ALL)
-    for role in sorted(chosen & set(roles.MISSING)):
-        print(f"trackrelay: --only {role}: this version has no {role}, so nothing would listen", file=sys.stderr)
-        return 2
     dumps.forbid()  # before the first password is read
     settings = config.settings_of(args, chosen)
-    if chosen & {"smtp", "queue"} and not settings.upstream.url:
+    if "milter" in chosen and not settings.milter.listen:
+        if args.only:
+            print(f"{settings.file}: milter.listen: is empty, so nothing would listen", file=sys.stderr)
+            return 2
+        chosen -= {"milter"}
+    elif not args.only and not settings.upstream.url:
+        chosen -= roles.OF_UPSTREAM  # the mail server that asks the milter delivers the mail
+    if chosen & roles.OF_UPSTREAM and not settings.upstream.url:
         print(
             f"{settings.file}: upstream.url: is missing: name the server that delivers the mail, "
             'for example url = "smtp://user@smtp.example.com:587" under [upstream]',

@@ -66,13 +66,17 @@ def _listeners(found: Settings, mistake: Say, warn: Warn) -> None:
     elif exposure.beyond([found.admin.listen]):
         warn(("admin", "listen"), "is reached from other machines, and has no TLS: keys and subjects cross the network in "
              "clear; put a TLS proxy or a VPN before it")  # fmt: skip
+    milter = found.milter.listen.partition(":")[2] if found.milter.listen.startswith("inet") else ""
+    if exposure.beyond([milter]):
+        warn(("milter", "listen"), "is reached from other machines, and whoever reaches it is taken for a mail server; let "
+             "a firewall admit your mail servers only")  # fmt: skip
     seen: dict[str, str] = {}
     for section, key, listeners in (
         ("smtp", "listen", found.smtp.listen),
         ("smtp", "listen_tls", found.smtp.listen_tls),
         ("http", "listen", (found.http.listen,)),
         ("admin", "listen", (found.admin.listen,)),
-        ("milter", "listen", (found.milter.listen.removeprefix("inet:"),)),
+        ("milter", "listen", (milter,)),
     ):
         for address in listeners:
             if address and not address.endswith(":0") and address in seen:

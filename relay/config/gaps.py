@@ -31,7 +31,6 @@ class Gap:
 
 
 SETTINGS = (
-    Gap("milter", "listen", "nothing listens there"),
     Gap("tracking", "suppress", "there is no list of such recipients"),
     Gap("privacy", "retention_days", "nothing is deleted"),
 )

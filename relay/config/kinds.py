@@ -171,6 +171,16 @@ def _texts(value: Any, use: Use) -> dict[str, str]:
 TEXTS = Kind("a table of texts", _texts, dict)
 
 
+def _mode(value: Any, use: Use) -> int:
+    text = text_of(value, use)
+    if not re.fullmatch(r"0?[0-7]{3}", text):
+        raise Wrong(f'{shown(text)} is not a mode such as "0660": three octal digits, for owner, group and others')
+    return int(text, 8)
+
+
+MODE = Kind('the mode of a file, such as "0660"', _mode, lambda mode: f"{mode:04o}")
+
+
 # -- times and sizes ---------------------------------------------------------------------------------------------------
 
 

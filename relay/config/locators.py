@@ -83,14 +83,30 @@ ADDRESS = Kind("HOST:PORT, IPv6 in brackets", _address)
 
 def _milter(value: Any, use: Use) -> str:
     text = kinds.text_of(value, use)
-    if text.startswith("inet:"):
-        return "inet:" + str(_address(text[5:], use))
+    kind, colon, address = text.partition(":")
+    if kind in ("inet", "inet6"):
+        return kind + colon + str(_address(address, use))
     if text and not re.fullmatch(r"unix:/.+", text):
         raise Wrong(f'{shown(text)} is neither "inet:127.0.0.1:8891" nor "unix:/run/trackrelay/milter.sock"')
     return text
 
 
 MILTER = Kind('"inet:HOST:PORT" or "unix:/PATH"; empty is off', _milter)
+
+
+def _submitter(value: Any, use: Use) -> str:
+    text = kinds.text_of(value, use)
+    if text == "authenticated" or re.fullmatch(r"daemon:\S+", text):
+        return text
+    try:
+        return _network(text, use)
+    except Wrong:
+        if re.fullmatch(r"[\d.:a-fA-F]+/\d+", text):
+            raise
+    raise Wrong(f'{shown(text)} is neither "authenticated", a network such as "192.0.2.0/24", nor "daemon:NAME"')
+
+
+SUBMITTER = Kind('"authenticated", a network or "daemon:NAME"', _submitter)
 
 
 def _network(value: Any, use: Use) -> str:

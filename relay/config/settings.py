@@ -98,7 +98,12 @@ class Admin:
 
 @dataclass(frozen=True, slots=True)
 class Milter:
-    listen: str = ""
+    listen: str = ""  # inet:host:port, inet6:[v6]:port, unix:/path
+    mode: int = 0o660  # of the unix socket
+    group: str = ""  # of the unix socket; "" is the process's
+    submitters: tuple[str, ...] = ("authenticated", "127.0.0.0/8", "::1/128")  # or networks, or "daemon:NAME"
+    deadline: float = 10.0  # seconds
+    on_failure: Literal["accept", "tempfail"] = "accept"
 
 
 @dataclass(frozen=True, slots=True)

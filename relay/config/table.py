@@ -63,6 +63,7 @@ def _switch(key: str, help: str) -> Option:
 
 # Who opens the files of secrets and private keys.
 SENDERS = frozenset({"smtp", "queue"})
+SIGNERS = SENDERS | {"milter"}
 SUBMISSION, PUBLIC, READERS, NOTIFIERS = map(frozenset, (["smtp"], ["http"], ["mailbox"], ["webhooks"]))
 
 SECRET = Kind("a secret", kinds.TEXT.read)
@@ -315,7 +316,7 @@ DKIM = Section(
         Option("domain", locators.HOSTNAME, "The domain that signs (d=).", example="example.com", required=True),
         Option("selector", locators.SELECTOR, "The record is at SELECTOR._domainkey.DOMAIN.", example="t1", required=True),
         Option("key", locators.PRESENT, "PEM: an RSA or Ed25519 private key.", example="secrets/dkim.pem", required=True,
-               roles=SENDERS),
+               roles=SIGNERS),
     ),
     many=True,
 )  # fmt: skip
@@ -366,10 +367,28 @@ ADMIN = Section(
 MILTER = Section(
     "milter",
     settings.Milter,
-    "For Postfix and Sendmail, in place of the SMTP hop.",
+    "For Postfix and Sendmail, in place of the SMTP hop: they ask about each message, change it as they are told, and "
+    "deliver it themselves.",
     (
         Option("listen", locators.MILTER,
-               '"inet:127.0.0.1:8891" or "unix:/run/trackrelay/milter.sock"; empty means off.'),
+               '"inet:127.0.0.1:8891" or "unix:/run/trackrelay/milter.sock"; empty means off. Nobody logs in there, so '
+               "let nobody but the mail server reach it."),
+        Option("mode", kinds.MODE, "The mode of the unix socket: who may read and write it may ask."),
+        Option("group", kinds.TEXT,
+               "The group of the unix socket, by its name; the process must be in it. Without one it is the process's own.",
+               example="postfix"),
+        Option("submitters", kinds.listing(locators.SUBMITTER),
+               'Whose mail is outgoing: "authenticated" is who logged in at the mail server, a network is who connects to '
+               'it from there, "daemon:NAME" is who comes by the service that has this {daemon_name} '
+               "(milter_macro_daemon_name in Postfix). One of them is enough. All other mail is incoming: it is never "
+               "touched, and its control headers stay."),
+        Option("deadline", kinds.duration(0.1),
+               "How long the mail server waits for the answer at most: then the message goes on untracked. Keep it well "
+               "below the mail server's own patience, which is 5 minutes in Postfix and Sendmail."),
+        Option("on_failure", kinds.choice("accept", "tempfail"),
+               "What a message gets that can't be tracked because something fails here. accept: it goes on untracked. "
+               "tempfail: its client hears 451 and tries again. What happens if the milter is not there at all is the "
+               "mail server's own setting."),
     ),
 )  # fmt: skip
 

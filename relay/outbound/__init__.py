@@ -34,13 +34,15 @@ RECORDING = metrics.STAGE.labels("record")
 class Tracked(Value, frozen=True):
     """What leaves for one submission. `refusal` is set where it must not leave at all (on_invalid = "reject", or it goes
     in a loop); `refused` are the recipients that it must not leave for, each with what its sender hears. They are in no
-    copy. `upstream` is the name of the upstream that is chosen for it."""
+    copy. `upstream` is the name of the upstream that is chosen for it. `failed` where tracking failed, and it goes out as
+    it came."""
 
     message_id: str
     copies: tuple[PendingCopy, ...]
     refusal: Reply | None = None
     refused: tuple[tuple[Recipient, Reply], ...] = ()
     upstream: str = DEFAULT_UPSTREAM
+    failed: bool = False
 
 
 class Records(Protocol):
@@ -136,11 +138,7 @@ class Tracker:
         refusal = senders.refusal_of_message(head, submission.senders)  # what can't be read is no way around it
         if refusal:
             return Tracked(message_id, (), refusal)
-        secret = [
-            field
-            for field in head.fields
-            if field.name in plans.NEVER_LEAVES or field.name == "x-track" or field.name.startswith("x-track-")
-        ]
+        secret = [field for field in head.fields if never_leaves(field.name)]
         edits = [*(Edit(field.start, field.end, b"") for field in secret), *plans.stray(head)]
         rendering = rewrite.Rendering(head, parts.changes(edits), self.received(submission, message_id))
         copy = PendingCopy(0, submission.recipients, lambda: rendering, lambda: rendering, submission.options)
@@ -149,7 +147,7 @@ class Tracker:
             upstream = planned.upstream
         elif self.settings.upstreams:
             upstream = choice.of_sender(self.settings, plans.sender_of(head, submission))
-        return Tracked(message_id, (copy,), upstream=choice.name_of(upstream))
+        return Tracked(message_id, (copy,), upstream=choice.name_of(upstream), failed=True)
 
     def received(self, submission: Submission, message_id: str, visible: Sequence[str] = ()) -> bytes:
         """The trace field of all its copies; b"" where there is none: the operator wants none, or nobody spoke SMTP with
@@ -181,6 +179,12 @@ class Tracker:
         if group.prepared:
             report |= rewrite.explain(group.prepared, hrefs=made.hrefs)
         return made.rendering.content(), report
+
+
+def never_leaves(name: str) -> bool:
+    """Whether no field of that name leaves, whatever becomes of its message."""
+    low = name.lower()
+    return low in plans.NEVER_LEAVES or low == "x-track" or low.startswith("x-track-")
 
 
 def shared(recipients: Sequence[Recipient], groups: Sequence[plans.Group], *, one_group: bool) -> list[records.Share]:

@@ -107,13 +107,14 @@ async def test_a_state_dir_is_made_private_and_what_a_crash_left_in_it_goes(tmp_
 
 
 @pytest.mark.parametrize("only", ["milter", "smtp,milter"])
-def test_a_role_that_is_missing_is_refused_by_name(only, capsys):
+def test_a_role_that_would_listen_nowhere_is_refused_by_name(tmp_path, only, capsys):
     """Never "ready" where nothing listens."""
-    assert main.main(["run", "--only", only]) == 2
-    assert capsys.readouterr().err == "trackrelay: --only milter: this version has no milter, so nothing would listen\n"
+    (tmp_path / "relay.toml").write_text("")
+    assert main.main(["run", "--only", only, "--config", str(tmp_path / "relay.toml")]) == 2
+    assert capsys.readouterr().err.endswith("relay.toml: milter.listen: is empty, so nothing would listen\n")
 
 
-@pytest.mark.parametrize("role", ["smtp", "http", "admin"])
+@pytest.mark.parametrize("role", ["smtp", "http", "admin", "milter"])
 async def test_a_port_that_is_taken_ends_it_with_1(tmp_path, role):
     """systemd starts it again then; 2 is a mistake in the settings, which starting again does not mend."""
     taken = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
@@ -126,6 +127,8 @@ async def test_a_port_that_is_taken_ends_it_with_1(tmp_path, role):
             given = replace(given, http=replace(given.http, listen=f"127.0.0.1:{port}"))
         case "admin":
             given = replace(given, admin=replace(given.admin, listen=f"127.0.0.1:{port}"))
+        case "milter":
+            given = replace(given, milter=replace(given.milter, listen=f"inet:127.0.0.1:{port}"))
     service = app.Service(given, frozenset({role}))
     try:
         with pytest.raises(app.CannotStart, match=rf"{role}: can't listen.*address already in use") as stopped:

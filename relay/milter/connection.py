@@ -1,0 +1,131 @@
+"""One connection of a mail server: octets in, octets out, one message at a time.
+
+Owns: the socket's side of a session: pausing while a message waits for its answer, closing. Leaves to others: what is
+said (`core.milter.session`, `answering`), how many there may be and for how long they are idle (`server`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Any, Protocol
+
+from relay import log, metrics
+from relay.core.milter import Message, Session, packets
+from relay.core.milter.session import End
+
+LOG = log.room("milter")
+
+PASSED = metrics.MILTER_MESSAGES.labels("passed")
+UNFINISHED = metrics.MILTER_MESSAGES.labels("unfinished")
+
+
+class Host(Protocol):
+    """What a connection is given by its server."""
+
+    async def answer(self, message: Message) -> bytes: ...
+    def session(self) -> Session: ...
+    def room(self, octets: int) -> bool: ...
+    def take(self, connection: Connection) -> bool: ...
+    def leave(self, connection: Connection) -> None: ...
+
+
+class Connection(asyncio.Protocol):
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._session = host.session()
+        self._reader = packets.Reader()
+        self._waiting: deque[packets.Packet] = deque()  # what came while a message waits for its answer
+        self._task: asyncio.Task[None] | None = None
+        self._transport: Any = None
+        self._finishing = False
+        self._loop = asyncio.get_running_loop()
+        self.heard = self._loop.time()
+
+    @property
+    def busy(self) -> bool:
+        """Within a message."""
+        return self._task is not None or self._session.busy
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        if not self._host.take(self):
+            self._transport.abort()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._host.leave(self)
+        if self.busy:
+            UNFINISHED.inc()
+        self._session.close()
+        if self._task:
+            self._task.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        self.heard = self._loop.time()
+        try:
+            for packet in self._reader.feed(data):
+                if self._task:
+                    self._waiting.append(packet)
+                else:
+                    self._receive(packet)
+                if self._transport.is_closing():
+                    return
+        except packets.Malformed as reason:
+            self._refuse(str(reason))
+
+    def eof_received(self) -> bool:
+        return False  # the transport closes itself
+
+    def finish(self) -> None:
+        """The service stops: this connection ends now, or after its message."""
+        self._finishing = True
+        if not self.busy:
+            self._transport.close()
+
+    def cut(self) -> None:
+        self._transport.abort()
+
+    def _receive(self, packet: packets.Packet) -> None:
+        within = self._session.busy
+        heard = self._session.receive(*packet)
+        if isinstance(heard, bytes):
+            if heard:
+                self._transport.write(heard)
+                if heard is packets.ACCEPT and packet[0] == packets.MAIL:
+                    PASSED.inc()
+            if within and not self._session.busy:
+                UNFINISHED.inc()
+                if self._finishing:
+                    self._transport.close()
+        elif isinstance(heard, End):
+            if within:
+                UNFINISHED.inc()
+            if heard.why:
+                self._refuse(heard.why)
+            else:
+                self._transport.close()
+        else:
+            self._transport.pause_reading()
+            self._task = self._loop.create_task(self._answer(heard))
+
+    async def _answer(self, message: Message) -> None:
+        try:
+            answer = await self._host.answer(message)
+        finally:
+            self._host.room(-message.held)
+        self._task = None
+        self.heard = self._loop.time()
+        self._transport.write(answer)
+        if self._finishing:
+            self._transport.close()
+            return
+        while self._waiting and not self._task and not self._transport.is_closing():
+            self._receive(self._waiting.popleft())
+        if not self._task and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def _refuse(self, why: str) -> None:
+        """Whoever is there does not speak as a mail server does."""
+        metrics.MILTER_TURNED_AWAY.inc()
+        LOG.warning("not_a_mail_server", why=why)
+        self._transport.abort()
