@@ -62,8 +62,9 @@ class Route:
 
 
 def mount(app: web.Application, routes: Iterable[Route]) -> None:
-    """Each route with and without a slash at its end; those of v1 also under /api."""
-    for route in routes:
+    """Each route with and without a slash at its end; those of v1 also under /api. "messages/schedules" goes before
+    "messages/{id}": it is no id."""
+    for route in sorted(routes, key=lambda route: [part.startswith("{") for part in route.path.split("/")]):
         handler = served(route)
         for path in (route.path, f"/api{route.path}") if route.api == "v1" else (route.path,):
             for spelled in (path, f"{path}/"):
