@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import msgspec
 
 from relay import files, log
+from relay.core import blocks, identifiers
 from relay.core.blocks import Block, Blocks
+from relay.core.model import Sent
 
 LOG = log.room("links")
 
@@ -25,6 +27,23 @@ NONE = Blocks()
 
 class Unusable(Exception):
     """The file is damaged, or can't be read or written. The text says which file and why."""
+
+
+async def meant(what: str, now: float, find: Callable[[str], Awaitable[Sent | None]]) -> Block | str:
+    """What somebody means by a URL, a host, a message's id or Message-ID; or a sentence that says why that is nothing that
+    could be blocked. `find` finds a message by its Message-ID."""
+    block = None if what.strip().startswith("<") else blocks.read(what)
+    if block is not None:
+        return block.with_(since=now)
+    wanted = identifiers.of_message(what)
+    if "@" not in wanted:
+        return (
+            f"{what!r} is no URL, no host and no message: a URL begins with https://, a message's id has 20 characters"
+        )
+    sent = await find(wanted)
+    if sent is None:
+        return f"no message with the Message-ID {what} was sent from here"
+    return Block("message", sent.message_id, now, wanted)
 
 
 class Document(msgspec.Struct):

@@ -123,7 +123,7 @@ FOLDERS = {
     "keys/dkim": {"smtp", "queue", "milter"},
     "keys/logins": {"smtp"},
     "keys/oauth2": {"smtp", "queue", "mailbox"},
-    "spool": {"smtp", "queue"},
+    "spool": {"smtp", "queue", "admin"},
     "journal": {"http"},
     "links": set(roles.ALL),
 }

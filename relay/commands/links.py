@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from relay.config import Settings
     from relay.core.blocks import Block
+    from relay.core.model import Sent
 
 HELP = "block links that were already sent, list what is blocked, unblock"
 
@@ -68,28 +69,21 @@ def show(blocks: tuple[Block, ...]) -> int:
 
 
 async def named(settings: Settings, what: str) -> Block | str:
-    """What is meant, or a sentence that says why that is nothing that could be blocked."""
+    """What is meant, or a sentence that says why that is nothing that could be blocked. Only a Message-ID needs the
+    database."""
     import time
 
-    from relay import store
-    from relay.core import blocks, identifiers
+    from relay import blocklist, store
 
-    block = None if what.strip().startswith("<") else blocks.read(what)
-    if block is not None:
-        return block.with_(since=time.time())
-    wanted = identifiers.of_message(what)
-    if "@" not in wanted:
-        return (
-            f"{what!r} is no URL, no host and no message: a URL begins with https://, a message's id has 20 characters"
-        )
-    opened = store.open(settings.store.url, settings.state_dir)
+    async def find(internet_id: str) -> Sent | None:
+        opened = store.open(settings.store.url, settings.state_dir)
+        try:
+            await opened.start()
+            return await opened.find_sent([internet_id])
+        finally:
+            await opened.stop()
+
     try:
-        await opened.start()
-        sent = await opened.find_sent([wanted])
+        return await blocklist.meant(what, time.time(), find)
     except store.Unavailable as reason:
         return f"a Message-ID is looked up in the database, and that is away ({reason}); name the message's own id"
-    finally:
-        await opened.stop()
-    if sent is None:
-        return f"no message with the Message-ID {what} was sent from here"
-    return blocks.Block("message", sent.message_id, time.time(), wanted)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from relay.core import queue
-    from relay.spool import disk
+    from relay.spool import disk, requests
 
 HELP = "the spool: list, show, retry or drop what waits"
 STEP = 1000  # entries between two signs of progress
@@ -135,44 +135,42 @@ def stamp(at: float) -> str:
 
 
 def retry(kept: disk.Disk, args: argparse.Namespace) -> int:
-    import msgspec
+    from relay.spool import requests
 
-    def now(claim: disk.Claim) -> None:
-        claim.save(msgspec.structs.replace(claim.entry, next_at=time.time()))
+    def now(name: str) -> requests.Result:
+        return requests.retry(kept, name, time.time())
 
     return each(kept, kept.scan() if args.all else args.ids, now, "to be tried now", every=args.all, step=args.step)
 
 
 def drop(kept: disk.Disk, args: argparse.Namespace) -> int:
-    return each(kept, args.ids, lambda claim: claim.remove(), "dropped", every=False, step=args.step)
+    from relay.spool import requests
+
+    return each(kept, args.ids, lambda name: requests.drop(kept, name), "dropped", every=False, step=args.step)
 
 
 def each(
-    kept: disk.Disk, names: Iterable[str], act: Callable[[disk.Claim], None], done: str, *, every: bool, step: int
+    kept: disk.Disk, names: Iterable[str], act: Callable[[str], requests.Result], done: str, *, every: bool, step: int
 ) -> int:
     """Does it to each entry. The exit code is 1 if one that was named could not be claimed."""
     from relay.spool import disk
 
     count, missed, shown = 0, 0, False
     for name in names:
-        claim = kept.claim(name) if kept.named(name) else None
-        if claim is None:
-            busy = kept.named(name) and kept.size(name) > 0
-            missed += not every
-            if busy and not every:
-                print(f"trackrelay queue: {name}: it is being sent right now", file=sys.stderr)
-            elif not every:
-                unknown(name)
-            continue
         try:
-            act(claim)
+            result = act(name)
         except disk.Unwritable as reason:
             print(f"trackrelay queue: {name}: {reason}", file=sys.stderr)
             missed += 1
         else:
+            if result != "done":
+                missed += not every
+                if result == "busy" and not every:
+                    print(f"trackrelay queue: {name}: it is being sent right now", file=sys.stderr)
+                elif not every:
+                    unknown(name)
+                continue
             count += 1
-        finally:
-            claim.release()
         if sys.stderr.isatty() and (count + missed) % step == 0:
             print(f"\r{count + missed}", end="", file=sys.stderr, flush=True)
             shown = True
