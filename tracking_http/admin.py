@@ -32,7 +32,13 @@ MANY = ("127.0.0.0/8", "::1/128")  # of this machine: proxies, and its own progr
 LARGEST_BODY = 4_000_000  # octets of a request
 LONGEST_LENGTH = 18  # digits of a Content-Length
 # Options for this application's runner. A body is inflated for nobody: a compressed one costs a thousand times its bytes.
-RUNNER: dict[str, Any] = {"keepalive_timeout": 15.0, "lingering_time": 1.0, "auto_decompress": False}
+# A request line may be as long as a query with the longest values; aiohttp itself answers a longer one, and not in JSON.
+RUNNER: dict[str, Any] = {
+    "keepalive_timeout": 15.0,
+    "lingering_time": 1.0,
+    "auto_decompress": False,
+    "max_line_size": 65_536,
+}
 
 OPEN = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json", "/api/docs", "/api/docs/"})
 OPEN_PREFIXES = ("/static/",)  # what the login form looks like; nothing about the installation

@@ -20,7 +20,7 @@ from aiohttp import web
 
 from relay import __version__
 from tracking_http import api
-from tracking_http.api import problems
+from tracking_http.api import problems, routing
 from tracking_http.api.problems import Api
 from tracking_http.api.routing import Route
 
@@ -144,7 +144,7 @@ def of_path(route: Route) -> list[dict[str, Any]]:
             "name": name,
             "in": "path",
             "required": True,
-            "schema": {"type": "string", "minLength": 1},
+            "schema": {"type": "string", "minLength": 1, "maxLength": routing.MAX_PART},
             **({"description": words[name]} if name in words else {}),
         }
         for name in names
