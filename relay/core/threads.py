@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 
 from relay.core import headers, identifiers
-from relay.core.model import Edit
+from relay.core.model import Edit, Sent
 
 MAX_PARENTS = 20  # identifiers taken from In-Reply-To; more than one is rare, hundreds are an attack
 MAX_REFERENCES = 100  # the last of References
@@ -27,6 +27,18 @@ def references(head: headers.Headers) -> tuple[str, ...]:
     References from last to first. No duplicates; at most 20 and 100. Never raises."""
     parents, ancestors = identifiers.answered(head, "in-reply-to"), identifiers.answered(head, "references")
     return tuple(dict.fromkeys([*parents[:MAX_PARENTS], *reversed(ancestors[-MAX_REFERENCES:])]))
+
+
+def ancestry(sent: Sent) -> tuple[str, ...]:
+    """What an answer to that message names in References (RFC 5322 3.6.4), oldest first, without brackets; the last is
+    what it answers. Where upstreams gave its copies other identifiers, recipients know it by these, and by its own who
+    got it as it was. At most 20 of what it answers itself: the first, which began the thread, and the last."""
+    earlier = tuple(dict.fromkeys(reversed(sent.references)))
+    if len(earlier) > MAX_PARENTS:
+        earlier = (earlier[0], *earlier[1 - MAX_PARENTS :])
+    given = (copy.upstream_id for copy in sent.copies if "@" in copy.upstream_id)
+    own = sent.internet_message_id
+    return tuple(dict.fromkeys(i for i in (*earlier, *given) if i != own)) + ((own,) if own else ())
 
 
 def entry(host: str, token: str) -> str:

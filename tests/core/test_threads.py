@@ -5,6 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.core import headers, identifiers, threads
+from relay.core.model import SentCopy
+from tests.store.contract import sent
 
 ENTRY = "t.AbC-_1@t.example.com"
 OURS = f"<{ENTRY}>"
@@ -145,3 +147,23 @@ def test_any_bytes(raw):
     head = headers.read(b"References:" + raw)
     threads.references(head)
     threads.edits(head, ENTRY, b"\r\n")
+
+
+def test_an_answer_names_what_its_message_answered_and_the_message_last() -> None:
+    message = sent("m9", references=("parent@x", "middle@x", "first@x"))
+    assert threads.ancestry(message) == ("first@x", "middle@x", "parent@x", "m9@mail.example")
+    assert threads.ancestry(sent("m9")) == ("m9@mail.example",)
+    assert threads.ancestry(sent("m9", internet_message_id="")) == ()
+
+
+def test_an_answer_names_what_upstreams_called_it_too() -> None:
+    copies = (SentCopy("a@x", 0, True, upstream_id="010f@ses.example"), SentCopy("b@x", 1, True, upstream_id="BARE"))
+    assert threads.ancestry(sent("m9", copies=copies)) == ("010f@ses.example", "m9@mail.example")
+
+
+def test_of_a_long_thread_an_answer_names_the_first_and_the_last() -> None:
+    names = [f"{n}@x" for n in range(100)]
+    found = threads.ancestry(sent("m9", references=tuple(reversed(names))))
+    assert found == ("0@x", *names[-19:], "m9@mail.example")
+    head = headers.read(b"References: " + b" ".join(f"<{n}>".encode() for n in found) + b"\r\n\r\n")
+    assert threads.references(head)[0] == "m9@mail.example"
