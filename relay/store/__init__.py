@@ -96,6 +96,29 @@ class Backlog:
     oldest: float = 0.0
 
 
+class Aggregate(Value, frozen=True):
+    """The counters (`core.counts.COUNTERS`) of one period and one value of what was asked by. `at` is when the period
+    begins, in Unix seconds."""
+
+    at: int
+    key: str
+    counters: Mapping[str, int]
+
+
+class Engagement(Value, frozen=True):
+    """What one message's recipients did: of how many copies an open, a click by people is known; of how many others
+    only one by machines; and how many these were."""
+
+    opened: int = 0
+    clicked: int = 0
+    machine_opened: int = 0
+    machine_clicked: int = 0
+    opens: int = 0
+    machine_opens: int = 0
+    clicks: int = 0
+    machine_clicks: int = 0
+
+
 class Draft(Value, frozen=True):
     """A message that is being written. `draft_id` sorts by time. `fields` are those of the API's request, without the
     octets of its attachments."""

@@ -14,8 +14,19 @@ from types import MappingProxyType
 from typing import Literal, Protocol
 
 from relay.core import floods
-from relay.core.model import Delivery, Endpoint, Event, History, Sent, Settlement
-from relay.store import ApiKey, Backlog, Cursor, Draft, Notification, NotificationState, Schedule, UpstreamReply
+from relay.core.model import Delivery, Endpoint, Event, History, Sent, Settlement, Verdict
+from relay.store import (
+    Aggregate,
+    ApiKey,
+    Backlog,
+    Cursor,
+    Draft,
+    Engagement,
+    Notification,
+    NotificationState,
+    Schedule,
+    UpstreamReply,
+)
 
 NONE: Mapping[str, int] = MappingProxyType({})
 
@@ -85,6 +96,45 @@ class Store(Protocol):
     async def history(self, event_id: str) -> History | None:
         """As it was when the event was appended, whatever came since: a notification that is made again says the
         same."""
+
+    # -- counters
+    async def correct(self, event_id: str, verdict: Verdict, reason: str) -> Event | None:
+        """The event with another verdict: its `counted` stays, and the counters are as if it had had this verdict from
+        the first. None where there is no such event."""
+
+    async def aggregates(
+        self,
+        by: str,
+        since: int,
+        until: int,
+        *,
+        step: str = "day",
+        offset: int = 0,
+        grant_id: str = "",
+        after: tuple[int, str] | None = None,
+        limit: int = 1000,
+    ) -> list[Aggregate]:
+        """The counters of the hours (UTC) from that of `since` to before `until`, in periods of `step` (of
+        `decisions.PERIODS`), `by` one of `decisions.DIMENSIONS`; by period, then key. Days begin `offset` seconds, whole
+        hours, before those of UTC. `after` is (`at`, `key`) of the last one had. Periods without anything are left out."""
+
+    async def top_links(
+        self, since: int, until: int, *, grant_id: str = "", limit: int = 20
+    ) -> tuple[list[tuple[str, int]], int]:
+        """The links with the most clicks, machines' too, and the number of all clicks."""
+
+    async def engagements(self, message_ids: Sequence[str]) -> dict[str, Engagement]:
+        """Of these messages, those of which an open or a click is known."""
+
+    async def begin_recount(self) -> int:
+        """Empties the counters, and counts anew with each `recount`. The number of messages that are there."""
+
+    async def recount(self) -> int | None:
+        """Goes on with counting what was there before: so many messages further; None where all is counted. Meanwhile
+        the counters grow towards what they will be; messages and events come as ever, and nothing is counted twice."""
+
+    async def counting(self) -> bool:
+        """Whether something is still to be counted."""
 
     # -- cursors of mailboxes
     async def cursor(self, mailbox: str) -> Cursor | None: ...

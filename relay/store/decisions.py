@@ -26,6 +26,17 @@ TURN = 1.0  # seconds by which a copy's next notification stands behind its last
 BARE_ID = 16  # characters from which an upstream's identifier without "@" may stand for any domain
 
 
+# What may be asked by -> the dimension whose rows have it, and what of them is the key: "" is one for all.
+DIMENSIONS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "": ("label", ""),
+        "grant": ("label", "grant"),
+        **{name: (name, name) for name in ("label", "sender", "sending_domain", "recipient_domain", "link_host")},
+    }
+)
+PERIODS: Mapping[str, int] = MappingProxyType({"hour": 3600, "day": 86_400, "all": 1 << 40})  # seconds
+
+
 # -- messages ----------------------------------------------------------------------------------------------------------
 
 

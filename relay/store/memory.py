@@ -13,13 +13,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from relay.core import floods, tally
-from relay.core.model import Delivery, Endpoint, Event, History, Sent, Settlement
+from relay.core import counts, floods, tally
+from relay.core.model import Delivery, Endpoint, Event, History, Sent, Settlement, Verdict
 from relay.store import (
+    Aggregate,
     ApiKey,
     Backlog,
     Cursor,
     Draft,
+    Engagement,
     Notification,
     NotificationState,
     Schedule,
@@ -50,6 +52,9 @@ class Memory:
         self._events: list[Event] = []  # by position
         self._by_id: dict[str, tuple[Event, Mapping[int, int]]] = {}  # with the clicks per link
         self._position = 0
+        self._counts: counts.Totals = {}
+        self._seen: dict[str, dict[int, counts.Seen]] = defaultdict(dict)
+        self._upto: str | None = None  # see sqlite.counts
         self._cursors: dict[str, Cursor] = {}
         self._endpoints: dict[str, Endpoint] = {}
         self._notifications: dict[int, Notification] = {}
@@ -68,7 +73,9 @@ class Memory:
     async def record_sent(self, sent: Sent) -> None:
         earlier = self._find(sent.references)
         thread_id = sent.thread_id or (earlier.thread_id if earlier else sent.message_id)
+        self._count(sent.message_id, -1)
         self._messages[sent.message_id].sent = sent.with_(thread_id=thread_id)
+        self._count(sent.message_id)
         for identifier in decisions.names(sent):
             self._identifiers[identifier].add(sent.message_id)
 
@@ -82,7 +89,9 @@ class Memory:
                 else c
                 for c in sent.copies
             ]
+            self._count(reply.message_id, -1)
             self._messages[reply.message_id].sent = sent.with_(copies=tuple(copies))
+            self._count(reply.message_id)
         for named in replies:
             if named.upstream_id and self._sent(named.message_id):
                 self._identifiers[named.upstream_id].add(named.message_id)
@@ -118,6 +127,7 @@ class Memory:
         return sorted(found, key=lambda s: (s.submitted_at, s.message_id), reverse=True)[:limit]
 
     async def remove_message(self, message_id: str) -> bool:
+        self._count(message_id, -1)
         message = self._messages.pop(message_id, None)
         for identifier, named in list(self._identifiers.items()):
             named.discard(message_id)
@@ -141,7 +151,11 @@ class Memory:
             self._position = made.position
             self._events.append(made)
             self._by_id[made.event_id] = made, link_counts
-            self._messages[made.message_id].events.append(made)
+            message = self._messages[made.message_id]
+            message.events.append(made)
+            if message.sent and self._counted(made.message_id):
+                own = self._seen[made.message_id].setdefault(made.recipient_index, counts.unseen())
+                counts.happened(self._counts, counts.about(message.sent), own, made)
         for owed in done.owed:
             self._owe(owed, now)
         return done.results[0]
@@ -176,6 +190,104 @@ class Memory:
         counted = [e for e in message.events if e.counted and e.type == event.type and e.position <= event.position]
         recents, first_at = tuple(counted[-decisions.RECENTS :]), counted[0].at if counted else 0.0
         return History(event, message.sent, recents, decisions.link_counts(message.sent, event, counts), first_at)
+
+    # -- counters ------------------------------------------------------------------------------------------------------
+
+    def _counted(self, message_id: str) -> bool:
+        return self._upto is None or message_id <= self._upto
+
+    def _count(self, message_id: str, sign: int = 1) -> None:
+        """Adds all that a message has in the counters, or takes it away."""
+        sent = self._sent(message_id)
+        if sent is None or not self._counted(message_id):
+            return
+        totals, seen = counts.message(sent, self._messages[message_id].events)
+        counts.add(self._counts, totals, sign)
+        if sign > 0:
+            self._seen[message_id] = seen
+        else:
+            self._seen.pop(message_id, None)
+
+    async def correct(self, event_id: str, verdict: Verdict, reason: str) -> Event | None:
+        if event_id not in self._by_id:
+            return None
+        old, link_counts = self._by_id[event_id]
+        new = old.with_(verdict=verdict, reason=reason)
+        self._count(old.message_id, -1)
+        self._by_id[event_id] = new, link_counts
+        for listed in (self._events, self._messages[old.message_id].events):
+            listed[listed.index(old)] = new
+        self._count(old.message_id)
+        return new
+
+    async def aggregates(
+        self,
+        by: str,
+        since: int,
+        until: int,
+        *,
+        step: str = "day",
+        offset: int = 0,
+        grant_id: str = "",
+        after: tuple[int, str] | None = None,
+        limit: int = 1000,
+    ) -> list[Aggregate]:
+        seconds, (dimension, column) = decisions.PERIODS[step], decisions.DIMENSIONS[by]
+        found: dict[tuple[int, str], list[int]] = {}
+        for (name, hour, grant, value), row in self._counts.items():
+            if name == dimension and since // 3600 <= hour < -(-until // 3600) and grant_id in ("", grant) and any(row):
+                at = (hour * 3600 + offset) // seconds * seconds - offset
+                key = "" if not column else grant if column == "grant" else value
+                sums = found.setdefault((at, key), [0] * len(counts.COUNTERS))
+                for index, number in enumerate(row):
+                    sums[index] += number
+        rows = sorted((key, row) for key, row in found.items() if after is None or key > after)
+        return [Aggregate(*key, dict(zip(counts.COUNTERS, row, strict=True))) for key, row in rows[:limit]]
+
+    async def top_links(
+        self, since: int, until: int, *, grant_id: str = "", limit: int = 20
+    ) -> tuple[list[tuple[str, int]], int]:
+        people, machines = counts.AT["clicks"], counts.AT["machine_clicks"]
+        links: dict[str, int] = defaultdict(int)
+        clicks = 0
+        for (name, hour, grant, value), row in self._counts.items():
+            if since // 3600 <= hour < -(-until // 3600) and grant_id in ("", grant):
+                if name == "link":
+                    links[value] += row[people] + row[machines]
+                elif name == "label":
+                    clicks += row[people] + row[machines]
+        rows = sorted(((url, number) for url, number in links.items() if number), key=lambda r: (-r[1], r[0]))
+        return rows[:limit], clicks
+
+    async def engagements(self, message_ids: Sequence[str]) -> dict[str, Engagement]:
+        found = {}
+        for message_id in message_ids:
+            if rows := [row for row in self._seen.get(message_id, {}).values() if any(row)]:
+                found[message_id] = Engagement(
+                    sum(row[0] > 0 for row in rows),
+                    sum(row[2] > 0 for row in rows),
+                    sum(row[0] == 0 < row[1] for row in rows),
+                    sum(row[2] == 0 < row[3] for row in rows),
+                    *(sum(row[at] for row in rows) for at in range(4)),
+                )
+        return found
+
+    async def begin_recount(self) -> int:
+        self._counts, self._upto = {}, ""
+        self._seen.clear()
+        return sum(message.sent is not None for message in self._messages.values())
+
+    async def recount(self) -> int | None:
+        if self._upto is None:
+            return None
+        left = sorted(key for key, message in self._messages.items() if message.sent and key > str(self._upto))
+        self._upto = left[0] if left else None
+        if left:
+            self._count(left[0])
+        return len(left[:1])
+
+    async def counting(self) -> bool:
+        return self._upto is not None
 
     # -- cursors of mailboxes ------------------------------------------------------------------------------------------
 

@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from relay.core import floods, tally
-from relay.core.model import Delivery, Endpoint, Event, History, Sent, Settlement
+from relay.core.model import Delivery, Endpoint, Event, History, Sent, Settlement, Verdict
 from relay.store import (
+    Aggregate,
     ApiKey,
     Backlog,
     Cursor,
     Draft,
+    Engagement,
     Notification,
     NotificationState,
     Schedule,
@@ -30,7 +32,7 @@ from relay.store import (
 )
 from relay.store.contract import NONE
 from relay.store.sqlite import contents as octets
-from relay.store.sqlite import cursors, database, drafts, endpoints, events, keys, messages, outbox, schedules
+from relay.store.sqlite import counts, cursors, database, drafts, endpoints, events, keys, messages, outbox, schedules
 from relay.store.sqlite.readers import Readers
 from relay.store.sqlite.writer import USUAL, Bulk, Times, Writer
 
@@ -129,6 +131,44 @@ class Sqlite:
 
     async def history(self, event_id: str) -> History | None:
         return await self.readers.read(lambda db: events.history(db, event_id))
+
+    # -- counters ------------------------------------------------------------------------------------------------------
+
+    async def correct(self, event_id: str, verdict: Verdict, reason: str) -> Event | None:
+        return await self._write(lambda db: events.correct(db, event_id, verdict, reason))
+
+    async def aggregates(
+        self,
+        by: str,
+        since: int,
+        until: int,
+        *,
+        step: str = "day",
+        offset: int = 0,
+        grant_id: str = "",
+        after: tuple[int, str] | None = None,
+        limit: int = 1000,
+    ) -> list[Aggregate]:
+        return await self.readers.read(
+            lambda db: counts.listed(db, by, since, until, step, offset, grant_id, after, limit)
+        )
+
+    async def top_links(
+        self, since: int, until: int, *, grant_id: str = "", limit: int = 20
+    ) -> tuple[list[tuple[str, int]], int]:
+        return await self.readers.read(lambda db: counts.top_links(db, since, until, grant_id, limit))
+
+    async def engagements(self, message_ids: Sequence[str]) -> dict[str, Engagement]:
+        return await self.readers.read(lambda db: counts.engagements(db, message_ids))
+
+    async def begin_recount(self) -> int:
+        return await self._write(counts.begin)
+
+    async def recount(self) -> int | None:
+        return await self._write(messages.recount)
+
+    async def counting(self) -> bool:
+        return await self.readers.read(lambda db: counts.upto(db) is not None)
 
     # -- cursors of mailboxes ------------------------------------------------------------------------------------------
 

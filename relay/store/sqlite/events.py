@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from relay.core import floods, tally
-from relay.core.model import Endpoint, Event, History
+from relay.core import counts, floods, tally
+from relay.core.model import Endpoint, Event, History, Verdict
 from relay.store import Cursor, decisions, tables
 from relay.store.sqlite import bulk, cursors, endpoints, messages, outbox
+from relay.store.sqlite import counts as counters
 from relay.store.sqlite.writer import BATCH
 from relay.store.tables import ENDPOINTS, EVENTS
 
@@ -25,15 +26,18 @@ ASKED = (1, 8, 64, BATCH)  # how many are asked for at once: few sizes, so that 
 KNOWN = f"""
 WITH asked (n, event_id, message_id, idx) AS (VALUES {{places}})
 SELECT json_group_array(json_array(asked.n, e.position, m.grant_id, m.submitted_at, m.submitter_ip, t.facts,
+    m.label, m.sender, s.opens, s.machine_opens, s.clicks, s.machine_clicks,
     (SELECT CASE WHEN c.sole THEN c.recipient ELSE (SELECT count(*) FROM copies s
         WHERE s.message_id = asked.message_id AND s.idx = asked.idx) END FROM copies c
       WHERE c.message_id = asked.message_id AND c.idx = asked.idx LIMIT 1))),
   (SELECT seq FROM sqlite_sequence WHERE name = 'events'),
-  (SELECT json_group_array(json_array({ENDPOINTS.names("l")})) FROM endpoints l WHERE {endpoints.IS_LIVE})
+  (SELECT json_group_array(json_array({ENDPOINTS.names("l")})) FROM endpoints l WHERE {endpoints.IS_LIVE}),
+  (SELECT upto FROM counting)
 FROM asked
 LEFT JOIN events e ON e.event_id = asked.event_id
 LEFT JOIN messages m ON m.message_id = asked.message_id
 LEFT JOIN tallies t ON t.message_id = asked.message_id
+LEFT JOIN seen s ON s.message_id = asked.message_id AND s.idx = asked.idx
 WHERE asked.n >= 0
 """
 STATEMENTS = {size: KNOWN.format(places=", ".join(["(?, ?, ?, ?)"] * size)) for size in ASKED}
@@ -43,6 +47,7 @@ TALLY = "SELECT facts FROM tallies WHERE message_id = ?"
 
 LISTED = f"SELECT {EVENTS.names()} FROM events WHERE {{conditions}} ORDER BY position {{order}} LIMIT ?"
 ONE = f"SELECT {EVENTS.names()}, events.link_counts FROM events WHERE event_id = ?"
+CORRECT = "UPDATE events SET verdict = ?, reason = ? WHERE event_id = ?"
 SINCE = f"SELECT {EVENTS.names()} FROM events WHERE at >= ? ORDER BY position"
 OF_TYPE = "FROM events WHERE message_id = ? AND type = ?"
 LAST_COUNTED = f"SELECT max(ordinal) {OF_TYPE} AND position < ?"
@@ -54,7 +59,23 @@ decode_facts = msgspec.json.Decoder(tally.Facts).decode
 decode_counts = msgspec.json.Decoder(dict[int, int]).decode
 decode_endpoints = msgspec.json.Decoder(list[list[Any]]).decode
 decode_known = msgspec.json.Decoder(
-    list[tuple[int, int | None, str | None, float | None, str | None, str | None, str | int | None]]
+    list[
+        tuple[
+            int,
+            int | None,
+            str | None,
+            float | None,
+            str | None,
+            str | None,
+            str | None,
+            str | None,
+            int | None,
+            int | None,
+            int | None,
+            int | None,
+            str | int | None,
+        ]
+    ]
 ).decode
 
 
@@ -84,12 +105,15 @@ class Asking:
 
 
 class Found(NamedTuple):
-    """What is known when a batch comes, per event and per message; the last position; the live endpoints."""
+    """What is known when a batch comes, per event and per message; the last position; the live endpoints. `abouts` has
+    the messages that are counted, `seen` what their recipients did."""
 
     known: list[decisions.Known]
     facts: dict[str, tally.Facts]
     position: int
     endpoints: list[Endpoint]
+    abouts: dict[str, counts.About]
+    seen: dict[tuple[str, int], counts.Seen]
 
 
 def append(
@@ -102,10 +126,44 @@ def append(
     link_counts = [tables.json(counts) if counts else "" for counts in done.link_counts]
     bulk.write(db, APPEND, list(map(EVENTS.row, done.events, link_counts)))
     bulk.write(db, SAVE_TALLIES, [(key, encode_facts(fact).decode()) for key, fact in done.facts.items()])
+    count(db, done.events, found)
     owed = [(e.position, endpoint_id, trigger, now, now, turn) for e, endpoint_id, trigger, turn in done.owed]
     bulk.write(db, outbox.OWE, owed)
     cursors.save(db, {hit.cursor.mailbox: hit.cursor for hit in batch if hit.cursor}.values())
     return done.results
+
+
+def count(db: sqlite3.Connection, made: Sequence[Event], found: Found) -> None:
+    totals: counts.Totals = {}
+    changed: dict[tuple[str, int], counts.Seen] = {}
+    for event in made:
+        of = found.abouts.get(event.message_id)
+        if of is not None:
+            key = (event.message_id, event.recipient_index)
+            own = found.seen[key]
+            if counts.happened(totals, of, own, event):
+                changed[key] = own
+    if totals:
+        counters.add(db, totals)
+        counters.see(db, changed)
+
+
+def correct(db: sqlite3.Connection, event_id: str, verdict: Verdict, reason: str) -> Event | None:
+    """See `contract.Store.correct`. All of the message is counted anew: what was a first open may be none any more, and
+    another be it."""
+    row = db.execute(ONE, (event_id,)).fetchone()
+    if row is None:
+        return None
+    event = EVENTS.value(row[:-1])
+    counted = counters.includes(counters.upto(db), event.message_id)
+    totals: counts.Totals = {}
+    if counted:
+        messages.count(db, totals, event.message_id, -1)
+    db.execute(CORRECT, (verdict, decisions.mended(reason), event_id))
+    if counted:
+        messages.count(db, totals, event.message_id)
+    counters.add(db, totals)
+    return event.with_(verdict=verdict, reason=reason)
 
 
 def fold(db: sqlite3.Connection, folds: Sequence[floods.Fold]) -> None:
@@ -126,19 +184,25 @@ def read(db: sqlite3.Connection, batch: Sequence[Event], asking: Asking) -> Foun
     for n, event in enumerate(batch):
         asked += (n, event.event_id, event.message_id, event.recipient_index)
     asked += [-1, "", "", 0] * (size - len(batch))
-    text, last, live = db.execute(STATEMENTS[size], asked).fetchone()
+    text, last, live, upto = db.execute(STATEMENTS[size], asked).fetchone()
     known: list[decisions.Known] = [(False, tally.UNKNOWN)] * len(batch)
     facts: dict[str, tally.Facts] = {}
-    for n, position, grant, submitted_at, ip, fact, recipient in decode_known(text):
+    abouts: dict[str, counts.About] = {}
+    seen: dict[tuple[str, int], counts.Seen] = {}
+    for n, position, grant, submitted_at, ip, fact, label, sender, *times, recipient in decode_known(text):
         origin = tally.UNKNOWN
         if grant is not None:
             # A text is the one who has the copy, a number how many share it.
             sole, sharing = (recipient, 1) if isinstance(recipient, str) else ("", recipient or 1)
+            message_id = batch[n].message_id
+            if counters.includes(upto, message_id):
+                abouts[message_id] = counts.About(grant, submitted_at or 0.0, label or "", sender or "")
+                seen.setdefault((message_id, batch[n].recipient_index), [time or 0 for time in times])
             origin = tally.Origin(grant, submitted_at or 0.0, ip or "", sole, sharing)
         known[n] = (position is not None, origin)
         if (message_id := batch[n].message_id) not in facts:
             facts[message_id] = decode_facts(fact) if fact else tally.Facts()
-    return Found(known, facts, last or 0, asking.read(live))
+    return Found(known, facts, last or 0, asking.read(live), abouts, seen)
 
 
 def mended(hit: Hit) -> Hit:

@@ -14,9 +14,11 @@ from typing import NamedTuple
 
 import msgspec
 
+from relay.core import counts
 from relay.core.model import Sent
 from relay.store import UpstreamReply, decisions
 from relay.store.sqlite import bulk
+from relay.store.sqlite import counts as counters
 from relay.store.tables import COPIES, MESSAGES
 
 RECORD_MESSAGES = bulk.inserts("INSERT OR REPLACE", MESSAGES)
@@ -28,6 +30,20 @@ RECORD_REPLIES = bulk.statements(
     " FROM {values} AS v WHERE copies.message_id = v.column1 AND copies.recipient = v.column2",
     5,
 )
+# Of which of these messages something is there already; how far counting has come.
+THERE = """
+SELECT (SELECT json_group_array(message_id) FROM (
+    SELECT message_id FROM messages WHERE message_id IN (SELECT value FROM json_each(?1))
+    UNION ALL SELECT message_id FROM tallies WHERE message_id IN (SELECT value FROM json_each(?1)))), upto
+FROM counting
+"""
+BEFORE = """
+SELECT (SELECT json_group_array(json_array(
+    v.key, c.state, json_array(m.grant_id, m.submitted_at, m.label, m.sender))) FROM json_each(?) AS v
+  CROSS JOIN copies c ON c.message_id = v.value ->> 0 AND c.recipient = v.value ->> 1
+  CROSS JOIN messages m ON m.message_id = c.message_id), upto
+FROM counting
+"""
 THREAD_ID = MESSAGES.columns.index("thread_id")
 THREAD = "SELECT thread_id FROM messages WHERE message_id = ?"
 # Of several messages with one identifier the newest: message_id sorts by time.
@@ -61,12 +77,20 @@ REMOVE = (
     "DELETE FROM deliveries WHERE position IN (SELECT position FROM events WHERE message_id = :message_id)",
     "DELETE FROM events WHERE message_id = :message_id",
     "DELETE FROM tallies WHERE message_id = :message_id",
+    "DELETE FROM seen WHERE message_id = :message_id",
     "DELETE FROM identifiers WHERE message_id = :message_id AND identifier IN ("
     "SELECT internet_message_id FROM messages WHERE message_id = :message_id"
     " UNION SELECT upstream_id FROM copies WHERE message_id = :message_id)",
     "DELETE FROM copies WHERE message_id = :message_id",
     "DELETE FROM messages WHERE message_id = :message_id",
 )
+
+decode_ids = msgspec.json.Decoder(list[str]).decode
+decode_before = msgspec.json.Decoder(list[tuple[int, str, counts.About]]).decode
+
+
+def encode(value: object) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 class Replies(NamedTuple):
@@ -77,6 +101,15 @@ class Replies(NamedTuple):
 
 def record(db: sqlite3.Connection, batch: Sequence[Sent]) -> list[None]:
     """A new thread has the id of its first message."""
+    named = [sent.message_id for sent in batch]
+    there, upto = db.execute(THERE, (encode(named),)).fetchone()
+    again = set(decode_ids(there)) | (
+        {i for i in named if named.count(i) > 1} if len(set(named)) < len(named) else set()
+    )
+    totals: counts.Totals = {}
+    again = {i for i in again if counters.includes(upto, i)}
+    for message_id in again:
+        count(db, totals, message_id, -1)
     messages, copies, identifiers = [], [], []
     for sent in batch:
         thread_id = sent.thread_id or (thread(db, sent.references) if sent.references else "") or sent.message_id
@@ -86,15 +119,28 @@ def record(db: sqlite3.Connection, batch: Sequence[Sent]) -> list[None]:
         for position, copy in enumerate(sent.copies):
             copies.append(COPIES.row(copy, sent.message_id, position, copy.index not in shared))
         identifiers += [(identifier, sent.message_id) for identifier in decisions.names(sent)]
+        if sent.message_id not in again and counters.includes(upto, sent.message_id):
+            counts.submitted(totals, counts.about(sent), [(copy.recipient, copy.state) for copy in sent.copies])
     bulk.write(db, RECORD_MESSAGES, messages)
     bulk.write(db, RECORD_COPIES, copies)
     bulk.write(db, RECORD_IDENTIFIERS, identifiers)
+    for message_id in again:
+        count(db, totals, message_id)
+    counters.add(db, totals)
     return [None] * len(batch)
 
 
 def record_replies(db: sqlite3.Connection, batch: Sequence[Replies]) -> list[None]:
     replies = list(chain.from_iterable(some.replies for some in batch))
-    bulk.write(db, RECORD_REPLIES, decisions.last_replies(replies))
+    last = decisions.last_replies(replies)
+    found, upto = db.execute(BEFORE, (encode([(reply.message_id, reply.recipient) for reply in last]),)).fetchone()
+    totals: counts.Totals = {}
+    for number, state, of in decode_before(found):
+        reply = last[number]
+        if counters.includes(upto, reply.message_id):
+            counts.moved(totals, of, reply.recipient, state, reply.state)
+    counters.add(db, totals)
+    bulk.write(db, RECORD_REPLIES, last)
     bulk.write(db, RECORD_IDENTIFIERS, [(r.upstream_id, r.message_id) for r in replies if r.upstream_id])
     return [None] * len(batch)
 
@@ -147,7 +193,40 @@ def whole(db: sqlite3.Connection, row: Sequence[object]) -> Sent:
 
 
 def remove(db: sqlite3.Connection, message_id: str) -> bool:
+    totals: counts.Totals = {}
+    if counters.includes(counters.upto(db), message_id):
+        count(db, totals, message_id, -1)
+    counters.add(db, totals)
     return sum([db.execute(sql, {"message_id": message_id}).rowcount for sql in REMOVE]) > 0
+
+
+def count(db: sqlite3.Connection, totals: counts.Totals, message_id: str, sign: int = 1) -> None:
+    """Adds all that a message has in the counters, or takes it away; `seen` is made anew."""
+    sent = one(db, message_id)
+    if sent is None:
+        return
+    own, seen = counts.message(sent, counters.events_of(db, message_id))
+    counts.add(totals, own, sign)
+    if sign > 0:
+        db.execute(counters.FORGET, (message_id,))
+        counters.see(db, {(message_id, index): times for index, times in seen.items()})
+
+
+def recount(db: sqlite3.Connection) -> int | None:
+    """See `contract.Store.recount`."""
+    upto = counters.upto(db)
+    if upto is None:
+        return None
+    last, done = upto, 0
+    totals: counts.Totals = {}
+    for message_id in counters.following(db, upto):
+        count(db, totals, message_id)
+        last, done = message_id, done + 1
+        if sum(row[counts.AT["opens"]] + row[counts.AT["clicks"]] for row in totals.values()) > counters.STEP_EVENTS:
+            break
+    counters.add(db, totals)
+    counters.came_to(db, last if done else None)
+    return done
 
 
 def mended(some: Replies) -> Replies:

@@ -283,4 +283,52 @@ def sixth(db: Database) -> None:
     db.execute(SCHEDULES_CLAIMED)
 
 
-STEPS: tuple[Step, ...] = (first, second, third, fourth, fifth, sixth)
+# What rates are made of: see core.counts. hour is hours since 1970.
+COUNTS = """
+CREATE TABLE counts (
+  dimension TEXT NOT NULL,
+  hour INTEGER NOT NULL,
+  grant_id TEXT NOT NULL,
+  value TEXT NOT NULL,
+  sent INTEGER NOT NULL,
+  delivered INTEGER NOT NULL,
+  failed INTEGER NOT NULL,
+  bounced INTEGER NOT NULL,
+  replies INTEGER NOT NULL,
+  opens INTEGER NOT NULL,
+  first_opens INTEGER NOT NULL,
+  clicks INTEGER NOT NULL,
+  first_clicks INTEGER NOT NULL,
+  machine_opens INTEGER NOT NULL,
+  machine_first_opens INTEGER NOT NULL,
+  machine_clicks INTEGER NOT NULL,
+  machine_first_clicks INTEGER NOT NULL,
+  any_first_opens INTEGER NOT NULL,
+  any_first_clicks INTEGER NOT NULL,
+  PRIMARY KEY (dimension, hour, grant_id, value)
+) WITHOUT ROWID
+"""
+# The counted hits per message and recipient index.
+SEEN = """
+CREATE TABLE seen (
+  message_id TEXT NOT NULL,
+  idx INTEGER NOT NULL,
+  opens INTEGER NOT NULL,
+  machine_opens INTEGER NOT NULL,
+  clicks INTEGER NOT NULL,
+  machine_clicks INTEGER NOT NULL,
+  PRIMARY KEY (message_id, idx)
+) WITHOUT ROWID
+"""
+# One row: up to which message_id all is in the counters; NULL is to the end.
+COUNTING = "CREATE TABLE counting (id INTEGER PRIMARY KEY CHECK (id = 1), upto TEXT)"
+
+
+def seventh(db: Database) -> None:
+    """Counters. What is there already is counted later, in steps, beside the mail."""
+    for sql in (COUNTS, SEEN, COUNTING):
+        db.execute(sql)
+    db.execute("INSERT INTO counting (id, upto) SELECT 1, CASE WHEN EXISTS (SELECT 1 FROM messages) THEN '' END")
+
+
+STEPS: tuple[Step, ...] = (first, second, third, fourth, fifth, sixth, seventh)
