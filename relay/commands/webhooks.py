@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from relay.config import Settings
-    from relay.core.model import Endpoint, History
+    from relay.core.model import Endpoint, EndpointStatus, History
     from relay.store import Backlog, Notification, NotificationState
 
 HELP = "list endpoints and dead letters, test one, replay by id or since a time"
@@ -27,7 +27,7 @@ class Outbox(Protocol):
     """What is asked of a store here."""
 
     async def endpoints(self) -> list[Endpoint]: ...
-    async def set_endpoint_status(self, endpoint_id: str, status: str) -> None: ...
+    async def set_endpoint_status(self, endpoint_id: str, status: EndpointStatus, at: float) -> bool: ...
     async def notifications(self, *, state: NotificationState, limit: int) -> list[Notification]: ...
     async def backlog(self) -> list[Backlog]: ...
     async def replay(
@@ -188,7 +188,7 @@ async def try_out(settings: Settings, outbox: Outbox, args: argparse.Namespace) 
         "milliseconds": round(took * 1000),
     }
     if answer.good and endpoint.status == "failed":  # it had answered 410 once, and is there again
-        await outbox.set_endpoint_status(endpoint.endpoint_id, "active")
+        await outbox.set_endpoint_status(endpoint.endpoint_id, "active", time.time())
         outcome["now"] = "active"
     say(outcome, args.json)
     return 0 if answer.good else 1

@@ -333,13 +333,20 @@ class History:
 # -- webhooks ----------------------------------------------------------------------------------------------------------
 
 Format = Literal["nylas", "nylas-v2", "unosend"]
+Registry = Literal["nylas", "unosend", "own"]
+EndpointStatus = Literal["active", "failing", "failed", "pause", "gone"]
 LIVE = ("active", "failing")  # the statuses of endpoints that are owed notifications, and sent them
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """Where notifications go. `endpoint_id` is derived from URL and format for one of [[webhooks]] (source
-    "config"), random for one made by the API. `secret` is empty in the store for those of the configuration."""
+    "config"), random for one made by the API. `secret` is empty in the store for those of the configuration.
+
+    `registry` is the API that it was made by, and shows it. With a `grant_id` it gets what belongs to that grant only.
+    `compressed`: its bodies are gzip. `notify` are the mail addresses that hear when it fails. `previous_secret` signs
+    beside the new one for a while since `rotated_at`. Of one of the configuration no time is known but
+    `status_updated_at`."""
 
     endpoint_id: str
     url: str
@@ -348,7 +355,17 @@ class Endpoint:
     verdicts: tuple[str, ...] = ()
     format: Format = "nylas"
     source: Literal["config", "api"] = "config"
-    status: Literal["active", "failing", "failed", "pause", "gone"] = "active"
+    status: EndpointStatus = "active"
+    registry: Registry = "own"
+    grant_id: str = ""
+    description: str = ""
+    notify: tuple[str, ...] = ()
+    compressed: bool = False
+    created_at: float = 0.0
+    updated_at: float = 0.0
+    status_updated_at: float = 0.0
+    previous_secret: str = field(default="", repr=False)
+    rotated_at: float = 0.0
 
     @property
     def live(self) -> bool:
@@ -377,3 +394,4 @@ class Settlement:
     next_at: float = 0.0
     status: int = 0  # the HTTP status, 0 for none
     error: str = ""
+    milliseconds: int = 0  # until the answer, or until there was none

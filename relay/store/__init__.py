@@ -67,9 +67,19 @@ class ApiKey:
 NotificationState = Literal["pending", "delivered", "dead"]
 
 
+class Attempt(Value, frozen=True):
+    """One attempt at a notification: when it ended, the HTTP status (0 for none), what was wrong, how long it took."""
+
+    at: float
+    status: int
+    error: str
+    milliseconds: int
+
+
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """One row of the outbox as it stands. `status` is the last attempt's HTTP status (0 for none)."""
+    """One row of the outbox as it stands. `status` is the last attempt's HTTP status (0 for none). `attempts` are those
+    that were made, oldest first, the last `decisions.ATTEMPTS` of them, also from before it was replayed."""
 
     delivery_id: int
     event_id: str
@@ -83,6 +93,7 @@ class Notification:
     settled_at: float = 0.0
     status: int = 0
     error: str = ""
+    attempts: tuple[Attempt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

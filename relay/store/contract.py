@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Literal, Protocol
 
 from relay.core import floods
-from relay.core.model import Delivery, Endpoint, Event, History, Sent, Settlement, Verdict
+from relay.core.model import Delivery, Endpoint, EndpointStatus, Event, History, Sent, Settlement, Verdict
 from relay.store import (
     Aggregate,
     ApiKey,
@@ -155,7 +155,11 @@ class Store(Protocol):
     async def remove_endpoint(self, endpoint_id: str) -> bool:
         """With what it is still owed, and its dead notifications. False where the API has none of that id."""
 
-    async def set_endpoint_status(self, endpoint_id: str, status: str) -> None: ...
+    async def set_endpoint_status(
+        self, endpoint_id: str, status: EndpointStatus, at: float, *, was: Sequence[EndpointStatus] = ()
+    ) -> bool:
+        """Since `at`. With `was` only if its status is one of these: of several processes that see it fail, one has said
+        so. False where nothing changed."""
 
     # -- the outbox
     async def claim_due(
@@ -174,9 +178,20 @@ class Store(Protocol):
         """What is due later than `after` is due `seconds` earlier, but not before `after`: the clock was set back."""
 
     async def notifications(
-        self, *, endpoint_id: str = "", state: NotificationState | Literal[""] = "", limit: int = 100
+        self,
+        *,
+        endpoint_id: str = "",
+        endpoint_ids: Sequence[str] | None = None,
+        state: NotificationState | Literal[""] = "",
+        event_id: str = "",
+        message_id: str = "",
+        before: int = 0,
+        limit: int = 100,
     ) -> list[Notification]:
-        """The newest of the outbox, newest first."""
+        """The newest of the outbox, newest first: of one endpoint, of several, of an event or a message. `before` is a
+        `delivery_id`. Each is found by an index."""
+
+    async def notification(self, delivery_id: int) -> Notification | None: ...
 
     async def backlog(self) -> list[Backlog]: ...
     async def replay(
@@ -184,12 +199,13 @@ class Store(Protocol):
         now: float,
         *,
         event_ids: Sequence[str] = (),
+        delivery_ids: Sequence[int] = (),
         since: float | None = None,
         dead: bool = False,
         endpoint_id: str = "",
     ) -> int:
-        """Makes due again, with the whole schedule before them: of these events, of all events since a time, or all
-        dead ones; at one endpoint or all. An active endpoint that never was owed one of these events, but asks for
+        """Makes due again, with the whole schedule before them: of these events, these very ones, of all events since a
+        time, or all dead ones; at one endpoint or all. An active endpoint that never was owed one of these events, but asks for
         such, gets it now. The number of notifications."""
 
     # -- keys of the API

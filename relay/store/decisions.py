@@ -16,11 +16,12 @@ from typing import Any, NamedTuple, TypeVar
 
 from relay.core import floods, identifiers, payload, tally
 from relay.core.model import Delivery, Endpoint, Event, Sent, Settlement, Value
-from relay.store import Notification, Schedule, UpstreamReply
+from relay.store import Attempt, Notification, Schedule, UpstreamReply
 
 T = TypeVar("T")
 NONE: Mapping[int, int] = MappingProxyType({})
 LEASE = 120.0  # seconds that a claimed delivery is nobody else's
+ATTEMPTS = 20  # at one notification that are kept
 RECENTS = 50  # events that a history holds at most
 TURN = 1.0  # seconds by which a copy's next notification stands behind its last one in the queue
 BARE_ID = 16  # characters from which an upstream's identifier without "@" may stand for any domain
@@ -182,9 +183,14 @@ def synced(known: Iterable[Endpoint], configured: Sequence[Endpoint]) -> list[En
     for endpoint in configured:
         old = left.pop(endpoint.endpoint_id, None)
         new = replace(endpoint, source="config", secret="")
-        if old is None or old.status == "gone" or replace(old, status="active") != replace(new, status="active"):
+        if old is None or old.status == "gone" or unchanging(old) != unchanging(new):
             changed.append(new)
     return changed + [replace(old, status="gone") for old in left.values() if old.source == "config"]
+
+
+def unchanging(endpoint: Endpoint) -> Endpoint:
+    """Without what the configuration does not say."""
+    return replace(endpoint, status="active", status_updated_at=0.0)
 
 
 def room(endpoint_id: str, busy: Mapping[str, int], each: int, limit: int) -> int:
@@ -203,11 +209,20 @@ def claimed(notification: Notification) -> Delivery:
     return Delivery(n.delivery_id, n.event_id, n.endpoint_id, n.attempt + 1, n.first_at, n.trigger)
 
 
-def settled(settlement: Settlement) -> dict[str, Any]:
-    """The fields of a notification after an attempt that ended so."""
+def settled(settlement: Settlement, before: Sequence[Attempt] = ()) -> dict[str, Any]:
+    """The fields of a notification after an attempt that ended so. `before` are those before it."""
     s = settlement
     state = "pending" if s.state == "retry" else s.state
-    return {"state": state, "next_at": s.next_at, "settled_at": s.at, "status": s.status, "error": s.error}
+    attempts = (*before, Attempt(round(s.at, 3), s.status, s.error, s.milliseconds))[-ATTEMPTS:]
+    fields = {"state": state, "next_at": s.next_at, "settled_at": s.at, "status": s.status, "error": s.error}
+    return fields | {"attempts": attempts}
+
+
+def chosen_endpoints(endpoint_id: str, endpoint_ids: Sequence[str] | None) -> Sequence[str] | None:
+    """Of which endpoints; None for all."""
+    if not endpoint_id:
+        return endpoint_ids
+    return [endpoint_id] if endpoint_ids is None or endpoint_id in endpoint_ids else []
 
 
 def renewed(now: float, turn: float) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from relay.core import counts, floods, tally
-from relay.core.model import Delivery, Endpoint, Event, History, Sent, Settlement, Verdict
+from relay.core.model import Delivery, Endpoint, EndpointStatus, Event, History, Sent, Settlement, Verdict
 from relay.store import (
     Aggregate,
     ApiKey,
@@ -329,9 +329,14 @@ class Memory:
     def _is_of_api(self, endpoint_id: str) -> bool:
         return endpoint_id in self._endpoints and self._endpoints[endpoint_id].source == "api"
 
-    async def set_endpoint_status(self, endpoint_id: str, status: str) -> None:
-        if endpoint_id in self._endpoints:
-            self._endpoints[endpoint_id] = replace(self._endpoints[endpoint_id], status=status)  # type: ignore[arg-type]
+    async def set_endpoint_status(
+        self, endpoint_id: str, status: EndpointStatus, at: float, *, was: Sequence[EndpointStatus] = ()
+    ) -> bool:
+        known = self._endpoints.get(endpoint_id)
+        if known is None or known.status == status or (was and known.status not in was):
+            return False
+        self._endpoints[endpoint_id] = replace(known, status=status, status_updated_at=at)
+        return True
 
     def _live(self) -> list[Endpoint]:
         return [e for e in self._endpoints.values() if e.live]
@@ -358,7 +363,7 @@ class Memory:
 
     async def settle(self, delivery_id: int, settlement: Settlement) -> None:
         if delivery_id in self._notifications:
-            self._change(delivery_id, **decisions.settled(settlement))
+            self._change(delivery_id, **decisions.settled(settlement, self._notifications[delivery_id].attempts))
 
     async def hasten(self, after: float, seconds: float) -> None:
         for n in self._notifications.values():
@@ -371,10 +376,29 @@ class Memory:
         return min(waiting, default=None)
 
     async def notifications(
-        self, *, endpoint_id: str = "", state: NotificationState | Literal[""] = "", limit: int = 100
+        self,
+        *,
+        endpoint_id: str = "",
+        endpoint_ids: Sequence[str] | None = None,
+        state: NotificationState | Literal[""] = "",
+        event_id: str = "",
+        message_id: str = "",
+        before: int = 0,
+        limit: int = 100,
     ) -> list[Notification]:
-        newest = reversed(self._notifications.values())
-        return [n for n in newest if endpoint_id in ("", n.endpoint_id) and state in ("", n.state)][:limit]
+        chosen = decisions.chosen_endpoints(endpoint_id, endpoint_ids)
+        return [
+            n
+            for n in reversed(self._notifications.values())
+            if (chosen is None or n.endpoint_id in chosen)
+            and state in ("", n.state)
+            and event_id in ("", n.event_id)
+            and message_id in ("", n.message_id)
+            and (not before or n.delivery_id < before)
+        ][:limit]
+
+    async def notification(self, delivery_id: int) -> Notification | None:
+        return self._notifications.get(delivery_id)
 
     async def backlog(self) -> list[Backlog]:
         found = []
@@ -390,6 +414,7 @@ class Memory:
         now: float,
         *,
         event_ids: Sequence[str] = (),
+        delivery_ids: Sequence[int] = (),
         since: float | None = None,
         dead: bool = False,
         endpoint_id: str = "",
@@ -400,7 +425,11 @@ class Memory:
         for n in again:
             index = self._by_id[n.event_id][0].recipient_index
             self._renew(n.delivery_id, now, decisions.turn(turns[n.message_id], index, now))
-        count = len(again)
+        these = [self._notifications[i] for i in dict.fromkeys(delivery_ids) if i in self._notifications]
+        these = [n for n in these if endpoint_id in ("", n.endpoint_id)]
+        for n in these:
+            self._renew(n.delivery_id, now, now)
+        count = len(again) + len(these)
         live = [e for e in self._live() if endpoint_id in ("", e.endpoint_id)]
         chosen = [e for e in self._events if e.event_id in event_ids or (since is not None and e.at >= since)]
         for owed in decisions.owed(live, chosen, defaultdict(tally.Facts), now):

@@ -17,7 +17,7 @@ import msgspec
 from msgspec.structs import astuple
 
 from relay.core.model import Endpoint, Event, Sent, SentCopy
-from relay.store import ApiKey, Cursor, Draft, Notification, Schedule
+from relay.store import ApiKey, Attempt, Cursor, Draft, Notification, Schedule
 
 T = TypeVar("T")
 Row = Sequence[Any]
@@ -61,6 +61,14 @@ def sparse(*names: str) -> list[Column]:
     return [
         Column(n, lambda value: json(value) if value else "", lambda text: _decode(text) if text else {}) for n in names
     ]
+
+
+def attempts(text: str) -> tuple[Attempt, ...]:
+    return tuple(Attempt(*one) for one in _decode(text)) if text else ()
+
+
+def attempts_text(attempts: Sequence[Attempt]) -> str:
+    return json([(a.at, a.status, a.error, a.milliseconds) for a in attempts]) if attempts else ""
 
 
 class Table(Generic[T]):
@@ -164,25 +172,21 @@ ENDPOINTS = Table(
         *lists("triggers"),
         *plain("secret"),
         *lists("verdicts"),
-        *plain("format", "source", "status"),
+        *plain("format", "source", "status", "registry", "grant_id", "description"),
+        *lists("notify"),
+        *flags("compressed"),
+        *plain("created_at", "updated_at", "status_updated_at", "previous_secret", "rotated_at"),
     ],
 )
 # `position` is that of the event, which has `event_id` and `message_id`; `turn` is what the first attempts queue by.
 DELIVERIES = Table(
     "deliveries",
     Notification,
-    plain(
-        "delivery_id",
-        "endpoint_id",
-        "trigger",
-        "state",
-        "attempt",
-        "first_at",
-        "next_at",
-        "settled_at",
-        "status",
-        "error",
-    ),
+    [
+        *plain("delivery_id", "endpoint_id", "trigger", "state", "attempt", "first_at", "next_at", "settled_at"),
+        *plain("status", "error"),
+        Column("attempts", attempts_text, attempts),
+    ],
     beside=("position", "turn"),
 )
 API_KEYS = Table(

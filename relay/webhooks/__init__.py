@@ -22,7 +22,7 @@ from relay import log, metrics
 from relay.clock import Steps
 from relay.config import Settings
 from relay.core import payload, retry, urls
-from relay.core.model import Delivery, Endpoint, History, Settlement
+from relay.core.model import Delivery, Endpoint, EndpointStatus, History, Settlement
 from relay.store import Unavailable
 from relay.webhooks.endpoints import configured, secrets
 
@@ -76,7 +76,9 @@ class Outbox(Protocol):
 
     async def sync_endpoints(self, configured: Sequence[Endpoint]) -> None: ...
     async def endpoints(self) -> list[Endpoint]: ...
-    async def set_endpoint_status(self, endpoint_id: str, status: str) -> None: ...
+    async def set_endpoint_status(
+        self, endpoint_id: str, status: EndpointStatus, at: float, *, was: Sequence[EndpointStatus] = ()
+    ) -> bool: ...
     async def claim_due(self, now: float, *, busy: Mapping[str, int], each: int, limit: int) -> list[Delivery]: ...
     async def settle(self, delivery_id: int, settlement: Settlement) -> None: ...
     async def next_due(self) -> float | None: ...
@@ -234,7 +236,7 @@ class Webhooks:
             return Settlement("delivered", now, status=answer.status)
         if answer.status == GONE:
             LOG.warning("endpoint_gone", endpoint=endpoint.endpoint_id, url=urls.shown(endpoint.url))
-            await self.store.set_endpoint_status(endpoint.endpoint_id, "failed")
+            await self.store.set_endpoint_status(endpoint.endpoint_id, "failed", now)
             return Settlement("dead", now, status=GONE, error=answer.error)
         if answer.retry_after:
             lane.quiet_until = now + answer.retry_after

@@ -110,7 +110,7 @@ async def test_a_good_test_opens_a_shut_endpoint(tmp_path: Path) -> None:
         await store.start()
         await store.sync_endpoints(webhooks.configured(settings))
         (endpoint,) = await store.endpoints()
-        await store.set_endpoint_status(endpoint.endpoint_id, "failed")
+        await store.set_endpoint_status(endpoint.endpoint_id, "failed", 1.0)
         assert await call(file, "test", endpoint.endpoint_id) == 0
         assert [e.status for e in await store.endpoints()] == ["active"]
         await store.stop()

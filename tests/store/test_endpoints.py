@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from relay.core.model import Settlement
+from relay.core.model import Event, Settlement
 from relay.store.contract import Store
-from tests.store.contract import SOON, click, endpoint, event
+from tests.store.contract import SOON, click, endpoint, event, sent
 
 
 async def test_endpoints_follow_the_configuration(store: Store) -> None:
@@ -27,7 +27,7 @@ async def test_endpoints_follow_the_configuration(store: Store) -> None:
 
 async def test_a_shut_endpoint_stays_shut_until_its_settings_change(store: Store) -> None:
     await store.sync_endpoints([endpoint()])
-    await store.set_endpoint_status("e1", "failed")
+    await store.set_endpoint_status("e1", "failed", 5.0)
     await store.sync_endpoints([endpoint()])
     await store.append(event())
     assert await store.claim_due(SOON) == []
@@ -98,3 +98,30 @@ async def test_an_endpoint_of_the_api_is_owed_what_it_asks_for_while_it_is_there
     assert await store.append(click(2)) is not None
     assert await store.replay(SOON, since=0) == 3
     assert {d.endpoint_id for d in await store.claim_due(SOON + 1000)} == {"configured"}
+
+
+async def test_a_status_changes_once_and_says_since_when(store: Store) -> None:
+    await store.add_endpoint(endpoint("mine"))
+    assert await store.set_endpoint_status("mine", "failing", 7.0, was=("active",))
+    assert not await store.set_endpoint_status("mine", "failing", 8.0, was=("active",))
+    assert not await store.set_endpoint_status("mine", "failed", 9.0, was=("active", "pause"))
+    assert not await store.set_endpoint_status("no-such", "failed", 9.0)
+    (found,) = await store.endpoints()
+    assert (found.status, found.status_updated_at) == ("failing", 7.0)
+
+
+async def test_the_configuration_does_not_forget_since_when(store: Store) -> None:
+    await store.sync_endpoints([endpoint()])
+    assert await store.set_endpoint_status("e1", "failing", 7.0)
+    await store.sync_endpoints([endpoint()])
+    assert [(e.status, e.status_updated_at) for e in await store.endpoints()] == [("failing", 7.0)]
+
+
+async def test_an_endpoint_of_a_grant_gets_what_is_the_grants(store: Store) -> None:
+    await store.record_sent(sent("mine", grant_id="sales"))
+    await store.record_sent(sent("others", grant_id="support"))
+    await store.add_endpoint(endpoint("e1", "message.opened", grant_id="sales"))
+    kept = await store.append(event(message_id="mine"))
+    await store.append(event(message_id="others"))
+    assert isinstance(kept, Event)
+    assert [d.event_id for d in await store.claim_due(SOON)] == [kept.event_id]

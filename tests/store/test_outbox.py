@@ -3,11 +3,12 @@
 import asyncio
 import time
 from collections import Counter
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
 from relay.core.model import Event, Settlement
+from relay.store import Attempt, Notification, decisions
 from relay.store.contract import Store
 from tests.store.contract import SOON, T0, click, endpoint, event
 
@@ -161,3 +162,60 @@ async def test_what_is_made_again_holds_up_nothing_new(store: Store) -> None:
     due = await store.claim_due(now, limit=3)
     assert isinstance(new, Event)
     assert new.event_id in {d.event_id for d in due}
+
+
+async def test_each_attempt_is_kept_with_its_notification(store: Store) -> None:
+    await store.sync_endpoints([endpoint("e1", "message.opened")])
+    await store.append(event())
+    for number in range(decisions.ATTEMPTS + 2):
+        (due,) = await store.claim_due(SOON + number * 1000)
+        await store.settle(due.delivery_id, Settlement("retry", number, 0.0, 500, "HTTP 500", 40 + number))
+    (kept,) = await store.notifications()
+    assert kept.attempts[-1] == Attempt(21, 500, "HTTP 500", 61)
+    assert [a.at for a in kept.attempts] == list(range(2, 22))
+    assert await store.notification(kept.delivery_id) == kept
+    assert await store.notification(kept.delivery_id + 1) is None
+    assert await store.replay(SOON, delivery_ids=[kept.delivery_id]) == 1
+    (again,) = await store.notifications()
+    assert (again.attempt, again.status, again.attempts) == (0, 0, kept.attempts)
+
+
+async def test_notifications_are_found_by_what_they_are(store: Store) -> None:
+    await store.sync_endpoints([endpoint("e1", "message.opened"), endpoint("e2", "message.opened")])
+    found = [await store.append(event(message_id=f"m{n % 2}", recipient_index=n)) for n in range(4)]
+    for due in await store.claim_due(SOON, limit=3):
+        await store.settle(due.delivery_id, Settlement("dead", 1.0))
+    everything = await store.notifications()
+    assert len(everything) == 8
+    ids = [n.delivery_id for n in everything]
+    assert ids == sorted(ids, reverse=True)
+
+    async def check(wanted: list[Notification], **which: Any) -> None:
+        assert await store.notifications(**which) == wanted
+        assert await store.notifications(**which, limit=1) == wanted[:1]
+        last = wanted[1].delivery_id
+        assert await store.notifications(**which, before=last) == wanted[2:]
+
+    await check(everything)
+    await check([n for n in everything if n.endpoint_id == "e2"], endpoint_id="e2")
+    await check(everything, endpoint_ids=["e1", "e2"])
+    await check([n for n in everything if n.state == "dead"], state="dead")
+    await check([n for n in everything if n.state == "pending"], state="pending", endpoint_ids=["e1", "e2"])
+    await check([n for n in everything if n.message_id == "m1"], message_id="m1")
+    assert isinstance(found[0], Event)
+    await check([n for n in everything if n.event_id == found[0].event_id], event_id=found[0].event_id)
+    assert await store.notifications(endpoint_ids=[]) == []
+    assert await store.notifications(endpoint_id="e1", endpoint_ids=["e2"]) == []
+    assert await store.notifications(state="delivered") == []
+
+
+async def test_only_the_named_ones_are_replayed(store: Store) -> None:
+    await store.sync_endpoints([endpoint("e1", "message.opened"), endpoint("e2", "message.opened")])
+    await store.append(event())
+    both = await store.claim_due(SOON)
+    for due in both:
+        await store.settle(due.delivery_id, Settlement("delivered", 1.0, status=200))
+    ids = [due.delivery_id for due in both]
+    assert await store.replay(SOON, delivery_ids=[*ids, *ids, 4711], endpoint_id="e2") == 1
+    assert await store.replay(SOON, delivery_ids=[4711]) == 0
+    assert [due.endpoint_id for due in await store.claim_due(SOON)] == ["e2"]

@@ -189,7 +189,7 @@ def test_the_columns_declared_are_those_of_the_tables(empty: sqlite3.Connection)
 
 
 def add(db: "Database") -> None:
-    db.table("endpoints").add_column("description", str, not_null_default="")
+    db.table("endpoints").add_column("made_up", str, not_null_default="")
     db.table("endpoints").create_index(["status"], "endpoints_status")
     db.execute("DROP INDEX messages_queued")  # sqlite-utils leaves a table alone that has a partial one
     db.table("messages").transform(rename={"label": "tag"})
@@ -208,7 +208,7 @@ def test_steps_are_made_all_or_none(old: Path) -> None:
         assert schema.version(db) == 1
         schema.migrate(db, [*migrations.STEPS, add])
         assert schema.version(db) == len(migrations.STEPS) + 1
-        assert db.execute("SELECT endpoint_id, description FROM endpoints ORDER BY endpoint_id").fetchall() == [
+        assert db.execute("SELECT endpoint_id, made_up FROM endpoints ORDER BY endpoint_id").fetchall() == [
             ("e1", ""),
             ("e2", ""),
         ]

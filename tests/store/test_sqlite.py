@@ -301,6 +301,26 @@ async def test_whose_turn_it_is_stands_at_the_end_of_an_index(
     assert [step for step in plan if "deliveries_fresh" in step or "deliveries_again" in step], plan
 
 
+@pytest.mark.parametrize(
+    ("sql", "values"),
+    [
+        (outbox.NEWEST, (outbox.LAST, 50)),
+        (outbox.NEWEST_AT, ("e1", "dead", outbox.LAST, 50)),
+        (outbox.NEWEST_OF_EVENT, ("x",)),
+        (outbox.NEWEST_OF_MESSAGE, ("x",)),
+        (outbox.OWED_TO, ()),
+    ],
+    ids=["all", "endpoint_and_state", "event", "message", "endpoints"],
+)
+async def test_notifications_are_listed_by_an_index(
+    store: Sqlite, path: Path, sql: str, values: tuple[object, ...]
+) -> None:
+    plan = [str(row[3]) for row in look(path, f"EXPLAIN QUERY PLAN {sql}", *values)]
+    assert not [step for step in plan if step.startswith(("SCAN d", "SCAN e"))], plan
+    sorts = [step for step in plan if "TEMP B-TREE" in step]
+    assert not sorts or sql in (outbox.NEWEST_OF_EVENT, outbox.NEWEST_OF_MESSAGE), plan  # of one there are few
+
+
 async def test_a_name_in_a_queue_is_found_by_an_index(store: Sqlite, path: Path) -> None:
     plan = [str(row[3]) for row in look(path, f"EXPLAIN QUERY PLAN {messages.QUEUED}", "4dLxyz")]
     assert plan == ["SEARCH messages USING INDEX messages_queued (queue_id=?)"]

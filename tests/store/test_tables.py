@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from relay.core.model import Endpoint, Event, Sent, SentCopy
-from relay.store import ApiKey, Cursor, Notification, tables
+from relay.store import ApiKey, Attempt, Cursor, Notification, tables
 
 SENT = Sent(
     "m1", "sales", "m1@mail.example", 1.5, "ann@example.com", "bounces@example.com", ("bob@example.org", "Čeněk <c@x>"),
@@ -22,10 +22,47 @@ VALUES: list[tuple[tables.Table[Any], Any, dict[str, Any]]] = [
     (tables.EVENTS, EVENT, {}),
     (tables.EVENTS, EVENT.with_(data={}), {}),
     (tables.CURSORS, Cursor("inbox", 1, 2, ("x", "y")), {}),
-    (tables.ENDPOINTS, Endpoint("e1", "https://e", ("a", "b"), "secret", ("human",), "unosend", "api", "pause"), {}),
+    (
+        tables.ENDPOINTS,
+        Endpoint(
+            "e1",
+            "https://e",
+            ("a", "b"),
+            "secret",
+            ("human",),
+            "unosend",
+            "api",
+            "pause",
+            "unosend",
+            "sales",
+            "CRM",
+            ("ops@example.com",),
+            True,
+            1.5,
+            2.5,
+            3.5,
+            "old",
+            4.5,
+        ),
+        {},
+    ),
     (
         tables.DELIVERIES,
-        Notification(1, "e1", "m1", "w1", "message.opened", "dead", 2, 3.5, 4.5, 5.5, 500, "on fire"),
+        Notification(
+            1,
+            "e1",
+            "m1",
+            "w1",
+            "message.opened",
+            "dead",
+            2,
+            3.5,
+            4.5,
+            5.5,
+            500,
+            "on fire",
+            (Attempt(1.5, 500, "on fire", 20),),
+        ),
         {"event_id": "e1", "message_id": "m1"},
     ),
     (tables.API_KEYS, ApiKey("name", "digest", ("a", "b"), "sales", 1.5, 2.5), {}),

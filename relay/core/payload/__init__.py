@@ -32,6 +32,8 @@ def triggers(endpoint: Endpoint, event: Event) -> tuple[str, ...]:
         endpoint.format == "unosend" and event.type == "message.opened" and event.method == "GET"
     ):
         return ()
+    if endpoint.grant_id and endpoint.grant_id != event.grant_id:
+        return ()
     if endpoint.verdicts and event.type in HITS and event.verdict not in endpoint.verdicts:
         return ()
     names = NAMES[endpoint.format].get(event.type, ())

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import replace
 
-from relay.core.model import LIVE, Endpoint
+from relay.core.model import LIVE, Endpoint, EndpointStatus
 from relay.store import decisions
 from relay.store.tables import ENDPOINTS
 
@@ -20,7 +20,8 @@ ALL = f"SELECT {ENDPOINTS.names()} FROM endpoints ORDER BY endpoint_id"
 LIVE_IDS = f"SELECT endpoint_id FROM endpoints WHERE {IS_LIVE} ORDER BY endpoint_id"
 SAVE = f"INSERT OR REPLACE INTO endpoints ({ENDPOINTS.names()}) VALUES ({', '.join('?' * len(ENDPOINTS.columns))})"
 SOURCE = "SELECT source FROM endpoints WHERE endpoint_id = ?"
-SET_STATUS = "UPDATE endpoints SET status = ? WHERE endpoint_id = ?"
+SET_STATUS = "UPDATE endpoints SET status = ?, status_updated_at = ? WHERE endpoint_id = ?"
+STATUS = "SELECT status FROM endpoints WHERE endpoint_id = ?"
 REMOVE = "DELETE FROM endpoints WHERE endpoint_id = ?"
 
 
@@ -67,5 +68,11 @@ def source(db: sqlite3.Connection, endpoint_id: str) -> str:
     return str(row[0]) if row else ""
 
 
-def set_status(db: sqlite3.Connection, endpoint_id: str, status: str) -> None:
-    db.execute(SET_STATUS, (status, endpoint_id))
+def set_status(
+    db: sqlite3.Connection, endpoint_id: str, status: EndpointStatus, at: float, was: Sequence[EndpointStatus]
+) -> bool:
+    row = db.execute(STATUS, (endpoint_id,)).fetchone()
+    if row is None or row[0] == status or (was and row[0] not in was):
+        return False
+    db.execute(SET_STATUS, (status, at, endpoint_id))
+    return True

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from relay.core import floods, tally
-from relay.core.model import Delivery, Endpoint, Event, History, Sent, Settlement, Verdict
+from relay.core.model import Delivery, Endpoint, EndpointStatus, Event, History, Sent, Settlement, Verdict
 from relay.store import (
     Aggregate,
     ApiKey,
@@ -201,8 +201,10 @@ class Sqlite:
 
         return await self._write(write)
 
-    async def set_endpoint_status(self, endpoint_id: str, status: str) -> None:
-        await self._write(lambda db: endpoints.set_status(db, endpoint_id, status))
+    async def set_endpoint_status(
+        self, endpoint_id: str, status: EndpointStatus, at: float, *, was: Sequence[EndpointStatus] = ()
+    ) -> bool:
+        return await self._write(lambda db: endpoints.set_status(db, endpoint_id, status, at, was))
 
     # -- the outbox ----------------------------------------------------------------------------------------------------
 
@@ -221,9 +223,23 @@ class Sqlite:
         return await self.readers.read(outbox.next_due)
 
     async def notifications(
-        self, *, endpoint_id: str = "", state: NotificationState | Literal[""] = "", limit: int = 100
+        self,
+        *,
+        endpoint_id: str = "",
+        endpoint_ids: Sequence[str] | None = None,
+        state: NotificationState | Literal[""] = "",
+        event_id: str = "",
+        message_id: str = "",
+        before: int = 0,
+        limit: int = 100,
     ) -> list[Notification]:
-        return await self.readers.read(lambda db: outbox.newest(db, endpoint_id, state, limit))
+        which = outbox.Which(
+            decisions.chosen_endpoints(endpoint_id, endpoint_ids), state, event_id, message_id, before or outbox.LAST
+        )
+        return await self.readers.read(lambda db: outbox.newest(db, which, limit))
+
+    async def notification(self, delivery_id: int) -> Notification | None:
+        return await self.readers.read(lambda db: outbox.one(db, delivery_id))
 
     async def backlog(self) -> list[Backlog]:
         return await self.readers.read(outbox.backlog)
@@ -233,12 +249,14 @@ class Sqlite:
         now: float,
         *,
         event_ids: Sequence[str] = (),
+        delivery_ids: Sequence[int] = (),
         since: float | None = None,
         dead: bool = False,
         endpoint_id: str = "",
     ) -> int:
         def write(db: sqlite3.Connection) -> int:
             count = outbox.renew_dead(db, endpoint_id, now) if dead else 0
+            count += outbox.renew_these(db, delivery_ids, endpoint_id, now)
             live = [e for e in endpoints.live(db) if endpoint_id in ("", e.endpoint_id)]
             owed = decisions.owed(live, events.chosen(db, event_ids, since), defaultdict(tally.Facts), now)
             for one in owed:

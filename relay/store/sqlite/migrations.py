@@ -331,4 +331,25 @@ def seventh(db: Database) -> None:
     db.execute("INSERT INTO counting (id, upto) SELECT 1, CASE WHEN EXISTS (SELECT 1 FROM messages) THEN '' END")
 
 
-STEPS: tuple[Step, ...] = (first, second, third, fourth, fifth, sixth, seventh)
+def eighth(db: Database) -> None:
+    """Endpoints that are made by the API, and how each attempt at a notification ended."""
+    for column in (
+        "registry TEXT NOT NULL DEFAULT 'own'",
+        "grant_id TEXT NOT NULL DEFAULT ''",
+        "description TEXT NOT NULL DEFAULT ''",
+        "notify TEXT NOT NULL DEFAULT '[]'",  # JSON
+        "compressed INTEGER NOT NULL DEFAULT 0",
+        "created_at REAL NOT NULL DEFAULT 0",
+        "updated_at REAL NOT NULL DEFAULT 0",
+        "status_updated_at REAL NOT NULL DEFAULT 0",
+        "previous_secret TEXT NOT NULL DEFAULT ''",
+        "rotated_at REAL NOT NULL DEFAULT 0",
+    ):
+        db.execute(f"ALTER TABLE endpoints ADD COLUMN {column}")
+    db.execute("ALTER TABLE deliveries ADD COLUMN attempts TEXT NOT NULL DEFAULT ''")  # JSON, or empty
+    # Of an endpoint, those of a state, newest first: an index ends with the rowid, which is the delivery_id.
+    db.execute("CREATE INDEX deliveries_state ON deliveries (endpoint_id, state)")
+    db.execute("DROP INDEX deliveries_dead")
+
+
+STEPS: tuple[Step, ...] = (first, second, third, fourth, fifth, sixth, seventh, eighth)

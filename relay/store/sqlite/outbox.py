@@ -10,9 +10,12 @@ from __future__ import annotations
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from heapq import merge
+from itertools import islice
+from typing import NamedTuple
 
 from relay.core.model import Delivery, Settlement
-from relay.store import Backlog, Notification, decisions
+from relay.store import Backlog, Notification, decisions, tables
 from relay.store.sqlite import bulk, endpoints
 from relay.store.tables import DELIVERIES
 
@@ -38,10 +41,27 @@ AGAIN = f"""{WHOLE}
 WHERE d.state = 'pending' AND d.attempt > 0 AND d.endpoint_id = ? AND d.next_at <= ?
 ORDER BY d.next_at, d.delivery_id LIMIT ?
 """
-NEWEST = f"""{WHOLE}
-WHERE (:endpoint_id = '' OR d.endpoint_id = :endpoint_id) AND (:state = '' OR d.state = :state)
+# The newest, by what there is to find them by. Rows of an index stand by rowid at last, which is the delivery_id.
+NEWEST = f"{WHOLE} WHERE d.delivery_id < :before ORDER BY d.delivery_id DESC LIMIT :limit"
+NEWEST_AT = f"""{WHOLE}
+WHERE d.endpoint_id = :endpoint_id AND d.state = :state AND d.delivery_id < :before
 ORDER BY d.delivery_id DESC LIMIT :limit
 """
+NEWEST_OF_EVENT = f"{WHOLE} WHERE e.event_id = :event_id ORDER BY d.delivery_id DESC"
+NEWEST_OF_MESSAGE = f"{WHOLE} WHERE e.message_id = :message_id ORDER BY d.delivery_id DESC"
+ONE = f"{WHOLE} WHERE d.delivery_id = ?"
+# A skip from endpoint to endpoint: DISTINCT would read the whole index.
+OWED_TO = """
+WITH RECURSIVE owed(id) AS (
+  SELECT min(endpoint_id) FROM deliveries
+  UNION ALL
+  SELECT (SELECT min(endpoint_id) FROM deliveries WHERE endpoint_id > owed.id) FROM owed WHERE owed.id IS NOT NULL
+)
+SELECT id FROM owed WHERE id IS NOT NULL
+"""
+ATTEMPTS = "SELECT attempts FROM deliveries WHERE delivery_id = ?"
+LAST = 2**63 - 1
+STATES = ("pending", "delivered", "dead")
 CLAIM = "UPDATE deliveries SET attempt = ?, next_at = ? WHERE delivery_id = ?"
 SETTLE = f"UPDATE deliveries SET {changes(decisions.settled(Settlement('dead', 0)))} WHERE delivery_id = :delivery_id"
 RENEW = f"UPDATE deliveries SET {changes(decisions.renewed(0, 0))}"
@@ -88,7 +108,12 @@ def claim(db: sqlite3.Connection, now: float, busy: Mapping[str, int], each: int
 
 
 def settle(db: sqlite3.Connection, delivery_id: int, settlement: Settlement) -> None:
-    db.execute(SETTLE, decisions.settled(settlement) | {"delivery_id": delivery_id})
+    row = db.execute(ATTEMPTS, (delivery_id,)).fetchone()
+    if row is None:
+        return
+    fields = decisions.settled(settlement, tables.attempts(row[0]))
+    fields["attempts"] = tables.attempts_text(fields["attempts"])
+    db.execute(SETTLE, fields | {"delivery_id": delivery_id})
 
 
 def hasten(db: sqlite3.Connection, after: float, seconds: float) -> None:
@@ -101,8 +126,46 @@ def next_due(db: sqlite3.Connection) -> float | None:
     return None if row[0] is None else float(row[0])
 
 
-def newest(db: sqlite3.Connection, endpoint_id: str, state: str, limit: int) -> list[Notification]:
-    return list(map(notification, db.execute(NEWEST, {"endpoint_id": endpoint_id, "state": state, "limit": limit})))
+class Which(NamedTuple):
+    """Of which endpoints (None: all), in which state, of what; "" is any."""
+
+    endpoint_ids: Sequence[str] | None = None
+    state: str = ""
+    event_id: str = ""
+    message_id: str = ""
+    before: int = LAST
+
+
+def newest(db: sqlite3.Connection, which: Which, limit: int) -> list[Notification]:
+    if which.event_id or which.message_id:  # of one there are few
+        sql = NEWEST_OF_EVENT if which.event_id else NEWEST_OF_MESSAGE
+        found = map(notification, db.execute(sql, {"event_id": which.event_id, "message_id": which.message_id}))
+        return [n for n in found if fits(n, which)][:limit]
+    if which.endpoint_ids is None and not which.state:
+        return list(map(notification, db.execute(NEWEST, {"before": which.before, "limit": limit})))
+    ids = which.endpoint_ids
+    if ids is None:
+        ids = [row[0] for row in db.execute(OWED_TO)]
+    lanes = []
+    for endpoint_id in ids:
+        for state in (which.state,) if which.state else STATES:
+            values = {"endpoint_id": endpoint_id, "state": state, "before": which.before, "limit": limit}
+            lanes.append(map(notification, db.execute(NEWEST_AT, values).fetchall()))
+    return list(islice(merge(*lanes, key=lambda n: n.delivery_id, reverse=True), limit))
+
+
+def fits(n: Notification, which: Which) -> bool:
+    return (
+        (which.endpoint_ids is None or n.endpoint_id in which.endpoint_ids)
+        and which.state in ("", n.state)
+        and which.message_id in ("", n.message_id)
+        and n.delivery_id < which.before
+    )
+
+
+def one(db: sqlite3.Connection, delivery_id: int) -> Notification | None:
+    row = db.execute(ONE, (delivery_id,)).fetchone()
+    return notification(row) if row else None
 
 
 def notification(row: Sequence[object]) -> Notification:
@@ -122,6 +185,15 @@ def renew_dead(db: sqlite3.Connection, endpoint_id: str, now: float) -> int:
         fields = decisions.renewed(now, decisions.turn(turns[message_id], index, now))
         db.execute(RENEW_DEAD, fields | {"delivery_id": delivery_id})
     return len(dead)
+
+
+def renew_these(db: sqlite3.Connection, delivery_ids: Sequence[int], endpoint_id: str, now: float) -> int:
+    """Their number. A delivery that is not there, or is another endpoint's, is left out."""
+    found = [one(db, delivery_id) for delivery_id in dict.fromkeys(delivery_ids)]
+    renewed = [n for n in found if n and endpoint_id in ("", n.endpoint_id)]
+    for n in renewed:
+        db.execute(RENEW_DEAD, decisions.renewed(now, now) | {"delivery_id": n.delivery_id})
+    return len(renewed)
 
 
 def renew(db: sqlite3.Connection, owed: decisions.Owed, now: float) -> None:
