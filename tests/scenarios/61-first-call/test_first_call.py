@@ -1,0 +1,158 @@
+"""The calls and programs of the guide "Track email opens and replies" (developer.nylas.com) run as they stand there: only
+the address, the key, the account and the handler's URL are put in.
+
+The guide's two programs name no recipient. That can't be sent anywhere: they are told so, and run with one line more.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests import peers
+from tests.fakes.upstream import Upstream
+from tests.scenarios import hostile, service
+from tests.until import eventually
+
+HERE = Path(__file__).parent
+CLOUD = "https://api.us.nylas.com"
+KIM = '"to": [{"name": "Kim Townsend", "email": "kim@example.org"}],'
+
+
+@dataclass
+class Guided:
+    relay: service.Service
+    upstream: Upstream
+    key: str
+    handler: int  # its port
+    heard: Path  # what it printed
+
+    @property
+    def api(self) -> str:
+        return f"http://127.0.0.1:{self.relay.admin}"
+
+    def text(self, name: str) -> str:
+        found = (HERE / name).read_text()
+        for words, instead in {
+            CLOUD: self.api,
+            "<NYLAS_GRANT_ID>": "default",
+            "<NYLAS_API_KEY>": self.key,
+            "[email protected]": "kim@example.org",
+            "https://yourapp.com": f"http://127.0.0.1:{self.handler}",
+        }.items():
+            found = found.replace(words, instead)
+        return found
+
+    def call(self, name: str) -> dict[str, dict[str, object]]:
+        done = subprocess.run(["bash", "-c", self.text(name)], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        answer: dict[str, dict[str, object]] = json.loads(done.stdout)
+        return answer
+
+    def python(self, text: str) -> subprocess.CompletedProcess[str]:
+        text = text.replace("api_key=", f'api_uri="{self.api}", api_key=', 1)
+        return subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=60)
+
+    def node(self, text: str) -> subprocess.CompletedProcess[str]:
+        node = peers.require("node", package="nodejs")
+        text = text.replace("{ apiKey", f'{{ apiUri: "{self.api}", apiKey', 1)
+        text = f"(async () => {{ {text} }})().catch((reason) => {{ console.error(reason); process.exit(1); }})"
+        return subprocess.run([node, "-e", text], capture_output=True, text=True, timeout=60)
+
+
+def node_has(package: str) -> None:
+    """Where it is missing the test skips and says so; with REQUIRE_SERVERS=1 it fails."""
+    node = peers.require("node", package="nodejs")
+    if subprocess.run([node, "-e", f"require('{package}')"], capture_output=True, timeout=60).returncode:
+        words = f"{package} is not on this machine (npm package {package}, found through NODE_PATH)"
+        if os.environ.get("REQUIRE_SERVERS") == "1":
+            pytest.fail(words)
+        pytest.skip(words)
+
+
+@contextmanager
+def handling(folder: Path) -> Iterator[tuple[int, Path]]:
+    """The guide's handler, by Flask's own server."""
+    (folder / "handler.py").write_text((HERE / "handler.py.txt").read_text())
+    port, heard = peers.free_port(), folder / "heard"
+    with heard.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-u", "-m", "flask", "--app", "handler", "run", "--port", str(port)],
+            cwd=folder, stdout=out, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+    try:
+        eventually(lambda: b"Running on" in heard.read_bytes())
+        yield port, heard
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def guided(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guided]:
+    folder = tmp_path_factory.mktemp("guide")
+    more = """
+[webhook_delivery]
+allow_private = ["127.0.0.0/8"]
+[[grants]]
+id = "default"
+email = "rep@example.test"
+addresses = ["*@example.test"]
+"""
+    with handling(folder) as (handler, heard), hostile.sink() as upstream:
+        ports = service.settings(folder, upstream=upstream.port, admin="open = false", more=more)
+        with service.running(folder, ports) as relay:
+            key = relay.command("api-key", "create", "guide").stdout.strip()
+            yield Guided(relay, upstream, key, handler, heard)
+
+
+def test_the_calls(guided: Guided) -> None:
+    made = guided.call("subscribe.sh")["data"]
+    assert made["webhook_url"] == f"http://127.0.0.1:{guided.handler}/webhooks/nylas"
+    assert made["trigger_types"] == ["message.opened", "message.link_clicked", "thread.replied"]
+    assert "challenge=" in guided.heard.read_text()
+
+    sent = guided.call("send.sh")["data"]
+    (copy,) = [each for each in guided.upstream.taken if each.recipients == ["kim@example.org"]]
+    pixels, clicks = hostile.tokens(copy.content)
+    assert len(pixels) == len(clicks) == 1
+    with hostile.Http(guided.relay.http) as reader:
+        assert reader.get(pixels[0])[0] == 200
+        status, fields, _ = reader.get(clicks[0])
+        assert (status, fields["location"]) == (302, "https://example.com/demo")
+    for words in (f"Opened: {sent['id']}\n", f"Link clicked: {sent['id']}\n"):
+        eventually(lambda: words in guided.heard.read_text())  # noqa: B023 - asked for at once
+    assert "Traceback" not in guided.heard.read_text()
+
+
+def test_the_python_program(guided: Guided) -> None:
+    text = guided.text("send.py.txt")
+    told = guided.python(text)
+    assert told.returncode != 0
+    assert "NylasApiError" in told.stderr
+    assert re.search(r"\bto\b", told.stderr.splitlines()[-1]), told.stderr
+
+    done = guided.python(text.replace('"subject"', f'{KIM} "subject"'))
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"Sent message [0-9a-z_-]+\n", done.stdout)
+
+
+def test_the_node_program(guided: Guided) -> None:
+    node_has("nylas")
+    text = guided.text("send.js")
+    told = guided.node(text)
+    assert told.returncode == 1
+    assert "NylasApiError" in told.stderr
+
+    done = guided.node(text.replace("subject:", f"{KIM} subject:"))
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"Sent message [0-9a-z_-]+\n", done.stdout)
