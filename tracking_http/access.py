@@ -110,6 +110,8 @@ class Access:
         `store.Unavailable`."""
         given = bearer(request)
         if given is not None:
+            if self.open and self.local(request):  # clients made for other services can't do without some key
+                return await self.store.find_api_key(digest_of(given[: LONGEST_KEY + 1])) or ANYBODY
             return await self.key(given, request.remote or "")
         cookie = request.cookies.get(cookie_of(request), "")
         if cookie:

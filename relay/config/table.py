@@ -356,7 +356,7 @@ ADMIN = Section(
     (
         Option("listen", locators.ADDRESS, "Where it listens."),
         _switch("open",
-                "Ask for no key. Works on loopback only, and only makes sense where everybody on the machine may "
+                "Ask for no key, and take any. Works on loopback only, and only makes sense where everybody on the machine may "
                 "see subjects and recipients."),
         Option("calls_per_minute", kinds.number(0),
                "How many calls of the APIs each key may make per minute; the rest is answered by 429 with Retry-After. It "
