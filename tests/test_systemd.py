@@ -84,8 +84,8 @@ def test_each_role_has_a_unit_and_each_unit_a_role():
 @pytest.mark.parametrize("unit", ROLES, ids=lambda p: p.name)
 def test_the_roles_are_as_hard_as_the_whole(unit):
     whole, role = settings(FOLDER / "trackrelay.service"), settings(unit)
-    for own in ("ExecStart", "MemoryMax", "RuntimeDirectory", "RuntimeDirectoryMode"):
-        del whole[own]
+    for key in ("ExecStart", "MemoryMax", "RuntimeDirectory", "RuntimeDirectoryMode"):
+        del whole[key]
     for key, values in whole.items():
         assert role[key] == values
     own = {"SocketBindDeny", "IPAddressDeny", "IPAddressAllow", "InaccessiblePaths", "ReadOnlyPaths"}
