@@ -16,6 +16,7 @@ from relay.core.milter.session import End
 
 LOG = log.room("milter")
 
+MAX_HELD = 65_536  # octets that come while a message waits: up to so many the end of a connection is seen at once
 PASSED = metrics.MILTER_MESSAGES.labels("passed")
 UNFINISHED = metrics.MILTER_MESSAGES.labels("unfinished")
 
@@ -36,6 +37,7 @@ class Connection(asyncio.Protocol):
         self._session = host.session()
         self._reader = packets.Reader()
         self._waiting: deque[packets.Packet] = deque()  # what came while a message waits for its answer
+        self._held = 0  # octets of these
         self._task: asyncio.Task[None] | None = None
         self._transport: Any = None
         self._finishing = False
@@ -66,6 +68,9 @@ class Connection(asyncio.Protocol):
             for packet in self._reader.feed(data):
                 if self._task:
                     self._waiting.append(packet)
+                    self._held += len(packet[1])
+                    if self._held > MAX_HELD and self._transport.is_reading():
+                        self._transport.pause_reading()
                 else:
                     self._receive(packet)
                 if self._transport.is_closing():
@@ -105,7 +110,6 @@ class Connection(asyncio.Protocol):
             else:
                 self._transport.close()
         else:
-            self._transport.pause_reading()
             self._task = self._loop.create_task(self._answer(heard))
 
     async def _answer(self, message: Message) -> None:
@@ -120,8 +124,10 @@ class Connection(asyncio.Protocol):
             self._transport.close()
             return
         while self._waiting and not self._task and not self._transport.is_closing():
-            self._receive(self._waiting.popleft())
-        if not self._task and not self._transport.is_closing():
+            packet = self._waiting.popleft()
+            self._held -= len(packet[1])
+            self._receive(packet)
+        if not self._task and not self._transport.is_reading() and not self._transport.is_closing():
             self._transport.resume_reading()
 
     def _refuse(self, why: str) -> None:

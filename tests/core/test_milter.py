@@ -105,8 +105,8 @@ def test_edits_as_packets(spaced: bool, space: bytes) -> None:
 @pytest.mark.parametrize(
     ("offered", "agreed"),
     [
-        ((6, 0x1FF, 0x1FFFFF), (6, 0x113, 0x1FB3C2)),
-        ((9, 0xFFFFFFFF, 0xFFFFFFFF), (6, 0x113, 0x1FB3C2)),
+        ((6, 0x1FF, 0x1FFFFF), (6, 0x13, 0x1FB3C2)),
+        ((9, 0xFFFFFFFF, 0xFFFFFFFF), (6, 0x13, 0x1FB3C2)),
         ((2, 0x1F, 0x7F), (2, 0x13, 0x42)),
         ((4, 0x13, 0x80), (4, 0x13, 0x80)),
         ((6, 0, 0), (6, 0, 0)),

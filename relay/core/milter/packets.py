@@ -7,7 +7,7 @@ when (`session`).
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 VERSIONS = (2, 6)  # the oldest and the newest that are spoken here
 MAX_PACKET = 1 << 20  # octets of data: the most that any version negotiates (SMFIP_MDS_1M); ours is 65,535
@@ -18,16 +18,13 @@ ABORT, BODY, CONNECT, MACRO, BODY_END, HELO, QUIT_NEXT, HEADER = b"A", b"B", b"C
 MAIL, HEADERS_END, NEGOTIATE, QUIT, RECIPIENT, DATA, UNKNOWN = b"M", b"N", b"O", b"Q", b"R", b"T", b"U"
 
 # What a filter may do (SMFIF_*).
-ADD_HEADERS, CHANGE_BODY, CHANGE_HEADERS, SET_MACROS = 0x01, 0x02, 0x10, 0x100
+ADD_HEADERS, CHANGE_BODY, CHANGE_HEADERS = 0x01, 0x02, 0x10
 
 # Which steps the mail server leaves out, for which it waits for no reply, and how it sends a field (SMFIP_*).
 NO_HELO, NO_HEADERS_END, NO_UNKNOWN, NO_DATA = 0x02, 0x40, 0x100, 0x200
 MUTE_HEADER, MUTE_CONNECT, MUTE_HELO, MUTE_RECIPIENT = 0x80, 0x1000, 0x2000, 0x8000
 MUTE_DATA, MUTE_UNKNOWN, MUTE_HEADERS_END, MUTE_BODY = 0x10000, 0x20000, 0x40000, 0x80000
 LEADING_SPACE = 0x100000
-
-# Where macros can be asked for (SMFIM_*).
-AT_CONNECT, AT_MAIL, AT_BODY_END = 0, 2, 5
 
 LENGTH = struct.Struct("!I")
 HEAD = struct.Struct("!Ic")
@@ -73,9 +70,10 @@ CONTINUE = packet(b"c")
 ACCEPT = packet(b"a")
 
 
-def negotiated(version: int, actions: int, steps: int, macros: Mapping[int, str]) -> bytes:
-    wanted = b"".join(LENGTH.pack(stage) + names.encode() + b"\0" for stage, names in macros.items())
-    return packet(NEGOTIATE, OFFER.pack(version, actions, steps), wanted)
+def negotiated(version: int, actions: int, steps: int) -> bytes:
+    """Macros are not asked for (SMFIR_SETSYMLIST): those that are needed are sent by default, and what an operator set
+    stays."""
+    return packet(NEGOTIATE, OFFER.pack(version, actions, steps))
 
 
 def reply(code: int, text: str) -> bytes:

@@ -24,11 +24,6 @@ STEPS = (
     | packets.MUTE_HEADER | packets.MUTE_CONNECT | packets.MUTE_HELO | packets.MUTE_RECIPIENT | packets.MUTE_DATA
     | packets.MUTE_UNKNOWN | packets.MUTE_HEADERS_END | packets.MUTE_BODY | packets.LEADING_SPACE
 )  # fmt: skip
-MACROS = {
-    packets.AT_CONNECT: "{daemon_name} {client_addr}",
-    packets.AT_MAIL: "i {auth_authen}",
-    packets.AT_BODY_END: "i",
-}
 MUTE = {
     packets.CONNECT: packets.MUTE_CONNECT, packets.HELO: packets.MUTE_HELO, packets.RECIPIENT: packets.MUTE_RECIPIENT,
     packets.DATA: packets.MUTE_DATA, packets.UNKNOWN: packets.MUTE_UNKNOWN, packets.HEADER: packets.MUTE_HEADER,
@@ -154,8 +149,7 @@ class Session:
         self._able = actions & ACTIONS == ACTIONS
         self._steps = steps & STEPS
         self._spaced = bool(steps & packets.LEADING_SPACE)
-        asks = packets.SET_MACROS if version >= 6 and actions & packets.SET_MACROS else 0
-        return packets.negotiated(min(version, newest), actions & ACTIONS | asks, self._steps, MACROS if asks else {})
+        return packets.negotiated(min(version, newest), actions & ACTIONS, self._steps)
 
     def _connect(self, data: bytes, macros: dict[str, str]) -> None:
         self._disconnect()
