@@ -163,6 +163,22 @@ class Schedule(Value, frozen=True):
     handed: int = 0  # the attempt that handed it over
 
 
+RequestState = Literal["begun", "kept", "answered"]
+
+
+class Request(Value, frozen=True):
+    """A call that its client may repeat without harm: `request_key` names client and call, `digest` is of what it asked
+    for. `message_id` is the message's that it makes, from before that begins. "begun": it may have left, or not; "kept":
+    the spool answers for it; "answered" with `answer`."""
+
+    request_key: str
+    digest: str
+    message_id: str
+    at: float
+    state: RequestState = "begun"
+    answer: str = ""
+
+
 def open(url: str, state_dir: Path, limits: floods.Limits = floods.LIMITS) -> Store:
     """The store at `url`: "sqlite:FILE" (relative to `state_dir`) or "memory:". Nothing is touched before `start`.
     `limits` says how many hits are kept. Raises ValueError, whose text says what `url` should be."""

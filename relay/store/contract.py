@@ -24,6 +24,7 @@ from relay.store import (
     Engagement,
     Notification,
     NotificationState,
+    Request,
     Schedule,
     UpstreamReply,
 )
@@ -257,6 +258,17 @@ class Store(Protocol):
 
     async def next_schedule(self) -> float | None:
         """When there is something to claim; None where nothing waits."""
+
+    # -- calls that may be repeated
+    async def begin_request(self, request: Request, oldest: float) -> Request | None:
+        """None where there was none of that key: it is there now, durable. Else the one that is there, and nothing was
+        done. Those from before `oldest` are none, and go."""
+
+    async def settle_request(self, request: Request) -> None:
+        """`state` and `answer` as they are from now on, where it is there."""
+
+    async def drop_request(self, request_key: str) -> None:
+        """It was never made."""
 
     # -- the whole
     async def backup(self, path: Path) -> None:

@@ -24,6 +24,7 @@ from relay.store import (
     Engagement,
     Notification,
     NotificationState,
+    Request,
     Schedule,
     Unavailable,
     UpstreamReply,
@@ -63,6 +64,7 @@ class Memory:
         self._keys: dict[str, ApiKey] = {}
         self._drafts: dict[str, Draft] = {}
         self._schedules: dict[str, Schedule] = {}
+        self._requests: dict[str, Request] = {}
         self._contents: dict[str, list[bytes]] = {}
 
     async def start(self) -> None: ...
@@ -552,6 +554,23 @@ class Memory:
 
     def _open(self) -> list[Schedule]:
         return [s for s in self._schedules.values() if s.state in decisions.OPEN]
+
+    # -- calls that may be repeated ------------------------------------------------------------------------------------
+
+    async def begin_request(self, request: Request, oldest: float) -> Request | None:
+        self._requests = {key: known for key, known in self._requests.items() if known.at >= oldest}
+        found = self._requests.get(request.request_key)
+        if found is None:
+            self._requests[request.request_key] = request
+        return found
+
+    async def settle_request(self, request: Request) -> None:
+        known = self._requests.get(request.request_key)
+        if known:
+            self._requests[request.request_key] = known.with_(state=request.state, answer=request.answer)
+
+    async def drop_request(self, request_key: str) -> None:
+        self._requests.pop(request_key, None)
 
     # -- the whole -----------------------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ import msgspec
 from msgspec.structs import astuple
 
 from relay.core.model import Endpoint, Event, Sent, SentCopy
-from relay.store import ApiKey, Attempt, Cursor, Draft, Notification, Schedule
+from relay.store import ApiKey, Attempt, Cursor, Draft, Notification, Request, Schedule
 
 T = TypeVar("T")
 Row = Sequence[Any]
@@ -204,6 +204,8 @@ SCHEDULES = Table(
         *plain("state", "next_at", "attempt", "closed_at", "error", "handed"),
     ],
 )
+REQUESTS = Table("requests", Request, plain("request_key", "digest", "message_id", "at", "state", "answer"))
 ALL: tuple[Table[Any], ...] = (
     MESSAGES, COPIES, EVENTS, CURSORS, ENDPOINTS, DELIVERIES, API_KEYS, DRAFTS, SCHEDULES,
+    REQUESTS,
 )  # fmt: skip

@@ -25,6 +25,7 @@ from relay.store import (
     Engagement,
     Notification,
     NotificationState,
+    Request,
     Schedule,
     Unavailable,
     UpstreamReply,
@@ -32,7 +33,19 @@ from relay.store import (
 )
 from relay.store.contract import NONE
 from relay.store.sqlite import contents as octets
-from relay.store.sqlite import counts, cursors, database, drafts, endpoints, events, keys, messages, outbox, schedules
+from relay.store.sqlite import (
+    counts,
+    cursors,
+    database,
+    drafts,
+    endpoints,
+    events,
+    keys,
+    messages,
+    outbox,
+    requests,
+    schedules,
+)
 from relay.store.sqlite.readers import Readers
 from relay.store.sqlite.writer import USUAL, Bulk, Times, Writer
 
@@ -323,6 +336,19 @@ class Sqlite:
 
     async def next_schedule(self) -> float | None:
         return await self.readers.read(schedules.next_due)
+
+    # -- calls that may be repeated ------------------------------------------------------------------------------------
+
+    async def begin_request(self, request: Request, oldest: float) -> Request | None:
+        mended: Request = decisions.mended(request)
+        return await self._write(lambda db: requests.begin(db, mended, oldest))
+
+    async def settle_request(self, request: Request) -> None:
+        mended: Request = decisions.mended(request)
+        await self._write(lambda db: requests.settle(db, mended))
+
+    async def drop_request(self, request_key: str) -> None:
+        await self._write(lambda db: requests.drop(db, request_key))
 
     # -- the whole -----------------------------------------------------------------------------------------------------
 

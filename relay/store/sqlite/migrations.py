@@ -352,4 +352,14 @@ def eighth(db: Database) -> None:
     db.execute("DROP INDEX deliveries_dead")
 
 
-STEPS: tuple[Step, ...] = (first, second, third, fourth, fifth, sixth, seventh, eighth)
+def ninth(db: Database) -> None:
+    """Calls of the API that may be repeated."""
+    table(
+        db,
+        "requests",
+        {"request_key": str, "digest": str, "message_id": str, "at": float, "state": str, "answer": str},
+    )
+    db.table("requests").create_index(["at"], "requests_at")
+
+
+STEPS: tuple[Step, ...] = (first, second, third, fourth, fifth, sixth, seventh, eighth, ninth)
