@@ -54,6 +54,7 @@ async def every(server: Api, key: str, limit: int) -> list[str]:
     while True:
         said = (await server.get(f"/api/queue?limit={limit}&cursor={cursor}", key)).body
         assert len(said["data"]) <= limit
+        assert not said.get("next_cursor") or len(said["data"]) == limit
         found += [entry["id"] for entry in said["data"]]
         cursor = said.get("next_cursor")
         if not cursor:
@@ -61,7 +62,7 @@ async def every(server: Api, key: str, limit: int) -> list[str]:
 
 
 async def test_what_waits_is_listed_by_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(routes, "MAX_EXAMINED", 3)
+    monkeypatch.setattr(routes, "BATCH", 3)
     async with serving(tmp_path) as server:
         assert (await server.get("/api/queue")).body["data"] == []
         for number in range(1, 8):

@@ -96,7 +96,7 @@ def served(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse
                     status=status,
                     peer=request.remote,
                     request=request_id,
-                    **{name: value for name, value in request.match_info.items() if calls.clean(value)},
+                    path=request.path,
                 )
         return response
 

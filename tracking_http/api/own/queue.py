@@ -7,6 +7,7 @@ what is done to one (`relay.spool.requests`).
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import Callable, Iterator
 from typing import Annotated, Literal, TypeVar
@@ -24,7 +25,7 @@ from tracking_http.api.routing import Route
 
 T = TypeVar("T")
 
-MAX_EXAMINED = 1000  # entries that one call reads
+BATCH = 1000  # entries that are read at a time
 MAX_HEADER = 65_536  # octets that are shown
 
 
@@ -117,21 +118,19 @@ def behind(kept: disk.Disk, last: str) -> Iterator[str]:
 
 
 async def listed(call: Call) -> Page:
-    """A grant's key may get fewer than it asked for, and a cursor: what it may not see was read all the same."""
+    """A cursor is an entry that its reader has seen: those of others would tell a grant's key when they came."""
     limit = call.query.limit
     last = cursors.read(call.query.cursor, str) if call.query.cursor else ""
-    most = MAX_EXAMINED if call.grant_id else limit
-    found = await on_disk(call, lambda kept: after(kept, last, most))
+    most = BATCH if call.grant_id else limit
     mine: list[Waiting] = []
-    examined = 0
-    for entry, size in found:
-        examined += 1
-        if await own(call, entry):
-            mine.append(Waiting(**shown(entry, size)))  # type: ignore[arg-type]
-            if len(mine) == limit:
-                break
-    whole = examined == len(found) and len(found) < most
-    return Page(mine, None if whole else cursors.write(found[examined - 1][0].entry_id))
+    while found := await on_disk(call, functools.partial(after, last=last, most=most)):
+        for entry, size in found:
+            last = entry.entry_id
+            if await own(call, entry):
+                if len(mine) == limit:
+                    return Page(mine, cursors.write(mine[-1].id))
+                mine.append(Waiting(**shown(entry, size)))  # type: ignore[arg-type]
+    return Page(mine)
 
 
 async def find(call: Call) -> queue.Entry:
