@@ -28,6 +28,7 @@ from relay.store import (
     Schedule,
     UpstreamReply,
 )
+from relay.store.lists import Answer, Events, Listed, Messages, Thread, Threads
 
 NONE: Mapping[str, int] = MappingProxyType({})
 
@@ -69,9 +70,11 @@ class Store(Protocol):
         message."""
 
     # -- events
-    async def append(self, event: Event, cursor: Cursor | None = None) -> Event | floods.Folded | None:
-        """In one transaction: the event as `core.tally` completes it, its notifications, the mailbox cursor. Durable
-        when it returns. None where an event of that `event_id` is there already (the cursor is moved all the same);
+    async def append(
+        self, event: Event, cursor: Cursor | None = None, answer: Answer | None = None
+    ) -> Event | floods.Folded | None:
+        """In one transaction: the event as `core.tally` completes it, its notifications, the mailbox cursor, what is kept
+        of the answer that it is about (of MAX_ANSWERS to a message at most). Durable when it returns. None where an event of that `event_id` is there already (the cursor is moved all the same);
         `Folded` where it was a hit too many, which is counted and not kept."""
 
     async def fold(self, folds: Sequence[floods.Fold]) -> None:
@@ -136,6 +139,17 @@ class Store(Protocol):
 
     async def counting(self) -> bool:
         """Whether something is still to be counted."""
+
+    # -- lists: see `relay.store.lists`
+    async def list_messages(self, asked: Messages, limit: int) -> Listed[Sent]: ...
+    async def list_threads(self, asked: Threads, limit: int) -> Listed[Thread]:
+        """By last activity. A thread is a grant's where it has a message of it, and only those are in it."""
+
+    async def list_events(self, asked: Events, limit: int) -> Listed[Event]:
+        """By `at`, which is no cursor for what comes: whoever follows asks `events`."""
+
+    async def thread(self, thread_id: str, grant_id: str) -> Thread | None: ...
+    async def answer(self, answer_id: str, grant_id: str = "") -> Answer | None: ...
 
     # -- cursors of mailboxes
     async def cursor(self, mailbox: str) -> Cursor | None: ...

@@ -18,6 +18,7 @@ from msgspec.structs import astuple
 
 from relay.core.model import Endpoint, Event, Sent, SentCopy
 from relay.store import ApiKey, Attempt, Cursor, Draft, Notification, Request, Schedule
+from relay.store.lists import Answer
 
 T = TypeVar("T")
 Row = Sequence[Any]
@@ -136,8 +137,9 @@ MESSAGES = Table(
         *objects("explanation"),
         *plain("login", "queue_id", "daemon"),
     ],
+    beside=("sender_domain",),
 )
-# `position` among the message's copies; `sole` is false where several share `idx`, the recipient index of their tokens.
+# `position` among the message's copies, `at` its `submitted_at`; `sole` is false where several share `idx`, the recipient index of their tokens.
 COPIES = Table(
     "copies",
     SentCopy,
@@ -147,7 +149,7 @@ COPIES = Table(
         *flags("tracked"),
         *plain("reason", "state", "reply", "upstream_id"),
     ],
-    beside=("message_id", "position", "sole"),
+    beside=("message_id", "position", "sole", "at"),
 )
 # `link_counts`: of a counted click the clicks so far per link, as JSON.
 EVENTS = Table(
@@ -205,7 +207,21 @@ SCHEDULES = Table(
     ],
 )
 REQUESTS = Table("requests", Request, plain("request_key", "digest", "message_id", "at", "state", "answer"))
+ANSWERS = Table(
+    "answers",
+    Answer,
+    [
+        *plain(
+            "answer_id", "grant_id", "message_id", "thread_id", "at", "internet_message_id", "sender", "sender_name"
+        ),
+        *lists("to", "cc"),
+        *plain("subject", "date"),
+        *lists("references"),
+        *plain("excerpt", "size"),
+        *flags("automatic"),
+    ],
+)
 ALL: tuple[Table[Any], ...] = (
     MESSAGES, COPIES, EVENTS, CURSORS, ENDPOINTS, DELIVERIES, API_KEYS, DRAFTS, SCHEDULES,
-    REQUESTS,
+    REQUESTS, ANSWERS,
 )  # fmt: skip

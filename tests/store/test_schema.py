@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 # Made by the program that had schema 1 first, when it stopped: messages, events, an outbox, a cursor, a key.
-ADDED = ("message_id", "login", "queue_id", "daemon")  # since, and what is given anew
+ADDED = ("message_id", "login", "queue_id", "daemon", "sender_domain")  # since, and what is given anew
 OTHERS = [f'"{column}"' for column in tables.MESSAGES.columns if column not in ADDED]
 FIRST = Path(__file__).with_name("schema-1.db.gz")
 
@@ -191,7 +191,8 @@ def test_the_columns_declared_are_those_of_the_tables(empty: sqlite3.Connection)
 def add(db: "Database") -> None:
     db.table("endpoints").add_column("made_up", str, not_null_default="")
     db.table("endpoints").create_index(["status"], "endpoints_status")
-    db.execute("DROP INDEX messages_queued")  # sqlite-utils leaves a table alone that has a partial one
+    for partial in ("messages_queued", "messages_label"):  # sqlite-utils leaves a table alone that has such an index
+        db.execute(f"DROP INDEX {partial}")
     db.table("messages").transform(rename={"label": "tag"})
 
 

@@ -32,6 +32,7 @@ from relay.store import (
     decisions,
 )
 from relay.store.contract import NONE
+from relay.store.lists import Answer, Events, Listed, Messages, Thread, Threads
 from relay.store.sqlite import contents as octets
 from relay.store.sqlite import (
     counts,
@@ -41,6 +42,7 @@ from relay.store.sqlite import (
     endpoints,
     events,
     keys,
+    lists,
     messages,
     outbox,
     requests,
@@ -117,8 +119,10 @@ class Sqlite:
 
     # -- events --------------------------------------------------------------------------------------------------------
 
-    async def append(self, event: Event, cursor: Cursor | None = None) -> Event | floods.Folded | None:
-        done: Event | floods.Folded | None = await self.writer.submit(events.Hit(event, cursor))
+    async def append(
+        self, event: Event, cursor: Cursor | None = None, answer: Answer | None = None
+    ) -> Event | floods.Folded | None:
+        done: Event | floods.Folded | None = await self.writer.submit(events.Hit(event, cursor, answer))
         return done
 
     def _hits(self, db: sqlite3.Connection, batch: Sequence[events.Hit]) -> list[Event | floods.Folded | None]:
@@ -182,6 +186,23 @@ class Sqlite:
 
     async def counting(self) -> bool:
         return await self.readers.read(lambda db: counts.upto(db) is not None)
+
+    # -- lists ---------------------------------------------------------------------------------------------------------
+
+    async def list_messages(self, asked: Messages, limit: int) -> Listed[Sent]:
+        return await self.readers.read(lambda db: lists.listed(db, asked, limit))
+
+    async def list_threads(self, asked: Threads, limit: int) -> Listed[Thread]:
+        return await self.readers.read(lambda db: lists.threads(db, asked, limit))
+
+    async def list_events(self, asked: Events, limit: int) -> Listed[Event]:
+        return await self.readers.read(lambda db: lists.events(db, asked, limit))
+
+    async def thread(self, thread_id: str, grant_id: str) -> Thread | None:
+        return await self.readers.read(lambda db: lists.thread(db, thread_id, grant_id))
+
+    async def answer(self, answer_id: str, grant_id: str = "") -> Answer | None:
+        return await self.readers.read(lambda db: lists.answer(db, answer_id, grant_id))
 
     # -- cursors of mailboxes ------------------------------------------------------------------------------------------
 

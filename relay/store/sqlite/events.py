@@ -17,7 +17,8 @@ import msgspec
 from relay.core import counts, floods, tally
 from relay.core.model import Endpoint, Event, History, Verdict
 from relay.store import Cursor, decisions, tables
-from relay.store.sqlite import bulk, cursors, endpoints, messages, outbox
+from relay.store.lists import Answer
+from relay.store.sqlite import bulk, cursors, endpoints, lists, messages, outbox
 from relay.store.sqlite import counts as counters
 from relay.store.sqlite.writer import BATCH
 from relay.store.tables import ENDPOINTS, EVENTS
@@ -83,10 +84,11 @@ decode_known = msgspec.json.Decoder(
 
 
 class Hit(NamedTuple):
-    """An event to append, and the mailbox cursor that goes with it."""
+    """An event to append, and the mailbox cursor and the answer that go with it."""
 
     event: Event
     cursor: Cursor | None
+    answer: Answer | None = None
 
 
 class Asking:
@@ -129,6 +131,7 @@ def append(
     count(db, done.events, found)
     owed = [(e.position, endpoint_id, trigger, now, now, turn) for e, endpoint_id, trigger, turn in done.owed]
     bulk.write(db, outbox.OWE, owed)
+    lists.keep(db, [hit.answer for hit, new in zip(batch, done.results, strict=True) if hit.answer and new])
     cursors.save(db, {hit.cursor.mailbox: hit.cursor for hit in batch if hit.cursor}.values())
     return done.results
 
@@ -206,7 +209,7 @@ def read(db: sqlite3.Connection, batch: Sequence[Event], asking: Asking) -> Foun
 
 
 def mended(hit: Hit) -> Hit:
-    return Hit(decisions.mended(hit.event), hit.cursor)
+    return Hit(decisions.mended(hit.event), hit.cursor, decisions.mended(hit.answer))
 
 
 # -- reading -----------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import msgspec
 
 from relay.core import counts
 from relay.core.model import Sent
-from relay.store import UpstreamReply, decisions
+from relay.store import UpstreamReply, decisions, lists
 from relay.store.sqlite import bulk
 from relay.store.sqlite import counts as counters
 from relay.store.tables import COPIES, MESSAGES
@@ -76,6 +76,7 @@ RECENT_OF = RECENT.replace("WHERE", "WHERE grant_id = :grant AND")
 REMOVE = (
     "DELETE FROM deliveries WHERE position IN (SELECT position FROM events WHERE message_id = :message_id)",
     "DELETE FROM events WHERE message_id = :message_id",
+    "DELETE FROM answers WHERE message_id = :message_id",
     "DELETE FROM tallies WHERE message_id = :message_id",
     "DELETE FROM seen WHERE message_id = :message_id",
     "DELETE FROM identifiers WHERE message_id = :message_id AND identifier IN ("
@@ -113,11 +114,11 @@ def record(db: sqlite3.Connection, batch: Sequence[Sent]) -> list[None]:
     messages, copies, identifiers = [], [], []
     for sent in batch:
         thread_id = sent.thread_id or (thread(db, sent.references) if sent.references else "") or sent.message_id
-        messages.append(row := MESSAGES.row(sent))
+        messages.append(row := MESSAGES.row(sent, lists.domain_of(sent)))
         row[THREAD_ID] = thread_id
         shared = decisions.shared(sent)
         for position, copy in enumerate(sent.copies):
-            copies.append(COPIES.row(copy, sent.message_id, position, copy.index not in shared))
+            copies.append(COPIES.row(copy, sent.message_id, position, copy.index not in shared, sent.submitted_at))
         identifiers += [(identifier, sent.message_id) for identifier in decisions.names(sent)]
         if sent.message_id not in again and counters.includes(upto, sent.message_id):
             counts.submitted(totals, counts.about(sent), [(copy.recipient, copy.state) for copy in sent.copies])

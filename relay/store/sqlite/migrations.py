@@ -16,7 +16,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from relay.core import urls
+from relay.core import domains, urls
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -362,4 +362,60 @@ def ninth(db: Database) -> None:
     db.table("requests").create_index(["at"], "requests_at")
 
 
-STEPS: tuple[Step, ...] = (first, second, third, fourth, fifth, sixth, seventh, eighth, ninth)
+# What was kept of answers in the senders' mailboxes.
+ANSWERS = """
+CREATE TABLE answers (
+  answer_id TEXT NOT NULL,
+  grant_id TEXT NOT NULL,
+  message_id TEXT NOT NULL,            -- that it answers
+  thread_id TEXT NOT NULL,
+  at REAL NOT NULL,
+  internet_message_id TEXT NOT NULL,   -- no angle brackets
+  sender TEXT NOT NULL,
+  sender_name TEXT NOT NULL,
+  "to" TEXT NOT NULL,                  -- JSON
+  cc TEXT NOT NULL,                    -- JSON
+  subject TEXT NOT NULL,
+  date REAL NOT NULL,
+  "references" TEXT NOT NULL,          -- JSON
+  excerpt TEXT NOT NULL,
+  size INTEGER NOT NULL,
+  automatic INTEGER NOT NULL,
+  PRIMARY KEY (answer_id, grant_id)
+) WITHOUT ROWID
+"""
+# Addresses are found without regard to case. Each ends in the list's order, so that a page walks along it.
+LISTS = (
+    "DROP INDEX messages_submitted",
+    "CREATE INDEX messages_submitted ON messages (submitted_at, message_id)",
+    "CREATE INDEX messages_grant ON messages (grant_id, submitted_at, message_id)",
+    "CREATE INDEX messages_thread ON messages (thread_id, submitted_at, message_id)",
+    "CREATE INDEX messages_label ON messages (label, submitted_at, message_id) WHERE label != ''",
+    "CREATE INDEX messages_sender ON messages (sender COLLATE NOCASE, submitted_at, message_id)",
+    "CREATE INDEX messages_domain ON messages (sender_domain, submitted_at, message_id)",
+    "CREATE INDEX copies_recipient ON copies (recipient COLLATE NOCASE, at, message_id)",
+    "CREATE INDEX copies_undelivered ON copies (state, at, message_id) WHERE state IN ('later', 'never')",
+    "CREATE INDEX answers_grant ON answers (grant_id, at, answer_id)",
+    "CREATE INDEX answers_thread ON answers (thread_id, at, answer_id)",
+    "CREATE INDEX answers_message ON answers (message_id)",
+    "CREATE INDEX events_at ON events (at, position)",
+    "CREATE INDEX events_grant ON events (grant_id, at, position)",
+)
+SENT_AT = """
+UPDATE copies SET at = coalesce((SELECT submitted_at FROM messages m WHERE m.message_id = copies.message_id), 0)
+"""
+
+
+def tenth(db: Database) -> None:
+    """Lists by index: of messages, threads and events. And what is kept of answers."""
+    db.execute("ALTER TABLE messages ADD COLUMN sender_domain TEXT NOT NULL DEFAULT ''")
+    db.execute("ALTER TABLE copies ADD COLUMN at REAL NOT NULL DEFAULT 0")  # the message's submitted_at
+    db.register_function(domains.of_address, name="domain_of")
+    db.execute("UPDATE messages SET sender_domain = domain_of(sender)")
+    db.execute(SENT_AT)
+    db.execute(ANSWERS)
+    for sql in LISTS:
+        db.execute(sql)
+
+
+STEPS: tuple[Step, ...] = (first, second, third, fourth, fifth, sixth, seventh, eighth, ninth, tenth)

@@ -1,0 +1,262 @@
+"""The lists in SQLite: each page walks along one index.
+
+Owns: which index a filter walks along, and the statements. Leaves to others: what a row must meet
+(`relay.store.lists`), whole messages (`messages`), columns (`tables`).
+"""
+# ruff: noqa: S608 - SQL is put together from constants of this package; values are bound
+
+from __future__ import annotations
+
+import heapq
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from relay.core import domains
+from relay.core.model import Event, Sent
+from relay.store import decisions
+from relay.store.lists import (
+    ENDLESS,
+    MAX_ANSWERS,
+    MAX_THREAD,
+    WALK,
+    Answer,
+    Events,
+    Key,
+    Listed,
+    Messages,
+    Thread,
+    Threads,
+    copies_meet,
+    event_meets,
+    meets,
+)
+from relay.store.sqlite import messages
+from relay.store.tables import ANSWERS, EVENTS, MESSAGES
+
+FIRST: Key = (ENDLESS, "")  # before all
+
+# -- messages ----------------------------------------------------------------------------------------------------------
+
+WALKED = """
+SELECT {at}, message_id FROM {table} WHERE {condition} AND {at} >= :since AND ({at}, message_id) < (:at, :id)
+ORDER BY {at} DESC, message_id DESC LIMIT :walk
+"""
+
+
+def of_messages(condition: str) -> str:
+    return WALKED.format(table="messages", at="submitted_at", condition=condition)
+
+
+def of_copies(condition: str) -> str:
+    return WALKED.format(table="copies", at="at", condition=condition)
+
+
+ALL = of_messages("1")
+OF_GRANT = of_messages("grant_id = :value")
+OF_THREAD = of_messages("thread_id = :value")
+OF_LABEL = of_messages("label = :value AND label != ''")
+OF_SENDER = of_messages("sender = :value COLLATE NOCASE")
+OF_DOMAIN = of_messages("sender_domain = :value")
+OF_RECIPIENT = of_copies("recipient = :value COLLATE NOCASE")
+OF_STATE = {state: of_copies(f"state = '{state}' AND state IN ('later', 'never')") for state in ("later", "never")}
+# Few have the same one, and these are sorted.
+NAMED = of_messages("message_id IN (SELECT message_id FROM identifiers WHERE identifier = :value)")
+
+
+def walks(asked: Messages) -> list[tuple[str, str]]:
+    """The statements to walk along, each with its value: the ones that let fewest rows through."""
+    if asked.internet_message_id:
+        return [(NAMED, asked.internet_message_id)]
+    if asked.thread_id:
+        return [(OF_THREAD, asked.thread_id)]
+    for people in (asked.recipients, asked.bcc, asked.to, asked.cc):
+        if people:
+            return [(OF_RECIPIENT, address) for address in dict.fromkeys(people)]
+    if asked.people:
+        return [(sql, address) for address in dict.fromkeys(asked.people) for sql in (OF_RECIPIENT, OF_SENDER)]
+    if asked.state in OF_STATE:
+        return [(OF_STATE[asked.state], "")]
+    for sql, value in (
+        (OF_SENDER, asked.sender),
+        (OF_LABEL, asked.label),
+        (OF_DOMAIN, domains.spelt(asked.sending_domain)),
+        (OF_GRANT, asked.grant_id),
+    ):
+        if value:
+            return [(sql, value)]
+    return [(ALL, "")]
+
+
+def walk(db: sqlite3.Connection, asked: Messages) -> Iterator[Key]:
+    """The keys of what may be asked for, newest first, each once; at most WALK of each statement."""
+    at, last = min((asked.until, ""), asked.before or FIRST)
+    fixed = {"since": asked.since, "at": at, "id": last, "walk": WALK}
+    rows = [db.execute(sql, {**fixed, "value": value}) for sql, value in walks(asked)]
+    return once(heapq.merge(*rows, reverse=True) if len(rows) > 1 else rows[0])
+
+
+def once(keys: Iterable[Key]) -> Iterator[Key]:
+    last = None
+    for key in keys:
+        if key != last:
+            yield key
+        last = key
+
+
+def listed(db: sqlite3.Connection, asked: Messages, limit: int) -> Listed[Sent]:
+    asked = decisions.mended(asked)
+    found: list[Sent] = []
+    key = before = None
+    for number, key in enumerate(walk(db, asked), 1):
+        sent = wanted(db, key[1], asked)
+        if sent is not None:
+            if len(found) == limit:
+                return Listed(found, before)
+            found.append(sent)
+        before = key
+        if number == WALK:
+            return Listed(found, key)
+    return Listed(found, None)
+
+
+def wanted(db: sqlite3.Connection, message_id: str, asked: Messages) -> Sent | None:
+    row = db.execute(messages.ONE, (message_id,)).fetchone()
+    if row is None or not meets(MESSAGES.value(row), asked):
+        return None
+    sent = messages.whole(db, row)
+    return sent if copies_meet(sent, asked) else None
+
+
+# -- answers -----------------------------------------------------------------------------------------------------------
+
+KEEP = f"""
+INSERT OR IGNORE INTO answers ({ANSWERS.names()}) SELECT {", ".join("?" * len(ANSWERS.columns))}
+WHERE (SELECT count(*) FROM (SELECT 1 FROM answers WHERE message_id = ? LIMIT {MAX_ANSWERS})) < {MAX_ANSWERS}
+"""
+ANSWER = f"SELECT {ANSWERS.names()} FROM answers WHERE answer_id = ? AND ? IN ('', grant_id) LIMIT 1"
+
+
+def keep(db: sqlite3.Connection, answers: Sequence[Answer]) -> None:
+    db.executemany(KEEP, [(*ANSWERS.row(answer), answer.message_id) for answer in answers])
+
+
+def answer(db: sqlite3.Connection, answer_id: str, grant_id: str) -> Answer | None:
+    row = db.execute(ANSWER, (answer_id, grant_id)).fetchone()
+    return ANSWERS.value(row) if row else None
+
+
+# -- threads -----------------------------------------------------------------------------------------------------------
+
+SENT_IN_GRANT = """
+SELECT submitted_at, message_id, thread_id FROM messages WHERE grant_id = :grant AND submitted_at >= :since
+AND (submitted_at, message_id) < (:at, :id) ORDER BY submitted_at DESC, message_id DESC LIMIT :walk
+"""
+ANSWERED_IN_GRANT = """
+SELECT at, answer_id, thread_id FROM answers WHERE grant_id = :grant AND at >= :since
+AND (at, answer_id) < (:at, :id) ORDER BY at DESC, answer_id DESC LIMIT :walk
+"""
+SENT_LATER = """
+SELECT 1 FROM messages WHERE thread_id = :thread AND grant_id = :grant AND submitted_at < :seen
+AND (submitted_at, message_id) > (:at, :id) LIMIT 1
+"""
+ANSWERED_LATER = """
+SELECT 1 FROM answers WHERE thread_id = :thread AND grant_id = :grant AND at < :seen
+AND (at, answer_id) > (:at, :id) LIMIT 1
+"""
+LATER = (SENT_LATER, ANSWERED_LATER)
+MESSAGES_OF = f"""
+SELECT {MESSAGES.names()} FROM messages WHERE thread_id = ? AND grant_id = ?
+ORDER BY submitted_at DESC, message_id DESC LIMIT {MAX_THREAD}
+"""
+ANSWERS_OF = f"""
+SELECT {ANSWERS.names()} FROM answers WHERE thread_id = ? AND grant_id = ?
+ORDER BY at DESC, answer_id DESC LIMIT {MAX_THREAD}
+"""
+
+
+def threads(db: sqlite3.Connection, asked: Threads, limit: int) -> Listed[Thread]:
+    """A row is a thread's where nothing in the thread came after it."""
+    asked = decisions.mended(asked)
+    seen, grant = asked.seen, asked.grant_id
+    at, last = min((min(asked.until, seen), ""), asked.before or FIRST)
+    values = {"grant": grant, "since": asked.since, "at": at, "id": last, "walk": WALK}
+    rows = heapq.merge(db.execute(SENT_IN_GRANT, values), db.execute(ANSWERED_IN_GRANT, values), reverse=True)
+    found: list[Thread] = []
+    before: Key | None = None
+    for number, (at, last, thread_id) in enumerate(rows, 1):
+        place = {"thread": thread_id, "grant": grant, "seen": seen, "at": at, "id": last}
+        if not any(db.execute(sql, place).fetchone() for sql in LATER):
+            made = thread(db, thread_id, grant)
+            if made is not None and any(
+                meets(m, asked.messages) and copies_meet(m, asked.messages) for m in made.messages
+            ):
+                if len(found) == limit:
+                    return Listed(found, before)
+                found.append(made)
+        before = (at, last)
+        if number == WALK:
+            return Listed(found, before)
+    return Listed(found, None)
+
+
+def thread(db: sqlite3.Connection, thread_id: str, grant_id: str) -> Thread | None:
+    sent = [messages.whole(db, row) for row in db.execute(MESSAGES_OF, (thread_id, grant_id)).fetchall()]
+    answers = list(map(ANSWERS.value, db.execute(ANSWERS_OF, (thread_id, grant_id))))
+    if not sent:
+        return None
+    at = max(sent[0].submitted_at, answers[0].at if answers else 0.0)
+    return Thread(thread_id, at, tuple(sent[::-1]), tuple(answers[::-1]))
+
+
+# -- events ------------------------------------------------------------------------------------------------------------
+
+EVENTS_BY = f"""
+SELECT {EVENTS.names()} FROM events WHERE {{condition}} AND at >= :since AND (at, position) < (:at, :position)
+ORDER BY at DESC, position DESC LIMIT :walk
+"""
+EVENTS_ALL = EVENTS_BY.format(condition="1")
+EVENTS_OF_GRANT = EVENTS_BY.format(condition="grant_id = :value")
+EVENTS_OF_MESSAGE = EVENTS_BY.format(condition="message_id = :value")  # sorted: one message's events are few
+EVENTS_OF_THREAD = EVENTS_BY.format(condition="message_id IN (SELECT value FROM json_each(:value))")
+IN_THREAD = f"SELECT message_id FROM messages WHERE thread_id = ? ORDER BY submitted_at DESC LIMIT {MAX_THREAD}"
+
+
+def events(db: sqlite3.Connection, asked: Events, limit: int) -> Listed[Event]:
+    asked = decisions.mended(asked)
+    in_thread: frozenset[str] | None = None
+    sql, value = EVENTS_ALL, ""
+    if asked.message_id:
+        sql, value = EVENTS_OF_MESSAGE, asked.message_id
+    elif asked.thread_id:
+        in_thread = frozenset(row[0] for row in db.execute(IN_THREAD, (asked.thread_id,)))
+        sql, value = EVENTS_OF_THREAD, msgspec.json.encode(sorted(in_thread)).decode()
+    elif asked.grant_id:
+        sql, value = EVENTS_OF_GRANT, asked.grant_id
+    if asked.message_id and asked.thread_id:
+        in_thread = frozenset(row[0] for row in db.execute(IN_THREAD, (asked.thread_id,)))
+    at, position = min((asked.until, 0), asked.before or (ENDLESS, 0))
+    values: dict[str, Any] = {"value": value, "since": asked.since, "at": at, "position": position, "walk": WALK}
+    known: dict[str, Sent | None] = {}
+    found: list[Event] = []
+    before = None
+    for number, row in enumerate(db.execute(sql, values), 1):
+        event = EVENTS.value(row)
+        if event_meets(event, asked, in_thread, owner(db, event.message_id, known) if asked.of_mail else None):
+            if len(found) == limit:
+                return Listed(found, before)
+            found.append(event)
+        before = (event.at, event.position)
+        if number == WALK:
+            return Listed(found, before)
+    return Listed(found, None)
+
+
+def owner(db: sqlite3.Connection, message_id: str, known: dict[str, Sent | None]) -> Sent | None:
+    """The message of an event, without its copies."""
+    if message_id not in known:
+        row = db.execute(messages.ONE, (message_id,)).fetchone()
+        known[message_id] = MESSAGES.value(row) if row else None
+    return known[message_id]
