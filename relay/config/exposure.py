@@ -62,6 +62,9 @@ def of_listeners(smtp: Smtp) -> Iterator[Problem]:
             "the networks in smtp.allow"
         )
         yield Problem(("smtp", "listen" if outside else "listen_tls"), sentence, ("auth", "allow"))
+    if open_to_all(map(networks.network, smtp.proxies)):
+        sentence = "lets the whole world pass for any client, which makes an open relay; name your own proxies"
+        yield Problem(("smtp", "proxies"), sentence)
     if smtp.auth != "none" and outside and not smtp.certificate:
         sentence = f"passwords would cross the network in clear at {outside[0]}; set smtp.certificate and smtp.key"
         yield Problem(("smtp", "auth"), sentence, ("certificate", "key"))

@@ -22,6 +22,7 @@ class Smtp:
     auth: Literal["none", "users", "upstream"] = "none"
     clear_logins: bool = True  # from loopback, without TLS
     allow: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    proxies: tuple[str, ...] = ()  # networks, whose XCLIENT and XFORWARD are believed
     max_message_size: int = 50_000_000  # octets; the file says "50MB"
     max_in_flight: int = 1_000_000_000  # octets of messages being received or delivered, of all clients
     messages_per_minute: int = 0  # of each login, else of each address; 0 is no limit

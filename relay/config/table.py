@@ -128,6 +128,12 @@ SMTP = Section(
                 "lets others in: they all come from loopback then, and allow should not name loopback either."),
         Option("allow", kinds.listing(locators.NETWORK),
                "Who may submit without a login. Add the network of your application servers."),
+        Option("proxies", kinds.listing(locators.NETWORK),
+               "Mail servers and proxies that may say whom they speak for. By XCLIENT that client is let in or not as if it "
+               "had connected itself, and with LOGIN as if it had logged in; by XFORWARD it is only recorded, with the "
+               "server's own queue identifier, and its messages per minute are counted. Everybody at these addresses can "
+               "pass for anybody: name single machines, and let only the proxy reach the listener from there.",
+               example=["192.0.2.7/32"]),
         Option("max_message_size", kinds.size(1000),
                "Announced as SIZE; larger mail is refused with 552. Keep it below what the upstream accepts."),
         Option("max_in_flight", kinds.size(1000),

@@ -159,6 +159,13 @@ class Recipient(Value, frozen=True):
     options: tuple[str, ...] = ()
 
 
+class Hop(Value, frozen=True):
+    """Who spoke with us: what it said of itself, and its address."""
+
+    helo: str
+    peer: str
+
+
 @dataclass(frozen=True, slots=True)
 class Submission:
     """One message as a client handed it in. `content` has CRLF line endings only, dots taken out. `reverse_path` is
@@ -166,7 +173,8 @@ class Submission:
     `login` and `password` are the client's own where `auth` asked for them. `helo` is what the client said of itself,
     `protocol` what it spoke, as a Received field names it; "" where nobody spoke SMTP with us. `senders` are the patterns
     of the addresses that the login may send as, None where it may send as anybody. `queue_id` and `daemon` are those of
-    the mail server that asked by the milter protocol (see `Sent`)."""
+    the mail server that asked by the milter protocol (see `Sent`), or that forwarded it and said so (XFORWARD): then
+    `proxy` is that server, and `peer` and `helo` are of the client that it names."""
 
     reverse_path: str
     recipients: tuple[Recipient, ...]
@@ -181,6 +189,7 @@ class Submission:
     senders: tuple[str, ...] | None = None
     queue_id: str = ""
     daemon: str = ""
+    proxy: Hop | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +261,7 @@ class Sent(Value, frozen=True):
     `internet_message_id` the Message-ID field's without brackets. `links` are the tracked URLs, numbered by
     occurrence. `references` are the ids of In-Reply-To and References, from which the store finds `thread_id`
     (leave it "" when recording). `submitter_ip` and `login` say who handed it in. `queue_id` is the name that a mail
-    server which asked by the milter protocol has for it in its queue and its log, `daemon` the name of its service."""
+    server which asked by the milter protocol, or forwarded it (XFORWARD), has for it in its queue and its log, `daemon` the name of its service."""
 
     message_id: str
     grant_id: str

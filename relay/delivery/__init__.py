@@ -126,6 +126,7 @@ class Delivery:
             "pass" if own else upstream.on_defer,
             submission.login,
             submission.peer,
+            submission.queue_id,
         )
 
     # -- the answer ------------------------------------------------------------------------------------------------------
@@ -178,6 +179,7 @@ class Delivery:
             message_id=journey.message_id,
             login=journey.login or None,
             peer=journey.peer or None,
+            queue_id=journey.queue_id or None,
             sender=journey.reverse_path or "<>",
             recipients=journey.recipients,
             size=journey.size,

@@ -47,7 +47,8 @@ class Upstreams(Protocol):
 @dataclass(frozen=True, slots=True)
 class Journey:
     """What all attempts of one submission have in common. `upstream` is the name of the one that it is for. `on_defer`:
-    whether what is put off is kept without asking. `login` and `peer` say who handed it in."""
+    whether what is put off is kept without asking. `login` and `peer` say who handed it in, `queue_id` what a proxy
+    calls it."""
 
     message_id: str
     reverse_path: str
@@ -58,6 +59,7 @@ class Journey:
     on_defer: answer.OnDefer
     login: str = ""
     peer: str = ""
+    queue_id: str = ""
 
 
 class Gate:

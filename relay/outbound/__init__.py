@@ -157,10 +157,11 @@ class Tracker:
         if how == "none" or not submission.protocol:
             return b""
         told = how == "full" and not submission.login
+        spoke = submission.proxy or submission
         only = submission.recipients[0].address if told and len(submission.recipients) == 1 else ""
         return trace.field(
-            helo=submission.helo if told else "",
-            peer=submission.peer if told else "",
+            helo=spoke.helo if told else "",
+            peer=spoke.peer if told else "",
             host=self.hostname,
             protocol=submission.protocol,
             identifier=message_id,

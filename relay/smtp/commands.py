@@ -3,7 +3,7 @@
 Owns: the state of a session and what each command is answered. All are answered here, since aiosmtpd's own parse
 addresses with the standard library's e-mail package (100 µs each), know neither enhanced status codes (RFC 2034) nor
 DSN (RFC 3461), and read DATA by the line.
-Leaves to others: the connection (`session`), how a path looks (`core.paths`), reading DATA (`data`), logins (`auth`).
+Leaves to others: the connection (`session`), whom a proxy speaks for (`proxied`), how a path looks (`core.paths`), reading DATA (`data`), logins (`auth`).
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import asyncio
 import time
 
 from relay import log, metrics
-from relay.core import networks, paths, senders, trace
+from relay.core import model, networks, paths, senders, trace
 from relay.core.model import Reply, Submission
-from relay.smtp import accounts, auth, data, session, throttle
+from relay.smtp import auth, data, proxied, session, throttle
 
 LOG = log.room("smtp")
 
@@ -23,7 +23,7 @@ RECEIVE_SECONDS = metrics.STAGE.labels("receive")
 NO_HELLO = "503 5.5.1 Say EHLO first"
 
 
-class Commands(session.Session):
+class Commands(proxied.Proxied):
     async def smtp_HELO(self, argument: str | None) -> None:
         await self.idled()
         if not argument:
@@ -43,6 +43,7 @@ class Commands(session.Session):
             lines.append("250-STARTTLS")
         if self.auth_offered:
             lines.append("250-AUTH " + " ".join(auth.MECHANISMS))
+        lines += self.proxy_offers
         lines.append(EXTENSIONS)
         await self.push("\r\n".join(lines))
 
@@ -53,6 +54,7 @@ class Commands(session.Session):
             return await self.push("502 5.5.1 STARTTLS is not offered")
         if self.secure:
             return await self.push("503 5.5.1 TLS is active already")
+        self.close_naming()
         await self.push("220 2.0.0 Ready to start TLS")
         await self.flush()
         await self.start_tls()
@@ -64,6 +66,7 @@ class Commands(session.Session):
 
     async def smtp_AUTH(self, argument: str | None) -> None:
         authenticator = self.shared.authenticator
+        self.close_naming()
         if not authenticator.offered:
             return await self.push("502 5.5.1 AUTH is not offered")
         if not self.auth_offered:
@@ -86,13 +89,6 @@ class Commands(session.Session):
         self._reset_timeout()
         await self.push("235 2.7.0 Welcome")
 
-    def account_of(self, login: str) -> accounts.Account | None:
-        """None where it was removed within this moment, or where that can't be said."""
-        try:
-            return self.shared.authenticator.account(login)
-        except OSError:
-            return None
-
     async def ask(self, words: bytes) -> bytes:
         await self.push(b"334 " + words)
         await self.flush()
@@ -106,6 +102,7 @@ class Commands(session.Session):
         return line
 
     async def smtp_MAIL(self, argument: str | None) -> None:
+        self.close_naming()
         if not self.session.host_name:
             return await self.push(NO_HELLO)
         if not self.allowed and not self.login:
@@ -142,7 +139,10 @@ class Commands(session.Session):
     @property
     def client(self) -> str:
         """By which its messages are counted."""
-        return f"login {throttle.spelt(self.login)}" if self.login else networks.client(self.address)
+        if self.login:
+            return f"login {throttle.spelt(self.login)}"
+        forwarded = self.transaction.forwarded
+        return networks.client(networks.peer(forwarded["ADDR"] or "") if "ADDR" in forwarded else self.address)
 
     async def turn_down(self) -> None:
         """Never an open relay: nobody submits who is neither in `allow` nor logged in."""
@@ -203,10 +203,12 @@ class Commands(session.Session):
             LOG.info("message_refused", peer=self.address, sender=mail.reverse_path, reply=content)
             metrics.REFUSED.labels(content.code).inc()
             return content
+        said, here = transaction.forwarded, model.Hop(self.session.host_name, str(self.address or ""))
+        peer, helo = (said.get(name, default) or "" for name, default in (("ADDR", here.peer), ("HELO", here.helo)))
         answered = shared.taking.reply(Submission(
-            mail.reverse_path, tuple(transaction.recipients.values()), content, mail.options, str(self.address or ""),
-            time.time(), self.login, self.password, self.session.host_name, self.protocol_name(transaction),
-            self.account.senders,
+            mail.reverse_path, tuple(transaction.recipients.values()), content, mail.options, peer,
+            time.time(), self.login, self.password, helo, self.protocol_name(transaction),
+            self.account.senders, said.get("IDENT") or "", proxy=here if said else None,
         ))  # fmt: skip
         del content  # the taker may let go of the original while it delivers
         self._timeout_handle.cancel()  # whoever takes it has its own patience; a client that leaves ends nothing

@@ -93,6 +93,16 @@ class Places(Generic[Holder]):
         self._by_address[address] += 1
         return None
 
+    def move(self, holder: Holder, address: str, *, loopback: bool) -> str | None:
+        """None and its place is counted at this address, or why not: then it stays as it was."""
+        before = self._holders[holder]
+        if address != before and not loopback and self._by_address[address] >= self._each:
+            return "4.7.0 Too many connections from your address, try again later"
+        self.leave(holder)
+        self._holders[holder] = address
+        self._by_address[address] += 1
+        return None
+
     def leave(self, holder: Holder) -> bool:
         """False where it has none."""
         address = self._holders.pop(holder, None)

@@ -157,6 +157,7 @@ def share(
     return session.Shared(
         hostname=smtp.hostname or os.uname().nodename,
         allow=submitters.allow_list(smtp.allow),
+        proxies=submitters.allow_list(smtp.proxies),
         max_size=smtp.max_message_size,
         clear_logins=smtp.clear_logins,
         certificate=certificate(settings),

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 from collections import defaultdict
-from collections.abc import Coroutine, Generator
+from collections.abc import Coroutine, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -31,6 +31,7 @@ NO_SMTP = "421 4.7.0 This is an SMTP server"
 # How a client begins that speaks TLS to a port in clear, or SSH. HTTP's methods are commands that end the session.
 OTHERS = (b"\x16\x03", b"SSH-")
 NOBODY = accounts.Account(None)
+NOTHING: Mapping[str, str | None] = {}
 CLOSING = f"421 {limits.STOPPING}"
 STOCK_REPLIES = (b"500 Error", b"500 Command", b"502 EXPN")  # of aiosmtpd's own loop
 
@@ -41,6 +42,7 @@ class Shared:
 
     hostname: str
     allow: tuple[networks.Network, ...]
+    proxies: tuple[networks.Network, ...]
     max_size: int  # octets of a message
     clear_logins: bool
     certificate: certificates.Certificate | None
@@ -55,10 +57,11 @@ class Shared:
 class Transaction:
     """What MAIL and RCPT have said so far. Stands where aiosmtpd has its envelope, and is dropped with it."""
 
-    __slots__ = ("mail", "recipients", "utf8")
+    __slots__ = ("forwarded", "mail", "recipients", "utf8")
 
     def __init__(self) -> None:
         self.mail: paths.Mail | None = None
+        self.forwarded: Mapping[str, str | None] = NOTHING  # what XFORWARD said of the client
         self.recipients: dict[str, Recipient] = {}
         self.utf8 = False
 
@@ -118,8 +121,11 @@ class Session(STOCK):  # type: ignore[misc]
         self.secure = False
         self.tcp: Any = None  # the transport below TLS, or the same: ends a connection whatever state TLS is in
         self.handshake: Begun | None = None
-        self.address: networks.Address | None = None
+        self.peer: networks.Address | None = None  # who is connected
+        self.address: networks.Address | None = None  # the client: the same, or whom a proxy named
         self.loopback = self.allowed = False
+        self.proxy = False  # it may say whom it speaks for …
+        self.named = False  # … and has, by XCLIENT
         self.login = self.password = ""
         self.account = NOBODY  # the login's, as it stood last
         self.busy = False  # a message is being received or delivered: the session may not be cut
@@ -145,19 +151,29 @@ class Session(STOCK):  # type: ignore[misc]
     # -- the connection ------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: Any) -> None:
-        self.address = submitters.address(transport.get_extra_info("peername"))
-        self.loopback = self.address is not None and self.address.is_loopback
-        why = self.shared.places.take(self, networks.client(self.address), loopback=self.loopback)
+        self.peer = submitters.address(transport.get_extra_info("peername"))
+        self.loopback = self.peer is not None and self.peer.is_loopback
+        why = self.shared.places.take(self, networks.client(self.peer), loopback=self.loopback)
         if why:
+            self.address = self.peer
             return self.turn_away(transport, f"421 {why}")
-        self.allowed = networks.within(self.address, self.shared.allow)
-        if not self.allowed:
-            self._timeout_duration = self.shared.held_to.stranger_command_seconds
+        self.set_client(self.peer)
+        self.proxy = networks.within(self.peer, self.shared.proxies)
         self.tcp = transport
         super().connection_made(transport)
         if self.implicit_tls:
             # Now, not when the command loop begins: the client's first words may be read before that (uvloop).
             self.handshake = Begun(self.shake_hands())
+
+    def set_client(self, address: networks.Address | None) -> None:
+        """Whose session this is, and what that one may do. None is one that nobody knows."""
+        self.address = address
+        # A password that came to a proxy over a network crossed it in clear.
+        self.loopback = self.loopback and address is not None and address.is_loopback
+        self.allowed = networks.within(address, self.shared.allow)
+        held_to = self.shared.held_to
+        known = self.allowed or self.login
+        self._timeout_duration = held_to.command_seconds if known else held_to.stranger_command_seconds
 
     def data_received(self, data: bytes) -> None:
         if not self.heard:
@@ -213,6 +229,13 @@ class Session(STOCK):  # type: ignore[misc]
         self.account = account
         return True
 
+    def account_of(self, login: str) -> accounts.Account | None:
+        """None where it was removed within this moment, or where that can't be said."""
+        try:
+            return self.shared.authenticator.account(login)
+        except OSError:
+            return None
+
     def end_if_removed(self) -> None:
         """By the clock. A message that is under way is the last one."""
         if not self.login or self.busy:
@@ -258,14 +281,21 @@ class Session(STOCK):  # type: ignore[misc]
             return self.lost(None)
         self.transport = self._reader._transport = self._writer._transport = self._transport = transport
         self._reader._paused = False
-        self._set_rset_state()
-        self.session = self._create_session()
-        self.session.ssl = {"sslcontext": self.shared.certificate.context}
         self.secure = True
-        self.login = self.password = ""
-        self.account = NOBODY
+        self.begin_again()
+        # A client that a proxy has named stays named: the proxy itself may be let in where that client is not.
+        self.set_client(self.address)
         self._reset_timeout()
         return True
+
+    def begin_again(self) -> None:
+        """As after the greeting: nothing is known of what was said."""
+        self._set_rset_state()
+        self.session = self._create_session()
+        if self.secure and self.shared.certificate is not None:
+            self.session.ssl = {"sslcontext": self.shared.certificate.context}
+        self.login = self.password = ""
+        self.account = NOBODY
 
     def lost(self, error: Exception | None) -> bool:
         """The connection ended within the handshake. Event loops don't tell a protocol of every such end."""

@@ -64,6 +64,10 @@ LISTENERS: list[tuple[dict[str, Any], str | None, str]] = [
     ({"listen": [], "listen_tls": ["0.0.0.0:465"], "tls": True}, "smtp.listen_tls", NOBODY),
     ({"listen": [], "listen_tls": ["0.0.0.0:465"], "tls": True, "auth": "users"}, None, ""),
     ({"listen_tls": ["127.0.0.1:465"]}, "smtp.listen_tls", "needs smtp.certificate and smtp.key"),
+    ({"proxies": ["0.0.0.0/0"]}, "smtp.proxies", "pass for any client"),
+    ({"proxies": ["0.0.0.0/1", "128.0.0.0/1"]}, "smtp.proxies", "pass for any client"),
+    ({"proxies": ["::/0"]}, "smtp.proxies", "pass for any client"),
+    ({"proxies": ["127.0.0.1/32", "10.0.0.0/8"]}, None, ""),
 ]  # fmt: skip
 
 
