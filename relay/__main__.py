@@ -11,7 +11,7 @@ from relay import __version__
 
 COMMANDS = (
     "demo", "run", "check", "rewrite", "inspect", "events", "queue", "webhooks", "user", "api-key", "token-key",
-    "links", "dkim", "backup",
+    "links", "dkim", "counts", "backup",
 )  # fmt: skip
 
 

@@ -17,7 +17,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from relay import allocator, certificates, collector, config, files, keys, log, metrics, notify, roles, store, webhooks
+from relay import (
+    allocator,
+    certificates,
+    collector,
+    config,
+    files,
+    keys,
+    log,
+    metrics,
+    notify,
+    recounts,
+    roles,
+    store,
+    webhooks,
+)
 from relay.core import floods
 
 if TYPE_CHECKING:
@@ -162,6 +176,7 @@ class Service:
         }
         for start in dict.fromkeys(starts[role] for role in starts if role in self.only):
             await start()
+        self.supervise("counts", lambda: recounts.run(self.store))
         seconds = notify.watchdog()
         if seconds:
             self.supervise("watchdog", lambda: beat(seconds))

@@ -17,7 +17,7 @@ def event(kind: str, **changes: Any) -> Event:
 
 
 def named(totals: counts.Totals, *key: object) -> dict[str, int]:
-    return {name: n for name, n in zip(counts.COUNTERS, totals[key], strict=True) if n}  # type: ignore[index]
+    return {name: n for name, n in zip(counts.COUNTERS, totals[key], strict=True) if n}
 
 
 HITS = [

@@ -1,0 +1,55 @@
+"""What rates are made of is counted as it happens. Counting anew from the messages and events that are kept is for a doubt,
+or after a repair of the database; a service may be at work meanwhile, and shows less until it is done."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from relay.config import Settings
+
+HELP = "count opens, clicks and deliveries anew from what is kept"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    verbs = parser.add_subparsers(dest="verb", metavar="rebuild|resume", required=True)
+    verbs.add_parser("rebuild", help="empty the counters and count everything again, while the service runs")
+    verbs.add_parser("resume", help="go on with what was begun: by a rebuild that ended early, or after an upgrade")
+
+
+def run(args: argparse.Namespace) -> int:
+    import asyncio
+
+    from relay import config
+
+    return asyncio.run(count(config.settings_of(args), anew=args.verb == "rebuild"))
+
+
+async def count(settings: Settings, *, anew: bool) -> int:
+    """Progress goes to stderr, the result to stdout."""
+    import time
+
+    from relay import store
+
+    opened = store.open(settings.store.url, settings.state_dir)
+    done, total, said = 0, 0, time.monotonic()
+    try:
+        await opened.start()
+        total = await opened.begin_recount() if anew else 0
+        while (more := await opened.recount()) is not None:
+            done += more
+            if time.monotonic() - said >= 1:
+                said = time.monotonic()
+                print(f"{done} of {total} messages" if anew else f"{done} messages", file=sys.stderr)
+    except store.Unavailable as reason:
+        print(
+            f"trackrelay counts: {reason}; {done} messages were counted, `trackrelay counts resume` goes on from there",
+            file=sys.stderr,
+        )
+        return 1
+    finally:
+        await opened.stop()
+    print(f"{done} messages counted")
+    return 0

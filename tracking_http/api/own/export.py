@@ -1,0 +1,206 @@
+"""Messages, events and counters as CSV or JSON lines.
+
+Owns: the columns, the stream: some hundred rows at a time, and only as fast as the client reads. No cell is a formula for a
+spreadsheet. Leaves to others: reading pages (`relay.store`), the form of counters (`aggregates`).
+
+A stream that the store fails ends without its last chunk, so a client knows that something is missing.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+import msgspec
+from aiohttp import web
+from msgspec import Meta, field
+
+from relay.core.counts import COUNTERS
+from relay.core.model import Event, Sent
+from relay.store import Engagement
+from relay.store.contract import Store
+from tracking_http.api import calls, problems
+from tracking_http.api.calls import Call
+from tracking_http.api.own import aggregates
+from tracking_http.api.routing import Route
+
+ROWS = 500  # that are read at a time
+FORMULA = tuple("=+-@\t\r\n＝＋－＠")
+TYPES = {"csv": "text/csv; charset=utf-8; header=present", "jsonl": "application/jsonl"}
+NOBODY = Engagement()
+
+Row = Mapping[str, Any]
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    format: Literal["csv", "jsonl"] = "csv"
+    since: Annotated[calls.Time, Meta(description="Unix seconds. Else from the first on.")] = field(
+        name="from", default=0
+    )
+    until: Annotated[calls.Time, Meta(description="Unix seconds; what is then is left out. Else now.")] = field(
+        name="to", default=0
+    )
+    step: aggregates.Step = "hour"
+    by: aggregates.By = "label"
+
+
+# -- rows --------------------------------------------------------------------------------------------------------------
+
+
+def when(at: float) -> str:
+    """RFC 3339, with milliseconds."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at)) + f".{int(at % 1 * 1000):03d}Z"
+
+
+MESSAGES = (
+    "id", "grant_id", "internet_message_id", "submitted_at", "sender", "to", "cc", "subject", "label", "metadata", "size",
+    "opens_tracked", "links_tracked", "reason", "thread_id", "recipients", "delivered", "failed", "opened", "clicked",
+    "machine_opened", "machine_clicked", "opens", "clicks", "machine_opens", "machine_clicks",
+)  # fmt: skip
+EVENTS = (
+    "id", "type", "message_id", "grant_id", "at", "recipient", "link_index", "url", "method", "ip", "user_agent", "referer",
+    "verdict", "reason", "counted", "sequence", "data",
+)  # fmt: skip
+AGGREGATES = ("at", "key", *COUNTERS)
+
+
+def of_message(sent: Sent, did: Engagement) -> Row:
+    states = [copy.state for copy in sent.copies]
+    values = (
+        sent.message_id, sent.grant_id, sent.internet_message_id, when(sent.submitted_at), sent.sender, sent.to, sent.cc,
+        sent.subject, sent.label, sent.metadata, sent.size, sent.opens, sent.links_tracked, sent.reason or "",
+        sent.thread_id, len(states), states.count("done") + states.count("handed"), states.count("never"), did.opened,
+        did.clicked, did.machine_opened, did.machine_clicked, did.opens, did.clicks, did.machine_opens, did.machine_clicks,
+    )  # fmt: skip
+    return dict(zip(MESSAGES, values, strict=True))
+
+
+def of_event(event: Event) -> Row:
+    values = (
+        event.event_id, event.type, event.message_id, event.grant_id, when(event.at), event.recipient, event.link_index,
+        event.url, event.method, event.ip, event.user_agent, event.referer, event.verdict, event.reason, event.counted,
+        event.sequence, event.data,
+    )  # fmt: skip
+    return dict(zip(EVENTS, values, strict=True))
+
+
+async def messages(known: Store, grant_id: str, query: Asked) -> AsyncIterator[list[Row]]:
+    """Newest first."""
+    before = query.until or math.inf
+    had: set[str] = set()  # of those at one time some may be on the page before
+    while True:
+        limit = ROWS + len(had)
+        page = await known.recent_sent(limit, before, grant_id=grant_id)
+        found = [sent for sent in page if sent.message_id not in had and sent.submitted_at >= query.since]
+        did = await known.engagements([sent.message_id for sent in found])
+        yield [of_message(sent, did.get(sent.message_id, NOBODY)) for sent in found]
+        if len(page) < limit or page[-1].submitted_at < query.since:
+            return
+        last = page[-1].submitted_at
+        had = {sent.message_id for sent in page if sent.submitted_at == last}
+        before = math.nextafter(last, math.inf)
+
+
+async def events(known: Store, grant_id: str, query: Asked) -> AsyncIterator[list[Row]]:
+    """In the order in which they were stored."""
+    after, until = 0, query.until or math.inf
+    while page := await known.events(after, ROWS, grant_id=grant_id):
+        after = page[-1].position
+        yield [of_event(event) for event in page if query.since <= event.at < until]
+
+
+async def counters(known: Store, grant_id: str, query: Asked) -> AsyncIterator[list[Row]]:
+    after: tuple[int, str] | None = None
+    until = query.until or int(time.time()) + 1
+    while page := await known.aggregates(
+        query.by, query.since, until, step=query.step, grant_id=grant_id, after=after, limit=ROWS
+    ):
+        after = (page[-1].at, page[-1].key)
+        yield [{"at": when(one.at), "key": one.key, **one.counters} for one in page]
+
+
+Source = Callable[[Store, str, Asked], AsyncIterator[list[Row]]]
+WHAT: Mapping[str, tuple[Sequence[str], Source]] = {
+    "messages": (MESSAGES, messages),
+    "events": (EVENTS, events),
+    "aggregates": (AGGREGATES, counters),
+}
+
+# -- text --------------------------------------------------------------------------------------------------------------
+
+
+def cell(value: Any) -> Any:
+    """What a CSV file has of a value. A text that a spreadsheet would take for a formula gets an apostrophe before it."""
+    if isinstance(value, list | tuple):
+        value = ", ".join(map(str, value))
+    elif isinstance(value, Mapping):
+        value = msgspec.json.encode(value).decode() if value else ""
+    elif isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str) and (value.startswith(FORMULA) or value.lstrip().startswith(FORMULA)):
+        return f"'{value}"
+    return value
+
+
+def as_csv(rows: Sequence[Row]) -> bytes:
+    """RFC 4180."""
+    text = io.StringIO()
+    csv.writer(text).writerows([map(cell, row.values()) for row in rows])
+    return text.getvalue().encode()
+
+
+def as_lines(rows: Sequence[Row]) -> bytes:
+    return b"".join(msgspec.json.encode(row) + b"\n" for row in rows)
+
+
+# -- the stream --------------------------------------------------------------------------------------------------------
+
+
+async def export(call: Call) -> web.StreamResponse:
+    query: Asked = call.query
+    what = call.path("what")
+    if what not in WHAT:
+        raise problems.missing("export")
+    columns, source = WHAT[what]
+    pages = source(call.services.store, call.grant_id, query)
+    first: list[Row] = await anext(pages, [])  # a store that is away is still a 503
+    write = as_csv if query.format == "csv" else as_lines
+    stream = web.StreamResponse(
+        headers={
+            "Content-Type": TYPES[query.format],
+            "Content-Disposition": f'attachment; filename="{what}.{query.format}"',
+            "Cache-Control": "no-store",
+            problems.REQUEST_ID_HEADER: call.request_id,
+        }
+    )
+    await stream.prepare(call.request)
+    try:
+        if query.format == "csv":
+            await stream.write((",".join(columns) + "\r\n").encode())
+        await stream.write(write(first))
+        async for rows in pages:
+            await stream.write(write(rows))
+        await stream.write_eof()
+    except ConnectionError:  # the client went away
+        pass
+    return stream
+
+
+ROUTES = (
+    Route(
+        "GET",
+        "/api/export/{what}",
+        "read",
+        export,
+        "Export messages, events or aggregates",
+        "`what` is messages (newest first), events (as they were stored) or aggregates (counters by `by` and `step`). CSV "
+        "(RFC 4180, UTF-8) or, with `format=jsonl`, one JSON object a line. It is streamed, whatever its size. In CSV a text "
+        "that a spreadsheet would take for a formula has an apostrophe before it.",
+        query=Asked,
+        media="text/csv",
+    ),
+)
