@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 import prometheus_client
@@ -21,6 +22,8 @@ from aiohttp import web
 from relay import __version__, log, metrics, store
 from relay.config import Settings
 from relay.store.contract import Store
+from relay.webhooks.guard import Guard
+from relay.webhooks.post import Poster
 from tracking_http import access, api
 from tracking_http.api import calls, openapi, problems, rates, routing
 from tracking_http.dashboard import feed, pages
@@ -100,7 +103,10 @@ def application(
         app[STATE] = state
     app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", counted)])
     app.add_routes(pages.routes())
-    app[calls.API] = services or calls.Services(settings=settings, store=known)
+    services = services or calls.Services(settings=settings, store=known)
+    if services.poster is None:
+        services = replace(services, poster=Poster(Guard(settings.webhook_delivery.allow_private)))
+    app[calls.API] = services
     routing.mount(app, api.routes())
     openapi.mount(app)
     app.add_routes(extra)
@@ -113,6 +119,9 @@ def application(
 
 async def close(app: web.Application) -> None:
     await app[pages.FEED].close()
+    poster = app[calls.API].poster
+    if poster is not None:
+        await poster.close()
     await app[pages.ACCESS].close()
 
 

@@ -15,11 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from relay.config import Settings
-    from relay.core.model import Endpoint, EndpointStatus, History
+    from relay.core.model import Endpoint, EndpointStatus
     from relay.store import Backlog, Notification, NotificationState
 
 HELP = "list endpoints and dead letters, test one, replay by id or since a time"
-MOCK_SECRET = "mock-webhook-secret"  # noqa: S105 - what Nylas signs its own test events with
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
@@ -152,6 +151,7 @@ async def try_out(settings: Settings, outbox: Outbox, args: argparse.Namespace) 
 
     from relay import webhooks
     from relay.core import payload, urls
+    from relay.webhooks import examples
     from relay.webhooks.guard import Guard
     from relay.webhooks.post import Poster
 
@@ -163,7 +163,7 @@ async def try_out(settings: Settings, outbox: Outbox, args: argparse.Namespace) 
         )
         return 2
     trigger = args.trigger or (endpoint.triggers or ("",))[0]
-    past = example(endpoint, trigger)
+    past = examples.example(endpoint, trigger)
     if past is None:
         print(f"trackrelay webhooks: {trigger!r} is not sent in the format {endpoint.format!r}", file=sys.stderr)
         return 2
@@ -171,7 +171,7 @@ async def try_out(settings: Settings, outbox: Outbox, args: argparse.Namespace) 
     body = payload.shape(past, endpoint, application_id=settings.application_id, attempt=1, trigger=trigger)
     number = payload.notification_id(past.event, endpoint, trigger)
     now = time.time()
-    headers = webhooks.request_headers(body, endpoint, endpoint.secret or MOCK_SECRET, number, now, 1)
+    headers = webhooks.request_headers(body, endpoint, endpoint.secret or examples.MOCK_SECRET, number, now, 1)
     if endpoint.format == "unosend":
         headers["X-Unosend-Test"] = "true"
     poster = Poster(Guard(settings.webhook_delivery.allow_private))
@@ -196,56 +196,12 @@ async def try_out(settings: Settings, outbox: Outbox, args: argparse.Namespace) 
 
 async def target(settings: Settings, outbox: Outbox, text: str) -> Endpoint | None:
     from relay.core.model import Endpoint
+    from relay.webhooks.examples import MOCK_SECRET
 
     for endpoint in await known(settings, outbox):
         if text in (endpoint.endpoint_id, endpoint.url):
             return endpoint
     return Endpoint("test", text, (), MOCK_SECRET) if text.startswith(("http://", "https://")) else None
-
-
-def example(endpoint: Endpoint, trigger: str) -> History | None:
-    """A history that never happened, of the kind that `trigger` tells; None where the format has no such."""
-    import os
-    import time
-
-    from relay.core import payload, tally
-    from relay.core.model import Event, History, Sent, SentCopy
-
-    kinds = payload.NAMES[endpoint.format]
-    kind: Any = next((k for k, names in kinds.items() if trigger in names or not trigger), None)
-    if kind is None:
-        return None
-    now = time.time()
-    sent = Sent(
-        message_id="example-message",
-        grant_id="default",
-        internet_message_id="example@trackrelay.invalid",
-        submitted_at=now - 60,
-        sender="sender@example.com",
-        to=("recipient@example.org",),
-        subject="An example",
-        label="example",
-        links=("https://example.com/",),
-        copies=(SentCopy("recipient@example.org", 0, True),),
-        thread_id="example-message",
-    )
-    event = Event(
-        event_id=tally.event_id(now, os.urandom(10)),
-        type=kind,
-        message_id=sent.message_id,
-        at=now,
-        recipient="recipient@example.org",
-        url="https://example.com/" if kind == "message.link_clicked" else "",
-        ip="192.0.2.1",
-        user_agent="trackrelay webhooks test",
-        reason="example",
-        data={"reason": "an example", "code": 550} if kind == "message.bounce_detected" else {},
-        grant_id="default",
-        sequence=1,
-        counted=True,
-        ordinal=0,
-    )
-    return History(event, sent, (event,), (1,) if kind == "message.link_clicked" else (), now)
 
 
 # -- replay ------------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""One POST: bytes and headers to a URL -> the answer.
+"""One request: bytes and headers to a URL -> the answer.
 
 Owns: the client's settings (no redirects, no proxies, no cookies, limited times). Leaves to others: what is sent, which
 addresses are allowed (`guard`), how much of an answer is read (`answers`), what follows from it.
@@ -18,13 +18,14 @@ from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from relay import __version__
-from relay.core import urls
+from relay.core import domains, urls
 from relay.webhooks import answers
 from relay.webhooks.guard import AddressRefused, Guard, Resolver
 
 TIMEOUT = 10.0  # seconds for the whole request
 ANSWER = 4096  # octets that are read of an answer; then the connection is closed
 READING = 1.0  # seconds for that
+RESOLVING = 5.0  # seconds, when an endpoint is saved
 LONGEST_WAIT = 86_400.0  # of a Retry-After
 
 
@@ -79,6 +80,41 @@ class Poster:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return Answer(0, said(error))
         return Answer(status, "" if 200 <= status < 300 else f"HTTP {status}", wait)
+
+    async def fetch(self, url: str, most: int) -> tuple[Answer, bytes]:
+        """A GET, and what it brings, of which at most `most` octets and one are read. Raises nothing but cancellation."""
+        try:
+            target = URL(url)
+            self.guard.check(target)
+            session = self._session(target.scheme)
+            async with session.get(target, allow_redirects=False) as response:
+                status, body = response.status, bytearray()
+                while len(body) <= most and (piece := await response.content.read(most + 1 - len(body))):
+                    body += piece
+        except AddressRefused as reason:
+            return Answer(0, f"refused: {reason}"), b""
+        except TimeoutError:
+            return Answer(0, f"no answer within {self._timeout:g} s"), b""
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            return Answer(0, said(error)), b""
+        return Answer(status, "" if 200 <= status < 300 else f"HTTP {status}"), bytes(body)
+
+    async def examine(self, url: str) -> None:
+        """Raises `AddressRefused` for a URL that would not be called now. A name that can't be resolved is left to the
+        moment of the call, unless it is to be called by http."""
+        try:
+            target = URL(url)
+        except ValueError as wrong:
+            raise AddressRefused("it is no URL") from wrong
+        self.guard.check(target)
+        host, plain = target.host or "", target.scheme == "http"
+        resolver = Resolver(self.guard, plain=plain, inner=self._resolver)
+        try:
+            async with asyncio.timeout(RESOLVING):
+                await resolver.resolve(host, target.port or 0)
+        except (OSError, TimeoutError) as unknown:
+            if plain and not self.guard.exceptions.hold(domains.spelt(host)):
+                raise AddressRefused("http is for hosts in allow_private only") from unknown
 
     async def close(self) -> None:
         sessions, self._sessions = self._sessions, {}

@@ -10,10 +10,11 @@ import pytest
 from relay import store as stores
 from relay import webhooks
 from relay.__main__ import main
-from relay.commands.webhooks import MOCK_SECRET, since
+from relay.commands.webhooks import since
 from relay.config import load
 from relay.core import payload
 from relay.core.model import Event, Settlement
+from relay.webhooks.examples import MOCK_SECRET
 from tests import contract
 from tests.fakes import hooks
 from tests.fakes.hooks import Answer

@@ -21,6 +21,7 @@ from relay import store
 from relay.config import Grant, Settings
 from relay.core import addresses
 from relay.store.contract import Store
+from relay.webhooks.post import Poster
 from tracking_http.api import problems
 
 T = TypeVar("T")
@@ -45,6 +46,7 @@ class Services:
 
     settings: Settings
     store: Store
+    poster: Poster | None = None  # what calls webhook endpoints
 
     @property
     def spool(self) -> Path:
@@ -72,6 +74,11 @@ class Call:
     def grant_id(self) -> str:
         """The grant whose data this call is about: that in the path, else the key's; "" is all of them."""
         return self.grant.id if self.grant else self.who.grant
+
+    @property
+    def poster(self) -> Poster:
+        assert self.services.poster
+        return self.services.poster
 
     def path(self, name: str) -> str:
         """A part of the path, decoded."""
