@@ -67,10 +67,12 @@ def running(
     *,
     transport: str = "discard:",
     settings: Mapping[str, str] | None = None,
+    services: str = "",
     certificate: Path | None = None,
     key: Path | None = None,
 ) -> Iterator[Server]:
-    """`folder` must be one that Postfix' own user can enter (pytest's are not); without it one is made and removed."""
+    """`services` are further lines of master.cf; what they say of 127.0.0.1:PORT is instead of the usual smtpd there.
+    `folder` must be one that Postfix' own user can enter (pytest's are not); without it one is made and removed."""
     program = peers.require("postfix", package="postfix")
     if os.geteuid() != 0:
         if os.environ.get("REQUIRE_SERVERS") == "1":
@@ -81,6 +83,9 @@ def running(
     home.chmod(0o755)
     port = peers.free_port()
     configuration = _write(home, port, transport, settings or {}, certificate, key)
+    if services:
+        with (configuration / "master.cf").open("a") as file:  # the last line of a service counts
+            file.write(services.replace("PORT", str(port)) + "\n")
     # Makes the queue's folders with their owners; it warns of what is not Debian's, which is all of it.
     subprocess.run([program, "-c", configuration, "check"], capture_output=True, timeout=60, check=False)
     master = Path(_default("daemon_directory")) / "master"
