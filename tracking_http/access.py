@@ -34,7 +34,9 @@ LOG = log.room("access")
 
 COOKIE = "trackrelay_session"
 HALF, HALF_HEADER = "half", "X-Session-Half"
-FRAMES = frozenset({"/", "/live", "/logout"})  # where a browser goes by itself; nothing about mail is there
+FRAMES = frozenset(
+    {"/", "/live", "/live/rates", "/logout"}
+)  # where a browser goes by itself; nothing about mail is there
 SESSION_SECONDS = 12 * 3600.0
 SESSIONS = 1_000  # beyond that, the oldest ends
 WRONG_KEYS, WRONG_SECONDS = 10, 60.0  # after so many wrong keys from an address in that time, 429 to the wrong ones

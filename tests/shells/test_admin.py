@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import json
 import re
+import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -152,7 +153,16 @@ async def test_not_ready_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 # -- who may ask -------------------------------------------------------------------------------------------------------
 
-GUARDED = ["/", "/live", "/live/messages", "/live/messages/00000000000000000001", "/live/events", "/extra"]
+GUARDED = [
+    "/",
+    "/live",
+    "/live/rates",
+    "/live/rates/data",
+    "/live/messages",
+    "/live/messages/00000000000000000001",
+    "/live/events",
+    "/extra",
+]
 
 
 async def extra(request: web.Request) -> web.Response:
@@ -638,6 +648,61 @@ async def test_the_page_moves_without_a_reload(tmp_path: Path) -> None:
         assert not re.search(r"opened (twice|\d+)|\d+ (opens|reads)", shown, re.I)
         assert await page.evaluate("window.notReloaded")
         assert seen.clean, seen
+
+
+async def test_what_is_counted_and_old_messages_in_a_browser(tmp_path: Path) -> None:
+    async with serving(tmp_path, open_=True) as server, browser.running_async() as chromium:
+        people = ("ada@example.org", "bo@example.org", "cleo@example.org")
+        await server.sent(1, subject="An old one")
+        for number in range(2, 40):
+            await server.sent(number)
+        new = await server.sent(40, subject="To three", to=people, label="spring")
+        await server.known.record_sent(new.with_(submitted_at=time.time()))
+        for index in (0, 0, 2):
+            found = await server.happened(40, "message.opened", recipient_index=index, recipient=people[index])
+        assert isinstance(found, Event)
+        await server.happened(40, "message.link_clicked", recipient=people[0], url="https://x.example/")
+        await server.happened(1, "message.opened")
+        page = await chromium.new_page()
+        seen = browser.watch(page)
+        await page.goto(f"http://127.0.0.1:{server.port}/")
+        row = page.locator("#messages li[data-id]", has_text="To three")
+        await row.locator(".chip", has_text="2 of 3 opened").wait_for()
+        await row.locator(".chip", has_text="1 clicked").wait_for()
+        assert await page.locator("#messages").get_by_text("An old one").count() == 0
+        await page.locator("#activity").get_by_text("An old one").wait_for()
+        await page.get_by_text("Live", exact=True).wait_for()
+        await server.happened(1, "message.link_clicked", url="https://old.example/")
+        await page.locator("#activity li", has_text="old.example").get_by_text("An old one").wait_for()
+        await server.happened(40, "message.opened", recipient_index=1, recipient=people[1])
+        await page.locator("#activity").get_by_text("First open by bo@example.org").wait_for()
+        await row.locator(".chip", has_text="3 of 3 opened").wait_for()
+        await page.get_by_role("link", name="To three").first.click()
+        await page.get_by_role("heading", name="What happened").wait_for()
+        for person in people:
+            await page.locator("#detail").get_by_text(f"First open by {person}").wait_for()
+        await page.get_by_role("link", name="Rates").click()
+        table = page.get_by_role("table")
+        await table.get_by_role("row", name=re.compile("spring 3 3")).wait_for()
+        assert seen.clean, seen
+
+
+async def test_the_data_of_rates(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server:
+        now = time.time()
+        for number, (grant, label) in enumerate([("sales", "a"), ("hr", "b")], 1):
+            sent = await server.sent(number, grant_id=grant, label=label)
+            await server.known.record_sent(sent.with_(submitted_at=now))
+        for key, labels in (("all", ["a", "b"]), ("sales", ["a"])):
+            async with server.ask("/live/rates/data?offset=2", key=KEYS[key]) as answer:
+                found = await answer.json()
+                assert [row["label"] for row in found["rows"]] == labels
+                assert (found["sum"]["sent"], found["counting"], found["cut"]) == (len(labels), False, False)
+        for wrong in ("days=x", "offset=99", "offset=x"):
+            async with server.ask(f"/live/rates/data?{wrong}", key=KEYS["all"]) as answer:
+                assert answer.status == 400
+        async with server.ask("/live/rates/data", key=KEYS["hooks"]) as answer:
+            assert answer.status == 403
 
 
 async def test_nothing_that_a_message_says_is_html(tmp_path: Path) -> None:

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.core.counts import COUNTERS
 from relay.core.model import Event, EventType, Reason, Sent, SentCopy, Verdict
-from tracking_http.dashboard import phrases, shape
+from relay.store import Aggregate, Engagement
+from tracking_http.dashboard import phrases, rates, shape
 
 COPY = SentCopy("a@example.org", 0, True, state="done", reply="250 2.0.0 Ok")
 SENT = Sent("m1", "default", "id@example.org", 1000.0, sender="s@example.com", to=("a@example.org",), subject="Hello",
@@ -94,6 +96,57 @@ def test_reads_are_never_counted() -> None:
     assert one["states"] == many["states"]
     assert one["people"] == many["people"]
     assert [line["title"] for line in many["timeline"]] == ["Pixel loaded again"] * 6 + ["Opened at least once"]
+
+
+SEVERAL = SENT.with_(copies=tuple(COPY.with_(recipient=f"{name}@example.org", index=i) for i, name in enumerate("abc")))
+
+
+def test_of_several_recipients_so_many_opened() -> None:
+    opened, clicked = event("message.opened"), event("message.link_clicked", url="https://x.example/a")
+    did = Engagement(opened=2, clicked=1)
+
+    def texts(sent: Sent, *events: Event) -> list[str]:
+        return [state["text"] for state in shape.states(sent, events, did)[1:]]
+
+    assert texts(SEVERAL, opened, clicked) == ["2 of 3 opened", "1 clicked"]
+    assert texts(SEVERAL) == ["2 of 3 opened"]  # the first opens are older than what is read
+    assert texts(SENT, opened, clicked) == ["Opened at least once", "Clicked x.example/a"]
+    shared = SEVERAL.with_(copies=tuple(copy.with_(index=0) for copy in SEVERAL.copies))
+    assert texts(shared, opened, clicked) == ["Opened at least once", "Clicked x.example/a"]
+
+
+def test_each_recipients_first_open_is_called_so() -> None:
+    hits = [(0, "scanner"), (0, "human"), (0, "human"), (1, "human"), (1, "proxy")]
+    events = [
+        event("message.opened", verdict, recipient_index=index, recipient=f"{'ab'[index]}@example.org",  # type: ignore[arg-type]
+              ordinal=n, position=n + 1, sequence=n + 1)
+        for n, (index, verdict) in enumerate(hits)
+    ]  # fmt: skip
+    titles = [line["title"] for line in shape.details(SEVERAL, events)["timeline"]][::-1]
+    assert titles == [
+        "Pixel loaded by a machine", "First open by a@example.org", "Pixel loaded again", "First open by b@example.org",
+        "Pixel loaded again",
+    ]  # fmt: skip
+    assert [line["title"] for line in shape.details(SENT, events[:3])["timeline"]][::-1] == [
+        "Pixel loaded by a machine", "Opened at least once", "Pixel loaded again",
+    ]  # fmt: skip
+    later = shape.details(SEVERAL, events[1:])["timeline"]  # what came before is not known
+    assert {line["title"] for line in later} == {"Pixel loaded again"}
+
+
+def test_the_table_of_rates() -> None:
+    counters = dict.fromkeys(COUNTERS, 0)
+    found = rates.table(
+        [
+            Aggregate(0, "b", counters | {"sent": 2, "delivered": 2, "first_opens": 1, "machine_opens": 4}),
+            Aggregate(86_400, "b", counters | {"sent": 1, "failed": 1}),
+            Aggregate(86_400, "a", counters | {"sent": 1, "delivered": 1, "first_opens": 1, "first_clicks": 1}),
+        ]
+    )
+    assert [(row["at"], row["label"]) for row in found["rows"]] == [(86_400, "a"), (86_400, "b"), (0, "b")]
+    whole = found["sum"]
+    assert (whole["sent"], whole["delivered"], whole["failed"], whole["machine_opens"]) == (4, 3, 1, 4)
+    assert (whole["opened"], whole["open_rate"], whole["clicked"], whole["click_rate"]) == (2, 66.7, 1, 33.3)
 
 
 def test_links_and_recipients_have_their_own_marks() -> None:

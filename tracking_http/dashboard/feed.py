@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from relay import log, metrics
 from relay.core.model import Event, Sent
+from relay.store import Engagement
 from tracking_http.dashboard import marks, shape
 
 LOG = log.room("feed")
@@ -89,6 +90,18 @@ class Reads(Protocol):
     ) -> list[Event]: ...
     async def sent(self, message_id: str) -> Sent | None: ...
     async def recent_sent(self, limit: int = 50, before: float | None = None, *, grant_id: str = "") -> list[Sent]: ...
+    async def engagements(self, message_ids: Sequence[str]) -> dict[str, Engagement]: ...
+
+
+class Known(NamedTuple):
+    """A message as it stands: the newest of its events, ascending, and what is counted of all."""
+
+    sent: Sent
+    events: list[Event]
+    did: Engagement
+
+    def summary(self) -> Frame:
+        return Frame("message", shape.summary(self.sent, self.events, self.did), self.sent.grant_id)
 
 
 class Feed:
@@ -192,12 +205,12 @@ class Feed:
         if len(found) > self.replay or len(changed) > RECENT:
             yield RESET
             return
+        known = {message_id: await self.message(message_id) for message_id in changed}
         for event in found:
-            yield event_frame(event)
-        for message_id in changed:
-            frame = await self.message(message_id)
-            if frame:
-                yield frame
+            yield event_frame(event, known[event.message_id])
+        for message in known.values():
+            if message:
+                yield message.summary()
 
     async def run(self) -> None:
         """Looks until no page is open."""
@@ -221,24 +234,28 @@ class Feed:
         recent = {sent.message_id: sent for sent in await self.store.recent_sent(RECENT)}
         changed = [i for i, sent in recent.items() if self.recent.get(i) != sent]
         ids = [*reversed(changed), *(e.message_id for e in events)]
-        frames = [event_frame(event) for event in events]
+        ids = list(dict.fromkeys(ids))
+        frames = []
         if len(events) == AT_ONCE:  # the pages of their grants read the list again, those of others hear nothing of it
             many = dict.fromkeys(event.grant_id for event in events)
             frames += [Frame("reset", {}, grant) for grant in many]
             ids = [i for i in reversed(changed) if recent[i].grant_id not in many]
-        frames += [f for f in [await self.message(i, recent.get(i)) for i in dict.fromkeys(ids)] if f]
+        known = {message_id: await self.message(message_id, recent.get(message_id)) for message_id in ids}
+        frames = [event_frame(event, known.get(event.message_id)) for event in events] + frames
+        frames += [message.summary() for message in known.values() if message]
         self.recent = recent
         if events:
             self.position = events[-1].position
         self.tell(frames)
         return len(events) == AT_ONCE
 
-    async def message(self, message_id: str, sent: Sent | None = None) -> Frame | None:
+    async def message(self, message_id: str, sent: Sent | None = None) -> Known | None:
         found = sent or await self.store.sent(message_id)
         if found is None:
             return None
         events = await self.store.events(limit=PER_MESSAGE, newest=True, message_id=message_id)
-        return Frame("message", shape.summary(found, events), found.grant_id)
+        did = await self.store.engagements([message_id])
+        return Known(found, events, did.get(message_id, shape.NOBODY))
 
     def tell(self, frames: Iterable[Frame]) -> None:
         for frame in frames:
@@ -254,5 +271,6 @@ class Feed:
             await asyncio.gather(self.task, return_exceptions=True)
 
 
-def event_frame(event: Event) -> Frame:
-    return Frame("event", shape.line(event), event.grant_id, event.position)
+def event_frame(event: Event, known: Known | None) -> Frame:
+    sent, begun = (known.sent, shape.firsts(known.events)) if known else (None, frozenset())
+    return Frame("event", shape.line(event, sent, begun), event.grant_id, event.position)

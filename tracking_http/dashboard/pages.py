@@ -7,31 +7,52 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import jinja2
 from aiohttp import web
 
 from relay import log, store
 from relay.config import Settings
+from relay.store import Aggregate
 from tracking_http import access
 from tracking_http.dashboard import feed as feeds
-from tracking_http.dashboard import shape
+from tracking_http.dashboard import rates, shape
 
 LOG = log.room("pages")
+
+
+class Reads(feeds.Reads, Protocol):
+    """What is asked of a store here."""
+
+    async def counting(self) -> bool: ...
+    async def aggregates(
+        self,
+        by: str,
+        since: int,
+        until: int,
+        *,
+        step: str = "day",
+        offset: int = 0,
+        grant_id: str = "",
+        limit: int = 1000,
+    ) -> list[Aggregate]: ...
+
 
 HERE = Path(__file__).parent
 STATIC = {p.name: p for p in (HERE / "static").iterdir() if p.is_file()}
 TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 MAX_MESSAGES, USUAL = 100, 30  # messages per request
 TIMELINE = 200
+MAX_RATES = 5_000  # rows of the table of rates
 LARGEST_FORM, FORM_SECONDS = 4_096, 10.0  # of the login form, which anybody may send
 STREAM = {"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 ACCESS = web.AppKey("access", access.Access)
 FEED = web.AppKey("feed", feeds.Feed)
-STORE = web.AppKey("store", feeds.Reads)
+STORE = web.AppKey("store", Reads)
 SETTINGS = web.AppKey("settings", Settings)
 
 
@@ -56,6 +77,8 @@ def page(name: str, /, *, status: int = 200, pages: jinja2.Environment = PAGES, 
 def routes() -> list[web.AbstractRouteDef]:
     return [
         web.get("/live", live),
+        web.get("/live/rates", rates_page),
+        web.get("/live/rates/data", rates_data),
         web.get("/live/messages", messages),
         web.get("/live/messages/{id}", message),
         web.get("/live/events", events),
@@ -101,16 +124,17 @@ async def messages(request: web.Request) -> web.Response:
         raise web.HTTPBadRequest(text="before: a time in Unix seconds.") from wrong
     position = await feed.newest(who.grant)
     found = await known.recent_sent(limit, before, grant_id=who.grant)
-    listed = [
-        shape.summary(sent, await known.events(limit=feeds.PER_MESSAGE, newest=True, message_id=sent.message_id))
-        for sent in found
-    ]
     recent = await known.events(newest=True, limit=50, grant_id=who.grant)
+    listed = [await feed.message(sent.message_id, sent) for sent in found]
+    stands = {one.sent.message_id: one for one in listed if one}
+    for message_id in {event.message_id for event in recent} - stands.keys():  # events of old messages
+        if older := await feed.message(message_id):
+            stands[message_id] = older
     return web.json_response(
         {
-            "messages": listed,
+            "messages": [one.summary().data for one in listed if one],
             "before": found[-1].submitted_at if len(found) == limit else None,
-            "events": [shape.line(event) for event in reversed(recent)],
+            "events": [feeds.event_frame(event, stands.get(event.message_id)).data for event in reversed(recent)],
             "position": feed.marks.write(position, who.grant),
         },
         headers={"Cache-Control": "no-store"},
@@ -123,9 +147,34 @@ async def message(request: web.Request) -> web.Response:
     if sent is None or who.grant not in ("", sent.grant_id):
         raise web.HTTPNotFound(text="No such message.")
     own = await known.events(limit=feeds.PER_MESSAGE, newest=True, message_id=sent.message_id)
-    found = shape.details(sent, own)
+    did = await known.engagements([sent.message_id])
+    found = shape.details(sent, own, did.get(sent.message_id, shape.NOBODY))
     found["timeline"] = found["timeline"][:TIMELINE]
     return web.json_response(found, headers={"Cache-Control": "no-store"})
+
+
+async def rates_page(request: web.Request) -> web.Response:
+    who: store.ApiKey = request[access.WHO]
+    return page("rates.html", who=who.name)
+
+
+async def rates_data(request: web.Request) -> web.Response:
+    """`?days=` (at most 90) and `?offset=`: hours by which days begin before those of UTC."""
+    who, known = check(request), request.app[STORE]
+    days = number(request, "days", 30, least=1, most=90)
+    text = request.query.get("offset", "0")
+    if text not in map(str, range(-12, 15)):
+        raise web.HTTPBadRequest(text="offset: whole hours from -12 to 14.")
+    offset = int(text) * 3600
+    until = int(time.time()) + 1
+    since = (until + offset) // 86_400 * 86_400 - (days - 1) * 86_400 - offset
+    found = await known.aggregates(
+        "label", since, until, step="day", offset=offset, grant_id=who.grant, limit=MAX_RATES
+    )
+    return web.json_response(
+        {**rates.table(found), "counting": await known.counting(), "cut": len(found) == MAX_RATES},
+        headers={"Cache-Control": "no-store"},
+    )
 
 
 def number(request: web.Request, name: str, usual: int, *, least: int, most: int) -> int:

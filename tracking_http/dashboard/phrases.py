@@ -82,13 +82,15 @@ def reason(code: str | None) -> str:
     return next((text for known, text in REASONS.items() if known == code), code)
 
 
-def title(type_: str, verdict: str, *, first: bool, from_self: bool = False) -> str:
-    """The headline of one event. `first`: it is the first of its kind that counts."""
+def title(type_: str, verdict: str, *, first: bool, from_self: bool = False, who: str = "") -> str:
+    """The headline of one event. `first`: it is the first of its kind that counts, by `who` where there are several."""
     plain = next((text for known, text in TITLES.items() if known == type_), type_)
     if type_ == "message.opened":
         if verdict not in PEOPLE:
             return "Pixel loaded by a machine" if verdict != "self" else "Pixel loaded by the sender"
-        return "Opened at least once" if first else "Pixel loaded again"
+        if first:
+            return f"First open by {who}" if who else "Opened at least once"
+        return "Pixel loaded again"
     if type_ == "message.link_clicked" and verdict not in PEOPLE:
         return "Link followed by a machine" if verdict != "self" else "Link followed by the sender"
     if type_ == "thread.replied" and from_self:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from relay.core.model import Event, Sent, SentCopy
+from relay.store import Engagement
 from tracking_http.dashboard import phrases
 
 LONGEST = 2_100  # characters of any one text on the page
@@ -18,6 +19,7 @@ REPORTS = frozenset({"message.bounce_detected", "message.delayed", "message.comp
 MACHINES = frozenset({"prefetch", "scanner", "crawler"})
 
 State = dict[str, Any]
+NOBODY = Engagement()
 
 
 def clip(text: str, longest: int = LONGEST) -> str:
@@ -36,8 +38,26 @@ def first(events: Sequence[Event]) -> Event | None:
     return min(events, key=lambda e: (e.at, e.position), default=None)
 
 
-def summary(sent: Sent, events: Sequence[Event]) -> dict[str, Any]:
-    """One line of the list. `events` are all of this message, ascending."""
+def several(sent: Sent) -> bool:
+    """Whether there are several recipients, each with a copy that can be told from the others'."""
+    return 1 < len(sent.copies) == len({copy.index for copy in sent.copies})
+
+
+def firsts(events: Sequence[Event]) -> frozenset[int]:
+    """Of a message's events, ascending, the positions of each recipient's first open by people; nothing where the oldest
+    are not there."""
+    if not events or events[0].sequence > 1:
+        return frozenset()
+    found: dict[int, int] = {}
+    for event in events:
+        if event.type == "message.opened" and from_people(event):
+            found.setdefault(event.recipient_index, event.position)
+    return frozenset(found.values())
+
+
+def summary(sent: Sent, events: Sequence[Event], did: Engagement = NOBODY) -> dict[str, Any]:
+    """One line of the list. `events` are those of this message, ascending, at least the newest; `did` is what is counted
+    of all."""
     return {
         "id": sent.message_id,
         "subject": clip(sent.subject, 300),
@@ -52,17 +72,18 @@ def summary(sent: Sent, events: Sequence[Event]) -> dict[str, Any]:
             for n, on in (("opens", sent.opens), ("links", sent.links_tracked), ("replies", sent.thread_replies))
             if on
         ],
-        "states": states(sent, events),
+        "states": states(sent, events, did),
         "latest": max((e.at for e in events), default=sent.submitted_at),
     }
 
 
-def states(sent: Sent, events: Sequence[Event]) -> list[State]:
+def states(sent: Sent, events: Sequence[Event], did: Engagement = NOBODY) -> list[State]:
     """What is known about a message, in the order in which it happens. Each state has a `name` (for the page's icon and
     colour), a `text`, and a `title` that says more."""
     found = [way(sent), *untracked(sent)]
-    found += opened(of_type(events, "message.opened"))
-    found += clicked(of_type(events, "message.link_clicked"))
+    many = len(sent.copies) if several(sent) else 0
+    found += opened(of_type(events, "message.opened"), did, many)
+    found += clicked(of_type(events, "message.link_clicked"), did, many)
     found += answered(events)
     found += troubles(events)
     return found
@@ -100,17 +121,18 @@ def untracked(sent: Sent) -> list[State]:
     return []
 
 
-def opened(events: Sequence[Event]) -> list[State]:
+def opened(events: Sequence[Event], did: Engagement, many: int) -> list[State]:
+    """`many` recipients, of whom each is known by his copy; else 0."""
     people = [e for e in events if from_people(e)]
-    if people:
+    if people or did.opened:
         begun = first(people)
         who = f" by {begun.recipient}" if begun and begun.recipient else ""
-        proxy = all(e.verdict == "proxy" for e in people)
+        proxy = people and all(e.verdict == "proxy" for e in people)
         title = f"First seen{who}" + (", through an image proxy" if proxy else "")
         return [
             {
                 "name": "opened",
-                "text": "Opened at least once",
+                "text": f"{did.opened} of {many} opened" if many and did.opened else "Opened at least once",
                 "title": clip(title, 400),
                 "at": begun.at if begun else 0,
             }
@@ -121,12 +143,12 @@ def opened(events: Sequence[Event]) -> list[State]:
     return []
 
 
-def clicked(events: Sequence[Event]) -> list[State]:
+def clicked(events: Sequence[Event], did: Engagement, many: int) -> list[State]:
     people = [e for e in events if from_people(e)]
     if people:
         urls = list(dict.fromkeys(e.url for e in people))
         more = f" and {len(urls) - 1} more" if len(urls) > 1 else ""
-        text = f"Clicked {short(urls[0])}{more}"
+        text = f"{did.clicked} clicked" if many and did.clicked else f"Clicked {short(urls[0])}{more}"
         return [{"name": "clicked", "text": text, "title": clip("Clicked: " + ", ".join(urls), 600)}]
     if any(e.verdict in MACHINES for e in events):
         return [
@@ -181,10 +203,11 @@ def troubles(events: Sequence[Event]) -> list[State]:
 # -------------------------------------------------------------------------------------------------------------
 
 
-def details(sent: Sent, events: Sequence[Event]) -> dict[str, Any]:
+def details(sent: Sent, events: Sequence[Event], did: Engagement = NOBODY) -> dict[str, Any]:
     """Everything that the page shows of one message."""
+    begun = firsts(events)
     return {
-        **summary(sent, events),
+        **summary(sent, events, did),
         "internet_message_id": clip(sent.internet_message_id, 998),
         "size": sent.size,
         "login": clip(sent.login, 200),
@@ -195,7 +218,7 @@ def details(sent: Sent, events: Sequence[Event]) -> dict[str, Any]:
         "people": [person(copy, events) for copy in sent.copies[:MAX_RECIPIENTS]],
         "links": links(sent, events),
         "left": left(sent.explanation),
-        "timeline": [line(event) for event in reversed(events)],
+        "timeline": [line(event, sent, begun) for event in reversed(events)],
     }
 
 
@@ -263,15 +286,18 @@ def rows(value: Any, length: int) -> list[Any]:
     return [each for each in found if isinstance(each, list | tuple) and len(each) == length]
 
 
-def line(event: Event) -> dict[str, Any]:
-    """One line of a timeline, or of the stream of all events."""
+def line(event: Event, sent: Sent | None = None, begun: frozenset[int] = frozenset()) -> dict[str, Any]:
+    """One line of a timeline, or of the stream of all events. `begun` are the positions of first opens. Where the message
+    is not known, it has no subject."""
     from_self = bool(event.data.get("from_self"))
-    begun = event.counted and event.ordinal == 0
+    first_one = event.counted and (event.ordinal == 0 or event.position in begun)
+    who = clip(event.recipient, 320) if sent and several(sent) else ""
     return {
         "event": event.event_id,
         "id": event.message_id,
         "type": event.type,
-        "title": phrases.title(event.type, event.verdict, first=begun, from_self=from_self),
+        "subject": clip(sent.subject, 300) if sent else None,
+        "title": phrases.title(event.type, event.verdict, first=first_one, from_self=from_self, who=who),
         "at": event.at,
         "recipient": clip(event.recipient, 320),
         "url": clip(event.url),

@@ -98,7 +98,7 @@ export class Live {
     if (before === null) {
       this.position = found.position;
       this.told = new Set(found.events.map((event) => event.event));
-      this.parts.activity?.replaceChildren(...found.events.map((event) => line(event, this.subject(event.id), false)));
+      this.parts.activity?.replaceChildren(...found.events.map((event) => line(event, event.subject ?? this.subject(event.id), false)));
     }
     this.emptiness();
   }
@@ -222,7 +222,7 @@ export class Live {
     if (this.told.has(event.event)) return;
     this.told.add(event.event);
     this.position = mark;
-    const subject = this.subject(event.id);
+    const subject = event.subject ?? this.subject(event.id);
     const activity = this.parts.activity;
     activity?.prepend(line(event, subject, true));
     while (activity && activity.childElementCount > SHOWN) activity.lastElementChild.remove();
