@@ -64,7 +64,7 @@ class Thread(Value, frozen=True):
 
 class Messages(Value, frozen=True):
     """Which messages: those that meet all of it; "", () and 0 ask for nothing. `people` were sent it or sent it, one of
-    `recipients` was sent it. `since` <= submitted_at < `until`. `subject` is part of it, without regard to case."""
+    `recipients` was sent it. One of `to`, `cc` was sent it and stands in that field, one of `bcc` in neither. `since` <= submitted_at < `until`. `subject` is part of it, without regard to case."""
 
     grant_id: str = ""
     thread_id: str = ""
@@ -151,13 +151,15 @@ def copies_meet(sent: Sent, asked: Messages) -> bool:
     """The same by what its copies say."""
     if asked.state and all(copy.state != asked.state for copy in sent.copies):
         return False
-    if not (asked.recipients or asked.people or asked.bcc):
+    if not (asked.recipients or asked.people or asked.to or asked.cc or asked.bcc):
         return True
     people = spelt([copy.recipient for copy in sent.copies])
     named = spelt((*sent.to, *sent.cc))
     return (
         (not asked.recipients or bool(spelt(asked.recipients) & people))
-        and (not asked.people or bool(spelt(asked.people) & (people | named | spelt([sent.sender]))))
+        and (not asked.people or bool(spelt(asked.people) & (people | spelt([sent.sender]))))
+        and (not asked.to or bool(spelt(asked.to) & people))
+        and (not asked.cc or bool(spelt(asked.cc) & people))
         and (not asked.bcc or bool((spelt(asked.bcc) & people) - named))
     )
 
