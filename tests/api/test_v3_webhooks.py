@@ -101,7 +101,7 @@ async def test_the_sdk_for_python(tmp_path: Path) -> None:
 def with_python(nylas: Client, url: str) -> None:
     made = nylas.webhooks.create(
         {
-            "trigger_types": ["message.opened", "thread.replied", "contact.deleted"],  # type: ignore[list-item]
+            "trigger_types": ["message.opened", "thread.replied", "contact.deleted"],
             "webhook_url": f"{url}/ok?x=1",
             "description": "CRM",
             "notification_email_addresses": ["ops@example.com"],
@@ -114,9 +114,9 @@ def with_python(nylas: Client, url: str) -> None:
     assert listed == nylas.webhooks.find(made.id).data
     assert (listed.id, listed.description, listed.webhook_url) == (made.id, "CRM", f"{url}/ok?x=1")
     assert listed.notification_email_addresses == ["ops@example.com"]
-    changed = nylas.webhooks.update(made.id, {"description": "Other", "status": "pause"}).data  # type: ignore[typeddict-unknown-key]
+    changed = nylas.webhooks.update(made.id, {"description": "Other", "status": "pause"}).data
     assert (changed.description, changed.status, changed.trigger_types) == ("Other", "pause", listed.trigger_types)
-    woken = nylas.webhooks.update(made.id, {"status": "active"}).data  # type: ignore[typeddict-unknown-key]
+    woken = nylas.webhooks.update(made.id, {"status": "active"}).data
     assert woken.status == "active"
     moved = nylas.webhooks.update(made.id, {"webhook_url": f"{url}/other"}).data
     assert moved.webhook_url == f"{url}/other"
@@ -130,10 +130,10 @@ def with_python(nylas: Client, url: str) -> None:
         nylas.webhooks.find(made.id)
     assert (wrong.value.type, wrong.value.status_code) == ("70000", 400)
     with pytest.raises(NylasApiError) as wrong:
-        nylas.webhooks.create({"trigger_types": ["no.such"], "webhook_url": url})  # type: ignore[list-item]
+        nylas.webhooks.create({"trigger_types": ["no.such"], "webhook_url": url})
     assert wrong.value.type == "invalid_request_error"
     with pytest.raises(NylasApiError) as wrong:
-        nylas.webhooks.create({"trigger_types": ["message.opened"], "webhook_url": f"{url}/404"})  # type: ignore[list-item]
+        nylas.webhooks.create({"trigger_types": ["message.opened"], "webhook_url": f"{url}/404"})
     assert wrong.value.type == "70005"
 
 
@@ -242,13 +242,14 @@ async def test_an_update_changes_what_it_names(tmp_path: Path) -> None:
         before = (await server.get(path)).data
         assert before == {name: value for name, value in made.items() if name != "webhook_secret"}
         assert before["compressed_delivery"]
-        for body, changed in (
+        changes: list[tuple[dict[str, Any], dict[str, Any]]] = [
             ({"trigger_types": ["thread.replied"]}, {"trigger_types": ["thread.replied"]}),
             ({"description": None}, {}),
             ({"notification_email_addresses": ["a@example.com"]}, {"notification_email_addresses": ["a@example.com"]}),
             ({"compressed_delivery": False, "unknown": 1}, {"compressed_delivery": False}),
             ({}, {}),
-        ):
+        ]
+        for body, changed in changes:
             after = (await server.ask("PUT", path, json=body)).data
             before |= changed | {"updated_at": after["updated_at"]}
             assert after == before == (await server.get(path)).data
@@ -256,10 +257,11 @@ async def test_an_update_changes_what_it_names(tmp_path: Path) -> None:
         lying = await server.ask("PUT", path, json={"webhook_url": f"{hook.url}/lie", "description": "new"})
         assert lying.status == 400
         assert (await server.get(path)).data == before
-        for body in (
+        wrong: list[Any] = [
             {"status": "failing"}, {"trigger_types": []}, {"trigger_types": "x"}, {"trigger_types": ["email.opened"]},
             {"notification_email_addresses": ["nobody"]}, {"webhook_url": None}, [],
-        ):  # fmt: skip
+        ]  # fmt: skip
+        for body in wrong:
             assert (await server.ask("PUT", path, json=body)).status == 400
         assert (await server.get(path)).data == before
 
