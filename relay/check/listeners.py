@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,8 +20,29 @@ async def addresses(settings: config.Settings) -> list[Finding]:
     wanted = [("smtp.listen", a) for a in settings.smtp.listen]
     wanted += [("smtp.listen_tls", a) for a in settings.smtp.listen_tls]
     wanted += [("http.listen", settings.http.listen), ("admin.listen", settings.admin.listen)]
+    if settings.milter.listen.startswith("inet"):
+        wanted.append(("milter.listen", settings.milter.listen.partition(":")[2]))
     serving = await is_running(settings)
-    return [_listener(what, address, serving) for what, address in wanted]
+    found = [_listener(what, address, serving) for what, address in wanted]
+    return found + ([_socket(settings, serving)] if settings.milter.listen.startswith("unix:") else [])
+
+
+def _socket(settings: config.Settings, serving: bool) -> Finding:
+    """The milter's listener as a file."""
+    from relay.milter import server
+
+    what, path = "milter.listen", Path(settings.milter.listen.removeprefix("unix:"))
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        return failure(what, f"{path.parent} is no folder that can be written to")
+    try:
+        if settings.milter.group:
+            server.gid(settings.milter.group)
+        server.left(path)
+    except server.CannotListen as reason:
+        if serving and path.is_socket():
+            return ok(what, f"{path} is in use while the service runs")
+        return failure(what, str(reason))
+    return ok(what, f"{path} is free")
 
 
 def _listener(what: str, address: str, serving: bool) -> Finding:

@@ -111,7 +111,8 @@ class Server:
 
     def _bind(self, path: Path, mode: int, group: str) -> socket.socket:
         """A socket as a file, which nobody can connect to before it has its owner and mode: it does not listen yet."""
-        clear(path)
+        if left(path):
+            path.unlink()
         bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             bound.bind(str(path))
@@ -164,12 +165,12 @@ class Server:
             connection.cut()
 
 
-def clear(path: Path) -> None:
-    """Removes the socket that a process left which was killed. Raises `CannotListen` where something else is there."""
+def left(path: Path) -> bool:
+    """Whether a socket is there which a process left that was killed. Raises `CannotListen` where something else is."""
     try:
         found = path.lstat()
     except FileNotFoundError:
-        return
+        return False
     if not stat.S_ISSOCK(found.st_mode):
         raise CannotListen(f"{path} is there and is no socket")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
@@ -177,8 +178,7 @@ def clear(path: Path) -> None:
         try:
             probe.connect(str(path))
         except ConnectionRefusedError:
-            path.unlink()
-            return
+            return True
         except OSError as reason:
             raise CannotListen(f"{path} is there, and can't be tried: {reason.strerror or reason}") from reason
     raise CannotListen(f"another process listens at {path}")

@@ -7,6 +7,7 @@ import random
 from relay.core import tokens
 from relay.core.model import Token
 from tests.core.rewriting import leaf, message, multipart
+from tests.fakes import mta
 from tests.fuzz.targets import KEYS
 
 PAGE = (
@@ -86,6 +87,7 @@ EIGHT = [
     multipart("signed", leaf(WIDE), leaf(b"x", "application/pgp-signature")),
 ]
 
+MILTER_OFFER = mta.packet(b"O", bytes.fromhex("00000006000001ff001fffff"))
 SEEDS: dict[str, list[bytes]] = {
     "headers": [HEADER, ASKED, REPORT],
     "addresses": [
@@ -113,6 +115,13 @@ SEEDS: dict[str, list[bytes]] = {
     "paths": [
         b"FROM:<a@example.com> SIZE=100 BODY=8BITMIME RET=HDRS ENVID=x+2By", b"TO:<@a.example,@b.example:c@d.example> NOTIFY=NEVER",
         b'TO:<"a\\"b c"@[192.0.2.1]> ORCPT=rfc822;a@b', b"FROM:<>", "<é@bücher.example> SMTPUTF8".encode(), b"FROM: <a@b>",
+    ],
+    "milter": [
+        MILTER_OFFER + mta.macros(b"C", daemon_name="smtpd") + mta.connect_packet() + mta.macros(b"M", auth_authen="ann")
+        + mta.packet(b"M", b"<a@x.example>\0SIZE=10\0") + mta.packet(b"R", b"<b@x.example>\0")
+        + mta.packet(b"L", b"X-Track\0 all\0") + mta.packet(b"L", b"Bcc\0 c@x.example\n d\0") + mta.packet(b"B", b"body\r\n")
+        + mta.macros(b"E", i="4dL") + mta.packet(b"E") + mta.packet(b"A") + mta.packet(b"Q"),
+        MILTER_OFFER + mta.packet(b"M", b"<>\0") + mta.packet(b"E", b"x") + mta.packet(b"K") + mta.connect_packet("::1"),
     ],
 }  # fmt: skip
 

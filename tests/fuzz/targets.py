@@ -19,6 +19,7 @@ from relay.core import (
     identifiers,
     instructions,
     links,
+    milter,
     parts,
     paths,
     reports,
@@ -30,8 +31,10 @@ from relay.core import (
 from relay.core.instructions import control
 from relay.core.instructions.dialects import DIALECTS
 from relay.core.links import entities, judge, plain
+from relay.core.milter import packets
 from relay.core.model import VENDORS, Edit, Envelope, Keys, Recipient, Rule, Token, TokenKind, Tracking
 from relay.core.parts import charsets, transfer
+from relay.milter import answering
 from tests.core.rewriting import BASE, PIXEL, href, length, plan
 
 KEYS = Keys(3, {n: bytes((n,)) * 32 for n in (0, 3, 31)})
@@ -411,6 +414,40 @@ def smtp_paths(data: bytes) -> None:
                 assert b"\n" not in line
 
 
+# -- the milter protocol ------------------------------------------------------------------------------------------------
+
+
+def milter_packets(data: bytes) -> None:
+    """For any bytes of a mail server, in any pieces: packets or none, each answered, and all room given back; a message's
+    content is its fields and its body, and what is taken out of it are fields that it has."""
+    used = 0
+
+    def room(octets: int) -> bool:
+        nonlocal used
+        used += octets
+        assert used >= 0
+        return True
+
+    session, reader = milter.Session(lambda client: len(data) % 3 > 0, room, 10_000), packets.Reader()
+    for at in range(0, len(data), 1 + len(data) // 3):
+        try:
+            for packet in reader.feed(data[at : at + 1 + len(data) // 3]):
+                answer = session.receive(*packet)
+                if isinstance(answer, milter.Message):
+                    assert 0 <= answer.held <= 10_000
+                    room(-answer.held)
+                    for removed in answering.taken(answer):
+                        assert (removed.name, removed.index) in answer.fields
+                    if answer.content is not None:
+                        assert answer.content[answer.body - 2 : answer.body] == b"\r\n"
+                elif not isinstance(answer, bytes):
+                    break
+        except packets.Malformed:
+            break
+    session.close()
+    assert used == 0
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "headers": field_spans,
     "addresses": address_fields,
@@ -428,4 +465,5 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "reports": mailbox_messages,
     "dsn": delivery_reports,
     "paths": smtp_paths,
+    "milter": milter_packets,
 }

@@ -186,6 +186,28 @@ async def test_ports(tmp_path):
     assert "this machine has no such address" in (await listeners.addresses(there))[0].sentence
 
 
+async def test_the_milters_listener(tmp_path):
+    port = peers.free_port()
+
+    async def found(listen: str, group: str = "") -> check.Finding:
+        milter = config.Milter(listen, group=group)
+        return (await listeners.addresses(replace(settings(tmp_path), milter=milter)))[3]
+
+    assert (await found(f"inet:127.0.0.1:{port}")).kind == "ok"
+    with socket.create_server(("127.0.0.1", port)):
+        assert "another program listens there" in (await found(f"inet:127.0.0.1:{port}")).sentence
+    path = tmp_path / "milter.sock"
+    assert (await found(f"unix:{path}")).kind == "ok"
+    assert "there is no group" in (await found(f"unix:{path}", group="no such group")).sentence
+    assert "is no folder that can be written to" in (await found(f"unix:{tmp_path}/none/x")).sentence
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+        assert (await found(f"unix:{path}")).kind == "ok"  # left by a process that was killed
+        other.listen()
+        assert "another process listens at" in (await found(f"unix:{path}")).sentence
+    assert path.is_socket()
+
+
 async def test_ports_of_the_running_service_are_no_failure(tmp_path):
     here = settings(tmp_path)
 
