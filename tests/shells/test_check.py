@@ -189,7 +189,7 @@ async def test_ports(tmp_path):
 async def test_the_milters_listener(tmp_path):
     port = peers.free_port()
 
-    async def found(listen: str, group: str = "") -> check.Finding:
+    async def found(listen: str, group: str = "") -> checks.Finding:
         milter = config.Milter(listen, group=group)
         return (await listeners.addresses(replace(settings(tmp_path), milter=milter)))[3]
 
