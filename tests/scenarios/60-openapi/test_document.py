@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.scenarios import hostile, service
 
 GRANTS = """
@@ -17,10 +19,11 @@ email = "sales@example.test"
 addresses = ["*@example.test"]
 """
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
-EXAMPLES = 5  # of each route and phase, beside those of the coverage phase
-SECONDS = 120  # it takes some ten; a machine that is busy may need more
+EXAMPLES = 4  # of each route and phase, beside those of the coverage phase
+SECONDS = 240  # it takes some twenty; a machine that is busy may need more
 
 
+@pytest.mark.timeout(300)
 def test_what_the_document_says_is_what_is_answered(tmp_path: Path) -> None:
     with hostile.sink() as upstream:
         ports = service.settings(tmp_path, upstream=upstream.port, admin="calls_per_minute = 0", more=GRANTS)
@@ -42,11 +45,13 @@ def test_what_the_document_says_is_what_is_answered(tmp_path: Path) -> None:
 def ask(
     folder: Path, port: int, key: str, document: dict[str, dict[str, dict[str, dict[str, object]]]]
 ) -> subprocess.CompletedProcess[str]:
+    """By one worker: in Python 3.11 two threads that parse sources, as hypothesis does, may break each other
+    (python/cpython#106905)."""
     (folder / "schemathesis.toml").write_text('[parameters]\n"path.grant_id" = ["sales", "nobody"]\n')
     words = [
         "--url", f"http://127.0.0.1:{port}", "--header", f"Authorization: Bearer {key}", "--checks", CHECKS,
         "--phases", "examples,coverage,fuzzing", "--max-examples", str(EXAMPLES), "--generation-deterministic",
-        "--workers", "2", "--request-timeout", "20", "--warnings", "off", "--suppress-health-check", "all",
+        "--request-timeout", "20", "--warnings", "off", "--suppress-health-check", "all",
     ]  # fmt: skip
     for path in endless(document):
         words += ["--exclude-path", path]
