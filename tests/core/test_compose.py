@@ -18,9 +18,14 @@ ANN, BOB = Mailbox("ann@example.com", "Ann"), Mailbox("bob@example.net", "Bob")
 
 
 def message(**changes: Any) -> Message:
-    return Message(
-        **{"sender": ANN, "to": (BOB,), "subject": "Hello", "date": 1e9, "identifier": "1@example.com"} | changes
-    )
+    usual: dict[str, Any] = {
+        "sender": ANN,
+        "to": (BOB,),
+        "subject": "Hello",
+        "date": 1e9,
+        "identifier": "1@example.com",
+    }
+    return Message(**usual | changes)
 
 
 def parsed(made: compose.Composed) -> Any:
@@ -179,7 +184,7 @@ FILES = st.builds(
 
 @given(
     TEXTS, MAILBOXES, st.lists(MAILBOXES, min_size=1, max_size=5), st.lists(FILES, max_size=3),
-    st.text(st.characters(blacklist_categories=("Cs",)), max_size=300),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=300),
 )  # fmt: skip
 def test_everything_is_given_back(
     subject: str, sender: Mailbox, to: list[Mailbox], files: list[Attachment], body: str

@@ -25,7 +25,7 @@ class Load:
     def __init__(self, port: int) -> None:
         self.port = port
         self.sent: list[str] = []
-        self.refused: list[tuple[int, bytes]] = []
+        self.refused: list[tuple[int, bytes | str]] = []
         self.threads = [threading.Thread(target=self.session, args=(n,), daemon=True) for n in range(SESSIONS)]
 
     def session(self, number: int) -> None:
