@@ -20,6 +20,7 @@ LOG = log.room("smtp")
 
 EXTENSIONS = "250-8BITMIME\r\n250-SMTPUTF8\r\n250-PIPELINING\r\n250-ENHANCEDSTATUSCODES\r\n250 DSN"
 RECEIVE_SECONDS = metrics.STAGE.labels("receive")
+BYE = "221 2.0.0 Bye"
 NO_HELLO = "503 5.5.1 Say EHLO first"
 
 
@@ -183,6 +184,7 @@ class Commands(proxied.Proxied):
             return await self.goodbye("421 4.4.2 The message did not arrive in time and size")
         finally:
             self.busy = self.receiving = False
+            self.handle = None
         self._set_post_data_state()
         self.errors = self.idle = 0
         self.told = False
@@ -191,6 +193,8 @@ class Commands(proxied.Proxied):
         await self.say(reply, utf8=transaction.utf8)
         if reply.code == 421 or self.finishing:
             await self.goodbye(session.CLOSING)
+        if self.ended:
+            await self.goodbye(BYE)
 
     async def receive(self, transaction: session.Transaction, mail: paths.Mail) -> Reply:
         shared, began = self.shared, time.perf_counter()
@@ -209,7 +213,7 @@ class Commands(proxied.Proxied):
             mail.reverse_path, tuple(transaction.recipients.values()), content, mail.options, peer,
             time.time(), self.login, self.password, helo, self.protocol_name(transaction),
             self.account.senders, said.get("IDENT") or "", proxy=here if said else None,
-        ))  # fmt: skip
+        ), self.taken)  # fmt: skip
         del content  # the taker may let go of the original while it delivers
         self._timeout_handle.cancel()  # whoever takes it has its own patience; a client that leaves ends nothing
         return await answered
@@ -237,7 +241,7 @@ class Commands(proxied.Proxied):
         await self.push("214 2.0.0 RFC 5321")
 
     async def smtp_QUIT(self, argument: str | None) -> None:
-        await self.goodbye("221 2.0.0 Bye")
+        await self.goodbye(BYE)
 
     async def not_smtp(self, argument: str | None) -> None:
         """A method of HTTP: commands may stand in the body of what a browser was made to send."""

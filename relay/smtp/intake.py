@@ -42,9 +42,9 @@ class Intake:
         """Messages that were taken and have no answer yet."""
         return len(self._pending)
 
-    async def reply(self, submission: Submission) -> Reply:
-        """What the client is to hear. The message's octets are in flight already, and until there is an answer. Cancel
-        this where the client leaves: whoever takes the message hears that, and goes on."""
+    async def reply(self, submission: Submission, taken: Callable[[Handle], None] | None = None) -> Reply:
+        """What the client is to hear. The message's octets are in flight already, and until there is an answer. `taken` gets
+        the handle. Cancel this where the client leaves: whoever takes the message hears that, and goes on."""
         octets, taking = len(submission.content), self._take(submission)
         del submission  # the original is not kept here while it is delivered
         try:
@@ -55,6 +55,8 @@ class Intake:
                 return failed()
             raise
         self._pending.add(handle.reply)
+        if taken:
+            taken(handle)
         handle.reply.add_done_callback(partial(self._answered, octets))
         try:
             return await asyncio.shield(handle.reply)

@@ -131,6 +131,8 @@ class Session(STOCK):  # type: ignore[misc]
         self.busy = False  # a message is being received or delivered: the session may not be cut
         self.receiving = False  # the message is not whole yet: its client keeps it
         self.finishing = False  # it ends after its message
+        self.ended = False  # the client sends no more
+        self.handle: intake.Handle | None = None  # of the message that is being delivered
         self.errors = self.idle = 0
         self.heard = False  # anything
         self.told = False  # why it was turned away, since its last message
@@ -202,9 +204,25 @@ class Session(STOCK):  # type: ignore[misc]
         self._reader._transport = self._writer = self.tcp = None
 
     def eof_received(self) -> bool:
+        """The client sends no more: it is gone. One that has said QUIT behind its message may still listen, as Exim does,
+        which shuts its half before it reads the last reply: it gets that, and should it come back with the message, the
+        same one."""
+        said_quit = self.busy and self._reader._buffer[-6:].upper() == b"QUIT\r\n"
+        if said_quit and self in self.shared.places and not self.secure:
+            self._reader.feed_eof()
+            self.ended = True
+            if self.handle:
+                self.handle.client_gone()
+            return True
         if self in self.shared.places:
             super().eof_received()  # ends the command loop, which may not have begun: it closes nothing then
         return False  # the transport closes itself
+
+    def taken(self, handle: intake.Handle) -> None:
+        """Its message has been handed over."""
+        self.handle = handle
+        if self.ended:
+            handle.client_gone()
 
     def _timeout_cb(self) -> None:
         self.retire("421 4.4.2 Timeout")

@@ -348,3 +348,23 @@ async def test_over_ipv6(relay):
         await client.greet()
         assert (await client.mail(MESSAGE)).startswith("250")
     assert taker.taken[0].peer == "::1"
+
+
+@pytest.mark.parametrize("words", [b"QUIT\r\n", b"quit\r\n"])
+async def test_a_client_that_sends_no_more_hears_the_reply(relay, words):
+    """As Exim: QUIT behind the message, and its half of the connection is shut before the reply. It may as well be gone:
+    the taker hears that, too."""
+    taker = Taker(Reply(250, "2.0.0 taken"))
+    taker.gate.clear()
+    async with connect(await relay(taker)) as client:
+        await client.greet()
+        await client.envelope()
+        await client.ask("DATA")
+        await client.send(MESSAGE + b".\r\n" + words)
+        client.writer.write_eof()
+        await until(lambda: taker.left)
+        taker.gate.set()
+        assert await client.reply() == "250 2.0.0 taken"
+        assert await client.reply() == "221 2.0.0 Bye"
+        assert await client.closed()
+    assert len(taker.taken) == 1
