@@ -25,6 +25,7 @@ from relay.core import floods, networks
 from relay.core.model import Event, Keys
 from relay.mailbox import imap, maildir, matching, reading, session
 from relay.mailbox.source import Fetched, LoginRefused, Source, Times, Unreachable
+from relay.store import lists
 
 LOG = log.room("mailbox")
 
@@ -36,7 +37,9 @@ class Store(matching.SentMail, Protocol):
 
     async def cursor(self, mailbox: str) -> stores.Cursor | None: ...
     async def save_cursor(self, cursor: stores.Cursor) -> None: ...
-    async def append(self, event: Event, cursor: stores.Cursor | None = None) -> Event | floods.Folded | None: ...
+    async def append(
+        self, event: Event, cursor: stores.Cursor | None = None, answer: lists.Answer | None = None
+    ) -> Event | floods.Folded | None: ...
 
 
 @dataclass(slots=True)
@@ -145,7 +148,8 @@ class Watcher:
             return False
         for number, event in enumerate(events, 1):
             cursor = fetched.cursor if number == len(events) else None
-            written = await self.store.append(event, cursor)
+            answer = await reader.kept(fetched, event) if event.type in reading.ANSWERS else None
+            written = await self.store.append(event, cursor, answer)
             if written is not None:
                 LOG.info(event.type.replace(".", "_"), message_id=event.message_id, event_id=event.event_id)
                 if self.appended is not None:

@@ -15,21 +15,40 @@ that was made here is one event with what it reports.
 from __future__ import annotations
 
 import asyncio
+import email.utils
 import hashlib
 from collections.abc import Callable
 from typing import Any
 
-from relay import event_loop
+from relay import event_loop, log
 from relay.config import Grant, Mailbox
-from relay.core import addresses, authentication, dsn, envelopes, headers, identifiers, reports, tokens
+from relay.core import (
+    addresses,
+    authentication,
+    dsn,
+    envelopes,
+    excerpts,
+    headers,
+    identifiers,
+    reports,
+    threads,
+    tokens,
+)
 from relay.core.headers import Headers
 from relay.core.model import Event, EventType, Keys
 from relay.core.reports import Report
 from relay.core.reports.delivery import RecipientFields
 from relay.mailbox import matching
-from relay.mailbox.source import Fetched
+from relay.mailbox.source import LONGEST_MESSAGE, Fetched, Unreachable
+from relay.store.lists import Answer
+
+LOG = log.room("mailbox")
 
 LONGEST_ADDRESS = 320  # characters of an author's; RFC 5321 4.5.3.1 has room for 254
+MAX_PEOPLE = 20  # addresses in To, and in Cc, of an answer that are kept
+MAX_REFERENCES = 20  # identifiers that are kept of what an answer names
+MAX_TIME = 253_402_300_799  # the year 9999
+ANSWERS = ("thread.replied", "message.auto_replied")
 LONGEST_SUBJECT = 998  # characters of another's subject that are kept
 REPORTED: dict[str, EventType] = {
     "bounce": "message.bounce_detected",
@@ -97,6 +116,46 @@ class Reader:
         )
         return [event]
 
+    async def kept(self, fetched: Fetched, event: Event) -> Answer | None:
+        """What is kept of the answer that an event is about; of one that a person wrote, the beginning of what is new in
+        it. None where its message is gone."""
+        sent = await self.store.sent(event.message_id)
+        if sent is None:
+            return None
+        raw, size, excerpt = fetched.head, 0, ""
+        if event.type == "thread.replied":
+            try:
+                raw = await fetched.whole()
+            except (
+                Unreachable
+            ) as reason:  # the event is worth more than its excerpt, and the mailbox is read again anyway
+                LOG.info("excerpt_not_read", message_id=event.message_id, reason=str(reason))
+            else:
+                size = len(raw) if len(raw) < LONGEST_MESSAGE else 0
+                large = len(raw) > event_loop.LARGEST
+                excerpt = await asyncio.to_thread(excerpts.excerpt, raw) if large else excerpts.excerpt(raw)
+        head = headers.read(raw)
+        field = head.first("from")
+        names = [mailbox.name for mailbox in addresses.mailboxes(head.undecoded(field))] if field else []
+        return Answer(
+            answer_id=str(event.data["reply_id"]),
+            grant_id=sent.grant_id,
+            message_id=sent.message_id,
+            thread_id=sent.thread_id,
+            at=event.at,
+            internet_message_id=str(event.data["reply_internet_id"])[:LONGEST_SUBJECT],
+            sender=str(event.data["from"]),
+            sender_name=names[0][:LONGEST_ADDRESS] if names else "",
+            to=people(head, "to"),
+            cc=people(head, "cc"),
+            subject=str(event.data["subject"]),
+            date=dated(head),
+            references=threads.references(head)[:MAX_REFERENCES],
+            excerpt=excerpt,
+            size=size,
+            automatic=event.type == "message.auto_replied",
+        )
+
     async def reported(self, report: Report, head: Headers, at: float) -> list[Event]:
         """At most one event about each copy."""
         ids = [report.original_message_id or "", *report.original_references, *report.references]
@@ -138,6 +197,19 @@ class Reader:
         server = self.settings.authserv_id
         results = {"authentication": authentication.results(head, server)} if server else {}
         return {"verified": verified, **results}
+
+
+def people(head: Headers, name: str) -> tuple[str, ...]:
+    return tuple(address[:LONGEST_ADDRESS] for address in addresses.listed(head, name)[:MAX_PEOPLE])
+
+
+def dated(head: Headers) -> float:
+    """The Date field (RFC 5322 3.6.1) in Unix seconds; 0.0 where it has no time that can be."""
+    try:
+        at = email.utils.parsedate_to_datetime(head.get("date")).timestamp()
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return 0.0
+    return at if 0 < at < MAX_TIME else 0.0
 
 
 def identify(head: Headers) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from relay import store as stores
 from relay.core import floods
 from relay.core.model import Event
+from relay.store import lists
 
 
 class MoodyStore:
@@ -29,7 +30,9 @@ class MoodyStore:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def append(self, event: Event, cursor: stores.Cursor | None = None) -> Event | floods.Folded | None:
+    async def append(
+        self, event: Event, cursor: stores.Cursor | None = None, answer: lists.Answer | None = None
+    ) -> Event | floods.Folded | None:
         self.asked += 1
         while self._mood == "locked":
             await self._changed.wait()

@@ -167,6 +167,13 @@ async def test_an_answer_is_seen_as_it_comes(server: dovecot.Dovecot, store: Sto
         assert (event.recipient_index, event.recipient, event.counted) == (0, "ann@example.org", True)
         assert event.data["reply_internet_id"] == "answer.2@example.org"
         assert (event.data["from_self"], event.data["from"]) == (False, "ann@example.org")
+        kept = await store.answer(event.data["reply_id"], "sales")
+        assert kept is not None
+        assert (kept.message_id, kept.sender, kept.internet_message_id) == (
+            SENT.message_id, "ann@example.org", "answer.2@example.org",
+        )  # fmt: skip
+        assert kept.excerpt
+        assert kept.size
         server.deliver(USER, answer(3))
         assert len(await seen(store, 2)) == 2
     with closing_imap(server) as client:
