@@ -37,7 +37,7 @@ from relay.core import floods
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from relay import milter, outbound, smtp, spool
+    from relay import delivery, milter, outbound, outcomes, smtp, spool
     from relay.core import dkim
     from relay.upstream import failover
 
@@ -46,7 +46,7 @@ LOG = log.room("app")
 STORE_SECONDS = 2.0  # between attempts to open a store that could not be opened at the start
 AGAIN_SECONDS = 1.0  # before a failed role is restarted; doubles up to a minute
 
-WITH_TOKENS = frozenset({"smtp", "http", "mailbox", "milter"})  # the roles that sign tokens, or verify them
+WITH_TOKENS = frozenset({"smtp", "http", "admin", "mailbox", "milter"})  # the roles that sign tokens, or verify them
 
 Addresses = dict[str, list[tuple[str, int]]]
 
@@ -134,6 +134,7 @@ class Service:
         self.milter: milter.Server | None = None
         self.out: failover.Upstreams | None = None
         self.spool: spool.Spool | None = None
+        self.deliverer: delivery.Delivery | None = None
         self.wake: Callable[[], None] = lambda: None
         self.stop_at = 0.0
 
@@ -217,22 +218,17 @@ class Service:
 
     async def start_mail(self) -> None:
         """smtp and queue, which share the upstreams and the spool if one process has both."""
-        from relay import delivery, outcomes, smtp, spool
-        from relay.upstream import failover
+        from relay import delivery, smtp
 
-        signers, hostname = self.signers(), self.hostname
-        out = failover.Upstreams(self.settings, hostname=hostname, signers=signers)
-        self.closers.append(out.close)
-        heard = outcomes.Outcomes(self.store, host=out.host, appended=self.appended)
-        self.closers.append(heard.flush)
-        times = self.times.spool or spool.Times()
-        queue = spool.Spool(self.settings.state_dir / "spool", self.settings, out, heard, times=times)
+        signers = self.signers()
+        out, heard, queue = self.mail(signers)
         self.out, self.spool = out, queue
         if "queue" in self.only:
             self.supervise("queue", queue.run)
         if "smtp" not in self.only:
             return
         deliverer = delivery.Delivery(self.settings, self.tracker(signers), out, queue, heard)
+        self.deliverer = deliverer
         self.closers.append(lambda: deliverer.close(self.left() / 2))
         try:
             self.server = await smtp.serve(self.settings, deliverer.take, verify_upstream=out.try_login)
@@ -242,6 +238,18 @@ class Service:
             raise CannotStart(f"smtp: can't listen: {reason.strerror or reason}", 1) from reason
         self.addresses["smtp"] = list(self.server.addresses)
         self.renewals.append(self.server.reload)
+
+    def mail(self, signers: Sequence[dkim.Signer]) -> tuple[failover.Upstreams, outcomes.Outcomes, spool.Spool]:
+        """What sending needs. Nothing is opened before it is used."""
+        from relay import outcomes, spool
+        from relay.upstream import failover
+
+        out = failover.Upstreams(self.settings, hostname=self.hostname, signers=signers)
+        self.closers.append(out.close)
+        heard = outcomes.Outcomes(self.store, host=out.host, appended=self.appended)
+        self.closers.append(heard.flush)
+        times = self.times.spool or spool.Times()
+        return out, heard, spool.Spool(self.settings.state_dir / "spool", self.settings, out, heard, times=times)
 
     async def start_milter(self) -> None:
         from relay import milter
@@ -303,12 +311,16 @@ class Service:
         )
 
     async def start_admin(self) -> None:
+        from relay import submitting
         from tracking_http import admin
         from tracking_http.api import calls
 
+        signers = self.signers()
+        kept = self.spool or self.mail(signers)[2]
         services = calls.Services(
             settings=self.settings,
             store=self.store,
+            submitting=submitting.Submitting(self.settings, self.store, self.tracker(signers), kept, self.deliverer),
         )
         application = admin.application(
             self.settings, self.store, state=self, extra=self.extra_routes, services=services

@@ -119,8 +119,8 @@ def test_a_unit_names_the_credentials_of_its_roles_alone(unit):
 
 # What is in state_dir, by the roles that work with it.
 FOLDERS = {
-    "keys": {"smtp", "queue", "http", "mailbox", "milter"},
-    "keys/dkim": {"smtp", "queue", "milter"},
+    "keys": {"smtp", "queue", "http", "admin", "mailbox", "milter"},
+    "keys/dkim": {"smtp", "queue", "admin", "milter"},
     "keys/logins": {"smtp"},
     "keys/oauth2": {"smtp", "queue", "mailbox"},
     "spool": {"smtp", "queue", "admin"},

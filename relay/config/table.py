@@ -63,7 +63,7 @@ def _switch(key: str, help: str) -> Option:
 
 # Who opens the files of secrets and private keys.
 SENDERS = frozenset({"smtp", "queue"})
-SIGNERS = SENDERS | {"milter"}
+SIGNERS = SENDERS | {"milter", "admin"}
 SUBMISSION, PUBLIC, READERS, NOTIFIERS = map(frozenset, (["smtp"], ["http"], ["mailbox"], ["webhooks"]))
 
 SECRET = Kind("a secret", kinds.TEXT.read)

@@ -31,7 +31,7 @@ TRACK_SECONDS = metrics.STAGE.labels("track")  # looked up once: a label costs m
 
 
 class Tracker(Protocol):
-    async def track(self, submission: Submission) -> outbound.Tracked: ...
+    async def track(self, submission: Submission, *, key: bytes = b"") -> outbound.Tracked: ...
 
 
 class Handle:
@@ -65,21 +65,22 @@ class Delivery:
         self._resubmissions = resubmissions.Resubmissions(clock=clock)
         self._tasks: set[asyncio.Task[Reply]] = set()
 
-    async def take(self, submission: Submission) -> Handle:
-        """Begins to deliver a message, in a task that ends whatever its client does."""
+    async def take(self, submission: Submission, *, message_key: bytes = b"") -> Handle:
+        """Begins to deliver a message, in a task that ends whatever its client does. `message_key` is the message's where
+        it has one already."""
         large = len(submission.content) > event_loop.LARGEST
         key = await asyncio.to_thread(resubmissions.key, submission) if large else resubmissions.key(submission)
         earlier = self._resubmissions.find(key)
         if earlier:
             LOG.info("joined", peer=submission.peer)
             return Handle(earlier, key, self._resubmissions)
-        task = asyncio.create_task(self._take(submission))
+        task = asyncio.create_task(self._take(submission, message_key))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return Handle(task, key, self._resubmissions)
 
-    async def _take(self, submission: Submission) -> Reply:
-        peer, work = submission.peer, self._deliver(submission)
+    async def _take(self, submission: Submission, key: bytes) -> Reply:
+        peer, work = submission.peer, self._deliver(submission, key)
         del submission  # large, and done with once its copies are made
         try:
             return await work
@@ -90,9 +91,9 @@ class Delivery:
 
     # -- one submission --------------------------------------------------------------------------------------------------
 
-    async def _deliver(self, submission: Submission) -> Reply:
+    async def _deliver(self, submission: Submission, key: bytes) -> Reply:
         began = time.perf_counter()
-        tracked = await self.tracker.track(submission)
+        tracked = await (self.tracker.track(submission, key=key) if key else self.tracker.track(submission))
         TRACK_SECONDS.observe(time.perf_counter() - began)
         upstream = choice.named(self.settings, tracked.upstream)
         journey = self._journey(submission, tracked.message_id, upstream)

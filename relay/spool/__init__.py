@@ -134,6 +134,10 @@ class Spool:
         """Is something held, or still to be sent, under names that begin so?"""
         return await self._kept.has(prefix)
 
+    async def recipients_of(self, message_id: str) -> set[str]:
+        """To whom that message is still to be sent. Reads every entry: for what is asked seldom."""
+        return await self._kept.recipients_of(message_id)
+
     def release(self, claim: Claim) -> None:
         """The entry is for `run` to send."""
         self._kept.release(claim)

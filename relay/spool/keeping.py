@@ -94,6 +94,13 @@ class Keeping:
     async def has(self, prefix: str) -> bool:
         return await asyncio.to_thread(self._disk.has, prefix)
 
+    async def recipients_of(self, message_id: str) -> set[str]:
+        return await asyncio.to_thread(self._recipients_of, message_id)
+
+    def _recipients_of(self, message_id: str) -> set[str]:
+        entries = map(self._disk.read, self._disk.scan())
+        return {r.address for entry in entries if entry and entry.message_id == message_id for r in entry.recipients}
+
     def release(self, claim: disk.Claim, entry: queue.Entry | None = None) -> None:
         """Somebody is done with it for now. `entry` is its state where that is known better than it could be written."""
         entry = entry or claim.entry

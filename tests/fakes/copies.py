@@ -29,7 +29,7 @@ class FixedTracker:
         self.ids: list[str] = []
         self.rendered: dict[int, int] = {}
 
-    async def track(self, submission: Submission) -> outbound.Tracked:
+    async def track(self, submission: Submission, *, key: bytes = b"") -> outbound.Tracked:
         self.ids.append(f"{len(self.ids) + 1:020d}")
         if self.refusal:
             return outbound.Tracked(self.ids[-1], (), self.refusal)

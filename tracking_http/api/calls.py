@@ -21,6 +21,7 @@ from relay import store
 from relay.config import Grant, Settings
 from relay.core import addresses
 from relay.store.contract import Store
+from relay.submitting import Submitting
 from relay.webhooks.post import Poster
 from tracking_http.api import problems
 
@@ -47,6 +48,7 @@ class Services:
     settings: Settings
     store: Store
     poster: Poster | None = None  # what calls webhook endpoints
+    submitting: Submitting | None = None
 
     @property
     def spool(self) -> Path:

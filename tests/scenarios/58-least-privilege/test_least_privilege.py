@@ -29,7 +29,7 @@ NEEDED = {
     "smtp": {"upstream", "sales", "client", "refresh", "dkim.pem"},
     "queue": {"upstream", "sales", "client", "refresh", "dkim.pem"},
     "http": set(),
-    "admin": set(),
+    "admin": {"dkim.pem"},
     "mailbox": {"mailbox", "own-client", "own-refresh"},
     "webhooks": {"webhook"},
 }
@@ -143,7 +143,7 @@ def as_the_unit_has_it(state: Path, role: str) -> Iterator[None]:
     modes = {
         state / path.removeprefix(STATE): mode
         for key, mode in (("ReadOnlyPaths", 0o500), ("InaccessiblePaths", 0o000))
-        for path in found[key]
+        for path in found.get(key, ())
         if path.startswith(STATE)
     }
     deepest = sorted(modes, key=lambda path: -len(path.parts))

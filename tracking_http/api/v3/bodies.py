@@ -199,3 +199,38 @@ def snippet(body: str, *, plain: bool) -> str:
     """The beginning of its text, in one line."""
     text = body if plain else compose.text.of(body[:MAX_SNIPPED])
     return " ".join(text.split())[:SNIPPET]
+
+
+async def mime(call: Call) -> bytes:
+    """The part `mime` of a multipart/form-data. Raises 400, 413."""
+    if call.request.content_type != MULTIPART:
+        raise problems.invalid("With type=mime the body is multipart/form-data, with the part mime.")
+    try:
+        reader = await call.request.multipart()
+        async with asyncio.timeout(calls.BODY_SECONDS):
+            for _ in range(MAX_PARTS):
+                part = await reader.next()
+                if part is None:
+                    break
+                if isinstance(part, MultipartReader):
+                    raise problems.invalid("A part of the body is a multipart itself.")
+                raw = await whole(part, call.max_body, call.max_body)
+                if part.name == "mime":
+                    return raw
+    except TimeoutError:
+        raise problems.Problem(408, "", "The body took too long to arrive.", closes=True) from None
+    except (ValueError, AssertionError):
+        raise problems.invalid("The body is no multipart/form-data that can be read.") from None
+    raise problems.invalid("mime: this part is missing.")
+
+
+def undone(file: Octets) -> Octets:
+    """The Python SDK gives a file part the text that it was given, which is base64. No file but of text looks like it."""
+    raw, kind = file.content, (file.about.content_type or "").lower()
+    if kind.startswith("text/") or len(raw) < 64 or len(raw) % 4 or not raw.isascii():
+        return file
+    try:
+        content = base64.b64decode(raw, validate=True)
+    except (binascii.Error, ValueError):
+        return file
+    return Octets(about=about(file.about, len(content)), content=content)

@@ -1,0 +1,220 @@
+"""Messages that come by API go the way of those by SMTP: the official Python SDK and curl's kind of calls against the
+running program."""
+
+import base64
+import email
+import email.policy
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nylas import Client
+from nylas.models.errors import NylasApiError
+
+from tests.fakes.upstream import Upstream
+from tests.scenarios import hostile, service
+from tests.until import eventually
+
+GRANTS = """
+[[grants]]
+id = "sales"
+email = "sales@example.com"
+addresses = ["*@example.com"]
+[[grants]]
+id = "other"
+email = "a@other.example"
+addresses = ["*@other.example"]
+"""
+BOB = {"email": "bob@example.org", "name": "Bob"}
+HTML = '<p>Hello <a href="https://example.net/a?b=1&amp;c=2">there</a></p>'
+TRACKED = {"opens": True, "links": True, "label": "hello"}
+
+
+@dataclass
+class World:
+    relay: service.Service
+    upstream: Upstream
+
+    @property
+    def client(self) -> Any:
+        return Client("any", f"http://127.0.0.1:{self.relay.admin}")
+
+    def post(self, path: str, body: Any, **fields: str) -> tuple[int, dict[str, Any]]:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.relay.admin}{path}",
+            json.dumps(body).encode(),
+            {"Content-Type": "application/json", "Authorization": "Bearer any"}
+            | {name.replace("_", "-"): value for name, value in fields.items()},
+        )
+        try:
+            with urllib.request.urlopen(request) as answer:
+                return answer.status, json.loads(answer.read())
+        except urllib.error.HTTPError as refused:
+            return refused.code, json.loads(refused.read())
+
+    def send(self, **fields: Any) -> tuple[int, dict[str, Any]]:
+        body = {"to": [BOB], "subject": "Hello", "body": HTML} | fields
+        return self.post("/v3/grants/sales/messages/send", body)
+
+    def last(self) -> Any:
+        return email.message_from_bytes(self.upstream.taken[-1].content, policy=email.policy.default)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("api")
+    with hostile.sink() as upstream:
+        ports = service.settings(folder, upstream=upstream.port, more=GRANTS)
+        with service.running(folder, ports) as relay:
+            yield World(relay, upstream)
+
+
+def test_the_sdk_sends_as_json(world: World) -> None:
+    made = world.client.messages.send(
+        "sales",
+        {
+            "to": [BOB], "cc": [{"email": "jörg@example.org"}], "bcc": [{"email": "secret@example.org"}], "subject": "Grüße",
+            "body": HTML, "tracking_options": TRACKED, "custom_headers": [{"name": "X-Order", "value": "ß1"}],
+            "attachments": [
+                {"filename": "Ü.txt", "content_type": "text/plain", "content": base64.b64encode(b"hi").decode(), "size": 2}
+            ],
+        },
+    )  # fmt: skip
+    assert made.data.body == HTML
+    assert made.data.grant_id == "sales"
+    assert made.data.thread_id
+    taken = [each for each in world.upstream.taken if made.data.id.encode() in each.content]
+    assert {address for each in taken for address in each.recipients} == {
+        "bob@example.org", "jörg@example.org", "secret@example.org"
+    }  # fmt: skip
+    for each in taken:
+        assert b"secret@" not in each.content
+        assert b"x-track" not in each.content.lower()
+        assert b"/c/" in each.content
+        assert b"/o/" in each.content
+        assert b"X-Order: =?" in each.content
+    found = world.last()
+    assert found["subject"] == "Grüße"
+    assert found["from"].addresses[0].addr_spec == "sales@example.com"
+    assert "there <https://example.net/a?b=1&c=2>" in found.get_body(("plain",)).get_content()
+    (file,) = list(found.iter_attachments())
+    assert (file.get_filename(), file.get_payload(decode=True)) == ("Ü.txt", b"hi")
+
+
+def test_the_sdk_sends_in_parts(world: World) -> None:
+    content = bytes(range(256)) * 16_384  # 4 MB
+    for given in (content, base64.b64encode(content).decode()):
+        world.client.messages.send(
+            "sales@example.com",
+            {
+                "to": [BOB], "subject": "Large", "body": HTML, "tracking_options": TRACKED,
+                "attachments": [{"filename": "a.bin", "content_type": "application/x-a", "content": given, "size": len(content)}],
+            },
+        )  # fmt: skip
+        (file,) = list(world.last().iter_attachments())
+        assert file.get_payload(decode=True) == content
+
+
+def test_a_whole_message_is_sent_as_it_is(world: World) -> None:
+    mime = (
+        "From: sales@example.com\r\nTo: bob@example.org\r\nBcc: secret@example.org\r\nSubject: Raw\r\nX-Track: none\r\n"
+        "Message-ID: <raw@example.com>\r\nDate: Sun, 09 Sep 2001 01:46:40 +0000\r\n\r\nHi\r\n"
+    )
+    boundary = "XXX"
+    body = (
+        f'--{boundary}\r\nContent-Disposition: form-data; name="mime"; filename="message.eml"\r\n'
+        f"Content-Type: message/rfc822\r\n\r\n{mime}\r\n--{boundary}--\r\n"
+    ).encode()
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{world.relay.admin}/v3/grants/sales/messages/send?type=mime",
+        body,
+        {"Content-Type": f"multipart/form-data; boundary={boundary}", "Authorization": "Bearer any"},
+    )
+    with urllib.request.urlopen(request) as answer:
+        assert json.loads(answer.read())["data"]["subject"] == "Raw"
+    taken = world.upstream.taken[-1]
+    assert set(taken.recipients) == {"bob@example.org", "secret@example.org"}
+    assert taken.content == mime.replace("Bcc: secret@example.org\r\n", "").replace("X-Track: none\r\n", "").encode()
+
+
+def test_a_domain_sends(world: World) -> None:
+    body = {"to": [BOB], "from": {"email": "news@example.com", "name": "News"}, "subject": "Hi", "body": "Hi"}
+    status, said = world.post("/v3/domains/example.com/messages/send", body)
+    assert (status, said["data"]["from"], said["grant_id"]) == (200, [body["from"]], "sales")
+    assert world.post("/v3/domains/other.example/messages/send", body)[0] == 400
+
+
+def test_an_answer_stands_in_the_thread(world: World) -> None:
+    status, first = world.send()
+    assert status == 200
+    status, second = world.send(reply_to_message_id=first["data"]["id"], subject="Re: Hello")
+    assert status == 200
+    assert second["data"]["thread_id"] == first["data"]["thread_id"]
+    assert first["data"]["id"] in world.last()["in-reply-to"]
+    assert world.send(reply_to_message_id="none")[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "word"),
+    [
+        ({"to": None}, 400, "to: "),
+        ({"to": [{"email": "a\r\nBcc: x@example.org"}]}, 400, "to: "),
+        ({"subject": "a\r\nBcc: x@example.org"}, 400, "subject: "),
+        ({"custom_headers": [{"name": "Bcc", "value": "a@example.org"}]}, 400, "custom_headers"),
+        ({"tracking_options": {"label": "x" * 2049}}, 400, "label"),
+        ({"tracking_options": {"opens": True, "domain_name": "evil.example"}}, 400, "domain_name"),
+        ({"tracking_options": {"domain_name": "127.0.0.1"}}, 400, "domain_name"),
+        ({"from": [{"email": "a@other.example"}]}, 403, "may not send"),
+        ({"attachments": [{"filename": "a", "content_type": "a/b", "content": "!"}]}, 400, "attachments[0]"),
+        ({"reply_to_message_id": "<a\r\nb@c>"}, 400, "reply_to_message_id"),
+    ],
+)
+def test_what_can_not_be_sent_is_said(world: World, fields: dict[str, Any], status: int, word: str) -> None:
+    before = len(world.upstream.taken)
+    found, said = world.send(**fields)
+    assert (found, word in said["error"]["message"]) == (status, True), said
+    assert len(world.upstream.taken) == before
+
+
+def test_a_call_is_repeated(world: World) -> None:
+    path, body = "/v3/grants/sales/messages/send", {"to": [BOB], "subject": "Once", "body": "x", "is_plaintext": True}
+    first = world.post(path, body, Idempotency_Key="k1")
+    count = len(world.upstream.taken)
+    again = world.post(path, body, Idempotency_Key="k1")
+    assert (first[0], first[1]["data"]) == (again[0], again[1]["data"])
+    assert len(world.upstream.taken) == count
+    status, said = world.post(path, body | {"subject": "Twice"}, Idempotency_Key="k1")
+    assert (status, said["error"]["type"]) == (409, "api.invalid_idempotent_request")
+    status, said = world.post(path, body, Idempotency_Key="k" * 257)
+    assert (status, said["error"]["type"]) == (400, "api.invalid_idempotency_key")
+
+
+def test_the_upstreams_refusal_is_the_callers(tmp_path: Path) -> None:
+    with hostile.sink({"rcpt": "550 5.1.1 nobody here"}) as upstream:
+        ports = service.settings(tmp_path, upstream=upstream.port, more=GRANTS)
+        with service.running(tmp_path, ports) as relay:
+            world = World(relay, upstream)
+            with pytest.raises(NylasApiError) as refused:
+                world.client.messages.send("sales", {"to": [BOB], "subject": "a", "body": "b"})
+    assert refused.value.status_code == 422
+    assert refused.value.type == "provider_error"
+    assert refused.value.provider_error["error"].startswith("550 5.1.1 nobody here")
+
+
+def test_admin_alone_keeps_it_for_who_sends(tmp_path: Path) -> None:
+    with hostile.sink() as upstream:
+        ports = service.settings(tmp_path, upstream=upstream.port, more=GRANTS)
+        with service.running(tmp_path, ports, only="admin") as relay:
+            world = World(relay, upstream)
+            status, said = world.send(tracking_options=TRACKED)
+            assert status == 200
+        assert not upstream.taken
+        with service.running(tmp_path, ports, only="queue"):
+            eventually(lambda: upstream.taken)
+        assert said["data"]["id"].encode() in upstream.taken[0].content
+        assert b"/o/" in upstream.taken[0].content
