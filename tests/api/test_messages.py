@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -157,3 +158,29 @@ async def test_activity_is_listed_newest_first_of_the_key_s_own_grant(server: Ap
     one = f"{path}/{found[1]['id']}"
     assert (await server.get(one)).data == found[1]
     assert (await server.get(one, "hr-read")).status == 404
+
+
+async def test_emails_and_events_by_v1(server: Api) -> None:
+    now = time.time()
+    await server.known.record_sent(sent("m1", submitted_at=now - 9, to=("bob@example.org",)))
+    await server.known.record_sent(sent("m2", submitted_at=now - 8, grant_id="hr"))
+    for made in (event(at=now - 5), event(at=now - 4), click(at=now - 3), event("thread.replied", at=now - 2)):
+        await server.known.append(made)
+    found = (await server.get("/v1/emails?limit=1")).data
+    assert [e["id"] for e in found["data"]] == ["m2"]
+    assert found["pagination"] == {"total": 2, "limit": 1, "offset": 0, "has_more": True}
+    assert [e["id"] for e in (await server.get("/api/v1/emails?offset=1")).data["data"]] == ["m1"]
+    one = (await server.get("/v1/emails/m1", "sales-read")).data
+    assert (one["from"], one["to"], one["status"]) == ("ann@example.com", ["bob@example.org"], "queued")
+    assert one["opened_at"] == (await server.get("/v1/events?event_type=opened")).data["data"][-1]["created_at"]
+    assert (await server.get("/v1/emails/m2")).data["opened_at"] is None
+    assert (await server.get("/v1/emails/m1", "hr-read")).status == 404
+    events = await server.get("/v1/events?email_id=m1&limit=2")
+    assert events.body["success"] is True
+    assert [(e["type"], e["email_id"]) for e in events.data["data"]] == [("clicked", "m1"), ("opened", "m1")]
+    assert events.data["pagination"] == {"total": 3, "limit": 2, "offset": 0, "has_more": True}
+    assert events.data["filters"] == {"email_id": "m1", "event_type": None, "days": 7}
+    metadata = events.data["data"][0]["metadata"]
+    assert (metadata["url"], metadata["ip"]) == ("https://a.example/", metadata["ip_address"])
+    assert (await server.get("/v1/events", "hr-read")).data["data"] == []
+    assert (await server.get("/v1/events?days=91")).status == 400

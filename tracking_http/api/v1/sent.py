@@ -1,0 +1,216 @@
+"""Messages that were sent, and what happened to them, as Unosend's clients ask for them.
+
+Owns: their forms. Leaves to others: the lists (`relay.store.lists`), names and times (`core.payload.unosend`), figures
+(`v1.metrics`).
+
+Unosend counts pages by an offset. So `offset` ends at 10,000, and `total` is exact up to 1,000, or as far as was looked.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from relay.core.model import Event, EventType, Sent
+from relay.core.payload import unosend
+from relay.store import lists
+from tracking_http.api import problems
+from tracking_http.api.calls import Call
+from tracking_http.api.routing import Route
+
+COUNTED = 1_000  # that are looked at for `total`, where the page does not go further
+BATCH = 200
+Kind = Literal["sent", "delivered", "opened", "clicked", "bounced", "complained", "failed"]
+TYPES: Mapping[str, EventType] = {
+    name.removeprefix("email."): kind  # type: ignore[misc]
+    for kind, names in unosend.NAMES.items()
+    for name in names
+}
+KINDS = {kind: name for name, kind in TYPES.items()}
+Limit = Annotated[int, Meta(ge=1, le=100)]
+Offset = Annotated[int, Meta(ge=0, le=10_000)]
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    limit: Limit = 50
+    offset: Offset = 0
+
+
+class AskedEvents(msgspec.Struct, frozen=True, kw_only=True):
+    email_id: str = ""
+    event_type: Kind | Literal[""] = ""
+    days: Annotated[int, Meta(ge=1, le=90)] = 7
+    limit: Limit = 50
+    offset: Offset = 0
+
+
+class Email(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
+    """`status` is queued, delivered (the upstream took it), sent (handed to the mail server that asked) or failed."""
+
+    id: str
+    from_: str
+    to: list[str]
+    cc: list[str]
+    subject: str
+    status: Literal["queued", "delivered", "sent", "failed"]
+    tags: dict[str, str]
+    created_at: str
+    opened_at: str | None
+
+
+class Pagination(msgspec.Struct, frozen=True, kw_only=True):
+    total: int
+    limit: int
+    offset: int
+    has_more: bool
+
+
+class Emails(msgspec.Struct, frozen=True, kw_only=True):
+    data: list[Email]
+    pagination: Pagination
+
+
+class Happening(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    email_id: str
+    type: Kind
+    metadata: dict[str, str]
+    created_at: str
+    email: dict[str, Any]
+
+
+class Filters(msgspec.Struct, frozen=True, kw_only=True):
+    email_id: str | None
+    event_type: str | None
+    days: int
+
+
+class Happenings(msgspec.Struct, frozen=True, kw_only=True):
+    data: list[Happening]
+    pagination: Pagination
+    filters: Filters
+
+
+def status(sent: Sent) -> Literal["queued", "delivered", "sent", "failed"]:
+    states = {copy.state for copy in sent.copies}
+    if states & {"pending", "later"}:
+        return "queued"
+    return "failed" if states == {"never"} else "sent" if states == {"handed"} else "delivered"
+
+
+async def shown(call: Call, sent: Sent) -> Email:
+    first = await call.services.store.events(0, 1, message_id=sent.message_id, types=("message.opened",))
+    return Email(
+        id=sent.message_id,
+        from_=sent.sender,
+        to=list(sent.to) or [copy.recipient for copy in sent.copies],
+        cc=list(sent.cc),
+        subject=sent.subject,
+        status=status(sent),
+        tags=dict(sent.metadata),
+        created_at=unosend.moment(sent.submitted_at),
+        opened_at=unosend.moment(first[0].at) if first else None,
+    )
+
+
+def pagination(found: int, more: bool, limit: int, offset: int) -> Pagination:
+    return Pagination(total=found, limit=limit, offset=offset, has_more=more or found > offset + limit)
+
+
+async def listed(call: Call) -> Emails:
+    query: Asked = call.query
+    asked = lists.Messages(grant_id=call.grant_id)
+    found: list[Sent] = []
+    most = max(COUNTED, query.offset + query.limit + 1)
+    while True:
+        page = await call.services.store.list_messages(asked, BATCH)
+        found += page.items
+        if page.after is None or len(found) >= most:
+            break
+        asked = asked.with_(before=page.after)
+    some = [await shown(call, sent) for sent in found[query.offset : query.offset + query.limit]]
+    return Emails(data=some, pagination=pagination(len(found), page.after is not None, query.limit, query.offset))
+
+
+async def find(call: Call) -> Email:
+    sent = await call.services.store.sent(call.path("email_id"))
+    if sent is None or not call.sees(sent.grant_id):
+        raise problems.missing("email")
+    return await shown(call, sent)
+
+
+async def happened(call: Call) -> Happenings:
+    query: AskedEvents = call.query
+    asked = lists.Events(
+        grant_id=call.grant_id,
+        message_id=query.email_id,
+        types=(TYPES[query.event_type],) if query.event_type else tuple(TYPES.values()),
+        since=time.time() - query.days * 86400.0,
+    )
+    found: list[Event] = []
+    most = max(COUNTED, query.offset + query.limit + 1)
+    while True:
+        page = await call.services.store.list_events(asked, BATCH)
+        found += page.items
+        if page.after is None or len(found) >= most:
+            break
+        asked = asked.with_(before=page.after)
+    some = found[query.offset : query.offset + query.limit]
+    mail = {event.message_id: await call.services.store.sent(event.message_id) for event in some}
+    return Happenings(
+        data=[happening(event, mail[event.message_id]) for event in some],
+        pagination=pagination(len(found), page.after is not None, query.limit, query.offset),
+        filters=Filters(email_id=query.email_id or None, event_type=query.event_type or None, days=query.days),
+    )
+
+
+def happening(event: Event, sent: Sent | None) -> Happening:
+    metadata = {
+        "user_agent": event.user_agent,
+        "ip_address": event.ip,
+        "ip": event.ip,
+        "url": event.url,
+        "referer": event.referer,
+        "recipient": event.recipient,
+        "verdict": event.verdict,
+    }
+    return Happening(
+        id=unosend.notification_id(event),
+        email_id=event.message_id,
+        type=KINDS[event.type],  # type: ignore[arg-type]
+        metadata=metadata,
+        created_at=unosend.moment(event.at),
+        email={"to": list(sent.to) if sent else [], "subject": sent.subject if sent else ""},
+    )
+
+
+ID = "0pb1h6n4s8q2k0v3m5ag"
+AT = "2026-01-01T00:00:00.000Z"
+EMAIL: dict[str, Any] = {
+    "id": ID, "from": "ann@example.com", "to": ["bob@example.org"], "cc": [], "subject": "Your offer", "status": "delivered",
+    "tags": {}, "created_at": AT, "opened_at": "2026-01-01T00:01:40.000Z",
+}  # fmt: skip
+PAGE = {"total": 1, "limit": 50, "offset": 0, "has_more": False}
+EVENT: dict[str, Any] = {
+    "id": "evt_0f0e6f1c8a1b4b0e9d553f6a0c1d2e3f", "email_id": ID, "type": "opened", "created_at": "2026-01-01T00:01:40.000Z",
+    "metadata": {"user_agent": "Mozilla/5.0", "ip_address": "203.0.113.7", "ip": "203.0.113.7", "url": "", "referer": "",
+                 "recipient": "bob@example.org", "verdict": "human"},
+    "email": {"to": ["bob@example.org"], "subject": "Your offer"},
+}  # fmt: skip
+
+ROUTES = (
+    Route(
+        "GET", "/v1/emails", "read", listed, "List emails", query=Asked, answer=Emails,
+        shown={"data": [EMAIL], "pagination": PAGE}, description="Newest first. `total` is exact up to 1,000.",
+    ),
+    Route("GET", "/v1/emails/{email_id}", "read", find, "Find an email", answer=Email, shown=EMAIL),
+    Route(
+        "GET", "/v1/events", "read", happened, "List events", query=AskedEvents, answer=Happenings,
+        shown={"data": [EVENT], "pagination": PAGE, "filters": {"email_id": None, "event_type": None, "days": 7}},
+        description="Newest first. `total` is exact up to 1,000.",
+    ),
+)  # fmt: skip
