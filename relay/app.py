@@ -315,13 +315,12 @@ class Service:
         from tracking_http import admin
         from tracking_http.api import calls
 
-        signers = self.signers()
-        kept = self.spool or self.mail(signers)[2]
-        services = calls.Services(
-            settings=self.settings,
-            store=self.store,
-            submitting=submitting.Submitting(self.settings, self.store, self.tracker(signers), kept, self.deliverer),
-        )
+        door = None
+        if self.settings.upstream.url:  # else a mail server asks by the milter, and nothing is sent from here
+            signers = self.signers()
+            kept = self.spool or self.mail(signers)[2]
+            door = submitting.Submitting(self.settings, self.store, self.tracker(signers), kept, self.deliverer)
+        services = calls.Services(settings=self.settings, store=self.store, submitting=door)
         application = admin.application(
             self.settings, self.store, state=self, extra=self.extra_routes, services=services
         )
