@@ -10,7 +10,7 @@ import sys
 from relay import __version__
 
 COMMANDS = (
-    "demo", "run", "check", "rewrite", "inspect", "events", "queue", "webhooks", "user", "api-key", "token-key",
+    "demo", "run", "check", "rewrite", "inspect", "events", "messages", "queue", "webhooks", "user", "api-key", "token-key",
     "links", "dkim", "counts", "backup",
 )  # fmt: skip
 

@@ -1,5 +1,6 @@
 """Real Postfix that asks the milter about its mail: what it delivers is what the relay would have sent."""
 
+import json
 import re
 import smtplib
 import urllib.request
@@ -26,6 +27,15 @@ def test_tracked_mail_of_one_recipient_and_of_several(tmp_path: Path) -> None:
         assert (event["type"], event["recipient"]) == ("message.opened", "b@example.test")
         queue_id = re.findall(r"postfix/cleanup.*?: (\w+): message-id=<letter-1@", server.log())[0]
         assert f"queue_id={queue_id} recipients=1" in relay.log
+        (found,) = {
+            relay.command("messages", "show", name).stdout
+            for name in (queue_id, "<letter-1@example.test>", event["message_id"])
+        }
+        shown = json.loads(found)
+        assert (shown["message_id"], shown["queue_id"]) == (event["message_id"], queue_id)
+        assert [(copy["recipient"], copy["state"]) for copy in shown["copies"]] == [("b@example.test", "handed")]
+        assert queue_id in relay.command("messages", "list").stdout
+        relay.command("messages", "show", "nobody", code=1)
 
         milters.send(server.port, hostile.letter(), "c@example.test", "d@example.test")
         several = eventually(lambda: last.taken[1:])
