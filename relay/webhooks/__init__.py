@@ -16,13 +16,13 @@ import math
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from relay import log, metrics
 from relay.clock import Steps
 from relay.config import Settings
-from relay.core import payload, retry, urls
+from relay.core import failing, payload, retry, urls
 from relay.core.model import Delivery, Endpoint, EndpointStatus, History, Settlement
 from relay.store import Unavailable
 from relay.webhooks.endpoints import configured, secrets
@@ -63,6 +63,7 @@ class Lane:
     under_way: int = 0
     answers: bool = True
     quiet_until: float = 0.0
+    spell: failing.Spell = field(default_factory=failing.Spell)
 
     def taken(self, now: float) -> int:
         """How many places are not free."""
@@ -238,6 +239,8 @@ class Webhooks:
     async def _judge(self, delivery: Delivery, lane: Lane, endpoint: Endpoint, answer: Answer) -> Settlement:
         now = self._clock()
         lane.answers = answer.status != 0
+        if answer.status != GONE:
+            await self._weigh(endpoint, lane, answer.good, now)
         if answer.good:
             return Settlement("delivered", now, status=answer.status)
         if answer.status == GONE:
@@ -247,6 +250,17 @@ class Webhooks:
         if answer.retry_after:
             lane.quiet_until = now + answer.retry_after
         return self._again(delivery, answer.status, answer.error, answer.retry_after)
+
+    async def _weigh(self, endpoint: Endpoint, lane: Lane, good: bool, now: float) -> None:
+        """What its attempts say of the endpoint as a whole."""
+        status = lane.spell.hear(good, now, endpoint.status, endpoint.status_updated_at)
+        if status == endpoint.status:
+            return
+        if status == "failed" and endpoint.source == "config":  # nobody could set it active again by the API
+            return
+        if await self.store.set_endpoint_status(endpoint.endpoint_id, status, now, was=(endpoint.status,)):
+            write = LOG.info if status == "active" else LOG.warning
+            write("endpoint_status", endpoint=endpoint.endpoint_id, url=urls.shown(endpoint.url), status=status)
 
     def _again(self, delivery: Delivery, status: int, error: str, at_least: float = 0.0) -> Settlement:
         now = self._clock()

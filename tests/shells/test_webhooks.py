@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import gzip
+import hmac
 import json
 import random
 import socket
@@ -22,7 +24,7 @@ from relay import store as stores
 from relay import webhooks
 from relay.config import Settings, Webhook, WebhookDelivery
 from relay.core import domains, payload
-from relay.core.model import Event, Settlement
+from relay.core.model import Endpoint, Event, Settlement
 from relay.store import Notification
 from relay.store.contract import Store
 from relay.store.sqlite import Sqlite
@@ -35,6 +37,7 @@ from tests.store.contract import click, event, sent
 from tests.until import until
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+OLD = "whsec_" + "A" * 32
 LOOPBACK = ("127.0.0.0/8",)
 CLICKS = ("message.link_clicked",)
 
@@ -518,3 +521,91 @@ async def test_what_a_clock_that_was_ahead_has_left_behind_is_sent_within_a_day(
 
     async with running(config, store):
         await until(soon)
+
+
+async def test_what_fails_for_long_is_failing_then_failed_and_gets_no_more(store: Store) -> None:
+    clock = Clock()
+    async with hooks.receiver(lambda n, h: Answer(500)) as hook:
+        endpoint = Endpoint("mine", hook.url, CLICKS, SECRET, registry="nylas")
+        await store.add_endpoint(endpoint)
+        async with running(settings(), store, clock=clock) as room:
+
+            async def attempt(ahead: float, status: str) -> None:
+                clock.ahead = ahead
+                count = len(hook.received)
+                await append(store, click(2))
+                room.wake()
+                await hook.until(lambda h: len(h.received) > count)
+
+                async def there() -> bool:
+                    return (await store.endpoints())[0].status == status
+
+                await until(there)
+
+            await attempt(0, "active")
+            await attempt(901, "failing")
+            since = (await store.endpoints())[0].status_updated_at
+            assert since >= time.time() + 890
+            await attempt(901 + 73 * 3600, "failed")
+        await append(store, click(2))
+        assert await store.next_due() is None
+        waiting = len(await store.notifications(state="pending"))
+        await store.set_endpoint_status("mine", "active", clock())
+        assert len(await store.notifications(state="pending")) == waiting  # what came while it was failed is not owed
+
+
+async def test_what_is_owed_to_a_paused_endpoint_waits_and_what_comes_is_not_owed(store: Store) -> None:
+    async with hooks.receiver() as hook:
+        await store.add_endpoint(Endpoint("mine", hook.url, CLICKS, SECRET, registry="nylas"))
+        before = await append(store, click(2))
+        await store.set_endpoint_status("mine", "pause", time.time())
+        async with running(settings(), store) as room:
+            await append(store, click(2))
+            assert await store.next_due() is None
+            await store.set_endpoint_status("mine", "active", time.time())
+            room.wake()
+            await settled(store, "delivered")
+            assert [r.json["id"] for r in hook.received] == [before.event_id]
+            assert await store.replay(time.time(), since=0.0) == 2
+            room.wake()
+            await hook.until(lambda h: len(h.received) == 3)
+
+
+async def test_during_a_rotation_both_secrets_sign(store: Store) -> None:
+    clock = Clock()
+    async with hooks.receiver() as hook:
+        await store.add_endpoint(
+            Endpoint("mine", hook.url, CLICKS, SECRET, registry="nylas", previous_secret=OLD, rotated_at=time.time())
+        )
+        async with running(settings(), store, clock=clock) as room:
+            for number, ahead in enumerate((0.0, webhooks.ROTATION + 1)):
+                clock.ahead = ahead
+                await append(store, click(2))
+                room.wake()
+                await hook.until(lambda h, number=number: len(h.received) > number)  # type: ignore[misc]
+    during, later = hook.received
+    assert len(during.headers["webhook-signature"].split()) == 2
+    assert Verifier(OLD).verify(during.body, dict(during.headers))
+    assert Verifier(SECRET).verify(during.body, dict(during.headers))
+    assert len(later.headers["webhook-signature"].split()) == 1
+    for got in hook.received:
+        assert got.headers["x-nylas-signature"] == hmac.digest(SECRET.encode(), got.body, "sha256").hex()
+
+
+async def test_a_compressed_delivery_is_signed_as_it_is_sent(store: Store) -> None:
+    async with hooks.receiver() as hook:
+        await store.add_endpoint(Endpoint("mine", hook.url, CLICKS, SECRET, registry="nylas", compressed=True))
+        async with running(settings(), store) as room:
+            await append(store, click(2))
+            room.wake()
+            await settled(store, "delivered")
+            (sent_once,) = await store.notifications()
+            assert [a.status for a in sent_once.attempts] == [200]
+    (got,) = hook.received
+    assert got.headers["content-encoding"] == "gzip"
+    assert contract.errors(got.json) == []
+
+
+def test_what_is_compressed_again_is_the_same() -> None:
+    assert webhooks.compressed(b"x" * 1000) == webhooks.compressed(b"x" * 1000)
+    assert gzip.decompress(webhooks.compressed(b"x" * 1000)) == b"x" * 1000
