@@ -184,3 +184,24 @@ async def test_emails_and_events_by_v1(server: Api) -> None:
     assert (metadata["url"], metadata["ip"]) == ("https://a.example/", metadata["ip_address"])
     assert (await server.get("/v1/events", "hr-read")).data["data"] == []
     assert (await server.get("/v1/events?days=91")).status == 400
+
+
+async def test_messages_and_events_of_our_own(server: Api) -> None:
+    await server.known.record_sent(sent("m1"))
+    await server.known.record_sent(sent("m2", submitted_at=T0 + 8, grant_id="hr", label="autumn"))
+    await server.known.append(event(at=T0 + 1))
+    await server.known.append(click(at=T0 + 2))
+    assert [m["id"] for m in (await server.get("/api/messages")).data] == ["m2", "m1"]
+    first = await server.get("/api/messages?limit=1")
+    rest = await server.get(f"/api/messages?limit=1&cursor={first.body['next_cursor']}")
+    assert [m["id"] for m in first.data + rest.data] == ["m2", "m1"]
+    assert "next_cursor" not in rest.body
+    assert [m["id"] for m in (await server.get("/api/messages?label=autumn&state=pending")).data] == ["m2"]
+    assert [m["id"] for m in (await server.get("/api/messages?recipient=bob@example.org", "sales-read")).data] == ["m1"]
+    assert (await server.get("/api/messages?grant=sales", "hr-read")).status == 404
+    whole = (await server.get("/api/messages/m1")).data
+    assert [c["recipient"] for c in whole["message"]["copies"]] == ["bob@example.org", "c@example.org"]
+    assert [e["type"] for e in whole["events"]] == ["message.link_clicked", "message.opened"]
+    assert (await server.get("/api/messages/m1", "hr-read")).status == 404
+    assert [e["type"] for e in (await server.get("/api/events?type=message.opened")).data] == ["message.opened"]
+    assert (await server.get("/api/events", "hr-read")).data == []
