@@ -7,6 +7,8 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from relay.core.model import Sent
     from relay.store.contract import Store
 
@@ -17,6 +19,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     listing = verbs.add_parser("list", help="the newest messages, a line each")
     listing.add_argument("--limit", type=int, default=50, metavar="N", help="only the newest N (default 50)")
+    listing.add_argument(
+        "--state", default="", choices=["pending", "done", "later", "never", "handed"], help="some recipient's is this"
+    )
+    listing.add_argument("--label", default="", metavar="TEXT", help="with this label")
+    listing.add_argument("--recipient", default="", metavar="ADDRESS", help="that went to this address")
+    listing.add_argument("--since", type=float, default=0.0, metavar="TIME", help="from this time on, in Unix seconds")
     listing.add_argument("--json", action="store_true", help="one JSON object per line")
     one = verbs.add_parser("show", help="all of one message, as JSON")
     one.add_argument("id", help="its id, its Message-ID, or what the mail server that asked calls it in its queue")
@@ -46,7 +54,7 @@ async def answer(settings: object, args: argparse.Namespace) -> int:
         return 1
     try:
         if args.verb == "list":
-            for sent in await opened.recent_sent(max(1, args.limit)):
+            async for sent in listed(opened, args):
                 print(json_line(sent) if args.json else line(sent))
             return 0
         found = await find(opened, args.id)
@@ -57,6 +65,23 @@ async def answer(settings: object, args: argparse.Namespace) -> int:
         return 0
     finally:
         await opened.stop()
+
+
+async def listed(opened: Store, args: argparse.Namespace) -> AsyncIterator[Sent]:
+    """Page by page, until there are as many as were asked for."""
+    from relay.store import lists
+
+    people = (args.recipient,) if args.recipient else ()
+    asked = lists.Messages(label=args.label, state=args.state, recipients=people, since=args.since)
+    left = max(1, args.limit)
+    while left > 0:
+        page = await opened.list_messages(asked, min(left, 200))
+        for sent in page.items:
+            yield sent
+        left -= len(page.items)
+        if page.after is None:
+            return
+        asked = asked.with_(before=page.after)
 
 
 async def find(opened: Store, name: str) -> Sent | None:

@@ -290,3 +290,24 @@ async def test_nothing_is_scanned_and_nothing_sorted(store: Store, name: str) ->
     ]
     assert not [step for step in scans if not step.startswith("SCAN (subquery")], plan
     assert len(STATEMENTS) > 15
+
+
+async def test_the_command_lists_by_its_filters(store: Store) -> None:
+    import argparse
+
+    from relay.commands import messages as command
+
+    parser = argparse.ArgumentParser()
+    command.arguments(parser)
+    for number in range(3):
+        await store.record_sent(sent(f"m{number}", submitted_at=T0 + number, label=f"l{number % 2}"))
+    await store.record_replies([UpstreamReply("m1", ("bob@example.org",), "never", "550 no")])
+    for words, expected in (
+        ("list", ["m2", "m1", "m0"]),
+        ("list --limit 2", ["m2", "m1"]),
+        ("list --label l0", ["m2", "m0"]),
+        ("list --state never --recipient BOB@example.org", ["m1"]),
+        (f"list --since {T0 + 1}", ["m2", "m1"]),
+    ):
+        found = [s.message_id async for s in command.listed(store, parser.parse_args(words.split()))]
+        assert found == expected, words
