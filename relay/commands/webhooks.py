@@ -117,6 +117,7 @@ async def show(settings: Settings, outbox: Outbox, args: argparse.Namespace) -> 
         fields = {
             "endpoint_id": endpoint.endpoint_id,
             "status": endpoint.status,
+            "made_by": "relay.toml" if endpoint.source == "config" else f"API {endpoint.registry}",
             "format": endpoint.format,
             "url": urls.shown(endpoint.url),
             "triggers": list(endpoint.triggers),

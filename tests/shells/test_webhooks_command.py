@@ -67,6 +67,7 @@ async def test_list_shows_what_is_configured_before_any_service_ran(
     assert "http://127.0.0.1:9/x" in capsys.readouterr().out
     assert await call(file, "list", "--json") == 0
     (line,) = lines(capsys)
+    assert line["made_by"] == "relay.toml"
     assert (line["status"], line["pending"], line["triggers"]) == (
         "active",
         0,
