@@ -170,6 +170,8 @@ async def try_out(settings: Settings, outbox: Outbox, args: argparse.Namespace) 
         return 2
     trigger = trigger or payload.triggers(endpoint, past.event)[0]
     body = payload.shape(past, endpoint, application_id=settings.application_id, attempt=1, trigger=trigger)
+    if endpoint.compressed:
+        body = webhooks.compressed(body)
     number = payload.notification_id(past.event, endpoint, trigger)
     now = time.time()
     headers = webhooks.request_headers(body, endpoint, endpoint.secret or examples.MOCK_SECRET, number, now, 1)
