@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from http.cookies import SimpleCookie
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +16,7 @@ from relay import config, store
 from tests.api.serving import GRANTS, KEYS, Api, serving
 from tests.until import until
 from tracking_http import access, api
-from tracking_http.api import rates, routing
+from tracking_http.api import rates
 from tracking_http.api.calls import Call
 from tracking_http.api.routing import Route
 
@@ -96,27 +95,23 @@ def test_a_bucket_fills_evenly() -> None:
     assert not any(rates.Rates(0).take("a", 0.0) for _ in range(10))
 
 
-def test_so_many_keys_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rates, "MAX_KEYS", 2)
-    found = rates.Rates(1)
+def test_so_many_keys_are_remembered() -> None:
+    found = rates.Rates(1, keys=2)
     assert [found.take(key, 0.0) for key in "abc"] == [0, 0, 0]
     assert (found.take("c", 0.0), found.take("a", 0.0)) == (60, 0)
 
 
-async def test_each_change_is_one_line(server: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    lines: list[dict[str, Any]] = []
-    heard = SimpleNamespace(info=lambda event, **said: lines.append({"event": event, **said}))
-    monkeypatch.setattr(routing, "LOG", heard)
+async def test_each_change_is_one_line(server: Api, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="trackrelay.api")
     for route in ROUTES:
         for key in ("all", "none"):
-            lines.clear()
+            caplog.clear()
             said = await server.ask(route.method, path_of(route, "sales"), key)
+            lines = [record.__dict__["fields"] for record in caplog.records if record.message == "audit"]
             if route.method == "GET":
                 assert lines == []
                 continue
-            line = lines.pop()
-            assert not lines
-            assert line["event"] == "audit"
+            (line,) = lines
             assert (line["key"], line["status"], line["request"]) == (key, said.status, said.headers["x-request-id"])
             assert line["route"] == f"{route.method} {route.path}"
             assert line["path"] == path_of(route, "sales")

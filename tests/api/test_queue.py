@@ -61,8 +61,7 @@ async def every(server: Api, key: str, limit: int) -> list[str]:
             return found
 
 
-async def test_what_waits_is_listed_by_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(routes, "BATCH", 3)
+async def test_what_waits_is_listed_by_pages(tmp_path: Path) -> None:
     async with serving(tmp_path) as server:
         assert (await server.get("/api/queue")).body["data"] == []
         for number in range(1, 8):
@@ -80,6 +79,19 @@ async def test_what_waits_is_listed_by_pages(tmp_path: Path, monkeypatch: pytest
             {"address": "jonas@example.org", "state": "waiting", "reply": "451 4.7.1 Greylisted"}
         ]
         assert (await server.get("/api/queue?cursor=x")).status == 400
+
+
+async def test_a_grant_finds_its_own_behind_many_of_others(tmp_path: Path) -> None:
+    """More than are read at a time."""
+    async with serving(tmp_path) as server:
+        first = put(tmp_path, 1)
+        await sent(server, 1, "sales")
+        for number in range(2, routes.BATCH + 10):  # as files, without a disk that is asked for each
+            name = f"{number:04x}"
+            line = queue.write(msgspec.structs.replace(first, entry_id=name, message_id=f"{number:020d}"))
+            (tmp_path / "spool" / f"{name}.msg").write_bytes(line + CONTENT)
+        await sent(server, routes.BATCH + 9, "sales")
+        assert await every(server, "sales-read", 1) == ["0001", f"{routes.BATCH + 9:04x}"]
 
 
 async def test_one_is_shown_tried_and_dropped(tmp_path: Path) -> None:
