@@ -156,3 +156,21 @@ def test_the_node_program(guided: Guided) -> None:
     done = guided.node(text.replace("subject:", f"{KIM} subject:"))
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(r"Sent message [0-9a-z_-]+\n", done.stdout)
+
+
+def test_the_first_calls_of_our_own_document(guided: Guided) -> None:
+    node_has("nylas")
+    text = (service.ROOT / "docs" / "api.md").read_text()
+    blocks = dict(re.findall(r"^```(python|js)\n(.*?)^```", text, re.S | re.M))
+    (curl,) = re.findall(r"^```sh\n(curl .*?)^```", text, re.S | re.M)
+    before = len(guided.upstream.taken)
+    programs = {"bash": ["bash", "-c"], "python": [sys.executable, "-c"], "js": ["node", "-e"]}
+    for language, block in {"bash": curl, **blocks}.items():
+        for words, instead in {"http://127.0.0.1:8081": guided.api, "Bearer any": f"Bearer {guided.key}",
+                               '"any"': f'"{guided.key}"'}.items():  # fmt: skip
+            block = block.replace(words, instead)
+        done = subprocess.run([*programs[language], block], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+    found = guided.upstream.taken[before:]
+    assert [each.recipients for each in found] == [["kim@example.com"]] * 3
+    assert all(len(links) == 1 for both in map(hostile.tokens, (each.content for each in found)) for links in both)
