@@ -227,7 +227,9 @@ class Service:
             self.supervise("queue", queue.run)
         if "smtp" not in self.only:
             return
-        deliverer = delivery.Delivery(self.settings, self.tracker(signers), out, queue, heard)
+        tracker = self.tracker(signers)
+        self.send_later(tracker, queue)
+        deliverer = delivery.Delivery(self.settings, tracker, out, queue, heard)
         self.deliverer = deliverer
         self.closers.append(lambda: deliverer.close(self.left() / 2))
         try:
@@ -238,6 +240,13 @@ class Service:
             raise CannotStart(f"smtp: can't listen: {reason.strerror or reason}", 1) from reason
         self.addresses["smtp"] = list(self.server.addresses)
         self.renewals.append(self.server.reload)
+
+    def send_later(self, tracker: outbound.Tracker, queue: spool.Spool) -> None:
+        """Of each process that can: a message is sent by one of them."""
+        from relay import schedules
+
+        later = schedules.Schedules(self.store, tracker, queue, appended=self.appended)
+        self.supervise("schedules", later.run)
 
     def mail(self, signers: Sequence[dkim.Signer]) -> tuple[failover.Upstreams, outcomes.Outcomes, spool.Spool]:
         """What sending needs. Nothing is opened before it is used."""
@@ -318,8 +327,10 @@ class Service:
         door = None
         if self.settings.upstream.url:  # else a mail server asks by the milter, and nothing is sent from here
             signers = self.signers()
-            kept = self.spool or self.mail(signers)[2]
-            door = submitting.Submitting(self.settings, self.store, self.tracker(signers), kept, self.deliverer)
+            kept, tracker = self.spool or self.mail(signers)[2], self.tracker(signers)
+            if "smtp" not in self.only:
+                self.send_later(tracker, kept)
+            door = submitting.Submitting(self.settings, self.store, tracker, kept, self.deliverer)
         services = calls.Services(settings=self.settings, store=self.store, submitting=door)
         application = admin.application(
             self.settings, self.store, state=self, extra=self.extra_routes, services=services

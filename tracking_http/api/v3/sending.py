@@ -432,9 +432,9 @@ async def later(call: Call, grant: Grant, what: Made, send_at: int) -> Shown:
     # Made of the message's id: a call that is repeated after a crash schedules it once.
     schedule_id = what.shown.id
     shown = msgspec.structs.replace(what.shown, schedule_id=schedule_id, send_at=send_at)
-    told = {"schedule_id": schedule_id, "send_at": send_at, "subject": shown.subject}
-    people = {n: [p.email for p in getattr(shown, n)] for n in ("from_", "to", "cc", "bcc")}
-    fields = told | {name.rstrip("_"): people[name] for name in people}
+    told = ("from", "to", "cc", "bcc", "reply_to", "subject", "snippet", "attachments")
+    said = msgspec.to_builtins(shown)
+    fields = {name: said[name] for name in told} | {"schedule_id": schedule_id, "send_at": send_at}
     await keeping.add(
         call.services.store,
         Schedule(schedule_id, grant.id, what.shown.id, float(send_at), now, fields),
