@@ -218,3 +218,45 @@ def test_admin_alone_keeps_it_for_who_sends(tmp_path: Path) -> None:
             eventually(lambda: upstream.taken)
         assert said["data"]["id"].encode() in upstream.taken[0].content
         assert b"/o/" in upstream.taken[0].content
+
+
+def test_a_draft_that_is_sent_is_a_message_and_no_draft(world: World) -> None:
+    drafts, before = world.client.drafts, len(world.upstream.taken)
+    file = {"filename": "a.txt", "content_type": "text/plain", "content": base64.b64encode(b"file").decode(), "size": 4}
+    made = drafts.create("sales", {"to": [BOB], "subject": "Draft", "body": HTML, "attachments": [file]}).data
+    sent = drafts.send("sales", made.id).data
+    assert (sent.object, sent.subject, sent.grant_id) == ("message", "Draft", "sales")
+    (attached,) = world.last().iter_attachments()
+    assert (world.last()["Subject"], attached.get_content()) == ("Draft", "file")
+    assert world.client.messages.find("sales", sent.id).data.subject == "Draft"
+    for gone in (drafts.find, drafts.send):
+        with pytest.raises(NylasApiError):
+            gone("sales", made.id)
+    assert len(world.upstream.taken) == before + 1
+
+
+def test_a_draft_that_cannot_be_sent_stays(world: World) -> None:
+    drafts = world.client.drafts
+    made = drafts.create("sales", {"subject": "To nobody", "body": HTML}).data
+    with pytest.raises(NylasApiError, match="recipient"):
+        drafts.send("sales", made.id)
+    drafts.update("sales", made.id, {"to": [BOB]})
+    assert drafts.send("sales", made.id).data.to[0]["email"] == BOB["email"]
+
+
+def test_unosends_clients_send_one_or_several(world: World) -> None:
+    body = {"from": "Sales <sales@example.com>", "to": "Bob <bob@example.org>", "subject": "Uno", "html": HTML}
+    status, said = world.post("/v1/emails", body)
+    assert (status, said["success"], said["data"]["status"]) == (200, True, "queued")
+    assert "/o/" in world.upstream.taken[-1].content.decode()  # both are tracked where nothing else is said
+    assert "/c/" in world.upstream.taken[-1].content.decode()
+    assert world.post("/api/v1/emails", body | {"tracking": {"open": False, "click": False}})[0] == 200
+    assert "/o/" not in world.upstream.taken[-1].content.decode()
+    assert "/c/" not in world.upstream.taken[-1].content.decode()
+    for path in ("/v1/emails", "/v1/emails/batch"):
+        status, said = world.post(path, [body, body | {"to": ["no address"]}, body | {"html": None, "text": "plain"}])
+        assert (status, said["success_count"], said["error_count"]) == (200, 2, 1)
+        assert ["error" in each for each in said["data"]] == [False, True, False]
+    assert world.last().get_content_type() == "text/plain"
+    status, said = world.post("/v1/emails", body | {"from": "nobody"})
+    assert (status, said["error"]["code"]) == (400, 400)

@@ -17,9 +17,9 @@ from relay.core import tokens
 from relay.store import Draft
 from tracking_http.api import cursors, problems
 from tracking_http.api.calls import Call, Listing
-from tracking_http.api.envelopes import Page
+from tracking_http.api.envelopes import Answer, Page
 from tracking_http.api.routing import Route
-from tracking_http.api.v3 import bodies
+from tracking_http.api.v3 import bodies, sending
 
 LOOKED_AT = 200  # drafts at once, where a list is filtered
 
@@ -216,6 +216,19 @@ def matches(draft: Shown, query: Filter) -> bool:
     )
 
 
+async def send(call: Call) -> Answer:
+    """By a key of its own: two calls at once send it once, and so does one that is repeated after a crash."""
+    assert call.grant
+    draft = await known(call)
+    contents = await call.services.store.contents(draft.draft_id)
+    abouts = msgspec.convert(draft.fields.get("attachments", ()), list[bodies.File])
+    files = [bodies.Octets(about=a, content=c) for a, c in zip(abouts, contents, strict=True)]
+    key = f"draft {draft.draft_id} {draft.updated_at}"
+    answer = await sending.message(call, call.grant, described(draft.fields), files, key=key)
+    await call.services.store.remove_draft(call.grant_id, draft.draft_id)
+    return answer
+
+
 # -- the routes --------------------------------------------------------------------------------------------------------
 
 BODY: dict[str, Any] = {
@@ -240,6 +253,11 @@ ROUTES = (
     Route(
         "PUT", ONE, "send", update, "Change a draft", description="What is not named stays as it is.", reads=READS,
         max_body=MOST, answer=Shown, example={"subject": "Another"}, shown=EXAMPLE,
+    ),
+    Route(
+        "POST", ONE, "send", send, "Send a draft",
+        description="It is a message then, and no draft any more. Where it can't be sent it stays.",
+        answer=sending.Shown, answers=sending.ANSWERS, shown=sending.EXAMPLE,
     ),
     Route("DELETE", ONE, "send", remove, "Throw a draft away", answer=Removed, shown={"status": "success"}),
 )  # fmt: skip

@@ -127,8 +127,11 @@ def owner(settings: config.Settings, address: str) -> Grant:
     return next((grant for grant in settings.grants if addresses.matches(address, grant.addresses)), default)
 
 
-async def message(call: Call, grant: Grant, described: Described, files: Sequence[Octets]) -> Answer:
-    """A message that is described. Also for what else sends one."""
+async def message(
+    call: Call, grant: Grant, described: Described, files: Sequence[Octets], *, key: str | None = None
+) -> Answer:
+    """A message that is described. Also for what else sends one, which may have a `key` of its own by which it is sent
+    once."""
     door(call)
     if call.request.headers.get(PYTHON_SDK) == "python":
         files = [await asyncio.to_thread(bodies.undone, file) for file in files]
@@ -143,7 +146,7 @@ async def message(call: Call, grant: Grant, described: Described, files: Sequenc
     async def make(message_id: str, at: float) -> Made:
         return await made(call, grant, described, files, message_id, at)
 
-    return await once(call, grant, make, digest, large=size > event_loop.LARGEST, send_at=described.send_at)
+    return await once(call, grant, make, digest, large=size > event_loop.LARGEST, send_at=described.send_at, key=key)
 
 
 async def of_mime(call: Call, grant: Grant) -> Answer:
@@ -353,10 +356,11 @@ async def once(
     *,
     large: bool,
     send_at: int | None,
+    key: str | None = None,
 ) -> Answer:
     """Sends what `make` makes. With an Idempotency-Key, a repeated call gets the first one's answer."""
     now = time.time()
-    key = call.request.headers.get("Idempotency-Key")
+    key = key or call.request.headers.get("Idempotency-Key")
     message_id = door(call).new_id()
     if key is None:
         return answer(grant, await sent(call, grant, await make(message_id, now), None, send_at=send_at))
