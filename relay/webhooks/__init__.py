@@ -259,8 +259,7 @@ class Webhooks:
         if status == "failed" and endpoint.source == "config":  # nobody could set it active again by the API
             return
         if await self.store.set_endpoint_status(endpoint.endpoint_id, status, now, was=(endpoint.status,)):
-            write = LOG.info if status == "active" else LOG.warning
-            write("endpoint_status", endpoint=endpoint.endpoint_id, url=urls.shown(endpoint.url), status=status)
+            LOG.warning("endpoint_status", endpoint=endpoint.endpoint_id, url=urls.shown(endpoint.url), status=status)
 
     def _again(self, delivery: Delivery, status: int, error: str, at_least: float = 0.0) -> Settlement:
         now = self._clock()

@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import hmac
 import json
-import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -26,8 +25,8 @@ from relay.webhooks.guard import Guard
 from relay.webhooks.post import Poster
 from tests import contract
 from tests.api.serving import GRANTS, serving
+from tests.peers import node
 
-NODE = Path(os.environ.get("NODE_PATH", "/work/main/.venv/node/node_modules"))
 LOOPBACK = config.Settings(grants=GRANTS, webhook_delivery=config.WebhookDelivery(("127.0.0.0/8",)))
 
 
@@ -160,12 +159,11 @@ const nylas = new Nylas({ apiKey: 'all', apiUri: uri });
 """
 
 
-@pytest.mark.skipif(not (NODE / "nylas").exists(), reason="the SDK for Node is not installed")
 async def test_the_sdk_for_node(tmp_path: Path) -> None:
     async with receiver() as hook, serving(tmp_path, settings=LOOPBACK) as server:
         process = await asyncio.create_subprocess_exec(
-            "node", "-e", SCRIPT, "--", f"http://127.0.0.1:{server.port}", hook.url,
-            env=os.environ | {"NODE_PATH": str(NODE)}, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+            node.require("nylas"), "-e", SCRIPT, "--", f"http://127.0.0.1:{server.port}", hook.url,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         out, err = await process.communicate()
     assert process.returncode == 0, err

@@ -7,20 +7,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 
-import pytest
-
-from tests import peers
+from tests.peers import node
 
 
 def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Where node or nodemailer is missing the test skips and says so; with REQUIRE_SERVERS=1 it fails."""
-    node = peers.require("node", package="nodejs")
-    if subprocess.run([node, "-e", "require('nodemailer')"], capture_output=True, timeout=60).returncode:
-        words = "nodemailer is not on this machine (npm package nodemailer, found through NODE_PATH)"
-        if os.environ.get("REQUIRE_SERVERS") == "1":
-            pytest.fail(words)
-        pytest.skip(words)
-    return subprocess.run([node, "-e", script, *arguments], capture_output=True, text=True, timeout=60)
+    found = node.require("nodemailer")
+    return subprocess.run([found, "-e", script, *arguments], capture_output=True, text=True, timeout=60)

@@ -1,11 +1,12 @@
 """Every metric that docs/operations.md names moves when what it counts happens; and the endpoint that asks hears of the
 same mail, by its schema."""
 
+import asyncio
 import threading
 from pathlib import Path
 
 from tests import contract, peers, samples
-from tests.fakes import hooks
+from tests.fakes import hooks, mta
 from tests.fakes.upstream import Upstream
 from tests.scenarios import hostile, service
 from tests.until import eventually
@@ -25,6 +26,22 @@ def families(samples: dict[str, float]) -> set[str]:
     return {name.removeprefix("trackrelay_") for name in bare if name.startswith("trackrelay_")}
 
 
+async def asked_by_a_mail_server(port: int, admin: int) -> set[str]:
+    """What is above 0 in the middle of a message; then that message ends, and a stranger is turned away."""
+    async with await mta.connect(port) as server:
+        await server.negotiate()
+        await server.step(b"C", mta.connect_packet()[5:], mute=0x1000)
+        assert await server.mail("b@example.test") == b"c"
+        await server.content(hostile.letter())
+        found = families(await asyncio.to_thread(hostile.metrics, admin))
+        await server.end()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET / HTTP/1.1\r\n\r\n")
+    assert await reader.read() == b""
+    writer.close()
+    return found
+
+
 def test_a_day_in_the_life(tmp_path: Path) -> None:
     words = {"gone": "550 5.1.1 nobody", "late": "450 4.2.0 later"}
     held = threading.Event()
@@ -39,6 +56,7 @@ def test_a_day_in_the_life(tmp_path: Path) -> None:
         first, receiver = Upstream({"rcpt": of_recipient, "rcpt2": of_recipient, "dot": of_dot}), hooks.receiver()
         run(first.start(peers.free_port()))
         hook = run(receiver.__aenter__())
+        milter = peers.free_port()
         ports = service.settings(
             tmp_path, upstream=first.port, smtp='auth = "users"', tracking="links = true\nopens = true",
             out='fallback = ["spare"]\npatience = "1s"',
@@ -53,6 +71,8 @@ format = "unosend"
 secret = "whsec_{'c2VjcmV0' * 4}"
 [webhook_delivery]
 allow_private = ["127.0.0.1"]
+[milter]
+listen = "inet:127.0.0.1:{milter}"
 """,
         )  # fmt: skip
         (tmp_path / "word").write_text("word\n")
@@ -81,6 +101,7 @@ allow_private = ["127.0.0.1"]
                 assert now["trackrelay_accepted_total"] == 4
                 eventually(lambda: hostile.metrics(relay.admin)["trackrelay_queue_messages"] == 1)
                 eventually(lambda: hostile.metrics(relay.admin)["trackrelay_queue_oldest_seconds"] > 0)
+                asked = run(asked_by_a_mail_server(milter, relay.admin))
                 waiting = families(hostile.metrics(relay.admin))
                 held.set()  # an upstream that thinks
                 client.envelope("b@x.example")
@@ -94,7 +115,7 @@ allow_private = ["127.0.0.1"]
             kinds = {"email.sent", "email.delivered", "email.failed", "email.bounced", "email.opened", "email.clicked"}
             eventually(lambda: kinds <= {received.json["type"] for received in hook.accepted})
             eventually(lambda: 'webhook_attempts_total{outcome="delivered"}' in str(hostile.metrics(relay.admin)))
-            moved = waiting | thinking | families(hostile.metrics(relay.admin))
+            moved = waiting | thinking | asked | families(hostile.metrics(relay.admin))
         assert all(contract.errors(received.json) == [] for received in hook.accepted)
         run(receiver.__aexit__(None, None, None))
     ours = {found.name.removeprefix("trackrelay_") for found in samples.families()}

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from relay import roles
+from tests import peers
 from tests.fakes import certificates
 from tests.scenarios import hostile, service
 from tests.test_systemd import FOLDER, settings
@@ -32,8 +33,13 @@ NEEDED = {
     "admin": {"dkim.pem"},
     "mailbox": {"mailbox", "own-client", "own-refresh"},
     "webhooks": {"webhook"},
+    "milter": {"dkim.pem"},
 }
 STATE = "/var/lib/trackrelay/"
+
+
+def milter() -> str:
+    return f'[milter]\nlisten = "inet:127.0.0.1:{peers.free_port()}"\n'
 
 
 def prepare(folder: Path) -> tuple[int, int, int]:
@@ -82,7 +88,8 @@ refresh_token_file = "secrets/own-refresh" }
 url = "https://app.example.test/"
 triggers = ["message.opened"]
 secret_file = "secrets/webhook"
-""",
+"""
+        + milter(),
     )
     (secrets / "dkim.pem").write_bytes(
         ed25519.Ed25519PrivateKey.generate().private_bytes(
@@ -160,7 +167,7 @@ def as_the_unit_has_it(state: Path, role: str) -> Iterator[None]:
 def test_a_role_runs_with_what_its_unit_leaves_it(tmp_path: Path, role: str) -> None:
     """Root's right to read everything is taken from the process, as a unit takes it."""
     with hostile.sink() as upstream:
-        ports = service.settings(tmp_path, upstream=upstream.port)
+        ports = service.settings(tmp_path, upstream=upstream.port, more=milter())
         with service.running(tmp_path, ports, only="smtp") as relay, hostile.Smtp(relay.smtp) as client:
             assert client.mail(hostile.letter("", "X-Track: all")).startswith("250")
         eventually(lambda: upstream.taken)

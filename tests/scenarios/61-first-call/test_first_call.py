@@ -7,7 +7,6 @@ The guide's two programs name no recipient. That can't be sent anywhere: they ar
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -20,6 +19,7 @@ import pytest
 
 from tests import peers
 from tests.fakes.upstream import Upstream
+from tests.peers import node
 from tests.scenarios import hostile, service
 from tests.until import eventually
 
@@ -63,20 +63,10 @@ class Guided:
         return subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=60)
 
     def node(self, text: str) -> subprocess.CompletedProcess[str]:
-        node = peers.require("node", package="nodejs")
+        program = node.require("nylas")
         text = text.replace("{ apiKey", f'{{ apiUri: "{self.api}", apiKey', 1)
         text = f"(async () => {{ {text} }})().catch((reason) => {{ console.error(reason); process.exit(1); }})"
-        return subprocess.run([node, "-e", text], capture_output=True, text=True, timeout=60)
-
-
-def node_has(package: str) -> None:
-    """Where it is missing the test skips and says so; with REQUIRE_SERVERS=1 it fails."""
-    node = peers.require("node", package="nodejs")
-    if subprocess.run([node, "-e", f"require('{package}')"], capture_output=True, timeout=60).returncode:
-        words = f"{package} is not on this machine (npm package {package}, found through NODE_PATH)"
-        if os.environ.get("REQUIRE_SERVERS") == "1":
-            pytest.fail(words)
-        pytest.skip(words)
+        return subprocess.run([program, "-e", text], capture_output=True, text=True, timeout=60)
 
 
 @contextmanager
@@ -147,7 +137,7 @@ def test_the_python_program(guided: Guided) -> None:
 
 
 def test_the_node_program(guided: Guided) -> None:
-    node_has("nylas")
+    node.require("nylas")
     text = guided.text("send.js")
     told = guided.node(text)
     assert told.returncode == 1
@@ -159,7 +149,7 @@ def test_the_node_program(guided: Guided) -> None:
 
 
 def test_the_first_calls_of_our_own_document(guided: Guided) -> None:
-    node_has("nylas")
+    node.require("nylas")
     text = (service.ROOT / "docs" / "api.md").read_text()
     blocks = dict(re.findall(r"^```(python|js)\n(.*?)^```", text, re.S | re.M))
     (curl,) = re.findall(r"^```sh\n(curl .*?)^```", text, re.S | re.M)
