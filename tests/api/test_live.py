@@ -10,7 +10,7 @@ from pathlib import Path
 import aiohttp
 
 from tests.api.serving import Api, serving
-from tests.api.test_messages import event, sent
+from tests.store.contract import event, sent
 
 
 @contextlib.asynccontextmanager
