@@ -1,0 +1,25 @@
+"""The store in memory, put together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from relay.store import Unavailable
+from relay.store.memory.drafts import Drafts
+from relay.store.memory.events import Events
+from relay.store.memory.keys import Keys
+from relay.store.memory.messages import Messages
+from relay.store.memory.requests import Requests
+from relay.store.memory.schedules import Schedules
+
+
+class Memory(Events, Messages, Keys, Drafts, Schedules, Requests):
+    """See `relay.store.contract.Store`."""
+
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
+
+    async def backup(self, path: Path) -> None:
+        raise Unavailable("a store in memory has no backup")
+
+    async def check(self) -> None: ...

@@ -1,0 +1,85 @@
+"""Events, each with what it changes elsewhere, and the cursors of mailboxes that go with them."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+
+from relay.core import counts, floods, tally
+from relay.core.model import Event, History, Sent
+from relay.store import Cursor, decisions
+from relay.store.lists import Answer
+from relay.store.memory.counts import Counts
+from relay.store.memory.lists import Lists
+from relay.store.memory.outbox import Outbox
+
+
+class Events(Counts, Lists, Outbox):
+    async def append(
+        self, event: Event, cursor: Cursor | None = None, answer: Answer | None = None
+    ) -> Event | floods.Folded | None:
+        if cursor is not None:
+            self._cursors[cursor.mailbox] = cursor
+        known = event.event_id in self._by_id, origin(self._sent(event.message_id), event)
+        facts = {event.message_id: self._messages[event.message_id].facts}
+        now = self._clock()
+        done = decisions.append([event], [known], facts, self._position, self._live(), now, self._limits)
+        for made, link_counts in zip(done.events, done.link_counts, strict=True):
+            self._position = made.position
+            self._events.append(made)
+            self._by_id[made.event_id] = made, link_counts
+            message = self._messages[made.message_id]
+            message.events.append(made)
+            if message.sent and self._counted(made.message_id):
+                own = self._seen[made.message_id].setdefault(made.recipient_index, counts.unseen())
+                counts.happened(self._counts, counts.about(message.sent), own, made)
+        for owed in done.owed:
+            self._owe(owed, now)
+        if answer and done.events:
+            self._keep(answer)
+        return done.results[0]
+
+    async def fold(self, folds: Sequence[floods.Fold]) -> None:
+        for fold in folds:
+            if fold.message_id in self._messages and self._messages[fold.message_id].events:
+                tally.fold(self._messages[fold.message_id].facts, fold.token, fold.hits)
+
+    async def events(
+        self,
+        after: int = 0,
+        limit: int = 100,
+        *,
+        newest: bool = False,
+        message_id: str = "",
+        types: Sequence[str] = (),
+        grant_id: str = "",
+    ) -> list[Event]:
+        found = [
+            e
+            for e in self._events[bisect_right(self._events, after, key=lambda e: e.position) :]
+            if message_id in ("", e.message_id) and (not types or e.type in types) and grant_id in ("", e.grant_id)
+        ]
+        return found[max(0, len(found) - limit) :] if newest else found[:limit]
+
+    async def history(self, event_id: str) -> History | None:
+        if event_id not in self._by_id:
+            return None
+        event, counts = self._by_id[event_id]
+        message = self._messages[event.message_id]
+        counted = [e for e in message.events if e.counted and e.type == event.type and e.position <= event.position]
+        recents, first_at = tuple(counted[-decisions.RECENTS :]), counted[0].at if counted else 0.0
+        return History(event, message.sent, recents, decisions.link_counts(message.sent, event, counts), first_at)
+
+    async def cursor(self, mailbox: str) -> Cursor | None:
+        return self._cursors.get(mailbox)
+
+    async def save_cursor(self, cursor: Cursor) -> None:
+        self._cursors[cursor.mailbox] = cursor
+
+
+def origin(sent: Sent | None, event: Event) -> tally.Origin:
+    if sent is None:
+        return tally.UNKNOWN
+    having = [c.recipient for c in sent.copies if c.index == event.recipient_index]
+    sole = having[0] if len(having) == 1 else ""
+    return tally.Origin(sent.grant_id, sent.submitted_at, sent.submitter_ip, sole, len(having) or 1)
