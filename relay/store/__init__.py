@@ -37,8 +37,10 @@ class Cursor:
 
     mailbox: str
     uidvalidity: int = 0
-    uid: int = 0  # the highest one seen; of a Maildir: unused
+    uid: int = 0  # the highest one seen; of a Maildir: a time
     seen: tuple[str, ...] = ()  # file names of a Maildir
+    at: float = 0.0  # Unix seconds: what arrived before was dealt with; 0.0 where that is not known
+    passed: tuple[str, ...] = ()  # the last messages that could not be read, a sentence each
 
 
 class UpstreamReply(Value, frozen=True):

@@ -165,7 +165,9 @@ EVENTS = Table(
     ],
     beside=("link_counts",),
 )
-CURSORS = Table("cursors", Cursor, [*plain("mailbox", "uidvalidity", "uid"), *lists("seen")])
+CURSORS = Table(
+    "cursors", Cursor, [*plain("mailbox", "uidvalidity", "uid"), *lists("seen"), *plain("at"), *lists("passed")]
+)
 ENDPOINTS = Table(
     "endpoints",
     Endpoint,

@@ -216,5 +216,6 @@ async def test_cursors(store: Store) -> None:
     assert await store.cursor("a") is None
     await store.save_cursor(Cursor("a", 1, 2, ("x", "y")))
     await store.save_cursor(Cursor("b", 1, 3))
-    await store.save_cursor(Cursor("a", 2, 0))
-    assert (await store.cursor("a"), await store.cursor("b")) == (Cursor("a", 2, 0), Cursor("b", 1, 3))
+    moved = Cursor("a", 2, 0, at=1_700_000_000.5, passed=("UID 7", "UID 9"))
+    await store.save_cursor(moved)
+    assert (await store.cursor("a"), await store.cursor("b")) == (moved, Cursor("b", 1, 3))

@@ -21,7 +21,7 @@ VALUES: list[tuple[tables.Table[Any], Any, dict[str, Any]]] = [
     (tables.COPIES, SentCopy("bob@example.org", 1, True, "excluded_recipient", "done", "250 2.0.0 ok", "u@x"), {}),
     (tables.EVENTS, EVENT, {}),
     (tables.EVENTS, EVENT.with_(data={}), {}),
-    (tables.CURSORS, Cursor("inbox", 1, 2, ("x", "y")), {}),
+    (tables.CURSORS, Cursor("inbox", 1, 2, ("x", "y"), 1.5, ("UID 7",)), {}),
     (
         tables.ENDPOINTS,
         Endpoint(

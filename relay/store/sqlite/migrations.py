@@ -418,4 +418,10 @@ def tenth(db: Database) -> None:
         db.execute(sql)
 
 
-STEPS: tuple[Step, ...] = (first, second, third, fourth, fifth, sixth, seventh, eighth, ninth, tenth)
+def eleventh(db: Database) -> None:
+    """Until when a mailbox was read, and what in it could not be."""
+    db.execute("ALTER TABLE cursors ADD COLUMN at REAL NOT NULL DEFAULT 0")
+    db.execute("ALTER TABLE cursors ADD COLUMN passed TEXT NOT NULL DEFAULT '[]'")  # JSON
+
+
+STEPS: tuple[Step, ...] = (first, second, third, fourth, fifth, sixth, seventh, eighth, ninth, tenth, eleventh)
