@@ -159,8 +159,3 @@ def test_verdicts_that_never_come_are_warned_of():
     }
     said = warnings(hook(("unknown", "human")))
     assert said == {"webhooks.0.verdicts.1": '"human" is a verdict that this version never sends'}
-
-
-def test_triggers_that_never_come_are_warned_of():
-    said = warnings(hook((), ("message.opened", "grant.expired")))
-    assert said == {"webhooks.0.triggers.1": '"grant.expired" is not sent by this version'}

@@ -35,9 +35,6 @@ SETTINGS = (
     Gap("privacy", "retention_days", "nothing is deleted"),
 )
 
-# Triggers that are accepted, so that a list made for Nylas can stay as it is, and never sent.
-TRIGGERS = ("grant.expired", "grant.updated")
-
 # Verdicts that no notification has: the first five are never given, and a sender's own hit is never notified.
 VERDICTS = ("human", "proxy", "prefetch", "scanner", "crawler", "self")
 
@@ -54,9 +51,6 @@ def look(found: Settings, warn: Warn) -> None:
                 warn((*path, gap.key), gap.sentence)
     for index, hook in enumerate(found.webhooks):
         path = ("webhooks", index)
-        for number, trigger in enumerate(hook.triggers):
-            if trigger in TRIGGERS:
-                warn((*path, "triggers", number), f'"{trigger}" is not sent by this version')
         if hook.verdicts and set(hook.verdicts) <= set(VERDICTS):
             warn((*path, "verdicts"), "names only verdicts that this version never sends, so no open and no click is "
                  "sent at all; leave it out")  # fmt: skip

@@ -295,7 +295,7 @@ Verdict = Literal["human", "proxy", "prefetch", "scanner", "crawler", "self", "u
 EventType = Literal[
     "message.opened", "message.link_clicked", "thread.replied", "message.bounce_detected", "message.delayed",
     "message.complained", "message.auto_replied", "message.sent", "message.delivered", "message.failed",
-    "message.send_success", "message.send_failed",
+    "message.send_success", "message.send_failed", "grant.expired", "grant.updated",
 ]  # fmt: skip
 
 

@@ -25,3 +25,16 @@ def of_sender(settings: config.Settings, address: str) -> config.Upstream:
     if not settings.upstreams:
         return settings.upstream
     return next((up for up in settings.upstreams if addresses.matches(address, up.senders)), settings.upstream)
+
+
+def grants(settings: config.Settings, name: str) -> tuple[str, ...]:
+    """The ids of the grants whose mail this upstream carries, as far as their address, or else their patterns, say it.
+    The mail of "default", which has any address, is [upstream]'s."""
+    found = []
+    for grant in settings.grants:
+        senders = (
+            (grant.email,) if grant.email else tuple(p.replace("*", "any").replace("?", "a") for p in grant.addresses)
+        )
+        if any(name_of(of_sender(settings, sender)) == name for sender in senders or ("",)):
+            found.append(grant.id)
+    return tuple(found)

@@ -30,6 +30,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "message.bounce_detected": {"data": {"code": 550, "status": "5.1.1", "reason": "no such user"}},
     "message.send_success": {"data": LATER},
     "message.send_failed": {"data": {**LATER, "code": 550, "reason": "550 no such user"}},
+    "grant.expired": {"data": {"access": "mailbox"}},
+    "grant.updated": {"data": {"access": "mailbox"}},
 }
 
 
@@ -161,6 +163,15 @@ def test_a_message_that_could_not_be_sent_later_says_why() -> None:
     assert made["data"]["object"]["to"] == LATER["to"]
     assert made["data"]["reason"] == "550 no such user"
     assert made["data"]["error"] == {"type": "provider_error", "message": "550 no such user", "status_code": 550}
+
+
+def test_a_grant_whose_credentials_stop_working_and_work_again() -> None:
+    made = shaped("grant.expired", past=history("grant.expired", None, reason="535 no", recipient=""))
+    assert made["source"] == "/nylas/system"
+    thing = made["data"]["object"]
+    assert (thing["code"], thing["grant_id"], thing["reason"], thing["access"]) == (25009, "sales", "535 no", "mailbox")
+    assert (thing["recipient"], thing["internet_message_id"], thing["metadata"]) == ("", "", {})
+    assert shaped("grant.updated", past=history("grant.updated", None))["data"]["object"]["code"] == 25014
 
 
 def test_whom_no_header_names_is_bcc() -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay import config
-from relay.config import gaps, kinds, places, table
+from relay.config import kinds, places, table
 from relay.core import payload
 
 
@@ -672,10 +672,6 @@ def test_these_are_right(folder, text):
         ('[upstream]\nurl = "smtp://127.0.0.1"', "1: tracking.url: is not set: links lead to http://127.0.0.1:8080"),
         ("[smtp]\nlisten = []", "2: smtp.listen: is empty, and so is listen_tls"),
         ('[[grants]]\nid = "a"', "1: grants[0].addresses: is empty"),
-        (
-            HOOK.replace("message.opened", "grant.expired").replace('"x"', '"env:S"') + 'url = "https://x.test"',
-            '3: webhooks[0].triggers[0]: "grant.expired" is not sent by this version',
-        ),
     ],
 )
 def test_one_warning_one_sentence(folder, text, expected):
@@ -685,7 +681,7 @@ def test_one_warning_one_sentence(folder, text, expected):
 
 def test_every_notification_that_there_is_can_be_asked_for():
     for form, events in payload.NAMES.items():
-        assert {name for names in events.values() for name in names} == set(table.TRIGGERS[form]) - set(gaps.TRIGGERS)
+        assert {name for names in events.values() for name in names} == set(table.TRIGGERS[form])
 
 
 def test_a_mistake_makes_no_second_one_of_what_follows_from_it(folder):

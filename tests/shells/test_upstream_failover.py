@@ -81,6 +81,20 @@ def test_the_sender_chooses(sender, name):
     assert choice.name_of(choice.named(found, "gone")) == "default"
 
 
+def test_whose_mail_an_upstream_carries():
+    found = config.Settings(
+        upstreams=(config.NamedUpstream(id="sales", senders=("*@sales.example",)), config.NamedUpstream(id="spare")),
+        grants=(
+            config.Grant("a", addresses=("*@sales.example", "x@other.example")),  # of both
+            config.Grant("b", email="boss@sales.example", addresses=("*",)),
+            config.Grant("default"),
+        ),
+    )
+    assert choice.grants(found, "sales") == ("a", "b")
+    assert choice.grants(found, "default") == ("a", "default")
+    assert choice.grants(found, "spare") == ()
+
+
 async def test_an_envelope_goes_to_the_upstream_that_it_names(tmp_path):
     async with several(tmp_path, {"default": {}, "sales": {}}) as (out, servers, _, _):
         await out.send(envelope(upstream="sales"), MESSAGE)

@@ -72,6 +72,8 @@ TITLES: dict[EventType, str] = {
     "message.failed": "Failed",
     "message.send_success": "Sent at its time",
     "message.send_failed": "Not sent at its time",
+    "grant.expired": "Login refused",
+    "grant.updated": "Login works again",
 }
 
 

@@ -22,6 +22,8 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "message.bounce_detected": ("message.bounce_detected",),
     "message.send_success": ("message.send_success",),
     "message.send_failed": ("message.send_failed",),
+    "grant.expired": ("grant.expired",),
+    "grant.updated": ("grant.updated",),
 }
 NAMES_V2: Mapping[str, tuple[str, ...]] = {
     "message.opened": ("message.opened",),
@@ -30,6 +32,8 @@ NAMES_V2: Mapping[str, tuple[str, ...]] = {
 }
 LEGACY = ".legacy"
 TRACKING, V2, SEND = "/com/nylas/tracking", "/com/nylas/v2/webhooks", "/nylas/send"
+SYSTEM = "/nylas/system"
+GRANTS = {"grant.expired": 25009, "grant.updated": 25014}  # Nylas' codes
 NAMESPACE = uuid.UUID("6f1c0f35-4d0e-4b36-9f0c-0f3c1d6f8a11")
 LONGEST_AGENT = 256  # characters of a user agent in `recents`
 BELIEF = ("from", "verified", "authentication")  # of what a mailbox saw: who wrote it, and how far that is believed
@@ -50,6 +54,8 @@ def notification(history: History, trigger: str, application_id: str, attempt: i
         source, thing = SEND, bounce(history)
     elif event.type in SCHEDULED:
         source, thing = SEND, scheduled(history)
+    elif event.type in GRANTS:
+        source, thing = SYSTEM, grant(event, application_id)
     else:
         source, thing = TRACKING, tracked(history, application_id)
     return {
@@ -210,6 +216,21 @@ def failure(event: Event) -> dict[str, Any]:
     said = str(event.data.get("reason") or event.reason)
     error = {"type": "provider_error", "message": said, "status_code": int(event.data.get("code") or 500)}
     return {"reason": said, "error": error}
+
+
+def grant(event: Event, application_id: str) -> dict[str, Any]:
+    """`data.object` of a grant whose credentials stopped working, or work again. There are no integrations here: the
+    application stands for one. The login is the credentials' name."""
+    common = {
+        "code": GRANTS[event.type],
+        "grant_id": event.grant_id,
+        "integration_id": application_id,
+        "provider": "imap",
+        "access": str(event.data.get("access", "")),
+    }
+    if event.type == "grant.expired":
+        return common | {"login_id": event.message_id}
+    return common | {"reauthentication_flag": True}
 
 
 def date(at: float) -> str:
