@@ -1,4 +1,7 @@
-"""The grants' mailboxes: opened, looked at and left, by the service's own code and within its times."""
+"""The grants' mailboxes: opened, looked at and left, by the service's own code and within its times.
+
+A grant is one finding, however many folders it has.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +16,23 @@ from relay.mailbox.source import LoginRefused, Source, Times, Unreachable
 async def look(settings: config.Settings, times: Times | None = None) -> list[Finding]:
     """`times` are the service's; a test has shorter ones."""
     logins = asyncio.Semaphore(MAX_LOGINS)
-    probes = [
-        _probe(f"grants.{grant.id}", open_source(grant, settings, times=times, logins=logins))
-        for grant in settings.grants
-        if grant.mailbox
-    ]
-    return await asyncio.gather(*probes)
+    return await asyncio.gather(
+        *(
+            _grant(grant, [open_source(grant, url, settings, times=times, logins=logins) for url in grant.mailbox])
+            for grant in settings.grants
+            if grant.mailbox
+        )
+    )
 
 
-async def _probe(what: str, source: Source) -> Finding:
+async def _grant(grant: config.Grant, sources: list[Source]) -> Finding:
+    found = await asyncio.gather(*map(_probe, sources))
+    sentence = "; ".join(dict.fromkeys(sentence for _, sentence in found))
+    return (ok if all(good for good, _ in found) else failure)(f"grants.{grant.id}", sentence)
+
+
+async def _probe(source: Source) -> tuple[bool, str]:
     try:
-        return ok(what, await source.probe())
+        return True, await source.probe()
     except (LoginRefused, Unreachable) as reason:
-        return failure(what, str(reason))
+        return False, str(reason)

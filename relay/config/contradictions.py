@@ -254,11 +254,15 @@ def _mailbox(grant: Grant, path: Path, mistake: Say) -> None:
     if grant.mailbox_password and grant.mailbox_oauth2:
         mistake((*path, "mailbox_oauth2"), "there is a password too; keep one of the two")
     secret = grant.mailbox_password or grant.mailbox_oauth2
-    if grant.mailbox.startswith(("imaps:", "imap:")) and not secret:
+    by_imap = [url for url in grant.mailbox if url.startswith(("imaps:", "imap:"))]
+    for index, url in enumerate(grant.mailbox):
+        if url in grant.mailbox[:index]:
+            mistake((*path, "mailbox", index), "is in the list already")
+    if by_imap and not secret:
         mistake(
             (*path, "mailbox"),
             "needs mailbox_password_file or mailbox_oauth2 beside it",
             ("mailbox_password", "mailbox_oauth2"),
         )
-    if secret and not grant.mailbox.startswith(("imaps:", "imap:")):
+    if secret and not by_imap:
         mistake((*path, "mailbox"), "there is a secret for it, but no imaps:// mailbox", ("mailbox",))

@@ -155,6 +155,24 @@ def listing(kind: Kind) -> Kind:
     return Kind(f"a list; each {kind.words}", read, lambda values: [kind.write(v) for v in values])
 
 
+def several(kind: Kind) -> Kind:
+    """One, or a list; "" is none."""
+    many = listing(kind)
+
+    def read(value: Any, use: Use) -> tuple[Any, ...]:
+        if isinstance(value, list):
+            found: tuple[Any, ...] = many.read(value, use)
+            return found
+        one = kind.read(value, use)
+        return (one,) if one else ()
+
+    return Kind(
+        f"{kind.words}; or a list of them",
+        read,
+        lambda values: kind.write(values[0]) if len(values) == 1 else many.write(values),
+    )
+
+
 def _texts(value: Any, use: Use) -> dict[str, str]:
     table: dict[str, Any] = _typed(value, dict, 'a table such as { utm_source = "mail" }')
     bad = []

@@ -117,7 +117,7 @@ class Grant:
     id: str
     email: str = ""
     addresses: tuple[str, ...] = ()  # globs over the From header's address
-    mailbox: str = ""  # imaps://user@host[:port]/FOLDER, imap://…, maildir:/path
+    mailbox: tuple[str, ...] = ()  # imaps://user@host[:port]/FOLDER, imap://…, maildir:/path
     mailbox_password: str = field(default="", repr=False)
     mailbox_oauth2: OAuth2 | None = None
 

@@ -421,11 +421,12 @@ GRANTS = Section(
         Option("addresses", kinds.listing(locators.GLOB),
                "Patterns for the From address. Mail belongs to the first grant that has a matching one.",
                example=["*@sales.example.com"], default="[]"),
-        Option("mailbox", locators.MAILBOX_URL,
+        Option("mailbox", kinds.several(locators.MAILBOX_URL),
                "Where replies to this grant's mail and bounces of it arrive; those of other grants' mail are passed "
-               "over. It is read, and never changed. Without a mailbox, replies can't be seen.",
+               "over. It is read, and never changed. Without a mailbox, replies can't be seen. Several folders are a "
+               "list: answers may land in Junk.",
                example="imaps://sales@imap.example.com/INBOX", default="none"),
-        Option("mailbox_password", SECRET, "The mailbox's password.", secret=True, example="secrets/sales",
+        Option("mailbox_password", SECRET, "The mailbox's password, for all its folders.", secret=True, example="secrets/sales",
                roles=READERS),
         Option("mailbox_oauth2", LOGIN, "In place of a password.", default="none", roles=READERS),
     ),

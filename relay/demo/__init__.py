@@ -52,7 +52,7 @@ def settings(folder: Path, *, smtp: int, http: int, admin: int, upstream: int) -
         http=config.Http(listen=f"{HOST}:{http}"),
         admin=config.Admin(listen=f"{HOST}:{admin}", open=True),
         grants=(
-            config.Grant("demo", addresses=("*",), mailbox=f"maildir:{folder / 'Maildir'}"),
+            config.Grant("demo", addresses=("*",), mailbox=(f"maildir:{folder / 'Maildir'}",)),
             config.Grant("default"),
         ),
         mailbox=config.Mailbox(poll_interval=1.0),

@@ -80,12 +80,12 @@ class Watcher:
         """Until cancelled; returns at once where no grant has a mailbox."""
         async with asyncio.TaskGroup() as tasks:
             for grant in self.settings.grants:
-                if grant.mailbox:
-                    tasks.create_task(self.watch(grant))
+                for url in grant.mailbox:
+                    tasks.create_task(self.watch(grant, url))
 
-    async def watch(self, grant: Grant) -> None:
+    async def watch(self, grant: Grant, url: str) -> None:
         """One mailbox, whatever breaks."""
-        source = open_source(grant, self.settings, times=self.times, logins=self._logins, jitter=self.jitter)
+        source = open_source(grant, url, self.settings, times=self.times, logins=self._logins, jitter=self.jitter)
         state = State(source.name, grant.id)
         self.states.append(state)
         began, failures = self.clock(), 0
@@ -159,18 +159,19 @@ class Watcher:
 
 def open_source(
     grant: Grant,
+    url: str,
     settings: Settings,
     *,
     times: Times | None = None,
     logins: asyncio.Semaphore | None = None,
     jitter: Callable[[], float] = random.random,
 ) -> Source:
-    """The grant's mailbox, by the kind of its URL. Nothing is connected to yet; `logins` bounds how many are at once."""
-    scheme, _, rest = grant.mailbox.partition(":")
+    """One of the grant's mailboxes, by the kind of its URL. Nothing is connected to yet; `logins` bounds how many are at once."""
+    scheme, _, rest = url.partition(":")
     interval = settings.mailbox.poll_interval
     if scheme == "maildir":
-        return maildir.Maildir(f"{grant.id} {grant.mailbox}", unquote(rest.removeprefix("//")), interval)
-    parts, server = urlsplit(grant.mailbox), networks.server(grant.mailbox)
+        return maildir.Maildir(f"{grant.id} {url}", unquote(rest.removeprefix("//")), interval)
+    parts, server = urlsplit(url), networks.server(url)
     return imap.Imap(
         f"{grant.id} {scheme}://{parts.netloc.rpartition('@')[2]}{parts.path} {server.login}",
         session.Account(

@@ -21,7 +21,7 @@ def settings(*grants: config.Grant, auth: str = "users", **more: object) -> conf
     [
         (settings(), False),
         (settings(SALES, DEFAULT), False),  # nobody said anything of the rest
-        (settings(SALES, config.Grant("default", mailbox="maildir:/m")), True),
+        (settings(SALES, config.Grant("default", mailbox=("maildir:/m",))), True),
         (settings(SALES, SUPPORT, DEFAULT), True),
         (settings(upstreams=(NamedUpstream(id="b", url="smtp://b"),)), False),  # only a fallback
         (settings(upstreams=(NamedUpstream(id="b", url="smtp://b", senders=("*@b",)),)), True),

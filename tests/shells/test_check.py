@@ -321,7 +321,7 @@ def test_advice_about_known_providers(tmp_path, host, per_recipient, bounce_from
 
 async def both(tmp_path, url, *, password="secret", oauth2=None, times=None):
     """The finding, and the state of the watcher that the service has for the same mailbox."""
-    grant = config.Grant("a", mailbox=url, mailbox_password=password, mailbox_oauth2=oauth2)
+    grant = config.Grant("a", mailbox=(url,), mailbox_password=password, mailbox_oauth2=oauth2)
     here = settings(tmp_path, grants=(grant,))
     store = memory.Memory()
     await store.start()
@@ -361,6 +361,19 @@ async def test_a_maildir(tmp_path):
     (tmp_path / "mail" / "new").rmdir()
     (tmp_path / "mail" / "new").touch()
     assert f"{tmp_path / 'mail' / 'new'} can't be read: Not a directory" in same(*await both(tmp_path, url))
+
+
+async def test_a_grant_is_one_line_however_many_folders_it_has(tmp_path):
+    for part in ("cur", "new", "tmp"):
+        (tmp_path / "mail" / part).mkdir(parents=True)
+    urls = (f"maildir:{tmp_path / 'mail'}", f"maildir:{tmp_path / 'junk'}")
+    here = settings(tmp_path, grants=(config.Grant("a", mailbox=urls), config.Grant("b", mailbox=urls[:1])))
+    good = f"{tmp_path / 'mail'} is a Maildir of 0 messages"
+    bad = f"{tmp_path / 'junk'} is no Maildir: No such file or directory: {tmp_path / 'junk' / 'new'}"
+    assert told(await mailboxes.look(here)) == [
+        f"FAILED   grants.a: {good}; {bad}",
+        f"ok       grants.b: {good}",
+    ]
 
 
 async def test_a_mailbox_that_does_not_answer(tmp_path):

@@ -194,7 +194,7 @@ ip = "truncated"
     assert second.tracking.label == "quiet"
     assert settings.dkim == (config.Dkim("example.com", "t1", folder / "dkim.pem"),)
     assert [g.id for g in settings.grants] == ["sales", "default"]
-    assert settings.grants[0].mailbox == f"maildir:{folder / 'mail'}"
+    assert settings.grants[0].mailbox == (f"maildir:{folder / 'mail'}",)
     assert settings.grants[1].email == "a@example.com"
     assert settings.webhooks[0].secret == "whsec_abc"
     assert settings.privacy.ip == "truncated"
@@ -317,7 +317,7 @@ def test_a_domain_has_one_spelling_wherever_it_stands(folder):
     assert [(entry.domain, entry.selector) for entry in found.dkim] == [("xn--fa-hia.test", "T1"), ("fass.test", "t1")]
     grant = found.grants[0]
     assert (grant.email, grant.addresses) == ("Sales@xn--fa-hia.test", ("*@xn--fa-hia.test",))
-    assert grant.mailbox == "imaps://me@imap.xn--fa-hia.test/INBOX"
+    assert grant.mailbox == ("imaps://me@imap.xn--fa-hia.test/INBOX",)
     assert grant.mailbox_oauth2.token_url == "https://login.xn--fa-hia.test/Token"
     assert found.webhook_delivery.allow_private == ("hooks.xn--fa-hia.test", "10.0.0.0/8", "a_b")
 
@@ -582,6 +582,11 @@ WRONG = [
     ('[[grants]]\nid = "a"\n[[grants]]\nid = "a"', '4: grants[1].id: "a" is taken by another grant'),
     ('[[grants]]\nid = "a"\nmailbox = "imaps://imap.test"', "3: grants[0].mailbox: "),
     ('[[grants]]\nid = "a"\nmailbox = "imaps://u@imap.test"', "3: grants[0].mailbox: needs mailbox_password_file"),
+    (
+        '[[grants]]\nid = "a"\nmailbox = ["maildir:m", "imaps://imap.test"]',
+        "3: grants[0].mailbox[1]: ",
+    ),
+    ('[[grants]]\nid = "a"\nmailbox = ["maildir:m", "maildir:m"]', "3: grants[0].mailbox[1]: is in the list already"),
     ('[[grants]]\nid = "a"\nmailbox_password = "x"', "1: grants[0].mailbox: there is a secret for it, but no imaps"),
     ("[[grants]]\nemail = 'a@b.test'", "1: grants[0].id: is needed here"),
     (

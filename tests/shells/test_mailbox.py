@@ -115,7 +115,7 @@ def idle_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dovecot.Do
 
 
 def settings(url: str, **changes: Any) -> Settings:
-    grant = Grant("sales", email="sales@example.test", mailbox=url, mailbox_password=WORD)
+    grant = Grant("sales", email="sales@example.test", mailbox=(url,), mailbox_password=WORD)
     return replace(Settings(), grants=(grant, Grant("default")), mailbox=Mailbox(poll_interval=0.1, **changes))
 
 
@@ -357,6 +357,20 @@ async def test_a_maildir_is_read_as_mail_comes(tmp_path: Path, store: Store) -> 
     assert sorted(p.name for p in (tmp_path / "new").iterdir()) == ["1700000001.M3P1.host", "1700000002.M4P1.host"]
 
 
+async def test_a_grant_has_several_folders(tmp_path: Path, store: Store) -> None:
+    inbox, junk = by_maildir(tmp_path / "inbox"), by_maildir(tmp_path / "junk")
+    grant = replace(inbox.grants[0], mailbox=inbox.grants[0].mailbox + junk.grants[0].mailbox)
+    async with watching(replace(inbox, grants=(grant,)), store) as watcher:
+        await until(lambda: [state.state for state in watcher.states] == ["watching"] * 2)
+        drop(tmp_path / "inbox", "1.M1P1.host", answer(1))
+        await seen(store, 1)
+        drop(tmp_path / "junk", "2.M1P1.host", answer(2))
+        drop(tmp_path / "junk", "3.M1P1.host", answer(1))  # as it was copied from one to the other
+        await seen(store, 2)
+        drop(tmp_path / "junk", "4.M1P1.host", answer(3))
+        assert len(await seen(store, 3)) == 3
+
+
 async def test_a_maildir_that_is_not_there_yet_is_waited_for(tmp_path: Path, store: Store) -> None:
     async with watching(settings(f"maildir:{tmp_path / 'mail'}"), store, "unreachable"):
         by_maildir(tmp_path / "mail")
@@ -500,7 +514,7 @@ async def test_a_message_id_that_all_mail_has_names_none(tmp_path: Path, store: 
 
 def replies_wanted() -> Settings:
     tracking = Tracking(url="https://t.example.test", thread_replies=True)
-    return Settings(tracking=tracking, grants=(Grant("sales", addresses=("*",), mailbox="maildir:/nowhere"),))
+    return Settings(tracking=tracking, grants=(Grant("sales", addresses=("*",), mailbox=("maildir:/nowhere",)),))
 
 
 def outgoing(message_id: str) -> Submission:

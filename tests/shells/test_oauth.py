@@ -196,8 +196,8 @@ async def test_a_mailbox_is_shown_a_fresh_token_when_one_is_refused(tmp_path):
 
     revoked = "{tag} NO [AUTHENTICATIONFAILED] revoked"
     async with endpoint() as (end, settings), imap.Server({shown(1): revoked, shown(3): revoked}) as server:
-        grant = config.Grant("a", mailbox=f"imap://me@127.0.0.1:{server.port}/INBOX", mailbox_oauth2=settings)
-        source = mailbox.open_source(grant, config.Settings(state_dir=tmp_path))
+        grant = config.Grant("a", mailbox=(f"imap://me@127.0.0.1:{server.port}/INBOX",), mailbox_oauth2=settings)
+        source = mailbox.open_source(grant, grant.mailbox[0], config.Settings(state_dir=tmp_path))
         assert "took the login me" in await source.probe()
         assert "took the login me" in await source.probe()  # the one at hand is good
         assert [h for h in server.heard if h.startswith("AUTH")] == [shown(1), shown(2), shown(2)]

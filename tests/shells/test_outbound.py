@@ -266,7 +266,7 @@ async def test_any_bytes_leave(content: bytes) -> None:
 )  # fmt: skip
 async def test_both_doors_get_the_same_message(lines: list[bytes]) -> None:
     """For any message: what SMTP sends is what a milter's edits make of the original, the signature too."""
-    grant = config.Grant("default", mailbox="maildir:/nowhere")
+    grant = config.Grant("default", mailbox=("maildir:/nowhere",))
     given = replace(settings(opens=True, links=True, references="always"), grants=(grant,))
     content = b"".join(line + b"\r\n" for line in lines)
     done = await tracker(given, None, SIGNERS).track(submission(content), one_group=True)
@@ -287,7 +287,7 @@ async def test_message_id_and_date_are_made_where_missing() -> None:
 
 
 async def test_an_entry_in_references_for_upstreams_that_rename() -> None:
-    grant = config.Grant("default", mailbox="maildir:/nowhere")
+    grant = config.Grant("default", mailbox=("maildir:/nowhere",))
     upstream = config.Upstream(url="smtp://user@email-smtp.eu-west-1.amazonaws.com:587")
     given = replace(settings(), grants=(grant,), upstream=upstream)
     content = HTML % b"X-Track: replies\r\nIn-Reply-To: <before@example.test>\r\n"

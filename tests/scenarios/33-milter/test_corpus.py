@@ -44,7 +44,7 @@ class Known:
         domains = sorted({"example.test", "example.com", "example.org"})
         given = config.Settings(
             tracking=Tracking(url=BASE, opens=True, links=True, thread_replies=True, references="always"),
-            grants=(config.Grant("default", mailbox="maildir:/nowhere"),),
+            grants=(config.Grant("default", mailbox=("maildir:/nowhere",)),),
         )
         self.tracker = outbound.Tracker(
             given, keys.ephemeral, memory.Memory(), [dkim.load(PEM, domain, "s1") for domain in domains],
