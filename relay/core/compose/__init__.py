@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from email import utils
 
-from relay.core import addresses, identifiers
+from relay.core import addresses
 from relay.core.compose import bodies, fields, text
 from relay.core.compose.bodies import Attachment
 from relay.core.compose.fields import Mailbox, Unfit
@@ -105,8 +105,3 @@ def unique(mailboxes: Sequence[Mailbox]) -> list[Mailbox]:
 def domain(address: str) -> str:
     """Where an identifier of its message belongs."""
     return fields.spelt("from", address).rpartition("@")[2]
-
-
-def answering(identifier: str, references: Sequence[str]) -> tuple[str, ...]:
-    """References of an answer to the message `identifier`, which has those (RFC 5322 3.6.4)."""
-    return tuple(dict.fromkeys(identifiers.spelt(each) for each in (*references, identifier) if each))

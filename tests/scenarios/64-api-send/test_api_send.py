@@ -156,6 +156,14 @@ def test_an_answer_stands_in_the_thread(world: World) -> None:
     assert status == 200
     assert second["data"]["thread_id"] == first["data"]["thread_id"]
     assert first["data"]["id"] in world.last()["in-reply-to"]
+    status, third = world.send(reply_to_message_id=second["data"]["id"], subject="Re: Hello")
+    assert (status, third["data"]["thread_id"]) == (200, first["data"]["thread_id"])
+    named = [world.last()["references"].index(each["data"]["id"]) for each in (first, second)]
+    assert named == sorted(named)  # oldest first (RFC 5322 3.6.4)
+    by_name = world.last()["in-reply-to"]
+    status, again = world.send(reply_to_message_id=by_name, subject="Re: Hello")
+    assert (status, again["data"]["thread_id"]) == (200, first["data"]["thread_id"])
+    assert first["data"]["id"] in world.last()["references"]
     assert world.send(reply_to_message_id="none")[0] == 404
 
 

@@ -23,7 +23,7 @@ from tracking_http.api.problems import Problem
 from tracking_http.api.routing import Route
 from tracking_http.api.v1 import describing
 from tracking_http.api.v1.describing import MAX_BATCH, Email
-from tracking_http.api.v3 import bodies, sending
+from tracking_http.api.v3 import bodies, composition, repeats, sending
 
 LARGE = 100_000  # characters
 
@@ -82,14 +82,14 @@ async def one(call: Call, email: Email, key: str | None = None) -> Sent:
         raise problems.invalid("from: one address is needed.")
     if not email.html and not email.text:
         raise problems.invalid("html: this or text is needed.")
-    sending.door(call)
-    grant = sending.grant_of(call, sender[0].address)
+    repeats.door(call)
+    grant = composition.grant_of(call, sender[0].address)
     due = describing.due(email)
 
-    async def make(message_id: str, at: float) -> sending.Made:
+    async def make(message_id: str, at: float) -> composition.Made:
         return await made(call, grant, email, sender[0], message_id, due or at)
 
-    answer = await sending.once(
+    answer = await repeats.once(
         call, grant, make, lambda: hashlib.blake2b(msgspec.json.encode(email)).hexdigest(),
         large=len(email.html or "") > LARGE or bool(email.attachments), send_at=int(due) if due else None, key=key,
     )  # fmt: skip
@@ -115,7 +115,7 @@ def iso(at: float) -> str:
 
 async def made(
     call: Call, grant: Grant, email: Email, sender: compose.Mailbox, message_id: str, at: float
-) -> sending.Made:
+) -> composition.Made:
     tracking = email.tracking or describing.Switches()
     control = [
         ("X-Track-Opens", "yes" if tracking.open else "no"), ("X-Track-Links", "yes" if tracking.click else "no"),
@@ -141,21 +141,21 @@ async def made(
         written = await asyncio.to_thread(compose.write, composed, f"=_{message_id}")
     except compose.Unfit as wrong:
         raise problems.invalid(f"{wrong}.") from None
-    sending.limit(call, len(written.content))
+    composition.limit(call, len(written.content))
     people = {
         name: [bodies.Person(email=each.address, name=each.name or None) for each in group]
         for name, group in (groups | {"from_": (sender,)}).items()
     }
     body = email.html or email.text or ""
-    said = sending.Shown(
+    said = composition.Shown(
         id=message_id, grant_id=grant.id, subject=email.subject, body=body, date=int(at),
         snippet=bodies.snippet(body, plain=not email.html), from_=people["from_"], to=people["to"],
         cc=people["cc"], bcc=people["bcc"], reply_to=people["reply_to"],
     )  # fmt: skip
-    submission = sending.submission(
+    submission = composition.submission(
         call, written.content, written.reverse_path, written.recipients, written.options, at
     )
-    return sending.Made(submission=submission, shown=said)
+    return composition.Made(submission=submission, shown=said)
 
 
 BODY: dict[str, Any] = {

@@ -19,7 +19,7 @@ from tracking_http.api import cursors, problems
 from tracking_http.api.calls import Call, Listing
 from tracking_http.api.envelopes import Answer, Page
 from tracking_http.api.routing import Route
-from tracking_http.api.v3 import bodies, sending
+from tracking_http.api.v3 import bodies, composition, sending
 
 LOOKED_AT = 200  # drafts at once, where a list is filtered
 
@@ -37,17 +37,6 @@ class Filter(Listing, frozen=True, kw_only=True):
     metadata_pair: str = ""
 
 
-class Attached(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    id: str
-    grant_id: str
-    filename: str
-    content_type: str
-    size: int
-    content_id: str = ""
-    content_disposition: str = ""
-    is_inline: bool = False
-
-
 class Shown(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
     id: str
     grant_id: str
@@ -61,7 +50,7 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"})
     cc: list[bodies.Person] = []
     bcc: list[bodies.Person] = []
     reply_to: list[bodies.Person] = []
-    attachments: list[Attached] = []
+    attachments: list[composition.Attached] = []
     folders: list[str] = []
     starred: bool = False
     unread: bool = False
@@ -99,7 +88,7 @@ def shown(draft: Draft) -> Shown:
         bcc=d.bcc or [],
         reply_to=d.reply_to or [],
         attachments=[
-            msgspec.convert({**about, "grant_id": draft.grant_id}, Attached)
+            msgspec.convert({**about, "grant_id": draft.grant_id}, composition.Attached)
             for about in draft.fields.get("attachments", ())
         ],
         starred=bool(d.starred),
@@ -257,7 +246,7 @@ ROUTES = (
     Route(
         "POST", ONE, "send", send, "Send a draft",
         description="It is a message then, and no draft any more. Where it can't be sent it stays.",
-        answer=sending.Shown, answers=sending.ANSWERS, shown=sending.EXAMPLE,
+        answer=composition.Shown, answers=sending.ANSWERS, shown=sending.EXAMPLE,
     ),
     Route("DELETE", ONE, "send", remove, "Throw a draft away", answer=Removed, shown={"status": "success"}),
 )  # fmt: skip
