@@ -312,7 +312,7 @@ class Service:
         await self.listen(
             "http",
             application,
-            http.listen,
+            *http.listen,
             certificate=http.certificate,
             key=http.key,
             behind=http.trusted_proxies,
@@ -357,8 +357,7 @@ class Service:
         self,
         role: str,
         application: web.Application,
-        listen: str,
-        *,
+        *listen: str,
         certificate: Path | None = None,
         key: Path | None = None,
         **how: Any,
@@ -375,11 +374,12 @@ class Service:
             self.renewals.append(used.reload)
         listener = Listener(application, **how)
         self.closers.append(listener.stop)
-        host, _, port = listen.rpartition(":")
-        try:
-            await listener.start(host.strip("[]"), int(port), context)
-        except OSError as reason:
-            raise CannotStart(f"{role}: can't listen on {listen}: {reason.strerror or reason}", 1) from reason
+        for address in listen:
+            host, _, port = address.rpartition(":")
+            try:
+                await listener.start(host.strip("[]"), int(port), context)
+            except OSError as reason:
+                raise CannotStart(f"{role}: can't listen on {address}: {reason.strerror or reason}", 1) from reason
         self.addresses[role] = listener.addresses
 
     def supervise(self, name: str, work: Callable[[], Awaitable[None]]) -> None:

@@ -60,7 +60,7 @@ def reads_of(*sources: Path) -> Mapping[str, set[str]]:
 # A `listen` of something else is no `milter.listen`; one behind an alias is.
 PROBES = {
     "another": "from relay import config\n\nclass Other:\n    listen = ''\n\n"
-    "def run(settings: config.Settings, other: Other) -> str:\n    return settings.http.listen + other.listen\n",
+    "def run(settings: config.Settings, other: Other) -> str:\n    return settings.http.listen[0] + other.listen\n",
     "alias": "from relay.config import Settings\n\ndef run(settings: Settings) -> str:\n    m = settings.milter\n"
     "    return m.listen\n",
 }

@@ -104,18 +104,21 @@ class Listener:
         self._behind = tuple(map(networks.network, behind))
         self._clients: Counter[str] = Counter()
         self._full = False
-        self._listening: asyncio.Server | None = None
+        self._listening: list[asyncio.Server] = []
         self.addresses: list[tuple[str, int]] = []
 
     async def start(self, host: str, port: int, context: ssl.SSLContext | None = None) -> None:
-        await self._runner.setup()
+        """On one more address; what is allowed is for all of them together."""
+        if self._runner.server is None:
+            await self._runner.setup()
         server = self._runner.server
         assert server is not None
-        self._listening = await asyncio.get_running_loop().create_server(
+        listening = await asyncio.get_running_loop().create_server(
             lambda: Counted(self, server), host, port, ssl=context, backlog=BACKLOG, reuse_address=True,
             ssl_handshake_timeout=HANDSHAKE_SECONDS if context else None,
         )  # fmt: skip
-        self.addresses = [socket.getsockname()[:2] for socket in self._listening.sockets]
+        self._listening.append(listening)
+        self.addresses += [socket.getsockname()[:2] for socket in listening.sockets]
 
     def admitted(self, peer: object, connections: int) -> str | None:
         """The client of a new connection beside so many; None for one that is turned away. `left` follows."""
@@ -140,8 +143,8 @@ class Listener:
 
     async def stop(self) -> None:
         """Stops listening first, then ends what is under way."""
-        if self._listening is not None:
-            self._listening.close()
+        for listening in self._listening:
+            listening.close()
         await self._runner.cleanup()
 
 

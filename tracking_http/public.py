@@ -26,7 +26,7 @@ from multidict import CIMultiDict, istr
 from relay import journal as journals
 from relay import log, metrics
 from relay.config import Settings
-from relay.core import classify, floods, tally, tokens
+from relay.core import classify, floods, tally, tokens, urls
 from relay.core.blocks import Blocks
 from relay.core.model import Event, Keys, Token, TokenKind
 from tracking_http import pages, ready, recorder, visitor
@@ -63,6 +63,7 @@ PAGE = {
 LOCATION, FORWARDED = istr("Location"), istr("X-Forwarded-For")
 USER_AGENT, REFERER = istr("User-Agent"), istr("Referer")
 
+TOKEN = re.compile(r"/(?:[oc]|(?:api/)?v1/track/(?:open|click))/([A-Za-z0-9_-]+)")
 SCHEMES = re.compile(r"(?:https?|mailto|tel):", re.I)
 HOST = re.compile(r"(https?://(?:[^/?#]*@)?)([^/?#:@]*)(.*)", re.I | re.S)
 CONTROL = re.compile("[\x00-\x1f\x7f]")
@@ -91,12 +92,12 @@ def application(
     app.on_cleanup.append(lambda _: record.close())
     app.on_response_prepare.append(without_body)
     for prefix in ("/o/", "/v1/track/open/", "/api/v1/track/open/"):
-        app.router.add_get(prefix + "{token}", handlers.opened, expect_handler=unasked)
+        app.router.add_get(prefix + r"{token:[\s\S]+}", handlers.opened, expect_handler=unasked)
     for prefix in ("/c/", "/v1/track/click/", "/api/v1/track/click/"):
-        app.router.add_get(prefix + "{token}", handlers.clicked, expect_handler=unasked)
+        app.router.add_get(prefix + r"{token:[\s\S]+}", handlers.clicked, expect_handler=unasked)
     app.router.add_get("/", handlers.disclosure, expect_handler=unasked)
     app.router.add_get("/robots.txt", robots, expect_handler=unasked)
-    app.router.add_route("*", "/{tail:.*}", handlers.absent, expect_handler=unasked)
+    app.router.add_route("*", r"/{tail:[\s\S]*}", handlers.absent, expect_handler=unasked)
     return app
 
 
@@ -192,10 +193,10 @@ class Handlers:
             answer.set_result((token, event))
 
     def token(self, request: web.Request, kind: TokenKind) -> Token | None:
-        """What the last segment of the path says, as it came over the wire: a token needs no percent-encoding, so
-        one that has any is not in its canonical form."""
-        text = request.rel_url.raw_path.rpartition("/")[2]
-        return tokens.read(text, kind, self.keys())
+        """What the path says. Behind a link there often stands what a mail program took for a part of it: a full stop,
+        a bracket, a quotation mark. None of it can be the token's, and the signature covers all that leads anywhere."""
+        found = TOKEN.match(urls.plain(request.rel_url.raw_path))
+        return tokens.read(found[1], kind, self.keys()) if found else None
 
     def event(self, request: web.Request, token: Token) -> Event:
         headers = request.headers

@@ -19,7 +19,8 @@ SOON = timedelta(days=14)  # before a certificate's end
 async def addresses(settings: config.Settings) -> list[Finding]:
     wanted = [("smtp.listen", a) for a in settings.smtp.listen]
     wanted += [("smtp.listen_tls", a) for a in settings.smtp.listen_tls]
-    wanted += [("http.listen", settings.http.listen), ("admin.listen", settings.admin.listen)]
+    wanted += [("http.listen", a) for a in settings.http.listen]
+    wanted.append(("admin.listen", settings.admin.listen))
     if settings.milter.listen.startswith("inet"):
         wanted.append(("milter.listen", settings.milter.listen.partition(":")[2]))
     serving = await is_running(settings)

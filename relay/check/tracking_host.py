@@ -66,10 +66,11 @@ async def standing_in(settings: config.Settings) -> AsyncIterator[str]:
     and proxy can be tried. Yields "" or why nothing of ours can answer."""
     from aiohttp import web
 
-    address = settings.http.listen
-    if listeners.can_bind(address) is not None:
+    addresses = settings.http.listen
+    taken = next((address for address in addresses if listeners.can_bind(address) is not None), None)
+    if taken is not None:
         running = await listeners.is_running(settings)
-        yield "" if running else f"the tracking server does not run here, and {address} can't be listened on"
+        yield "" if running else f"the tracking server does not run here, and {taken} can't be listened on"
         return
 
     async def answer(request: web.Request) -> web.Response:
@@ -84,9 +85,10 @@ async def standing_in(settings: config.Settings) -> AsyncIterator[str]:
             assert settings.http.key
             context = certificates.context(settings.http.certificate, settings.http.key)
         await runner.setup()
-        await web.TCPSite(runner, *networks.endpoint(address), ssl_context=context).start()
+        for address in addresses:
+            await web.TCPSite(runner, *networks.endpoint(address), ssl_context=context).start()
         yield ""
     except OSError as error:
-        yield f"nothing could listen on {address} meanwhile: {error}"
+        yield f"nothing could listen on {' and '.join(addresses)} meanwhile: {error}"
     finally:
         await runner.cleanup()

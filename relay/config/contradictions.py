@@ -74,7 +74,7 @@ def _listeners(found: Settings, mistake: Say, warn: Warn) -> None:
     for section, key, listeners in (
         ("smtp", "listen", found.smtp.listen),
         ("smtp", "listen_tls", found.smtp.listen_tls),
-        ("http", "listen", (found.http.listen,)),
+        ("http", "listen", found.http.listen),
         ("admin", "listen", (found.admin.listen,)),
         ("milter", "listen", (milter,)),
     ):
@@ -177,7 +177,7 @@ def _tracking(found: Settings, tree: dict[str, Any], mistake: Say, warn: Warn) -
                 '"https://t.example.com"' + ("" if wanted else "; any message may ask to be tracked"))  # fmt: skip
         return found
     scheme = "https" if found.http.certificate else "http"
-    address = found.http.listen if not exposure.beyond([found.http.listen]) else "127.0.0.1:8080"
+    address = next((one for one in found.http.listen if not exposure.beyond([one])), "127.0.0.1:8080")
     if sends:
         warn(("tracking", "url"), f"is not set: links lead to {scheme}://{address}, which only this machine reaches")
     tracking = replace(tracking, url=f"{scheme}://{address}")

@@ -155,12 +155,14 @@ def listing(kind: Kind) -> Kind:
     return Kind(f"a list; each {kind.words}", read, lambda values: [kind.write(v) for v in values])
 
 
-def several(kind: Kind) -> Kind:
-    """One, or a list; "" is none."""
+def several(kind: Kind, *, none: bool = True) -> Kind:
+    """One, or a list; "" is none, if there may be none."""
     many = listing(kind)
 
     def read(value: Any, use: Use) -> tuple[Any, ...]:
         if isinstance(value, list):
+            if not value and not none:
+                raise Wrong("is empty; name at least one")
             found: tuple[Any, ...] = many.read(value, use)
             return found
         one = kind.read(value, use)

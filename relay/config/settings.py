@@ -81,7 +81,7 @@ class Dkim:
 
 @dataclass(frozen=True, slots=True)
 class Http:
-    listen: str = "127.0.0.1:8080"
+    listen: tuple[str, ...] = ("127.0.0.1:8080",)
     certificate: Path | None = None
     key: Path | None = None
     trusted_proxies: tuple[str, ...] = ("127.0.0.1/32", "::1/128")

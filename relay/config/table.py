@@ -333,7 +333,9 @@ HTTP = Section(
     "The tracking server: pixels, links, and a page that tells recipients what they are for. It is the only part "
     "that the whole world must reach.",
     (
-        Option("listen", locators.ADDRESS, "Behind a proxy that does TLS, or with a certificate of its own."),
+        Option("listen", kinds.several(locators.ADDRESS, none=False),
+               'Behind a proxy that does TLS, or with a certificate of its own. A list for several: '
+               '["127.0.0.1:8080", "[::1]:8080"].'),
         Option("certificate", locators.PRESENT,
                "PEM: the certificate and its chain, if no proxy does TLS. Read again on SIGHUP.",
                example="secrets/cert.pem", default="none", roles=PUBLIC),

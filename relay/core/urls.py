@@ -1,6 +1,7 @@
 """What of a URL may be remembered, or shown to people: never what lets in whoever has it.
 
-Owns: `place` (scheme and host) for records, `shown` for lists and logs, `redacted` for texts of others. Leaves to others:
+Owns: `place` (scheme and host) for records, `shown` for lists and logs, `redacted` for texts of others; `plain`, the one
+spelling of a path. Leaves to others:
 which URLs these are (`links.judge` knows those with credentials), and every URL that is called or linked to.
 """
 
@@ -14,6 +15,14 @@ URL = re.compile(
 )
 HOST = re.compile(r"(?:[^\x00-\x20\"<>\\^`{|}/?#@:%\[\]]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{0,5})?")
 WEB = re.compile(r"https?://[^\s'\"<>]+", re.I)
+
+
+UNRESERVED = re.compile(r"%(2[DEde]|3[0-9]|4[1-9A-Fa-f]|5[0-9AFaf]|6[1-9A-Fa-f]|7[0-9AEae])")
+
+
+def plain(path: str) -> str:
+    """The path with its unreserved characters as themselves, which is the same path (RFC 3986 6.2.2.2)."""
+    return UNRESERVED.sub(lambda match: chr(int(match[1], 16)), path) if "%" in path else path
 
 
 def place(url: str) -> str:

@@ -49,7 +49,7 @@ def settings(folder: Path, *, smtp: int, http: int, admin: int, upstream: int) -
         smtp=config.Smtp(listen=(f"{HOST}:{smtp}",), hostname="relay.localhost"),
         upstream=config.Upstream(url=f"smtp://{HOST}:{upstream}", tls="never"),
         tracking=Tracking(url=f"http://{HOST}:{http}", opens=True, links=True, thread_replies=True),
-        http=config.Http(listen=f"{HOST}:{http}"),
+        http=config.Http(listen=(f"{HOST}:{http}",)),
         admin=config.Admin(listen=f"{HOST}:{admin}", open=True),
         grants=(
             config.Grant("demo", addresses=("*",), mailbox=(f"maildir:{folder / 'Maildir'}",)),

@@ -114,6 +114,24 @@ def test_a_role_that_would_listen_nowhere_is_refused_by_name(tmp_path, only, cap
     assert capsys.readouterr().err.endswith("relay.toml: milter.listen: is empty, so nothing would listen\n")
 
 
+async def test_the_tracking_server_on_several_addresses(tmp_path):
+    given = config.Settings(state_dir=tmp_path, http=config.Http(listen=("127.0.0.1:0", "[::1]:0", "127.0.0.1:0")))
+    service = app.Service(given, frozenset({"http"}))
+    addresses = (await service.start())["http"]
+    assert [host for host, _ in addresses] == ["127.0.0.1", "::1", "127.0.0.1"]
+    try:
+        for host, port in addresses:
+            reader, writer = await asyncio.open_connection(host, port)
+            writer.write(b"GET /robots.txt HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n")
+            assert (await reader.read()).startswith(b"HTTP/1.1 200")
+            writer.close()
+    finally:
+        await service.stop()
+    for host, port in addresses:
+        with pytest.raises(OSError, match="Connect call failed"):
+            await asyncio.open_connection(host, port)
+
+
 @pytest.mark.parametrize("role", ["smtp", "http", "admin", "milter"])
 async def test_a_port_that_is_taken_ends_it_with_1(tmp_path, role):
     """systemd starts it again then; 2 is a mistake in the settings, which starting again does not mend."""
@@ -124,7 +142,7 @@ async def test_a_port_that_is_taken_ends_it_with_1(tmp_path, role):
         case "smtp":
             given = replace(given, smtp=replace(given.smtp, listen=(f"127.0.0.1:{port}",)))
         case "http":
-            given = replace(given, http=replace(given.http, listen=f"127.0.0.1:{port}"))
+            given = replace(given, http=replace(given.http, listen=("127.0.0.1:0", f"127.0.0.1:{port}")))
         case "admin":
             given = replace(given, admin=replace(given.admin, listen=f"127.0.0.1:{port}"))
         case "milter":

@@ -27,13 +27,13 @@ from tracking_http.public import PIXEL
 
 
 def settings(tmp_path, **parts):
-    http = config.Http(listen=f"127.0.0.1:{peers.free_port()}")
+    http = config.Http(listen=(f"127.0.0.1:{peers.free_port()}",))
     here = {
         "state_dir": tmp_path / "var",
         "smtp": config.Smtp(listen=(f"127.0.0.1:{peers.free_port()}",), hostname="relay.example.com"),
         "http": http,
         "admin": config.Admin(listen=f"127.0.0.1:{peers.free_port()}"),
-        "tracking": Tracking(url=f"http://{http.listen}"),
+        "tracking": Tracking(url=f"http://{http.listen[0]}"),
         **parts,
     }
     return config.Settings(**here)
@@ -450,6 +450,17 @@ async def test_the_way_to_the_tracking_server_is_tried_also_before_the_first_sta
     ]
 
 
+async def test_each_address_of_the_tracking_server_is_tried(tmp_path):
+    here = settings(tmp_path)
+    first = here.http.listen[0]
+    second = f"[::1]:{peers.free_port()}"
+    here = replace(here, http=replace(here.http, listen=(first, second)))
+    found = await listeners.addresses(here)
+    assert [f.sentence for f in found if f.what == "http.listen"] == [f"{first} is free", f"{second} is free"]
+    here = replace(here, tracking=Tracking(url=f"http://{second}"))
+    assert [f.kind for f in await tracking_host.look(here)] == ["ok"]
+
+
 async def test_a_tracking_host_that_is_something_else(tmp_path):
     async with serving({"/": "hello"}) as url:
         here = settings(tmp_path, tracking=Tracking(url=url))
@@ -464,7 +475,7 @@ async def test_a_tracking_host_whose_certificate_nobody_trusts(tmp_path, monkeyp
     certificate, key = certificates.make(tmp_path)
     here = settings(tmp_path)
     here = replace(here, http=replace(here.http, certificate=certificate, key=key))
-    here = replace(here, tracking=Tracking(url=f"https://{here.http.listen}"))
+    here = replace(here, tracking=Tracking(url=f"https://{here.http.listen[0]}"))
     assert "refuse the certificate of 127.0.0.1: self-signed" in only(await tracking_host.look(here)).sentence
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     assert only(await tracking_host.look(here)).kind == "ok"

@@ -560,6 +560,13 @@ WRONG = [
         "3: smtp.clear_logins: is false, and there is no TLS to log in by",
     ),
     ('[http]\nlisten = "127.0.0.1:2525"', "2: http.listen: 127.0.0.1:2525 is taken by smtp.listen already"),
+    (
+        '[http]\nlisten = ["127.0.0.1:8080", "127.0.0.1:2525"]',
+        "2: http.listen: 127.0.0.1:2525 is taken by smtp.listen already",
+    ),
+    ("[http]\nlisten = []", "2: http.listen: is empty; name at least one"),
+    ('[http]\nlisten = ["127.0.0.1:1", 7]', "2: http.listen[1]: "),
+    ("[http]\nlisten = 7", "2: http.listen: should be text, not a number"),
     ('[admin]\nlisten = "0.0.0.0:8081"\nopen = true', "3: admin.open: "),
     ('[upstream]\nurl = "smtp://u@127.0.0.1"', "2: upstream.url: names a login, and there is neither"),
     ('[upstream]\nurl = "smtp://127.0.0.1"\npassword = "x"', "2: upstream.url: names no login for the password"),
@@ -682,6 +689,14 @@ def test_these_are_right(folder, text):
 def test_one_warning_one_sentence(folder, text, expected):
     (warning,) = load(folder, text, S="x").warnings
     assert warning.removeprefix(f"{folder / 'relay.toml'}:").startswith(expected)
+
+
+def test_the_tracking_server_listens_on_one_address_or_on_several(folder):
+    assert load(folder, '[http]\nlisten = "127.0.0.1:80"').http.listen == ("127.0.0.1:80",)
+    several = load(folder, '[http]\nlisten = ["0.0.0.0:80", "[::1]:80"]')
+    assert several.http.listen == ("0.0.0.0:80", "[::1]:80")
+    assert several.tracking.url == "http://[::1]:80"  # what this machine reaches
+    assert load(folder, "").http.listen == ("127.0.0.1:8080",)
 
 
 def test_every_notification_that_there_is_can_be_asked_for():

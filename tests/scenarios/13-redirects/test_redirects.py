@@ -70,8 +70,8 @@ def mutants(clicks: list[str], pixels: list[str], dice: random.Random) -> Iterat
         last = ALPHABET.index(text[-1])
         free = {2: 15, 3: 3}.get(len(text) % 4, 0)
         yield from (f"/c/{text[:-1]}{ALPHABET[last ^ x]}" for x in range(1, free + 1))
-        yield from (f"/c/{text}{more}" for more in ("=", "==", "%3D", "A", "/", "//", ".", "+", "%20", "%0d%0a"))
-        yield f"/c/{text[:-1]}%{ord(text[-1]):02x}"
+        yield from (f"/c/{text}{more}" for more in ("A", "%41", "-", "_.", "%5f", "%2D/"))
+        yield from (f"/c/{text[:-1]}{more}" for more in ("=", "%3D", "/", ".", "+", "%20", "%0d%0a"))
         yield f"/c/{text.replace('-', '+').replace('_', '/')}x"
         yield f"/c/{text.swapcase()}"
         yield f"/c/{text[1:]}"
@@ -114,11 +114,12 @@ def test_tricks_lead_nowhere(sent: Sent) -> None:
                 target = form.encode()
                 client.send(b"GET " + target + b" HTTP/1.1\r\nHost: t.example.test\r\n\r\n")
                 status, fields, _ = client.answer()
-                assert "location" not in fields, form
+                own = form.startswith(clicks[0])  # what stands behind a link changes nothing
+                assert fields.get("location") in ((None, TARGETS[0]) if own else (None,)), form
                 if not status or fields.get("connection") == "close":  # no HTTP any more: refused, and closed
                     client = hostile.Http(relay.http)
                 else:
-                    assert status in (200, 400, 404), form
+                    assert status in ((302, 400) if own else (200, 400, 404)), form
 
 
 def test_what_a_query_or_a_header_says_changes_no_target(sent: Sent) -> None:
