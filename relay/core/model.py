@@ -174,7 +174,8 @@ class Submission:
     `protocol` what it spoke, as a Received field names it; "" where nobody spoke SMTP with us. `senders` are the patterns
     of the addresses that the login may send as, None where it may send as anybody. `queue_id` and `daemon` are those of
     the mail server that asked by the milter protocol (see `Sent`), or that forwarded it and said so (XFORWARD): then
-    `proxy` is that server, and `peer` and `helo` are of the client that it names."""
+    `proxy` is that server, and `peer` and `helo` are of the client that it names. `metadata` is what an API call gave
+    beside the message, to be had back with it."""
 
     reverse_path: str
     recipients: tuple[Recipient, ...]
@@ -190,6 +191,7 @@ class Submission:
     queue_id: str = ""
     daemon: str = ""
     proxy: Hop | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ def sent(
         cc=addresses.listed(head, "cc"),
         subject=head.get("subject")[:998],
         label=first.label if first else "",
-        metadata=first.metadata if first else {},
+        metadata={**(first.metadata if first else {}), **submission.metadata},
         submitter_ip=submission.peer,
         size=len(submission.content),
         opens=any(g.decision.opens and g.prepared is not None and g.prepared.has_pixel for g in groups),

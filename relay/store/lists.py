@@ -23,6 +23,7 @@ MAX_PEOPLE = 50  # addresses in one filter
 MAX_THREAD = 200  # messages, and answers, of one thread that are read
 MAX_ANSWERS = 1_000  # answers to one message of which something is kept
 ENDLESS = 1e18  # later than any time
+INDEXED = ("key1", "key2", "key3", "key4", "key5")  # names in metadata that messages are found by, as Nylas has it
 
 Key = tuple[float, str]  # of a message or a thread: its time, its id
 Mark = tuple[float, int]  # of an event: its time, its position
@@ -64,7 +65,7 @@ class Thread(Value, frozen=True):
 
 class Messages(Value, frozen=True):
     """Which messages: those that meet all of it; "", () and 0 ask for nothing. `people` were sent it or sent it, one of
-    `recipients` was sent it. One of `to`, `cc` was sent it and stands in that field, one of `bcc` in neither. `since` <= submitted_at < `until`. `subject` is part of it, without regard to case."""
+    `recipients` was sent it. One of `to`, `cc` was sent it and stands in that field, one of `bcc` in neither. `since` <= submitted_at < `until`. `subject` is part of it, without regard to case. `metadata` are pairs that it has, whose names are of INDEXED."""
 
     grant_id: str = ""
     thread_id: str = ""
@@ -79,6 +80,7 @@ class Messages(Value, frozen=True):
     state: State | Literal[""] = ""
     internet_message_id: str = ""
     subject: str = ""
+    metadata: tuple[tuple[str, str], ...] = ()
     since: float = 0.0
     until: float = ENDLESS
     before: Key | None = None
@@ -139,6 +141,7 @@ def meets(sent: Sent, asked: Messages) -> bool:
         and asked.label in ("", sent.label)
         and asked.internet_message_id in ("", sent.internet_message_id)
         and asked.since <= sent.submitted_at < asked.until
+        and all(sent.metadata.get(name) == value for name, value in asked.metadata)
         and (not asked.subject or asked.subject.casefold() in sent.subject.casefold())
         and (not asked.sender or addresses.comparable(asked.sender) == addresses.comparable(sent.sender))
         and (not asked.sending_domain or domains.spelt(asked.sending_domain) == domain_of(sent))

@@ -21,7 +21,7 @@ import asyncio
 import hashlib
 import os
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Protocol
 
 from relay import config, log, metrics, outbound, spool
@@ -211,9 +211,11 @@ def entry_names(message_id: str) -> str:
 
 
 def submission(
-    content: bytes, reverse_path: str, recipients: Sequence[str], options: Sequence[str], *, peer: str, at: float
-) -> Submission:
+    content: bytes, reverse_path: str, recipients: Sequence[str], options: Sequence[str], *, peer: str, at: float,
+    metadata: Mapping[str, str],
+) -> Submission:  # fmt: skip
     """A message as the rooms behind the door have it. `peer` is the address of who asked; nobody spoke SMTP."""
     return Submission(
-        reverse_path, tuple(map(Recipient, recipients)), content, tuple(options), peer=peer, received_at=at
-    )
+        reverse_path, tuple(map(Recipient, recipients)), content, tuple(options), peer=peer, received_at=at,
+        metadata=metadata,
+    )  # fmt: skip

@@ -38,7 +38,9 @@ async def pages(server: Api, path: str, key: str = "all", **query: Any) -> list[
 
 async def test_messages_are_listed_filtered_and_found(server: Api) -> None:
     dora = SentCopy("dora@example.org", 2, True)
-    await server.known.record_sent(sent("m1", copies=(*sent().copies, dora)))
+    await server.known.record_sent(
+        sent("m1", copies=(*sent().copies, dora), metadata={"key1": "spring", "key2": "a,b"})
+    )
     await server.known.record_sent(
         sent("m2", submitted_at=T0 + 10, subject="Offer", thread_replies=False, references=("m1@mail.example",))
     )
@@ -56,6 +58,9 @@ async def test_messages_are_listed_filtered_and_found(server: Api) -> None:
         (f"received_after={int(T0)}", ["m2"]),
         (f"received_before={int(T0) + 1}", ["m1"]),
         ("thread_id=m1", ["m2", "m1"]),
+        ("metadata_pair=key1:spring,key2:a,b", ["m1"]),
+        ("metadata_pair=key1:spring&metadata_pair=key2:none", []),
+        ("metadata_pair=key3:spring", []),
         ("in=SENT&unread=false&starred=false", ["m2", "m1"]),
         ("in=INBOX", []),
         ("unread=true", []),

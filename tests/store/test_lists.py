@@ -268,7 +268,7 @@ STATEMENTS = {
     name: sql
     for name, sql in vars(lists).items()
     if isinstance(sql, str) and name.isupper() and sql.lstrip().startswith(("SELECT", "INSERT")) and "{" not in sql
-} | {f"OF_STATE {state}": sql for state, sql in lists.OF_STATE.items()}
+} | {f"{group} {name}": sql for group in ("OF_STATE", "OF_METADATA") for name, sql in getattr(lists, group).items()}
 SORTED = {"NAMED", "EVENTS_OF_MESSAGE", "EVENTS_OF_THREAD"}  # those of one message, one thread, one Message-ID
 
 

@@ -158,7 +158,7 @@ def clean(text: str) -> bool:
     return "\0" not in text and not any("\ud800" <= c <= "\udfff" for c in text)
 
 
-SAID = re.compile(r"(?P<what>.*?)(?: - at `\$\.?(?P<where>.*)`)?", re.S)
+SAID = re.compile(r"(?P<what>.*?)(?: - at (?P<key>`key` in )?`\$\.?(?P<where>.*)`)?", re.S)
 LACKS = re.compile(r"Object missing required field `(.+)`")
 
 
@@ -167,6 +167,8 @@ def sentence(text: str) -> str:
     found = SAID.fullmatch(text)
     assert found
     what, where = found["what"], found["where"] or ""
+    if found["key"]:
+        what = f"a name in it: {what}"
     lacking = LACKS.fullmatch(what)
     if lacking:
         return f"{where}.{lacking[1]}: is required".lstrip(".")

@@ -424,4 +424,13 @@ def eleventh(db: Database) -> None:
     db.execute("ALTER TABLE cursors ADD COLUMN passed TEXT NOT NULL DEFAULT '[]'")  # JSON
 
 
-STEPS: tuple[Step, ...] = (first, second, third, fourth, fifth, sixth, seventh, eighth, ninth, tenth, eleventh)
+def twelfth(db: Database) -> None:
+    """Messages by the metadata that Nylas' clients ask for."""
+    for name in ("key1", "key2", "key3", "key4", "key5"):
+        db.execute(
+            f"CREATE INDEX messages_{name} ON messages (metadata ->> '$.{name}', submitted_at, message_id)"
+            f" WHERE metadata != '{{}}' AND metadata ->> '$.{name}' IS NOT NULL"
+        )
+
+
+STEPS: tuple[Step, ...] = (first, second, third, fourth, fifth, sixth, seventh, eighth, ninth, tenth, eleventh, twelfth)

@@ -19,12 +19,16 @@ async function main() {
   assert.equal(changed.data.description, "node");
   await client.webhooks.destroy({ webhookId: made.id });
 
-  const small = (await send({ subject: "Node small" })).data;
+  const metadata = { key2: "node", orderNumber: "7" };
+  const small = (await send({ subject: "Node small", metadata })).data;
   const file = { filename: "big.bin", contentType: "application/octet-stream", size: 4000000,
                  content: Buffer.alloc(4000000, "x") };
   const large = (await send({ subject: "Node large", attachments: [file] })).data;
   const found = (await client.messages.find({ identifier, messageId: small.id })).data;
   assert.equal(found.subject, "Node small");
+  assert.deepEqual(found.metadata, metadata);
+  const same = (await client.messages.list({ identifier, queryParams: { metadataPair: { key2: "node" } } })).data;
+  assert.deepEqual(same.map((each) => each.id), [small.id]);
   const threads = (await client.threads.list({ identifier })).data;
   assert.ok(threads.some((thread) => thread.id === found.threadId));
 

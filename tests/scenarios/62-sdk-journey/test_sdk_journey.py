@@ -39,6 +39,7 @@ poll_interval = "1s"
 KIM = [{"email": "kim@example.org", "name": "Kim"}]
 HTML = '<html><body><p>See <a href="https://example.net/offer">this</a></p></body></html>'
 TRACKED = {"opens": True, "links": True, "thread_replies": True, "label": "offer"}
+METADATA = {"key1": "spring", "orderNumber": "7"}
 TRIGGERS = ["message.opened", "message.link_clicked", "thread.replied"]
 ANSWER = """From: Kim <kim@example.org>
 To: sales@example.com
@@ -140,7 +141,7 @@ def test_from_the_webhook_to_the_answer(world: World) -> None:
     assert (heard.challenged, made.webhook_url, bool(made.webhook_secret)) == (1, heard.url, True)
 
     sent = client.messages.send(
-        "sales", {"to": KIM, "subject": "Offer", "body": HTML, "tracking_options": TRACKED}
+        "sales", {"to": KIM, "subject": "Offer", "body": HTML, "tracking_options": TRACKED, "metadata": METADATA}
     ).data
     big = {"filename": "big.bin", "content_type": "application/octet-stream", "content": b"x" * 4_000_000,
            "size": 4_000_000}  # fmt: skip
@@ -163,8 +164,12 @@ def test_from_the_webhook_to_the_answer(world: World) -> None:
     (replied,) = eventually(lambda: heard.of("thread.replied"))
     assert (replied["root_message_id"], replied["label"]) == (sent.id, "offer")
     assert [contract.errors(note) for note in heard.notes] == [[]] * len(heard.notes)
+    for trigger in TRIGGERS:
+        assert METADATA in [each["metadata"] for each in heard.of(trigger)]
 
     found = client.messages.find("sales", sent.id).data
+    assert found.metadata == METADATA
+    assert [each.id for each in client.messages.list("sales", {"metadata_pair": {"key1": "spring"}}).data] == [sent.id]
     assert (found.id, found.subject, found.thread_id) == (sent.id, "Offer", replied["thread_id"])
     answer = client.messages.find("sales", replied["message_id"]).data
     assert (answer.from_[0]["email"], answer.thread_id) == ("kim@example.org", replied["thread_id"])

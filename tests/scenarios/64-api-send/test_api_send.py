@@ -57,6 +57,10 @@ class World:
         except urllib.error.HTTPError as refused:
             return refused.code, json.loads(refused.read())
 
+    def get(self, path: str) -> dict[str, Any]:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.relay.admin}{path}") as answer:
+            return json.loads(answer.read())
+
     def send(self, **fields: Any) -> tuple[int, dict[str, Any]]:
         body = {"to": [BOB], "subject": "Hello", "body": HTML} | fields
         return self.post("/v3/grants/sales/messages/send", body)
@@ -180,6 +184,10 @@ def test_an_answer_stands_in_the_thread(world: World) -> None:
         ({"from": [{"email": "a@other.example"}]}, 403, "may not send"),
         ({"attachments": [{"filename": "a", "content_type": "a/b", "content": "!"}]}, 400, "attachments[0]"),
         ({"reply_to_message_id": "<a\r\nb@c>"}, 400, "reply_to_message_id"),
+        ({"metadata": {"k" * 41: "v"}}, 400, "metadata: a name in it: "),
+        ({"metadata": {"k": "v" * 501}}, 400, "metadata[...]: "),
+        ({"metadata": {"k": 7}}, 400, "metadata[...]: "),
+        ({"metadata": {str(n): "v" for n in range(51)}}, 400, "metadata: "),
     ],
 )
 def test_what_can_not_be_sent_is_said(world: World, fields: dict[str, Any], status: int, word: str) -> None:
@@ -254,7 +262,9 @@ def test_a_draft_that_cannot_be_sent_stays(world: World) -> None:
 
 def test_unosends_clients_send_one_or_several(world: World) -> None:
     body = {"from": "Sales <sales@example.com>", "to": "Bob <bob@example.org>", "subject": "Uno", "html": HTML}
-    status, said = world.post("/v1/emails", body)
+    status, said = world.post("/v1/emails", body | {"tags": [{"name": "campaign", "value": "spring"}]})
+    tagged = world.get(f"/v1/emails/{said['data']['id']}")["data"]
+    assert (tagged["subject"], tagged["tags"]) == ("Uno", {"campaign": "spring"})
     assert (status, said["success"], said["data"]["status"]) == (200, True, "queued")
     assert "/o/" in world.upstream.taken[-1].content.decode()  # both are tracked where nothing else is said
     assert "/c/" in world.upstream.taken[-1].content.decode()

@@ -32,9 +32,12 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
     content_id: str | None = None
 
 
+Word = Annotated[str, Meta(max_length=256)]
+
+
 class Tag(msgspec.Struct, frozen=True, kw_only=True):
-    name: str
-    value: str = ""
+    name: Word
+    value: Word = ""
 
 
 class Switches(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +58,7 @@ class Email(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"})
     reply_to: Addresses = None
     headers: dict[str, str] | None = None
     attachments: Annotated[list[File], Meta(max_length=500)] | None = None
-    tags: list[Tag] | dict[str, str] | None = None
+    tags: Annotated[list[Tag], Meta(max_length=50)] | Annotated[dict[Word, Word], Meta(max_length=50)] | None = None
     tracking: Switches | None = None
     scheduled_for: str | None = None
     scheduled_at: str | None = None

@@ -152,9 +152,7 @@ async def made(
         snippet=bodies.snippet(body, plain=not email.html), from_=people["from_"], to=people["to"],
         cc=people["cc"], bcc=people["bcc"], reply_to=people["reply_to"],
     )  # fmt: skip
-    submission = composition.submission(
-        call, written.content, written.reverse_path, written.recipients, written.options, at
-    )
+    submission = composition.submission(call, written, at, describing.tags(email))
     return composition.Made(submission=submission, shown=said)
 
 

@@ -70,6 +70,10 @@ class TrackingOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
 
 
 People = list[Person] | None
+Metadata = Annotated[
+    dict[Annotated[str, Meta(max_length=40)], Annotated[str, Meta(max_length=500)]],
+    Meta(max_length=50, description="Up to 50 texts of up to 500 characters, under names of up to 40."),
+]
 
 
 class Described(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
@@ -89,7 +93,7 @@ class Described(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "fro
     tracking_options: TrackingOptions | None = None
     tracking: TrackingOptions | None = None
     custom_headers: list[Header] | None = None
-    metadata: dict[str, Any] | None = None
+    metadata: Metadata | None = None
     starred: bool | None = None
 
     @property

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
@@ -59,7 +59,7 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"})
     starred: bool = False
     unread: bool = False
     folders: list[str] = []
-    metadata: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    metadata: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
     headers: list[bodies.Header] | msgspec.UnsetType = msgspec.UNSET
     schedule_id: str | msgspec.UnsetType = msgspec.UNSET
     send_at: int | msgspec.UnsetType = msgspec.UNSET
@@ -124,7 +124,7 @@ async def made(
         metadata=described.metadata if described.metadata is not None else msgspec.UNSET,
         headers=headers_of(call, written.content),
     )  # fmt: skip
-    return Made(submission=submission(call, written.content, written.reverse_path, written.recipients, written.options, at), shown=shown)  # fmt: skip
+    return Made(submission=submission(call, written, at, described.metadata), shown=shown)
 
 
 def read_mime(call: Call, grant: Grant, raw: bytes, message_id: str, at: float) -> Made:
@@ -153,13 +153,17 @@ def read_mime(call: Call, grant: Grant, raw: bytes, message_id: str, at: float) 
         id=message_id, grant_id=grant.id, subject=head.get("subject"), from_=people["from"], to=people["to"],
         cc=people["cc"], bcc=people["bcc"], date=max(0, when), headers=headers_of(call, content),
     )  # fmt: skip
-    return Made(submission=submission(call, content, author, recipients, (*eight, *utf8), at), shown=shown)
+    written = compose.Composed(content, author, tuple(recipients), (*eight, *utf8))
+    return Made(submission=submission(call, written, at), shown=shown)
 
 
 def submission(
-    call: Call, content: bytes, author: str, recipients: Sequence[str], options: Sequence[str], at: float
+    call: Call, written: compose.Composed, at: float, metadata: Mapping[str, str] | None = None
 ) -> Submission:
-    return submitting.submission(content, author, recipients, options, peer=call.request.remote or "", at=at)
+    return submitting.submission(
+        written.content, written.reverse_path, written.recipients, written.options, peer=call.request.remote or "", at=at,
+        metadata=metadata or {},
+    )  # fmt: skip
 
 
 def limit(call: Call, size: int) -> None:

@@ -19,7 +19,7 @@ from tracking_http.api import cursors, problems
 from tracking_http.api.calls import Call, Listing
 from tracking_http.api.envelopes import Answer, Page
 from tracking_http.api.routing import Route
-from tracking_http.api.v3 import bodies, composition, sending
+from tracking_http.api.v3 import bodies, composition, messages, sending
 
 LOOKED_AT = 200  # drafts at once, where a list is filtered
 
@@ -34,7 +34,7 @@ class Filter(Listing, frozen=True, kw_only=True):
     starred: bool | None = None
     unread: bool | None = None
     has_attachment: bool | None = None
-    metadata_pair: str = ""
+    metadata_pair: tuple[str, ...] = ()
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
@@ -61,7 +61,7 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"})
     send_at: int | None = None
     tracking_options: bodies.TrackingOptions | None = None
     custom_headers: list[bodies.Header] = []
-    metadata: dict[str, Any] = {}
+    metadata: dict[str, str] = {}
 
 
 class Removed(msgspec.Struct, frozen=True, kw_only=True):
@@ -194,14 +194,14 @@ def matches(draft: Shown, query: Filter) -> bool:
         asked = {each.strip().lower() for text in wanted for each in text.split(",")}
         if asked and not asked & having:
             return False
-    key, _, value = query.metadata_pair.partition(":")
+    pairs = [word.partition(":") for text in query.metadata_pair if text for word in messages.NEXT_PAIR.split(text)]
     return (
         query.subject.lower() in draft.subject.lower()
         and query.thread_id in ("", draft.thread_id)
         and query.starred in (None, draft.starred)
         and query.unread in (None, draft.unread)
         and query.has_attachment in (None, bool(draft.attachments))
-        and (not key or str(draft.metadata.get(key)) == value)
+        and all(draft.metadata.get(key) == value for key, _, value in pairs)
     )
 
 

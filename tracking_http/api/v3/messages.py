@@ -9,6 +9,7 @@ the header fields are those that the record has.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal
 
@@ -27,6 +28,7 @@ from tracking_http.api.routing import Route
 Fields = Literal["standard", "include_headers", "include_basic_headers", "include_tracking_options", "raw_mime"]
 SNIPPET = 100  # characters
 SENT, INBOX = "SENT", "INBOX"
+NEXT_PAIR = re.compile(r",(?=key[1-5]:)")
 NO_MIME = "fields: raw_mime can't be had: of a message its record is kept, and not its text."
 
 
@@ -98,7 +100,7 @@ class Filter(Listing, frozen=True, kw_only=True, rename={"from_": "from", "in_":
     received_after: calls.Time | None = None
     has_attachment: Annotated[bool | None, UNKNOWN] = None
     search_query_native: Annotated[str, UNKNOWN] = ""
-    metadata_pair: Annotated[str, UNKNOWN] = ""
+    metadata_pair: Annotated[tuple[str, ...], Meta(description="`key1:VALUE`, of key1 to key5.")] = ()
     fields: Fields = "standard"
     select: Annotated[str, Meta(description="The fields to give, with commas between them.")] = ""
 
@@ -194,7 +196,7 @@ def split(found: Sequence[str]) -> tuple[str, ...]:
 
 def asked_of(query: Any, grant_id: str) -> lists.Messages:
     """What a query asks of messages, but for its times."""
-    for name in ("has_attachment", "search_query_native", "metadata_pair"):
+    for name in ("has_attachment", "search_query_native"):
         if getattr(query, name, None) not in (None, ""):
             raise problems.invalid(f"{name}: can't be asked for here, since nothing of it is kept.")
     senders = split(query.from_)
@@ -209,7 +211,20 @@ def asked_of(query: Any, grant_id: str) -> lists.Messages:
         cc=split(query.cc),
         bcc=split(query.bcc),
         subject=query.subject,
+        metadata=pairs(getattr(query, "metadata_pair", ())),
     )
+
+
+def pairs(found: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Names with their values: "key1:spring". Node's client puts commas between several, which may stand in a value too."""
+    made: list[tuple[str, str]] = []
+    for text in found:
+        for word in NEXT_PAIR.split(text) if text else ():
+            name, colon, value = word.partition(":")
+            if not colon or name not in lists.INDEXED:
+                raise problems.invalid(f"metadata_pair: is NAME:VALUE, and NAME one of {', '.join(lists.INDEXED)}.")
+            made.append((name, value))
+    return tuple(made)
 
 
 def elsewhere(query: Any, *folders: str) -> bool:
