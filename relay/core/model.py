@@ -247,7 +247,7 @@ Outcome = Done | Later | Never
 class SentCopy(Value, frozen=True):
     """What one envelope recipient was sent. `reply` is the upstream's last word once there is one, `upstream_id` the
     message identifier that the upstream named in it, without brackets. "handed" is final: the mail server that asked
-    (by the milter protocol) delivers it, and says no more."""
+    (by the milter protocol) delivers it, and says no more. `thread_replies`: this recipient's answers are told."""
 
     recipient: str
     index: int
@@ -256,6 +256,7 @@ class SentCopy(Value, frozen=True):
     state: Literal["pending", "done", "later", "never", "handed"] = "pending"
     reply: str = ""
     upstream_id: str = ""
+    thread_replies: bool = False
 
 
 class Sent(Value, frozen=True):
@@ -338,7 +339,8 @@ class History:
     sent: Sent | None
     recents: tuple[Event, ...] = ()
     link_counts: tuple[int, ...] = ()
-    first_at: float = 0.0  # of the first counted event of this type
+    first_at: float = 0.0  # of the first counted event of this type with the same recipient index
+    replies: int = 0  # of a thread.replied: the counted ones of the grant's thread up to and including this one
 
 
 # -- webhooks ----------------------------------------------------------------------------------------------------------

@@ -43,7 +43,8 @@ class Store(Protocol):
 
     # -- messages
     async def record_sent(self, sent: Sent) -> None:
-        """Durable when it returns. Finds `thread_id` through `sent.references`, or makes a new one."""
+        """Durable when it returns. Finds `thread_id` through `sent.references`, be it a message or a kept answer of the
+        same grant that they name, or makes a new one."""
 
     async def record_replies(self, replies: Sequence[UpstreamReply]) -> None:
         """What the upstream said, oldest first, all in one transaction. Replies on messages that are not there are left
@@ -56,6 +57,12 @@ class Store(Protocol):
         """The message recorded under the first of these Message-IDs that is known: ours or the upstream's. With
         `grant_id` messages of other grants are not there. Of several it is the newest; if one of these `recipients` (in
         lower case) was sent one of the last 100, the newest of those."""
+
+    async def find_answer(self, internet_ids: Sequence[str], grant_id: str) -> Answer | None:
+        """What is kept of the answer with the first of these Message-IDs that is known, in that grant."""
+
+    async def thread_root(self, thread_id: str, grant_id: str) -> Sent | None:
+        """The first message of the grant's thread of whose copies one has `thread_replies`."""
 
     async def find_queued(self, queue_id: str) -> Sent | None:
         """The message that a mail server has, or had, under this name in its queue. Such names are used again: of

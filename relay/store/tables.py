@@ -148,6 +148,7 @@ COPIES = Table(
         Column("idx", field="index"),
         *flags("tracked"),
         *plain("reason", "state", "reply", "upstream_id"),
+        *flags("thread_replies"),
     ],
     beside=("message_id", "position", "sole", "at"),
 )

@@ -74,8 +74,8 @@ async def test_a_file_of_the_first_program_is_read_whole(old: Path) -> None:
         thread_id="m1",
         reason="limit_links",
         copies=(
-            SentCopy("bob@example.org", 0, True),
-            SentCopy("c@example.org", 1, True, None, "done", "250 2.0.0 ok", "made-up@upstream.example"),
+            SentCopy("bob@example.org", 0, True, thread_replies=True),
+            SentCopy("c@example.org", 1, True, None, "done", "250 2.0.0 ok", "made-up@upstream.example", True),
         ),
     )
     (by_id,) = [await store.find_sent(["made-up@upstream.example"])]

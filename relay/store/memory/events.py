@@ -67,8 +67,25 @@ class Events(Counts, Lists, Outbox):
         event, counts = self._by_id[event_id]
         message = self._messages[event.message_id]
         counted = [e for e in message.events if e.counted and e.type == event.type and e.position <= event.position]
-        recents, first_at = tuple(counted[-decisions.RECENTS :]), counted[0].at if counted else 0.0
-        return History(event, message.sent, recents, decisions.link_counts(message.sent, event, counts), first_at)
+        first_at = next((e.at for e in counted if e.recipient_index == event.recipient_index), 0.0)
+        return History(
+            event,
+            message.sent,
+            tuple(counted[-decisions.RECENTS :]),
+            decisions.link_counts(message.sent, event, counts),
+            first_at,
+            self._replies(event, message.sent) if event.type == "thread.replied" else 0,
+        )
+
+    def _replies(self, event: Event, sent: Sent | None) -> int:
+        """How many counted answers the thread has, up to this one."""
+        thread = (sent.thread_id, sent.grant_id) if sent else None
+        return sum(
+            (of is not None and (of.thread_id, of.grant_id) == thread) or other.message_id == event.message_id
+            for other in self._events
+            if other.type == event.type and other.counted and other.position <= event.position
+            for of in (self._sent(other.message_id),)
+        )
 
     async def cursor(self, mailbox: str) -> Cursor | None:
         return self._cursors.get(mailbox)

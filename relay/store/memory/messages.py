@@ -6,13 +6,16 @@ from collections.abc import Sequence
 
 from relay.core.model import Sent
 from relay.store import UpstreamReply, decisions
+from relay.store.lists import Answer
 from relay.store.memory.counts import Counts
 
 
 class Messages(Counts):
     async def record_sent(self, sent: Sent) -> None:
         earlier = self._find(sent.references)
-        thread_id = sent.thread_id or (earlier.thread_id if earlier else sent.message_id)
+        answer = None if earlier else self._find_answer(sent.references, sent.grant_id)
+        known = earlier or answer
+        thread_id = sent.thread_id or (known.thread_id if known else sent.message_id)
         self._count(sent.message_id, -1)
         self._messages[sent.message_id].sent = sent.with_(thread_id=thread_id)
         self._count(sent.message_id)
@@ -53,6 +56,25 @@ class Messages(Counts):
                 meant = (s for s in found if any(c.recipient.lower() in recipients for c in s.copies))
                 return next(meant, found[0])
         return None
+
+    async def find_answer(self, internet_ids: Sequence[str], grant_id: str) -> Answer | None:
+        return self._find_answer(internet_ids, grant_id)
+
+    def _find_answer(self, internet_ids: Sequence[str], grant_id: str) -> Answer | None:
+        for identifier in filter(None, internet_ids):
+            named = [a for a in self._answers.values() if (a.internet_message_id, a.grant_id) == (identifier, grant_id)]
+            if named:
+                return min(named, key=lambda answer: answer.answer_id)
+        return None
+
+    async def thread_root(self, thread_id: str, grant_id: str) -> Sent | None:
+        own = (
+            m.sent
+            for m in self._messages.values()
+            if m.sent and (m.sent.thread_id, m.sent.grant_id) == (thread_id, grant_id)
+        )
+        told = (sent for sent in own if any(copy.thread_replies for copy in sent.copies))
+        return min(told, key=lambda sent: (sent.submitted_at, sent.message_id), default=None)
 
     async def find_queued(self, queue_id: str) -> Sent | None:
         known = [m.sent for m in self._messages.values() if m.sent and queue_id and m.sent.queue_id == queue_id]

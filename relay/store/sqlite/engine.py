@@ -33,8 +33,8 @@ from relay.store import (
 )
 from relay.store.contract import NONE
 from relay.store.lists import Answer, Events, Listed, Messages, Thread, Threads
-from relay.store.sqlite import contents as octets
 from relay.store.sqlite import (
+    answers,
     counts,
     cursors,
     database,
@@ -48,6 +48,7 @@ from relay.store.sqlite import (
     requests,
     schedules,
 )
+from relay.store.sqlite import contents as octets
 from relay.store.sqlite.readers import Readers
 from relay.store.sqlite.writer import USUAL, Bulk, Times, Writer
 
@@ -107,6 +108,12 @@ class Sqlite:
         self, internet_ids: Sequence[str], grant_id: str = "", recipients: Sequence[str] = ()
     ) -> Sent | None:
         return await self.readers.read(lambda db: messages.find(db, internet_ids, grant_id, recipients))
+
+    async def find_answer(self, internet_ids: Sequence[str], grant_id: str) -> Answer | None:
+        return await self.readers.read(lambda db: answers.find(db, internet_ids, grant_id))
+
+    async def thread_root(self, thread_id: str, grant_id: str) -> Sent | None:
+        return await self.readers.read(lambda db: messages.root(db, thread_id, grant_id))
 
     async def find_queued(self, queue_id: str) -> Sent | None:
         return await self.readers.read(lambda db: messages.queued(db, decisions.mended(queue_id)))
@@ -202,7 +209,7 @@ class Sqlite:
         return await self.readers.read(lambda db: lists.thread(db, thread_id, grant_id))
 
     async def answer(self, answer_id: str, grant_id: str = "") -> Answer | None:
-        return await self.readers.read(lambda db: lists.answer(db, answer_id, grant_id))
+        return await self.readers.read(lambda db: answers.answer(db, answer_id, grant_id))
 
     # -- cursors of mailboxes ------------------------------------------------------------------------------------------
 

@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from relay.core import counts, floods, tally
-from relay.core.model import Endpoint, Event, History, Verdict
+from relay.core.model import Endpoint, Event, History, Sent, Verdict
 from relay.store import Cursor, decisions, tables
 from relay.store.lists import Answer
-from relay.store.sqlite import bulk, cursors, endpoints, lists, messages, outbox
+from relay.store.sqlite import answers, bulk, cursors, endpoints, messages, outbox
 from relay.store.sqlite import counts as counters
 from relay.store.sqlite.writer import BATCH
 from relay.store.tables import ENDPOINTS, EVENTS
@@ -53,7 +53,13 @@ SINCE = f"SELECT {EVENTS.names()} FROM events WHERE at >= ? ORDER BY position"
 OF_TYPE = "FROM events WHERE message_id = ? AND type = ?"
 LAST_COUNTED = f"SELECT max(ordinal) {OF_TYPE} AND position < ?"
 RECENTS = f"SELECT {EVENTS.names()} {OF_TYPE} AND ordinal BETWEEN max(0, ?) AND ? ORDER BY ordinal"
-FIRST_AT = f"SELECT at {OF_TYPE} AND ordinal = 0 AND position <= ?"
+FIRST_AT = f"SELECT at {OF_TYPE} AND ordinal >= 0 AND recipient_index = ? AND position <= ? ORDER BY ordinal LIMIT 1"
+# In the thread of its message, or to this message alone where its row is gone.
+REPLIES = f"SELECT count(*) {OF_TYPE} AND ordinal >= 0 AND position <= ?"
+REPLIES_OF_THREAD = """
+SELECT count(*) FROM messages m CROSS JOIN events e ON e.message_id = m.message_id
+WHERE m.thread_id = ? AND m.grant_id = ? AND e.type = ? AND e.ordinal >= 0 AND e.position <= ?
+"""
 
 encode_facts = msgspec.json.Encoder().encode
 decode_facts = msgspec.json.Decoder(tally.Facts).decode
@@ -131,7 +137,7 @@ def append(
     count(db, done.events, found)
     owed = [(e.position, endpoint_id, trigger, now, now, turn) for e, endpoint_id, trigger, turn in done.owed]
     bulk.write(db, outbox.OWE, owed)
-    lists.keep(db, [hit.answer for hit, new in zip(batch, done.results, strict=True) if hit.answer and new])
+    answers.keep(db, [hit.answer for hit, new in zip(batch, done.results, strict=True) if hit.answer and new])
     cursors.save(db, {hit.cursor.mailbox: hit.cursor for hit in batch if hit.cursor}.values())
     return done.results
 
@@ -256,5 +262,21 @@ def history(db: sqlite3.Connection, event_id: str) -> History | None:
         found = db.execute(LAST_COUNTED, (*key, event.position)).fetchone()
         last = -1 if found[0] is None else found[0]
     recents = tuple(map(EVENTS.value, db.execute(RECENTS, (*key, last - decisions.RECENTS + 1, last))))
-    first = db.execute(FIRST_AT, (*key, event.position)).fetchone()
-    return History(event, sent, recents, decisions.link_counts(sent, event, counts), first[0] if first else 0.0)
+    first = db.execute(FIRST_AT, (*key, event.recipient_index, event.position)).fetchone()
+    return History(
+        event,
+        sent,
+        recents,
+        decisions.link_counts(sent, event, counts),
+        first[0] if first else 0.0,
+        replies(db, event, sent) if event.type == "thread.replied" else 0,
+    )
+
+
+def replies(db: sqlite3.Connection, event: Event, sent: Sent | None) -> int:
+    """How many counted answers the thread has, up to this one."""
+    if sent is None:
+        found = db.execute(REPLIES, (event.message_id, event.type, event.position))
+    else:
+        found = db.execute(REPLIES_OF_THREAD, (sent.thread_id, sent.grant_id, event.type, event.position))
+    return int(found.fetchone()[0])

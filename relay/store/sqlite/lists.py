@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -20,10 +20,8 @@ from relay.store import decisions
 from relay.store.lists import (
     ENDLESS,
     INDEXED,
-    MAX_ANSWERS,
     MAX_THREAD,
     WALK,
-    Answer,
     Events,
     Key,
     Listed,
@@ -139,24 +137,6 @@ def wanted(db: sqlite3.Connection, message_id: str, asked: Messages) -> Sent | N
         return None
     sent = messages.whole(db, row)
     return sent if copies_meet(sent, asked) else None
-
-
-# -- answers -----------------------------------------------------------------------------------------------------------
-
-KEEP = f"""
-INSERT OR IGNORE INTO answers ({ANSWERS.names()}) SELECT {", ".join("?" * len(ANSWERS.columns))}
-WHERE (SELECT count(*) FROM (SELECT 1 FROM answers WHERE message_id = ? LIMIT {MAX_ANSWERS})) < {MAX_ANSWERS}
-"""
-ANSWER = f"SELECT {ANSWERS.names()} FROM answers WHERE answer_id = ? AND ? IN ('', grant_id) LIMIT 1"
-
-
-def keep(db: sqlite3.Connection, answers: Sequence[Answer]) -> None:
-    db.executemany(KEEP, [(*ANSWERS.row(answer), answer.message_id) for answer in answers])
-
-
-def answer(db: sqlite3.Connection, answer_id: str, grant_id: str) -> Answer | None:
-    row = db.execute(ANSWER, (answer_id, grant_id)).fetchone()
-    return ANSWERS.value(row) if row else None
 
 
 # -- threads -----------------------------------------------------------------------------------------------------------

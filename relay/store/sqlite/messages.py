@@ -17,7 +17,7 @@ import msgspec
 from relay.core import counts
 from relay.core.model import Sent
 from relay.store import UpstreamReply, decisions, lists
-from relay.store.sqlite import bulk
+from relay.store.sqlite import answers, bulk
 from relay.store.sqlite import counts as counters
 from relay.store.tables import COPIES, MESSAGES
 
@@ -61,6 +61,11 @@ ORDER BY EXISTS (
 ) DESC, message_id DESC LIMIT 1
 """
 ONE = f"SELECT {MESSAGES.names()} FROM messages WHERE message_id = ?"
+ROOT = f"""
+SELECT {MESSAGES.names("m")} FROM messages m WHERE m.thread_id = ? AND m.grant_id = ? AND m.thread_replies
+  AND EXISTS (SELECT 1 FROM copies c WHERE c.message_id = m.message_id AND c.thread_replies)
+ORDER BY m.submitted_at, m.message_id LIMIT 1
+"""
 # Mail servers use an identifier again: of several the newest.
 QUEUED = f"""
 SELECT {MESSAGES.names()} FROM messages WHERE queue_id = ? AND queue_id != '' ORDER BY message_id DESC LIMIT 1
@@ -113,7 +118,9 @@ def record(db: sqlite3.Connection, batch: Sequence[Sent]) -> list[None]:
         count(db, totals, message_id, -1)
     messages, copies, identifiers = [], [], []
     for sent in batch:
-        thread_id = sent.thread_id or (thread(db, sent.references) if sent.references else "") or sent.message_id
+        thread_id = (
+            sent.thread_id or (thread(db, sent.references, sent.grant_id) if sent.references else "") or sent.message_id
+        )
         messages.append(row := MESSAGES.row(sent, lists.domain_of(sent)))
         row[THREAD_ID] = thread_id
         shared = decisions.shared(sent)
@@ -146,9 +153,18 @@ def record_replies(db: sqlite3.Connection, batch: Sequence[Replies]) -> list[Non
     return [None] * len(batch)
 
 
-def thread(db: sqlite3.Connection, references: Sequence[str]) -> str:
+def thread(db: sqlite3.Connection, references: Sequence[str], grant_id: str) -> str:
+    """The thread that these identifiers lead to: those of messages, else those of answers to the grant's; "" for none."""
     row = db.execute(THREAD, (named(db, references),)).fetchone()
-    return str(row[0]) if row else ""
+    if row:
+        return str(row[0])
+    answer = answers.find(db, references, grant_id)
+    return answer.thread_id if answer else ""
+
+
+def root(db: sqlite3.Connection, thread_id: str, grant_id: str) -> Sent | None:
+    row = db.execute(ROOT, (thread_id, grant_id)).fetchone()
+    return whole(db, row) if row else None
 
 
 def named(db: sqlite3.Connection, internet_ids: Sequence[str]) -> str:

@@ -433,4 +433,17 @@ def twelfth(db: Database) -> None:
         )
 
 
-STEPS: tuple[Step, ...] = (first, second, third, fourth, fifth, sixth, seventh, eighth, ninth, tenth, eleventh, twelfth)
+def thirteenth(db: Database) -> None:
+    """Whose answers are told is said per copy, and answers are found by their Message-ID."""
+    db.execute("ALTER TABLE copies ADD COLUMN thread_replies INTEGER NOT NULL DEFAULT 0")
+    db.execute(
+        "UPDATE copies SET thread_replies = 1 WHERE reason IS NOT 'excluded_recipient'"
+        " AND message_id IN (SELECT message_id FROM messages WHERE thread_replies)"
+    )
+    db.execute("CREATE INDEX answers_named ON answers (internet_message_id, grant_id) WHERE internet_message_id != ''")
+
+
+STEPS: tuple[Step, ...] = (
+    first, second, third, fourth, fifth, sixth, seventh, eighth, ninth, tenth, eleventh, twelfth,
+    thirteenth,
+)  # fmt: skip
