@@ -3,7 +3,7 @@
 Owns: the promises. Whoever wires (`app`, the commands, `store.open`) names a `Store`; other rooms declare a Protocol with
 the methods that they call.
 
-An engine never blocks the event loop. A method that raises `Unavailable` has done nothing.
+An engine never blocks the event loop. A method that raises `Unavailable` has done nothing, unless it says so.
 """
 
 from __future__ import annotations
@@ -175,7 +175,8 @@ class Store(Protocol):
         """The endpoint as it is from now on. False where the API has none of that `endpoint_id`."""
 
     async def remove_endpoint(self, endpoint_id: str) -> bool:
-        """With what it is still owed, and its dead notifications. False where the API has none of that id."""
+        """With what it is still owed, and its dead notifications; of very many those go after it, in steps. False where
+        the API has none of that id."""
 
     async def set_endpoint_status(
         self, endpoint_id: str, status: EndpointStatus, at: float, *, was: Sequence[EndpointStatus] = ()
@@ -228,7 +229,8 @@ class Store(Protocol):
     ) -> int:
         """Makes due again, with the whole schedule before them: of these events, these very ones, of all events since a
         time, or all dead ones; at one endpoint or all. An active endpoint that never was owed one of these events, but asks for
-        such, gets it now. The number of notifications."""
+        such, gets it now. The number of notifications. Very many are made due in steps, so that others write in between:
+        after an `Unavailable` some may be due already, and to ask again does no harm."""
 
     # -- keys of the API
     async def add_api_key(self, key: ApiKey) -> None:

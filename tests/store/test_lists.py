@@ -278,7 +278,7 @@ async def test_nothing_is_scanned_and_nothing_sorted(store: Store, name: str) ->
         pytest.skip("no statements")
     sql = STATEMENTS[name]
     values: Any = [0] * sql.count("?") or dict.fromkeys(
-        ["value", "since", "at", "id", "walk", "grant", "seen", "thread", "position"], 0
+        ["value", "since", "at", "id", "walk", "grant", "seen", "thread", "position", "type"], 0
     )
     with closing(sqlite3.connect(store.path)) as db:
         plan = [str(row[3]) for row in db.execute(f"EXPLAIN QUERY PLAN {sql}", values)]

@@ -1,6 +1,7 @@
 """What every store does with notifications."""
 
 import asyncio
+import dataclasses
 import time
 from collections import Counter
 from typing import Any, Literal
@@ -219,3 +220,30 @@ async def test_only_the_named_ones_are_replayed(store: Store) -> None:
     assert await store.replay(SOON, delivery_ids=[*ids, *ids, 4711], endpoint_id="e2") == 1
     assert await store.replay(SOON, delivery_ids=[4711]) == 0
     assert [due.endpoint_id for due in await store.claim_due(SOON)] == ["e2"]
+
+
+async def test_very_many_are_made_again_each_once(store: Store) -> None:
+    """More than one step of them, several at one time."""
+    count = 1_203
+    await store.sync_endpoints([endpoint("e1"), endpoint("e2")])
+    await asyncio.gather(*(store.append(click(n, at=T0 + n // 700)) for n in range(count)))
+    now = time.time() + 1
+    while due := await store.claim_due(now, limit=500, each=500):
+        await asyncio.gather(*(store.settle(d.delivery_id, Settlement("dead", now)) for d in due))
+    stands = [dataclasses.astuple(b) for b in await store.backlog()]
+    assert stands == [("e1", 0, 0, count, 0.0), ("e2", 0, 0, count, 0.0)]
+    assert await store.replay(now, since=T0, endpoint_id="e1") == count
+    assert await store.replay(now, dead=True) == count
+    first = min(n.first_at for n in await store.notifications(limit=9_999))
+    stands = [dataclasses.astuple(b) for b in await store.backlog()]
+    assert stands == [("e1", count, 0, 0, first), ("e2", count, 0, 0, first)]
+
+
+async def test_an_endpoint_that_goes_takes_all_that_it_was_owed(store: Store) -> None:
+    await store.add_endpoint(endpoint("e1"))
+    await asyncio.gather(*(store.append(click(n)) for n in range(1_203)))
+    (due,) = await store.claim_due(time.time() + 1, limit=1)
+    await store.settle(due.delivery_id, Settlement("delivered", time.time()))
+    assert await store.remove_endpoint("e1")
+    assert [(b.pending, b.delivered) for b in await store.backlog()] == [(0, 1)]
+    assert [n.delivery_id for n in await store.notifications()] == [due.delivery_id]

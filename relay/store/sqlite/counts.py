@@ -41,6 +41,8 @@ UPTO = "SELECT upto FROM counting"
 # What adds nothing any more is no row.
 EMPTY = f"DELETE FROM counts WHERE dimension = ? AND hour = ? AND grant_id = ? AND value = ? AND {' AND '.join(f'{n} = 0' for n in COUNTERS)}"
 EVENTS_OF = f"SELECT {EVENTS.names()} FROM events WHERE message_id = ? ORDER BY position"
+CLEAR = ("DELETE FROM counts", "DELETE FROM seen", "UPDATE counting SET upto = ''")
+COUNT = "SELECT count(*) FROM messages"
 NEXT = "SELECT message_id FROM messages WHERE message_id > ? ORDER BY message_id LIMIT ?"
 LISTED = f"""
 SELECT (hour * 3600 + :offset) / :step AS period, {{key}} AS key, {", ".join(f"sum({name})" for name in COUNTERS)}
@@ -90,10 +92,9 @@ def events_of(db: sqlite3.Connection, message_id: str) -> list[Event]:
 
 
 def begin(db: sqlite3.Connection) -> int:
-    db.execute("DELETE FROM counts")
-    db.execute("DELETE FROM seen")
-    db.execute("UPDATE counting SET upto = ''")
-    return int(db.execute("SELECT count(*) FROM messages").fetchone()[0])
+    for sql in CLEAR:
+        db.execute(sql)
+    return int(db.execute(COUNT).fetchone()[0])
 
 
 def following(db: sqlite3.Connection, after: str) -> list[str]:

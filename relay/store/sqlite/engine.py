@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from relay.core import floods, tally
+from relay.core import floods
 from relay.core.model import Delivery, Endpoint, EndpointStatus, Event, History, Sent, Settlement, Verdict
 from relay.store import (
     Aggregate,
@@ -235,12 +235,12 @@ class Sqlite:
 
     async def remove_endpoint(self, endpoint_id: str) -> bool:
         def write(db: sqlite3.Connection) -> bool:
-            removed = endpoints.remove(db, endpoint_id)
-            if removed:
-                outbox.forgive(db, endpoint_id)
-            return removed
+            return endpoints.remove(db, endpoint_id)
 
-        return await self._write(write)
+        removed = await self._write(write)
+        while removed and (await self._write(lambda db: outbox.forgive(db, endpoint_id))) > 0:
+            pass
+        return removed
 
     async def set_endpoint_status(
         self, endpoint_id: str, status: EndpointStatus, at: float, *, was: Sequence[EndpointStatus] = ()
@@ -295,16 +295,35 @@ class Sqlite:
         dead: bool = False,
         endpoint_id: str = "",
     ) -> int:
-        def write(db: sqlite3.Connection) -> int:
-            count = outbox.renew_dead(db, endpoint_id, now) if dead else 0
-            count += outbox.renew_these(db, delivery_ids, endpoint_id, now)
-            live = [e for e in endpoints.live(db) if endpoint_id in ("", e.endpoint_id)]
-            owed = decisions.owed(live, events.chosen(db, event_ids, since), defaultdict(tally.Facts), now)
-            for one in owed:
-                outbox.renew(db, one, now)
-            return count + len(owed)
+        count = await self._renew_dead(endpoint_id, now) if dead else 0
+        count += await self._write(lambda db: outbox.renew_these(db, delivery_ids, endpoint_id, now))
+        count += await self._write(lambda db: outbox.renew_of(db, events.chosen(db, event_ids), endpoint_id, now))
+        if since is not None:
+            count += await self._renew_since(since, endpoint_id, now, set(event_ids))
+        return count
 
-        return await self._write(write)
+    async def _renew_dead(self, endpoint_id: str, now: float) -> int:
+        count = 0
+        for one in [endpoint_id] if endpoint_id else await self.readers.read(outbox.owed_to):
+            last, renewed = 0, 1
+            while renewed:
+                renew = partial(outbox.renew_dead, endpoint_id=one, after=last, now=now)
+                renewed, last = await self._write(renew)
+                count += renewed
+        return count
+
+    async def _renew_since(self, since: float, endpoint_id: str, now: float, had: Collection[str]) -> int:
+        """Of what was there when it began: what comes meanwhile is owed anyway."""
+        count, last = 0, await self.readers.read(events.last)
+        following = partial(events.following, mark=(since, 0), limit=outbox.STEP)
+        while found := await self.readers.read(following):
+            some = [event for event in found if event.position <= last]
+            if not some:
+                break
+            some = [event for event in some if event.event_id not in had]
+            count += await self._write(partial(outbox.renew_of, events=some, endpoint_id=endpoint_id, now=now))
+            following = partial(events.following, mark=lists.mark(found[-1]), limit=outbox.STEP)
+        return count
 
     # -- keys of the API -----------------------------------------------------------------------------------------------
 

@@ -8,8 +8,10 @@ writes; the statements about events and tallies. Leaves to others: what a batch 
 
 from __future__ import annotations
 
+import heapq
 import sqlite3
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 import msgspec
@@ -17,8 +19,8 @@ import msgspec
 from relay.core import counts, floods, tally
 from relay.core.model import Endpoint, Event, History, Sent, Verdict
 from relay.store import Cursor, decisions, tables
-from relay.store.lists import Answer
-from relay.store.sqlite import answers, bulk, cursors, endpoints, messages, outbox
+from relay.store.lists import Answer, Mark
+from relay.store.sqlite import answers, bulk, cursors, endpoints, lists, messages, outbox
 from relay.store.sqlite import counts as counters
 from relay.store.sqlite.writer import BATCH
 from relay.store.tables import ENDPOINTS, EVENTS
@@ -49,7 +51,10 @@ TALLY = "SELECT facts FROM tallies WHERE message_id = ?"
 LISTED = f"SELECT {EVENTS.names()} FROM events WHERE {{conditions}} ORDER BY position {{order}} LIMIT ?"
 ONE = f"SELECT {EVENTS.names()}, events.link_counts FROM events WHERE event_id = ?"
 CORRECT = "UPDATE events SET verdict = ?, reason = ? WHERE event_id = ?"
-SINCE = f"SELECT {EVENTS.names()} FROM events WHERE at >= ? ORDER BY position"
+LAST = "SELECT seq FROM sqlite_sequence WHERE name = 'events'"
+FOLLOWING = f"""
+SELECT {EVENTS.names()} FROM events WHERE type = ? AND (at, position) > (?, ?) ORDER BY at, position LIMIT ?
+"""
 OF_TYPE = "FROM events WHERE message_id = ? AND type = ?"
 LAST_COUNTED = f"SELECT max(ordinal) {OF_TYPE} AND position < ?"
 RECENTS = f"SELECT {EVENTS.names()} {OF_TYPE} AND ordinal BETWEEN max(0, ?) AND ? ORDER BY ordinal"
@@ -243,11 +248,23 @@ def listed(
     return found[::-1] if newest else found
 
 
-def chosen(db: sqlite3.Connection, event_ids: Sequence[str], since: float | None) -> list[Event]:
-    """These, and all since a time; each once."""
-    rows = [row[:-1] for event_id in event_ids for row in db.execute(ONE, (event_id,))]
-    rows += db.execute(SINCE, (since,)).fetchall() if since is not None else []
-    return list({event.event_id: event for event in map(EVENTS.value, rows)}.values())
+def chosen(db: sqlite3.Connection, event_ids: Sequence[str]) -> list[Event]:
+    """These, each once."""
+    rows = [row[:-1] for event_id in dict.fromkeys(event_ids) for row in db.execute(ONE, (event_id,))]
+    return list(map(EVENTS.value, rows))
+
+
+def following(db: sqlite3.Connection, mark: Mark, limit: int) -> list[Event]:
+    """The next ones behind a mark, by time."""
+    rows = [db.execute(FOLLOWING, (kind, *mark, limit)) for kind in lists.TYPES]
+    found = heapq.merge(*(map(EVENTS.value, some) for some in rows), key=lists.mark)
+    return list(islice(found, limit))
+
+
+def last(db: sqlite3.Connection) -> int:
+    """The highest position that was used."""
+    row = db.execute(LAST).fetchone()
+    return int(row[0]) if row else 0
 
 
 def history(db: sqlite3.Connection, event_id: str) -> History | None:

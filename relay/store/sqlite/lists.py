@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import heapq
 import sqlite3
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from operator import itemgetter
+from typing import Any, get_args
 
 import msgspec
 
 from relay.core import domains
-from relay.core.model import Event, Sent
+from relay.core.model import Event, EventType, Sent
 from relay.store import decisions
 from relay.store.lists import (
     ENDLESS,
@@ -25,6 +26,7 @@ from relay.store.lists import (
     Events,
     Key,
     Listed,
+    Mark,
     Messages,
     Thread,
     Threads,
@@ -208,41 +210,51 @@ EVENTS_BY = f"""
 SELECT {EVENTS.names()} FROM events WHERE {{condition}} AND at >= :since AND (at, position) < (:at, :position)
 ORDER BY at DESC, position DESC LIMIT :walk
 """
-EVENTS_ALL = EVENTS_BY.format(condition="1")
-EVENTS_OF_GRANT = EVENTS_BY.format(condition="grant_id = :value")
+EVENTS_OF_TYPE = EVENTS_BY.format(condition="type = :type")
+EVENTS_OF_GRANT = EVENTS_BY.format(condition="grant_id = :value AND type = :type")
 EVENTS_OF_MESSAGE = EVENTS_BY.format(condition="message_id = :value")  # sorted: one message's events are few
 EVENTS_OF_THREAD = EVENTS_BY.format(condition="message_id IN (SELECT value FROM json_each(:value))")
+TYPES = get_args(EventType)
+AT, POSITION = EVENTS.columns.index("at"), EVENTS.columns.index("position")
 IN_THREAD = f"SELECT message_id FROM messages WHERE thread_id = ? ORDER BY submitted_at DESC LIMIT {MAX_THREAD}"
 
 
 def events(db: sqlite3.Connection, asked: Events, limit: int) -> Listed[Event]:
     asked = decisions.mended(asked)
-    in_thread: frozenset[str] | None = None
-    sql, value = EVENTS_ALL, ""
-    if asked.message_id:
-        sql, value = EVENTS_OF_MESSAGE, asked.message_id
-    elif asked.thread_id:
+    in_thread = None
+    if asked.thread_id:
         in_thread = frozenset(row[0] for row in db.execute(IN_THREAD, (asked.thread_id,)))
-        sql, value = EVENTS_OF_THREAD, msgspec.json.encode(sorted(in_thread)).decode()
-    elif asked.grant_id:
-        sql, value = EVENTS_OF_GRANT, asked.grant_id
-    if asked.message_id and asked.thread_id:
-        in_thread = frozenset(row[0] for row in db.execute(IN_THREAD, (asked.thread_id,)))
-    at, position = min((asked.until, 0), asked.before or (ENDLESS, 0))
-    values: dict[str, Any] = {"value": value, "since": asked.since, "at": at, "position": position, "walk": WALK}
     known: dict[str, Sent | None] = {}
     found: list[Event] = []
     before = None
-    for number, row in enumerate(db.execute(sql, values), 1):
+    for number, row in enumerate(walk_events(db, asked, in_thread), 1):
         event = EVENTS.value(row)
         if event_meets(event, asked, in_thread, owner(db, event.message_id, known) if asked.of_mail else None):
             if len(found) == limit:
                 return Listed(found, before)
             found.append(event)
-        before = (event.at, event.position)
+        before = mark(event)
         if number == WALK:
             return Listed(found, before)
     return Listed(found, None)
+
+
+def mark(event: Event) -> Mark:
+    return (event.at, event.position)
+
+
+def walk_events(db: sqlite3.Connection, asked: Events, in_thread: Collection[str] | None) -> Iterable[Sequence[Any]]:
+    """The rows of what may be asked for, newest first."""
+    at, position = min((asked.until, 0), asked.before or (ENDLESS, 0))
+    values: dict[str, Any] = {"since": asked.since, "at": at, "position": position, "walk": WALK}
+    if asked.message_id:
+        return db.execute(EVENTS_OF_MESSAGE, values | {"value": asked.message_id})
+    if in_thread is not None:
+        return db.execute(EVENTS_OF_THREAD, values | {"value": msgspec.json.encode(sorted(in_thread)).decode()})
+    sql = EVENTS_OF_GRANT if asked.grant_id else EVENTS_OF_TYPE
+    values["value"] = asked.grant_id
+    rows = [db.execute(sql, values | {"type": kind}) for kind in dict.fromkeys(asked.types or TYPES)]
+    return heapq.merge(*rows, key=itemgetter(AT, POSITION), reverse=True)
 
 
 def owner(db: sqlite3.Connection, message_id: str, known: dict[str, Sent | None]) -> Sent | None:

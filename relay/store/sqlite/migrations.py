@@ -443,7 +443,46 @@ def thirteenth(db: Database) -> None:
     db.execute("CREATE INDEX answers_named ON answers (internet_message_id, grant_id) WHERE internet_message_id != ''")
 
 
+# Lists of events walk along the types that are asked for, side by side: a rare type is found at once, and whoever asks
+# for all reads the few that there are.
+EVENTS_BY_TYPE = (
+    "DROP INDEX events_at",
+    "DROP INDEX events_grant",
+    "CREATE INDEX events_type ON events (type, at, position)",
+    "CREATE INDEX events_grant ON events (grant_id, type, at, position)",
+)
+# How many deliveries of each state an endpoint has. Triggers keep it: a delivery changes, and goes, in many ways.
+STANDINGS = """
+CREATE TABLE standings (
+  endpoint_id TEXT NOT NULL,
+  state TEXT NOT NULL,
+  number INTEGER NOT NULL,
+  PRIMARY KEY (endpoint_id, state)
+) WITHOUT ROWID
+"""
+MORE = """
+INSERT INTO standings (endpoint_id, state, number) VALUES (new.endpoint_id, new.state, 1)
+ON CONFLICT (endpoint_id, state) DO UPDATE SET number = number + 1
+"""
+LESS = "UPDATE standings SET number = number - 1 WHERE endpoint_id = old.endpoint_id AND state = old.state"
+TRIGGERS = (
+    f"CREATE TRIGGER deliveries_made AFTER INSERT ON deliveries BEGIN {MORE}; END",
+    "CREATE TRIGGER deliveries_moved AFTER UPDATE OF state ON deliveries WHEN old.state != new.state "
+    f"BEGIN {LESS}; {MORE}; END",
+    f"CREATE TRIGGER deliveries_gone AFTER DELETE ON deliveries BEGIN {LESS}; END",
+)
+
+
+def fourteenth(db: Database) -> None:
+    """Events by type, and how many deliveries an endpoint has of each state."""
+    for sql in (*EVENTS_BY_TYPE, STANDINGS):
+        db.execute(sql)
+    db.execute("INSERT INTO standings SELECT endpoint_id, state, count(*) FROM deliveries GROUP BY endpoint_id, state")
+    for sql in TRIGGERS:
+        db.execute(sql)
+
+
 STEPS: tuple[Step, ...] = (
     first, second, third, fourth, fifth, sixth, seventh, eighth, ninth, tenth, eleventh, twelfth,
-    thirteenth,
+    thirteenth, fourteenth,
 )  # fmt: skip

@@ -14,7 +14,8 @@ from heapq import merge
 from itertools import islice
 from typing import NamedTuple
 
-from relay.core.model import Delivery, Settlement
+from relay.core import tally
+from relay.core.model import Delivery, Event, Settlement
 from relay.store import Backlog, Notification, decisions, tables
 from relay.store.sqlite import bulk, endpoints
 from relay.store.tables import DELIVERIES
@@ -61,13 +62,14 @@ SELECT id FROM owed WHERE id IS NOT NULL
 """
 ATTEMPTS = "SELECT attempts FROM deliveries WHERE delivery_id = ?"
 LAST = 2**63 - 1
+STEP = 500  # in one transaction, where there may be very many: others write in between
 STATES = ("pending", "delivered", "dead")
 CLAIM = "UPDATE deliveries SET attempt = ?, next_at = ? WHERE delivery_id = ?"
 SETTLE = f"UPDATE deliveries SET {changes(decisions.settled(Settlement('dead', 0)))} WHERE delivery_id = :delivery_id"
 RENEW = f"UPDATE deliveries SET {changes(decisions.renewed(0, 0))}"
 DEAD = """
 SELECT d.delivery_id, e.message_id, e.recipient_index FROM deliveries d JOIN events e ON e.position = d.position
-WHERE d.state = 'dead' AND (? = '' OR d.endpoint_id = ?) ORDER BY d.delivery_id
+WHERE d.endpoint_id = ? AND d.state = 'dead' AND d.delivery_id > ? ORDER BY d.delivery_id LIMIT ?
 """
 RENEW_DEAD = f"{RENEW} WHERE delivery_id = :delivery_id"
 RENEW_ONE = f"{RENEW} WHERE position = :position AND endpoint_id = :endpoint_id AND trigger = :trigger"
@@ -84,16 +86,15 @@ SELECT min(at) FROM (
   SELECT (SELECT min(next_at) FROM deliveries d WHERE d.state = 'pending' AND d.attempt > 0
     AND d.endpoint_id = live.endpoint_id) FROM live)
 """
-BACKLOG = """
-SELECT endpoint_id, sum(state = 'pending'), sum(state = 'delivered'), sum(state = 'dead'),
-  coalesce(min(CASE WHEN state = 'pending' THEN first_at END), 0)
-FROM deliveries GROUP BY endpoint_id ORDER BY endpoint_id
+STANDINGS = "SELECT endpoint_id, state, number FROM standings WHERE number > 0 ORDER BY endpoint_id"
+OLDEST = """
+SELECT first_at FROM deliveries WHERE endpoint_id = ? AND state = 'pending' ORDER BY delivery_id LIMIT 1
 """
-# Two statements, for each has an index. What was delivered stays on record until its event goes.
-FORGIVE = (
-    "DELETE FROM deliveries WHERE endpoint_id = ? AND state = 'pending'",
-    "DELETE FROM deliveries WHERE endpoint_id = ? AND state = 'dead'",
-)
+# What was delivered stays on record until its event goes.
+FORGIVE = """
+DELETE FROM deliveries WHERE delivery_id IN (
+  SELECT delivery_id FROM deliveries WHERE endpoint_id = ? AND state = ? LIMIT ?)
+"""
 
 
 def claim(db: sqlite3.Connection, now: float, busy: Mapping[str, int], each: int, limit: int) -> list[Delivery]:
@@ -145,7 +146,7 @@ def newest(db: sqlite3.Connection, which: Which, limit: int) -> list[Notificatio
         return list(map(notification, db.execute(NEWEST, {"before": which.before, "limit": limit})))
     ids = which.endpoint_ids
     if ids is None:
-        ids = [row[0] for row in db.execute(OWED_TO)]
+        ids = owed_to(db)
     lanes = []
     for endpoint_id in ids:
         for state in (which.state,) if which.state else STATES:
@@ -174,17 +175,30 @@ def notification(row: Sequence[object]) -> Notification:
 
 
 def backlog(db: sqlite3.Connection) -> list[Backlog]:
-    return [Backlog(*row) for row in db.execute(BACKLOG)]
+    numbers: dict[str, dict[str, int]] = defaultdict(dict)
+    for endpoint_id, state, number in db.execute(STANDINGS):
+        numbers[endpoint_id][state] = number
+    return [Backlog(endpoint_id, oldest=oldest(db, endpoint_id), **found) for endpoint_id, found in numbers.items()]
 
 
-def renew_dead(db: sqlite3.Connection, endpoint_id: str, now: float) -> int:
-    """Their number."""
-    dead = db.execute(DEAD, (endpoint_id, endpoint_id)).fetchall()
+def oldest(db: sqlite3.Connection, endpoint_id: str) -> float:
+    row = db.execute(OLDEST, (endpoint_id,)).fetchone()
+    return float(row[0]) if row else 0.0
+
+
+def owed_to(db: sqlite3.Connection) -> list[str]:
+    """The endpoints that have deliveries."""
+    return [str(row[0]) for row in db.execute(OWED_TO)]
+
+
+def renew_dead(db: sqlite3.Connection, endpoint_id: str, after: int, now: float) -> tuple[int, int]:
+    """Those behind a delivery_id, a STEP of them: their number, and the last one."""
+    dead = db.execute(DEAD, (endpoint_id, after, STEP)).fetchall()
     turns: dict[str, dict[int, float]] = defaultdict(dict)
     for delivery_id, message_id, index in dead:
         fields = decisions.renewed(now, decisions.turn(turns[message_id], index, now))
         db.execute(RENEW_DEAD, fields | {"delivery_id": delivery_id})
-    return len(dead)
+    return len(dead), dead[-1][0] if dead else after
 
 
 def renew_these(db: sqlite3.Connection, delivery_ids: Sequence[int], endpoint_id: str, now: float) -> int:
@@ -196,6 +210,15 @@ def renew_these(db: sqlite3.Connection, delivery_ids: Sequence[int], endpoint_id
     return len(renewed)
 
 
+def renew_of(db: sqlite3.Connection, events: Sequence[Event], endpoint_id: str, now: float) -> int:
+    """What the live endpoints, or this one of them, are owed of these events: their number."""
+    live = [e for e in endpoints.live(db) if endpoint_id in ("", e.endpoint_id)]
+    owed = decisions.owed(live, events, defaultdict(tally.Facts), now)
+    for one in owed:
+        renew(db, one, now)
+    return len(owed)
+
+
 def renew(db: sqlite3.Connection, owed: decisions.Owed, now: float) -> None:
     """It is due: again, or for the first time."""
     event, endpoint_id, trigger, turn = owed
@@ -204,7 +227,6 @@ def renew(db: sqlite3.Connection, owed: decisions.Owed, now: float) -> None:
         db.execute(OWE_ONE, (event.position, endpoint_id, trigger, now, now, turn))
 
 
-def forgive(db: sqlite3.Connection, endpoint_id: str) -> None:
-    """The endpoint is owed nothing any more."""
-    for sql in FORGIVE:
-        db.execute(sql, (endpoint_id,))
+def forgive(db: sqlite3.Connection, endpoint_id: str) -> int:
+    """The endpoint is owed nothing any more: a STEP of what it was. Their number."""
+    return sum([db.execute(FORGIVE, (endpoint_id, state, STEP)).rowcount for state in ("pending", "dead")])

@@ -1,0 +1,119 @@
+"""How SQLite goes about the statements of the store: what it reads from end to end, and what it sorts.
+
+A table that grows with the mail is searched by an index. What is read whole or sorted all the same stands in `FEW`, with
+the reason why it is little.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import re
+import sqlite3
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from relay.store.sqlite import counts, events, keys, lists, messages, outbox, schema
+
+BIG = {
+    "messages", "copies", "identifiers", "events", "tallies", "deliveries", "counts", "seen", "answers", "requests",
+    "drafts", "schedules", "contents",
+}  # fmt: skip
+ONE_MESSAGE = "the events of one message, which `http.hits_per_message` bounds"
+ROWS = "the counters of the hours asked for: a row an hour, grant and value, however many events"
+BY_HAND = "`trackrelay recount`, and a start behind an upgrade"
+FEW: Mapping[str, str] = {
+    lists.NAMED: "the messages with one Message-ID",
+    lists.EVENTS_OF_MESSAGE: ONE_MESSAGE,
+    lists.EVENTS_OF_THREAD: "the events of a thread's last 200 messages",
+    counts.EVENTS_OF: ONE_MESSAGE,
+    outbox.NEWEST_OF_MESSAGE: ONE_MESSAGE,
+    outbox.HASTEN[0]: "what waits, once at a start and where the clock was set",
+    outbox.HASTEN[1]: "what waits, once at a start and where the clock was set",
+    counts.TOP: ROWS,
+    counts.COUNT: BY_HAND,
+    messages.COPIES_OF: "the copies of one message",
+    messages.FOUND: "the last 100 messages with one Message-ID",
+    keys.ALL: "keys of the API: some dozens",
+}
+BEGINNINGS = {  # of statements that are put together as they are asked for
+    counts.LISTED.partition("{")[0]: ROWS,
+    events.LISTED.partition(" WHERE")[0]: ONE_MESSAGE,
+}
+
+
+class Recording(sqlite3.Connection):
+    """A connection that remembers what it was told."""
+
+    def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+        SAID.add(sql)
+        return super().execute(sql, *values)
+
+    def executemany(self, sql: str, *values: Any) -> sqlite3.Cursor:
+        SAID.add(sql)
+        return super().executemany(sql, *values)
+
+
+SAID: set[str] = set()
+connect = sqlite3.connect
+
+
+def recording(database: str, *args: Any, **kwargs: Any) -> sqlite3.Connection:
+    """In place of sqlite3.connect: the program's own connections, not those of the tests, are recorded."""
+    factory = Recording if "?mode=rw" in str(database) else sqlite3.Connection
+    return connect(database, *args, factory=factory, **kwargs)
+
+
+@functools.cache
+def empty() -> sqlite3.Connection:
+    db = connect(":memory:", isolation_level=None)
+    schema.migrate(db)
+    return db
+
+
+def plan(sql: str) -> list[str]:
+    """Its steps."""
+    named = re.findall(r"[(= ,]:(\w+)", sql)
+    values: Any = dict.fromkeys(named, 0) if named else []
+    explained = f"EXPLAIN QUERY PLAN {sql}"
+    try:
+        found = empty().execute(explained, values)
+    except sqlite3.ProgrammingError as error:  # "uses 4, and there are 0 supplied"
+        count = str(error).partition("uses ")[2].partition(",")[0]
+        found = empty().execute(explained, [0] * int(count))
+    return [str(row[3]) for row in found]
+
+
+def dear(sql: str) -> Iterator[str]:
+    """The steps that read a big table from end to end, make an index of it, or sort."""
+    called = set(BIG)
+    called |= {
+        alias for table, alias in re.findall(r"\b(?:FROM|JOIN|UPDATE)\s+(\w+)\s+(?:AS\s+)?(\w+)", sql) if table in BIG
+    }
+    for step in plan(sql):
+        words = step.split()
+        whole = words[0] == "SCAN" or "USING" not in words  # a SEARCH by nothing is for an end of the table
+        if (
+            (whole and called & set(words[1:2]) and words[0] in ("SCAN", "SEARCH"))
+            or words[:2] == ["USE", "TEMP"]
+            or "AUTOMATIC" in words
+        ):
+            yield step
+
+
+@functools.cache
+def wrong(sql: str) -> str:
+    """What is wrong with a statement's plan; "" for nothing."""
+    if not re.match(r"\s*(SELECT|WITH|INSERT|UPDATE|DELETE)\b", sql):
+        return ""
+    if sql in FEW or any(sql.startswith(beginning) for beginning in BEGINNINGS):
+        return ""
+    return "".join(f"{step}: {sql}\n" for step in dear(sql))
+
+
+@contextlib.contextmanager
+def watched() -> Iterator[None]:
+    """Ends with an AssertionError where a statement that is run in it reads too much."""
+    SAID.clear()
+    yield
+    assert not (found := "".join(map(wrong, sorted(SAID)))), found
