@@ -153,7 +153,9 @@ def from_prose(message: Inspected) -> Report | None:
     found = prose.read(message.head, text, "\n".join(returned(message)))
     if found is None:
         return None
-    kind: Kind = "delay" if found.delayed else "bounce"
+    if found.outcome == "delivered":
+        return Report("other", found.entries, reason="a report of success, in words")
+    kind: Kind = "delay" if found.outcome == "delayed" else "bounce"
     reason = next((entry.reason for entry in found.entries if entry.reason), "")
     report = original(message, Report(kind, found.entries, reason=reason or found.sentence))
     if report.original_message_id is None and found.original:

@@ -1,88 +1,62 @@
 """Bounces and delays that only people were meant to read: a text that names who did not get the message, and why.
 
 Owns: recognising them, and finding recipients, codes and the returned message in the text.
-Leaves to others: reports with a part for programs (`reports.delivery`).
+Leaves to others: reports with a part for programs (`reports.delivery`), the words (`reports.sentences`).
 
-A message is taken for one only where it comes from a mail system and holds a sentence that mail systems write: a
-person's answer about a bounce is an answer.
+A message is taken for one only where it comes from a mail system, and by evidence: the returned message, a code of SMTP
+beside an address, a sentence that mail systems write. The first two need no language. A person's answer about a bounce
+is an answer.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from relay.core import addresses, headers
 from relay.core.headers import Headers
 from relay.core.links import entities
-from relay.core.reports.delivery import ADDRESS, LONGEST_REASON, RecipientFields, enhanced, reply
+from relay.core.reports import sentences
+from relay.core.reports.delivery import ENHANCED, LONGEST_REASON, RecipientFields, enhanced, reply
 
 MAX_RECIPIENTS = 100
 LONGEST_LINE = 1_000
+LONGEST_OWN = 20_000  # characters of a report's own words that are looked at for sentences
+NEAR = 8  # lines behind an address within which a code is about it
+BEFORE = 3  # and before it, where none is behind
 
-SYSTEM = re.compile(
-    r"mailer-?daemon|post-?master|mail[ ._-]?deliver|delivery[ ._-]?subsystem|mail[ ._-]?system"
-    r"|mail administrator|mdaemon",
-    re.I,
-)
-IMPERSONAL = re.compile(r"\b(?:no|do-?not)-?reply@", re.I)  # much else comes from these: their subject must say it
-TITLE = re.compile(
-    r"undeliver|deliver\w*[ ](?:status|fail|problem|error|report|delay)|fail\w*[ ](?:deliver|notice)|mail[ ](?:delivery[ ])?fail"
-    r"|return(?:ed|ing)[ ](?:mail|message|to)|non[- ]?deliver|mail[ ]system[ ]error|error[ ]sending|could[ ]not[ ]send"
-    r"|message[ ]\S{1,80}[ ]delayed|delayed[ ]mail|delivery[ ]has[ ]failed|配信|メールエラー|不達|unzustellbar|non[ ]remis",
-    re.I,
-)
-# Sentences of mail systems about a message that did not arrive. Each stands in the text of some MTA.
-FAILURE = re.compile(
-    r"could[ ]?(?:n't|[ ]not)[ ]be[ ]delivered|(?:was|has)[ ]not[ ](?:been[ ])?delivered|not[ ]able[ ]to[ ]deliver"
-    r"|unable[ ]to[ ]deliver|wasn't[ ]able[ ]to[ ]deliver|failed[ ]permanently|permanent(?:ly)?[ ](?:fatal[ ])?(?:error|fail)"
-    r"|delivery[ ]has[ ]failed|delivery[ ](?:to[ ].{1,300}[ ])?(?:has[ ])?failed|did[ ]not[ ]reach|following[ ]address(?:es)?[ ](?:had|failed)"
-    r"|error[ ]delivering|error[ ]has[ ]occurred[ ]while|trouble[ ]delivering|delivery[ ]errors|failure[ ]reasons"
-    r"|transcript[ ]of[ ]session|could[ ]not[ ]send|undeliverable|non[ ]d[ée]livr|delivery[ ]fail|returned[ ]to[ ]sender"
-    r"|user[ ]mailbox[ ]exceeds|invalid[ ]final[ ]delivery|unknown[ ]user|user[ ]unknown|no[ ]such[ ]user|送信できません|配信できません|送信に失敗"
-    r"|не[ ]может[ ]быть[ ]доставлено|did[ ]not[ ]receive[ ]this|(?:message|mail)[ ]delayed|delivery[ ](?:is|was)[ ]delayed"
-    r"|not[ ]yet[ ]been[ ]delivered|delay(?:ed)?[ ]notif|message[ ]delivery|temporar\w+[ ](?:fail|error|problem)",
-    re.I,
-)
-# It is still being tried: said in the subject, or in the text where nothing says that it was given up.
-LATER = re.compile(
-    r"\bdelay(?:ed)?\b|^warning|could[ ]not[ ]send[ ](?:mail|message)[ ]for[ ]past|not[ ]yet|still[ ]being[ ]retried|will[ ]retry",
-    re.I,
-)
-GIVEN_UP = re.compile(
-    r"permanent|giv(?:en|ing)[ ]up|not[ ]going[ ]to[ ]try|expired|cannot[ ]send[ ]message[ ]for|has[ ]failed|failed[ ]permanently",
-    re.I,
-)
-STILL = re.compile(
-    r"(?:will|still)[ ](?:be[ ])?(?:keep[ ]|continue[ ])?(?:retr(?:y|ied|ying)|try(?:ing)?)|not[ ]yet[ ]been[ ]delivered"
-    r"|delivery[ ]attempts[ ]will[ ]continue|no[ ]action[ ]is[ ]required|not[ ]need[ ]to[ ]resend",
-    re.I,
-)
-# The line after which the returned message stands.
-DIVIDER = re.compile(
-    r"^[ \t>]{0,8}-{0,60}[ \t]{0,4}(?:=+[ \t]*)?(?:"
-    r"(?:this[ ]is[ ]a[ ]copy|below[ ](?:this[ ]line[ ])?is[ ]a[ ]copy|a[ ]copy)[ ]of[ ](?:the|your)[ ](?:original[ ])?(?:message|mail)"
-    r"|(?:below[ ]this[ ]line[ ]is)[ ].{0,40}|(?:the[ ])?(?:body|header)s?[ ]of[ ](?:the[ ])?original[ ]message.{0,40}"
-    r"|original[ ]m(?:essage|ail)(?:[ ](?:follows|headers|header|info|:).{0,20})?|returned[ ]message|unsent[ ]message.{0,20}|message[ ]headers?[ ]follows?"
-    r"|message[ ](?:text|content)[ ]follows|bounced[ ]e-?mail|undelivered[ ]message"
-    r")[ \t.:]{0,4}.{0,30}?-{0,60}[ \t]*$",
-    re.I | re.M,
-)
-# A header section in the middle of a text: two fields of mail in a row.
-SECTION = re.compile(
-    r"^(?:received|return-path|message-id|date|from|x-[a-z-]{1,40}|delivered-to|dkim-signature):.{0,998}\n"
-    r"(?:[ \t].{0,998}\n){0,20}(?:received|return-path|message-id|date|from|to|subject|mime-version|user-agent|x-[a-z-]{1,40}|by|id|with)\b.{0,5}:",
-    re.I | re.M,
-)
-TAG = re.compile(r"<(?:br|/p|/div|/tr|/h\d)[^<>]{0,200}>", re.I)
-MARKUP = re.compile(r"<[^<>@]{0,2000}>")
+# An address in a text: what Chinese and Japanese write around one is no part of it.
+_MARKS = r"\s<>\"(),;:\[\]\u3000-\u3002\u300a-\u3011\uff08\uff09\uff0c\uff1a\uff1b\uff1c\uff1e\u201c\u201d\u201e\u00ab\u00bb"
+ADDRESS = re.compile(rf"[^{_MARKS}]{{1,64}}@[^{_MARKS}@]{{1,255}}")
+WESTERN = re.compile(r"[!-~]+\Z")
+DOMAIN = re.compile(r"[A-Za-z0-9.-]+\.[A-Za-z][A-Za-z0-9-]+(?=[^\x00-\x7f])")
+PREFIX = re.compile(r"(?:.*[:;=])?(?:smtp|rfc822|mailto|addr|address|email|e-mail|to|rcpt)[=:;]", re.I)
 LEADING = re.compile(
-    r"^[ \t]{0,12}(?:[*>\-•·]{1,3}[ \t]{0,3})?[<\"']?(" + ADDRESS.pattern + r")[>\"']?(?=[\s:,.(\[<]|$)"
+    r"^[ \t]{0,12}(?:[*>\-•·]{1,3}[ \t]{0,3})?[<\"'\[]?(" + ADDRESS.pattern + r")[>\"'\]]?(?=[\s:,.(\[<：，]|$)"
 )
 NAMED = re.compile(
-    r"(?:<|to:?[ ]|address:?[ ]|recipient[s]?:?[ ]|errors?:[ ]|said:[ ].{0,80}<)(" + ADDRESS.pattern + r")", re.I
+    r"(?:<|to:?[ ]|address:?[ ]|recipient[s]?:?[ ]|errors?:[ ]|error-for:[ ]{1,4}|said:[ ].{0,80}<)(" + ADDRESS.pattern + r")", re.I
+)  # fmt: skip
+# Behind it stand those who did not get the message.
+INTRODUCES = re.compile(
+    r"(?:following|these|failed|affected|intended|one or more|the) (?:recipient|address|user|person)\S{0,6}.{0,60}:[ \t]*$"
+    r"|did not reach.{0,60}:[ \t]*$|not (?:be )?delivered to.{0,30}:[ \t]*$",
+    re.I | re.M,
 )
+# Whoever stands behind these words sent something.
+SENT_BY = re.compile(r"\b(?:from|sender|envelope-from|reply-to|von|absender|de|expéditeur|remitente|da|mittente|от|送信者|发件人)[ :=：<\"']{0,4}\Z", re.I)
+# The address that the message was sent to, where the one that failed is another.
+EXPANDED = re.compile(
+    r"(?:expanded|generated|forwarded|redirected|aliased) from:?|originally addressed to|original(?:ly)? recipient:?|alias of", re.I
+)  # fmt: skip
+# A reply code that stands as servers' words do: at the beginning of a line, behind a colon or a bracket.
+PLACED = re.compile(r"(?:^|[:(\[#\"'>：])[ \t]{0,4}#?([45][0-5]\d)(?=[ \-:][^\d])", re.M)
+ANSWER = re.compile(r"\s*(?:re|aw|sv|vs|antw|rif|r|odp|ynt|re\[\d+\]|回复|回覆|答复|fwd?|wg|tr|rv|enc|i|doorst|vb|转发|轉寄)\s*[:：]", re.I)
+TAG = re.compile(r"<(?:br|/p|/div|/tr|/h\d)[^<>]{0,200}>", re.I)
+CELL = re.compile(r"<(?:/td|/th|/li)[^<>]{0,200}>", re.I)
+MARKUP = re.compile(r"<[^<>@]{0,2000}>")
 HINTS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern, re.I), code)
     for pattern, code in (
@@ -103,101 +77,227 @@ HINTS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     )
 )
 
+Outcome = Literal["failed", "delayed", "delivered"]
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """`original` is the header section of the returned message, where the text holds it."""
+    """`outcome` is what became of the message; `original` the header section of the returned message, where the text
+    holds it; `sentence` the words by which it was known, where it was by words."""
 
     entries: tuple[RecipientFields, ...]
-    delayed: bool
+    outcome: Outcome
     sentence: str
     original: str
 
 
+def null(head: Headers) -> bool:
+    """Whether the message came with a null reverse-path (RFC 5321 4.5.5)."""
+    path = head.first("return-path")
+    if path and head.undecoded(path).strip().upper() in ("<>", "<MAILER-DAEMON>", ""):
+        return True
+    author = head.first("from")
+    return author is not None and head.undecoded(author).strip() in ("<>", "")
+
+
+def person(head: Headers) -> bool:
+    """Whether this is somebody's answer, or what they forward, whoever they are: it says so, and no mail system does."""
+    if null(head) or head.first("x-failed-recipients") or head.first("auto-submitted"):
+        return False
+    answers = head.first("in-reply-to") or head.first("references") or not system(head)
+    return bool(answers) and bool(ANSWER.match(head.get("subject")[:1_000]))
+
+
+def system(head: Headers) -> bool:
+    return bool(sentences.SYSTEM.search(head.get("from")[:500]))
+
+
 def looks_automatic(head: Headers) -> bool:
     """Whether a mail system sent this: everything else is not asked what it says."""
-    if head.first("x-failed-recipients"):
+    if person(head):
+        return False
+    if head.first("x-failed-recipients") or null(head) or system(head):
         return True
-    if head.first("return-path") and head.get("return-path").strip() in ("<>", "<MAILER-DAEMON>", ""):
+    if b"delivery-status" in head.raw[: head.body][:65_536].lower():
         return True
-    if head.first("from") and head.get("from").strip() in ("<>", ""):
-        return True
-    sender = head.get("from")[:500]
-    if IMPERSONAL.search(sender):
-        return bool(TITLE.search(head.get("subject")[:1_000]))
-    return bool(SYSTEM.search(sender)) or b"delivery-status" in head.raw[: head.body][:65_536].lower()
+    return bool(sentences.TITLE.search(head.get("subject")[:1_000])) and not head.first("in-reply-to")
+
+
+def vouched(head: Headers) -> bool:
+    """Whether more than its subject says that a mail system sent this."""
+    return bool(head.first("x-failed-recipients")) or null(head) or system(head) or "report" in head.get("content-type")[:100]
 
 
 def read(head: Headers, text: str, returned: str) -> Found | None:
-    """What the text says, or None where it is no report of a message that did not arrive."""
+    """What the text says, or None where it is no report. `returned` is the header section of the message that came
+    back as a part."""
     failed = addresses.listed(head, "x-failed-recipients")[:MAX_RECIPIENTS]
     subject = head.get("subject")[:1_000]
     own, original = divided(text)
-    words = " ".join(own[:20_000].split())
-    sentence = FAILURE.search(words)
-    if not failed and (not sentence or not (TITLE.search(subject) or returned or original)):
+    words = " ".join(own[:LONGEST_OWN].split())
+    title = sentences.TITLE.search(subject)
+    sentence = sentences.FAILURE.search(words) or sentences.STILL.search(words)
+    known = returned_head(returned or original)
+    mine = set(map(addresses.comparable, addresses.listed(head, "to")))
+    entries = told(own, failed, mine) or told(own, failed, set())  # some wrote to themselves
+    coded = tuple(entry for entry in entries if code(entry))
+    sent_to = set(map(addresses.comparable, addresses.listed(known, "to")))
+    if coded and not failed and len(coded) < len(entries):  # others are mentioned, such as who may help
+        entries = tuple(e for e in entries if code(e) or addresses.comparable(e.recipient) in sent_to)
+    if vouched(head):
+        daemon = bool(sentences.DAEMON.search(head.get("from")[:500])) and bool(entries)
+        said = bool(sentence) and bool(title or returned or original or daemon)
+        structure = bool(coded) and known.first("message-id") is not None
+    else:  # nobody vouches for it but its words
+        said = bool(sentence) and bool(title) and (bool(coded) or known.first("message-id") is not None)
+        structure = False
+    if not (failed or said or structure):
         return None
-    delayed = is_delay(subject, words)
-    people = set(map(addresses.comparable, addresses.listed(head, "to")))
-    entries = told(own, failed, people) or told(own, failed, set())  # some wrote to themselves
     if not entries:
-        known = headers.read((returned or original).lstrip("\r\n").encode("utf-8", "surrogateescape"))
         entries = tuple(RecipientFields(a) for a in addresses.listed(known, "to")[:1])
     if not entries:
         return None
-    entries = tuple(replace(e, action="delayed" if delayed else "failed", final=e.recipient) for e in entries)
-    return Found(complete(entries, own), delayed, sentence[0] if sentence else "", original)
+    outcome = told_outcome(subject, words, entries)
+    entries = tuple(replace(e, action=outcome, final=e.final or e.recipient) for e in entries)
+    return Found(complete(entries, own), outcome, sentence[0] if sentence else "", original)
 
 
-def is_delay(subject: str, words: str) -> bool:
-    if STILL.search(words):
-        return not re.search(r"fail|return", subject, re.I)
-    return bool(LATER.search(subject)) and not GIVEN_UP.search(words)
+def returned_head(section: str) -> Headers:
+    return headers.read(section.lstrip("\r\n").encode("utf-8", "surrogateescape"))
+
+
+def code(entry: RecipientFields) -> bool:
+    """Whether a code of SMTP stands beside the recipient."""
+    return entry.status is not None or entry.smtp_code is not None
+
+
+def told_outcome(subject: str, words: str, entries: Sequence[RecipientFields]) -> Outcome:
+    """What became of the message, by words where there are any that are known, else by the codes."""
+    classes = {(entry.status or str(entry.smtp_code or ""))[:1] for entry in entries} - {""}
+    if is_delay(subject, words, classes):
+        return "delayed"
+    if "5" not in classes and "4" not in classes and sentences.SUCCESS.search(f"{subject} {words}"):
+        if not sentences.FAILURE.search(subject) and not sentences.FOREIGN.search(words) and not FAILED.search(words):
+            return "delivered"
+    if classes == {"4"} and not sentences.FAILURE.search(f"{subject} {words}"):
+        return "delayed"
+    return "failed"
+
+
+FAILED = re.compile(r"\bfail|unable|could ?n[o']t|cannot|undeliver|\bnot\b.{0,20}deliver", re.I)
+
+
+def is_delay(subject: str, words: str, classes: Collection[str]) -> bool:
+    if sentences.STILL.search(words):
+        return not re.search(r"fail|return", subject, re.I) or "5" not in classes and not sentences.GIVEN_UP.search(words)
+    if "5" in classes and not re.search(r"delay|warning", subject, re.I):
+        return False
+    later = sentences.LATER.search(subject) or ("4" in classes and sentences.LATER.search(words))
+    return bool(later) and not sentences.GIVEN_UP.search(words)
 
 
 def divided(text: str) -> tuple[str, str]:
     """The report's own words, and the returned message below them."""
     text = text.replace("\r\n", "\n")
-    cuts = [m for m in (DIVIDER.search(text), SECTION.search(text)) if m]
+    cuts = [m for m in (sentences.DIVIDER.search(text), sentences.SECTION.search(text)) if m]
     if not cuts:
         return text, ""
     first = min(cuts, key=lambda m: m.start())
     own = text[: first.start()]
-    section = SECTION.search(text, first.start())
-    return own, text[section.start() :] if section else text[first.end() :].lstrip("\n")
+    section = sentences.SECTION.search(text, first.start())
+    below = text[section.start() :] if section else text[first.end() :].lstrip("\n")
+    if below.startswith(">"):
+        below = "\n".join(line.removeprefix(">").removeprefix(" ") for line in below.split("\n"))
+    return own, below
 
 
 def told(own: str, failed: Sequence[str], people: set[str]) -> tuple[RecipientFields, ...]:
     """One entry per recipient that the text names, with the words that follow the name."""
+    start = 0
+    if not failed and (introduced := INTRODUCES.search(own)):
+        start = own.count("\n", 0, introduced.end()) + 1
     lines = [line[:LONGEST_LINE] for line in own.split("\n")]
-    places: list[tuple[int, str]] = []
-    seen: set[str] = set()
-    for pattern in (LEADING, NAMED, ADDRESS):
-        for number, line in enumerate(lines):
-            for match in pattern.finditer(line):
-                found = match[match.lastindex or 0].strip("'\".<>")
-                spelt = addresses.comparable(found)
-                if spelt not in seen and spelt not in people and usable(found) and len(places) < MAX_RECIPIENTS:
-                    seen.add(spelt)
-                    places.append((number, found))
-        if places:
-            break
+    places = named(lines, start, people) or (named(lines, 0, people) if start else [])
     if failed:
         wanted = {addresses.comparable(a): a for a in failed}
         places = [p for p in places if addresses.comparable(p[1]) in wanted]
-        named = {addresses.comparable(p[1]) for p in places}
-        places += [(len(lines), a) for spelt, a in wanted.items() if spelt not in named]
+        there = {addresses.comparable(p[1]) for p in places}
+        places += [(len(lines), a) for spelt, a in wanted.items() if spelt not in there]
     places.sort(key=lambda place: place[0])
     entries = []
     for at, (number, found) in enumerate(places[:MAX_RECIPIENTS]):
         end = places[at + 1][0] if at + 1 < len(places) else len(lines)
-        entries.append(RecipientFields(found, reason=reason(lines[number : max(end, number + 1)], found)))
+        before = lines[max(places[at - 1][0] + 1 if at else 0, number - BEFORE) : number]
+        entries.append(entry(found, lines[number : max(end, number + 1)], before))
     return tuple(entries)
+
+
+def entry(found: str, lines: Sequence[str], before: Sequence[str]) -> RecipientFields:
+    """One recipient, with what stands behind the address, and where no code does with that of the lines before."""
+    words = reason(lines, found)
+    near = "\n".join(lines[:NEAR])
+    status, number = enhanced(near), placed(near)
+    if status is None and number is None and before:
+        status, number = enhanced("\n".join(before)), placed("\n".join(before))
+    recipient = found
+    if (match := EXPANDED.search(near)) and (original := ADDRESS.search(near, match.end(), match.end() + 330)):
+        recipient = trimmed(original[0])
+        recipient = recipient if usable(recipient) else found
+    return RecipientFields(recipient, status, number, reason=words, final=found)
+
+
+def named(lines: Sequence[str], start: int, people: set[str]) -> list[tuple[int, str]]:
+    """Where addresses stand: at the beginning of lines, else behind words that introduce one, else anywhere."""
+    places: list[tuple[int, str]] = []
+    seen: set[str] = set()
+    for pattern in (LEADING, NAMED, ADDRESS):
+        for number, line in enumerate(lines[start:], start):
+            if "@" not in line:
+                continue
+            for match in pattern.finditer(line):
+                at = match.start(match.lastindex or 0)
+                found = trimmed(match[match.lastindex or 0])
+                spelt = addresses.comparable(found)
+                if spelt in seen or spelt in people or not usable(found) or len(places) >= MAX_RECIPIENTS:
+                    continue
+                if pattern is not LEADING and (
+                    SENT_BY.search(line, max(0, at - 24), at) or EXPANDED.search(line, max(0, at - 30), at)
+                ):
+                    continue
+                seen.add(spelt)
+                places.append((number, found))
+        if places:
+            break
+    return places
+
+
+def trimmed(found: str) -> str:
+    """An address without what a sentence has around it."""
+    found = found.strip("'\".<>`*|")
+    if (match := PREFIX.match(found)) and "@" in found[match.end() :]:
+        found = found[match.end() :]
+    local, _, domain = found.rpartition("@")
+    if not local.isascii() and (western := WESTERN.search(local)):  # 无法发送到b@rcpt.test
+        local = western[0]
+    if match := DOMAIN.match(domain):
+        domain = match[0]
+    domain = domain.partition("...")[0]
+    return f"{local}@{domain}".strip("'\".<>")
 
 
 def usable(found: str) -> bool:
     local, _, domain = found.rpartition("@")
-    return "." in domain and not SYSTEM.search(local + "@") and not domain.lower().startswith("mailto")
+    return bool(local) and "." in domain and not sentences.SYSTEM.search(local + "@") and not domain.lower().startswith("mailto")
+
+
+def placed(text: str) -> int | None:
+    """The reply code in a server's words, where it stands as such."""
+    number = reply(text)
+    if number is None and (match := PLACED.search(text)):
+        number = int(match[1])
+    if number is not None and (PLACED.search(text) or ENHANCED.search(text)):
+        return number
+    return None
 
 
 def reason(lines: Sequence[str], recipient: str) -> str:
@@ -218,7 +318,7 @@ def complete(entries: tuple[RecipientFields, ...], own: str) -> tuple[RecipientF
             code = "5.0.0" if number >= 500 else "4.0.0"
         if code is None:
             if entry.reason not in known:
-                words = entry.reason or own[:20_000]
+                words = entry.reason or own[:LONGEST_OWN]
                 known[entry.reason] = next((hint for pattern, hint in HINTS if pattern.search(words)), "5.0.0")
             code = known[entry.reason]
             if entry.action == "delayed":
@@ -229,4 +329,4 @@ def complete(entries: tuple[RecipientFields, ...], own: str) -> tuple[RecipientF
 
 def plain(html: str) -> str:
     """HTML as text: enough for finding words, addresses and codes."""
-    return entities.text(MARKUP.sub("", TAG.sub("\n", html)))
+    return entities.text(MARKUP.sub("", CELL.sub(" ", TAG.sub("\n", html))))
