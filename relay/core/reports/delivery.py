@@ -24,7 +24,7 @@ ADDRESSES = frozenset(
     {"final-recipient", "original-recipient", "original-rcpt-to", "removal-recipient", "redacted-address"}
 )
 # Kinds of feedback (RFC 5965 7.3 and later registrations) that are no complaint about a message.
-NOT_COMPLAINTS = frozenset({"auth-failure", "not-spam", "dmarc"})
+NOT_COMPLAINTS = frozenset({"auth-failure", "not-spam", "not-junk", "dmarc"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def status(body: bytes) -> Status:
         envelope_id = envelope_id or group.get("original-envelope-id", "")
         if any(name in group for name in ("final-recipient", "original-recipient", "action", "status")):
             entry = recipient(group)
-            if entry.recipient or entry.status:
+            if entry.recipient or entry.status or "action" in group:
                 entries.append(entry)
     return Status(tuple(entries[:MAX_RECIPIENTS]), envelope_id.strip().removeprefix("<").removesuffix(">"))
 
@@ -103,12 +103,13 @@ def recipient(group: Mapping[str, str]) -> RecipientFields:
 
 
 def meant(action: str, code: str | None) -> str:
-    """The action of RFC 3464 that a word stands for; where there is none, what the status code says."""
+    """The action of RFC 3464 that a word stands for; where there is none, what the status code says; with
+    neither it is a failure, of which most reports are."""
     for known in ("failed", "delayed", "delivered", "relayed", "expanded"):
         if action.startswith(known[:4]):
             return known
     if code is None:
-        return "failed" if not action else "other"
+        return "failed"
     return {"5": "failed", "4": "delayed", "2": "delivered"}[code[0]]
 
 

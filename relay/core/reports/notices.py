@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from relay.core import addresses, headers, identifiers
+from relay.core import addresses, identifiers
 from relay.core.headers import Headers
 from relay.core.reports.delivery import LONGEST_REASON, MAX_RECIPIENTS, RecipientFields, address, enhanced, reply
 
@@ -127,7 +127,9 @@ def ses(head: Headers, text: str) -> Notice | None:
     )
     if outcome == "complained" and str(about.get("complaintFeedbackType")).lower() in ("not-spam", "auth-failure"):
         outcome = "none"
-    kinds = [str(about[key]) for key in ("bounceType", "bounceSubType", "complaintFeedbackType", "reason") if about.get(key)]
+    kinds = [
+        str(about[key]) for key in ("bounceType", "bounceSubType", "complaintFeedbackType", "reason") if about.get(key)
+    ]
     return Notice(outcome, entries, ses_ids(told, mail), f"Amazon SES: {' '.join([kind, *kinds])}"[:LONGEST_REASON])
 
 

@@ -18,7 +18,7 @@ from typing import Literal
 from relay.core import addresses, headers
 from relay.core.headers import Headers
 from relay.core.links import entities
-from relay.core.reports import sentences
+from relay.core.reports import sentences, subjects
 from relay.core.reports.delivery import ENHANCED, LONGEST_REASON, RecipientFields, enhanced, reply
 
 MAX_RECIPIENTS = 100
@@ -28,7 +28,9 @@ NEAR = 8  # lines behind an address within which a code is about it
 BEFORE = 3  # and before it, where none is behind
 
 # An address in a text: what Chinese and Japanese write around one is no part of it.
-_MARKS = r"\s<>\"(),;:\[\]\u3000-\u3002\u300a-\u3011\uff08\uff09\uff0c\uff1a\uff1b\uff1c\uff1e\u201c\u201d\u201e\u00ab\u00bb"
+_MARKS = (
+    r"\s<>\"(),;:\[\]\u3000-\u3002\u300a-\u3011\uff08\uff09\uff0c\uff1a\uff1b\uff1c\uff1e\u201c\u201d\u201e\u00ab\u00bb"
+)
 ADDRESS = re.compile(rf"[^{_MARKS}]{{1,64}}@[^{_MARKS}@]{{1,255}}")
 WESTERN = re.compile(r"[!-~]+\Z")
 DOMAIN = re.compile(r"[A-Za-z0-9.-]+\.[A-Za-z][A-Za-z0-9-]+(?=[^\x00-\x7f])")
@@ -46,14 +48,19 @@ INTRODUCES = re.compile(
     re.I | re.M,
 )
 # Whoever stands behind these words sent something.
-SENT_BY = re.compile(r"\b(?:from|sender|envelope-from|reply-to|von|absender|de|expéditeur|remitente|da|mittente|от|送信者|发件人)[ :=：<\"']{0,4}\Z", re.I)
+SENT_BY = re.compile(
+    r"\b(?:from|sender|envelope-from|reply-to|von|absender|de|expéditeur|remitente|da|mittente|от|送信者|发件人)[ :=：<\"']{0,4}\Z",
+    re.I,
+)
 # The address that the message was sent to, where the one that failed is another.
 EXPANDED = re.compile(
     r"(?:expanded|generated|forwarded|redirected|aliased) from:?|originally addressed to|original(?:ly)? recipient:?|alias of", re.I
 )  # fmt: skip
+# Said of mail that was refused by a notification of its disposition.
+REFUSED = re.compile(r"reject|refus|quota|zur[üu]ckgewiesen|abgelehnt|rechaza|rifiutat|odrzuc|отклон|拒", re.I)
 # A reply code that stands as servers' words do: at the beginning of a line, behind a colon or a bracket.
 PLACED = re.compile(r"(?:^|[:(\[#\"'>：])[ \t]{0,4}#?([45][0-5]\d)(?=[ \-:][^\d])", re.M)
-ANSWER = re.compile(r"\s*(?:re|aw|sv|vs|antw|rif|r|odp|ynt|re\[\d+\]|回复|回覆|答复|fwd?|wg|tr|rv|enc|i|doorst|vb|转发|轉寄)\s*[:：]", re.I)
+NULL = re.compile(r"(?:<>|<?mailer-daemon(?:@[^<>]*)?>?)?", re.I)
 TAG = re.compile(r"<(?:br|/p|/div|/tr|/h\d)[^<>]{0,200}>", re.I)
 CELL = re.compile(r"<(?:/td|/th|/li)[^<>]{0,200}>", re.I)
 MARKUP = re.compile(r"<[^<>@]{0,2000}>")
@@ -94,7 +101,7 @@ class Found:
 def null(head: Headers) -> bool:
     """Whether the message came with a null reverse-path (RFC 5321 4.5.5)."""
     path = head.first("return-path")
-    if path and head.undecoded(path).strip().upper() in ("<>", "<MAILER-DAEMON>", ""):
+    if path and NULL.fullmatch(head.undecoded(path).strip()):
         return True
     author = head.first("from")
     return author is not None and head.undecoded(author).strip() in ("<>", "")
@@ -105,7 +112,7 @@ def person(head: Headers) -> bool:
     if null(head) or head.first("x-failed-recipients") or head.first("auto-submitted"):
         return False
     answers = head.first("in-reply-to") or head.first("references") or not system(head)
-    return bool(answers) and bool(ANSWER.match(head.get("subject")[:1_000]))
+    return bool(answers) and subjects.persons(head.get("subject")[:1_000])
 
 
 def system(head: Headers) -> bool:
@@ -125,7 +132,12 @@ def looks_automatic(head: Headers) -> bool:
 
 def vouched(head: Headers) -> bool:
     """Whether more than its subject says that a mail system sent this."""
-    return bool(head.first("x-failed-recipients")) or null(head) or system(head) or "report" in head.get("content-type")[:100]
+    return (
+        bool(head.first("x-failed-recipients"))
+        or null(head)
+        or system(head)
+        or "report" in head.get("content-type")[:100]
+    )
 
 
 def read(head: Headers, text: str, returned: str) -> Found | None:
@@ -146,8 +158,8 @@ def read(head: Headers, text: str, returned: str) -> Found | None:
         entries = tuple(e for e in entries if code(e) or addresses.comparable(e.recipient) in sent_to)
     if vouched(head):
         daemon = bool(sentences.DAEMON.search(head.get("from")[:500])) and bool(entries)
-        said = bool(sentence) and bool(title or returned or original or daemon)
-        structure = bool(coded) and known.first("message-id") is not None
+        said = (bool(sentence) and bool(title or returned or original or daemon)) or bool(title and coded)
+        structure = bool(coded) and not subjects.automatic(subject) and known.first("message-id") is not None
     else:  # nobody vouches for it but its words
         said = bool(sentence) and bool(title) and (bool(coded) or known.first("message-id") is not None)
         structure = False
@@ -176,9 +188,9 @@ def told_outcome(subject: str, words: str, entries: Sequence[RecipientFields]) -
     classes = {(entry.status or str(entry.smtp_code or ""))[:1] for entry in entries} - {""}
     if is_delay(subject, words, classes):
         return "delayed"
-    if "5" not in classes and "4" not in classes and sentences.SUCCESS.search(f"{subject} {words}"):
-        if not sentences.FAILURE.search(subject) and not sentences.FOREIGN.search(words) and not FAILED.search(words):
-            return "delivered"
+    failure = sentences.FAILURE.search(subject) or sentences.FOREIGN.search(words) or FAILED.search(words)
+    if not failure and not classes & {"4", "5"} and sentences.SUCCESS.search(f"{subject} {words}"):
+        return "delivered"
     if classes == {"4"} and not sentences.FAILURE.search(f"{subject} {words}"):
         return "delayed"
     return "failed"
@@ -189,7 +201,9 @@ FAILED = re.compile(r"\bfail|unable|could ?n[o']t|cannot|undeliver|\bnot\b.{0,20
 
 def is_delay(subject: str, words: str, classes: Collection[str]) -> bool:
     if sentences.STILL.search(words):
-        return not re.search(r"fail|return", subject, re.I) or "5" not in classes and not sentences.GIVEN_UP.search(words)
+        return not re.search(r"fail|return", subject, re.I) or (
+            "5" not in classes and not sentences.GIVEN_UP.search(words)
+        )
     if "5" in classes and not re.search(r"delay|warning", subject, re.I):
         return False
     later = sentences.LATER.search(subject) or ("4" in classes and sentences.LATER.search(words))
@@ -218,6 +232,8 @@ def told(own: str, failed: Sequence[str], people: set[str]) -> tuple[RecipientFi
         start = own.count("\n", 0, introduced.end()) + 1
     lines = [line[:LONGEST_LINE] for line in own.split("\n")]
     places = named(lines, start, people) or (named(lines, 0, people) if start else [])
+    if not places and not failed and (match := EXPANDED.search(own)):  # "an undisclosed address (generated from …)"
+        places = named([own[match.end() : match.end() + 330].strip(" :<\n")], 0, people)[:1]
     if failed:
         wanted = {addresses.comparable(a): a for a in failed}
         places = [p for p in places if addresses.comparable(p[1]) in wanted]
@@ -287,7 +303,12 @@ def trimmed(found: str) -> str:
 
 def usable(found: str) -> bool:
     local, _, domain = found.rpartition("@")
-    return bool(local) and "." in domain and not sentences.SYSTEM.search(local + "@") and not domain.lower().startswith("mailto")
+    return (
+        bool(local)
+        and "." in domain
+        and not sentences.SYSTEM.search(local + "@")
+        and not domain.lower().startswith("mailto")
+    )
 
 
 def placed(text: str) -> int | None:
@@ -318,13 +339,17 @@ def complete(entries: tuple[RecipientFields, ...], own: str) -> tuple[RecipientF
             code = "5.0.0" if number >= 500 else "4.0.0"
         if code is None:
             if entry.reason not in known:
-                words = entry.reason or own[:LONGEST_OWN]
-                known[entry.reason] = next((hint for pattern, hint in HINTS if pattern.search(words)), "5.0.0")
+                known[entry.reason] = hint(entry.reason, *([own[:LONGEST_OWN]] if len(entries) == 1 else []))
             code = known[entry.reason]
             if entry.action == "delayed":
                 code = "4" + code[1:]
         completed.append(replace(entry, status=code, smtp_code=number))
     return tuple(completed)
+
+
+def hint(*texts: str) -> str:
+    """The status code that the words mean: of the first text that has any."""
+    return next((code for text in texts for pattern, code in HINTS if pattern.search(text)), "5.0.0")
 
 
 def plain(html: str) -> str:

@@ -68,10 +68,10 @@ TITLE = _any(
 FAILURE = _any(
     r"could ?(?:n[o']t|n't| not) be (?:delivered|sent|processed)|can ?(?:not|'t) be delivered|(?:was|has|were) not (?:been )?(?:delivered|accepted)|not able to deliver",
     r"unable to (?:deliver|send)|wasn't able to deliver|failed permanently|permanent(?:ly)? (?:fatal )?(?:error|fail)|could not (?:deliver|send)|cannot deliver",
-    r"deliver[ey]ry has failed|deliver[ey]?ry? (?:to .{1,300} )?(?:has )?failed|did not reach|following address(?:es)? (?:had|failed)|failed (?:address|recipient)",
+    r"del[ei]very has failed|del[ei]very (?:to .{1,300} )?(?:has )?failed|did not reach|following address(?:es)? (?:had|failed)|failed (?:address|recipient)",
     r"error delivering|error has occurred while|(?:trouble|problems?) delivering|delivery (?:errors|problems?)|failure reasons|no valid recipients?|not delivered to",
     r"transcript of session|undeliverable|delivery fail|returned to (?:the )?sender|mail failed|(?:was|were) aborted|returned because|non-?delivery",
-    r"user mailbox exceeds|invalid final delivery|unknown user|user unknown|user not known|no such user|did(?:n't| not) receive (?:this|your)|did not (?:exactly )?match",
+    r"user mailbox exceeds|no mailbox here|invalid final delivery|unknown user|user unknown|user not known|no such user|did(?:n't| not) receive (?:this|your)|did not (?:exactly )?match",
     r"(?:was|been|is|automatically) (?:rejected|refused|blocked|bounced|returned)|not accepting (?:mail|messages)|encountered (?:an error|delivery)",
     r"error was detected while processing|unable to (?:locate|find) (?:the )?(?:user|recipient|mailbox)|message delivery|over ?quota|quota exceeded|" + FOREIGN.pattern,
 )  # fmt: skip
@@ -88,7 +88,7 @@ LATER = _any(
     r"تأخر|تأخير|מתעכב|עיכוב|chậm trễ|ล่าช้า|tertunda",
 )  # fmt: skip
 GIVEN_UP = _any(
-    r"permanent|giv(?:en|ing) up|gave up|not going to try|expired|cannot send message for|has failed|failed permanently|no longer be (?:re)?tried"
+    r"permanent|giv(?:en|ing) up|gave up|not going to try|user unknown|unknown user|no such user|(?:does not|doesn't) exist|expired|cannot send message for|has failed|failed permanently|no longer be (?:re)?tried"
     r"|will not be (?:re)?tried|aborted|were? returned|(?<!do )(?<!you )not need to be resent",
     r"aufgegeben|endg[üu]ltig|dauerhaft|keine weiteren (?:versuche|zustell)|abandonn|d[ée]finiti[vf]|desist|no se (?:volver[áa]|intentar[áa] m[áa]s)|non verr",
     r"opgegeven|definitief|geen verdere|ger (?:nu )?upp|opgivet|gitt opp|luovuttiin|zaniechan|ostateczn|ukon[čc]en|v[ée]gleges|kal[ıi]c[ıi]|οριστικ",
