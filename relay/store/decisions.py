@@ -87,6 +87,18 @@ def last_replies(replies: Iterable[UpstreamReply]) -> list[CopyReply]:
     return list(last.values())
 
 
+def again(sent: Sent, before: Sent) -> Sent:
+    """A message that is recorded once more, since what sends it began anew: what is known of its copies stays."""
+    known = {copy.recipient: copy for copy in before.copies if copy.state != "pending"}
+    copies = tuple(
+        copy.with_(state=old.state, reply=old.reply, upstream_id=old.upstream_id)
+        if (old := known.get(copy.recipient))
+        else copy
+        for copy in sent.copies
+    )
+    return sent.with_(copies=copies)
+
+
 # -- events ------------------------------------------------------------------------------------------------------------
 
 
