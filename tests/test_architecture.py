@@ -19,7 +19,7 @@ PURE = {
     "difflib", "email", "encodings", "enum", "fnmatch", "functools", "hashlib", "heapq", "hmac", "html", "ipaddress", "itertools",
     "json", "math", "operator", "quopri", "re", "reprlib", "string", "struct", "textwrap", "types", "typing", "unicodedata",
     "urllib.parse", "uuid", "zlib",
-    "cryptography", "dkim", "idna", "msgspec", "nacl", "turbohtml",
+    "cryptography", "dkim", "idna", "msgspec", "nacl", "publicsuffixlist", "turbohtml",
 }  # fmt: skip
 FORBIDDEN_CALLS = {"open", "print", "input", "exec", "eval"}
 VAGUE = {"utils", "helpers", "manager", "base", "common", "misc"}

@@ -42,6 +42,7 @@ ESCAPED = re.compile(r"\\(.)", re.S)
 # White space beside a dot or an "@" means nothing (RFC 5322 4.4); within quotes it does.
 SPACED = re.compile(r"(\"(?>(?:[^\"\\]|\\.)*)\"?)|(\s++)|([.@])|([^\s.@\"]++)", re.S)
 WILD = frozenset("*?")
+ALIASES = {"googlemail.com": "gmail.com"}  # domains with the same mailboxes
 
 Doubt = Literal["", "missing", "several_fields", "no_address"]
 
@@ -225,6 +226,15 @@ def comparable(address: str) -> str:
         return address.lower().rstrip(".")
     local, at, domain = address.rpartition("@")
     return f"{unicodedata.normalize('NFC', local).lower()}{at}{domains.spelt(domain)}"
+
+
+def person(address: str) -> tuple[str, str]:
+    """What the addresses of one person have in common, so far as an address shows it: the local part without what stands
+    behind a plus, and the organisation's domain. The whole address where there is no local part left."""
+    local, _, domain = comparable(address).rpartition("@")
+    name = local.partition("+")[0]
+    domain = ALIASES.get(domain, domain)
+    return (name, domains.organisational(domain)) if name else (local, domain)
 
 
 def pattern(glob: str) -> str:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 LONGEST = 253  # characters (RFC 1035 2.3.4): beyond, it is no domain, and reading labels would not be linear
 # The authority of a URL (RFC 3986 3.2): what is before the host, the host, the port.
 AUTHORITY = re.compile(r"([^/?#\\]*@)?(\[[^\]/?#\\]*\]|[^:/?#\\@]*)(:[0-9]*)?")
 NO_LABEL = re.compile(r"[\x00-,/:-@\[-^`{-\x7f]")  # ASCII other than letters, digits, hyphen, underscore, dot
+SHARED = frozenset({"onmicrosoft.com", "mail.onmicrosoft.com"})  # by organisations, and not on the list
 END = ". \t\r\n\f\v\x1c\x1d\x1e\x1f"  # the last dot, and white space as `str.strip` has it
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
@@ -69,6 +71,23 @@ def of_url(text: str) -> str:
 def of_address(address: str) -> str:
     """The domain of an addr-spec, in its one spelling; "" where it has none."""
     return spelt(address.rpartition("@")[2]) if "@" in address else ""
+
+
+def organisational(domain: str) -> str:
+    """The organisation's part of a domain, by the Public Suffix List: that of mail.example.co.uk is example.co.uk. All of
+    what is no part of anybody's."""
+    domain = spelt(domain)
+    if domain in SHARED or len(domain) > LONGEST or NO_LABEL.search(domain):
+        return domain
+    found: str | None = _suffixes().privatesuffix(domain)
+    return domain if found is None or found in SHARED else found
+
+
+@lru_cache(maxsize=1)
+def _suffixes() -> Any:
+    from publicsuffixlist import PublicSuffixList  # reading it takes 100 ms, and few addresses need it
+
+    return PublicSuffixList()
 
 
 def respelt(url: str) -> str:

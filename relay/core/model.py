@@ -297,7 +297,7 @@ Verdict = Literal["human", "proxy", "prefetch", "scanner", "crawler", "self", "u
 
 EventType = Literal[
     "message.opened", "message.link_clicked", "thread.replied", "message.bounce_detected", "message.delayed",
-    "message.complained", "message.auto_replied", "message.sent", "message.delivered", "message.failed",
+    "message.complained", "message.auto_replied", "message.read_receipt", "message.sent", "message.delivered", "message.failed",
     "message.send_success", "message.send_failed", "grant.expired", "grant.updated",
 ]  # fmt: skip
 

@@ -35,7 +35,14 @@ FOLDED = "folded"  # data["folded"]: how many hits of this token were only count
 OWN = 86_400.0  # seconds after the submission in which its address is taken for the sender's
 HITS = ("message.opened", "message.link_clicked")
 MAILED = frozenset(  # what was seen in a mailbox
-    ("thread.replied", "message.auto_replied", "message.bounce_detected", "message.delayed", "message.complained")
+    (
+        "thread.replied",
+        "message.auto_replied",
+        "message.read_receipt",
+        "message.bounce_detected",
+        "message.delayed",
+        "message.complained",
+    )
 )
 TRANSIENT = "peer"  # data["peer"]: the whole address of a hit whose `ip` was cut for privacy; never stored
 

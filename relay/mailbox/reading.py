@@ -57,6 +57,9 @@ REPORTED: dict[str, EventType] = {
 }
 
 
+KINDS = ("reply", "reaction", "calendar", "auto_reply")  # of answers
+
+
 class Reader:
     """Reads the mailbox of one grant."""
 
@@ -77,7 +80,9 @@ class Reader:
         at = min(now, fetched.arrived) if fetched.arrived > 0 else now
         if report.kind in REPORTED:
             return await self.reported(report, head, at)
-        if report.kind in ("reply", "auto_reply"):
+        if report.kind == "read_receipt":
+            return await self.received(report, head, at)
+        if report.kind in KINDS:
             return await self.answered(report, head, at)
         return []
 
@@ -100,6 +105,8 @@ class Reader:
             "reply_to_message_id": sent.message_id,
             "from": author[:LONGEST_ADDRESS],
             "subject": head.get("subject")[:LONGEST_SUBJECT],
+            "kind": report.kind,
+            **({"gesture": report.gesture} if report.gesture else {}),
             "from_self": own,
             "notify": not automatic and (not own or self.settings.notify_self),
             **self.trust(head, match.verified(copy)),
@@ -191,6 +198,27 @@ class Reader:
             )
             events.setdefault(event_id, event)
         return list(events.values())
+
+    async def received(self, report: Report, head: Headers, at: float) -> list[Event]:
+        """The event of a read receipt: of any message, tracked or not."""
+        author = addresses.comparable(addresses.author(head).address)
+        people = [*report.recipients, author]
+        named = [*([report.original_message_id] if report.original_message_id else []), *report.references]
+        match = await matching.find(self.store, self.grant.id, self.keys(), named, people)
+        if match is None:
+            return []
+        identity, sent = identify(head), match.sent
+        copy = match.addressed(people)
+        data: dict[str, Any] = {
+            "receipt_internet_id": identifiers.own(head),
+            "from": author[:LONGEST_ADDRESS],
+            **self.trust(head, match.verified(copy)),
+        }
+        name = dsn.event_id(sent.message_id, "message.read_receipt", identity, copy.recipient if copy else "")
+        index, recipient = (copy.index, copy.recipient) if copy else (0, "")
+        return [
+            Event(name, "message.read_receipt", sent.message_id, at, index, recipient, reason=report.reason, data=data)
+        ]
 
     def trust(self, head: Headers, verified: bool) -> dict[str, Any]:
         """How far the message is believed, for the events it makes."""

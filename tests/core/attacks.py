@@ -316,6 +316,28 @@ def of_reports() -> Iterator[Attack]:
         yield Attack(f"page of a report {unit!r}", lambda data: prose.plain(data.decode("latin-1")), grown(unit))
 
 
+def of_answers() -> Iterator[Attack]:
+    calendar = b"Content-Type: text/calendar\r\n\r\nMETHOD:REPLY\n"
+    for unit in (
+        b"ATTENDEE",
+        b"ATTENDEE;PARTSTAT=",
+        b"ATTENDEE\n",
+        b"METHOD:",
+        b"METHOD:REPLY",
+        b"\n ",
+        b";PARTSTAT=\nATTENDEE",
+    ):
+        yield Attack(f"calendar {unit!r}", reports.read, grown(unit, calendar))
+    read = b"Subject: Read: x\r\nContent-Type: text/plain\r\n\r\n"
+    for unit in (b"was ", b"was read", b">", b"\n>", b"wurde ", b"ipm.", b"a", b"\xcc\x81"):
+        yield Attack(f"receipt {unit!r}", reports.read, grown(unit, read))
+    for unit in (b"[", b"[a] ", b"auto ", b"is ", b"a is out of the office ", b"re", b"\xef\xb7\xba"):
+        yield Attack(f"subject {unit!r}", reports.read, grown(unit, b"In-Reply-To: <a@b>\r\nSubject: "))
+    emoji = b"Content-Type: text/vnd.google.email-reaction+json\r\n\r\n"
+    for unit in (b"[", b'{"emoji":', b"1"):
+        yield Attack(f"reaction {unit!r}", reports.read, grown(unit, emoji))
+
+
 def authenticated(data: bytes) -> None:
     authentication.results(headers.read(data), "mx.example")
 
@@ -349,6 +371,7 @@ ATTACKS = [
     *of_parts(),
     *of_texts(),
     *of_reports(),
+    *of_answers(),
     *of_authentication(),
     *of_diffs(),
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 from relay.core import (
     addresses,
@@ -346,7 +346,7 @@ def token_texts(data: bytes) -> None:
 def mailbox_messages(data: bytes) -> None:
     """For any bytes: a report of a known kind, whose words can be stored; one about a delivery says about whom."""
     found = reports.read(data)
-    assert found.kind in ("reply", "auto_reply", "bounce", "delay", "complaint", "other")
+    assert found.kind in get_args(reports.Kind)
     assert found.kind not in ("bounce", "delay") or found.entries
     assert found.kind != "reply" or found.references
     told = [found.recipients, found.status, found.smtp_code, found.action, found.original_message_id, found.references]

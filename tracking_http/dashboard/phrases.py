@@ -67,6 +67,7 @@ TITLES: dict[EventType, str] = {
     "message.delayed": "Delayed",
     "message.complained": "Marked as spam",
     "message.auto_replied": "Answered automatically",
+    "message.read_receipt": "Read, by a receipt",
     "message.sent": "Sent",
     "message.delivered": "Delivered",
     "message.failed": "Failed",

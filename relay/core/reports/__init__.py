@@ -19,19 +19,20 @@ from typing import Literal
 from relay.core import addresses, headers, identifiers, parts, threads
 from relay.core.headers import Headers
 from relay.core.parts import Part, charsets, transfer
-from relay.core.reports import automatic, delivery, notices, prose
+from relay.core.reports import automatic, delivery, gestures, notices, prose, receipts
 from relay.core.reports.delivery import RecipientFields
 
-Kind = Literal["reply", "auto_reply", "bounce", "delay", "complaint", "other"]
+Kind = Literal[
+    "reply", "reaction", "calendar", "auto_reply", "read_receipt", "bounce", "delay", "complaint", "other"
+]  # fmt: skip
 
 DELIVERY_STATUS = frozenset({"message/delivery-status", "message/global-delivery-status"})  # RFC 3464, RFC 6533
-DISPOSITION = frozenset({"message/disposition-notification", "message/global-disposition-notification"})  # RFC 8098
 RETURNED = frozenset({"message/rfc822", "message/global"})
 ORIGINAL = RETURNED | {"text/rfc822-headers", "message/global-headers"}
 # Whatever has only parts of these kinds is what its header section says that it is.
 ORDINARY = re.compile(
     r"text/(?:plain|html|enriched|richtext|css)|multipart/(?:mixed|alternative|related)|(?:image|audio|video|font)/.*"
-    r"|application/(?!ms-tnef|octet-stream).*"
+    r"|application/(?!ms-tnef|vnd\.ms-tnef|octet-stream|(?:x-)?pkcs7-mime).*"
 )
 # In a header section that lost its folds, or begins in the middle of one.
 MESSAGE_ID = re.compile(rb"^message-id:(.{1,1000}(?:\n[ \t].{1,1000})?)", re.I | re.M)
@@ -52,7 +53,8 @@ class Report:
     """`entries` are what a report says, one for each recipient and each with its own action. `original_message_id` (no
     brackets) is the Message-ID of the message that came back, `original_references` the identifiers in its References,
     `envelope_id` the ENVID that it was sent with (RFC 3461). `references` are the identifiers that the message itself
-    answers, likeliest first. `reason` says in words why it is of this kind, of a report the remote server's words."""
+    answers, likeliest first. `reason` says in words why it is of this kind, of a report the remote server's words.
+    `gesture` is a reaction's emoji, and what a calendar's answer says: "accepted"."""
 
     kind: Kind
     entries: tuple[RecipientFields, ...] = ()
@@ -61,6 +63,7 @@ class Report:
     envelope_id: str = ""
     references: tuple[str, ...] = ()
     reason: str = ""
+    gesture: str = ""
 
     @property
     def concerned(self) -> tuple[RecipientFields, ...]:
@@ -124,7 +127,7 @@ def read(raw: bytes) -> Report:
     if message is None:
         return Report("other", reason="unreadable: more header fields than a message has")
     head = message.head
-    report = reported(message, 0)
+    report = reported(message, 0) or receipt(message) or gesture(message)
     if report is not None:
         return replace(report, references=message.references)
     why = automatic.why(head, message.references)
@@ -149,19 +152,19 @@ def taken_apart(raw: bytes) -> Inspected | None:
 
 def needs_body(head: Headers) -> bool:
     """Whether the header section alone does not say what the message is: it has parts, which `ordinary` may judge by
-    their kinds, or it is from a mail system."""
-    return structured(head) or notices.marked(head) or prose.looks_automatic(head)
+    their kinds, or it is from a mail system, or looks like a receipt."""
+    return structured(head) or receipts.doubtful(head) or notices.marked(head) or prose.looks_automatic(head)
 
 
 def needs_whole(head: Headers) -> bool:
     """Whether the kinds of its parts do not say it either, whatever they are."""
-    return not structured(head) or notices.marked(head) or prose.looks_automatic(head)
+    return not structured(head) or receipts.doubtful(head) or notices.marked(head) or prose.looks_automatic(head)
 
 
 def structured(head: Headers) -> bool:
     field_ = head.first("content-type")
     return field_ is not None and parts.typed(head.raw[field_.value : field_.end])[0].startswith(
-        ("multipart/", "message/")
+        ("multipart/", "message/", gestures.CALENDAR)
     )
 
 
@@ -206,7 +209,7 @@ def from_parts(message: Inspected) -> Report | None:
         "multipart/report"
     )
     for part in message.parts:
-        if part.content_type in DISPOSITION:
+        if part.content_type in receipts.DISPOSITIONS:
             return disposed(message, part)
         if forwarded:
             continue
@@ -229,12 +232,48 @@ def disposed(message: Inspected, part: Part) -> Report:
     refused = "deleted" in group[0].get("disposition", "").lower() and prose.vouched(message.head)
     refused = refused and bool(prose.REFUSED.search(f"{message.head.get('subject')[:500]} {text[:4_000]}"))
     if not refused:
-        return original(message, Report("other", reason="a disposition notification (RFC 8098)"))
+        return received(message, receipts.disposition(message.body(part, LONGEST_STATUS)))
     entry = replace(delivery.recipient(group[0]), action="failed", status=None)
     entries = prose.complete((entry,), text)
     ids = identifiers.listed(group[0].get("original-message-id", ""))
     report = original(message, Report("bounce", entries, reason=" ".join(text.split())[: delivery.LONGEST_REASON]))
     return replace(report, original_message_id=ids[0]) if ids else report
+
+
+def receipt(message: Inspected) -> Report | None:
+    """The receipt that the message is in another form than that of RFC 8098, where it is one."""
+    for part in message.parts:
+        if part.content_type in receipts.FORMS:
+            found = receipts.of_part(part.content_type, part.parameters, message.body(part, LONGEST_TEXT))
+            if found is not None:
+                return received(message, found)
+    root = message.parts[0] if message.parts else None
+    announced = root is not None and receipts.announced(message.head, root.content_type, root.parameters)
+    if not (announced or receipts.doubtful(message.head)):
+        return None
+    found = receipts.in_words(message.head, "\n".join(texts(message)), announced=announced)
+    return received(message, found) if found else None
+
+
+def received(message: Inspected, found: receipts.Receipt) -> Report:
+    reason = f"a read receipt: {found.disposition}" if found.read else f"a receipt, of no reader: {found.disposition}"
+    who = (RecipientFields(found.recipient, action=None, final=found.recipient),) if found.recipient else ()
+    report = Report("read_receipt" if found.read else "other", who, found.original_message_id or None, reason=reason)
+    return report if report.original_message_id else original(message, report)
+
+
+def gesture(message: Inspected) -> Report | None:
+    """The answer that the message is without a text of its own: an emoji, or what a calendar answers."""
+    for part in message.parts:
+        if part.disposition == "attachment":
+            continue
+        if part.content_type == gestures.REACTION and (
+            emoji := gestures.reaction(message.body(part, gestures.LONGEST))
+        ):
+            return Report("reaction", reason=f"a reaction: {emoji}", gesture=emoji)
+        if part.content_type == gestures.CALENDAR and (said := gestures.calendar(message.text(part))):
+            return Report("calendar", reason=f"answers an invitation: {said}", gesture=said)
+    return None
 
 
 def delivered(message: Inspected, status: delivery.Status) -> Report:

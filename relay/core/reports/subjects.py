@@ -134,9 +134,9 @@ TAG = re.compile(
 OPENS, CLOSES = r"[\[(<{【「『《〔«\"'*=#~+|.:\- ]{0,8}", r"[\])>}】」』》〕»\"'*=#~+]"
 
 
-def spelt(text: str) -> str:
+def spelt(text: str, longest: int = LONGEST) -> str:
     """The spelling that is compared: without accents, in one case, hyphens within words and white space as single spaces."""
-    text = unicodedata.normalize("NFKD", text[:LONGEST])
+    text = unicodedata.normalize("NFKD", text[:longest])
     text = "".join(c for c in text if unicodedata.category(c) not in ("Mn", "Cf"))
     text = IN_WORD.sub(" ", QUOTES.sub("'", text.casefold().replace("ı", "i")))
     return BLANK.sub(" ", text).strip()
