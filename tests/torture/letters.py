@@ -86,6 +86,9 @@ class Books:
     repeated: int = 0  # copies that arrived once more after a death
     cut: int = 0  # copies that arrived once more since the upstream went after the dot
 
+    def died(self, waiting: Counter[tuple[str, str]]) -> None:
+        self.waiting.append(waiting)
+
     def answered(self, begun: int) -> list[Letter]:
         """Of the letters from the `begun`th on, those whose client heard something."""
         return [letter for letter in list(self.letters.values())[begun:] if letter.reply]

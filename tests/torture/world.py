@@ -21,6 +21,7 @@ import sys
 import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
@@ -155,31 +156,36 @@ class World:
 
     # -- the process -----------------------------------------------------------------------------------------------------
 
-    async def start(self, **dying: object) -> bool:
+    async def start(self, **dying: Any) -> bool:
         """`trackrelay run`, from "trackrelay ready" on; False where it died before. With `dying` it is the one that
         kills itself (`tests.torture.dying`)."""
-        words = [sys.executable, "-m", "tests.torture.dying" if dying else "relay", "run", "--config"]
-        environment = {f"DYING_{name.upper()}": str(value) for name, value in dying.items()}
-        log = self.folder / "stderr.log"
-        with log.open("ab") as stderr:
-            began = stderr.tell()
-            self.process = process = subprocess.Popen(
-                [*words, str(self.folder / "relay.toml")],
-                stderr=stderr, cwd=service.ROOT, env={**os.environ, **environment},
-            )  # fmt: skip
-
-        def ready() -> bool:
-            with log.open("rb") as file:
-                file.seek(began)
-                return b"trackrelay ready\n" in file.read() or process.poll() is not None
-
-        await until(ready, 30)
+        self.process = process = await self.run(**dying)
         if process.poll() is None:
             self.up.set()
             return True
         assert process.returncode == -signal.SIGKILL, (self.folder / "stderr.log").read_text()[-5000:]
         await self._dead()
         return False
+
+    async def run(self, *words: str, log: str = "stderr.log", **dying: Any) -> subprocess.Popen[bytes]:
+        """A process with these further words, as far as "trackrelay ready", or its death before that."""
+        module = "tests.torture.dying" if dying else "relay"
+        environment = {f"DYING_{name.upper()}": str(value) for name, value in dying.items()}
+        path = self.folder / log
+        with path.open("ab") as stderr:
+            began = stderr.tell()
+            process = subprocess.Popen(
+                [sys.executable, "-m", module, "run", "--config", str(self.folder / "relay.toml"), *words],
+                stderr=stderr, cwd=service.ROOT, env={**os.environ, **environment},
+            )  # fmt: skip
+
+        def ready() -> bool:
+            with path.open("rb") as file:
+                file.seek(began)
+                return b"trackrelay ready\n" in file.read() or process.poll() is not None
+
+        await until(ready, 30)
+        return process
 
     @property
     def running(self) -> bool:
@@ -197,7 +203,7 @@ class World:
         self.up.clear()
         self.killed_at.append(time.monotonic())
         await self.upstream.bury()
-        self.books.waiting.append(self.waiting())
+        self.books.died(self.waiting())
 
     async def stop(self, seconds: float = 30) -> float:
         """SIGTERM; the seconds until it ended, with code 0."""
@@ -210,7 +216,7 @@ class World:
         assert code == 0, self.log[-5000:]
         await self.upstream.bury()
         self.stopped.append(took)
-        self.books.waiting.append(collections.Counter())  # after a clean stop nothing may come again
+        self.books.died(collections.Counter())  # after a clean stop nothing may come again
         return took
 
     @property
