@@ -44,7 +44,7 @@ class Store(Protocol):
     # -- messages
     async def record_sent(self, sent: Sent) -> None:
         """Durable when it returns. Finds `thread_id` through `sent.references`, be it a message or a kept answer of the
-        same grant that they name, or makes a new one."""
+        same grant that they name, or makes a new one. Of a message that is recorded again the states of its copies stay."""
 
     async def record_replies(self, replies: Sequence[UpstreamReply]) -> None:
         """What the upstream said, oldest first, all in one transaction. Replies on messages that are not there are left

@@ -14,7 +14,7 @@ from itertools import zip_longest
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
-from relay.core import floods, identifiers, payload, tally
+from relay.core import floods, identifiers, payload, tally, urls
 from relay.core.model import Delivery, Endpoint, Event, Sent, Settlement, Value
 from relay.store import Attempt, Notification, Schedule, UpstreamReply
 
@@ -85,6 +85,18 @@ def last_replies(replies: Iterable[UpstreamReply]) -> list[CopyReply]:
                 reply.message_id, recipient, reply.state, reply.reply, upstream_id
             )
     return list(last.values())
+
+
+def again(sent: Sent, before: Sent) -> Sent:
+    """A message that is recorded once more, since what sends it began anew: what is known of its copies stays."""
+    known = {copy.recipient: copy for copy in before.copies if copy.state != "pending"}
+    copies = tuple(
+        copy.with_(state=old.state, reply=old.reply, upstream_id=old.upstream_id)
+        if (old := known.get(copy.recipient))
+        else copy
+        for copy in sent.copies
+    )
+    return sent.with_(copies=copies)
 
 
 # -- events ------------------------------------------------------------------------------------------------------------
@@ -182,7 +194,7 @@ def synced(known: Iterable[Endpoint], configured: Sequence[Endpoint]) -> list[En
     changed = []
     for endpoint in configured:
         old = left.pop(endpoint.endpoint_id, None)
-        new = replace(endpoint, source="config", secret="")
+        new = replace(endpoint, source="config", secret="", url=urls.masked(endpoint.url))
         if old is None or old.status == "gone" or unchanging(old) != unchanging(new):
             changed.append(new)
     return changed + [replace(old, status="gone") for old in left.values() if old.source == "config"]
