@@ -22,6 +22,7 @@ from relay.store import (
     Cursor,
     Draft,
     Engagement,
+    Notice,
     Notification,
     NotificationState,
     Request,
@@ -179,10 +180,26 @@ class Store(Protocol):
         the API has none of that id."""
 
     async def set_endpoint_status(
-        self, endpoint_id: str, status: EndpointStatus, at: float, *, was: Sequence[EndpointStatus] = ()
+        self,
+        endpoint_id: str,
+        status: EndpointStatus,
+        at: float,
+        *,
+        was: Sequence[EndpointStatus] = (),
+        error: str = "",
+        since: float = 0.0,
     ) -> bool:
         """Since `at`. With `was` only if its status is one of these: of several processes that see it fail, one has said
-        so. False where nothing changed."""
+        so. False where nothing changed. Where somebody wants to hear by mail that it fails (`decisions.notice`), a notice
+        is due with it, in the same transaction: after this `error`, its attempts having failed `since`."""
+
+    async def notices(self) -> list[Notice]:
+        """What is still to be told, oldest first."""
+
+    async def hand_notice(self, notice_id: str) -> bool:
+        """It is "handed". False where it was not "due": somebody else did it."""
+
+    async def remove_notice(self, notice_id: str) -> None: ...
 
     # -- the outbox
     async def claim_due(

@@ -131,7 +131,7 @@ class Webhooks:
                 self._news.clear()
                 try:
                     if not synced:
-                        await self.store.sync_endpoints(configured(self.settings))
+                        await self.store.sync_endpoints(configured(self.settings, self._clock()))
                         # What is due later than any pause allows was written while the clock was ahead.
                         await self.store.hasten(self._clock() + LONGEST, math.inf)
                         synced = True

@@ -19,13 +19,16 @@ def endpoint_id(url: str, format: str) -> str:
     return "wh_" + hashlib.sha256(f"{format} {urls.masked(url)}".encode()).hexdigest()[:20]
 
 
-def configured(settings: Settings) -> list[Endpoint]:
+def configured(settings: Settings, now: float = 0.0) -> list[Endpoint]:
     """The endpoints of [[webhooks]], each with its secret and the login in its URL. `Store.sync_endpoints` leaves these
-    out."""
+    out, and takes `now` for the time of those that are new or were changed."""
     return [
-        Endpoint(endpoint_id(hook.url, hook.format), hook.url, hook.triggers, hook.secret, hook.verdicts, hook.format)
+        Endpoint(
+            endpoint_id(hook.url, hook.format), hook.url, hook.triggers, hook.secret, hook.verdicts, hook.format,
+            created_at=now, updated_at=now,
+        )
         for hook in settings.webhooks
-    ]
+    ]  # fmt: skip
 
 
 def by_id(settings: Settings) -> dict[str, Endpoint]:
