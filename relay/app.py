@@ -322,7 +322,7 @@ class Service:
     async def start_admin(self) -> None:
         from relay import submitting
         from tracking_http import admin
-        from tracking_http.api import calls
+        from tracking_http.api import calls, problems
 
         door = None
         if self.settings.upstream.url:  # else a mail server asks by the milter, and nothing is sent from here
@@ -335,7 +335,10 @@ class Service:
         application = admin.application(
             self.settings, self.store, state=self, extra=self.extra_routes, services=services
         )
-        await self.listen("admin", application, self.settings.admin.listen, behind=admin.MANY, **admin.RUNNER)
+        await self.listen(
+            "admin", application, self.settings.admin.listen, behind=admin.MANY, unreadable=problems.unreadable,
+            **admin.RUNNER,
+        )  # fmt: skip
 
     async def troubles(self) -> tuple[list[str], list[str]]:
         """What keeps mail from being accepted, and what only delays it; for /readyz."""

@@ -15,7 +15,7 @@ import logging
 import resource
 import ssl
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from aiohttp import http_exceptions, web
@@ -50,6 +50,30 @@ def own(record: logging.LogRecord) -> bool:
 
 server_logger.addFilter(own)
 
+Unreadable = Callable[[int, str], web.Response]
+
+
+def answering(unreadable: Unreadable) -> type[web.RequestHandler]:
+    """aiohttp's handler of a connection, whose answer to what it can't read is `unreadable`'s. It answers by itself: before
+    there is a request, no middleware is asked."""
+
+    class Handler(web.RequestHandler):
+        __slots__ = ()
+
+        def handle_error(self, request: Any, status: int = 500, exc: Any = None, message: Any = None) -> Any:
+            super().handle_error(request, status, exc, message)  # it logs, or ends a connection that has an answer
+            if not isinstance(exc, http_exceptions.HttpProcessingError):
+                sentence = "This failed. The log says why."
+            elif isinstance(exc, http_exceptions.LineTooLong):
+                sentence = "The request line, or a header field, is too long."
+            else:
+                sentence = "This is no HTTP request that can be read."
+            response = unreadable(status, sentence)
+            response.force_close()
+            return response
+
+    return Handler
+
 
 class Counted(asyncio.Protocol):
     """One connection: counted with those of its client, and aiohttp's from then on; or turned away."""
@@ -67,6 +91,8 @@ class Counted(asyncio.Protocol):
             transport.close()
             return
         self._client, self._handler = client, self._server()
+        if self._room.kind is not None:
+            self._handler.__class__ = self._room.kind  # there is no way to have aiohttp make one of another class
         self._handler.connection_made(transport)
 
     def connection_lost(self, reason: Exception | None) -> None:
@@ -93,12 +119,20 @@ class Counted(asyncio.Protocol):
 
 class Listener:
     """`how` are options of aiohttp's AppRunner. One client (an IPv4 address, an IPv6 /64) gets a fourth of the `most`
-    connections, unless it is in one of the networks `behind`: a proxy, behind which are many. `start` raises OSError if
+    connections, unless it is in one of the networks `behind`: a proxy, behind which are many. `unreadable` makes the answer
+    to what is no HTTP, of its status and a sentence; without it, that is aiohttp's. `start` raises OSError if
     it can't listen on the address."""
 
     def __init__(
-        self, application: web.Application, *, most: int | None = None, behind: Sequence[str] = (), **how: Any
+        self,
+        application: web.Application,
+        *,
+        most: int | None = None,
+        behind: Sequence[str] = (),
+        unreadable: Unreadable | None = None,
+        **how: Any,
     ) -> None:
+        self.kind = answering(unreadable) if unreadable else None
         self._runner = web.AppRunner(application, **{"access_log": None, "shutdown_timeout": CLOSE_SECONDS, **how})
         self._most = connections() if most is None else most
         self._behind = tuple(map(networks.network, behind))

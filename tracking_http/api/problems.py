@@ -5,7 +5,7 @@ Owns: `Problem`, its usual kinds, the body of an error in each API. Leaves to ot
 
     v3, own    {"request_id": …, "error": {"type": …, "message": …, "provider_error"?: …}}
     v1         {"error": {"message": …, "code": STATUS, "type": …}, "request_id": …}
-    elsewhere  the message, as text
+    elsewhere  the message, as text; what is no HTTP gets the error of v1, which has all members of the others
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ TYPES: Mapping[int, str] = {
     411: "length_required",
     413: "payload_too_large",
     415: "unsupported_media_type",
+    417: "expectation_failed",
     422: "unprocessable",
     429: "rate_limit_error",
     500: "internal_error",
@@ -114,6 +115,14 @@ def body(api: Api, request_id: str, problem: Problem) -> dict[str, Any]:
     if problem.provider_error is not None:
         error["provider_error"] = problem.provider_error
     return {"request_id": request_id, "error": error}
+
+
+def unreadable(status: int, message: str) -> web.Response:
+    """The answer to what is no HTTP, and so has no path: an error of all the APIs at once."""
+    name = str(uuid.uuid4())
+    error = body("v1", name, Problem(status, "", message))
+    headers = {"Cache-Control": "no-store", REQUEST_ID_HEADER: name}
+    return web.Response(status=status, body=msgspec.json.encode(error), content_type=JSON, headers=headers)
 
 
 def of_http(given: web.HTTPException) -> Problem:

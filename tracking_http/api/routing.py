@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import msgspec
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from relay import log, store
 from tracking_http import access
@@ -68,9 +68,20 @@ def mount(app: web.Application, routes: Iterable[Route]) -> None:
         handler = served(route)
         for path in (route.path, f"/api{route.path}") if route.api == "v1" else (route.path,):
             for spelled in (path, f"{path}/"):
-                app.router.add_route(route.method, spelled, handler)
+                app.router.add_route(route.method, spelled, handler, expect_handler=expected)
                 if route.method == "GET" and route.media == problems.JSON:
                     app.router.add_route("HEAD", spelled, handler)
+
+
+async def expected(request: web.Request) -> web.StreamResponse | None:
+    """The answer to the field Expect (RFC 9110 10.1.1), of which there is one kind; HTTP/1.0 has none."""
+    if request.version < HttpVersion11:
+        return None
+    if request.headers["Expect"].lower() != "100-continue":
+        return problems.answer(request, Problem(417, "", "Expect: is 100-continue, or is not there.", closes=True))
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    request.writer.output_size = 0  # the answer has not begun
+    return None
 
 
 def served(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:

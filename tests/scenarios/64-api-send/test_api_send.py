@@ -210,6 +210,49 @@ def test_a_call_is_repeated(world: World) -> None:
     assert (status, said["error"]["type"]) == (400, "api.invalid_idempotency_key")
 
 
+HEAD = "Host: localhost\r\nAuthorization: Bearer any\r\n"
+LONG = "a" * 100_000
+JSON = "Content-Type: application/json\r\n"
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        ("POST {path} HTTP/1.1\r\n\r\n", 400),  # no Host
+        ("FOO {path} HTTP/1.1\r\n{head}\r\n", 400),
+        ("GET {path} HTTP/9.9\r\n{head}\r\n", 400),
+        ("GET {path} HTTP/1.1\r\n{head}no header field\r\n\r\n", 400),
+        ("GET {path} HTTP/1.1\r\n{head}X: {long}\r\n\r\n", 400),
+        ("GET {path}?{long} HTTP/1.1\r\n{head}\r\n", 400),
+        ("POST {path} HTTP/1.1\r\n{head}{json}Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
+        ("POST {path} HTTP/1.1\r\n{head}{json}Content-Length: 1\r\n\r\n{{", 400),
+        ("POST {path} HTTP/1.1\r\n{head}{json}Content-Length: 0\r\n\r\n", 400),
+        ("POST {path} HTTP/1.1\r\n{head}{json}Content-Length: 20\r\n\r\n[[[[[[[[[[[[[[[[[[[[", 400),
+        ('POST {path} HTTP/1.1\r\n{head}{json}Content-Length: 11\r\n\r\n{{"to": "\xff"}}', 400),
+        ("POST {path} HTTP/1.1\r\n{head}Content-Type: text/plain\r\nContent-Length: 2\r\n\r\n{{}}", 415),
+        ("POST {path} HTTP/1.1\r\n{head}{json}Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{{}}", 415),
+        ("POST {path} HTTP/1.1\r\n{head}{json}Content-Length: 9999999999\r\n\r\n", 413),
+        ("POST {path} HTTP/1.1\r\n{head}{json}Expect: 200-ok\r\nContent-Length: 2\r\n\r\n{{}}", 417),
+        ("PATCH {path} HTTP/1.1\r\n{head}\r\n", 405),
+        ("GET {path}/a/b HTTP/1.1\r\n{head}\r\n", 404),
+    ],
+)
+@pytest.mark.parametrize("path", ["/v3/grants/sales/messages/send", "/v1/emails"])
+def test_whatever_is_wrong_is_an_error_that_clients_can_read(
+    world: World, path: str, request_: str, status: int
+) -> None:
+    with hostile.Http(world.relay.admin) as client:
+        client.send(request_.format(path=path, head=HEAD, long=LONG, json=JSON).encode("latin-1"))
+        found, fields, raw = client.answer()
+    said = json.loads(raw)
+    assert (found, fields["content-type"].split(";")[0]) == (status, "application/json")
+    assert said["request_id"] == fields["x-request-id"]
+    assert said["error"]["type"]
+    assert said["error"]["message"].endswith((".", "`"))
+    if path == "/v1/emails":
+        assert said["error"]["code"] == status
+
+
 def test_the_upstreams_refusal_is_the_callers(tmp_path: Path) -> None:
     with hostile.sink({"rcpt": "550 5.1.1 nobody here"}) as upstream:
         ports = service.settings(tmp_path, upstream=upstream.port, more=GRANTS)
