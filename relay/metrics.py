@@ -59,6 +59,9 @@ CONNECTIONS = Gauge(
     "trackrelay_upstream_connections", "Connections to each upstream: idle, busy", ["upstream", "state"]
 )
 FAILOVERS = Counter("trackrelay_upstream_failovers", "Messages that went to a fallback, by its name", ["upstream"])
+PASSED_OVER = Counter(
+    "trackrelay_mailbox_messages_passed_over", "Messages in mailboxes that their server could not hand out"
+)
 
 
 def value(name: str, **labels: str) -> float:

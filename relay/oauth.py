@@ -28,8 +28,18 @@ LONGEST_LIFE = 86_400.0
 AGAIN_SECONDS = 10.0  # before the endpoint is asked again while the token at hand is good
 
 
+# RFC 6749 5.2; the last two are Microsoft's, where a person has to agree again.
+FINAL = frozenset({"invalid_grant", "invalid_client", "unauthorized_client", "invalid_scope", "unsupported_grant_type",
+                   "interaction_required", "consent_required"})  # fmt: skip
+
+
 class TokenRefused(Exception):
-    """No access token. The text says why, without a secret in it."""
+    """No access token. The text says why, without a secret in it. `final`: the endpoint refused the refresh token or the
+    application, and asking again will not help."""
+
+    def __init__(self, text: str, *, final: bool = False) -> None:
+        super().__init__(text)
+        self.final = final
 
 
 def folder_in(state_dir: Path) -> Path:
@@ -51,7 +61,7 @@ class Tokens:
         self._file = folder / f"oauth2-{hashlib.sha256(about.encode()).hexdigest()[:20]}" if folder else None
         self._token = ""
         self._until = self._end = 0.0  # when it is renewed, when it ends
-        self._tries, self._refused = 0, ""
+        self._tries, self._refused, self._final = 0, "", False
         self._asking = asyncio.Lock()
 
     async def access(self, *, fresh: bool = False) -> str:
@@ -60,7 +70,7 @@ class Tokens:
         had, tries = self._token, self._tries
         async with self._asking:
             if self._tries != tries and self._refused:
-                raise TokenRefused(self._refused)
+                raise TokenRefused(self._refused, final=self._final)
             if fresh and self._token == had:
                 self._until = self._end = 0.0
             if self.clock() >= self._until:
@@ -75,7 +85,7 @@ class Tokens:
         except TokenRefused as reason:
             now = self.clock()
             if now >= self._end:
-                self._refused = str(reason)
+                self._refused, self._final = str(reason), reason.final
                 raise
             self._until = min(now + AGAIN_SECONDS, self._end)
             LOG.warning("token_not_renewed", reason=reason, good_for=f"{self._end - now:.0f}s")
@@ -107,7 +117,8 @@ class Tokens:
                 answer = _read(await response.content.read(LONGEST_ANSWER))
                 if response.status != 200:
                     words = " ".join(str(answer[k])[:200] for k in ("error", "error_description") if k in answer)
-                    raise TokenRefused(f"{response.status} {words}".strip())
+                    final = response.status in (400, 401) and answer.get("error") in FINAL
+                    raise TokenRefused(f"{response.status} {words}".strip(), final=final)
         except (aiohttp.ClientError, TimeoutError, OSError) as reason:
             raise TokenRefused(f"the token endpoint does not answer: {type(reason).__name__}") from reason
         token, life = answer.get("access_token"), answer.get("expires_in", DEFAULT_LIFE)

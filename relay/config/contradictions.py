@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from relay.config import exposure, table
 from relay.config.settings import DEFAULT_UPSTREAM, Grant, Settings, Upstream, Webhook
-from relay.core import domains, networks, urls
+from relay.core import domains, networks
 
 U = TypeVar("U", bound=Upstream)
 Path = tuple[str | int, ...]
@@ -212,10 +212,9 @@ def _webhooks(found: Settings, mistake: Say) -> None:
             if trigger not in theirs:
                 mistake((*path, "triggers", number), f'"{trigger}" is not sent in the format "{hook.format}"; it has '
                         f"{', '.join(theirs)}", ("format",))  # fmt: skip
-        identity = (urls.masked(hook.url), hook.format)
-        if identity in seen:
+        if (hook.url, hook.format) in seen:
             mistake((*path, "url"), "is there already in the same format; put all triggers into one", ("url",))
-        seen.add(identity)
+        seen.add((hook.url, hook.format))
 
 
 def _hook_url(hook: Webhook, allowed: tuple[str, ...], path: Path, mistake: Say) -> None:

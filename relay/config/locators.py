@@ -222,13 +222,11 @@ def _tracking_host(value: Any, use: Use) -> str:
 TRACKING_HOST = Kind("an http or https URL, or a host name (then https)", _tracking_host)
 
 
-def web(*schemes: str, example: str, login: bool = False) -> Kind:
-    """With `login`, there may be one in it."""
-
+def web(*schemes: str, example: str) -> Kind:
     def read(value: Any, use: Use) -> str:
         text = kinds.text_of(value, use)
         parts = _parts(text, schemes, example)
-        if parts.username is not None and not login:
+        if parts.username is not None:
             raise Wrong(f"{safe(text)} has a login in it; it would be shown wherever the URL is")
         return text
 

@@ -127,6 +127,8 @@ class Mailbox:
     poll_interval: float = 60.0  # seconds
     notify_self: bool = False
     authserv_id: str = ""
+    max_connections: int = 200
+    max_connections_per_account: int = 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -443,6 +443,20 @@ MAILBOX = Section(
         Option("poll_interval", kinds.duration(1), "The time between two looks, if the server has no IDLE."),
         _switch("notify_self", "Notify also when the sender replies in their own thread."),
         Option(
+            "max_connections",
+            kinds.number(1, 10_000),
+            "How many IMAP connections there are at the most. With more folders than that, those that come first keep "
+            "theirs and hear of mail at once; the others are opened in turn, each poll_interval, by a tenth of the "
+            "connections.",
+        ),
+        Option(
+            "max_connections_per_account",
+            kinds.number(1, 100),
+            "The same for the folders of one login: providers allow an account some 5 to 15, of which its mail "
+            "programs need theirs. The folders beyond are opened in turn, as all are for an hour after the server "
+            "has said that there are too many.",
+        ),
+        Option(
             "authserv_id",
             kinds.named(
                 "the name by which a server signs Authentication-Results", r"[^\s\"();=]{1,255}", "mx.example.com"
@@ -477,9 +491,8 @@ WEBHOOKS = Section(
     settings.Webhook,
     "Programs that are notified, by signed POST. docs/webhooks.md shows what they get.",
     (
-        Option("url", locators.web("https", "http", example="https://app.example.com/hooks", login=True),
-               "https; http only for hosts named in [webhook_delivery] allow_private. It is called as it is written; a "
-               "login in it (https://user:password@…) is sent as an Authorization header, and shown nowhere.",
+        Option("url", locators.web("https", "http", example="https://app.example.com/hooks"),
+               "https; http only for hosts named in [webhook_delivery] allow_private.",
                example="https://app.example.com/hooks", required=True),
         Option("triggers", kinds.listing(kinds.choice(*TRIGGERS["nylas"], *TRIGGERS["unosend"])),
                "What it is notified of: message.*, thread.* and grant.* in Nylas' formats, email.* in Unosend's.",

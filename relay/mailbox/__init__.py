@@ -12,27 +12,38 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
-from relay import log, metrics, oauth
+from relay import credentials, log, metrics, oauth
 from relay import store as stores
 from relay.config import Grant, Settings
 from relay.core import floods, networks
 from relay.core.model import Event, Keys
 from relay.mailbox import imap, maildir, matching, reading, session
-from relay.mailbox.source import Fetched, LoginRefused, Source, Times, Unreachable
+from relay.mailbox.places import Places
+from relay.mailbox.source import (
+    CredentialsRefused,
+    Fetched,
+    LoginRefused,
+    PassedOver,
+    Source,
+    Times,
+    Unfetched,
+    Unreachable,
+)
 from relay.store import lists
 
 LOG = log.room("mailbox")
 
 MAX_LOGINS = 50  # connections that are set up at once
+PROGRESS = 1_000  # messages without an event after which the cursor is stored
 
 
-class Store(matching.SentMail, Protocol):
+class Store(matching.SentMail, credentials.Records, Protocol):
     """What is asked of a store here."""
 
     async def cursor(self, mailbox: str) -> stores.Cursor | None: ...
@@ -50,6 +61,7 @@ class State:
     grant_id: str
     state: str = "starting"
     reason: str = ""
+    told: str = ""  # the trouble that the log has, until it is over
 
 
 class Watcher:
@@ -65,6 +77,7 @@ class Watcher:
         clock: Callable[[], float] = time.time,
         jitter: Callable[[], float] = random.random,
         times: Times | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.settings = settings
         self.store = store
@@ -73,8 +86,14 @@ class Watcher:
         self.clock = clock
         self.jitter = jitter
         self.times = times or Times()
+        self.sleep = sleep
         self.states: list[State] = []
         self._logins = asyncio.Semaphore(MAX_LOGINS)
+        self._refusing: dict[str, set[str]] = {}  # grant -> its mailboxes whose login is refused
+        self._credentials = credentials.Credentials(store, appended=appended, clock=clock)
+        watched = [url for grant in settings.grants for url in grant.mailbox if not url.startswith("maildir:")]
+        of = settings.mailbox
+        self._places = Places(len(watched), of.max_connections, of.max_connections_per_account)
 
     async def run(self) -> None:
         """Until cancelled; returns at once where no grant has a mailbox."""
@@ -85,18 +104,33 @@ class Watcher:
 
     async def watch(self, grant: Grant, url: str) -> None:
         """One mailbox, whatever breaks."""
-        source = open_source(grant, url, self.settings, times=self.times, logins=self._logins, jitter=self.jitter)
+        source = open_source(
+            grant, url, self.settings, times=self.times, logins=self._logins, jitter=self.jitter, clock=self.clock,
+            sleep=self.sleep, places=self._places,
+        )  # fmt: skip
         state = State(source.name, grant.id)
         self.states.append(state)
-        began, failures = self.clock(), 0
+        began, failures, unfetched = self.clock(), 0, 0
         while True:
             try:
-                async for _ in self.follow(grant, source, state, began):
-                    failures = 0
+                async for lasting in self.follow(grant, source, state, began):
+                    unfetched = 0
+                    if lasting:
+                        failures = 0
                 pauses = self.times.broken  # a mailbox that ends is a broken one
+            except CredentialsRefused as reason:
+                pauses = self.times.refused
+                self.troubled(state, "refused", str(reason))
+                self._refusing.setdefault(grant.id, set()).add(source.name)
+                await self.tell(self._credentials.refused(grant.id, "mailbox", str(reason)))
             except LoginRefused as reason:
                 pauses = self.times.refused
                 self.troubled(state, "refused", str(reason))
+            except Unfetched as reason:  # what comes of it is said once, at the end
+                LOG.debug("message_not_fetched", grant=grant.id, mailbox=source.name, reason=reason)
+                await self.sleep(self.pause(self.times.unfetched, unfetched))
+                unfetched += 1
+                continue
             except Unreachable as reason:
                 pauses = self.times.broken
                 self.troubled(state, "unreachable", str(reason))
@@ -106,35 +140,72 @@ class Watcher:
             except Exception as reason:
                 pauses = self.times.broken
                 metrics.ERRORS.labels("mailbox").inc()
-                state.state, state.reason = "unreachable", repr(reason)
-                LOG.exception("mailbox_failed", grant=grant.id, mailbox=source.name)
-            pause = pauses[min(failures, len(pauses) - 1)]
+                if state.told != "failed":
+                    LOG.exception("mailbox_failed", grant=grant.id, mailbox=source.name)
+                state.state, state.reason, state.told = "unreachable", repr(reason), "failed"
+            pause = self.pause(pauses, failures)
             failures += 1
-            await asyncio.sleep(pause * (0.5 + self.jitter()))
+            await self.sleep(pause)
+
+    def pause(self, pauses: tuple[float, ...], failures: int) -> float:
+        """Half of it at the least: many mailboxes do not come back at one moment."""
+        return pauses[min(failures, len(pauses) - 1)] * (0.5 + self.jitter() / 2)
 
     def troubled(self, state: State, what: str, reason: str) -> None:
-        """One line when a trouble begins or changes, not one per attempt."""
-        if (state.state, state.reason) != (what, reason):
+        """One line when a trouble begins or becomes another, not one per attempt. It is over when the mailbox was up to
+        date and went on to be."""
+        if state.told != what:
             LOG.warning(f"mailbox_{what}", grant=state.grant_id, mailbox=state.mailbox, reason=reason)
-        state.state, state.reason = what, reason
+        state.state, state.reason, state.told = what, reason, what
 
-    async def follow(self, grant: Grant, source: Source, state: State, began: float) -> AsyncIterator[None]:
-        """Reads the mailbox from its cursor on; yields whenever it is up to date."""
+    async def works(self, grant: Grant, source: Source) -> None:
+        """A grant's credentials work where none of its mailboxes refuses them."""
+        refusing = self._refusing.setdefault(grant.id, set())
+        refusing.discard(source.name)
+        if not refusing and isinstance(source, imap.Imap):
+            await self.tell(self._credentials.accepted(grant.id, "mailbox"))
+
+    async def tell(self, telling: Awaitable[None]) -> None:
+        """What the credentials do, to the store. One that takes nothing is told at the next login."""
+        try:
+            await telling
+        except stores.Unavailable as reason:
+            LOG.debug("credentials_not_told", reason=reason)
+
+    async def follow(self, grant: Grant, source: Source, state: State, began: float) -> AsyncIterator[bool]:
+        """Reads the mailbox from its cursor on; yields whenever it is up to date, and whether it was before, in between
+        which something was waited for."""
         saved = await self.store.cursor(source.name)
         reader = reading.Reader(grant, self.settings.mailbox, self.store, self.keys)
+        unsaved, lasting = 0, False
         async with aclosing(source.messages(saved, began)) as messages:
             async for found in messages:
                 if isinstance(found, Fetched):
+                    unsaved += 1
                     if await self.record(reader, found):
-                        saved = found.cursor
+                        saved, unsaved = found.cursor, 0
+                    elif unsaved >= PROGRESS:
+                        await self.store.save_cursor(found.cursor)
+                        saved, unsaved = found.cursor, 0
+                    continue
+                if isinstance(found, PassedOver):
+                    await self.store.save_cursor(found.cursor)
+                    saved, unsaved = found.cursor, 0
+                    metrics.PASSED_OVER.inc()
+                    LOG.error(
+                        "message_passed_over", grant=grant.id, mailbox=source.name, uid=found.uid, reason=found.reason
+                    )
                     continue
                 if found != saved:
                     await self.store.save_cursor(found)
-                    saved = found
-                if state.state != "watching":
+                    saved, unsaved = found, 0
+                await self.works(grant, source)
+                if state.state == "starting" or (state.told and lasting):
                     LOG.info("mailbox_watched", grant=grant.id, mailbox=source.name)
-                    state.state, state.reason = "watching", ""
-                yield
+                    state.told = ""
+                state.state, state.reason = "watching", ""
+                yield lasting
+                lasting = True
 
     async def record(self, reader: reading.Reader, fetched: Fetched) -> bool:
         """Whether the cursor was stored: it goes with the last event of a message, in one transaction."""
@@ -165,8 +236,12 @@ def open_source(
     times: Times | None = None,
     logins: asyncio.Semaphore | None = None,
     jitter: Callable[[], float] = random.random,
+    clock: Callable[[], float] = time.time,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    places: Places | None = None,
 ) -> Source:
-    """One of the grant's mailboxes, by the kind of its URL. Nothing is connected to yet; `logins` bounds how many are at once."""
+    """One of the grant's mailboxes, by the kind of its URL. Nothing is connected to yet; `logins` bounds how many are at
+    once, `places` how many there are."""
     scheme, _, rest = url.partition(":")
     interval = settings.mailbox.poll_interval
     if scheme == "maildir":
@@ -188,4 +263,7 @@ def open_source(
         logins=logins or asyncio.Semaphore(MAX_LOGINS),
         jitter=jitter,
         tokens_in=oauth.folder_in(settings.state_dir),
+        clock=clock,
+        sleep=sleep,
+        places=places,
     )

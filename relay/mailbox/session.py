@@ -13,7 +13,6 @@ import asyncio
 import contextlib
 import imaplib
 import queue
-import re
 import socket
 import ssl
 import threading
@@ -27,11 +26,11 @@ from imapclient import exceptions
 from relay import oauth
 from relay.config import OAuth2
 from relay.core import networks
+from relay.mailbox import logins as methods
+from relay.mailbox import refusals
 from relay.mailbox.client import Client
-from relay.mailbox.source import LoginRefused, Times, Unreachable
+from relay.mailbox.source import CredentialsRefused, Crowded, LoginRefused, Times, Unreachable
 
-# Answers to a login that say nothing about the credentials (RFC 5530 3).
-NOT_NOW = re.compile(r"\[(?:UNAVAILABLE|INUSE|LIMIT|SERVERBUG)\]|try again|temporar", re.I)
 FAILURES = (
     exceptions.IMAPClientError, imaplib.IMAP4.error, OSError, ssl.SSLError, EOFError,
     ValueError, RecursionError,  # of a number of 5,000 digits, and of brackets in brackets
@@ -57,15 +56,20 @@ class Account:
 
 class Session:
     """`exists` is how many messages the folder had when it was opened, `next_uid` the least UID that the next one can
-    have, `idle` whether the server has IDLE. Calls of `client` go through `call`."""
+    have (0 where the server does not say), `idle` whether the server has IDLE, `broken` whether the connection is over.
+    Calls of `client` go through `call`."""
 
-    def __init__(self, thread: Thread, client: imapclient.IMAPClient, folder: str) -> None:
+    def __init__(self, thread: Thread, client: Client, folder: str) -> None:
         self._thread, self.client, self.folder = thread, client, folder
-        self.uidvalidity = self.exists = 0
-        self.next_uid, self.idle = 1, False
+        self.uidvalidity = self.exists = self.next_uid = 0
+        self.idle = self.broken = False
 
     async def call(self, what: Callable[..., Any], *arguments: Any, **how: Any) -> Any:
-        return await self._thread.call(lambda: what(*arguments, **how))
+        try:
+            return await self._thread.call(lambda: what(*arguments, **how))
+        except (imaplib.IMAP4.abort, OSError, EOFError):
+            self.broken = True
+            raise
 
     async def select(self) -> None:
         """Opens the folder with EXAMINE, or opens it anew."""
@@ -74,11 +78,16 @@ class Session:
         except imaplib.IMAP4.abort:  # the connection broke
             raise
         except exceptions.IMAPClientError as reason:
-            raise LoginRefused(f"folder {self.folder}: {plain(reason)}") from reason
-        if b"UIDVALIDITY" not in found:  # RFC 3501 2.3.1.1: then its UIDs name nothing that lasts
-            raise Unreachable(f"folder {self.folder}: the server gives no UIDVALIDITY")
+            words = plain(reason)
+            trouble = LoginRefused if refusals.folder(words) else Crowded if refusals.crowded(words) else Unreachable
+            raise trouble(f"folder {self.folder}: {words}") from reason
+        if b"UIDVALIDITY" not in found:  # RFC 9051 2.3.1.1
+            raise Unreachable(
+                f"folder {self.folder}: the server gives no UIDVALIDITY, so that its numbers name no message for long; "
+                "such a folder can't be read"
+            )
         self.uidvalidity, self.exists = int(found[b"UIDVALIDITY"]), int(found.get(b"EXISTS") or 0)
-        self.next_uid = int(found.get(b"UIDNEXT") or 1)
+        self.next_uid = int(found.get(b"UIDNEXT") or 0)
 
 
 @contextlib.asynccontextmanager
@@ -108,29 +117,32 @@ def failing(account: Account) -> Iterator[None]:
     except (LoginRefused, Unreachable) as reason:
         raise type(reason)(f"{account}: {reason}") from reason
     except oauth.TokenRefused as reason:
-        raise LoginRefused(f"{account}: no access token: {reason}") from reason
+        trouble = CredentialsRefused if reason.final else Unreachable
+        raise trouble(f"{account}: no access token: {reason}") from reason
     except exceptions.LoginError as reason:
-        if isinstance(reason.__context__, imaplib.IMAP4.abort) or NOT_NOW.search(str(reason)):
-            raise Unreachable(f"{account}: no login now: {plain(reason)}") from reason
-        raise LoginRefused(f"{account}: login {account.user} refused: {plain(reason)}") from reason
+        words = plain(reason)
+        if methods.broken(reason) or not refusals.login(words):
+            trouble = Crowded if refusals.crowded(words) else Unreachable
+            raise trouble(f"{account}: no login now: {words}") from reason
+        raise CredentialsRefused(f"{account}: login {account.user} refused: {words}") from reason
     except FAILURES as reason:
         raise Unreachable(f"{account}: {failure(reason)}") from reason
 
 
-async def logged_in(
-    account: Account, tokens: oauth.Tokens | None, times: Times, thread: Thread
-) -> imapclient.IMAPClient:
+async def logged_in(account: Account, tokens: oauth.Tokens | None, times: Times, thread: Thread) -> Client:
     if tokens is None:
         return await thread.call(lambda: connect(account, "", times, thread))
     token = await tokens.access()
     try:
         return await thread.call(lambda: connect(account, token, times, thread))
-    except exceptions.LoginError:  # a token that was good for another minute may have been revoked
+    except exceptions.LoginError as reason:  # a token that was good for another minute may have been revoked
+        if methods.broken(reason):
+            raise
         fresh = await tokens.access(fresh=True)
         return await thread.call(lambda: connect(account, fresh, times, thread))
 
 
-def connect(account: Account, token: str, times: Times, thread: Thread) -> imapclient.IMAPClient:
+def connect(account: Account, token: str, times: Times, thread: Thread) -> Client:
     """A client that is logged in; blocks."""
     thread.close()
     timeout = imapclient.SocketTimeout(connect=times.connect, read=times.answer)
@@ -146,9 +158,10 @@ def connect(account: Account, token: str, times: Times, thread: Thread) -> imapc
             raise exceptions.IMAPClientError("the server offers no STARTTLS: no password is sent")
         client.starttls(context)
     if token:
-        client.oauth2_login(account.user, token)
+        methods.by_token(client, account.user, token)
     else:
-        client.login(account.user, account.password)
+        methods.by_password(client, account.user, account.password)
+    methods.introduce(client)
     return client
 
 
@@ -177,7 +190,7 @@ class Thread:
     ending. `client` is set by the call that makes it."""
 
     def __init__(self) -> None:
-        self.client: imapclient.IMAPClient | None = None
+        self.client: Client | None = None
         self._calls: queue.SimpleQueue[tuple[Callable[[], Any], asyncio.Future[Any]] | None] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
         threading.Thread(target=self._work, name="imap", daemon=True).start()

@@ -18,7 +18,7 @@ from relay import store as stores
 from relay.config import Grant, Mailbox, Settings
 from relay.core import headers, threads, tokens
 from relay.core.model import Event, Keys, Recipient, Sent, SentCopy, Submission, Token, Tracking
-from relay.mailbox import imap, maildir
+from relay.mailbox import client, fetching, maildir
 from relay.mailbox.source import Times
 from relay.store.contract import Store
 from tests.fakes import certificates
@@ -90,7 +90,7 @@ def bounce(original: str = "sent.1@example.test", action: str = "failed", envelo
     return BOUNCE.format(original=original, action=action, envelope=envelope).replace("\n", "\r\n").encode()
 
 
-QUICK = Times(broken=(0.05,), refused=(0.05,))
+QUICK = Times(broken=(0.05,), refused=(0.05,), unfetched=(0.05,))
 
 
 @pytest.fixture
@@ -131,9 +131,9 @@ def by_maildir(folder: Path) -> Settings:
 
 @asynccontextmanager
 async def watching(
-    chosen: Settings, store: Store, state: str = "watching", times: Times = QUICK
+    chosen: Settings, store: Store, state: str = "watching", times: Times = QUICK, **how: Any
 ) -> AsyncIterator[mailbox.Watcher]:
-    watcher = mailbox.Watcher(chosen, store, lambda: KEYS, times=times)
+    watcher = mailbox.Watcher(chosen, store, lambda: KEYS, times=times, **how)
     task = asyncio.create_task(watcher.run())
     try:
         await until(lambda: task.done() or (watcher.states and watcher.states[0].state == state), 20)
@@ -235,10 +235,10 @@ async def test_a_long_backlog_is_read_in_order(idle_server: dovecot.Dovecot, sto
     async with watching(by_imap(idle_server), store):
         pass
     with closing_imap(idle_server) as client:
-        for number in range(imap.BATCH + 20):
+        for number in range(fetching.BATCH + 20):
             client.append("INBOX", answer(number))
     async with watching(by_imap(idle_server), store):
-        found = await seen(store, imap.BATCH + 20)
+        found = await seen(store, fetching.BATCH + 20)
     assert [e.data["reply_internet_id"] for e in found] == [f"answer.{n}@example.org" for n in range(len(found))]
 
 
@@ -277,29 +277,15 @@ async def test_a_server_that_breaks_at_the_login_is_not_one_that_refuses(
             assert watcher.states[0].reason.startswith(f"127.0.0.1:{server.port}: ")
 
 
-async def test_a_body_that_cannot_be_fetched_is_a_broken_connection(
-    store: Store, caplog: pytest.LogCaptureFixture
-) -> None:
-    head = "Content-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n"
-    found = f'* 1 FETCH (UID 7 INTERNALDATE "01-Jan-2026 00:00:00 +0000" BODY[HEADER] {{{len(head)}}}\r\n{head})'
-    answers = {"UID SEARCH": "* SEARCH 7\r\n{tag} OK done", "UID FETCH": found + "\r\n{tag} OK done"}
-    async with fake.Server({**answers, "UID FETCH 7 (BODY.PEEK[]<0.1048576>)": "drop"}) as server:
-        await store.save_cursor(stores.Cursor(f"sales imap://127.0.0.1:{server.port}/INBOX sales", 1, 1))
-        chosen = settings(f"imap://sales@127.0.0.1:{server.port}/INBOX")
-        async with watching(chosen, store, "unreachable") as watcher:
-            assert watcher.states[0].reason.startswith(f"127.0.0.1:{server.port}: ")
-    assert not [record for record in caplog.records if record.exc_info]
-
-
 async def test_idle_is_renewed(idle_server: dovecot.Dovecot, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     renewals: list[float] = []
-    check = imapclient.IMAPClient.idle_check
+    wait = client.Client.wait
 
-    def counted(client: imapclient.IMAPClient, timeout: float) -> Any:
-        renewals.append(timeout)
-        return check(client, timeout)
+    def counted(of: client.Client, seconds: float) -> None:
+        renewals.append(seconds)
+        wait(of, seconds)
 
-    monkeypatch.setattr(imapclient.IMAPClient, "idle_check", counted)
+    monkeypatch.setattr(client.Client, "wait", counted)
     async with watching(by_imap(idle_server), store, times=replace(QUICK, idle=(0.05, 0.1))):
         await until(lambda: len(renewals) > 3)
         idle_server.deliver(USER, answer(1))

@@ -23,7 +23,6 @@ from relay.store import (
     Cursor,
     Draft,
     Engagement,
-    Notice,
     Notification,
     NotificationState,
     Request,
@@ -45,7 +44,6 @@ from relay.store.sqlite import (
     keys,
     lists,
     messages,
-    notices,
     outbox,
     requests,
     schedules,
@@ -245,26 +243,9 @@ class Sqlite:
         return removed
 
     async def set_endpoint_status(
-        self,
-        endpoint_id: str,
-        status: EndpointStatus,
-        at: float,
-        *,
-        was: Sequence[EndpointStatus] = (),
-        error: str = "",
-        since: float = 0.0,
+        self, endpoint_id: str, status: EndpointStatus, at: float, *, was: Sequence[EndpointStatus] = ()
     ) -> bool:
-        error = decisions.mended(error)
-        return await self._write(lambda db: endpoints.set_status(db, endpoint_id, status, at, was, error, since))
-
-    async def notices(self) -> list[Notice]:
-        return await self.readers.read(notices.listed)
-
-    async def hand_notice(self, notice_id: str) -> bool:
-        return await self._write(lambda db: notices.hand(db, notice_id))
-
-    async def remove_notice(self, notice_id: str) -> None:
-        await self._write(lambda db: notices.remove(db, notice_id))
+        return await self._write(lambda db: endpoints.set_status(db, endpoint_id, status, at, was))
 
     # -- the outbox ----------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,82 @@
+"""What a server means by the words with which it does not do what it was asked: no, or not now?
+
+Owns: the reading of those words, at a login, at opening a folder, at fetching a message. PURE. Leaves to others: what
+follows from it (`session`, `imap`).
+
+A response code decides where it says which (RFC 5530 3), then the words. What says neither is "not now": an account
+whose server has a bad hour must not be taken for one whose password was changed.
+"""
+
+from __future__ import annotations
+
+import re
+
+CODE = re.compile(r"\[([A-Za-z][A-Za-z0-9-]*)(?: [^\]]*)?\]")
+NO = frozenset({"AUTHENTICATIONFAILED", "AUTHORIZATIONFAILED", "EXPIRED", "NONEXISTENT", "NOPERM"})
+NOT_NOW = frozenset(
+    {
+        "UNAVAILABLE", "INUSE", "LIMIT", "SERVERBUG", "CONTACTADMIN", "CORRUPTION", "OVERQUOTA", "CLIENTBUG", "CANNOT",
+        "PRIVACYREQUIRED", "THROTTLED", "SYS",
+    }
+)  # fmt: skip
+BUSY = re.compile(
+    r"temporar|try again|try later|retry|later|too many|too fast|exceed|limit|unavailable|not available|time(?:d )?-?out"
+    r"|internal|server error|system error|busy|overload|maintenance|throttl|connection|not connected|in use|shutting down"
+    r"|out of (?:memory|resources)|can(?:no|')t (?:connect|contact)|back-?end|database|proxy",
+    re.I,
+)
+CREDENTIALS = re.compile(
+    r"(?:invalid|incorrect|wrong|bad|unknown|unrecogni[sz]ed|mismatched) (?:credential|user|login|log-in|password|pass\b"
+    r"|e-?mail|account|auth|id\b|token)"
+    r"|(?:credential|user ?name|user|login|log-in|password|account|token)s?(?: \S+)?(?: and password| or password)?"
+    r" (?:is |are |was |has been |not )*(?:invalid|incorrect|wrong|bad|unknown|unrecogni[sz]ed|expired|disabled|revoked|locked"
+    r"|blocked|suspended|accepted|rejected|correct|match)"
+    r"|auth\w* (?:has )?(?:fail|error|reject|refus|denied|unsuccess)|fail\w* auth|not auth(?:enticat|oriz)ed"
+    r"|log-?in (?:has )?(?:fail|reject|refus|denied|error|incorrect|invalid)|fail\w* log-?in"
+    r"|no such (?:user|account)|application-specific password|app password|web log[- ]?in required"
+    r"|log[- ]?in via your web browser|access denied|permission denied",
+    re.I,
+)
+CROWDED = re.compile(
+    r"(?:too many|maximum (?:number|amount) of|max\w*|limit\w*|number of)[\w ]*(?:connection|session|log-?in)"
+    r"|(?:connection|session)s? (?:limit|count|exceed)",
+    re.I,
+)
+NO_FOLDER = re.compile(
+    r"(?:does(?: not|n't)|did not|didn't) exist|no such|not found|unknown (?:mailbox|folder)|non-?existent"
+    r"|invalid (?:mailbox|folder)|(?:access|permission) denied|not (?:permitted|allowed)|no permission",
+    re.I,
+)
+
+
+def codes(words: str) -> frozenset[str]:
+    return frozenset(code.upper() for code in CODE.findall(words))
+
+
+def login(words: str) -> bool:
+    """Whether these words refuse the credentials."""
+    return _no(words, CREDENTIALS)
+
+
+def folder(words: str) -> bool:
+    """Whether these words say that the folder is not there, or not for us."""
+    return _no(words, NO_FOLDER)
+
+
+def crowded(words: str) -> bool:
+    """Whether these words say that there are too many connections."""
+    return "LIMIT" in codes(words) or CROWDED.search(words) is not None
+
+
+def away(words: str) -> bool:
+    """Whether these words, in place of a message, say that the server has none at all now."""
+    return bool(codes(words) & {"UNAVAILABLE", "INUSE", "LIMIT", "THROTTLED"})
+
+
+def _no(words: str, plain: re.Pattern[str]) -> bool:
+    said = codes(words)
+    if said & NO:
+        return True
+    if said & NOT_NOW or BUSY.search(words):
+        return False
+    return plain.search(words) is not None

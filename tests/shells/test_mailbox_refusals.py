@@ -1,0 +1,112 @@
+"""A server that says "not now" has not refused anybody: its words as real servers write them (RFC 5530)."""
+
+from __future__ import annotations
+
+import pytest
+
+from relay.mailbox import refusals
+
+REFUSED = [
+    "[AUTHENTICATIONFAILED] Authentication failed.",  # Dovecot
+    "[AUTHENTICATIONFAILED] Invalid credentials (Failure)",  # Gmail
+    "[authenticationfailed] no",
+    "[AUTHENTICATIONFAILED] LOGIN Invalid credentials",  # Yahoo
+    "[AUTHENTICATIONFAILED] please try again later",  # the code decides
+    "[AUTHORIZATIONFAILED] no such authorization-ID",
+    "[EXPIRED] That password isn't valid any more",
+    "[NONEXISTENT] no such user",
+    "[NOPERM] not for you",
+    "[ALERT] Application-specific password required: https://support.google.com/accounts/answer/185833 (Failure)",
+    "[ALERT] Invalid credentials (Failure)",
+    "[WEBALERT https://accounts.google.com/signin/continue?x=y] Web login required.",
+    "[ALERT] Please log in via your web browser: https://support.google.com/mail/accounts/answer/78754 (Failure)",
+    "LOGIN failed.",  # Exchange
+    "AUTHENTICATE failed.",  # Microsoft 365
+    "Login failed.",  # Courier
+    "Login failed: authentication failure",  # Cyrus
+    "LOGIN Login error or password error",  # QQ
+    "LOGIN Login error password error",  # NetEase
+    "Invalid login or password",
+    "Username and password not accepted.",
+    "Incorrect username or password.",
+    "bad username or password",
+    "Authentication failed",
+    "authentication error: wrong password",
+    "password is expired",
+    "Unknown user or wrong password",
+    "user unknown",
+    "Account is disabled",
+    "LOGIN command error: BAD [b'Invalid credentials']",
+]
+NOT_NOW = [
+    "[UNAVAILABLE] Temporary authentication failure.",  # Dovecot
+    "[UNAVAILABLE] Authentication failed",
+    "[UNAVAILABLE] LOGIN Server error - Please try again later",  # Yahoo
+    "[INUSE] Mailbox in use",
+    "[LIMIT] Login failed",
+    "[SERVERBUG] Internal error occurred. Refer to server log for more information.",
+    "[CONTACTADMIN] Login failed",
+    "[ALERT] Too many simultaneous connections. (Failure)",  # Gmail
+    "[ALERT] Account exceeded command or bandwidth limits. (Failure)",
+    "Maximum number of connections from user+IP exceeded (mail_max_userip_connections=10)",  # Dovecot
+    "Login failed: temporary failure, try again later",
+    "Temporary authentication failure",
+    "Authentication failed: the back-end is not available",
+    "User is authenticated but not connected.",  # Microsoft 365
+    "LOGIN command error: BAD [b'User is authenticated but not connected.']",
+    "Server Unavailable. 15",  # Exchange
+    "Too many login attempts, login failed",
+    "LOGIN failed. Connection timed out to the directory",
+    "System busy",
+    "SELECT Unsafe Login. Please contact kefu@188.com for help",  # NetEase, without ID
+    "LOGIN command error: BAD [b'unknown command']",
+    "Fatal error: Couldn't contact authentication daemon",
+    "no",
+    "",
+]
+
+
+@pytest.mark.parametrize("words", REFUSED)
+def test_clear_words_refuse(words: str) -> None:
+    assert refusals.login(words)
+
+
+@pytest.mark.parametrize("words", NOT_NOW)
+def test_all_others_mean_not_now(words: str) -> None:
+    assert not refusals.login(words)
+
+
+@pytest.mark.parametrize(
+    ("words", "gone"),
+    [
+        ("[NONEXISTENT] Mailbox doesn't exist: No such", True),
+        ("[NONEXISTENT] Unknown Mailbox: x (Failure)", True),
+        ("Mailbox does not exist", True),
+        ("No such mailbox", True),
+        ("x doesn't exist.", True),
+        ("[NOPERM] Permission denied", True),
+        ("[UNAVAILABLE] Mailbox does not exist right now", False),
+        ("[INUSE] Mailbox is being used", False),
+        ("Mailbox is locked, try again later", False),
+        ("Unsafe Login. Please contact kefu@188.com for help", False),
+        ("no", False),
+    ],
+)
+def test_a_folder_that_is_not_there_is_said_clearly(words: str, gone: bool) -> None:
+    assert refusals.folder(words) is gone
+
+
+@pytest.mark.parametrize(
+    ("words", "crowded"),
+    [
+        ("[LIMIT] no", True),
+        ("[ALERT] Too many simultaneous connections. (Failure)", True),
+        ("Maximum number of connections from user+IP exceeded (mail_max_userip_connections=10)", True),
+        ("LOGIN too many sessions", True),
+        ("Session limit reached", True),
+        ("[UNAVAILABLE] try again", False),
+        ("Login failed.", False),
+    ],
+)
+def test_too_many_connections_are_told_apart(words: str, crowded: bool) -> None:
+    assert refusals.crowded(words) is crowded
