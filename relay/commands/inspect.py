@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from relay.core.reports import Report
 
 HELP = "say how the mailbox reader understands messages: reply, bounce, automatic reply …"
-LONGEST = 64_000_000  # octets that are read of a file
+LONGEST = 2_097_152  # octets that are read of a file: what is looked at, and more
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,15 +42,28 @@ def line(name: str) -> str:
         report = reports.read(raw)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         report = reports.Report("other", reason=f"unreadable: {getattr(error, 'strerror', None) or error}")
-    return json.dumps(
-        {
-            "kind": report.kind,
-            "recipients": list(report.recipients),
-            "status": report.status,
-            "smtp_code": report.smtp_code,
-            "action": report.action,
-            "original_message_id": report.original_message_id,
-            "references": list(report.references),
-            "reason": report.reason,
-        }
-    )
+    return json.dumps(shown(report))
+
+
+def shown(report: Report) -> dict[str, Any]:
+    """A report as it is printed: as a whole, and what it says of each recipient."""
+    return {
+        "kind": report.kind,
+        "recipients": list(report.recipients),
+        "status": report.status,
+        "smtp_code": report.smtp_code,
+        "action": report.action,
+        "original_message_id": report.original_message_id,
+        "references": list(report.references),
+        "reason": report.reason,
+        "each": [
+            {
+                "recipient": e.recipient,
+                "action": e.action,
+                "status": e.status,
+                "smtp_code": e.smtp_code,
+                "reason": e.reason,
+            }
+            for e in report.entries
+        ],
+    }

@@ -159,13 +159,18 @@ def status(word: Reply) -> str:
     return found[0] if found else f"{word.code // 100 if word.code // 100 in (2, 4, 5) else 4}.0.0"
 
 
+# What a bounce is about, by its enhanced status code: the first line whose beginning fits its subject and detail. It is
+# the `type` of notifications; docs/webhooks.md has the table.
+NATURES = (
+    ("2.2.", "mailbox_full"),
+    ("2.3.", "message_too_large"),
+    ("3.4.", "message_too_large"),
+    ("7.", "blocked"),
+    ("", "mailbox_unavailable"),
+)
+
+
 def nature(status: str) -> str:
     """What a bounce is about, in a word, by its enhanced status code (RFC 3463 3)."""
-    detail = status.partition(".")[2]
-    if detail.startswith("2.2"):
-        return "mailbox_full"
-    if detail.startswith("7."):
-        return "blocked"
-    if detail.startswith(("3.4", "2.3")):
-        return "message_too_large"
-    return "mailbox_unavailable"
+    detail = status.partition(".")[2] + "."
+    return next(word for start, word in NATURES if detail.startswith(start))

@@ -39,7 +39,7 @@ from relay.core.model import Event, EventType, Keys
 from relay.core.reports import Report
 from relay.core.reports.delivery import RecipientFields
 from relay.mailbox import matching
-from relay.mailbox.source import LONGEST_MESSAGE, Fetched, Unreachable
+from relay.mailbox.source import LONGEST_HEADERS, LONGEST_MESSAGE, Fetched, Unreachable
 from relay.store.lists import Answer
 
 LOG = log.room("mailbox")
@@ -54,6 +54,14 @@ REPORTED: dict[str, EventType] = {
     "bounce": "message.bounce_detected",
     "delay": "message.delayed",
     "complaint": "message.complained",
+}
+# Of a report about several recipients, what each entry says of its own.
+BY_ACTION: dict[str, EventType | None] = {
+    "failed": "message.bounce_detected",
+    "delayed": "message.delayed",
+    "delivered": None,
+    "relayed": None,
+    "expanded": None,
 }
 
 
@@ -71,12 +79,7 @@ class Reader:
 
     async def events(self, fetched: Fetched, now: float) -> list[Event]:
         """The events of one message. Asks the store what was sent; raises what the store raises."""
-        raw = fetched.head
-        if reports.needs_body(headers.read(raw)):
-            raw = await fetched.whole()
-        large = len(raw) > event_loop.LARGEST
-        report = await asyncio.to_thread(reports.read, raw) if large else reports.read(raw)
-        head = headers.read(raw)
+        report, head = await understood(fetched)
         at = min(now, fetched.arrived) if fetched.arrived > 0 else now
         if report.kind in REPORTED:
             return await self.reported(report, head, at)
@@ -164,30 +167,28 @@ class Reader:
         )
 
     async def reported(self, report: Report, head: Headers, at: float) -> list[Event]:
-        """At most one event about each copy."""
+        """At most one event about each copy: of its own kind, where the report says something else of others."""
         ids = [report.original_message_id or "", *report.original_references, *report.references]
         named = [identifier for identifier in ids if identifier]
         everybody = [address for entry in report.entries for address in (entry.recipient, entry.final) if address]
         match = await matching.find(self.store, self.grant.id, self.keys(), named, everybody, report.envelope_id)
         if match is None:
             return []
-        kind = REPORTED[report.kind]
         identity = identify(head)
         author = addresses.comparable(addresses.author(head).address)
         events: dict[str, Event] = {}
         for entry in report.entries or (RecipientFields(""),):
+            kind = BY_ACTION.get(entry.action or "", REPORTED[report.kind])
             people = [address for address in (entry.recipient, entry.final) if address]
             copy = match.addressed(people) or match.tokened() or (None if people else match.sole())
-            if people and copy is None:
-                continue  # somebody who was not sent it
+            if kind is None or (people and copy is None):
+                continue  # it arrived; or somebody who was not sent it
             recipient = copy.recipient if copy else ""
             data: dict[str, Any] = {
                 "report_internet_id": identifiers.own(head),
                 "recipient": recipient,
-                "status": entry.status or "",
-                "code": entry.smtp_code or {"5": 550, "4": 450}.get((entry.status or "5")[0], 550),
                 "reason": entry.reason or report.reason,
-                "type": envelopes.nature(entry.status or ""),
+                **(failure(entry) if kind != "message.complained" else {"feedback": report.feedback}),
                 "from": author[:LONGEST_ADDRESS],
                 **self.trust(head, match.verified(copy)),
             }
@@ -225,6 +226,24 @@ class Reader:
         server = self.settings.authserv_id
         results = {"authentication": authentication.results(head, server)} if server else {}
         return {"verified": verified, **results}
+
+
+async def understood(fetched: Fetched) -> tuple[Report, Headers]:
+    """What a message says, as `reports.read` has it of the whole: more than the header section is fetched only where it
+    takes more to know."""
+    raw = reports.unmarked(fetched.head)
+    if len(raw) >= LONGEST_HEADERS or reports.needs_body(headers.read(raw)):
+        raw = reports.unmarked(await fetched.whole())
+    large = len(raw) > event_loop.LARGEST
+    report = await asyncio.to_thread(reports.read, raw) if large else reports.read(raw)
+    return report, headers.read(raw)
+
+
+def failure(entry: RecipientFields) -> dict[str, Any]:
+    """Why the message did not arrive, in codes: without one of SMTP that of the status' class."""
+    status = entry.status or ""
+    code = entry.smtp_code or (450 if status.startswith("4") else 550)
+    return {"status": status, "code": code, "type": envelopes.nature(status)}
 
 
 def people(head: Headers, name: str) -> tuple[str, ...]:

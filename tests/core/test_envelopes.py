@@ -1,6 +1,7 @@
 """Envelopes, what an upstream offers, and the commands that come of it."""
 
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -140,3 +141,22 @@ def test_what_a_code_means(code, kind):
 )
 def test_the_status_of_a_reply(text, code, status):
     assert envelopes.status(Reply(code, text)) == status
+
+
+@pytest.mark.parametrize(
+    ("status", "word"),
+    [("5.2.2", "mailbox_full"), ("4.2.2", "mailbox_full"), ("5.2.20", "mailbox_unavailable"), ("5.2.3", "message_too_large"),
+     ("5.3.4", "message_too_large"), ("5.7.1", "blocked"), ("5.7.515", "blocked"), ("4.7.0", "blocked"), ("5.1.1", "mailbox_unavailable"),
+     ("5.0.0", "mailbox_unavailable"), ("", "mailbox_unavailable"), ("7.1", "mailbox_unavailable")],
+)  # fmt: skip
+def test_what_a_bounce_is_about(status: str, word: str) -> None:
+    assert envelopes.nature(status) == word
+
+
+def test_the_documentation_has_the_table_of_what_bounces_are_about() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "webhooks.md").read_text()
+    rows = re.findall(r"^\| (?:x\.([\d.*]+)|any other, or none) \| `(\w+)` \|$", page, re.M)
+    spelt = [
+        (start.removesuffix("*") if start.endswith("*") else f"{start}." if start else "", word) for start, word in rows
+    ]
+    assert tuple(spelt) == envelopes.NATURES

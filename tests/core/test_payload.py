@@ -92,6 +92,14 @@ def test_unosend_by_its_schema(kind: str, name: str, message: Sent | None) -> No
     assert contract.errors(shaped(name, "unosend", history(kind, message, recipient=""))) == []
 
 
+def test_a_complaint_has_no_code_for_nothing_was_refused() -> None:
+    made = shaped(
+        "email.complained", "unosend", history("message.complained", data={"reason": "r", "feedback": "abuse"})
+    )
+    assert contract.errors(made) == []
+    assert {"reason": "r", "code": 0, "bounce_type": "", "complaint_type": "abuse"}.items() <= made["data"].items()
+
+
 def test_an_open() -> None:
     made = shaped("message.opened")
     thing = made["data"].pop("object")

@@ -301,7 +301,7 @@ def test_inspect_writes_a_line_for_each_file_in_order(tmp_path: Path) -> None:
     first, missing, last = [json.loads(line) for line in done.stdout.splitlines()]
     assert first == {
         "kind": "reply", "recipients": [], "status": None, "smtp_code": None, "action": None,
-        "original_message_id": None, "references": ["x@y"], "reason": "has In-Reply-To",
+        "original_message_id": None, "references": ["x@y"], "reason": "has In-Reply-To", "each": [],
     }  # fmt: skip
     assert missing["kind"] == "other"
     assert missing["reason"].startswith("unreadable")

@@ -21,6 +21,7 @@ from relay.core.model import Event, Keys, Recipient, Sent, SentCopy, Submission,
 from relay.mailbox import client, fetching, maildir
 from relay.mailbox.source import Times
 from relay.store.contract import Store
+from tests import reporting
 from tests.fakes import certificates
 from tests.fakes import imap as fake
 from tests.peers import dovecot
@@ -538,6 +539,44 @@ async def test_a_report_is_an_event_of_its_recipient(tmp_path: Path, store: Stor
     assert (event.type, event.recipient_index, event.recipient) == (kind, 1, "bob@example.org")
     assert (event.data["code"], event.data["status"]) == (550, "5.1.1")
     assert event.data["reason"] == "550 5.1.1 No such user"
+
+
+async def test_of_a_report_about_several_each_has_an_event_of_its_own(tmp_path: Path, store: Store) -> None:
+    others = "".join(
+        f"\r\nFinal-Recipient: rfc822; {who}\r\nAction: {what}\r\nStatus: {status}\r\n"
+        for who, what, status in (("ann@example.org", "delayed", "4.2.2"), ("eve@example.org", "failed", "5.1.1"))
+    )
+    both = bounce().replace(b"No such user\r\n", b"No such user\r\n" + others.encode())
+    events = await events_of(tmp_path, store, both)
+    assert [(event.type, event.recipient, event.data["code"]) for event in events] == [
+        ("message.bounce_detected", "bob@example.org", 550), ("message.delayed", "ann@example.org", 450),
+    ]  # fmt: skip
+
+
+async def test_who_got_the_message_makes_no_event_of_a_report_about_others(tmp_path: Path, store: Store) -> None:
+    arrived = b"\r\nFinal-Recipient: rfc822; ann@example.org\r\nAction: relayed\r\nStatus: 2.0.0\r\n"
+    [event] = await events_of(tmp_path, store, bounce().replace(b"No such user\r\n", b"No such user\r\n" + arrived))
+    assert (event.type, event.recipient) == ("message.bounce_detected", "bob@example.org")
+
+
+async def test_a_complaint_has_no_code(tmp_path: Path, store: Store) -> None:
+    [arf] = [form.raw for form in reporting.FORMS if form.name == "arf, mixed"]
+    [event] = await events_of(tmp_path, store, arf)
+    assert (event.type, event.recipient, event.data["feedback"]) == ("message.complained", "ann@example.org", "abuse")
+    assert not {"code", "status", "type"} & set(event.data)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("a byte order mark", "message.bounce_detected"), ("a report in a report in a report", "message.bounce_detected"),
+     ("a gateway's own status, with In-Reply-To", "message.bounce_detected"), ("qq", "message.bounce_detected"),
+     ("in klingon", "message.bounce_detected"), ("jmrp", "message.complained"), ("pec, late", "message.delayed"),
+     ("ses, bounce", "message.bounce_detected"), ("a person with a report's parts, Re: Offer", "thread.replied")],
+)  # fmt: skip
+async def test_a_report_in_any_form_is_an_event(tmp_path: Path, store: Store, name: str, kind: str) -> None:
+    [raw] = [form.raw for form in reporting.FORMS if form.name == name]
+    [event] = await events_of(tmp_path, store, raw)
+    assert (event.type, event.recipient) == (kind, "ann@example.org")
 
 
 # Who a report says did not get the message of Ann and Bob, what comes back with it, and whom it is about.

@@ -69,6 +69,9 @@ def particular(history: History) -> dict[str, Any]:
             data = event.data
             why = str(data.get("reason") or event.reason)
             belief = {name: data[name] for name in BELIEF if name in data}
+            if event.type == "message.complained":  # nothing was refused: there is no code, and no type of a bounce
+                said = {"complaint_type": str(data.get("feedback", ""))}
+                return {"reason": why, "code": 0, "bounce_type": ""} | said | belief
             return {"reason": why, "code": data.get("code", 0), "bounce_type": str(data.get("type", ""))} | belief
     return {}
 

@@ -32,10 +32,12 @@ ORIGINAL = RETURNED | {"text/rfc822-headers", "message/global-headers"}
 # Whatever has only parts of these kinds is what its header section says that it is.
 ORDINARY = re.compile(
     r"text/(?:plain|html|enriched|richtext|css)|multipart/(?:mixed|alternative|related)|(?:image|audio|video|font)/.*"
-    r"|application/(?!ms-tnef|vnd\.ms-tnef|octet-stream|(?:x-)?pkcs7-mime).*"
+    r"|application/(?!(?:vnd\.)?ms-tnef|octet-stream|(?:x-)?pkcs7-mime).*"
 )
 # In a header section that lost its folds, or begins in the middle of one.
 MESSAGE_ID = re.compile(rb"^message-id:(.{1,1000}(?:\n[ \t].{1,1000})?)", re.I | re.M)
+# In a text that lists what the message was.
+LISTED_ID = re.compile(rb"^[ \t>|*\-]{0,12}message[- ]?id:(.{1,1000})", re.I | re.M)
 # The fields of a delivery status in a part that does not say so.
 LOOSE = re.compile(rb"^(?:final|original)-recipient[ \t]*:", re.I | re.M)
 MARK = b"\xef\xbb\xbf"  # a byte order mark: some programs write one before the header section
@@ -53,8 +55,9 @@ class Report:
     """`entries` are what a report says, one for each recipient and each with its own action. `original_message_id` (no
     brackets) is the Message-ID of the message that came back, `original_references` the identifiers in its References,
     `envelope_id` the ENVID that it was sent with (RFC 3461). `references` are the identifiers that the message itself
-    answers, likeliest first. `reason` says in words why it is of this kind, of a report the remote server's words.
-    `gesture` is a reaction's emoji, and what a calendar's answer says: "accepted"."""
+    answers, likeliest first. `feedback` is what a complaint says that it is (RFC 5965 7.3: "abuse", "fraud", …). `reason` says
+    in words why it is of this kind, of a report the remote server's words. `gesture` is a reaction's emoji, and what a calendar's
+    answer says: "accepted"."""
 
     kind: Kind
     entries: tuple[RecipientFields, ...] = ()
@@ -64,6 +67,7 @@ class Report:
     references: tuple[str, ...] = ()
     reason: str = ""
     gesture: str = ""
+    feedback: str = ""
 
     @property
     def concerned(self) -> tuple[RecipientFields, ...]:
@@ -220,7 +224,8 @@ def from_parts(message: Inspected) -> Report | None:
         elif part.content_type == "message/feedback-report":
             feedback, entries = delivery.feedback(message.body(part, LONGEST_STATUS))
             kind: Kind = "other" if feedback in delivery.NOT_COMPLAINTS else "complaint"
-            report = Report(kind, entries, reason=f"feedback report: {feedback or 'no type'}")
+            said = f"feedback report: {feedback or 'no type'}"
+            report = Report(kind, entries, reason=said, feedback=feedback[: delivery.LONGEST_TYPE])
             return original(message, report if entries else complained(message, report))
     return None
 
@@ -347,7 +352,7 @@ def from_notices(message: Inspected) -> Report | None:
         entries = prose.complete(tuple(replace(e, action=ACTIONS[kind]) for e in named), text)
         if not entries:
             kind = "other"
-    report = Report(kind, entries, reason=notice.reason)
+    report = Report(kind, entries, reason=notice.reason, feedback="abuse" if kind == "complaint" else "")
     if notice.ids:
         return replace(report, original_message_id=notice.ids[0], original_references=notice.ids[1:])
     return original(message, report)
@@ -436,7 +441,7 @@ def original(message: Inspected, report: Report) -> Report:
     # Boundaries that do not match hide the returned message: the last Message-ID in the body is its own.
     tail = message.raw[max(message.head.body, len(message.raw) - LONGEST_HEADERS) :].replace(b"\r\n", b"\n")
     for body in (tail, text.encode("utf-8", "surrogateescape")):
-        found = [m for m in MESSAGE_ID.finditer(body) if any(c in m[1] for c in b"<")]
+        found = [m for m in (*LISTED_ID.finditer(body), *MESSAGE_ID.finditer(body)) if b"<" in m[1]]
         if ids := identifiers.listed(found[-1][1].decode("latin-1")) if found else []:
             return replace(report, original_message_id=ids[0])
     return report

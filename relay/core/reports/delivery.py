@@ -13,6 +13,7 @@ from relay.core import addresses, headers
 
 MAX_RECIPIENTS = 1_000  # of one report
 LONGEST_REASON = 1_000  # characters
+LONGEST_TYPE = 60  # characters of a kind of feedback
 
 # An enhanced status code (RFC 3463): not a piece of an address or a version.
 ENHANCED = re.compile(r"(?<![\w.])([245])\.(\d{1,3})\.(\d{1,3})(?![\w]|\.\d)")

@@ -24,7 +24,7 @@ from relay.core.reports.delivery import ENHANCED, LONGEST_REASON, RecipientField
 MAX_RECIPIENTS = 100
 LONGEST_LINE = 1_000
 LONGEST_OWN = 20_000  # characters of a report's own words that are looked at for sentences
-NEAR = 8  # lines behind an address within which a code is about it
+NEAR, CODED = 8, 16  # lines behind an address within which a reply code, or an enhanced one, is about it
 BEFORE = 3  # and before it, where none is behind
 
 # An address in a text: what Chinese and Japanese write around one is no part of it.
@@ -252,7 +252,7 @@ def entry(found: str, lines: Sequence[str], before: Sequence[str]) -> RecipientF
     """One recipient, with what stands behind the address, and where no code does with that of the lines before."""
     words = reason(lines, found)
     near = "\n".join(lines[:NEAR])
-    status, number = enhanced(near), placed(near)
+    status, number = enhanced("\n".join(lines[:CODED])), placed(near)
     if status is None and number is None and before:
         status, number = enhanced("\n".join(before)), placed("\n".join(before))
     recipient = found

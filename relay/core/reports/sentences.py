@@ -31,7 +31,7 @@ IMPERSONAL = _any(r"\b(?:no|do-?not)-?reply@")
 # Someone's language for "it was not delivered", in a subject or a text.
 FOREIGN = _any(
     # German, French, Spanish, Italian, Portuguese, Catalan, Romanian
-    r"nicht zugestellt|nicht zustellbar|unzustellbar|nicht erreicht|zustellung\b.{0,60}fehlgeschlagen|annahme verweigert",
+    r"nicht zugestellt|nicht zustellbar|unzustellbar|nicht erreicht|zustellung\b.{0,60}fehlgeschlagen|annahme verweigert|fehler bei der (?:nachrichten)?(?:zustellung|[üu]bermittlung)",
     r"n['’]a (?:pas |pu ).{0,24}(?:remis|distribu|d[ée]livr|transmis|envoy|achemin)|non (?:remis|distribu|d[ée]livr)",
     r"impossible d(?:e |['’])(?:remettre|distribuer|d[ée]livrer|envoyer|acheminer)|[ée]chec d(?:e |['’])(?:la )?(?:remise|distribution|envoi)",
     r"no (?:se |ha |pudo |puede ).{0,32}entreg|no entregad|(?:fallo|error) (?:en la |de )entrega|imposible entregar",
