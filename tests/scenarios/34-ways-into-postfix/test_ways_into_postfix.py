@@ -15,30 +15,15 @@ import pytest
 from tests import peers
 from tests.fakes.upstream import Upstream
 from tests.peers import postfix
-from tests.scenarios import hostile, service
+from tests.scenarios import blocks, hostile, service
 from tests.until import eventually
 
-DOCUMENT = service.ROOT / "docs" / "postfix.md"
 RELAY, BEFORE, AFTER = "Relay mode", "Before the queue", "After the queue"
 FAR = "127.0.0.2"  # where the client is
 
 
 def block(way: str, name: str) -> str:
-    """The block of a section that begins with the name of its file; "" where there is none."""
-    section = re.split(r"(?m)^## ", DOCUMENT.read_text())
-    (text,) = (each for each in section if each.startswith(way + "\n"))
-    found = re.findall(rf"(?ms)^```\w+\n# {re.escape(name)}\n(.*?)^```$", text)
-    return found[0] if found else ""
-
-
-def main_cf(text: str) -> dict[str, str]:
-    pairs = (line.partition(" = ") for line in text.splitlines())
-    return {name: value for name, _, value in pairs}
-
-
-def values(table: dict[str, Any], *but: str) -> str:
-    """A table of relay.toml again, without what the test has otherwise."""
-    return "\n".join(f"{key} = {value!r}" for key, value in table.items() if key not in but)
+    return blocks.read("postfix", way, name)
 
 
 @dataclass
@@ -69,8 +54,8 @@ def put_together(way: str, folder: Path, script: Any = None) -> Iterator[Way]:
         ports = service.settings(
             folder,
             upstream=last.port if way == RELAY else back,
-            smtp=values(toml["smtp"], "listen"),
-            out=values(toml["upstream"], "url", "password_file"),
+            smtp=blocks.values(toml["smtp"], "listen"),
+            out=blocks.values(toml["upstream"], "url", "password_file"),
             tracking='opens = true\nlinks = true\non_invalid = "reject"',
         )
 
@@ -80,7 +65,7 @@ def put_together(way: str, folder: Path, script: Any = None) -> Iterator[Way]:
 
         with postfix.running(
             transport=f"smtp:[127.0.0.1]:{last.port}" if way != RELAY else "smtp",
-            settings=main_cf(here(block(way, "main.cf"))),
+            settings=blocks.main_cf(here(block(way, "main.cf"))),
             services=here(block(way, "master.cf")),
         ) as server:
             yield Way(folder, ports, last, server)
