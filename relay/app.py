@@ -250,10 +250,13 @@ class Service:
 
     def mail(self, signers: Sequence[dkim.Signer]) -> tuple[failover.Upstreams, outcomes.Outcomes, spool.Spool]:
         """What sending needs. Nothing is opened before it is used."""
-        from relay import outcomes, spool
-        from relay.upstream import failover
+        from relay import credentials, outcomes, spool
+        from relay.upstream import choice, failover
 
-        out = failover.Upstreams(self.settings, hostname=self.hostname, signers=signers)
+        grants = credentials.OfUpstreams(
+            credentials.Credentials(self.store, appended=self.appended), lambda name: choice.grants(self.settings, name)
+        )
+        out = failover.Upstreams(self.settings, hostname=self.hostname, signers=signers, told=grants.told)
         self.closers.append(out.close)
         heard = outcomes.Outcomes(self.store, host=out.host, appended=self.appended)
         self.closers.append(heard.flush)

@@ -12,6 +12,7 @@ credentials.accepted(grant_id, "mailbox")` where it succeeded. Both are cheap wh
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -20,6 +21,7 @@ from relay import log
 from relay.core import credentials, floods
 from relay.core.credentials import Access
 from relay.core.model import Event
+from relay.store import Unavailable
 
 LOG = log.room("credentials")
 
@@ -68,3 +70,33 @@ class Credentials:
         LOG.warning(event.type.replace(".", "_"), grant=event.grant_id, reason=event.reason or None, **event.data)
         if self._appended is not None:
             self._appended()
+
+
+class OfUpstreams:
+    """Tells of the upstreams' logins, beside the mail, which does not wait for it. `grants` gives those whose mail an
+    upstream carries."""
+
+    def __init__(self, credentials_: Credentials, grants: Callable[[str], Sequence[str]]) -> None:
+        self._credentials, self._grants = credentials_, grants
+        self._last: dict[str, str] = {}  # upstream -> what its login came to last
+        self._telling: dict[str, asyncio.Task[None]] = {}
+
+    def told(self, upstream: str, refusal: str) -> None:
+        """A login ended: `refusal` is "", or why it was refused for good."""
+        self._last[upstream] = refusal
+        if upstream not in self._telling:
+            task = self._telling[upstream] = asyncio.create_task(self._tell(upstream))
+            task.add_done_callback(lambda _: self._telling.pop(upstream))
+
+    async def _tell(self, upstream: str) -> None:
+        refusal = None
+        while refusal != self._last[upstream]:
+            refusal = self._last[upstream]
+            try:
+                for grant_id in self._grants(upstream):
+                    if refusal:
+                        await self._credentials.refused(grant_id, "upstream", refusal)
+                    else:
+                        await self._credentials.accepted(grant_id, "upstream")
+            except Unavailable as reason:  # the next login tells it
+                LOG.debug("credentials_not_told", upstream=upstream, reason=reason)

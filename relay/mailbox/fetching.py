@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
-from relay.core import headers
-from relay.mailbox import refusals, session
+from relay.core import headers, refusals
+from relay.mailbox import session
 from relay.mailbox.source import LONGEST_HEADERS, LONGEST_MESSAGE, Unfetched, Unreachable
 
 BATCH = 50  # messages whose headers are fetched at once

@@ -25,9 +25,8 @@ from imapclient import exceptions
 
 from relay import oauth
 from relay.config import OAuth2
-from relay.core import networks
+from relay.core import networks, refusals
 from relay.mailbox import logins as methods
-from relay.mailbox import refusals
 from relay.mailbox.client import Client
 from relay.mailbox.source import CredentialsRefused, Crowded, LoginRefused, Times, Unreachable
 

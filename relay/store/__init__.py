@@ -201,6 +201,14 @@ def examine(url: str, state_dir: Path) -> str:
     return schema.examine(sqlite_file(url, state_dir))
 
 
+def passed_over(url: str, state_dir: Path, mailbox: str) -> tuple[str, ...]:
+    """What could not be read in that mailbox (`Cursor.passed`). Only looks, as `examine`; () where the file has no such
+    thing yet. Raises `Unavailable`."""
+    from relay.store.sqlite import schema
+
+    return schema.passed_over(sqlite_file(url, state_dir), mailbox)
+
+
 def sqlite_file(url: str, state_dir: Path) -> Path:
     if wrong := misspelled(url):
         raise ValueError(wrong)

@@ -37,7 +37,7 @@ OUTCOMES = {kind: metrics.OUTCOMES.labels(kind.__name__.lower()) for kind in (Do
 
 class UpstreamClient:
     """`name` is the upstream's. `tokens_in` is the folder where refresh tokens that the upstream's provider replaced are
-    kept. `signers` are the DKIM keys, for a signature of ours that a conversion breaks. `trust` and `times` are for tests
+    kept. `logged_in` is told how each login of ours ended: "", or why it was refused for good. `signers` are the DKIM keys, for a signature of ours that a conversion breaks. `trust` and `times` are for tests
     and for those who know better than the system's certificates and RFC 5321."""
 
     def __init__(
@@ -52,10 +52,11 @@ class UpstreamClient:
         name: str = DEFAULT_UPSTREAM,
         tokens_in: Path | None = None,
         signers: Sequence[dkim.Signer] = (),
+        logged_in: Callable[[str], None] | None = None,
     ) -> None:
         self.times, self.signers = times or transaction.Times(), signers
         connector = connections.Connector(
-            settings, hostname=hostname, times=self.times, trust=trust, tokens_in=tokens_in
+            settings, hostname=hostname, times=self.times, trust=trust, tokens_in=tokens_in, logged_in=logged_in
         )
         self.address = connector.address
         self._pool = pool.Pool(connector, name=name, max_connections=max_connections, idle_seconds=idle_seconds)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -105,7 +105,8 @@ class Connection:
 
 class Connector:
     """Opens connections to the upstream of `settings`. `trust` is the TLS context that verifies; the system's
-    certificates by default. `tokens_in`: see `oauth.Tokens`."""
+    certificates by default. `tokens_in`: see `oauth.Tokens`. `logged_in` is told how each login of ours ended: "", or why
+    it was refused for good."""
 
     def __init__(
         self,
@@ -115,7 +116,9 @@ class Connector:
         times: transaction.Times,
         trust: ssl.SSLContext | None = None,
         tokens_in: Path | None = None,
+        logged_in: Callable[[str], None] | None = None,
     ) -> None:
+        self._logged_in = logged_in
         self.settings, self.hostname, self.times = settings, hostname, times
         self.address = address(settings.url)
         self.tokens = oauth.Tokens(settings.oauth2, folder=tokens_in) if settings.oauth2 else None
@@ -147,11 +150,15 @@ class Connector:
             elif own:
                 ours = (self.address.login, self.settings.password)
                 await logins.by_password(smtp, self.address, ours, ours=True)
+            if own and self._logged_in:
+                self._logged_in("")
             if smtp.is_ehlo_or_helo_needed:
                 await smtp.ehlo()
         except BaseException as reason:
             smtp.close()
             failure = failures.read(reason, self.address, self.times.connect)
+            if failure is not None and failure.refused and self._logged_in:
+                self._logged_in(str(failure))
             if failure is None or failure is reason:
                 raise
             raise failure from reason

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import ssl
 import time
 from collections.abc import Callable, Sequence
@@ -28,7 +29,8 @@ AGAIN_SECONDS = 30.0  # for which one that could not be reached comes last
 
 class Upstreams:
     """One client per upstream, by the upstream's name. What is about a client's own login is about [upstream]. `clock`
-    gives seconds of any origin; the rest is as in `client.UpstreamClient`."""
+    gives seconds of any origin; `told` is told how each login of ours ended: the upstream's name, and "" or why it was
+    refused for good; the rest is as in `client.UpstreamClient`."""
 
     def __init__(
         self,
@@ -39,6 +41,7 @@ class Upstreams:
         trust: ssl.SSLContext | None = None,
         signers: Sequence[dkim.Signer] = (),
         clock: Callable[[], float] = time.monotonic,
+        told: Callable[[str, str], None] | None = None,
     ) -> None:
         self.clock = clock
         upstreams = {choice.name_of(up): up for up in (settings.upstream, *settings.upstreams)}
@@ -51,6 +54,7 @@ class Upstreams:
                 name=name,
                 tokens_in=oauth.folder_in(settings.state_dir),
                 signers=signers,
+                logged_in=functools.partial(told, name) if told else None,
             )
             for name, up in upstreams.items()
         }

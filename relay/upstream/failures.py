@@ -17,11 +17,12 @@ from relay.core.model import Later, Never, Outcome
 
 class CannotConnect(Exception):
     """A connection that is ready for MAIL can't be had: no answer, no TLS, no login. `outcome` is what that means for a
-    message that needs it."""
+    message that needs it; `refused`: our own credentials were refused for good."""
 
-    def __init__(self, code: int, text: str, *, never: bool = False) -> None:
+    def __init__(self, code: int, text: str, *, never: bool = False, refused: bool = False) -> None:
         reply = envelopes.reply(code, [text])
         super().__init__(str(reply))
+        self.refused = refused
         self.outcome: Outcome = Never(reply) if never else Later(reply)
 
 
@@ -39,7 +40,9 @@ def read(reason: BaseException, server: networks.Server, seconds: float) -> Cann
         case ssl.SSLError() as bad:
             return CannotConnect(451, f"4.7.5 No TLS with the upstream {server}: {bad.reason or bad}")
         case oauth.TokenRefused() as refused:
-            return CannotConnect(451, f"4.7.8 No access token for the upstream {server}: {refused}")
+            return CannotConnect(
+                451, f"4.7.8 No access token for the upstream {server}: {refused}", refused=refused.final
+            )
         case aiosmtplib.SMTPResponseException() as said:
             reply = envelopes.reply(said.code, said.message.split("\n"))
             if said.code < 100:  # aiosmtplib's own word for what is no reply

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 import aiosmtplib
 
 from relay import oauth
-from relay.core import envelopes, networks
+from relay.core import envelopes, networks, refusals
 from relay.upstream.failures import CannotConnect
 
 # Under verified TLS the plain ones are the ones that work everywhere; CRAM-MD5 only where nothing else is offered.
@@ -71,7 +71,8 @@ def refused(
 ) -> CannotConnect:
     reply = envelopes.reply(refusal.code, without(refusal.message, secrets).split("\n"))
     if ours or reply.code // 100 != 5:  # our own credentials are the operator's to mend: mail waits for it
-        return CannotConnect(451, f"4.7.8 The upstream {server} refused the login: {reply}")
+        final = ours and refusals.smtp_login(reply.code, reply.text)
+        return CannotConnect(451, f"4.7.8 The upstream {server} refused the login: {reply}", refused=final)
     return CannotConnect(535, reply.text if envelopes.ENHANCED.match(reply.text) else f"5.7.8 {reply.text}", never=True)
 
 

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
 from relay import check as checks
 from relay import config, files, keys, mailbox
+from relay import store as stores
 from relay.check import dkim_records, listeners, mailboxes, state_dir, tracking_host, upstreams
 from relay.core.model import Tracking
 from relay.mailbox import source
@@ -374,6 +375,22 @@ async def test_a_grant_is_one_line_however_many_folders_it_has(tmp_path):
         f"FAILED   grants.a: {good}; {bad}",
         f"ok       grants.b: {good}",
     ]
+
+
+async def test_messages_that_were_passed_over_are_listed(tmp_path):
+    async with imap.Server() as server:
+        url = f"imap://u@127.0.0.1:{server.port}/INBOX"
+        here = settings(tmp_path, grants=(config.Grant("a", mailbox=(url,), mailbox_password="x"),))
+        sentence = f"127.0.0.1:{server.port} took the login u; INBOX has 0 messages (no IDLE: a look every 60 s)"
+        assert told(await mailboxes.look(here)) == [f"ok       grants.a: {sentence}"]
+        store = stores.open(here.store.url, files.make_folder(here.state_dir) or here.state_dir)
+        await store.start()
+        name = f"a imap://127.0.0.1:{server.port}/INBOX u"
+        await store.save_cursor(stores.Cursor(name, 1, 9, passed=("INBOX UID 7: no", "INBOX UID 9: nor this")))
+        found = told(await mailboxes.look(here))  # beside the service
+        await store.stop()
+    passed = "2 messages could not be read and were passed over, the last: INBOX UID 7: no, INBOX UID 9: nor this"
+    assert found == [f"warning  grants.a: {sentence}; {passed}"]
 
 
 async def test_a_mailbox_that_does_not_answer(tmp_path):

@@ -7,9 +7,10 @@ import pytest
 from relay import store
 from relay.core import payload
 from relay.core.model import Endpoint
-from relay.credentials import Credentials
+from relay.credentials import Credentials, OfUpstreams
 from tests import contract
 from tests.store.contract import T0
+from tests.until import until
 
 HOOK = Endpoint("e1", "https://x.test", ("grant.expired", "grant.updated"), "whsec_eHg=")
 
@@ -81,3 +82,23 @@ async def test_it_is_a_notification_to_who_asks(records):
     past = await records.history(due.event_id)
     made = json.loads(payload.shape(past, HOOK, application_id="app", attempt=1, trigger=due.trigger))
     assert (made["type"], contract.errors(made)) == ("grant.expired", [])
+
+
+async def test_an_upstreams_login_is_told_of_each_grant_whose_mail_it_carries(records):
+    of = OfUpstreams(Credentials(records), lambda name: {"default": ("a", "b"), "other": ()}[name])
+    of.told("default", "")
+    of.told("default", "535 no")
+    of.told("other", "535 no")
+    await until(lambda: lasting(records, 2))
+    assert await told(records) == [
+        ("grant.expired", "a", "upstream", "535 no"),
+        ("grant.expired", "b", "upstream", "535 no"),
+    ]
+    of.told("default", "535 no")
+    of.told("default", "")
+    await until(lambda: lasting(records, 4))
+    assert [kind for kind, *_ in await told(records)][2:] == ["grant.updated", "grant.updated"]
+
+
+async def lasting(records, count):
+    return len(await records.events()) == count

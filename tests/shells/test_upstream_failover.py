@@ -291,3 +291,21 @@ def test_mistakes(tmp_path, how, line):
 def test_one_without_senders_that_is_no_fallback_is_doubtful(tmp_path):
     found = load(tmp_path, default="", sales="")
     assert [w for w in found.warnings if "nobody's fallback" in w]
+
+
+async def test_how_each_login_of_ours_ended_is_told(tmp_path):
+    words = ["535 5.7.8 no", "454 4.7.0 later", "535 5.7.8 too many attempts, try again later"]
+    told = []
+    script = {"auth": lambda command: words.pop(0) if words else None}
+    async with fake.Upstream(script, offers=(*fake.USUAL, "AUTH PLAIN"), users={"me": "secret"}) as server:
+        url = server.url.replace("://", "://me@")
+        found = config.Settings(
+            state_dir=tmp_path,
+            upstream=config.Upstream(url=url, tls="never", password="secret"),
+        )
+        out = failover.Upstreams(found, hostname="relay.test", times=TIMES, told=lambda *ended: told.append(ended))
+        for _ in range(4):
+            await out.send(envelope(), MESSAGE)
+        await out.close()
+    refused = f"451 4.7.8 The upstream {server.url.partition('//')[2]} refused the login: 535 5.7.8 no"
+    assert told == [("default", refused), ("default", "")]

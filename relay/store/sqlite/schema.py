@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from relay.store import Newer, Unavailable
-from relay.store.sqlite import migrations
+from relay.store.sqlite import cursors, migrations
 
 LATEST = len(migrations.STEPS)
 
@@ -65,6 +65,18 @@ def examine(path: Path) -> str:
     if at > LATEST:
         raise Newer(f"{path}: {newer(at, LATEST)}")
     return f"{path} has schema {at} of {LATEST}"
+
+
+def passed_over(path: Path, mailbox: str) -> tuple[str, ...]:
+    """See `relay.store.passed_over`."""
+    if not path.exists():
+        return ()
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)) as db:
+            found = cursors.one(db, mailbox) if version(db) == LATEST else None
+    except sqlite3.Error as error:
+        raise Unavailable(f"{path} can't be read: {error}") from error
+    return found.passed if found else ()
 
 
 def newer(at: int, known: int) -> str:

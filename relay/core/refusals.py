@@ -1,7 +1,7 @@
 """What a server means by the words with which it does not do what it was asked: no, or not now?
 
-Owns: the reading of those words, at a login, at opening a folder, at fetching a message. PURE. Leaves to others: what
-follows from it (`session`, `imap`).
+Owns: the reading of those words, at a login by IMAP or SMTP, at opening a folder, at fetching a message. Leaves to others:
+what follows from it (`mailbox`, `upstream`).
 
 A response code decides where it says which (RFC 5530 3), then the words. What says neither is "not now": an account
 whose server has a bad hour must not be taken for one whose password was changed.
@@ -56,6 +56,13 @@ def codes(words: str) -> frozenset[str]:
 def login(words: str) -> bool:
     """Whether these words refuse the credentials."""
     return _no(words, CREDENTIALS)
+
+
+def smtp_login(code: int, words: str) -> bool:
+    """Whether this reply to AUTH refuses the credentials (RFC 4954 6)."""
+    if code // 100 != 5 or BUSY.search(words):
+        return False
+    return code in (534, 535) or CREDENTIALS.search(words) is not None
 
 
 def folder(words: str) -> bool:

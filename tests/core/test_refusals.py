@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from relay.mailbox import refusals
+from relay.core import refusals
 
 REFUSED = [
     "[AUTHENTICATIONFAILED] Authentication failed.",  # Dovecot
@@ -110,3 +110,24 @@ def test_a_folder_that_is_not_there_is_said_clearly(words: str, gone: bool) -> N
 )
 def test_too_many_connections_are_told_apart(words: str, crowded: bool) -> None:
     assert refusals.crowded(words) is crowded
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "refused"),
+    [
+        (535, "5.7.8 Username and Password not accepted.", True),  # Gmail
+        (534, "5.7.9 Application-specific password required.", True),
+        (535, "5.7.139 Authentication unsuccessful, basic authentication is disabled.", True),  # Microsoft 365
+        (535, "no", True),
+        (550, "5.7.1 Invalid login or password", True),
+        (535, "5.7.0 Temporary authentication failure", False),
+        (535, "too many failed attempts, try again later", False),
+        (454, "4.7.0 Temporary authentication failure", False),
+        (421, "4.7.0 Too many login attempts", False),
+        (503, "5.5.1 bad sequence of commands", False),
+        (504, "5.5.4 mechanism unknown", False),
+        (550, "5.7.1 Relaying denied", False),
+    ],
+)
+def test_an_upstream_refuses_a_login_by_clear_words_too(code: int, words: str, refused: bool) -> None:
+    assert refusals.smtp_login(code, words) is refused
