@@ -15,7 +15,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 from urllib.parse import unquote, urlsplit
 
 from relay import credentials, log, metrics, oauth
@@ -151,11 +151,18 @@ class Watcher:
         """Half of it at the least: many mailboxes do not come back at one moment."""
         return pauses[min(failures, len(pauses) - 1)] * (0.5 + self.jitter() / 2)
 
-    def troubled(self, state: State, what: str, reason: str) -> None:
+    def troubled(self, state: State, what: Literal["refused", "unreachable", "store"], reason: str) -> None:
         """One line when a trouble begins or becomes another, not one per attempt. It is over when the mailbox was up to
         date and went on to be."""
         if state.told != what:
-            LOG.warning(f"mailbox_{what}", grant=state.grant_id, mailbox=state.mailbox, reason=reason)
+            fields = {"grant": state.grant_id, "mailbox": state.mailbox, "reason": reason}
+            match what:
+                case "refused":
+                    LOG.warning("mailbox_refused", **fields)
+                case "unreachable":
+                    LOG.warning("mailbox_unreachable", **fields)
+                case "store":
+                    LOG.warning("mailbox_store_unavailable", **fields)
         state.state, state.reason, state.told = what, reason, what
 
     async def works(self, grant: Grant, source: Source) -> None:

@@ -383,7 +383,8 @@ async def test_messages_that_were_passed_over_are_listed(tmp_path):
         here = settings(tmp_path, grants=(config.Grant("a", mailbox=(url,), mailbox_password="x"),))
         sentence = f"127.0.0.1:{server.port} took the login u; INBOX has 0 messages (no IDLE: a look every 60 s)"
         assert told(await mailboxes.look(here)) == [f"ok       grants.a: {sentence}"]
-        store = stores.open(here.store.url, files.make_folder(here.state_dir) or here.state_dir)
+        files.make_folder(here.state_dir)
+        store = stores.open(here.store.url, here.state_dir)
         await store.start()
         name = f"a imap://127.0.0.1:{server.port}/INBOX u"
         await store.save_cursor(stores.Cursor(name, 1, 9, passed=("INBOX UID 7: no", "INBOX UID 9: nor this")))
