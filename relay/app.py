@@ -199,7 +199,7 @@ class Service:
     async def open_store(self) -> None:
         await self.store.start()
         # Every role that appends events must know the endpoints, even if no process delivers yet.
-        await self.store.sync_endpoints(webhooks.configured(self.settings))
+        await self.store.sync_endpoints(webhooks.configured(self.settings, time.time()))
 
     async def open_store_later(self) -> None:
         while True:

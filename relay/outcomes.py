@@ -88,6 +88,11 @@ class Outcomes:
         for outcome, named in groups.items():
             self._reply(message_id, named, outcome, host)
 
+    def delivered(self, message_id: str) -> set[str]:
+        """To whom it was, as far as the store may not know of it yet."""
+        mine = (reply for reply in self._replies if reply.message_id == message_id and reply.state == "done")
+        return {recipient for reply in mine for recipient in reply.recipients}
+
     def accepted(self, message_id: str) -> None:
         """The client of this message hears 250: it is the relay's, or the upstream's already."""
         if self._asked_for():

@@ -132,16 +132,12 @@ async def show(settings: Settings, outbox: Outbox, args: argparse.Namespace) -> 
 
 async def known(settings: Settings, outbox: Outbox) -> list[Endpoint]:
     """The endpoints of the store with their secrets, and those of the configuration that no service has seen yet."""
-    from dataclasses import replace
+    from relay.webhooks import endpoints
 
-    from relay import webhooks
-
-    configured = {e.endpoint_id: e for e in webhooks.configured(settings)}
-    found = []
-    for endpoint in await outbox.endpoints():
-        own = configured.pop(endpoint.endpoint_id, None)
-        found.append(replace(endpoint, secret=own.secret) if own else endpoint)
-    return found + list(configured.values())
+    own = endpoints.by_id(settings)
+    found = [endpoints.whole(endpoint, own) for endpoint in await outbox.endpoints()]
+    seen = {endpoint.endpoint_id for endpoint in found}
+    return found + [endpoint for endpoint in own.values() if endpoint.endpoint_id not in seen]
 
 
 # -- test --------------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from relay.config import exposure, table
 from relay.config.settings import DEFAULT_UPSTREAM, Grant, Settings, Upstream, Webhook
-from relay.core import domains, networks
+from relay.core import domains, networks, urls
 
 U = TypeVar("U", bound=Upstream)
 Path = tuple[str | int, ...]
@@ -212,9 +212,10 @@ def _webhooks(found: Settings, mistake: Say) -> None:
             if trigger not in theirs:
                 mistake((*path, "triggers", number), f'"{trigger}" is not sent in the format "{hook.format}"; it has '
                         f"{', '.join(theirs)}", ("format",))  # fmt: skip
-        if (hook.url, hook.format) in seen:
+        identity = (urls.masked(hook.url), hook.format)
+        if identity in seen:
             mistake((*path, "url"), "is there already in the same format; put all triggers into one", ("url",))
-        seen.add((hook.url, hook.format))
+        seen.add(identity)
 
 
 def _hook_url(hook: Webhook, allowed: tuple[str, ...], path: Path, mistake: Say) -> None:

@@ -222,11 +222,13 @@ def _tracking_host(value: Any, use: Use) -> str:
 TRACKING_HOST = Kind("an http or https URL, or a host name (then https)", _tracking_host)
 
 
-def web(*schemes: str, example: str) -> Kind:
+def web(*schemes: str, example: str, login: bool = False) -> Kind:
+    """With `login`, there may be one in it."""
+
     def read(value: Any, use: Use) -> str:
         text = kinds.text_of(value, use)
         parts = _parts(text, schemes, example)
-        if parts.username is not None:
+        if parts.username is not None and not login:
             raise Wrong(f"{safe(text)} has a login in it; it would be shown wherever the URL is")
         return text
 

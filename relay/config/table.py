@@ -491,8 +491,9 @@ WEBHOOKS = Section(
     settings.Webhook,
     "Programs that are notified, by signed POST. docs/webhooks.md shows what they get.",
     (
-        Option("url", locators.web("https", "http", example="https://app.example.com/hooks"),
-               "https; http only for hosts named in [webhook_delivery] allow_private.",
+        Option("url", locators.web("https", "http", example="https://app.example.com/hooks", login=True),
+               "https; http only for hosts named in [webhook_delivery] allow_private. It is called as it is written; a "
+               "login in it (https://user:password@…) is sent as an Authorization header, and shown nowhere.",
                example="https://app.example.com/hooks", required=True),
         Option("triggers", kinds.listing(kinds.choice(*TRIGGERS["nylas"], *TRIGGERS["unosend"])),
                "What it is notified of: message.*, thread.* and grant.* in Nylas' formats, email.* in Unosend's.",

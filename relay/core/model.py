@@ -358,8 +358,8 @@ class Endpoint:
 
     `registry` is the API that it was made by, and shows it. With a `grant_id` it gets what belongs to that grant only.
     `compressed`: its bodies are gzip. `notify` are the mail addresses that hear when it fails. `previous_secret` signs
-    beside the new one for a while since `rotated_at`. Of one of the configuration no time is known but
-    `status_updated_at`."""
+    beside the new one for a while since `rotated_at`. One of the configuration was created when a service first saw
+    it there."""
 
     endpoint_id: str
     url: str

@@ -1,7 +1,7 @@
 """What of a URL may be remembered, or shown to people: never what lets in whoever has it.
 
-Owns: `place` (scheme and host) for records, `shown` for lists and logs, `redacted` for texts of others; `plain`, the one
-spelling of a path. Leaves to others:
+Owns: `place` (scheme and host) for records, `shown` for lists and logs, `masked` for who made it, `redacted` for texts of
+others; `plain`, the one spelling of a path. Leaves to others:
 which URLs these are (`links.judge` knows those with credentials), and every URL that is called or linked to.
 """
 
@@ -46,6 +46,14 @@ def shown(url: str) -> str:
         return f"{scheme}:{HIDDEN}"
     pieces = [f"{piece.partition('=')[0]}={HIDDEN}" if "=" in piece else HIDDEN for piece in query.split("&")]
     return f"{scheme}://{HIDDEN + '@' if login else ''}{host}{path}" + (f"?{'&'.join(pieces)}" if query else "")
+
+
+LOGIN = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,30}://)[^/?#]*@")
+
+
+def masked(url: str) -> str:
+    """As it was written, but for the login in it."""
+    return LOGIN.sub(r"\1***@", url, count=1)
 
 
 def redacted(text: str) -> str:

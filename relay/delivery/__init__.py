@@ -89,6 +89,10 @@ class Delivery:
             LOG.exception("not_taken", peer=peer)
             return attempts.FAILED
 
+    def delivered(self, message_id: str) -> set[str]:
+        """To whom it was, as far as the store may not know of it yet."""
+        return self.outcomes.delivered(message_id)
+
     # -- one submission --------------------------------------------------------------------------------------------------
 
     async def _deliver(self, submission: Submission, key: bytes) -> Reply:

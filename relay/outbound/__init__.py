@@ -24,6 +24,7 @@ from relay.upstream import choice
 
 LOG = log.room("outbound")
 
+SUPPLY = 1024  # random octets fetched at a time
 RECORD_SECONDS = 2.0  # how long a message waits for its record before it goes out untracked
 KINDS = {"x-track-opens": "open ", "x-track-links": "link ", "x-track-thread-replies": "reply "}
 # Looked up once: a label costs more than the counting.
@@ -51,6 +52,20 @@ class Records(Protocol):
     async def record_sent(self, sent: Sent) -> None: ...
 
 
+class Supply:
+    """Random octets from the system, fetched many at a time: each call to it lets go of the interpreter's lock, and waits
+    until another thread gives it back. Of one thread."""
+
+    def __init__(self, source: Callable[[int], bytes] = os.urandom) -> None:
+        self._source, self._rest = source, b""
+
+    def take(self, count: int) -> bytes:
+        if len(self._rest) < count:
+            self._rest = self._source(max(count, SUPPLY))
+        taken, self._rest = self._rest[:count], self._rest[count:]
+        return taken
+
+
 class Tracker:
     """`keys` gives the keys that sign tokens now; `signers` are the DKIM keys; `hostname` is ours, in
     trace fields; `cpu` is the processor time that this thread has used, in seconds; `random_bytes` gives n of them."""
@@ -65,10 +80,10 @@ class Tracker:
         hostname: str = "localhost",
         clock: Callable[[], float] = time.time,
         cpu: Callable[[], float] = time.thread_time,
-        random_bytes: Callable[[int], bytes] = os.urandom,
+        random_bytes: Callable[[int], bytes] | None = None,
     ) -> None:
         self.settings, self.keys, self.store, self.hostname = settings, keys, store, hostname
-        self.clock, self.random_bytes = clock, random_bytes
+        self.clock, self.random_bytes = clock, random_bytes or Supply().take
         self.planner = plans.Planner(settings, keys, clock, cpu)
         self.renderer = copies.Renderer(keys, signers, clock)
 

@@ -99,7 +99,7 @@ class Keeping:
 
     def _recipients_of(self, message_id: str) -> set[str]:
         entries = map(self._disk.read, self._disk.scan())
-        return {r.address for entry in entries if entry and entry.message_id == message_id for r in entry.recipients}
+        return {r.address for entry in entries if entry and entry.message_id == message_id for r in entry.waiting}
 
     def release(self, claim: disk.Claim, entry: queue.Entry | None = None) -> None:
         """Somebody is done with it for now. `entry` is its state where that is known better than it could be written."""

@@ -22,6 +22,7 @@ from relay.store import (
     Cursor,
     Draft,
     Engagement,
+    Notice,
     Notification,
     NotificationState,
     Request,
@@ -44,7 +45,7 @@ class Store(Protocol):
     # -- messages
     async def record_sent(self, sent: Sent) -> None:
         """Durable when it returns. Finds `thread_id` through `sent.references`, be it a message or a kept answer of the
-        same grant that they name, or makes a new one."""
+        same grant that they name, or makes a new one. Of a message that is recorded again the states of its copies stay."""
 
     async def record_replies(self, replies: Sequence[UpstreamReply]) -> None:
         """What the upstream said, oldest first, all in one transaction. Replies on messages that are not there are left
@@ -179,10 +180,26 @@ class Store(Protocol):
         the API has none of that id."""
 
     async def set_endpoint_status(
-        self, endpoint_id: str, status: EndpointStatus, at: float, *, was: Sequence[EndpointStatus] = ()
+        self,
+        endpoint_id: str,
+        status: EndpointStatus,
+        at: float,
+        *,
+        was: Sequence[EndpointStatus] = (),
+        error: str = "",
+        since: float = 0.0,
     ) -> bool:
         """Since `at`. With `was` only if its status is one of these: of several processes that see it fail, one has said
-        so. False where nothing changed."""
+        so. False where nothing changed. Where somebody wants to hear by mail that it fails (`decisions.notice`), a notice
+        is due with it, in the same transaction: after this `error`, its attempts having failed `since`."""
+
+    async def notices(self) -> list[Notice]:
+        """What is still to be told, oldest first."""
+
+    async def hand_notice(self, notice_id: str) -> bool:
+        """It is "handed". False where it was not "due": somebody else did it."""
+
+    async def remove_notice(self, notice_id: str) -> None: ...
 
     # -- the outbox
     async def claim_due(

@@ -14,15 +14,16 @@ from itertools import zip_longest
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
-from relay.core import floods, identifiers, payload, tally
-from relay.core.model import Delivery, Endpoint, Event, Sent, Settlement, Value
-from relay.store import Attempt, Notification, Schedule, UpstreamReply
+from relay.core import floods, identifiers, payload, tally, urls
+from relay.core.model import Delivery, Endpoint, EndpointStatus, Event, Sent, Settlement, Value
+from relay.store import Attempt, Notice, Notification, Schedule, UpstreamReply
 
 T = TypeVar("T")
 NONE: Mapping[int, int] = MappingProxyType({})
 LEASE = 120.0  # seconds that a claimed delivery is nobody else's
 ATTEMPTS = 20  # at one notification that are kept
 RECENTS = 50  # events that a history holds at most
+TOLD: tuple[EndpointStatus, ...] = ("failing", "failed")  # of an endpoint, by mail
 TURN = 1.0  # seconds by which a copy's next notification stands behind its last one in the queue
 BARE_ID = 16  # characters from which an upstream's identifier without "@" may stand for any domain
 
@@ -85,6 +86,18 @@ def last_replies(replies: Iterable[UpstreamReply]) -> list[CopyReply]:
                 reply.message_id, recipient, reply.state, reply.reply, upstream_id
             )
     return list(last.values())
+
+
+def again(sent: Sent, before: Sent) -> Sent:
+    """A message that is recorded once more, since what sends it began anew: what is known of its copies stays."""
+    known = {copy.recipient: copy for copy in before.copies if copy.state != "pending"}
+    copies = tuple(
+        copy.with_(state=old.state, reply=old.reply, upstream_id=old.upstream_id)
+        if (old := known.get(copy.recipient))
+        else copy
+        for copy in sent.copies
+    )
+    return sent.with_(copies=copies)
 
 
 # -- events ------------------------------------------------------------------------------------------------------------
@@ -182,15 +195,30 @@ def synced(known: Iterable[Endpoint], configured: Sequence[Endpoint]) -> list[En
     changed = []
     for endpoint in configured:
         old = left.pop(endpoint.endpoint_id, None)
-        new = replace(endpoint, source="config", secret="")
+        new = replace(endpoint, source="config", secret="", url=urls.masked(endpoint.url))
         if old is None or old.status == "gone" or unchanging(old) != unchanging(new):
-            changed.append(new)
+            made = (old and old.created_at) or new.created_at
+            changed.append(replace(new, created_at=made, status_updated_at=new.updated_at))
+        elif new.created_at and not old.created_at:  # known since before this was kept
+            known_since = new.created_at
+            since = old.status_updated_at or known_since
+            changed.append(replace(old, created_at=known_since, updated_at=known_since, status_updated_at=since))
     return changed + [replace(old, status="gone") for old in left.values() if old.source == "config"]
+
+
+def notice(endpoint: Endpoint, status: EndpointStatus, at: float, error: str, since: float) -> Notice | None:
+    """What is to be told of the endpoint whose status becomes this one; None where nobody is to hear it."""
+    if status not in TOLD or not endpoint.notify:
+        return None
+    return Notice(
+        f"{endpoint.endpoint_id}.{status}.{at:.3f}", endpoint.endpoint_id, status, at, since or at, error, endpoint.notify,
+        endpoint.url, endpoint.description, endpoint.registry,
+    )  # fmt: skip
 
 
 def unchanging(endpoint: Endpoint) -> Endpoint:
     """Without what the configuration does not say."""
-    return replace(endpoint, status="active", status_updated_at=0.0)
+    return replace(endpoint, status="active", created_at=0.0, updated_at=0.0, status_updated_at=0.0)
 
 
 def room(endpoint_id: str, busy: Mapping[str, int], each: int, limit: int) -> int:

@@ -17,7 +17,7 @@ import msgspec
 from msgspec.structs import astuple
 
 from relay.core.model import Endpoint, Event, Sent, SentCopy
-from relay.store import ApiKey, Attempt, Cursor, Draft, Notification, Request, Schedule
+from relay.store import ApiKey, Attempt, Cursor, Draft, Notice, Notification, Request, Schedule
 from relay.store.lists import Answer
 
 T = TypeVar("T")
@@ -209,6 +209,15 @@ SCHEDULES = Table(
         *plain("state", "next_at", "attempt", "closed_at", "error", "handed"),
     ],
 )
+NOTICES = Table(
+    "notices",
+    Notice,
+    [
+        *plain("notice_id", "endpoint_id", "status", "at", "since", "error"),
+        *lists("to"),
+        *plain("url", "description", "registry", "state"),
+    ],
+)
 REQUESTS = Table("requests", Request, plain("request_key", "digest", "message_id", "at", "state", "answer"))
 ANSWERS = Table(
     "answers",
@@ -226,5 +235,5 @@ ANSWERS = Table(
 )
 ALL: tuple[Table[Any], ...] = (
     MESSAGES, COPIES, EVENTS, CURSORS, ENDPOINTS, DELIVERIES, API_KEYS, DRAFTS, SCHEDULES,
-    REQUESTS, ANSWERS,
+    REQUESTS, ANSWERS, NOTICES,
 )  # fmt: skip

@@ -8,11 +8,13 @@ is tracked (`outbound`), the attempt (`delivery`), what waits (`spool`), what is
     spool       in a process that sends nothing: on disk, then "accepted"; the role queue does the rest
 
 What is done for a call that may be repeated, and what a crash after each step comes to when it is made again:
-1. begun       nothing has left, or all that did is in the spool or was accepted: those are left out then
+1. begun       what the upstream accepted and what is in the spool is left out, the rest goes the way again
 2. the way     by `delivery`: as above. By the spool: held under names made of the message_id, which nobody sends;
    what is held is dropped, and it begins again
 3. kept        what is held is admitted: again, which changes nothing where it was
 4. answered    the same answer
+What the upstream took, and whose "accepted" was lost or not written down when the process died, comes a second time, with the
+same bytes: as with mail by SMTP.
 """
 
 from __future__ import annotations
@@ -73,6 +75,7 @@ class Handle(Protocol):
 
 class Delivery(Protocol):
     async def take(self, submission: Submission, *, message_key: bytes) -> Handle: ...
+    def delivered(self, message_id: str) -> set[str]: ...
 
 
 class Spool(Protocol):
@@ -150,9 +153,12 @@ class Submitting:
     async def _resume(self, submission: Submission, request: Request) -> Result:
         message_id = request.message_id
         await self._spool.drop(entry_names(message_id))
+        # In this order: what leaves the spool meanwhile was told, and what was told is in the store. Who was refused gets it
+        # again, so that somebody hears of the refusal.
+        over = await self._spool.recipients_of(message_id)
+        over |= self._delivery.delivered(message_id) if self._delivery else set()
         known = await self._records.sent(message_id)
-        over = {copy.recipient for copy in known.copies if copy.state in ("done", "never")} if known else set()
-        over |= await self._spool.recipients_of(message_id)
+        over |= {copy.recipient for copy in known.copies if copy.state == "done"} if known else set()
         left = [recipient for recipient in submission.recipients if recipient.address not in over]
         LOG.info("resumed", message_id=message_id, recipients=len(left))
         if not left:

@@ -25,7 +25,7 @@ from relay.config import Settings
 from relay.core import failing, payload, retry, urls
 from relay.core.model import Delivery, Endpoint, EndpointStatus, History, Settlement
 from relay.store import Unavailable
-from relay.webhooks.endpoints import configured, secrets
+from relay.webhooks.endpoints import by_id, configured, whole
 
 if TYPE_CHECKING:
     from relay.webhooks.post import Answer, Poster
@@ -108,7 +108,7 @@ class Webhooks:
         self._poster = poster
         self._clock = clock
         self._jitter = jitter
-        self._secrets = secrets(settings)
+        self._configured = by_id(settings)
         self._endpoints: dict[str, Endpoint] = {}
         self._lanes: dict[str, Lane] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -131,7 +131,7 @@ class Webhooks:
                 self._news.clear()
                 try:
                     if not synced:
-                        await self.store.sync_endpoints(configured(self.settings))
+                        await self.store.sync_endpoints(configured(self.settings, self._clock()))
                         # What is due later than any pause allows was written while the clock was ahead.
                         await self.store.hasten(self._clock() + LONGEST, math.inf)
                         synced = True
@@ -166,7 +166,7 @@ class Webhooks:
         due = await self.store.claim_due(now, busy=busy, each=LANE, limit=min(room, 50)) if room > 0 else []
         if not due:  # everything that is due waits for its lane, and the end of an attempt wakes us
             return self.times.look
-        self._endpoints = {e.endpoint_id: e for e in await self.store.endpoints()}
+        self._endpoints = {e.endpoint_id: whole(e, self._configured) for e in await self.store.endpoints()}
         for delivery in due:
             self._start(delivery)
         return 0.0
@@ -213,8 +213,7 @@ class Webhooks:
     async def _attempt(self, delivery: Delivery, lane: Lane) -> Settlement:
         assert self._poster is not None
         endpoint = self._endpoints.get(delivery.endpoint_id)
-        secret = self._secrets.get(delivery.endpoint_id) or (endpoint.secret if endpoint else "")
-        if endpoint is None or not secret:
+        if endpoint is None or not endpoint.secret:
             return self._again(delivery, 0, "the endpoint's secret is not known here")
         history = await self.store.history(delivery.event_id)
         if history is None:
@@ -230,7 +229,7 @@ class Webhooks:
         number = payload.notification_id(history.event, endpoint, delivery.trigger)
         if endpoint.compressed:
             body = compressed(body)
-        headers = request_headers(body, endpoint, secret, number, now, delivery.attempt)
+        headers = request_headers(body, endpoint, endpoint.secret, number, now, delivery.attempt)
         begun = time.monotonic()
         answer = await self._poster.post(endpoint.url, body, headers, now)
         took = round((time.monotonic() - begun) * 1000)

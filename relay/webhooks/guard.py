@@ -34,8 +34,6 @@ class Guard:
         host = domains.spelt(url.host or "")
         if url.scheme not in ("http", "https") or not host:
             raise AddressRefused("only http and https URLs with a host are called")
-        if url.user is not None or url.password is not None:
-            raise AddressRefused("the URL holds credentials")
         address = networks.numeric(host)
         if address is not None:
             self.dial(host, address, plain=url.scheme == "http")

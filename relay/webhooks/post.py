@@ -7,11 +7,14 @@ addresses are allowed (`guard`), how much of an answer is read (`answers`), what
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
+import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from urllib.parse import unquote
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
@@ -23,8 +26,7 @@ from relay.webhooks import answers
 from relay.webhooks.guard import AddressRefused, Guard, Resolver
 
 TIMEOUT = 10.0  # seconds for the whole request
-ANSWER = 4096  # octets that are read of an answer; then the connection is closed
-READING = 1.0  # seconds for that
+ANSWER = 4096  # octets that are read of an answer, within `answers.READING`; then the connection is closed
 RESOLVING = 5.0  # seconds, when an endpoint is saved
 LONGEST_WAIT = 86_400.0  # of a Retry-After
 
@@ -63,16 +65,20 @@ class Poster:
     async def post(self, url: str, body: bytes, headers: Mapping[str, str], now: float) -> Answer:
         """Raises nothing but cancellation. `now` is needed for a Retry-After that names a date."""
         try:
-            target = URL(url)
+            target, login = written(url)
             self.guard.check(target)
             session = self._session(target.scheme)
-            async with session.post(target, data=body, headers=headers, allow_redirects=False) as response:
+            sent = {**headers, **login}
+            async with session.post(target, data=body, headers=sent, allow_redirects=False) as response:
                 status = response.status
                 # A short answer is read, so that its connection can be used again. Only the status matters.
                 with contextlib.suppress(TimeoutError, aiohttp.ClientError):
-                    async with asyncio.timeout(READING):
+                    async with asyncio.timeout(answers.READING):
                         await response.content.read(ANSWER)
                 wait = retry_after(response.headers.get("Retry-After", ""), now) if status in (429, 503) else 0.0
+        except answers.Answered as answer:
+            status = answer.status
+            wait = retry_after(answer.retry_after, now) if status in (429, 503) else 0.0
         except AddressRefused as reason:
             return Answer(0, f"refused: {reason}")
         except TimeoutError:
@@ -84,13 +90,15 @@ class Poster:
     async def fetch(self, url: str, most: int) -> tuple[Answer, bytes]:
         """A GET, and what it brings, of which at most `most` octets and one are read. Raises nothing but cancellation."""
         try:
-            target = URL(url)
+            target, login = written(url)
             self.guard.check(target)
             session = self._session(target.scheme)
-            async with session.get(target, allow_redirects=False) as response:
+            async with session.get(target, headers=login, allow_redirects=False) as response:
                 status, body = response.status, bytearray()
                 while len(body) <= most and (piece := await response.content.read(most + 1 - len(body))):
                     body += piece
+        except answers.Answered as answer:  # and what it brings can't be read
+            status, body = answer.status, bytearray()
         except AddressRefused as reason:
             return Answer(0, f"refused: {reason}"), b""
         except TimeoutError:
@@ -103,7 +111,7 @@ class Poster:
         """Raises `AddressRefused` for a URL that would not be called now. A name that can't be resolved is left to the
         moment of the call, unless it is to be called by http."""
         try:
-            target = URL(url)
+            target, _ = written(url)
         except ValueError as wrong:
             raise AddressRefused("it is no URL") from wrong
         self.guard.check(target)
@@ -135,6 +143,7 @@ class Poster:
                 headers={"User-Agent": f"trackrelay/{__version__}", "Accept-Encoding": "identity"},
                 trust_env=False,
                 auto_decompress=False,
+                response_class=answers.Response,
                 read_bufsize=ANSWER,
                 max_line_size=answers.MAX_LINE,
                 max_field_size=answers.MAX_LINE,
@@ -142,13 +151,46 @@ class Poster:
         return session
 
 
+PARTS = re.compile(r"(https?)://(?:([^/?#]*)@)?([^@/?#]+)([^#]*)(?:#.*)?", re.I | re.S)
+URI = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*")  # what may follow a host (RFC 3986 3.3, 3.4)
+
+
+def written(url: str) -> tuple[URL, dict[str, str]]:
+    """The URL without its login, with path and query octet by octet as they were written: those who gave it out may have
+    signed it. Only where that is no valid URI it is made one. And the login as a header (RFC 7617). Raises ValueError."""
+    found = PARTS.fullmatch(url)
+    if found is None:
+        return URL(url), {}
+    scheme, login, host, rest = found.groups("")
+    origin = URL(f"{scheme}://{host}")
+    rest = rest if rest.startswith("/") else f"/{rest}"
+    target = URL(f"{origin.origin()}{rest}", encoded=URI.fullmatch(rest) is not None)
+    if found[2] is None:
+        return target, {}
+    user, _, password = login.partition(":")
+    text = base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode())
+    return target, {"Authorization": f"Basic {text.decode('ascii')}"}
+
+
+UNREADABLE = "what the endpoint answered can't be read as HTTP"
+
+
 def said(error: BaseException) -> str:
-    """An error in words; if it was caused by a refusal, the refusal's words."""
+    """An error in words, without a word of what the endpoint sent; if it was caused by a refusal, the refusal's words."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, AddressRefused):
             return f"refused: {cause}"
         cause = cause.__cause__ or cause.__context__
+    match error:
+        case answers.TooMuch():
+            return str(error)
+        case ValueError():  # InvalidURL is one
+            return "the URL can't be called"
+        case aiohttp.ServerDisconnectedError():
+            return "the endpoint closed the connection without an answer"
+        case aiohttp.ClientResponseError() | aiohttp.ClientPayloadError():
+            return UNREADABLE
     return urls.redacted(f"{type(error).__name__}: {error}")[:300]
 
 

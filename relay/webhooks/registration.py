@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
+from relay.core import urls
 from relay.core.model import Endpoint
 from relay.webhooks.guard import AddressRefused
 from relay.webhooks.post import Poster
@@ -108,6 +109,8 @@ async def change(
 ) -> Endpoint | None:
     """The endpoint as it is now; None where it went meanwhile. With `ask`, a change of its URL and an activation ask for
     the challenge again. Raises `Unfit`, and nothing was changed."""
+    if changes.get("url") == urls.masked(endpoint.url):  # as it is shown: nothing of it was changed
+        del changes["url"]
     wanted = replace(endpoint, **changes)
     await examine(poster, wanted)
     wakes = wanted.status == "active" and endpoint.status != "active"

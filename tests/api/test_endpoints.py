@@ -99,6 +99,31 @@ async def test_one_of_the_configuration_is_not_changed(tmp_path: Path) -> None:
             assert (await server.ask("DELETE", path)).status == 409
 
 
+async def test_a_login_in_a_url_is_kept_and_shown_nowhere(tmp_path: Path) -> None:
+    url, masked = "https://me:s3cret@app.example/hook?a=%2A", "https://***@app.example/hook?a=%2A"
+    async with serving(tmp_path) as server:
+        await server.known.sync_endpoints(
+            [Endpoint("c", url, (), secret="s"), Endpoint("u", url, (), format="unosend")]
+        )
+        assert {one.url for one in await server.known.endpoints()} == {masked}  # relay.toml has it
+        made = (await server.post("/api/endpoints", {"url": url})).data
+        await server.post("/v1/webhooks", {"url": url, "events": ["email.sent"]})
+        for path, name in (("/api/endpoints", "url"), ("/v1/webhooks", "url"), ("/v3/webhooks", "webhook_url")):
+            answer = await server.get(path)
+            assert {one[name] for one in answer.data} == {masked}
+            assert "s3cret" not in json.dumps(answer.body)
+        path = f"/api/endpoints/{made['id']}"
+
+        async def kept() -> str:
+            return next(one.url for one in await server.known.endpoints() if one.endpoint_id == made["id"])
+
+        assert await kept() == url
+        assert (await server.ask("PATCH", path, json={"url": masked, "description": "x"})).data["url"] == masked
+        assert await kept() == url  # given back as it was shown
+        await server.ask("PATCH", path, json={"url": "https://app.example/hook"})
+        assert await kept() == "https://app.example/hook"
+
+
 async def owed(store: Store, number: int, **which: Any) -> list[Event]:
     await store.record_sent(sent("m1", **which))
     done = [await store.append(event(recipient_index=n)) for n in range(number)]

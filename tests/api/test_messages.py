@@ -173,6 +173,7 @@ async def test_emails_and_events_by_v1(server: Api) -> None:
         await server.known.append(made)
     found = (await server.get("/v1/emails?limit=1")).data
     assert [e["id"] for e in found["data"]] == ["m2"]
+    assert found["pagination"].pop("next_cursor")
     assert found["pagination"] == {"total": 2, "limit": 1, "offset": 0, "has_more": True}
     assert [e["id"] for e in (await server.get("/api/v1/emails?offset=1")).data["data"]] == ["m1"]
     one = (await server.get("/v1/emails/m1", "sales-read")).data
@@ -183,7 +184,9 @@ async def test_emails_and_events_by_v1(server: Api) -> None:
     events = await server.get("/v1/events?email_id=m1&limit=2")
     assert events.body["success"] is True
     assert [(e["type"], e["email_id"]) for e in events.data["data"]] == [("clicked", "m1"), ("opened", "m1")]
-    assert events.data["pagination"] == {"total": 3, "limit": 2, "offset": 0, "has_more": True}
+    pagination = events.data["pagination"]
+    assert pagination.pop("next_cursor")
+    assert pagination == {"total": 3, "limit": 2, "offset": 0, "has_more": True}
     assert events.data["filters"] == {"email_id": "m1", "event_type": None, "days": 7}
     metadata = events.data["data"][0]["metadata"]
     assert (metadata["url"], metadata["ip"]) == ("https://a.example/", metadata["ip_address"])

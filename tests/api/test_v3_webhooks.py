@@ -215,7 +215,7 @@ class Names(AbstractResolver):
         ("https://public-looking.example/x", "10.0.0.1 is not a public address"),
         ("http://8.8.8.8/x", "http is for hosts in allow_private only"),
         ("http://unknown.example/x", "http is for hosts in allow_private only"),
-        ("https://user:pw@app.example/x", "the URL holds credentials"),
+        ("https://user:pw@127.0.0.1/x", "127.0.0.1 is not a public address"),
         ("ftp://app.example/x", "only http and https"),
         ("/x", "only http and https"),
         ("", "only http and https"),

@@ -70,3 +70,13 @@ def test_errors_of_others() -> None:
     assert urls.redacted(text) == (
         "ClientResponseError: 400, message='Bad', url=URL('https://a.example/h?token=…'); see http://b.example/"
     )
+
+
+def test_a_login_is_masked_and_nothing_else() -> None:
+    for url, masked in (
+        ("https://a:b@c.example/x?y=z@q#f", "https://***@c.example/x?y=z@q#f"),
+        ("https://a@b@c.example", "https://***@c.example"),
+        ("https://c.example/@x", "https://c.example/@x"),
+        ("https://c.example?a@b", "https://c.example?a@b"),
+    ):
+        assert urls.masked(url) == masked

@@ -544,3 +544,13 @@ async def test_what_comes_back_is_refused_by_its_trace_fields_too() -> None:
     for each in (room, other):
         done = await each.track(by_smtp(content))
         assert (str(done.refusal)[:10], done.copies) == ("554 5.4.6 ", ())
+
+
+def test_random_octets_are_given_once() -> None:
+    """However they are fetched: whole, in order, none twice."""
+    numbers = itertools.count()
+    supply = outbound.Supply(lambda count: b"".join(next(numbers).to_bytes(4) for _ in range(count // 4)))
+    given = b"".join(supply.take(8) for _ in range(1000))
+    taken = [int.from_bytes(given[at : at + 4]) for at in range(0, len(given), 4)]
+    assert taken == sorted(set(taken))
+    assert len(supply.take(100_000)) == 100_000

@@ -142,3 +142,30 @@ async def test_with_the_senders_own_login_there_is_none_for_the_api(tmp_path: Pa
         assert isinstance(result, submitting.Refused)
         assert (result.reply.code, "own login" in result.reply.text) == (550, True)
         assert not server.taken
+
+
+async def test_what_the_store_does_not_know_yet_is_not_sent_again(tmp_path: Path) -> None:
+    async with fake.Upstream() as server:
+        world = World(tmp_path, server, sends=True)
+        await world.records.start()
+        _, room = world.room()
+        request = Request("k", "d", room.new_id(), T0)
+        await world.records.begin_request(request, 0.0)
+        await room.submit(MAIL, request.message_id, request)
+        assert isinstance(await room.resume(MAIL, request), submitting.Accepted)
+        assert len(server.taken) == len(MAIL.recipients)
+        await world.outcomes.flush()
+
+
+async def test_who_was_refused_before_a_crash_is_refused_after_it(tmp_path: Path) -> None:
+    async with fake.Upstream({"rcpt": "550 5.1.1 nobody", "rcpt2": "550 5.1.1 nobody"}) as server:
+        world = World(tmp_path, server, sends=True)
+        await world.records.start()
+        _, room = world.room()
+        request = Request("k", "d", room.new_id(), T0)
+        await world.records.begin_request(request, 0.0)
+        assert isinstance(await room.submit(MAIL, request.message_id, request), submitting.Refused)
+        await world.outcomes.flush()
+        again = await room.resume(MAIL, request)
+        assert isinstance(again, submitting.Refused)
+        assert again.reply.code == 550

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from relay.core.model import Event, Settlement
+from relay.core.model import Endpoint, Event, Settlement
+from relay.store import Notice
 from relay.store.contract import Store
 from tests.store.contract import SOON, click, endpoint, event, sent
 
@@ -108,6 +109,52 @@ async def test_a_status_changes_once_and_says_since_when(store: Store) -> None:
     assert not await store.set_endpoint_status("no-such", "failed", 9.0)
     (found,) = await store.endpoints()
     assert (found.status, found.status_updated_at) == ("failing", 7.0)
+
+
+async def test_a_notice_is_due_where_somebody_wants_to_hear_of_it(store: Store) -> None:
+    told = {"notify": ("ops@example.com",), "description": "CRM", "registry": "nylas"}
+    await store.add_endpoint(endpoint("mine", **told))
+    await store.add_endpoint(endpoint("silent"))
+    assert await store.set_endpoint_status("silent", "failing", 7.0, error="HTTP 500")
+    assert await store.set_endpoint_status("mine", "pause", 7.0)
+    assert await store.notices() == []
+    assert await store.set_endpoint_status("mine", "failing", 9.0, was=("pause",), error="HTTP 500", since=3.0)
+    assert not await store.set_endpoint_status("mine", "failing", 9.5)
+    assert await store.set_endpoint_status("mine", "failed", 10.0, error="HTTP 410")
+    first, second = await store.notices()
+    url = endpoint("mine").url
+    assert first.with_(notice_id="") == Notice(
+        "", "mine", "failing", 9.0, 3.0, "HTTP 500", ("ops@example.com",), url, "CRM", "nylas"
+    )
+    assert (second.status, second.since, second.error) == ("failed", 10.0, "HTTP 410")
+    assert await store.hand_notice(first.notice_id)
+    assert not await store.hand_notice(first.notice_id)
+    assert [n.state for n in await store.notices()] == ["handed", "due"]
+    await store.remove_notice(first.notice_id)
+    await store.remove_notice("no-such")
+    assert not await store.hand_notice(first.notice_id)
+    assert await store.notices() == [second]
+    assert await store.set_endpoint_status("mine", "active", 11.0)
+    assert await store.set_endpoint_status("mine", "failing", 12.0)  # another time, another notice
+    assert [n.status for n in await store.notices()] == ["failed", "failing"]
+
+
+async def test_one_of_the_configuration_was_created_when_it_was_first_seen(store: Store) -> None:
+    def seen(at: float, *triggers: str) -> Endpoint:
+        return endpoint("e1", *triggers, created_at=at, updated_at=at)
+
+    async def times() -> tuple[float, float, float]:
+        (found,) = await store.endpoints()
+        return found.created_at, found.updated_at, found.status_updated_at
+
+    await store.sync_endpoints([endpoint("e1")])  # by a version that kept no times
+    assert await store.set_endpoint_status("e1", "failed", 5.0)
+    await store.sync_endpoints([seen(10.0)])
+    assert (await times(), [e.status for e in await store.endpoints()]) == ((10.0, 10.0, 5.0), ["failed"])
+    await store.sync_endpoints([seen(20.0)])
+    assert await times() == (10.0, 10.0, 5.0)
+    await store.sync_endpoints([seen(30.0, "thread.replied")])
+    assert await times() == (10.0, 30.0, 30.0)
 
 
 async def test_the_configuration_does_not_forget_since_when(store: Store) -> None:

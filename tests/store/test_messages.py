@@ -174,6 +174,18 @@ async def test_a_message_that_is_recorded_again_after_its_removal_is_new(store: 
     assert (done.sequence, done.recipient) == (1, "dora@example.org")
 
 
+async def test_a_message_that_is_recorded_again_knows_who_has_it(store: Store) -> None:
+    """Of its two copies one was delivered; what sends it began anew, and now knows of a third."""
+    bob, carol = SentCopy("bob@example.org", 0, True), SentCopy("carol@example.org", 1, True)
+    await store.record_sent(sent(copies=(bob, carol)))
+    await store.record_replies([UpstreamReply("m1", ("bob@example.org",), "done", "250 ok", "up@x")])
+    dora = SentCopy("dora@example.org", 2, True)
+    await store.record_sent(sent(copies=(bob, carol, dora)))
+    found = await store.sent("m1")
+    assert found is not None
+    assert found.copies == (bob.with_(state="done", reply="250 ok", upstream_id="up@x"), carol, dora)
+
+
 async def test_a_message_is_found_by_what_a_mail_server_calls_it(store: Store) -> None:
     """Mail servers use such a name again."""
     for key, queue_id in (("m1", "4dLxyz"), ("m3", "4dLxyz"), ("m2", "4dLxyz"), ("m4", "")):

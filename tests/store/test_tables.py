@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from relay.core.model import Endpoint, Event, Sent, SentCopy
-from relay.store import ApiKey, Attempt, Cursor, Notification, tables
+from relay.store import ApiKey, Attempt, Cursor, Notice, Notification, tables
 
 SENT = Sent(
     "m1", "sales", "m1@mail.example", 1.5, "ann@example.com", "bounces@example.com", ("bob@example.org", "Čeněk <c@x>"),
@@ -44,6 +44,11 @@ VALUES: list[tuple[tables.Table[Any], Any, dict[str, Any]]] = [
             "old",
             4.5,
         ),
+        {},
+    ),
+    (
+        tables.NOTICES,
+        Notice("n1", "e1", "failed", 2.5, 1.5, "HTTP 500", ("a@x", "b@y"), "https://e", "CRM", "nylas", "handed"),
         {},
     ),
     (

@@ -41,25 +41,31 @@ class Reader:
     """Octets in any pieces -> packets. Keeps what is not a whole packet yet, at most `MAX_PACKET` and a piece."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._pieces: list[bytes] = []  # put together once there is a whole packet: a body comes in many
+        self._held = 0
+        self._needed = 4  # octets, until there is something to be read
 
     def feed(self, data: bytes) -> Iterator[Packet]:
         """Raises `Malformed` where no packet has that length; those before it were given."""
-        data = self._rest + data if self._rest else data
-        at, end = 0, len(data)
+        if self._pieces:
+            self._pieces.append(data)
+            self._held += len(data)
+            if self._held < self._needed:
+                return
+            data = b"".join(self._pieces)
+        at, end, self._needed = 0, len(data), 4
         try:
-            while end - at >= 5:
-                length, command = HEAD.unpack_from(data, at)
+            while end - at >= 4:
+                (length,) = LENGTH.unpack_from(data, at)
                 if not 0 < length <= MAX_PACKET + 1:
                     raise Malformed(f"a packet of {length} octets")
                 if end - at < 4 + length:
+                    self._needed = 4 + length
                     break
                 start, at = at + 5, at + 4 + length
-                yield command, data[start:at]
-            if end - at == 4 and LENGTH.unpack_from(data, at) == (0,):
-                raise Malformed("a packet without a command")
+                yield data[start - 1 : start], data[start:at]
         finally:
-            self._rest = data[at:]
+            self._pieces, self._held = [data[at:]] if at < end else [], end - at
 
 
 def packet(command: bytes, *data: bytes) -> bytes:
@@ -106,10 +112,9 @@ def strings(data: bytes) -> list[bytes]:
     return data.removesuffix(b"\0").split(b"\0")
 
 
-def macros(data: bytes) -> tuple[bytes, dict[str, str]]:
-    """The command that they belong to, and the values by their names, without the braces of longer ones."""
-    found = strings(data[1:])
-    return data[:1], {text(name).strip("{}"): text(value) for name, value in pairs(found)}
+def macros(data: bytes) -> dict[str, str]:
+    """The values by their names, without the braces of longer ones; before them stands the command that they belong to."""
+    return {text(name).strip("{}"): text(value) for name, value in pairs(strings(data[1:]))}
 
 
 def pairs(found: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:

@@ -85,7 +85,7 @@ class Session:
         self._steps = -1  # negotiated; -1 before
         self._able = False  # the mail server makes the changes that we need
         self._spaced = False  # it sends fields with the space after the colon
-        self._macros: tuple[bytes, dict[str, str]] = b"", {}  # the command that they are for
+        self._macros = b""  # the command that they are for, and they
         self._connection: dict[str, str] = {}
         self._address = ""
         self._message: Draft | None = None
@@ -98,7 +98,7 @@ class Session:
     def receive(self, command: bytes, data: bytes) -> bytes | Message | End:
         """What the mail server hears, perhaps nothing; or the message that it waits for an answer to."""
         if command == packets.MACRO:
-            self._macros = packets.macros(data[: packets.CHUNK])
+            self._macros = data[: packets.CHUNK]
             return b""
         if command == packets.NEGOTIATE:
             return self._negotiate(data)
@@ -121,10 +121,10 @@ class Session:
 
     def _macros_of(self, command: bytes) -> dict[str, str]:
         """Those that were sent for this command just before it."""
-        of, macros = self._macros
-        if of:
-            self._macros = b"", {}
-        return macros if of == command else {}
+        macros, self._macros = self._macros, b""
+        if command == packets.HEADER and self._message and "i" in self._message.macros:
+            return {}  # Postfix sends it before each field
+        return packets.macros(macros) if macros[:1] == command else {}
 
     def _ended(self, command: bytes) -> bytes | End:
         """A message, or the session, without an answer. After QUIT_NEXT comes another client's, as it was agreed."""
@@ -183,7 +183,7 @@ class Session:
 
     def _disconnect(self) -> None:
         self._forget()
-        self._connection, self._address, self._macros = {}, "", (b"", {})
+        self._connection, self._address, self._macros = {}, "", b""
 
 
 class Draft:

@@ -107,6 +107,8 @@ def within(raw: bytes, start: int, stop: int, changes: Sequence[parts.Change]) -
 
 def written(text: bytes) -> list[tuple[str, bytes]]:
     """The fields that a text of ours adds, as (name, value)."""
+    if not text:
+        return []
     text = text.lstrip(b"\r\n")  # of the line before it, where that had no end
     head = headers.read(text)
     return [(head.spelling(field), ended(text[field.value : field.end])) for field in head.fields]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from relay.core.model import Endpoint, EndpointStatus
-from relay.store import decisions
+from relay.store import Notice, decisions
 from relay.store.memory.tables import Tables
 
 
@@ -42,13 +42,36 @@ class Endpoints(Tables):
         return endpoint_id in self._endpoints and self._endpoints[endpoint_id].source == "api"
 
     async def set_endpoint_status(
-        self, endpoint_id: str, status: EndpointStatus, at: float, *, was: Sequence[EndpointStatus] = ()
+        self,
+        endpoint_id: str,
+        status: EndpointStatus,
+        at: float,
+        *,
+        was: Sequence[EndpointStatus] = (),
+        error: str = "",
+        since: float = 0.0,
     ) -> bool:
         known = self._endpoints.get(endpoint_id)
         if known is None or known.status == status or (was and known.status not in was):
             return False
         self._endpoints[endpoint_id] = replace(known, status=status, status_updated_at=at)
+        notice = decisions.notice(known, status, at, error, since)
+        if notice is not None:
+            self._notices.setdefault(notice.notice_id, notice)
         return True
+
+    async def notices(self) -> list[Notice]:
+        return sorted(self._notices.values(), key=lambda notice: (notice.at, notice.notice_id))
+
+    async def hand_notice(self, notice_id: str) -> bool:
+        known = self._notices.get(notice_id)
+        if known is None or known.state != "due":
+            return False
+        self._notices[notice_id] = known.with_(state="handed")
+        return True
+
+    async def remove_notice(self, notice_id: str) -> None:
+        self._notices.pop(notice_id, None)
 
     def _live(self) -> list[Endpoint]:
         return [e for e in self._endpoints.values() if e.live]

@@ -16,6 +16,8 @@ class Messages(Counts):
         answer = None if earlier else self._find_answer(sent.references, sent.grant_id)
         known = earlier or answer
         thread_id = sent.thread_id or (known.thread_id if known else sent.message_id)
+        if (before := self._sent(sent.message_id)) is not None:
+            sent = decisions.again(sent, before)
         self._count(sent.message_id, -1)
         self._messages[sent.message_id].sent = sent.with_(thread_id=thread_id)
         self._count(sent.message_id)

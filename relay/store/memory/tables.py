@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from relay.core import counts, floods, tally
 from relay.core.model import Endpoint, Event, Sent
-from relay.store import ApiKey, Cursor, Draft, Notification, Request, Schedule
+from relay.store import ApiKey, Cursor, Draft, Notice, Notification, Request, Schedule
 from relay.store.lists import Answer
 
 
@@ -38,6 +38,7 @@ class Tables:
         self._upto: str | None = None  # see sqlite.counts
         self._cursors: dict[str, Cursor] = {}
         self._endpoints: dict[str, Endpoint] = {}
+        self._notices: dict[str, Notice] = {}
         self._notifications: dict[int, Notification] = {}
         self._turns: dict[int, float] = {}  # per notification
         self._delivery_id = 0

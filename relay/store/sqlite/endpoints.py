@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from relay.core.model import LIVE, Endpoint, EndpointStatus
 from relay.store import decisions
+from relay.store.sqlite import notices
 from relay.store.tables import ENDPOINTS
 
 IS_LIVE = f"status IN ({', '.join(repr(status) for status in LIVE)})"
@@ -21,7 +22,7 @@ LIVE_IDS = f"SELECT endpoint_id FROM endpoints WHERE {IS_LIVE} ORDER BY endpoint
 SAVE = f"INSERT OR REPLACE INTO endpoints ({ENDPOINTS.names()}) VALUES ({', '.join('?' * len(ENDPOINTS.columns))})"
 SOURCE = "SELECT source FROM endpoints WHERE endpoint_id = ?"
 SET_STATUS = "UPDATE endpoints SET status = ?, status_updated_at = ? WHERE endpoint_id = ?"
-STATUS = "SELECT status FROM endpoints WHERE endpoint_id = ?"
+ONE = f"SELECT {ENDPOINTS.names()} FROM endpoints WHERE endpoint_id = ?"
 REMOVE = "DELETE FROM endpoints WHERE endpoint_id = ?"
 
 
@@ -69,10 +70,18 @@ def source(db: sqlite3.Connection, endpoint_id: str) -> str:
 
 
 def set_status(
-    db: sqlite3.Connection, endpoint_id: str, status: EndpointStatus, at: float, was: Sequence[EndpointStatus]
+    db: sqlite3.Connection,
+    endpoint_id: str,
+    status: EndpointStatus,
+    at: float,
+    was: Sequence[EndpointStatus],
+    error: str,
+    since: float,
 ) -> bool:
-    row = db.execute(STATUS, (endpoint_id,)).fetchone()
-    if row is None or row[0] == status or (was and row[0] not in was):
+    row = db.execute(ONE, (endpoint_id,)).fetchone()
+    known = ENDPOINTS.value(row) if row else None
+    if known is None or known.status == status or (was and known.status not in was):
         return False
     db.execute(SET_STATUS, (status, at, endpoint_id))
+    notices.add(db, decisions.notice(known, status, at, error, since))
     return True

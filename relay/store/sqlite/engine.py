@@ -23,6 +23,7 @@ from relay.store import (
     Cursor,
     Draft,
     Engagement,
+    Notice,
     Notification,
     NotificationState,
     Request,
@@ -44,6 +45,7 @@ from relay.store.sqlite import (
     keys,
     lists,
     messages,
+    notices,
     outbox,
     requests,
     schedules,
@@ -243,9 +245,26 @@ class Sqlite:
         return removed
 
     async def set_endpoint_status(
-        self, endpoint_id: str, status: EndpointStatus, at: float, *, was: Sequence[EndpointStatus] = ()
+        self,
+        endpoint_id: str,
+        status: EndpointStatus,
+        at: float,
+        *,
+        was: Sequence[EndpointStatus] = (),
+        error: str = "",
+        since: float = 0.0,
     ) -> bool:
-        return await self._write(lambda db: endpoints.set_status(db, endpoint_id, status, at, was))
+        error = decisions.mended(error)
+        return await self._write(lambda db: endpoints.set_status(db, endpoint_id, status, at, was, error, since))
+
+    async def notices(self) -> list[Notice]:
+        return await self.readers.read(notices.listed)
+
+    async def hand_notice(self, notice_id: str) -> bool:
+        return await self._write(lambda db: notices.hand(db, notice_id))
+
+    async def remove_notice(self, notice_id: str) -> None:
+        await self._write(lambda db: notices.remove(db, notice_id))
 
     # -- the outbox ----------------------------------------------------------------------------------------------------
 

@@ -112,6 +112,9 @@ def record(db: sqlite3.Connection, batch: Sequence[Sent]) -> list[None]:
     again = set(decode_ids(there)) | (
         {i for i in named if named.count(i) > 1} if len(set(named)) < len(named) else set()
     )
+    if again:
+        earlier = {i: one(db, i) for i in again}
+        batch = [decisions.again(s, before) if (before := earlier.get(s.message_id)) else s for s in batch]
     totals: counts.Totals = {}
     again = {i for i in again if counters.includes(upto, i)}
     for message_id in again:

@@ -482,7 +482,30 @@ def fourteenth(db: Database) -> None:
         db.execute(sql)
 
 
+NOTICES = """
+CREATE TABLE notices (
+  notice_id TEXT PRIMARY KEY,
+  endpoint_id TEXT NOT NULL,
+  status TEXT NOT NULL,
+  at REAL NOT NULL,
+  since REAL NOT NULL,
+  error TEXT NOT NULL,
+  "to" TEXT NOT NULL,                  -- JSON
+  url TEXT NOT NULL,
+  description TEXT NOT NULL,
+  registry TEXT NOT NULL,
+  state TEXT NOT NULL
+) WITHOUT ROWID
+"""
+
+
+def fifteenth(db: Database) -> None:
+    """What is to be told by mail of endpoints that fail."""
+    db.execute(NOTICES)
+    db.execute("CREATE INDEX notices_at ON notices (at, notice_id)")
+
+
 STEPS: tuple[Step, ...] = (
     first, second, third, fourth, fifth, sixth, seventh, eighth, ninth, tenth, eleventh, twelfth,
-    thirteenth, fourteenth,
+    thirteenth, fourteenth, fifteenth,
 )  # fmt: skip

@@ -26,6 +26,7 @@ FIELDS = {
     "tracked": "X-Track: all", "opens": "X-Track: opens", "links": "X-Track: links", "none": "X-Track: none",
     "nothing said": "X-Other: 1",
 }  # fmt: skip
+LOGIN = "l0g1n-0f-4-h00k"
 TRIGGERS = '["message.opened", "message.link_clicked"]'
 SECRET = "whsec_" + "c2VjcmV0" * 4
 
@@ -100,7 +101,7 @@ def test_addresses_of_webhooks(tmp_path: Path) -> None:
             tmp_path, upstream=upstream.port, tracking="opens = true",
             more=f"""
 [[webhooks]]
-url = "http://127.0.0.1:{port}/hook?token={WORD}&{WORD}#{WORD}"
+url = "http://{WORD}:{LOGIN}@127.0.0.1:{port}/hook?token={WORD}&{WORD}#{WORD}"
 triggers = {TRIGGERS}
 secret = "{SECRET}"
 [webhook_delivery]
@@ -115,14 +116,15 @@ allow_private = ["127.0.0.1"]
             eventually(lambda: " webhooks retry " in relay.log)
             told = shown(relay, *commands)
             (endpoint,) = map(json.loads, told["webhooks list --json"].splitlines())
-            assert endpoint["url"] == f"http://127.0.0.1:{port}/hook?token=…&…"
+            assert endpoint["url"] == f"http://…@127.0.0.1:{port}/hook?token=…&…"
             tried = relay.command("webhooks", "test", endpoint["endpoint_id"], "--json", code=1)
             told["webhooks test"] = tried.stdout + tried.stderr
-            assert [place for place, text in told.items() if WORD in text] == []
-            assert f"127.0.0.1:{port}/hook" in relay.log  # so that one knows which it was
+            assert [place for place, text in told.items() if WORD in text or LOGIN in text] == []
+            assert endpoint["endpoint_id"] in relay.log  # so that one knows which it was
             assert json.loads(tried.stdout)["error"]
             rows = hostile.found_in(tmp_path / "var", b"nonsense")
             assert all("trackrelay.db" in path for path in rows)
+            assert hostile.found_in(tmp_path / "var", LOGIN.encode()) == []  # it is in relay.toml only
 
 
 def test_a_mistake_in_the_settings_does_not_repeat_it(tmp_path: Path) -> None:
@@ -130,7 +132,7 @@ def test_a_mistake_in_the_settings_does_not_repeat_it(tmp_path: Path) -> None:
     config = tmp_path / "relay.toml"
     good = config.read_text()
     for line in (
-        f'[[webhooks]]\nurl = "https://user:{WORD}@app.example.com/hook"\ntriggers = {TRIGGERS}\nsecret = "{SECRET}"',
+        f'[[webhooks]]\nurl = "https://user:{WORD}@/hook"\ntriggers = {TRIGGERS}\nsecret = "{SECRET}"',
         f'[[webhooks]]\nurl = "ftp://app.example.com/?key={WORD}"\ntriggers = {TRIGGERS}\nsecret = "{SECRET}"',
         f'[[upstreams]]\nid = "x"\nurl = "smtp://me:{WORD}@smtp.example.com"',
     ):

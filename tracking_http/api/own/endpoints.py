@@ -15,7 +15,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from relay import webhooks as sending
-from relay.core import payload
+from relay.core import payload, urls
 from relay.core.model import Endpoint, Format, Verdict
 from relay.store import Backlog
 from relay.webhooks import endpoints as configured
@@ -92,7 +92,7 @@ def shown(endpoint: Endpoint, backlog: Backlog | None = None, *, secret: bool = 
     stand = backlog or Backlog(endpoint.endpoint_id)
     return Shown(
         id=endpoint.endpoint_id,
-        url=endpoint.url,
+        url=urls.masked(endpoint.url),
         source=endpoint.source,
         registry=endpoint.registry,
         format=endpoint.format,
@@ -203,7 +203,7 @@ async def rotate(call: Call) -> Shown:
 async def test(call: Call) -> Outcome:
     """Sends an example, signed as notifications are."""
     body: Tested = call.body
-    endpoint = await named(call)
+    endpoint = configured.whole(await named(call), configured.by_id(call.services.settings))
     sent_here = {name for names in payload.NAMES[endpoint.format].values() for name in names}
     trigger = body.trigger or next((name for name in endpoint.triggers if name in sent_here), "")
     past = examples.example(endpoint, trigger)
@@ -214,10 +214,9 @@ async def test(call: Call) -> Outcome:
     content = payload.shape(past, endpoint, application_id=application_id, attempt=1, trigger=trigger)
     if endpoint.compressed:
         content = sending.compressed(content)
-    secret = configured.secrets(call.services.settings).get(endpoint.endpoint_id) or endpoint.secret
     number = payload.notification_id(past.event, endpoint, trigger)
     now = time.time()
-    headers = sending.request_headers(content, endpoint, secret or examples.MOCK_SECRET, number, now, 1)
+    headers = sending.request_headers(content, endpoint, endpoint.secret or examples.MOCK_SECRET, number, now, 1)
     if endpoint.format == "unosend":
         headers["X-Unosend-Test"] = "true"
     begun = time.monotonic()

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal
@@ -21,7 +20,7 @@ from msgspec import Meta, field
 
 from relay.core.counts import COUNTERS
 from relay.core.model import Event, Sent
-from relay.store import Engagement
+from relay.store import Engagement, lists
 from relay.store.contract import Store
 from tracking_http.api import calls, problems
 from tracking_http.api.calls import Call
@@ -90,27 +89,30 @@ def of_event(event: Event) -> Row:
 
 async def messages(known: Store, grant_id: str, query: Asked) -> AsyncIterator[list[Row]]:
     """Newest first."""
-    before = query.until or math.inf
-    had: set[str] = set()  # of those at one time some may be on the page before
+    asked = lists.Messages(grant_id=grant_id, since=float(query.since), until=end_of(query))
     while True:
-        limit = ROWS + len(had)
-        page = await known.recent_sent(limit, before, grant_id=grant_id)
-        found = [sent for sent in page if sent.message_id not in had and sent.submitted_at >= query.since]
-        did = await known.engagements([sent.message_id for sent in found])
-        yield [of_message(sent, did.get(sent.message_id, NOBODY)) for sent in found]
-        if len(page) < limit or page[-1].submitted_at < query.since:
+        page = await known.list_messages(asked, ROWS)
+        did = await known.engagements([sent.message_id for sent in page.items])
+        yield [of_message(sent, did.get(sent.message_id, NOBODY)) for sent in page.items]
+        if page.after is None:
             return
-        last = page[-1].submitted_at
-        had = {sent.message_id for sent in page if sent.submitted_at == last}
-        before = math.nextafter(last, math.inf)
+        asked = asked.with_(before=page.after)
 
 
 async def events(known: Store, grant_id: str, query: Asked) -> AsyncIterator[list[Row]]:
-    """In the order in which they were stored."""
-    after, until = 0, query.until or math.inf
-    while page := await known.events(after, ROWS, grant_id=grant_id):
-        after = page[-1].position
-        yield [of_event(event) for event in page if query.since <= event.at < until]
+    """Newest first."""
+    asked = lists.Events(grant_id=grant_id, since=float(query.since), until=end_of(query))
+    while True:
+        page = await known.list_events(asked, ROWS)
+        yield [of_event(event) for event in page.items]
+        if page.after is None:
+            return
+        asked = asked.with_(before=page.after)
+
+
+def end_of(query: Asked) -> float:
+    """What comes while the export runs is not in it."""
+    return float(query.until or time.time())
 
 
 async def counters(known: Store, grant_id: str, query: Asked) -> AsyncIterator[list[Row]]:
@@ -197,7 +199,7 @@ ROUTES = (
         "read",
         export,
         "Export messages, events or aggregates",
-        "`what` is messages (newest first), events (as they were stored) or aggregates (counters by `by` and `step`). CSV "
+        "`what` is messages or events, newest first, or aggregates (counters by `by` and `step`). CSV "
         "(RFC 4180, UTF-8) or, with `format=jsonl`, one JSON object a line. It is streamed, whatever its size. In CSV a text "
         "that a spreadsheet would take for a formula has an apostrophe before it.",
         query=Asked,

@@ -4,6 +4,7 @@ Owns: their forms. Leaves to others: the lists (`relay.store.lists`), names and 
 (`v1.metrics`).
 
 Unosend counts pages by an offset. So `offset` ends at 10,000, and `total` is exact up to 1,000, or as far as was looked.
+By an offset a page has again what new mail pushed onto it; by `cursor` (ours) each is there once, and there is no end.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from relay.core.model import Event, EventType, Sent
 from relay.core.payload import unosend
 from relay.store import lists
-from tracking_http.api import problems
+from tracking_http.api import cursors, problems
 from tracking_http.api.calls import Call
 from tracking_http.api.routing import Route
 
@@ -33,11 +34,13 @@ TYPES: Mapping[str, EventType] = {
 KINDS = {kind: name for name, kind in TYPES.items()}
 Limit = Annotated[int, Meta(ge=1, le=100)]
 Offset = Annotated[int, Meta(ge=0, le=10_000)]
+Cursor = Annotated[str, Meta(description="`next_cursor` of the page before. `offset` and `total` count from there.")]
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
     limit: Limit = 50
     offset: Offset = 0
+    cursor: Cursor = ""
 
 
 class AskedEvents(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +49,7 @@ class AskedEvents(msgspec.Struct, frozen=True, kw_only=True):
     days: Annotated[int, Meta(ge=1, le=90)] = 7
     limit: Limit = 50
     offset: Offset = 0
+    cursor: Cursor = ""
 
 
 class Email(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
@@ -67,6 +71,7 @@ class Pagination(msgspec.Struct, frozen=True, kw_only=True):
     limit: int
     offset: int
     has_more: bool
+    next_cursor: str | UnsetType = UNSET
 
 
 class Emails(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,13 +122,23 @@ async def shown(call: Call, sent: Sent) -> Email:
     )
 
 
-def pagination(found: int, more: bool, limit: int, offset: int) -> Pagination:
-    return Pagination(total=found, limit=limit, offset=offset, has_more=more or found > offset + limit)
+def pagination(found: int, more: bool, query: Asked | AskedEvents, last: object) -> Pagination:
+    """`last` is the key of the last item of the page."""
+    more = more or found > query.offset + query.limit
+    return Pagination(
+        total=found,
+        limit=query.limit,
+        offset=query.offset,
+        has_more=more,
+        next_cursor=cursors.write(last) if more and last else UNSET,
+    )
 
 
 async def listed(call: Call) -> Emails:
     query: Asked = call.query
-    asked = lists.Messages(grant_id=call.grant_id)
+    asked = lists.Messages(
+        grant_id=call.grant_id, before=cursors.read(query.cursor, tuple[float, str]) if query.cursor else None
+    )
     found: list[Sent] = []
     most = max(COUNTED, query.offset + query.limit + 1)
     while True:
@@ -132,8 +147,12 @@ async def listed(call: Call) -> Emails:
         if page.after is None or len(found) >= most:
             break
         asked = asked.with_(before=page.after)
-    some = [await shown(call, sent) for sent in found[query.offset : query.offset + query.limit]]
-    return Emails(data=some, pagination=pagination(len(found), page.after is not None, query.limit, query.offset))
+    some = found[query.offset : query.offset + query.limit]
+    last = (some[-1].submitted_at, some[-1].message_id) if some else None
+    return Emails(
+        data=[await shown(call, sent) for sent in some],
+        pagination=pagination(len(found), page.after is not None, query, last),
+    )
 
 
 async def find(call: Call) -> Email:
@@ -150,6 +169,7 @@ async def happened(call: Call) -> Happenings:
         message_id=query.email_id,
         types=(TYPES[query.event_type],) if query.event_type else tuple(TYPES.values()),
         since=time.time() - query.days * 86400.0,
+        before=cursors.read(query.cursor, tuple[float, int]) if query.cursor else None,
     )
     found: list[Event] = []
     most = max(COUNTED, query.offset + query.limit + 1)
@@ -163,7 +183,9 @@ async def happened(call: Call) -> Happenings:
     mail = {event.message_id: await call.services.store.sent(event.message_id) for event in some}
     return Happenings(
         data=[happening(event, mail[event.message_id]) for event in some],
-        pagination=pagination(len(found), page.after is not None, query.limit, query.offset),
+        pagination=pagination(
+            len(found), page.after is not None, query, (some[-1].at, some[-1].position) if some else None
+        ),
         filters=Filters(email_id=query.email_id or None, event_type=query.event_type or None, days=query.days),
     )
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from relay.core import payload
+from relay.core import payload, urls
 from relay.core.model import Endpoint
 from relay.webhooks import registration
 from tracking_http.api import problems
@@ -68,7 +68,7 @@ def shown(endpoint: Endpoint, *, secret: bool = False) -> Webhook:
     text = endpoint.secret if secret else UNSET
     return Webhook(
         id=endpoint.endpoint_id,
-        url=endpoint.url,
+        url=urls.masked(endpoint.url),
         events=list(endpoint.triggers or SENT),
         enabled=endpoint.live,
         status=endpoint.status,

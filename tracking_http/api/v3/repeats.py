@@ -38,7 +38,8 @@ async def once(
     send_at: int | None,
     key: str | None = None,
 ) -> Answer:
-    """Sends what `make` makes. With an Idempotency-Key, a repeated call gets the first one's answer."""
+    """Sends what `make` makes. With an Idempotency-Key, a repeated call gets the first one's answer; where that was a
+    refusal for now, it goes on with the first one's message."""
     now = time.time()
     key = key or call.request.headers.get("Idempotency-Key")
     message_id = door(call).new_id()
@@ -55,7 +56,6 @@ async def once(
         summed = await asyncio.to_thread(digest) if large else digest()
         request = Request(name, summed, message_id, now)
         first = await make(message_id, now)  # what can't be sent begins nothing
-        request = request.with_(answer=msgspec.json.encode(first.shown).decode())
         known = await call.services.store.begin_request(request, now - submitting.REMEMBERED)
         if known is None:
             return answer(grant, await sent(call, grant, first, request, send_at=send_at))
@@ -70,7 +70,8 @@ async def once(
 
 
 def concurrent() -> Problem:
-    return Problem(409, "api.concurrent_idempotent_request", "A call with this Idempotency-Key is under way.")
+    said = "A call with this Idempotency-Key is under way."
+    return Problem(409, "api.concurrent_idempotent_request", said, headers={"Retry-After": "1"})
 
 
 async def sent(
@@ -79,6 +80,12 @@ async def sent(
     """Hands it over, and says what came of it. Raises what a refusal is answered with."""
     store = call.services.store
     if send_at is not None:
+        # As of the first call: a repeated one schedules the same, or is as wrong.
+        wrong = schedules.refusal(send_at, request.at if request else time.time())
+        if wrong:
+            if request:
+                await store.drop_request(request.request_key)
+            raise problems.invalid(wrong)
         shown = await later(call, grant, what, send_at)
     else:
         way = door(call)
@@ -94,8 +101,6 @@ async def sent(
                     await store.settle_request(
                         request.with_(state="answered", answer=msgspec.json.encode({"refused": said}).decode())
                     )
-                elif request:
-                    await store.drop_request(request.request_key)
                 raise refusal(reply.code, reply.text)
             case submitting.Accepted():
                 known = await store.sent(what.shown.id)
@@ -107,10 +112,6 @@ async def sent(
 
 
 async def later(call: Call, grant: Grant, what: Made, send_at: int) -> Shown:
-    now = time.time()
-    wrong = schedules.refusal(send_at, now)
-    if wrong:
-        raise problems.invalid(wrong)
     # Made of the message's id: a call that is repeated after a crash schedules it once.
     schedule_id = what.shown.id
     shown = msgspec.structs.replace(what.shown, schedule_id=schedule_id, send_at=send_at)
@@ -119,7 +120,7 @@ async def later(call: Call, grant: Grant, what: Made, send_at: int) -> Shown:
     fields = {name: said[name] for name in told} | {"schedule_id": schedule_id, "send_at": send_at}
     await keeping.add(
         call.services.store,
-        Schedule(schedule_id, grant.id, what.shown.id, float(send_at), now, fields),
+        Schedule(schedule_id, grant.id, what.shown.id, float(send_at), time.time(), fields),
         what.submission,
     )
     return shown

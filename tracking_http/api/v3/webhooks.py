@@ -17,7 +17,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from relay import webhooks as sending
-from relay.core import payload
+from relay.core import payload, urls
 from relay.core.model import Endpoint
 from relay.webhooks import examples, registration
 from tracking_http.api import problems
@@ -110,7 +110,7 @@ def shown(call: Call, endpoint: Endpoint, *, secret: bool = False) -> Webhook:
         id=endpoint.endpoint_id,
         description=endpoint.description or None,
         trigger_types=list(names),
-        webhook_url=endpoint.url,
+        webhook_url=urls.masked(endpoint.url),
         status=endpoint.status if endpoint.status != "gone" else "failed",
         notification_email_addresses=list(endpoint.notify),
         compressed_delivery=endpoint.compressed,
