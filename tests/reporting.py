@@ -1474,7 +1474,7 @@ form(
         WHOLE,
         subject="Automatic reply: Offer",
         sender=f"Ann <{ANN}>",
-        fields=("Auto-Submitted: auto-replied",),
+        fields=("Auto-Submitted: auto-replied", f"In-Reply-To: <{SENT}>"),
     ),
     "auto_reply",
     (),
@@ -1501,4 +1501,319 @@ form(
     (),
     "",
     "",
+)
+
+# -- more of what is out there -----------------------------------------------------------------------------------------
+
+form(
+    "biglobe",
+    plain(
+        f"""   ----- The following addresses had delivery problems -----
+
+{ANN}
+
+   ----- Non-delivered information -----
+
+The number of messages in recipient's mailbox exceeded the local limit.
+
+
+   ----- Original message follows -----
+
+{RETURNED}""",
+        subject="Returned mail: Message delivery failure",
+        sender="postmaster@biglobe.example",
+    ),
+)
+form(
+    "mailmarshal",
+    plain(
+        f"""Your message:
+   From:    sales@example.test
+   Subject: Offer
+
+Could not be delivered because of
+
+550 5.1.1 User unknown
+
+The following recipients were affected:
+   {ANN}
+
+Additional Information
+======================
+
++=+=+=+=+=+=+=+=
+{RETURNED}""",
+        subject="Undeliverable Mail: Offer",
+        sender='"MailMarshal" <postmaster@mm.example.net>',
+    ),
+    status="5.1.1",
+)
+form(
+    "mxlogic",
+    plain(
+        f"""The original message was received at Mon, 2 Feb 2026 09:00:00 -0500
+from mail.example.test
+
+----- The following addresses had delivery problems -----
+<{ANN}> (550 5.1.1 no such user)
+
+Included is a copy of the message header:
+
+{RETURNED}""",
+        subject="Mail delivery failed: returning message to sender",
+        sender="Mail Delivery System <mailer-daemon@mxlogic.example>",
+    ),
+    status="5.1.1",
+)
+form(
+    "surfcontrol",
+    multipart(
+        text(f"""Your message could not be sent.
+A transcript of the attempts to send the message follows.
+The number of attempts made: 1
+Addressed To: {ANN}
+
+ Mon 2 Feb 2026 09:00:00 +0000
+Failed to send to identified host,
+{ANN}: [192.0.2.5], 550 {ANN}... No such user
+
+--- Message non-deliverable.
+"""),
+        WHOLE,
+        subject="Message could not be delivered - Offer",
+        sender="Postmaster <postmaster@example.net>",
+    ),
+)
+form(
+    "kddi",
+    plain(
+        f"""Your mail sent on: Mon, 2 Feb 2026 09:00:00
+    Could not be delivered to: {ANN}
+    As their mailbox is full.
+
+{RETURNED}""",
+        subject="Mail Delivery Failure",
+        sender="no-reply@app.kddi.example",
+    ),
+    status="5.2.2",
+)
+form(
+    "ezweb",
+    plain(
+        f"""The user(s) {ANN}
+
+Each of the following recipients was rejected by a remote mail server.
+
+    Recipient: <{ANN}>
+    >>> RCPT TO:<{ANN}>
+    <<< 550 <{ANN}>: User unknown
+
+{RETURNED}""",
+        subject="Mail System Error - Returned Mail",
+        sender='"Mail Delivery Subsystem" <Postmaster@ezweb.example>',
+    ),
+)
+form(
+    "mailfoundry",
+    plain(
+        f"""This is an automatically generated message.
+
+Unable to deliver message to: <{ANN}>
+Delivery failed for the following reason:
+Server mx22.example.org[192.0.2.222] failed with: 550 <{ANN}> No such user here
+
+This has been a permanent failure.  No further delivery attempts will be made.
+
+{RETURNED}""",
+        subject="Message delivery has failed",
+        sender="<MAILER-DAEMON@mx.example.net>",
+    ),
+)
+form(
+    "mcafee",
+    multipart(
+        text(f"   --- The following addresses had delivery problems ---\n\n<{ANN}>   (550 5.1.1 User unknown)\n"),
+        WHOLE,
+        subject="Undelivered Mail",
+        sender="Mail Delivery System <postmaster@mcafee.example>",
+    ),
+    status="5.1.1",
+)
+form(
+    "activehunter",
+    plain(
+        f"""  ----- The following addresses had permanent fatal errors -----
+
+>>> {ANN} <{ANN}>
+
+  ----- Transcript of session follows -----
+550 sorry, no mailbox here by that name (#5.1.1 - chkusr)
+
+{RETURNED}""",
+        subject="FAILURE NOTICE :",
+        sender="<MAILER-DAEMON@mx4.example.net>",
+    ),
+    status="5.1.1",
+)
+form(
+    "google groups",
+    multipart(
+        text(
+            f"Hello sales@example.test,\n\nWe're writing to let you know that the group you tried to contact (ann) may not exist, or you may not have permission to post messages to the group. A few more details on why you weren't"
+            f" able to post:\n\n * You might have spelled or formatted the group name incorrectly.\n\nThanks,\n\nexample.org admins\n\n\n----- Original message -----\n\n{RETURNED}"
+        ),
+        subject="Delivery Status Notification (Failure)",
+        kind="report; report-type=delivery-status",
+        sender="Mail Delivery Subsystem <mailer-daemon@googlemail.com>",
+        fields=(f"X-Failed-Recipients: {ANN}",),
+    ),
+)
+form(
+    "gmail",
+    multipart(
+        (
+            'multipart/alternative; boundary="=_a"',
+            f"--=_a\nContent-Type: text/plain; charset=UTF-8\n\n** Address not found **\n\nYour message wasn't delivered to {ANN} because the address couldn't be found, or is unable to receive mail.\n\n"
+            "The response from the remote server was:\n550 5.1.1 The email account that you tried to reach does not exist.\n--=_a--\n",
+        ),
+        status(
+            f"Final-Recipient: rfc822; {ANN}\nAction: failed\nStatus: 5.1.1\nRemote-MTA: dns; gmail-smtp-in.example\n"
+            "Diagnostic-Code: smtp; 550-5.1.1 The email account that you tried to reach does not exist.\n 550 5.1.1 x\nLast-Attempt-Date: Mon, 02 Feb 2026 09:00:02 -0800 (PST)\n"
+        ),
+        WHOLE,
+        subject="Delivery Status Notification (Failure)",
+        kind=DSN,
+        sender="Mail Delivery Subsystem <mailer-daemon@googlemail.com>",
+        fields=(
+            f"X-Failed-Recipients: {ANN}",
+            f"In-Reply-To: <{SENT}>",
+            f"References: <{SENT}>",
+            "Auto-Submitted: auto-replied",
+        ),
+    ),
+    status="5.1.1",
+)
+form(
+    "a mobile operator",
+    plain(
+        f"Error: Invalid user address\n\n{RETURNED}",
+        subject="Undeliverable Message",
+        sender="post_master@vtext.example",
+    ),
+)
+form(
+    "a list of recipients",
+    plain(
+        f"""We had trouble delivering your message. Full details follow:
+
+Subject: 'Offer'
+Date: 'Mon, 2 Feb 2026 09:00:00 +0000'
+
+2 error(s):
+
+SMTP Server <mx.example.org> rejected recipient <{ANN}>
+  (Error following RCPT command). It responded as follows: [550 5.1.1 no such user]
+SMTP Server <mx.example.org> rejected recipient <{BOB}>
+  (Error following RCPT command). It responded as follows: [552 5.2.2 full]
+
+{RETURNED}""",
+        subject="There was an error sending your mail",
+        sender="Mail Delivery Subsystem <MAILER-DAEMON@mx.example.net>",
+    ),
+    recipients=(ANN, BOB),
+)
+form(
+    "nifty",
+    plain(
+        f"""Message could not be delivered to below.
+(メールは以下のアドレスに配信できませんでした)
+
+{ANN}
+   指定されたメールアドレスは存在しません。
+
+{RETURNED}""",
+        subject="メール送信エラー",
+        sender="postmaster@nifty.example",
+    ),
+)
+form(
+    "docomo",
+    multipart(
+        text(f"次のあて先へのメッセージはエラーのため送信できませんでした。\n\n送信先メールアドレス：{ANN}\n"),
+        WHOLE,
+        subject="Undelivered Mail Returned to Sender",
+        sender="mailer-daemon@docomo.example",
+    ),
+)
+form(
+    "seznam",
+    plain(
+        f"Zprávu se nepodařilo doručit na adresu {ANN}\n\nServer odpověděl: 550 5.1.1 neznámý\n\n{RETURNED}",
+        subject="Nedoručená zpráva",
+        sender="mailer-daemon@seznam.example",
+    ),
+    status="5.1.1",
+)
+form(
+    "wp",
+    plain(
+        f"Wiadomość nie została dostarczona do:\n<{ANN}>\n550 5.1.1 Brak uzytkownika\n\n{RETURNED}",
+        subject="Niedostarczona wiadomość",
+        sender="postmaster@wp.example",
+    ),
+    status="5.1.1",
+)
+form(
+    "libero",
+    multipart(
+        text(f"Il messaggio non è stato recapitato al seguente destinatario:\n\n{ANN}\n\nMotivo: casella piena\n"),
+        FIELDS,
+        subject="Mancato recapito",
+        sender="postmaster@libero.example",
+    ),
+)
+form(
+    "uol",
+    multipart(
+        text(f"Sua mensagem não pôde ser entregue:\n\n{ANN}\n"),
+        FIELDS,
+        subject="Mensagem não entregue",
+        sender="postmaster@uol.example",
+    ),
+)
+form(
+    "free",
+    plain(
+        f"Votre message n'a pas été remis à {ANN}: boîte pleine\n\n{RETURNED}",
+        subject="Échec de remise",
+        sender="postmaster@free.example",
+    ),
+)
+form(
+    "arrived, exchange",
+    multipart(
+        text(f"Your message has been delivered to the following recipients:\n\n{ANN}\n\nSubject: Offer\n"),
+        status(group(ANN, "delivered", "2.0.0", "smtp;250 ok")),
+        FIELDS,
+        subject="Delivered: Offer",
+        kind=DSN,
+    ),
+    "other",
+    status="2.0.0",
+    original="",
+)
+form(
+    "relayed",
+    multipart(
+        text(
+            f"Delivery to these recipients or groups is complete, but no delivery notification was sent by the destination server:\n\n{ANN}\n"
+        ),
+        status(group(ANN, "relayed", "2.0.0", "smtp;250 ok")),
+        FIELDS,
+        subject="Relayed: Offer",
+        kind=DSN,
+    ),
+    "other",
+    status="2.0.0",
+    original="",
 )

@@ -99,8 +99,9 @@ def jmrp(head: Headers, returned: Headers) -> Notice | None:
     about = head.get("subject")[:200].strip().lower().startswith(JMRP_SUBJECT)
     if not (returned.first(JMRP) or (about and returned.first("message-id"))):
         return None
-    people = addresses.listed(returned, JMRP)[:1] or addresses.listed(returned, "to")
-    entries = (RecipientFields(people[0], final=people[0]),) if len(people) == 1 else ()
+    told, to = addresses.listed(returned, JMRP)[:1], addresses.listed(returned, "to")
+    people = [*told, *(to if len(to) == 1 else ())]
+    entries = (RecipientFields(people[0], final=people[-1]),) if people else ()
     return Notice("complained", entries, (), "a complaint in the form of Microsoft's JMRP")
 
 

@@ -17,7 +17,7 @@ def _any(*alternatives: str) -> re.Pattern[str]:
 
 # Whose name or address a mail system writes under.
 SYSTEM = _any(
-    r"mailer[-_ ]?daemon|mail[-_ ]?daemon\b|post-?master|mail[ ._-]?deliver|delivery[ ._-]?subsystem|mail[ ._-]?system",
+    r"mailer[-_ ]?daemon|mail[-_ ]?daemon\b|post[-_ ]?master|mail[ ._-]?deliver|delivery[ ._-]?subsystem|mail[ ._-]?system",
     r"mail administrator|mdaemon|mail[ ._-]?router|microsoftexchange[0-9a-f]{8}|delivery[ ._-]?notification",
     r"smtp[ ._-]?(?:mail[ ._-]?)?(?:service|server|gateway)s?\b|system (?:administrator|attendant)|messaging security suite",
     r"systemadministrator|administrateur syst[èe]me|administrador del? sistema|amministratore (?:di )?sistema|systembeheerder",
@@ -71,7 +71,7 @@ FAILURE = _any(
     r"del[ei]very has failed|del[ei]very (?:to .{1,300} )?(?:has )?failed|did not reach|following address(?:es)? (?:had|failed)|failed (?:address|recipient)",
     r"error delivering|error has occurred while|(?:trouble|problems?) delivering|delivery (?:errors|problems?)|failure reasons|no valid recipients?|not delivered to",
     r"transcript of session|undeliverable|delivery fail|returned to (?:the )?sender|mail failed|(?:was|were) aborted|returned because|non-?delivery",
-    r"user mailbox exceeds|no mailbox here|invalid final delivery|unknown user|user unknown|user not known|no such user|did(?:n't| not) receive (?:this|your)|did not (?:exactly )?match",
+    r"invalid (?:user|recipient|e-?mail|mailbox) ?(?:address)?|user mailbox exceeds|no mailbox here|invalid final delivery|unknown user|user unknown|user not known|no such user|did(?:n't| not) receive (?:this|your)|did not (?:exactly )?match",
     r"(?:was|been|is|automatically) (?:rejected|refused|blocked|bounced|returned)|not accepting (?:mail|messages)|encountered (?:an error|delivery)",
     r"error was detected while processing|unable to (?:locate|find) (?:the )?(?:user|recipient|mailbox)|message delivery|over ?quota|quota exceeded|" + FOREIGN.pattern,
 )  # fmt: skip
