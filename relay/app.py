@@ -218,13 +218,15 @@ class Service:
 
     async def start_mail(self) -> None:
         """smtp and queue, which share the upstreams and the spool if one process has both."""
-        from relay import delivery, smtp
+        from relay import delivery, notices, smtp
 
         signers = self.signers()
         out, heard, queue = self.mail(signers)
         self.out, self.spool = out, queue
         if "queue" in self.only:
             self.supervise("queue", queue.run)
+            told = notices.Notices(self.settings, self.store, queue, hostname=self.hostname)
+            self.supervise("notices", told.run)
         if "smtp" not in self.only:
             return
         tracker = self.tracker(signers)

@@ -385,6 +385,23 @@ class Endpoint:
         return self.status in LIVE
 
 
+class Notice(Value, frozen=True):
+    """That an endpoint is failing or has failed, to be told by mail to those `to`: as it was at that moment. `since` is
+    when its attempts began to fail. `entry` names what is held for it in the spool once it was handed over; "" before."""
+
+    notice_id: str
+    endpoint_id: str
+    status: EndpointStatus
+    at: float
+    since: float
+    error: str
+    to: tuple[str, ...]
+    url: str
+    description: str = ""
+    registry: Registry = "own"
+    entry: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """One notification that is due at one endpoint. `attempt` counts from 1 and was counted before it was made.

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from relay.core import floods
-from relay.core.model import EndpointStatus, Registry, Value
+from relay.core.model import Value
 
 if TYPE_CHECKING:
     from relay.store.contract import Store
@@ -163,23 +163,6 @@ class Schedule(Value, frozen=True):
     closed_at: float = 0.0
     error: str = ""
     handed: int = 0  # the attempt that handed it over
-
-
-class Notice(Value, frozen=True):
-    """That an endpoint is failing or has failed, to be told by mail to those `to`: as it was at that moment. It is "due",
-    then "handed" over to the spool, and then gone. `since` is when its attempts began to fail."""
-
-    notice_id: str
-    endpoint_id: str
-    status: EndpointStatus
-    at: float
-    since: float
-    error: str
-    to: tuple[str, ...]
-    url: str
-    description: str = ""
-    registry: Registry = "own"
-    state: Literal["due", "handed"] = "due"
 
 
 RequestState = Literal["begun", "kept", "answered"]

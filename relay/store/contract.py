@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Literal, Protocol
 
 from relay.core import floods
-from relay.core.model import Delivery, Endpoint, EndpointStatus, Event, History, Sent, Settlement, Verdict
+from relay.core.model import Delivery, Endpoint, EndpointStatus, Event, History, Notice, Sent, Settlement, Verdict
 from relay.store import (
     Aggregate,
     ApiKey,
@@ -22,7 +22,6 @@ from relay.store import (
     Cursor,
     Draft,
     Engagement,
-    Notice,
     Notification,
     NotificationState,
     Request,
@@ -196,8 +195,8 @@ class Store(Protocol):
     async def notices(self) -> list[Notice]:
         """What is still to be told, oldest first."""
 
-    async def hand_notice(self, notice_id: str) -> bool:
-        """It is "handed". False where it was not "due": somebody else did it."""
+    async def hand_notice(self, notice_id: str, entry: str) -> bool:
+        """It has this `entry`. False where it has one, or is gone: somebody else did it."""
 
     async def remove_notice(self, notice_id: str) -> None: ...
 

@@ -15,8 +15,8 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
 from relay.core import floods, identifiers, payload, tally, urls
-from relay.core.model import Delivery, Endpoint, EndpointStatus, Event, Sent, Settlement, Value
-from relay.store import Attempt, Notice, Notification, Schedule, UpstreamReply
+from relay.core.model import Delivery, Endpoint, EndpointStatus, Event, Notice, Sent, Settlement, Value
+from relay.store import Attempt, Notification, Schedule, UpstreamReply
 
 T = TypeVar("T")
 NONE: Mapping[int, int] = MappingProxyType({})

@@ -16,8 +16,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import msgspec
 from msgspec.structs import astuple
 
-from relay.core.model import Endpoint, Event, Sent, SentCopy
-from relay.store import ApiKey, Attempt, Cursor, Draft, Notice, Notification, Request, Schedule
+from relay.core.model import Endpoint, Event, Notice, Sent, SentCopy
+from relay.store import ApiKey, Attempt, Cursor, Draft, Notification, Request, Schedule
 from relay.store.lists import Answer
 
 T = TypeVar("T")
@@ -215,7 +215,7 @@ NOTICES = Table(
     [
         *plain("notice_id", "endpoint_id", "status", "at", "since", "error"),
         *lists("to"),
-        *plain("url", "description", "registry", "state"),
+        *plain("url", "description", "registry", "entry"),
     ],
 )
 REQUESTS = Table("requests", Request, plain("request_key", "digest", "message_id", "at", "state", "answer"))

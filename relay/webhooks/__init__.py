@@ -80,7 +80,14 @@ class Outbox(Protocol):
     async def sync_endpoints(self, configured: Sequence[Endpoint]) -> None: ...
     async def endpoints(self) -> list[Endpoint]: ...
     async def set_endpoint_status(
-        self, endpoint_id: str, status: EndpointStatus, at: float, *, was: Sequence[EndpointStatus] = ()
+        self,
+        endpoint_id: str,
+        status: EndpointStatus,
+        at: float,
+        *,
+        was: Sequence[EndpointStatus] = (),
+        error: str = "",
+        since: float = 0.0,
     ) -> bool: ...
     async def claim_due(self, now: float, *, busy: Mapping[str, int], each: int, limit: int) -> list[Delivery]: ...
     async def settle(self, delivery_id: int, settlement: Settlement) -> None: ...
@@ -239,25 +246,31 @@ class Webhooks:
         now = self._clock()
         lane.answers = answer.status != 0
         if answer.status != GONE:
-            await self._weigh(endpoint, lane, answer.good, now)
+            await self._weigh(endpoint, lane, answer, now)
         if answer.good:
             return Settlement("delivered", now, status=answer.status)
         if answer.status == GONE:
-            LOG.warning("endpoint_gone", endpoint=endpoint.endpoint_id, url=urls.shown(endpoint.url))
-            await self.store.set_endpoint_status(endpoint.endpoint_id, "failed", now)
+            if await self.store.set_endpoint_status(
+                endpoint.endpoint_id, "failed", now, was=("active", "failing", "pause"), error=answer.error, since=now
+            ):
+                LOG.warning("endpoint_gone", endpoint=endpoint.endpoint_id, url=urls.shown(endpoint.url))
             return Settlement("dead", now, status=GONE, error=answer.error)
         if answer.retry_after:
             lane.quiet_until = now + answer.retry_after
         return self._again(delivery, answer.status, answer.error, answer.retry_after)
 
-    async def _weigh(self, endpoint: Endpoint, lane: Lane, good: bool, now: float) -> None:
+    async def _weigh(self, endpoint: Endpoint, lane: Lane, answer: Answer, now: float) -> None:
         """What its attempts say of the endpoint as a whole."""
-        status = lane.spell.hear(good, now, endpoint.status, endpoint.status_updated_at)
+        began = lane.spell.since
+        status = lane.spell.hear(answer.good, now, endpoint.status, endpoint.status_updated_at)
         if status == endpoint.status:
             return
         if status == "failed" and endpoint.source == "config":  # nobody could set it active again by the API
             return
-        if await self.store.set_endpoint_status(endpoint.endpoint_id, status, now, was=(endpoint.status,)):
+        since = began or now
+        if await self.store.set_endpoint_status(
+            endpoint.endpoint_id, status, now, was=(endpoint.status,), error=answer.error, since=since
+        ):
             LOG.warning("endpoint_status", endpoint=endpoint.endpoint_id, url=urls.shown(endpoint.url), status=status)
 
     def _again(self, delivery: Delivery, status: int, error: str, at_least: float = 0.0) -> Settlement:

@@ -240,6 +240,24 @@ async def test_410_shuts_the_endpoint(store: Store) -> None:
     assert len(hook.received) == 1
 
 
+async def test_who_wants_to_hear_of_a_410_hears_it_once(store: Store) -> None:
+    async with hooks.receiver(lambda n, _: Answer(410)) as hook, running(settings(), store) as room:
+        await store.add_endpoint(
+            Endpoint("mine", hook.url, CLICKS, SECRET, registry="nylas", notify=("ops@example.com",))
+        )
+        for _ in range(5):
+            await append(store, click())
+        room.wake()
+
+        async def all_tried() -> bool:
+            return not await store.notifications(state="pending") or await store.next_due() is None
+
+        await until(lambda: hook.received)
+        await until(all_tried)
+        (notice,) = await store.notices()
+        assert (notice.status, notice.error, notice.endpoint_id) == ("failed", "HTTP 410", "mine")
+
+
 @pytest.mark.parametrize("status", [429, 503])
 async def test_retry_after_is_honoured_for_the_whole_endpoint(store: Store, status: int) -> None:
     clock = Clock()
@@ -526,7 +544,7 @@ async def test_what_a_clock_that_was_ahead_has_left_behind_is_sent_within_a_day(
 async def test_what_fails_for_long_is_failing_then_failed_and_gets_no_more(store: Store) -> None:
     clock = Clock()
     async with hooks.receiver(lambda n, h: Answer(500)) as hook:
-        endpoint = Endpoint("mine", hook.url, CLICKS, SECRET, registry="nylas")
+        endpoint = Endpoint("mine", hook.url, CLICKS, SECRET, registry="nylas", notify=("ops@example.com",))
         await store.add_endpoint(endpoint)
         async with running(settings(), store, clock=clock) as room:
 
@@ -547,6 +565,13 @@ async def test_what_fails_for_long_is_failing_then_failed_and_gets_no_more(store
             since = (await store.endpoints())[0].status_updated_at
             assert since >= time.time() + 890
             await attempt(901 + 73 * 3600, "failed")
+        failing, failed = await store.notices()
+        assert [(n.status, n.error, n.to) for n in (failing, failed)] == [
+            ("failing", "HTTP 500", ("ops@example.com",)),
+            ("failed", "HTTP 500", ("ops@example.com",)),
+        ]
+        assert failing.at - failing.since >= 890
+        assert failed.since == failing.since  # the same spell
         await append(store, click(2))
         assert await store.next_due() is None
         waiting = len(await store.notifications(state="pending"))

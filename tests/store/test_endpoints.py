@@ -5,8 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from relay.core.model import Endpoint, Event, Settlement
-from relay.store import Notice
+from relay.core.model import Endpoint, Event, Notice, Settlement
 from relay.store.contract import Store
 from tests.store.contract import SOON, click, endpoint, event, sent
 
@@ -127,12 +126,12 @@ async def test_a_notice_is_due_where_somebody_wants_to_hear_of_it(store: Store) 
         "", "mine", "failing", 9.0, 3.0, "HTTP 500", ("ops@example.com",), url, "CRM", "nylas"
     )
     assert (second.status, second.since, second.error) == ("failed", 10.0, "HTTP 410")
-    assert await store.hand_notice(first.notice_id)
-    assert not await store.hand_notice(first.notice_id)
-    assert [n.state for n in await store.notices()] == ["handed", "due"]
+    assert await store.hand_notice(first.notice_id, "0a")
+    assert not await store.hand_notice(first.notice_id, "0b")
+    assert [n.entry for n in await store.notices()] == ["0a", ""]
     await store.remove_notice(first.notice_id)
     await store.remove_notice("no-such")
-    assert not await store.hand_notice(first.notice_id)
+    assert not await store.hand_notice(first.notice_id, "0c")
     assert await store.notices() == [second]
     assert await store.set_endpoint_status("mine", "active", 11.0)
     assert await store.set_endpoint_status("mine", "failing", 12.0)  # another time, another notice

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from relay.core.model import Endpoint, Event, Sent, SentCopy
-from relay.store import ApiKey, Attempt, Cursor, Notice, Notification, tables
+from relay.core.model import Endpoint, Event, Notice, Sent, SentCopy
+from relay.store import ApiKey, Attempt, Cursor, Notification, tables
 
 SENT = Sent(
     "m1", "sales", "m1@mail.example", 1.5, "ann@example.com", "bounces@example.com", ("bob@example.org", "Čeněk <c@x>"),
@@ -48,7 +48,7 @@ VALUES: list[tuple[tables.Table[Any], Any, dict[str, Any]]] = [
     ),
     (
         tables.NOTICES,
-        Notice("n1", "e1", "failed", 2.5, 1.5, "HTTP 500", ("a@x", "b@y"), "https://e", "CRM", "nylas", "handed"),
+        Notice("n1", "e1", "failed", 2.5, 1.5, "HTTP 500", ("a@x", "b@y"), "https://e", "CRM", "nylas", "0a1b"),
         {},
     ),
     (

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from relay.core.model import Endpoint, EndpointStatus
-from relay.store import Notice, decisions
+from relay.core.model import Endpoint, EndpointStatus, Notice
+from relay.store import decisions
 from relay.store.memory.tables import Tables
 
 
@@ -63,11 +63,11 @@ class Endpoints(Tables):
     async def notices(self) -> list[Notice]:
         return sorted(self._notices.values(), key=lambda notice: (notice.at, notice.notice_id))
 
-    async def hand_notice(self, notice_id: str) -> bool:
+    async def hand_notice(self, notice_id: str, entry: str) -> bool:
         known = self._notices.get(notice_id)
-        if known is None or known.state != "due":
+        if known is None or known.entry:
             return False
-        self._notices[notice_id] = known.with_(state="handed")
+        self._notices[notice_id] = known.with_(entry=entry)
         return True
 
     async def remove_notice(self, notice_id: str) -> None:

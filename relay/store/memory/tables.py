@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from relay.core import counts, floods, tally
-from relay.core.model import Endpoint, Event, Sent
-from relay.store import ApiKey, Cursor, Draft, Notice, Notification, Request, Schedule
+from relay.core.model import Endpoint, Event, Notice, Sent
+from relay.store import ApiKey, Cursor, Draft, Notification, Request, Schedule
 from relay.store.lists import Answer
 
 

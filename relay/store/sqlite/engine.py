@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from relay.core import floods
-from relay.core.model import Delivery, Endpoint, EndpointStatus, Event, History, Sent, Settlement, Verdict
+from relay.core.model import Delivery, Endpoint, EndpointStatus, Event, History, Notice, Sent, Settlement, Verdict
 from relay.store import (
     Aggregate,
     ApiKey,
@@ -23,7 +23,6 @@ from relay.store import (
     Cursor,
     Draft,
     Engagement,
-    Notice,
     Notification,
     NotificationState,
     Request,
@@ -260,8 +259,8 @@ class Sqlite:
     async def notices(self) -> list[Notice]:
         return await self.readers.read(notices.listed)
 
-    async def hand_notice(self, notice_id: str) -> bool:
-        return await self._write(lambda db: notices.hand(db, notice_id))
+    async def hand_notice(self, notice_id: str, entry: str) -> bool:
+        return await self._write(lambda db: notices.hand(db, notice_id, entry))
 
     async def remove_notice(self, notice_id: str) -> None:
         await self._write(lambda db: notices.remove(db, notice_id))

@@ -494,7 +494,7 @@ CREATE TABLE notices (
   url TEXT NOT NULL,
   description TEXT NOT NULL,
   registry TEXT NOT NULL,
-  state TEXT NOT NULL
+  entry TEXT NOT NULL                  -- once it was handed over to the spool
 ) WITHOUT ROWID
 """
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import sqlite3
 
-from relay.store import Notice
+from relay.core.model import Notice
 from relay.store.tables import NOTICES
 
 ADD = f"INSERT OR IGNORE INTO notices ({NOTICES.names()}) VALUES ({', '.join('?' * len(NOTICES.columns))})"
 ALL = f"SELECT {NOTICES.names()} FROM notices ORDER BY at, notice_id"
-HAND = "UPDATE notices SET state = 'handed' WHERE notice_id = ? AND state = 'due'"
+HAND = "UPDATE notices SET entry = ? WHERE notice_id = ? AND entry = ''"
 REMOVE = "DELETE FROM notices WHERE notice_id = ?"
 
 
@@ -26,8 +26,8 @@ def listed(db: sqlite3.Connection) -> list[Notice]:
     return list(map(NOTICES.value, db.execute(ALL)))
 
 
-def hand(db: sqlite3.Connection, notice_id: str) -> bool:
-    return db.execute(HAND, (notice_id,)).rowcount > 0
+def hand(db: sqlite3.Connection, notice_id: str, entry: str) -> bool:
+    return db.execute(HAND, (entry, notice_id)).rowcount > 0
 
 
 def remove(db: sqlite3.Connection, notice_id: str) -> None:
