@@ -28,11 +28,12 @@ TURN = 1.0  # seconds by which a copy's next notification stands behind its last
 BARE_ID = 16  # characters from which an upstream's identifier without "@" may stand for any domain
 
 
-# What may be asked by -> the dimension whose rows have it, and what of them is the key: "" is one for all.
+# What may be asked by -> the dimension whose rows have it, and what of them is the key: "" is one for all. These are in
+# the rows of any dimension that every message has, and of sending domains there are fewest.
 DIMENSIONS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
-        "": ("label", ""),
-        "grant": ("label", "grant"),
+        "": ("sending_domain", ""),
+        "grant": ("sending_domain", "grant"),
         **{name: (name, name) for name in ("label", "sender", "sending_domain", "recipient_domain", "link_host")},
     }
 )

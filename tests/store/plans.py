@@ -24,8 +24,8 @@ ROWS = "the counters of the hours asked for: a row an hour, grant and value, how
 BY_HAND = "`trackrelay recount`, and a start behind an upgrade"
 FEW: Mapping[str, str] = {
     lists.NAMED: "the messages with one Message-ID",
-    lists.EVENTS_OF_MESSAGE: ONE_MESSAGE,
-    lists.EVENTS_OF_THREAD: "the events of a thread's last 200 messages",
+    **dict.fromkeys(lists.EVENTS_OF_MESSAGE, ONE_MESSAGE),
+    **dict.fromkeys(lists.EVENTS_OF_THREAD, "the events of a thread's last 200 messages"),
     counts.EVENTS_OF: ONE_MESSAGE,
     outbox.NEWEST_OF_MESSAGE: ONE_MESSAGE,
     outbox.HASTEN[0]: "what waits, once at a start and where the clock was set",

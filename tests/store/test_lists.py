@@ -1,8 +1,6 @@
 """What every store does with its lists: messages, threads, events, and what was kept of answers."""
 
-import sqlite3
 from collections.abc import Awaitable, Callable
-from contextlib import closing
 from typing import Any
 
 import pytest
@@ -11,7 +9,7 @@ from relay.core.model import Sent, SentCopy
 from relay.store import UpstreamReply
 from relay.store.contract import Store
 from relay.store.lists import MAX_ANSWERS, WALK, Answer, Events, Listed, Messages, Threads
-from relay.store.sqlite import Sqlite, lists
+from relay.store.sqlite import Sqlite
 from tests.store.contract import T0, click, event, sent
 
 
@@ -262,34 +260,6 @@ async def test_a_page_looks_at_so_many_rows_and_goes_on(store: Store) -> None:
     assert page.after is not None
     assert await store.list_messages(query.with_(before=page.after), 5) == ([], None)
     assert len(await everything(lambda after: store.list_messages(Messages(before=after), 200))) == WALK + 2
-
-
-STATEMENTS = {
-    name: sql
-    for name, sql in vars(lists).items()
-    if isinstance(sql, str) and name.isupper() and sql.lstrip().startswith(("SELECT", "INSERT")) and "{" not in sql
-} | {f"{group} {name}": sql for group in ("OF_STATE", "OF_METADATA") for name, sql in getattr(lists, group).items()}
-SORTED = {"NAMED", "EVENTS_OF_MESSAGE", "EVENTS_OF_THREAD"}  # those of one message, one thread, one Message-ID
-
-
-@pytest.mark.parametrize("name", STATEMENTS)
-async def test_nothing_is_scanned_and_nothing_sorted(store: Store, name: str) -> None:
-    if not isinstance(store, Sqlite):
-        pytest.skip("no statements")
-    sql = STATEMENTS[name]
-    values: Any = [0] * sql.count("?") or dict.fromkeys(
-        ["value", "since", "at", "id", "walk", "grant", "seen", "thread", "position", "type"], 0
-    )
-    with closing(sqlite3.connect(store.path)) as db:
-        plan = [str(row[3]) for row in db.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
-    steps = [step for step in plan if step.startswith(("SEARCH", "SCAN", "USE TEMP"))]
-    if name not in SORTED:
-        assert not [step for step in steps if step.startswith("USE TEMP")], plan
-    scans = [
-        step for step in steps if step.startswith("SCAN") and "CONSTANT ROW" not in step and "json_each" not in step
-    ]
-    assert not [step for step in scans if not step.startswith("SCAN (subquery")], plan
-    assert len(STATEMENTS) > 15
 
 
 async def test_the_command_lists_by_its_filters(store: Store) -> None:

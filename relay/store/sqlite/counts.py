@@ -56,7 +56,7 @@ GROUP BY value ORDER BY number DESC, value LIMIT ?
 """
 CLICKS = """
 SELECT coalesce(sum(clicks) + sum(machine_clicks), 0) FROM counts
-WHERE dimension = 'label' AND hour >= ? AND hour < ? AND ? IN ('', grant_id)
+WHERE dimension = 'sending_domain' AND hour >= ? AND hour < ? AND ? IN ('', grant_id)
 """
 ENGAGED = """
 SELECT message_id, sum(opens > 0), sum(clicks > 0), sum(opens = 0 AND machine_opens > 0),

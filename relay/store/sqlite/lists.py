@@ -38,21 +38,27 @@ from relay.store.sqlite import messages
 from relay.store.tables import ANSWERS, EVENTS, MESSAGES
 
 FIRST: Key = (ENDLESS, "")  # before all
+KEY = itemgetter(0, 1)
 
 # -- messages ----------------------------------------------------------------------------------------------------------
 
 WALKED = """
-SELECT {at}, message_id FROM {table} WHERE {condition} AND {at} >= :since AND ({at}, message_id) < (:at, :id)
+SELECT {at}, message_id, {fits}, {subject} FROM {table}
+WHERE {condition} AND {at} >= :since AND ({at}, message_id) < (:at, :id)
 ORDER BY {at} DESC, message_id DESC LIMIT :walk
+"""
+# What can be said of a row on the way, so that not each is read whole: `meets` has the last word.
+FITS = """
+  (:grant IN ('', grant_id) AND :thread IN ('', thread_id) AND :label IN ('', label) AND :domain IN ('', sender_domain))
 """
 
 
 def of_messages(condition: str) -> str:
-    return WALKED.format(table="messages", at="submitted_at", condition=condition)
+    return WALKED.format(table="messages", at="submitted_at", fits=FITS, subject="subject", condition=condition)
 
 
 def of_copies(condition: str) -> str:
-    return WALKED.format(table="copies", at="at", condition=condition)
+    return WALKED.format(table="copies", at="at", fits="1", subject="NULL", condition=condition)
 
 
 ALL = of_messages("1")
@@ -101,28 +107,28 @@ def walks(asked: Messages) -> list[tuple[str, str]]:
     return [(ALL, "")]
 
 
-def walk(db: sqlite3.Connection, asked: Messages) -> Iterator[Key]:
-    """The keys of what may be asked for, newest first, each once; at most WALK of each statement."""
+def walk(db: sqlite3.Connection, asked: Messages) -> Iterator[tuple[Key, bool]]:
+    """The keys of what may be asked for, newest first, each once, and whether it may be one of those; at most WALK of each
+    statement."""
     at, last = min((asked.until, ""), asked.before or FIRST)
-    fixed = {"since": asked.since, "at": at, "id": last, "walk": WALK}
+    fixed = {
+        "since": asked.since, "at": at, "id": last, "walk": WALK, "grant": asked.grant_id, "thread": asked.thread_id,
+        "label": asked.label, "domain": domains.spelt(asked.sending_domain),
+    }  # fmt: skip
     rows = [db.execute(sql, {**fixed, "value": value}) for sql, value in walks(asked)]
-    return once(heapq.merge(*rows, reverse=True) if len(rows) > 1 else rows[0])
-
-
-def once(keys: Iterable[Key]) -> Iterator[Key]:
-    last = None
-    for key in keys:
-        if key != last:
-            yield key
-        last = key
+    part, known = asked.subject.casefold(), None
+    for at, message_id, fits, subject in heapq.merge(*rows, key=KEY, reverse=True) if len(rows) > 1 else rows[0]:
+        if (at, message_id) != known:
+            known = (at, message_id)
+            yield known, bool(fits) and (not part or subject is None or part in subject.casefold())
 
 
 def listed(db: sqlite3.Connection, asked: Messages, limit: int) -> Listed[Sent]:
     asked = decisions.mended(asked)
     found: list[Sent] = []
     key = before = None
-    for number, key in enumerate(walk(db, asked), 1):
-        sent = wanted(db, key[1], asked)
+    for number, (key, fits) in enumerate(walk(db, asked), 1):
+        sent = wanted(db, key[1], asked) if fits else None
         if sent is not None:
             if len(found) == limit:
                 return Listed(found, before)
@@ -207,13 +213,26 @@ def thread(db: sqlite3.Connection, thread_id: str, grant_id: str) -> Thread | No
 # -- events ------------------------------------------------------------------------------------------------------------
 
 EVENTS_BY = f"""
-SELECT {EVENTS.names()} FROM events WHERE {{condition}} AND at >= :since AND (at, position) < (:at, :position)
-ORDER BY at DESC, position DESC LIMIT :walk
+SELECT {EVENTS.names("e")}, {{fits}} FROM events e {{joined}}
+WHERE {{condition}} AND e.at >= :since AND (e.at, e.position) < (:at, :position)
+ORDER BY e.at DESC, e.position DESC LIMIT :walk
 """
-EVENTS_OF_TYPE = EVENTS_BY.format(condition="type = :type")
-EVENTS_OF_GRANT = EVENTS_BY.format(condition="grant_id = :value AND type = :type")
-EVENTS_OF_MESSAGE = EVENTS_BY.format(condition="message_id = :value")  # sorted: one message's events are few
-EVENTS_OF_THREAD = EVENTS_BY.format(condition="message_id IN (SELECT value FROM json_each(:value))")
+
+
+def of_events(condition: str) -> tuple[str, str]:
+    """The statement, and the same where the messages are asked too."""
+    joined = "LEFT JOIN messages m ON m.message_id = e.message_id"
+    fits = "(:label IN ('', m.label) AND :domain IN ('', m.sender_domain))"
+    return (
+        EVENTS_BY.format(fits="1", joined="", condition=condition),
+        EVENTS_BY.format(fits=fits, joined=joined, condition=condition),
+    )
+
+
+EVENTS_OF_TYPE = of_events("e.type = :type")
+EVENTS_OF_GRANT = of_events("e.grant_id = :value AND e.type = :type")
+EVENTS_OF_MESSAGE = of_events("e.message_id = :value")  # sorted: one message's events are few
+EVENTS_OF_THREAD = of_events("e.message_id IN (SELECT value FROM json_each(:value))")
 TYPES = get_args(EventType)
 AT, POSITION = EVENTS.columns.index("at"), EVENTS.columns.index("position")
 IN_THREAD = f"SELECT message_id FROM messages WHERE thread_id = ? ORDER BY submitted_at DESC LIMIT {MAX_THREAD}"
@@ -228,12 +247,14 @@ def events(db: sqlite3.Connection, asked: Events, limit: int) -> Listed[Event]:
     found: list[Event] = []
     before = None
     for number, row in enumerate(walk_events(db, asked, in_thread), 1):
-        event = EVENTS.value(row)
-        if event_meets(event, asked, in_thread, owner(db, event.message_id, known) if asked.of_mail else None):
+        event = EVENTS.value(row[:-1]) if row[-1] else None
+        if event and event_meets(
+            event, asked, in_thread, owner(db, event.message_id, known) if asked.of_mail else None
+        ):
             if len(found) == limit:
                 return Listed(found, before)
             found.append(event)
-        before = mark(event)
+        before = (row[AT], row[POSITION])
         if number == WALK:
             return Listed(found, before)
     return Listed(found, None)
@@ -244,15 +265,19 @@ def mark(event: Event) -> Mark:
 
 
 def walk_events(db: sqlite3.Connection, asked: Events, in_thread: Collection[str] | None) -> Iterable[Sequence[Any]]:
-    """The rows of what may be asked for, newest first."""
+    """The rows of what may be asked for, newest first, and behind each whether it may be one of those."""
     at, position = min((asked.until, 0), asked.before or (ENDLESS, 0))
-    values: dict[str, Any] = {"since": asked.since, "at": at, "position": position, "walk": WALK}
+    values: dict[str, Any] = {
+        "since": asked.since, "at": at, "position": position, "walk": WALK, "label": asked.label,
+        "domain": domains.spelt(asked.sending_domain), "value": asked.message_id or asked.grant_id,
+    }  # fmt: skip
+    beside = asked.of_mail
     if asked.message_id:
-        return db.execute(EVENTS_OF_MESSAGE, values | {"value": asked.message_id})
+        return db.execute(EVENTS_OF_MESSAGE[beside], values)
     if in_thread is not None:
-        return db.execute(EVENTS_OF_THREAD, values | {"value": msgspec.json.encode(sorted(in_thread)).decode()})
-    sql = EVENTS_OF_GRANT if asked.grant_id else EVENTS_OF_TYPE
-    values["value"] = asked.grant_id
+        thread = msgspec.json.encode(sorted(in_thread)).decode()
+        return db.execute(EVENTS_OF_THREAD[beside], values | {"value": thread})
+    sql = (EVENTS_OF_GRANT if asked.grant_id else EVENTS_OF_TYPE)[beside]
     rows = [db.execute(sql, values | {"type": kind}) for kind in dict.fromkeys(asked.types or TYPES)]
     return heapq.merge(*rows, key=itemgetter(AT, POSITION), reverse=True)
 
