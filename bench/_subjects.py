@@ -108,29 +108,7 @@ async def answers() -> int:
     return int(server.sockets[0].getsockname()[1])
 
 
-async def milter() -> int:
-    """A milter that answers at once, and changes nothing."""
-    from relay import milter
-    from relay.config import Settings
-    from relay.config.settings import Milter
-    from relay.core import headers, rewrite
-    from relay.core.model import Submission
-    from relay.outbound import Tracked
-    from relay.outbound.copies import PendingCopy
-
-    class Unchanged:
-        async def track(self, submission: Submission, *, one_group: bool = False) -> Tracked:
-            return Tracked("", (PendingCopy(0, submission.recipients, rendering, rendering),))
-
-    def rendering() -> rewrite.Rendering:
-        return rewrite.Rendering(headers.read(b""))
-
-    server = await milter.serve(Settings(milter=Milter("inet:127.0.0.1:0")), Unchanged())
-    return server.addresses[0][1]
-
-
 SUBJECTS = {
-    "milter": milter,
     "discard": discard,
     "discard_starttls": discard_starttls,
     "discard_tls": discard_tls,

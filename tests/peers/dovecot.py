@@ -71,8 +71,16 @@ service lmtp {{
     port = {lmtp}
   }}
 }}
+{logins}
 protocol lmtp {{
   postmaster_address = postmaster@example.test
+}}
+"""
+LOGINS = """
+service auth {{
+  unix_listener {path} {{
+    mode = 0666
+  }}
 }}
 """
 WITHOUT_IDLE = "IMAP4rev1 SASL-IR LOGIN-REFERRALS ID ENABLE LITERAL+"
@@ -81,7 +89,9 @@ WITHOUT_IDLE = "IMAP4rev1 SASL-IR LOGIN-REFERRALS ID ENABLE LITERAL+"
 class Dovecot:
     """A server that can be stopped and started again on the same ports, with the same mail."""
 
-    def __init__(self, folder: Path, users: Mapping[str, str], *, idle: bool = True) -> None:
+    def __init__(
+        self, folder: Path, users: Mapping[str, str], *, idle: bool = True, logins: Path | None = None
+    ) -> None:
         self.program = require("dovecot", package="dovecot-imapd dovecot-lmtpd")
         if os.geteuid() != 0:
             pytest.skip("Dovecot is started as root only")
@@ -107,6 +117,7 @@ class Dovecot:
                 imap=self.imap_port,
                 lmtp=self.lmtp_port,
                 capability="" if idle else WITHOUT_IDLE,
+                logins=LOGINS.format(path=logins) if logins else "",
             )
         )
 
@@ -153,8 +164,11 @@ class Dovecot:
 
 
 @contextmanager
-def running(folder: Path, users: Mapping[str, str], *, idle: bool = True) -> Iterator[Dovecot]:
-    server = Dovecot(folder, users, idle=idle)
+def running(
+    folder: Path, users: Mapping[str, str], *, idle: bool = True, logins: Path | None = None
+) -> Iterator[Dovecot]:
+    """`logins` is a unix socket to be made, by which a mail server asks about logins (SASL)."""
+    server = Dovecot(folder, users, idle=idle, logins=logins)
     try:
         server.start()
         yield server
