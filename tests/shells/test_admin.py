@@ -20,7 +20,7 @@ from aiohttp import web
 
 from relay import config, store
 from relay.core.floods import Folded
-from relay.core.model import Event, EventType, Sent, SentCopy, Verdict
+from relay.core.model import Endpoint, Event, EventType, Sent, SentCopy, Verdict
 from relay.store.contract import Store
 from tests.peers import browser
 from tests.until import until
@@ -158,6 +158,8 @@ GUARDED = [
     "/live",
     "/live/rates",
     "/live/rates/data",
+    "/live/webhooks",
+    "/live/webhooks/data",
     "/live/messages",
     "/live/messages/00000000000000000001",
     "/live/events",
@@ -703,6 +705,61 @@ async def test_the_data_of_rates(tmp_path: Path) -> None:
                 assert answer.status == 400
         async with server.ask("/live/rates/data", key=KEYS["hooks"]) as answer:
             assert answer.status == 403
+
+
+ENDPOINTS = (
+    Endpoint("c", "https://me:pw@one.example/hook?key=1", ("message.opened",)),
+    Endpoint("n", "https://two.example/", (), source="api", registry="nylas", grant_id="sales", description="CRM"),
+    Endpoint("u", "https://three.example/", (), source="api", registry="unosend", format="unosend"),
+    Endpoint("o", "https://four.example/", (), source="api", format="nylas-v2", status="pause", description="<b>x</b>"),
+)
+
+
+async def test_the_data_of_webhooks_says_whose_each_is(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server:
+        gone = Endpoint("g", "https://gone.example/", ())
+        await server.known.sync_endpoints([gone])
+        await server.known.sync_endpoints([ENDPOINTS[0]])
+        for one in ENDPOINTS[1:]:
+            await server.known.add_endpoint(one)
+        await server.known.set_endpoint_status("n", "failing", 7.0)
+        await server.sent(1, grant_id="sales")
+        await server.happened(1, "message.opened")
+        async with server.ask("/live/webhooks/data", key=KEYS["all"]) as answer:
+            found = {one["id"]: one for one in (await answer.json())["endpoints"]}
+        assert [found[name]["made_by"] for name in "cnuo"] == [
+            "relay.toml", "API, as Nylas'", "API, as Unosend's", "API, our own",
+        ]  # fmt: skip
+        assert "g" not in found
+        assert found["c"]["url"] == "https://…@one.example/hook?key=…"
+        mine = found["n"]
+        assert (mine["grant"], mine["status"], mine["since"], mine["description"]) == ("sales", "failing", 7.0, "CRM")
+        assert (mine["pending"], mine["delivered"], mine["dead"]) == (1, 0, 0)
+        async with server.ask("/live/webhooks/data", key=KEYS["sales"]) as answer:
+            assert [one["id"] for one in (await answer.json())["endpoints"]] == ["n"]
+        async with server.ask("/live/webhooks/data", key=KEYS["hooks"]) as answer:
+            assert answer.status == 403
+
+
+async def test_webhooks_in_a_browser(tmp_path: Path) -> None:
+    async with serving(tmp_path, open_=True) as server, browser.running_async() as chromium:
+        page = await chromium.new_page()
+        seen = browser.watch(page)
+        await page.goto(f"http://127.0.0.1:{server.port}/")
+        await page.get_by_role("link", name="Webhooks").click()
+        await page.get_by_text("There are no webhooks.").wait_for()
+        for one in ENDPOINTS[1:]:
+            await server.known.add_endpoint(one)
+        await page.reload()
+        table = page.get_by_role("table")
+        for words in (
+            ("two.example", "CRM", "API, as Nylas'", "sales", "active"),
+            ("four.example", "<b>x</b>", "our own", "all", "pause"),
+        ):
+            row = table.get_by_role("row").filter(has_text=words[0])
+            for word in words[1:]:
+                await row.get_by_text(word).wait_for()
+        assert seen.clean, seen
 
 
 async def test_nothing_that_a_message_says_is_html(tmp_path: Path) -> None:

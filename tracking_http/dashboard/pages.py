@@ -16,10 +16,11 @@ from aiohttp import web
 
 from relay import log, store
 from relay.config import Settings
-from relay.store import Aggregate
+from relay.core.model import Endpoint
+from relay.store import Aggregate, Backlog
 from tracking_http import access
+from tracking_http.dashboard import endpoints, rates, shape
 from tracking_http.dashboard import feed as feeds
-from tracking_http.dashboard import rates, shape
 
 LOG = log.room("pages")
 
@@ -28,6 +29,8 @@ class Reads(feeds.Reads, Protocol):
     """What is asked of a store here."""
 
     async def counting(self) -> bool: ...
+    async def endpoints(self) -> list[Endpoint]: ...
+    async def backlog(self) -> list[Backlog]: ...
     async def aggregates(
         self,
         by: str,
@@ -79,6 +82,8 @@ def routes() -> list[web.AbstractRouteDef]:
         web.get("/live", live),
         web.get("/live/rates", rates_page),
         web.get("/live/rates/data", rates_data),
+        web.get("/live/webhooks", endpoints_page),
+        web.get("/live/webhooks/data", endpoints_data),
         web.get("/live/messages", messages),
         web.get("/live/messages/{id}", message),
         web.get("/live/events", events),
@@ -173,6 +178,20 @@ async def rates_data(request: web.Request) -> web.Response:
     )
     return web.json_response(
         {**rates.table(found), "counting": await known.counting(), "cut": len(found) == MAX_RATES},
+        headers={"Cache-Control": "no-store"},
+    )
+
+
+async def endpoints_page(request: web.Request) -> web.Response:
+    who: store.ApiKey = request[access.WHO]
+    return page("endpoints.html", who=who.name)
+
+
+async def endpoints_data(request: web.Request) -> web.Response:
+    who, known = check(request), request.app[STORE]
+    stands = {one.endpoint_id: one for one in await known.backlog()}
+    return web.json_response(
+        {"endpoints": endpoints.table(await known.endpoints(), stands, who.grant)},
         headers={"Cache-Control": "no-store"},
     )
 

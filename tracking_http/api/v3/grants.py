@@ -1,6 +1,7 @@
 """The configured grants, as Nylas' clients see grants.
 
-Owns: their form. Leaves to others: where they come from (`relay.config`): they are made and removed in relay.toml.
+Owns: their form. No time is known of them: they are lines of relay.toml. Leaves to others: where they come from
+(`relay.config`), where they are made and removed.
 """
 
 from __future__ import annotations
@@ -30,8 +31,6 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     grant_status: Literal["valid"] = "valid"
     email: str
     scope: list[str] = []
-    created_at: int = 0
-    updated_at: int = 0
     settings: dict[str, Any] = {}
 
 
@@ -58,7 +57,7 @@ async def find(call: Call) -> Shown:
 
 EXAMPLE = {
     "id": "sales", "object": "grant", "provider": "imap", "grant_status": "valid", "email": "sales@example.com",
-    "scope": [], "created_at": 0, "updated_at": 0, "settings": {},
+    "scope": [], "settings": {},
 }  # fmt: skip
 
 ROUTES = (
