@@ -4,8 +4,12 @@ import collections
 import os
 import shutil
 import socket
+import subprocess
+from pathlib import Path
 
 import pytest
+
+from tests.until import eventually
 
 
 def require(program: str, *, package: str) -> str:
@@ -34,3 +38,15 @@ def free_port() -> int:
     if len(HELD) > MAX_HELD:
         HELD.popleft().close()
     return int(held.getsockname()[1])
+
+
+def listening(process: subprocess.Popen[bytes], port: int, output: Path) -> None:
+    """Returns once the server that was started listens there. Fails if it ends before; `output` says why."""
+
+    def there() -> bool:
+        with socket.socket() as client:
+            return process.poll() is not None or client.connect_ex(("127.0.0.1", port)) == 0
+
+    eventually(there)
+    if process.poll() is not None:
+        pytest.fail(f"{process.args!r} ended with exit code {process.returncode}:\n{output.read_text()[-2000:]}")
