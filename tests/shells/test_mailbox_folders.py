@@ -24,7 +24,7 @@ from tests.fakes.imap_folder import Server
 from tests.shells.test_mailbox import KEYS, SENT, answer, bounce, seen, watching
 from tests.until import until
 
-QUICK = Times(broken=(0.05,), refused=(0.05,), unfetched=(0.02,), noisy=(0.0,), answer=2.0)
+QUICK = Times(broken=(0.05,), refused=(0.05,), unfetched=(0.02,), noisy=(0.0,))
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ async def test_a_message_that_cannot_be_had_is_passed_over(
     for number in range(1, 61):  # more than a batch
         server.add(answer(number))
     server.poison[7] = how
-    async with watching(settings(server), store, times=replace(QUICK, answer=0.3)):
+    async with watching(settings(server), store, times=replace(QUICK, answer=2.0 if how == "hang" else 60.0)):
         assert await ids(store, 59) == [f"answer.{n}" for n in range(1, 61) if n != 7]
         server.add(answer(61))
         await seen(store, 60)
