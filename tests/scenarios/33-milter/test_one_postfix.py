@@ -193,7 +193,7 @@ def test_mail_of_programs(house: House) -> None:
     (open_copy,), (hidden,) = house.delivered("program@example.test"), house.delivered("hidden@example.test")
     assert is_tracked(open_copy)
     assert hostile.tokens(open_copy) == hostile.tokens(hidden)
-    assert b"Bcc" not in open_copy + hidden
+    assert b"\nBcc:" not in open_copy + hidden
     shown = house.shown("program@example.test")
     assert (shown["submitter_ip"], shown["login"], shown["daemon"]) == ("127.0.0.1", "", "postfix.test")
 
