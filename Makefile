@@ -31,7 +31,7 @@ lock: .venv/checked  ## writes requirements.lock again, with the newest versions
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-annotate --custom-compile-command 'make lock' --output-file requirements.lock pyproject.toml
 
-bench: .venv/tested  ## ratios, measured side by side; takes some 20 minutes
+bench: .venv/tested  ## ratios, measured side by side; takes some 30 minutes
 	$(BIN)/python -m bench
 
 torture: .venv/tested  ## kills, soak and fuzz; takes an hour

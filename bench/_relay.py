@@ -45,7 +45,7 @@ class Relay(NamedTuple):
 
 def start(
     stack: contextlib.ExitStack, folder: Path, sink: int, *, track: bool = True, smtp: str = "", upstream: str = "",
-    more: str = "", state: Path | str = "state", env: Mapping[str, str] | None = None,
+    more: str = "", state: Path | str = "state", env: Mapping[str, str] | None = None, only: str = "smtp,queue,admin",
 ) -> Relay:  # fmt: skip
     """One process, in `folder`, with `sink` as its upstream. `smtp`, `upstream` and `more` are further lines of its
     settings."""
@@ -54,7 +54,7 @@ def start(
         state=state, smtp=listen, more_smtp=smtp, sink=sink, more_upstream=upstream, track=str(track).lower(),
         admin=admin, http=http, more=more,
     )  # fmt: skip
-    process = stack.enter_context(_load.relay(folder, toml, "--only", "smtp,queue,admin", env=env))
+    process = stack.enter_context(_load.relay(folder, toml, "--only", only, env=env))
     return Relay(listen, admin, process.pid, folder)
 
 

@@ -97,6 +97,31 @@ class Answer(asyncio.Protocol):
         self.transport.write(self.answer)
 
 
+class Receiver(asyncio.Protocol):
+    """A webhook endpoint that answers each whole request at once; the next one comes behind the answer only."""
+
+    ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+    def __init__(self) -> None:
+        self.had = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport: asyncio.Transport = transport  # type: ignore[assignment]
+
+    def data_received(self, data: bytes) -> None:
+        self.had += data
+        head, end, body = self.had.partition(b"\r\n\r\n")
+        length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
+        if end and len(body) >= int(length or 0):
+            self.had = b""
+            self.transport.write(self.ANSWER)
+
+
+async def receiver() -> int:
+    server = await asyncio.get_running_loop().create_server(Receiver, "127.0.0.1", 0, backlog=1024)
+    return int(server.sockets[0].getsockname()[1])
+
+
 async def answers() -> int:
     from tracking_http import public
 
@@ -115,6 +140,7 @@ SUBJECTS = {
     "ours": ours,
     "picture": picture,
     "bytes": answers,
+    "receiver": receiver,
 }
 
 

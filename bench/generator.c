@@ -8,6 +8,8 @@
        latency of a message runs from its MAIL to the reply after its dot.
    generator http HOST PORT CONNECTIONS REQUESTS FILE
        CONNECTIONS keep-alive connections ask for REQUESTS in all, for the paths in FILE (one a line) in turn.
+   generator post HOST PORT CONNECTIONS REQUESTS FILE
+       The same with one POST of JSON: FILE has the path in its first line, and then the body.
    generator sink [SECONDS [CERTIFICATE KEY]]
        An SMTP server that offers PIPELINING and 8BITMIME, takes everything and keeps nothing; with SECONDS it thinks
        so long after each final dot; with a certificate and its key (PEM) it offers STARTTLS. Prints its port.
@@ -114,6 +116,19 @@ static void load_paths(const char *name, const char *host) {
               line, host);
     }
   if (!path_count) exit((fprintf(stderr, "no paths\n"), 1));
+}
+
+static void load_post(const char *name, const char *host) {
+  size_t size;
+  char *path = slurp(name, &size), *body = path;
+  strsep(&body, "\n");
+  if (!body) exit((fprintf(stderr, "no body\n"), 1));
+  paths = malloc(sizeof *paths);
+  paths[0] = malloc(size + 400);
+  sprintf(paths[0],
+          "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s", path, host,
+          strlen(body), body);
+  path_count = 1;
 }
 
 /* -- the connection, in clear or not -------------------------------------------------------------------------------- */
@@ -551,7 +566,7 @@ int main(int argc, char **argv) {
     sink();
   }
   if (argc < 7) exit((fprintf(stderr, "usage: see the head of generator.c\n"), 2));
-  int http = !strcmp(argv[1], "http");
+  int post = !strcmp(argv[1], "post"), http = post || !strcmp(argv[1], "http");
   secrecy = !strcmp(argv[1], "starttls") ? STARTTLS : !strcmp(argv[1], "smtps") ? IMPLICIT : CLEAR;
   if (secrecy) prepare_tls(NULL, NULL);
   server.sin_family = AF_INET;
@@ -569,6 +584,6 @@ int main(int argc, char **argv) {
     else
       exit((fprintf(stderr, "what is %s?\n", argv[i]), 2));
   prepare_envelope();
-  http ? load_paths(argv[6], argv[2]) : load_message(argv[6]);
+  post ? load_post(argv[6], argv[2]) : http ? load_paths(argv[6], argv[2]) : load_message(argv[6]);
   load(http, atoi(argv[4]));
 }

@@ -6,7 +6,7 @@ from __future__ import annotations
 import random
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -18,11 +18,11 @@ from relay.store.sqlite import database, endpoints, events, messages, schema
 
 PER_MESSAGE = 10  # events
 BATCH = 512
-DAYS = 20  # over which the mail is spread, whatever its number
+DAYS = 7  # over which the mail is spread, whatever its number
 GRANTS = ("default", "sales", "news")
-LABELS = tuple(f"campaign-{n}" for n in range(20))
+LABELS = tuple(f"campaign-{n}" for n in range(5))
 DOMAINS = ("example.org", "example.net", "mail.example", "post.example", "firma.example")
-LINKS = tuple(f"https://shop{n % 7}.example.com/offers/{n}" for n in range(50))
+LINKS = tuple(f"https://shop{n}.example.com/offers" for n in range(5))
 AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0 Safari/537.36"
 ENDPOINT = Endpoint(
     "wh_bench", "https://app.example.com/hooks", ("message.opened", "message.link_clicked"), source="api"
@@ -35,22 +35,27 @@ WHERE delivery_id < (SELECT max(delivery_id) - 500 FROM deliveries)
 
 
 class Filled(NamedTuple):
-    """What is in it to be asked for: ids of messages, some recipients and some ids of events; how many events."""
+    """What is in it to be asked for: ids of messages, some recipients and some ids of events; how many
+    events and notifications."""
 
     messages: list[str]
     recipients: list[str]
     event_ids: list[str]
     events: int
+    deliveries: int
 
 
-def fill(path: Path, count: int, *, now: float) -> Filled:
+def fill(
+    path: Path, count: int, *, now: float, owed_to: Sequence[Endpoint] = (ENDPOINT,), delivered: bool = True
+) -> Filled:
     """`count` events of a tenth as many messages with two recipients each, the last of them now."""
     dice = random.Random(7)
     with closing(database.connect(path, busy=1.0)) as db:
         schema.migrate(db)
         db.execute("PRAGMA synchronous = OFF")
         number = count // PER_MESSAGE
-        endpoints.add(db, ENDPOINT)
+        for endpoint in owed_to:
+            endpoints.add(db, endpoint)
         mail = [message(n, now - DAYS * 86400 * (1 - n / number), dice) for n in range(number)]
         for at in range(0, number, BATCH):
             within(db, partial(messages.record, db, mail[at : at + BATCH]))
@@ -59,12 +64,15 @@ def fill(path: Path, count: int, *, now: float) -> Filled:
         for at in range(0, len(hits), BATCH):
             some = hits[at : at + BATCH]
             within(db, partial(events.append, db, some, asking, some[-1].event.at, floods.Limits(0, 0)))
-        db.execute(DELIVERED)
+        if delivered:
+            db.execute(DELIVERED)
+        (deliveries,) = db.execute("SELECT max(delivery_id) FROM deliveries").fetchone()
     return Filled(
         [sent.message_id for sent in mail],
         [sent.copies[0].recipient for sent in mail[:: max(1, number // 1000)]],
         [one.event.event_id for one in hits[:: max(1, count // 1000)]],
         count,
+        deliveries,
     )
 
 
