@@ -16,7 +16,8 @@ from relay.core import headers, identifiers
 from relay.core.model import Edit, Sent
 
 MAX_PARENTS = 20  # identifiers taken from In-Reply-To; more than one is rare, hundreds are an attack
-MAX_REFERENCES = 100  # the last of References
+MAX_REFERENCES = 300  # identifiers taken from References: the first, which began the thread, and the last
+MAX_FIRST = 100
 WIDTH = 78
 
 ENVELOPE_ID = re.compile(r"t\.([A-Za-z0-9_-]+)(?:\.([1-9][0-9]?))?")
@@ -24,9 +25,11 @@ ENVELOPE_ID = re.compile(r"t\.([A-Za-z0-9_-]+)(?:\.([1-9][0-9]?))?")
 
 def references(head: headers.Headers) -> tuple[str, ...]:
     """The identifiers of what this message answers, likeliest first and without brackets: those of In-Reply-To, then
-    References from last to first. No duplicates; at most 20 and 100. Never raises."""
+    References from last to first. No duplicates; at most 20 and 300. Never raises."""
     parents, ancestors = identifiers.answered(head, "in-reply-to"), identifiers.answered(head, "references")
-    return tuple(dict.fromkeys([*parents[:MAX_PARENTS], *reversed(ancestors[-MAX_REFERENCES:])]))
+    if len(ancestors) > MAX_REFERENCES:
+        ancestors = [*ancestors[:MAX_FIRST], *ancestors[MAX_FIRST - MAX_REFERENCES :]]
+    return tuple(dict.fromkeys([*parents[:MAX_PARENTS], *reversed(ancestors)]))
 
 
 def ancestry(sent: Sent) -> tuple[str, ...]:

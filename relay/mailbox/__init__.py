@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 from urllib.parse import unquote, urlsplit
 
-from relay import credentials, log, metrics, oauth
+from relay import credentials, log, metrics, oauth, replies
 from relay import store as stores
 from relay.config import Grant, Settings
 from relay.core import floods, networks
 from relay.core.model import Event, Keys
-from relay.mailbox import imap, maildir, matching, reading, session
+from relay.mailbox import imap, maildir, reading, session
 from relay.mailbox.places import Places
 from relay.mailbox.source import (
     CredentialsRefused,
@@ -43,7 +43,7 @@ MAX_LOGINS = 50  # connections that are set up at once
 PROGRESS = 1_000  # messages without an event after which the cursor is stored
 
 
-class Store(matching.SentMail, credentials.Records, Protocol):
+class Store(replies.SentMail, credentials.Records, Protocol):
     """What is asked of a store here."""
 
     async def cursor(self, mailbox: str) -> stores.Cursor | None: ...

@@ -17,11 +17,11 @@ from __future__ import annotations
 import asyncio
 import email.utils
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from relay import event_loop, log
-from relay.config import Grant, Mailbox
+from relay import config, event_loop, log, replies
+from relay.config import Grant
 from relay.core import (
     addresses,
     authentication,
@@ -34,8 +34,10 @@ from relay.core import (
     threads,
     tokens,
 )
+from relay.core import replies as core
+from relay.core.addresses import Mailbox
 from relay.core.headers import Headers
-from relay.core.model import Event, EventType, Keys
+from relay.core.model import Event, EventType, Keys, Sent
 from relay.core.reports import Report
 from relay.core.reports.delivery import RecipientFields
 from relay.mailbox import matching
@@ -71,7 +73,9 @@ KINDS = ("reply", "reaction", "calendar", "auto_reply")  # of answers
 class Reader:
     """Reads the mailbox of one grant."""
 
-    def __init__(self, grant: Grant, settings: Mailbox, store: matching.SentMail, keys: Callable[[], Keys]) -> None:
+    def __init__(
+        self, grant: Grant, settings: config.Mailbox, store: replies.SentMail, keys: Callable[[], Keys]
+    ) -> None:
         self.grant = grant
         self.settings = settings
         self.store = store
@@ -90,47 +94,62 @@ class Reader:
         return []
 
     async def answered(self, report: Report, head: Headers, at: float) -> list[Event]:
-        author = addresses.comparable(addresses.author(head).address)
-        match = await matching.find(self.store, self.grant.id, self.keys(), report.references, [author])
-        if match is None or not match.sent.thread_replies:
+        author = author_of(head)
+        parents = len(set(identifiers.answered(head, "in-reply-to")[: threads.MAX_PARENTS]))
+        found = await replies.told(self.store, self.grant.id, report.references, parents, author.address, self.keys())
+        if found is None:
             return []
-        sent = match.sent
-        own = author != "" and author in map(addresses.comparable, (sent.sender, self.grant.email))
-        if own and (not match.known or await self.store.find_sent([identifiers.own(head)]) is not None):
-            return []  # what the sender sent, in a Sent folder or as a copy to self; that is no answer
-        automatic = report.kind == "auto_reply"
-        identity = identify(head)
-        kind: EventType = "message.auto_replied" if automatic else "thread.replied"
-        copy = match.addressed((author,))  # others who answer have none, whoever's copy they answer
-        data: dict[str, Any] = {
-            "reply_id": reply_id(identity),
-            "reply_internet_id": identifiers.own(head),
-            "reply_to_message_id": sent.message_id,
-            "from": author[:LONGEST_ADDRESS],
-            "subject": head.get("subject")[:LONGEST_SUBJECT],
-            "kind": report.kind,
-            **({"gesture": report.gesture} if report.gesture else {}),
-            "from_self": own,
-            "notify": not automatic and (not own or self.settings.notify_self),
-            **self.trust(head, match.verified(copy)),
-        }
-        event = Event(
-            dsn.event_id(sent.message_id, kind, identity, ""),
-            kind,
-            sent.message_id,
-            at,
-            recipient_index=copy.index if copy else 0,
-            recipient=copy.recipient if copy else "",
-            reason=report.reason if automatic else "",
-            data=data,
+        answer, root = found
+        identity, ours = identify(head), ""
+        own = self.own(author.address, answer.match.sent)
+        if own:
+            itself = await self.sent_here(head, report.references, answer.match)
+            if itself is not None and itself.message_id == answer.match.sent.message_id:
+                return []  # what the sender sent, in a Sent folder or as a copy to self; that is no answer
+            if itself is not None:
+                identity, ours = itself.internet_message_id, itself.message_id
+            elif not answer.match.known:
+                return []
+        written = core.Written(
+            author,
+            identity,
+            ours or reply_id(identity),
+            identifiers.own(head),
+            head.get("subject")[:LONGEST_SUBJECT],
+            report.kind,
+            report.gesture,
+            report.reason,
+            own,
         )
-        return [event]
+        more = self.trust(head)
+        notify = not own or self.settings.notify_self
+        return [core.event(answer, root, written, at, notify=notify, more=more)]
+
+    def own(self, author: str, sent: Sent) -> bool:
+        """Whether it is one of the grant's addresses, or the message's sender's."""
+        spelt = addresses.comparable(author)
+        known = spelt in map(addresses.comparable, (sent.sender, self.grant.email))
+        return spelt != "" and (known or addresses.matches(author, self.grant.addresses))
+
+    async def sent_here(self, head: Headers, references: Sequence[str], match: core.Match) -> Sent | None:
+        """The message that was sent through here and is this one. Where an upstream gave it another Message-ID, its own token
+        stands first in its References, and not that of something older."""
+        sent = await self.store.find_sent([identifiers.own(head)], self.grant.id)
+        if sent is not None:
+            return sent
+        ancestors = identifiers.answered(head, "references")[:1]
+        for message_id, _, _ in replies.genuine(self.keys(), ancestors, ""):  # ids sort by time
+            itself = message_id > match.sent.message_id if match.known else not head.first("in-reply-to")
+            sent = await self.store.sent(message_id) if itself else None
+            if sent is not None and sent.grant_id == self.grant.id:
+                return sent
+        return None
 
     async def kept(self, fetched: Fetched, event: Event) -> Answer | None:
         """What is kept of the answer that an event is about; of one that a person wrote, the beginning of what is new in
         it. None where its message is gone."""
-        sent = await self.store.sent(event.message_id)
-        if sent is None:
+        sent = await self.store.sent(str(event.data["reply_to_message_id"]))
+        if sent is None or (event.data["from_self"] and await self.store.sent(str(event.data["reply_id"]))):
             return None
         raw, size, excerpt = fetched.head, 0, ""
         if event.type == "thread.replied":
@@ -145,8 +164,6 @@ class Reader:
                 large = len(raw) > event_loop.LARGEST
                 excerpt = await asyncio.to_thread(excerpts.excerpt, raw) if large else excerpts.excerpt(raw)
         head = headers.read(raw)
-        field = head.first("from")
-        names = [mailbox.name for mailbox in addresses.mailboxes(head.undecoded(field))] if field else []
         return Answer(
             answer_id=str(event.data["reply_id"]),
             grant_id=sent.grant_id,
@@ -155,7 +172,7 @@ class Reader:
             at=event.at,
             internet_message_id=str(event.data["reply_internet_id"])[:LONGEST_SUBJECT],
             sender=str(event.data["from"]),
-            sender_name=names[0][:LONGEST_ADDRESS] if names else "",
+            sender_name=author_of(head).name[:LONGEST_ADDRESS],
             to=people(head, "to"),
             cc=people(head, "cc"),
             subject=str(event.data["subject"]),
@@ -175,7 +192,7 @@ class Reader:
         if match is None:
             return []
         identity = identify(head)
-        author = addresses.comparable(addresses.author(head).address)
+        author = addresses.comparable(author_of(head).address)
         events: dict[str, Event] = {}
         for entry in report.entries or (RecipientFields(""),):
             kind = BY_ACTION.get(entry.action or "", REPORTED[report.kind])
@@ -190,7 +207,8 @@ class Reader:
                 "reason": entry.reason or report.reason,
                 **(failure(entry) if kind != "message.complained" else {"feedback": report.feedback}),
                 "from": author[:LONGEST_ADDRESS],
-                **self.trust(head, match.verified(copy)),
+                "verified": match.verified(copy),
+                **self.trust(head),
             }
             event_id = dsn.event_id(match.sent.message_id, kind, identity, recipient)
             index = copy.index if copy else 0
@@ -213,7 +231,8 @@ class Reader:
         data: dict[str, Any] = {
             "receipt_internet_id": identifiers.own(head),
             "from": author[:LONGEST_ADDRESS],
-            **self.trust(head, match.verified(copy)),
+            "verified": match.verified(copy),
+            **self.trust(head),
         }
         name = dsn.event_id(sent.message_id, "message.read_receipt", identity, copy.recipient if copy else "")
         index, recipient = (copy.index, copy.recipient) if copy else (0, "")
@@ -221,11 +240,18 @@ class Reader:
             Event(name, "message.read_receipt", sent.message_id, at, index, recipient, reason=report.reason, data=data)
         ]
 
-    def trust(self, head: Headers, verified: bool) -> dict[str, Any]:
-        """How far the message is believed, for the events it makes."""
+    def trust(self, head: Headers) -> dict[str, Any]:
+        """What the receiving server found of who wrote the message, where it is asked."""
         server = self.settings.authserv_id
-        results = {"authentication": authentication.results(head, server)} if server else {}
-        return {"verified": verified, **results}
+        return {"authentication": authentication.results(head, server)} if server else {}
+
+
+def author_of(head: Headers) -> Mailbox:
+    """Whose message it is, with the display name."""
+    address = addresses.author(head).address
+    field = head.first("from")
+    named = addresses.mailboxes(head.undecoded(field)) if field and address else ()
+    return next((mailbox for mailbox in named if mailbox.address == address), Mailbox("", address))
 
 
 async def understood(fetched: Fetched) -> tuple[Report, Headers]:

@@ -31,7 +31,9 @@ def sent(
         if group.prepared and len(links) == group.first_link:
             links += group.prepared.links
     made = {
-        recipient.address: SentCopy(recipient.address, index, group.tracked, group.reason, state)
+        recipient.address: SentCopy(
+            recipient.address, index, group.tracked, group.reason, state, thread_replies=group.decision.thread_replies
+        )
         for index, recipients, group in shares
         for recipient in recipients
     }

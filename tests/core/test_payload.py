@@ -48,7 +48,7 @@ def history(kind: str, message: Sent | None = MESSAGE, **changes: Any) -> Histor
     last = event(kind, **changes)
     first = last.with_(event_id="first", at=T0 + 5.2, ordinal=0, link_index=0, ip="", user_agent="")
     counts = (1, 0, 1) if kind == "message.link_clicked" else ()
-    return History(last, message, (first, last), counts, T0 + 5.2)
+    return History(last, message, (first, last), counts, T0 + 5.2, 2 if kind == "thread.replied" else 0)
 
 
 def shaped(trigger: str, format: Format = "nylas", past: History | None = None, attempt: int = 1) -> Any:
@@ -144,7 +144,27 @@ def test_a_reply() -> None:
         "object": "thread", "message_id": "r1", "root_message_id": "m1", "reply_to_message_id": "m1",
         "reply_data": {"count": 2}, "thread_id": "t1", "from_self": False, "label": "spring",
     }  # fmt: skip
-    assert wanted.items() <= thing.items()
+    assert {name: thing[name] for name in wanted} == wanted
+    assert (thing["reply_from"], thing["copy_recipient"], thing["kind"]) == ({"address": "", "name": ""}, "", "reply")
+    assert "excerpt" not in thing
+
+
+@pytest.mark.parametrize("trigger", ["thread.replied", "thread.replied.legacy"])
+def test_who_answered_what_stands_in_the_notification(trigger: str) -> None:
+    data = {
+        "reply_from": {"address": "Eve@example.net", "name": "Eve"}, "copy_recipient": "bob@example.org", "kind": "reaction",
+        "gesture": "\N{THUMBS UP SIGN}", "root_message_id": "m0", "root_label": "autumn", "reply_to_message_id": "m2",
+        "excerpt": "Yes.",
+    }  # fmt: skip
+    made = shaped(trigger, past=history("thread.replied", data=data))
+    assert contract.errors(made) == []
+    thing = made["data"]["object"]
+    for name in ("reply_from", "copy_recipient", "kind", "gesture", "excerpt"):
+        assert thing[name] == data[name]
+    said = thing["deltas"][0]["object_data"]["metadata"] if "deltas" in thing else thing
+    assert said["reply_to_message_id"] == "m2"
+    assert said.get("label", said.get("payload")) == "autumn"
+    assert said.get("root_message_id", "m0") == "m0"
 
 
 def test_a_bounce() -> None:

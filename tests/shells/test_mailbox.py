@@ -31,7 +31,7 @@ KEYS = Keys(1, {1: bytes(range(32))})
 KEY = tokens.message_key(1_700_000_000.0, bytes(16))
 SENT = Sent(
     tokens.message_id(KEY), "sales", "sent.1@example.test", 1_700_000_000.0, sender="sales@example.test",
-    thread_replies=True, copies=(SentCopy("ann@example.org", 0, True), SentCopy("bob@example.org", 1, True)),
+    thread_replies=True, copies=(SentCopy("ann@example.org", 0, True, thread_replies=True), SentCopy("bob@example.org", 1, True, thread_replies=True)),
 )  # fmt: skip
 USER, WORD = "sales@example.test", "se cret\"'"
 
@@ -375,9 +375,12 @@ def test_a_cursor_of_a_maildir_stays_small() -> None:
 # -- what a message means: through a Maildir, since the way does not matter
 
 
-async def events_of(tmp_path: Path, store: Store, *messages: bytes, **changes: Any) -> list[Event]:
-    """The events of these messages; a last answer, which always makes one, is taken off."""
+async def events_of(
+    tmp_path: Path, store: Store, *messages: bytes, addresses: tuple[str, ...] = (), **changes: Any
+) -> list[Event]:
+    """The events of these messages; a last answer, which always makes one, is taken off. `addresses` are the grant's."""
     chosen = replace(by_maildir(tmp_path), mailbox=Mailbox(0.1, **changes))
+    chosen = replace(chosen, grants=(replace(chosen.grants[0], addresses=addresses), *chosen.grants[1:]))
     async with watching(chosen, store):
         for number, message in enumerate(messages):
             drop(tmp_path, f"{number:04}", message)
@@ -424,7 +427,28 @@ async def test_what_the_sender_sent_is_no_answer(tmp_path: Path, store: Store) -
     await store.record_sent(follow_up)
     itself = letter("Subject: Offer", f"References: <{token_of(0)}>", sender="sales@example.test", number=1)
     through_us = answer(2, sender="sales@example.test")
-    assert await events_of(tmp_path, store, itself, through_us) == []
+    [event] = await events_of(tmp_path, store, itself, through_us)  # the second goes on with the thread
+    assert (event.message_id, event.data["from_self"], event.counted) == (SENT.message_id, True, False)
+    assert event.data["reply_id"] == follow_up.message_id
+    assert await store.answer(follow_up.message_id) is None  # it is among what was sent
+
+
+async def test_what_goes_on_with_a_thread_is_known_by_its_own_token(tmp_path: Path, store: Store) -> None:
+    """Where an upstream gave it another Message-ID. The token of what it goes on with says nothing of it."""
+    key = tokens.message_key(1_800_000_000.0, b"\x01" * 16)
+    follow_up = told("ann@example.org", message_id=tokens.message_id(key), internet_message_id="f@x")
+    await store.record_sent(follow_up)
+    own_token = threads.entry("t.example.test", tokens.write(Token("reference", key, 0), KEYS))
+    named = "<sent.1@example.test>"
+    itself = letter(
+        f"In-Reply-To: {named}", f"References: <{own_token}> {named}", sender="sales@example.test", number=1
+    )
+    by_hand = letter(
+        f"In-Reply-To: {named}", f"References: <{token_of(0)}> {named}", sender="sales@example.test", number=2
+    )
+    found = await events_of(tmp_path, store, itself, by_hand)
+    assert [event.data["from_self"] for event in found] == [True, True]
+    assert [event.data["reply_id"] == follow_up.message_id for event in found] == [True, False]
 
 
 async def test_the_senders_own_answer_is_kept_and_not_notified(tmp_path: Path, store: Store) -> None:
@@ -454,6 +478,166 @@ async def test_answers_that_were_not_asked_for_are_not_kept(tmp_path: Path, stor
         await events_of(tmp_path, store, letter("In-Reply-To: <s@x>"), letter("In-Reply-To: <unknown@x>", number=2))
         == []
     )
+
+
+def told(*people: str, **changes: Any) -> Sent:
+    copies = tuple(SentCopy(person, index, True, thread_replies=True) for index, person in enumerate(people))
+    return SENT.with_(copies=copies, **changes)
+
+
+def numbered(name: str, *people: str, **changes: Any) -> Sent:
+    """Another message, `name@x`."""
+    key = tokens.message_id(name.ljust(12, "-").encode())
+    return told(*people, message_id=key, internet_message_id=f"{name}@x", **changes)
+
+
+UNTOLD: dict[str, Any] = {"thread_replies": False}
+
+
+async def test_an_answer_deep_in_a_thread_goes_to_its_root(tmp_path: Path, store: Store) -> None:
+    first = SENT.message_id
+    follow_up = numbered(
+        "f", "ann@example.org", references=("sent.1@example.test",), submitted_at=SENT.submitted_at + 9
+    )
+    plain = follow_up.with_(copies=(SentCopy("ann@example.org", 0, False),), **UNTOLD)
+    await store.record_sent(plain)
+    told_later = numbered(
+        "g", "ann@example.org", references=("f@x",), submitted_at=SENT.submitted_at + 19, label="later"
+    )
+    await store.record_sent(told_later)
+    letters = [
+        letter("In-Reply-To: <f@x>", number=1),
+        letter("In-Reply-To: <unknown@y>", f"References: <sent.1@example.test> {'<z@y> ' * 250}<unknown@y>", number=2),
+        letter("In-Reply-To: <g@x>", "References: <sent.1@example.test> <f@x> <g@x>", number=3),
+        letter("In-Reply-To: <answer.1@example.org>", sender="Bob <bob@example.org>", number=4),
+    ]
+    events = await events_of(tmp_path, store, *letters)
+    assert [e.data["reply_to_message_id"] for e in events] == [
+        plain.message_id,
+        first,
+        told_later.message_id,
+        plain.message_id,
+    ]
+    assert [e.data["root_message_id"] for e in events] == [first] * 4
+    assert [e.message_id for e in events] == [first, first, told_later.message_id, first]
+    assert [e.recipient for e in events] == ["ann@example.org"] * 3 + ["bob@example.org"]
+    histories = [await store.history(e.event_id) for e in events]
+    assert [history.replies for history in histories if history] == [1, 2, 3, 4]
+    assert events[2].data["root_label"] == SENT.label
+
+
+@pytest.mark.parametrize(
+    ("sender", "recipient"),
+    [
+        ("Ann <ann@example.org>", "ann@example.org"),
+        ("ANN@Example.ORG", "ann@example.org"),
+        ("ann+offers@example.org", "ann@example.org"),
+        ("ann@mail.example.org", "ann@example.org"),
+        ("tag@example.co.uk", "tag+x@post.example.co.uk"),
+        ("ann@example.com", ""),
+        ("anna@example.org", ""),
+        ("an@example.org", ""),
+        ("two@example.org", ""),  # two copies, of two tags
+        ("tag@other.co.uk", ""),
+        ("eve@example.net", ""),
+    ],
+)
+async def test_who_answered_is_the_recipient_where_a_copy_went_there(
+    tmp_path: Path, store: Store, sender: str, recipient: str
+) -> None:
+    message = numbered("p", "ann@example.org", "tag+x@post.example.co.uk", "two+a@example.org", "two+b@example.org")
+    await store.record_sent(message)
+    [event] = await events_of(tmp_path, store, letter("In-Reply-To: <p@x>", sender=sender))
+    assert event.recipient == recipient
+    assert event.data["reply_from"]["address"] == sender.rpartition("<")[2].rstrip(">")
+    assert event.data["reply_from"]["name"] == ("Ann" if "<" in sender else "")
+
+
+async def test_somebody_else_with_a_copy_of_ours_is_told_by_its_token(tmp_path: Path, store: Store) -> None:
+    [event] = await events_of(
+        tmp_path, store, letter("In-Reply-To: <sent.1@example.test>", f"References: <{token_of(1)}> <sent.1@example.test>",
+                                sender="Eve <eve@example.net>")
+    )  # fmt: skip
+    assert (event.recipient, event.data["copy_recipient"], event.data["verified"]) == ("", "bob@example.org", True)
+    assert event.data["reply_from"] == {"address": "eve@example.net", "name": "Eve"}
+
+
+async def test_the_message_that_the_author_was_sent_wins(tmp_path: Path, store: Store) -> None:
+    """Of several that References names, where In-Reply-To names none; and of several with one Message-ID."""
+    for name, person in (("a", "ann@example.org"), ("b", "bob@example.org"), ("c", "cid@example.org")):
+        await store.record_sent(numbered(name, person))
+        await store.record_sent(numbered(f"{name}2", person).with_(internet_message_id="same@x"))
+    letters = (
+        letter("References: <a@x> <b@x> <c@x>", sender="bob@example.org", number=1),
+        letter("In-Reply-To: <c@x> <a@x>", sender="ann@example.org", number=2),
+        letter("In-Reply-To: <same@x>", sender="bob+tag@example.org", number=3),
+        letter("In-Reply-To: <c@x>", "References: <a@x> <c@x>", sender="ann@example.org", number=4),
+    )
+    found = [(e.data["reply_to_message_id"], e.recipient) for e in await events_of(tmp_path, store, *letters)]
+    assert found == [
+        (numbered("b").message_id, "bob@example.org"),
+        (numbered("a").message_id, "ann@example.org"),
+        (numbered("b2").message_id, "bob@example.org"),
+        (numbered("c").message_id, "ann@example.org"),
+    ]
+
+
+async def test_an_excluded_recipient_has_answers_of_nobodys_concern(tmp_path: Path, store: Store) -> None:
+    message = numbered("e", "ann@example.org", "bob@example.org")
+    ann, bob = message.copies
+    await store.record_sent(message.with_(copies=(ann, bob.with_(thread_replies=False))))
+    letters = [
+        letter("In-Reply-To: <e@x>", sender=sender, number=number)
+        for number, sender in enumerate(("bob@example.org", "bob+x@example.org", "ann@example.org", "eve@example.net"))
+    ]
+    found = await events_of(tmp_path, store, *letters)
+    assert [e.data["from"] for e in found] == ["ann@example.org", "eve@example.net"]
+
+
+async def test_every_address_of_the_grant_is_the_sender(tmp_path: Path, store: Store) -> None:
+    found = await events_of(
+        tmp_path, store, answer(1, sender="desk@sales.example.test"), answer(2, sender="eve@example.test"),
+        addresses=("*@sales.example.test",),
+    )  # fmt: skip
+    assert [e.data["from_self"] for e in found] == [True, False]
+
+
+GESTURES = {
+    "reaction": ("text/vnd.google.email-reaction+json", '{"version": 1, "emoji": "!"}', "!"),
+    "calendar": (
+        "text/calendar",
+        "BEGIN:VCALENDAR\r\nMETHOD:REPLY\r\nATTENDEE;PARTSTAT=DECLINED:mailto:a@b",
+        "declined",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", GESTURES)
+async def test_a_gesture_is_no_plain_answer(tmp_path: Path, store: Store, kind: str) -> None:
+    content_type, body, gesture = GESTURES[kind]
+    fields = ("In-Reply-To: <sent.1@example.test>", 'Content-Type: multipart/alternative; boundary="b"')
+    parts = f"--b\r\nContent-Type: text/plain\r\n\r\nAnn answered.\r\n--b\r\nContent-Type: {content_type}\r\n\r\n{body}\r\n--b--"
+    [event] = await events_of(tmp_path, store, letter(*fields, body=parts))
+    assert (event.type, event.data["kind"], event.data["gesture"]) == ("thread.replied", kind, gesture)
+
+
+async def test_a_read_receipt_is_an_event_of_its_own(tmp_path: Path, store: Store) -> None:
+    """Also of a message that is not tracked; and nobody is told that somebody answered."""
+    await store.record_sent(numbered("r", "ann@example.org", **UNTOLD))
+    part = "Content-Type: message/disposition-notification\r\n\r\nFinal-Recipient: rfc822; ann@example.org\r\n"
+    part += "Original-Message-ID: <{}>\r\nDisposition: manual-action/MDN-sent-manually; {}\r\n"
+    fields = ('Content-Type: multipart/mixed; boundary="b"',)
+    letters = [
+        letter(*fields, body=f"--b\r\n{part.format(named, done)}\r\n--b--", number=number)
+        for number, (named, done) in enumerate(
+            [("sent.1@example.test", "displayed"), ("r@x", "displayed"), ("r@x", "deleted"), ("unknown@x", "displayed")]
+        )
+    ]
+    found = await events_of(tmp_path, store, *letters)
+    assert [(e.type, e.message_id, e.recipient) for e in found] == [
+        ("message.read_receipt", SENT.message_id, "ann@example.org"),
+        ("message.read_receipt", numbered("r").message_id, "ann@example.org"),
+    ]
 
 
 # Message-IDs as programs write them, of two messages each, and how answers name the first (RFC 5322 3.6.4, 4.5.4).

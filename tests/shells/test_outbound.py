@@ -78,6 +78,15 @@ async def test_all_is_tracked_and_recorded() -> None:
     assert sent.copies[0].tracked
 
 
+async def test_whose_answers_are_told_is_said_of_each_copy() -> None:
+    kept = memory.Memory()
+    content = HTML % b"X-Track: all\r\nX-Track-Exclude: B@x.test\r\n"
+    done = await tracker(settings(), kept).track(submission(content, "a@x.test", "b@x.test"))
+    sent = await kept.sent(done.message_id)
+    assert sent is not None
+    assert [(copy.recipient, copy.thread_replies) for copy in sent.copies] == [("a@x.test", True), ("b@x.test", False)]
+
+
 async def test_each_recipient_has_tokens_of_its_own() -> None:
     copies = await sent_copies(
         tracker(settings(opens=True, links=True)), submission(HTML % b"", "a@x.test", "b@x.test")

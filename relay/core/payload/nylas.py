@@ -37,6 +37,7 @@ GRANTS = {"grant.expired": 25009, "grant.updated": 25014}  # Nylas' codes
 NAMESPACE = uuid.UUID("6f1c0f35-4d0e-4b36-9f0c-0f3c1d6f8a11")
 LONGEST_AGENT = 256  # characters of a user agent in `recents`
 BELIEF = ("from", "verified", "authentication")  # of what a mailbox saw: who wrote it, and how far that is believed
+ANSWERS = ("gesture", "excerpt")  # of an answer, where it has one
 SCHEDULED = ("message.send_success", "message.send_failed")
 NO_URL = "about:blank"  # for a link whose message's row is gone: its place in `link_data` needs something
 
@@ -87,6 +88,8 @@ def ours(history: History) -> dict[str, Any]:
         "metadata": dict(sent.metadata) if sent else {},
         **{name: event.data[name] for name in BELIEF if name in event.data},
     }
+    if event.type == "thread.replied":
+        found |= answer(event)
     if folded := event.data.get(tally.FOLDED):
         found["folded"] = folded
     return found
@@ -100,7 +103,7 @@ def tracked(history: History, application_id: str) -> dict[str, Any]:
         "object": "message",
         "grant_id": event.grant_id,
         "message_id": event.message_id,
-        "label": history.sent.label if history.sent else "",
+        "label": label_of(history),
         "sender_app_id": application_id,
         "timestamp": at,
     }
@@ -114,13 +117,29 @@ def tracked(history: History, application_id: str) -> dict[str, Any]:
     return common | {
         "object": "thread",
         "message_id": reply_id(event),
-        "root_message_id": event.message_id,
+        "root_message_id": str(event.data.get("root_message_id") or event.message_id),
         "reply_to_message_id": replied_to(event),
-        "reply_data": {"count": event.ordinal + 1},
+        "reply_data": {"count": max(history.replies, 1)},
         "thread_id": thread_id(history),
         "from_self": bool(event.data.get("from_self")),
         "reply_internet_message_id": str(event.data.get("reply_internet_id", "")),
     }
+
+
+def answer(event: Event) -> dict[str, Any]:
+    """Who answered, and how."""
+    data = event.data
+    return {
+        "reply_from": data.get("reply_from") or {"address": str(data.get("from", "")), "name": ""},
+        "copy_recipient": str(data.get("copy_recipient", "")),
+        "kind": str(data.get("kind", "reply")),
+        **{name: data[name] for name in ANSWERS if name in data},
+    }
+
+
+def label_of(history: History) -> str:
+    """Of an answer the label of the message with which its thread began."""
+    return str(history.event.data.get("root_label", history.sent.label if history.sent else ""))
 
 
 def visit(event: Event) -> dict[str, Any]:
@@ -284,7 +303,7 @@ def bare(history: History, application_id: str) -> dict[str, Any]:
 
 def metadata(history: History) -> dict[str, Any]:
     event = history.event
-    common = {"payload": history.sent.label if history.sent else "", "timestamp": int(event.at)}
+    common = {"payload": label_of(history), "timestamp": int(event.at)}
     match event.type:
         case "message.opened":
             seen = [{"id": e.ordinal} | visit(e) for e in history.recents]

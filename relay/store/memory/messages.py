@@ -75,7 +75,7 @@ class Messages(Counts):
             for m in self._messages.values()
             if m.sent and (m.sent.thread_id, m.sent.grant_id) == (thread_id, grant_id)
         )
-        told = (sent for sent in own if any(copy.thread_replies for copy in sent.copies))
+        told = (sent for sent in own if sent.thread_replies and any(c.thread_replies for c in sent.copies))
         return min(told, key=lambda sent: (sent.submitted_at, sent.message_id), default=None)
 
     async def find_queued(self, queue_id: str) -> Sent | None:
