@@ -66,7 +66,7 @@ class Server:
         self.fetched: Counter[int] = Counter()
         self.logins = self.open = self.peak = 0
         self._writers: set[asyncio.StreamWriter] = set()
-        self._idling: dict[asyncio.StreamWriter, Folder] = {}
+        self._idling: set[Session] = set()
         self._server: asyncio.Server | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -85,9 +85,9 @@ class Server:
         return uid
 
     def _push(self, folder: Folder) -> None:
-        for writer, selected in list(self._idling.items()):
-            if selected is folder:
-                writer.write(f"* {len(folder.messages)} EXISTS\r\n".encode())
+        for session in list(self._idling):
+            if session.folder is folder:
+                session.exists()
 
     def drop_all(self) -> None:
         for writer in list(self._writers):
@@ -116,7 +116,6 @@ class Server:
         self.peak = max(self.peak, self.open)
         with contextlib.suppress(Hangup, OSError, asyncio.CancelledError):
             await Session(self, reader, writer).run()
-        self._idling.pop(writer, None)
         self._writers.discard(writer)
         self.open -= 1
         writer.close()
@@ -127,6 +126,11 @@ class Session:
         self.server, self.reader, self.writer = server, reader, writer
         self.folder = Folder()
         self.introduced = False
+        self.known = 0  # messages that the client was told of
+
+    def exists(self) -> None:
+        self.known = len(self.folder.messages)
+        self.say(f"* {self.known} EXISTS")
 
     def say(self, line: str | bytes) -> None:
         self.writer.write((line.encode() if isinstance(line, str) else line) + b"\r\n")
@@ -177,8 +181,8 @@ class Session:
             uid = self.folder.next_uid
             self.folder.next_uid += 1
             self.folder.messages[uid] = Message(raw, datetime.now(UTC).strftime("%d-%b-%Y %H:%M:%S +0000"))
-        if came:
-            self.say(f"* {len(self.folder.messages)} EXISTS")
+        if len(self.folder.messages) != self.known:
+            self.exists()
 
     async def capability(self, tag: str, command: str) -> None:
         self.say(f"* CAPABILITY {self.server.capability}")
@@ -221,7 +225,7 @@ class Session:
             self.say(f"{tag} NO [NONEXISTENT] Mailbox doesn't exist: {name}")
             return
         self.folder = server.folders[name]
-        self.say(f"* {len(self.folder.messages)} EXISTS")
+        self.exists()
         self.say("* 0 RECENT")
         if server.uidvalidity_told:
             self.say(f"* OK [UIDVALIDITY {self.folder.uidvalidity}] set")
@@ -286,13 +290,13 @@ class Session:
     async def idle(self, tag: str, command: str) -> None:
         self.tell("IDLE")
         if self.server.repeats:
-            self.say(f"* {len(self.folder.messages)} EXISTS")
+            self.exists()
         self.say("+ idling")
-        self.server._idling[self.writer] = self.folder
+        self.server._idling.add(self)
         try:
             await self.line()  # DONE
         finally:
-            self.server._idling.pop(self.writer, None)
+            self.server._idling.discard(self)
         self.tell("DONE")
         self.say(f"{tag} OK done")
 
