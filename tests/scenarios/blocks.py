@@ -10,15 +10,14 @@ from typing import Any
 from tests.scenarios import service
 
 
-def read(document: str, section: str, name: str) -> str:
+def read(document: str, section: str, name: str, number: int = 0) -> str:
     """The block of a section of docs/DOCUMENT.md whose first line is a comment with the name of its file, without that
-    line; "" where there is none. The section is what stands below `## SECTION`, or above the first for ""."""
+    line; "" where there is none. `number` chooses one of several. The section is what stands below `## SECTION`, or above the first for ""."""
     text = (service.ROOT / "docs" / f"{document}.md").read_text()
     first, *others = re.split(r"(?m)^## ", text)
     (text,) = (each for each in others if each.startswith(section + "\n")) if section else (first,)
     found = re.findall(rf"(?ms)^```\w*\n(?:#|dnl #) {re.escape(name)}\n(.*?)^```$", text)
-    assert len(found) < 2, f"{name} stands twice in {section}"
-    return found[0] if found else ""
+    return found[number] if found else ""
 
 
 def main_cf(text: str) -> dict[str, str]:

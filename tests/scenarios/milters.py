@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import smtplib
 import tomllib
 from collections.abc import Iterator
@@ -13,22 +12,18 @@ from typing import Any
 from tests import peers
 from tests.fakes.upstream import Upstream
 from tests.peers import postfix
-from tests.scenarios import service
+from tests.scenarios import blocks, service
 
 
 def documented(number: int) -> tuple[str, str]:
     """main.cf and relay.toml in the section on the milter in docs/postfix.md: by TCP, or by a unix socket."""
-    (section,) = re.findall(r"(?ms)^## Milter\n(.*?)^## ", (service.ROOT / "docs" / "postfix.md").read_text())
-    found = [re.findall(rf"(?ms)^```\w+\n# {name}\n(.*?)^```$", section) for name in (r"main\.cf", r"relay\.toml")]
-    assert [len(blocks) for blocks in found] == [2, 2]
-    return found[0][number], found[1][number]
+    first, second = (blocks.read("postfix", "Milter", name, number) for name in ("main.cf", "relay.toml"))
+    return first, second
 
 
 def table(text: str) -> str:
     """[milter] of a relay.toml again."""
-    return "\n".join(
-        ["[milter]", *(f"{name} = {value!r}" for name, value in tomllib.loads(text)["milter"].items()), ""]
-    )
+    return f"[milter]\n{blocks.values(tomllib.loads(text)['milter'])}\n"
 
 
 def settings(folder: Path, more: str = "", *, tracking: str = "links = true\nopens = true") -> tuple[Any, int]:
@@ -38,14 +33,9 @@ def settings(folder: Path, more: str = "", *, tracking: str = "links = true\nope
     return service.settings(folder, upstream="", tracking=tracking, more=text + more), port
 
 
-def main_cf(text: str) -> dict[str, str]:
-    pairs = (line.partition(" = ") for line in text.splitlines())
-    return {name: value for name, _, value in pairs}
-
-
 def asking(milter: int, **settings: str) -> dict[str, str]:
     """main.cf, as docs/postfix.md has it."""
-    return main_cf(documented(0)[0].replace("8891", str(milter))) | {"smtputf8_enable": "yes", **settings}
+    return blocks.main_cf(documented(0)[0].replace("8891", str(milter))) | {"smtputf8_enable": "yes", **settings}
 
 
 @contextmanager

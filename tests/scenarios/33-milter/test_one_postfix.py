@@ -23,7 +23,7 @@ import pytest
 from tests import peers
 from tests.fakes import certificates
 from tests.peers import dovecot, postfix
-from tests.scenarios import hostile, milters, service
+from tests.scenarios import blocks, hostile, milters, service
 from tests.until import eventually
 
 STRANGER, LISTED = "127.0.0.2", "127.0.0.9"
@@ -121,7 +121,7 @@ def house() -> Iterator[House]:
             postfix.running(
                 home,
                 transport=f"lmtp:inet:127.0.0.1:{mailboxes.lmtp_port}",
-                settings=milters.main_cf(main_cf) | {"message_size_limit": "1000000"},
+                settings=blocks.main_cf(main_cf) | {"message_size_limit": "1000000"},
                 services=SERVICES.format(**ports),
                 certificate=trusted,
                 key=key,

@@ -1,4 +1,4 @@
-"""The ways into Postfix other than the milter, each as docs/postfix.md has it: its blocks run as they stand, but for the
+"""The ways into Postfix beside the milter, each as docs/postfix.md has it: its blocks run as they stand, but for the
 ports. Tracked mail arrives, refusals reach who is to hear them, and nothing is lost while we are away."""
 
 import re
@@ -15,7 +15,7 @@ import pytest
 from tests import peers
 from tests.fakes.upstream import Upstream
 from tests.peers import postfix
-from tests.scenarios import blocks, hostile, service
+from tests.scenarios import blocks, clients, hostile, milters, service
 from tests.until import eventually
 
 RELAY, BEFORE, AFTER = "Relay mode", "Before the queue", "After the queue"
@@ -90,6 +90,12 @@ def test_mail_refusals_and_our_absence(tmp_path: Path, way: str) -> None:
             assert len(named) == (way != BEFORE)
             eventually(lambda: named <= set(re.findall(taken, mail.server.log())))
 
+            for send in clients.ALL:
+                to = f"{send.__name__}@example.test"
+                send(mail.server.port, hostile.letter("", "X-Track: links"), to)
+                (content,) = eventually(lambda to=to: mail.arrived(to))  # type: ignore[misc]
+                assert [len(each) for each in hostile.tokens(content)] == [0, 1]
+
             # The last server's refusal becomes a bounce of whoever has promised to deliver.
             mail.send(hostile.letter(), "gone@example.test")
             bounce = eventually(lambda: mail.arrived("a@example.test"))[0]
@@ -123,3 +129,17 @@ def test_mail_refusals_and_our_absence(tmp_path: Path, way: str) -> None:
             eventually(lambda: mail.arrived("end@example.test"))
         assert len(mail.arrived("late@example.test")) == 1
         assert len(mail.arrived("b@example.test")) == 1
+
+
+def test_the_programs_that_people_send_with_by_milter(tmp_path: Path) -> None:
+    ports, milter = milters.settings(tmp_path)
+    with (
+        hostile.sink() as last,
+        service.running(tmp_path, ports, only="milter,admin"),
+        milters.mail_server(last, milter) as server,
+    ):
+        for send in clients.ALL:
+            send(server.port, hostile.letter("", "X-Track: links"), f"{send.__name__}@example.test")
+        eventually(lambda: len(last.taken) == len(clients.ALL))
+        for kept in last.taken:
+            assert [len(each) for each in hostile.tokens(kept.content)] == [0, 1]
