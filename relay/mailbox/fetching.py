@@ -23,6 +23,10 @@ TRIES = 3
 OTHERS = 8  # messages, of those beside it, by which a message that can't be had is judged
 HEAD = f"BODY.PEEK[HEADER]<0.{LONGEST_HEADERS}>"
 WHOLE = f"BODY.PEEK[]<0.{LONGEST_MESSAGE}>"
+STRUCTURE = "BODYSTRUCTURE"
+# What the library raises where a structure is none, once it has read it all.
+UNREADABLE = (TypeError, LookupError, AttributeError, RecursionError)
+DEPTH = 50  # multiparts in multiparts whose parts are named
 
 
 class Windows(NamedTuple):
@@ -135,6 +139,37 @@ async def _alone(folder: session.Session, uid: int, uids: list[int], troubles: T
     if last:
         head = head[: headers.read(head).body]
     return Found(uid, head, arrival(answers[uid]))
+
+
+async def kinds(folder: session.Session, uid: int) -> frozenset[str] | None:
+    """The content types of a message's parts, in lower case, by the server's reading (RFC 9051 7.5.2); None where it has
+    none that is understood."""
+    try:
+        answers = await _fetch(folder, [uid], STRUCTURE)
+    except UNREADABLE:
+        return None
+    except session.FAILURES:
+        if folder.broken:
+            raise
+        return None
+    found: set[str] = set()
+    return frozenset(found) if _named(answers.get(uid, {}).get(STRUCTURE.encode()), found, 0) and found else None
+
+
+def _named(body: object, found: set[str], depth: int) -> bool:
+    """Adds the types of a body structure; whether all of it was understood."""
+    if not isinstance(body, tuple) or len(body) < 2 or depth > DEPTH:
+        return False
+    if isinstance(body[0], list):
+        kind, parts = "multipart", body[0]
+        if not parts or not all(_named(part, found, depth + 1) for part in parts):
+            return False
+    else:
+        kind = body[0].decode("latin-1") if isinstance(body[0], bytes) else ""
+    if not kind or not isinstance(body[1], bytes):
+        return False
+    found.add(f"{kind}/{body[1].decode('latin-1')}".lower())
+    return True
 
 
 async def whole(folder: session.Session, uid: int, troubles: Troubles) -> bytes:

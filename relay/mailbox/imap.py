@@ -147,7 +147,8 @@ class Imap:
                 async for found in fetching.messages(folder, uids, self.troubles):
                     now = replace(now, uid=found.uid)
                     if not found.passed:
-                        yield Fetched(found.head, now, found.arrived, partial(self.whole, folder, found.uid))
+                        whole, kinds = partial(self.whole, folder, found.uid), partial(self.kinds, folder, found.uid)
+                        yield Fetched(found.head, now, found.arrived, whole, kinds)
                         continue
                     sentence = f"{self.account.folder} UID {found.uid}: {found.passed}"
                     now = replace(now, passed=(*now.passed, sentence)[-MAX_PASSED:])
@@ -163,6 +164,10 @@ class Imap:
     async def whole(self, folder: session.Session, uid: int) -> bytes:
         with session.failing(self.account):  # whoever asks for it is outside of `messages`
             return await fetching.whole(folder, uid, self.troubles)
+
+    async def kinds(self, folder: session.Session, uid: int) -> frozenset[str] | None:
+        with session.failing(self.account):
+            return await fetching.kinds(folder, uid)
 
     async def wait(self, folder: session.Session) -> None:
         """Until the server says that something came, or it is time to look."""

@@ -258,8 +258,13 @@ async def understood(fetched: Fetched) -> tuple[Report, Headers]:
     """What a message says, as `reports.read` has it of the whole: more than the header section is fetched only where it
     takes more to know."""
     raw = reports.unmarked(fetched.head)
-    if len(raw) >= LONGEST_HEADERS or reports.needs_body(headers.read(raw)):
+    head = headers.read(raw)
+    if len(raw) >= LONGEST_HEADERS or reports.needs_whole(head):
         raw = reports.unmarked(await fetched.whole())
+    elif reports.structured(head):
+        kinds = await fetched.kinds()
+        if kinds is None or not reports.ordinary(kinds):
+            raw = reports.unmarked(await fetched.whole())
     large = len(raw) > event_loop.LARGEST
     report = await asyncio.to_thread(reports.read, raw) if large else reports.read(raw)
     return report, headers.read(raw)

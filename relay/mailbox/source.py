@@ -59,15 +59,21 @@ class Times:
     refused: tuple[float, ...] = (60.0, 300.0, 900.0, 3600.0)
 
 
+async def unknown() -> frozenset[str] | None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Fetched:
     """One message: its header section (and perhaps more), where the mailbox stands once it is dealt with, when it
-    arrived (Unix seconds, 0.0 where that is not known), and the way to its whole, as far as it is read."""
+    arrived (Unix seconds, 0.0 where that is not known), the way to its whole, as far as it is read, and to the content types
+    of its parts (None where they are not known for less than the whole)."""
 
     head: bytes
     cursor: Cursor
     arrived: float
     whole: Callable[[], Awaitable[bytes]]
+    kinds: Callable[[], Awaitable[frozenset[str] | None]] = unknown
 
 
 @dataclass(frozen=True, slots=True)

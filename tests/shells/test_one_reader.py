@@ -18,6 +18,7 @@ from relay.mailbox import reading
 from relay.mailbox.source import Fetched
 from relay.store import Cursor
 from tests import corpus, reporting
+from tests.fakes import imap as fake
 from tests.peers import dovecot
 
 USER, WORD = "sales@example.test", "secret"
@@ -78,3 +79,66 @@ async def test_the_mailbox_does_what_inspect_says_by_imap(tmp_path: Path, server
             client.append("INBOX", message)
     url = f"imap://sales%40example.test@127.0.0.1:{server.imap_port}/INBOX"
     assert await read(url) == inspected(tmp_path / "files", raw)
+
+
+# -- what is fetched for it
+
+
+ALTERNATIVE = reporting.multipart(
+    reporting.text("Yes."), reporting.html("<p>Yes.</p>"), subject="Re: Offer", kind="alternative", sender="Ann <ann@example.org>",
+    path="<ann@example.org>", fields=(f"In-Reply-To: <{reporting.SENT}>",),
+)  # fmt: skip
+
+
+async def test_an_ordinary_answer_is_not_fetched_as_a_whole(server: dovecot.Dovecot) -> None:
+    [wrapped] = [form.raw for form in reporting.FORMS if form.name == "arf, mixed"]
+    with imapclient.IMAPClient("127.0.0.1", server.imap_port, ssl=False) as client:
+        client.login(USER, WORD)
+        for message in (ALTERNATIVE, wrapped):
+            client.append("INBOX", message)
+    asked: list[str] = []
+    url = f"imap://sales%40example.test@127.0.0.1:{server.imap_port}/INBOX"
+    grant, chosen = settings(url)
+    source = mailbox.open_source(grant, url, chosen)
+    async with aclosing(source.messages(Cursor(source.name, 0, 0), 1_000_000_000.0)) as fetched:
+        async for one in fetched:
+            if not isinstance(one, Fetched):
+                break
+
+            async def whole(one: Fetched = one) -> bytes:
+                asked.append(one.head.decode().partition("Subject: ")[2].partition("\r")[0])
+                return await one.whole()
+
+            await reading.understood(replace(one, whole=whole))
+    assert asked == ["complaint"]
+
+
+@pytest.mark.parametrize(
+    "structure",
+    ["NIL", "()", '"text" "plain"', '(("text" "plain" NIL NIL NIL "7bit" 5 1) "mixed"', "((((((((", '(NIL "mixed")', '(("text") "mixed")', "5",
+     "(" * 200 + '"text" "plain" NIL NIL NIL "7bit" 5 1' + ' "mixed")' * 200, '("text" {1000}', "drop"],
+)  # fmt: skip
+async def test_a_structure_that_says_nothing_is_no_reason_to_miss_a_report(structure: str) -> None:
+    """Any server may answer anything: then the whole decides, also on another connection."""
+    [raw] = [form.raw.decode() for form in reporting.FORMS if form.name == "a gateway's footer"]
+    head = raw.partition("\r\n\r\n")[0] + "\r\n\r\n"
+    fetch = '* 1 FETCH (UID 7 INTERNALDATE "02-Feb-2026 10:00:00 +0000" BODY[%s] {%d}\r\n%s)\r\n{tag} OK done'
+    script = {
+        "EXAMINE": "* 1 EXISTS\r\n* OK [UIDVALIDITY 1] set\r\n* OK [UIDNEXT 8] next\r\n{tag} OK done",
+        "UID SEARCH": "* SEARCH 7\r\n{tag} OK done",
+        "UID FETCH 7 (BODY.PEEK[HEADER": fetch % ("HEADER", len(head), head),
+        "UID FETCH 7 (BODY.PEEK[]": fetch % ("", len(raw), raw),
+        "UID FETCH 7 (BODYSTRUCTURE": f"* 1 FETCH (UID 7 BODYSTRUCTURE {structure})\r\n{{tag}} OK done",
+    }
+    if structure == "drop":
+        script["UID FETCH 7 (BODYSTRUCTURE"] = "{tag} NO not today"
+    async with fake.Server(script) as server:
+        url = f"imap://sales%40example.test@127.0.0.1:{server.port}/INBOX"
+        grant, chosen = settings(url)
+        source = mailbox.open_source(grant, url, chosen)
+        async with aclosing(source.messages(Cursor(source.name, 1, 6), 1_000_000_000.0)) as fetched:
+            async for one in fetched:
+                assert isinstance(one, Fetched)
+                report, _ = await reading.understood(one)
+                assert report.kind == "bounce"
+                break

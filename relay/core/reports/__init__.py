@@ -155,17 +155,17 @@ def taken_apart(raw: bytes) -> Inspected | None:
 
 
 def needs_body(head: Headers) -> bool:
-    """Whether the header section alone does not say what the message is: it has parts, which `ordinary` may judge by
-    their kinds, or it is from a mail system, or looks like a receipt."""
-    return structured(head) or receipts.doubtful(head) or notices.marked(head) or prose.looks_automatic(head)
+    """Whether the header section alone does not say what the message is."""
+    return needs_whole(head) or structured(head)
 
 
 def needs_whole(head: Headers) -> bool:
-    """Whether the kinds of its parts do not say it either, whatever they are."""
-    return not structured(head) or receipts.doubtful(head) or notices.marked(head) or prose.looks_automatic(head)
+    """Whether it doesn't, and the kinds of its parts would not either: it is from a mail system, or looks like a receipt."""
+    return receipts.doubtful(head) or notices.marked(head) or prose.looks_automatic(head)
 
 
 def structured(head: Headers) -> bool:
+    """Whether the message has parts, by whose kinds `ordinary` judges."""
     field_ = head.first("content-type")
     return field_ is not None and parts.typed(head.raw[field_.value : field_.end])[0].startswith(
         ("multipart/", "message/", gestures.CALENDAR)

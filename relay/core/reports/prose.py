@@ -61,6 +61,7 @@ REFUSED = re.compile(r"reject|refus|quota|zur[üu]ckgewiesen|abgelehnt|rechaza|r
 # A reply code that stands as servers' words do: at the beginning of a line, behind a colon or a bracket.
 PLACED = re.compile(r"(?:^|[:(\[#\"'>：])[ \t]{0,4}#?([45][0-5]\d)(?=[ \-:][^\d])", re.M)
 NULL = re.compile(r"(?:<>|<?mailer-daemon(?:@[^<>]*)?>?)?", re.I)
+DOMAIN_OF = re.compile(r"@[^\s<>()\",;@]*")
 TAG = re.compile(r"<(?:br|/p|/div|/tr|/h\d)[^<>]{0,200}>", re.I)
 CELL = re.compile(r"<(?:/td|/th|/li)[^<>]{0,200}>", re.I)
 MARKUP = re.compile(r"<[^<>@]{0,2000}>")
@@ -116,7 +117,12 @@ def person(head: Headers) -> bool:
 
 
 def system(head: Headers) -> bool:
-    return bool(sentences.SYSTEM.search(head.get("from")[:500]))
+    return bool(sentences.SYSTEM.search(author(head)))
+
+
+def author(head: Headers) -> str:
+    """Who wrote it, without the domain: there are people at domains such as postmaster.example."""
+    return DOMAIN_OF.sub("@", head.get("from")[:500])
 
 
 def looks_automatic(head: Headers) -> bool:
@@ -157,7 +163,7 @@ def read(head: Headers, text: str, returned: str) -> Found | None:
     if coded and not failed and len(coded) < len(entries):  # others are mentioned, such as who may help
         entries = tuple(e for e in entries if code(e) or addresses.comparable(e.recipient) in sent_to)
     if vouched(head):
-        daemon = bool(sentences.DAEMON.search(head.get("from")[:500])) and bool(entries)
+        daemon = bool(sentences.DAEMON.search(author(head))) and bool(entries)
         said = (bool(sentence) and bool(title or returned or original or daemon)) or bool(title and coded)
         structure = bool(coded) and not subjects.automatic(subject) and known.first("message-id") is not None
     else:  # nobody vouches for it but its words

@@ -21,12 +21,10 @@ SYSTEM = _any(
     r"mail administrator|mdaemon|mail[ ._-]?router|microsoftexchange[0-9a-f]{8}|delivery[ ._-]?notification",
     r"smtp[ ._-]?(?:mail[ ._-]?)?(?:service|server|gateway)s?\b|system (?:administrator|attendant)|messaging security suite",
     r"systemadministrator|administrateur syst[èe]me|administrador del? sistema|amministratore (?:di )?sistema|systembeheerder",
-    r"(?:bounce|ndr|dsn)s?@|メール配信|システム管理者|系统(?:管理员|退信)|系統管理員|系统邮件|시스템 관리자",
+    r"\b(?:bounces?|ndr|dsn)@|メール配信|システム管理者|系统(?:管理员|退信)|系統管理員|系统邮件|시스템 관리자",
 )
 # These write nothing but reports.
 DAEMON = _any(r"mailer[-_ ]?daemon|mail[-_ ]?deliver|delivery[ ._-]?subsystem|mdaemon@|microsoftexchange[0-9a-f]{8}")
-# Much else comes from these: the subject has to say that it is a report.
-IMPERSONAL = _any(r"\b(?:no|do-?not)-?reply@")
 
 # Someone's language for "it was not delivered", in a subject or a text.
 FOREIGN = _any(
