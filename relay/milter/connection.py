@@ -13,12 +13,13 @@ from typing import Any, Protocol
 
 from relay import log, metrics
 from relay.core.milter import Message, Session, packets
-from relay.core.milter.session import End
 
 LOG = log.room("milter")
 
 QUICK: int | None = getattr(socket, "TCP_QUICKACK", None)
 MAX_HELD = 65_536  # octets that come while a message waits: up to so many the end of a connection is seen at once
+# Steps after which the message that they are in goes on.
+WITHIN = frozenset((packets.MACRO, packets.RECIPIENT, packets.DATA, packets.HEADER, packets.HEADERS_END, packets.BODY))
 PASSED = metrics.MILTER_MESSAGES.labels("passed")
 UNFINISHED = metrics.MILTER_MESSAGES.labels("unfinished")
 
@@ -78,9 +79,7 @@ class Connection(asyncio.Protocol):
                     self._held += len(packet[1])
                     if self._held > MAX_HELD and self._transport.is_reading():
                         self._transport.pause_reading()
-                else:
-                    self._receive(packet)
-                if self._transport.is_closing():
+                elif self._receive(*packet) and self._transport.is_closing():
                     return
         except packets.Malformed as reason:
             self._refuse(str(reason))
@@ -103,27 +102,29 @@ class Connection(asyncio.Protocol):
     def cut(self) -> None:
         self._transport.abort()
 
-    def _receive(self, packet: packets.Packet) -> None:
-        within = self._session.busy
-        heard = self._session.receive(*packet)
+    def _receive(self, command: bytes, data: bytes) -> bool:
+        """Whether anything came of it; nothing does of most steps."""
+        within = command not in WITHIN and self._session.busy
+        heard = self._session.receive(command, data)
+        if not heard and not within:
+            return False
+        if isinstance(heard, Message):
+            self._task = self._loop.create_task(self._answer(heard))
+            return True
+        if within and not self._session.busy:
+            UNFINISHED.inc()
         if isinstance(heard, bytes):
             if heard:
                 self._transport.write(heard)
-                if heard is packets.ACCEPT and packet[0] == packets.MAIL:
+                if heard is packets.ACCEPT and command == packets.MAIL:
                     PASSED.inc()
-            if within and not self._session.busy:
-                UNFINISHED.inc()
-                if self._finishing:
-                    self._transport.close()
-        elif isinstance(heard, End):
-            if within:
-                UNFINISHED.inc()
-            if heard.why:
-                self._refuse(heard.why)
-            else:
+            if within and not self._session.busy and self._finishing:
                 self._transport.close()
+        elif heard.why:
+            self._refuse(heard.why)
         else:
-            self._task = self._loop.create_task(self._answer(heard))
+            self._transport.close()
+        return True
 
     async def _answer(self, message: Message) -> None:
         try:
@@ -139,7 +140,7 @@ class Connection(asyncio.Protocol):
         while self._waiting and not self._task and not self._transport.is_closing():
             packet = self._waiting.popleft()
             self._held -= len(packet[1])
-            self._receive(packet)
+            self._receive(*packet)
         if not self._task and not self._transport.is_reading() and not self._transport.is_closing():
             self._transport.resume_reading()
 

@@ -176,6 +176,21 @@ async def test_a_mail_server_that_dies_while_it_waits() -> None:
             assert is_tracked(mta.applied(LETTER, await peer.message(LETTER)))
 
 
+@pytest.mark.parametrize("last", [mta.packet(b"Z"), bytes(4), mta.packet(b"Q"), mta.packet(b"K"), mta.packet(b"A")])
+async def test_a_message_that_is_left_is_counted_once(last: bytes) -> None:
+    """By an end in good order, an abort, or by what no mail server says."""
+    before = answers("unfinished")
+    async with listening(Tracker()) as found:
+        async with client(found) as peer:
+            await peer.mail("b@example.test")
+            await peer.content(LETTER)
+            peer.send(last)
+            await until(lambda: answers("unfinished") > before)
+        await until(lambda: found.connections == 0)
+        assert found.in_flight == 0
+    assert answers("unfinished") == before + 1
+
+
 @pytest.mark.parametrize("stage", ["client", "message", "answer"])
 async def test_a_mail_server_that_closes_its_half_is_gone(stage: str) -> None:
     """It is told nothing any more: whoever dies looks the same from here. Nothing is left of its message."""

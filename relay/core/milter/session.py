@@ -10,7 +10,6 @@ without MAIL or without a recipient goes on as it is.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 
 from relay.core.milter import packets
@@ -100,6 +99,9 @@ class Session:
         if command == packets.MACRO:
             self._macros = data[: packets.CHUNK]
             return b""
+        if command == packets.HEADER and self._message and not self._macros:  # what comes most
+            self._message.header(data)
+            return b"" if self._steps & packets.MUTE_HEADER else packets.CONTINUE
         if command == packets.NEGOTIATE:
             return self._negotiate(data)
         if self._steps < 0:
@@ -203,7 +205,7 @@ class Draft:
         self.path, *options = packets.strings(mail[: packets.CHUNK])
         self.options = tuple(packets.text(option) for option in options if option)
         self.recipients: dict[str, Recipient] = {}
-        self._names: Counter[str] = Counter()
+        self._names: dict[str, int] = {}
         self._fields: list[tuple[str, int]] = []
         self._head: list[bytes] = []
         self._body: list[bytes] = []
@@ -236,8 +238,8 @@ class Draft:
             return self._give_up()
         spelling = packets.text(name[:1000])
         low = spelling.lower()
-        self._names[low] += 1
-        self._fields.append((spelling, self._names[low]))
+        self._names[low] = index = self._names.get(low, 0) + 1
+        self._fields.append((spelling, index))
         if not (self.whole and self._take(max(FIELD_COST, len(data)))):
             return None
         value = value.removesuffix(b"\0")
