@@ -6,6 +6,8 @@ import csv
 from collections import Counter
 from collections.abc import Iterator
 
+import pytest
+
 from relay.core import reports
 from tests import corpus
 
@@ -72,3 +74,25 @@ def test_a_message_without_the_parts_of_a_report_is_none() -> None:
             read += 1
             assert reports.read(raw).kind not in REPORTS, path
     assert read > 100
+
+
+CASES = {
+    "bounce": "message.bounce_detected",
+    "complaint": "message.complained",
+    "auto_reply": "message.auto_replied",
+    "reply": "thread.replied",
+}
+
+
+@pytest.mark.parametrize("name", ["17-reports-in-other-wrappers", "18-bounces-in-words"])
+def test_cases_from_public_reports(name: str) -> None:
+    folder = corpus.folder().parent / "cases" / "signals" / name
+    if not folder.is_dir():
+        pytest.skip("cases not here")
+    with (folder / "expected.csv").open() as file:
+        expected = {row["file"]: row["expected_event"] for row in csv.DictReader(file)}
+    for path, event in expected.items():
+        found = reports.read((folder / path).read_bytes())
+        assert CASES.get(found.kind, "none") == event, path
+        if found.kind in REPORTS:
+            assert (found.recipients, found.original_message_id) == (("b@rcpt.test",), "offer-1@sender.test"), path
