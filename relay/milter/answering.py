@@ -15,7 +15,7 @@ from typing import Protocol
 from relay import config, event_loop, log, metrics, outbound
 from relay.core import headers
 from relay.core.milter import Message, changes, packets
-from relay.core.model import Submission
+from relay.core.model import Reason, Submission
 from relay.core.rewrite import Edits, Removed
 
 LOG = log.room("milter")
@@ -28,10 +28,15 @@ OF_CLIENT = ("SIZE=", "AUTH=")  # parameters of MAIL that are not the message's
 
 class Tracker(Protocol):
     async def track(self, submission: Submission, *, one_group: bool = False) -> outbound.Tracked: ...
+    async def pass_by(self, submission: Submission, reason: Reason, size: int) -> None: ...
 
 
 class Failed(Exception):
-    """It can't be tracked; the text is the reason code."""
+    """It can't be tracked; the text is the reason code. Where it is `recorded`, it is counted with its record."""
+
+    def __init__(self, reason: str, *, recorded: bool = False) -> None:
+        super().__init__(reason)
+        self.recorded = recorded
 
 
 class Answering:
@@ -48,7 +53,7 @@ class Answering:
         except TimeoutError:
             return self._failed(message, "limit_time")
         except Failed as reason:
-            return self._failed(message, str(reason))
+            return self._failed(message, str(reason), recorded=reason.recorded)
         except Exception:  # the edge
             metrics.ERRORS.labels("milter").inc()
             LOG.exception("not_answered", queue_id=message.queue_id)
@@ -59,7 +64,8 @@ class Answering:
             return self._untouched(message)
         content = message.content
         if content is None:
-            raise Failed("limit_size")
+            await self._tracker.pass_by(submission(message, message.head, self._clock()), "limit_size", message.size)
+            raise Failed("limit_size", recorded=True)
         head = headers.read(content)
         if head.malformed >= 0 or head.body != message.body or len(head.fields) != len(message.fields):
             raise Failed("unsafe_place")  # the mail server counts its fields otherwise than we would
@@ -86,9 +92,10 @@ class Answering:
         )  # fmt: skip
         return changes.answer(edits, leading_space=message.leading_space)
 
-    def _failed(self, message: Message, reason: str) -> bytes:
+    def _failed(self, message: Message, reason: str, *, recorded: bool = False) -> bytes:
         metrics.FAILED_OPEN.labels("milter").inc()
-        metrics.UNTRACKED.labels(reason).inc()
+        if not recorded:
+            metrics.UNTRACKED.labels(reason).inc()
         LOG.warning("untracked", reason=reason, queue_id=message.queue_id, put_off=self._tempfail)
         if self._tempfail and reason in ("limit_time", "internal_error"):  # others would fail for ever
             OUTCOMES["put_off"].inc()

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from relay import config, event_loop, log, metrics, store
 from relay.config.settings import DEFAULT_UPSTREAM
 from relay.core import addresses, dkim, headers, parts, rewrite, senders, tokens, trace
-from relay.core.model import Edit, Keys, Recipient, Reply, Sent, Submission, Value
+from relay.core.model import Edit, Keys, Reason, Recipient, Reply, Sent, Submission, Value
 from relay.outbound import copies, loops, plans, records
 from relay.outbound.copies import PendingCopy
 from relay.upstream import choice
@@ -144,6 +144,21 @@ class Tracker:
                 raise
             metrics.FAILED_OPEN.labels("record").inc()
             LOG.warning("not_recorded", message_id=sent.message_id, reason=str(reason) or "the store is slow")
+
+    async def pass_by(self, submission: Submission, reason: Reason, size: int) -> None:
+        """Records a message of `size` octets that a mail server delivers as it is; of its content, what is there."""
+        try:
+            message = self.planner.read(submission, tokens.message_key(submission.received_at, self.random_bytes(6)))
+            decided = self.planner.decisions(message)[0]
+            group = plans.Group(
+                decided.with_(opens=False, links=False, thread_replies=False, reason=reason), None, reason
+            )
+            sent = records.sent(message, [group], [(0, submission.recipients, group)], self.clock(), handed=True)
+            known = "" if "Message-ID" in message.added else sent.internet_message_id
+            await self.record(sent.with_(size=size, internet_message_id=known))
+        except Exception:  # it goes on all the same
+            metrics.FAILED_OPEN.labels("record").inc()
+            LOG.exception("not_recorded", queue_id=submission.queue_id)
 
     def plain(self, submission: Submission, planned: plans.Message | None, key: bytes = b"") -> Tracked:
         """The submission as it came, if its login may send it, without what must never leave; `planned` where it could be read. Needs nothing

@@ -218,6 +218,17 @@ def test_what_is_too_large_is_counted_and_not_kept() -> None:
         assert isinstance(found, Message)
         assert (found.content, found.held, room.used) == (None, 0, 0)
         assert found.fields == (("Bcc", 1), ("bcc", 2))
+        assert (found.head, found.size) == (b"Bcc: z\r\n\r\n", 10 + 3 * 600)
+
+
+def test_of_what_is_too_large_by_its_fields_nothing_is_kept() -> None:
+    for fields in ([b"X\0 " + b"x" * 600] * 3, [b"X\0 " + b"x" * 60_000] * 2):
+        room = Room()
+        some = session(room, 1_000 if len(fields) == 3 else 130_000)
+        packed = [mta.packet(b"L", field + b"\0") for field in fields]
+        found = heard(some, offer(), MAIL, RCPT, *packed, mta.packet(b"B", b"x" * 20_000), END)[-1]
+        assert isinstance(found, Message)
+        assert (found.content, found.head, found.size, room.used) == (None, b"", 20_000, 0)
 
 
 COMMANDS = [bytes([c]) for c in b"ABCDEHKLMNOQRTU"]

@@ -13,7 +13,7 @@ import pytest
 
 from relay import config, keys, metrics, milter, outbound
 from relay.config.settings import Milter
-from relay.core.model import Reply, Submission, Tracking
+from relay.core.model import Reason, Reply, Submission, Tracking
 from relay.milter import server
 from relay.store import memory
 from tests.fakes import mta
@@ -46,6 +46,9 @@ class Tracker:
         if self.refusal:
             return outbound.Tracked("m", (), self.refusal)
         return await self.real.track(submission, one_group=one_group)
+
+    async def pass_by(self, submission: Submission, reason: Reason, size: int) -> None:
+        await self.real.pass_by(submission, reason, size)
 
 
 @asynccontextmanager
@@ -128,13 +131,19 @@ async def test_what_is_larger_than_may_be_goes_on_without_its_control_headers() 
     tracker = Tracker()
     async with listening(tracker, limits=limits) as found, client(found) as peer:
         large = LETTER + b"x" * 20_000
-        after = mta.applied(large, await peer.message(large))
+        after = mta.applied(large, await peer.message(large, queue_id="4dLarge"))
         assert b"X-Track" not in after
         assert b"Bcc" not in after
         assert after.endswith(large[-20_100:])
         assert found.in_flight == 0
     assert tracker.asked == []
     assert metrics.value("trackrelay_untracked_total", reason="limit_size") == before + 1
+    sent = await tracker.store.find_queued("4dLarge")
+    assert sent is not None
+    assert (sent.internet_message_id, sent.subject, sent.size) == ("letter-1@example.test", "A letter", len(large))
+    assert [(c.recipient, c.tracked, c.reason, c.state) for c in sent.copies] == [
+        ("b@example.test", False, "limit_size", "handed")
+    ]
 
 
 @pytest.mark.parametrize("points", range(1, 8))

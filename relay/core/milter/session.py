@@ -31,6 +31,7 @@ MUTE = {
 AGAIN = (packets.ABORT, packets.QUIT, packets.QUIT_NEXT)
 MAX_RECIPIENTS = 10_000
 MAX_FIELDS = 20_000
+MAX_HEAD = 65_536  # octets of the fields that are kept of a message which is too large itself
 FIELD_COST = (
     200  # octets that a field, a recipient or a macro counts at least: as values they take more than their text
 )
@@ -52,7 +53,8 @@ class Field(Value, frozen=True):
 
 class Message(Value, frozen=True):
     """One message, whole. `removable` has (name, index among those of its name, from 1) of each field. `content` has CRLF
-    line endings only, and is None where it was too large to be kept; `body` is where its body begins."""
+    line endings only, and is None where it was too large to be kept: then `head` is its header section, as far as that was
+    kept. `body` is where its body begins, `size` its octets, as far as they are known."""
 
     client: Client
     queue_id: str
@@ -63,6 +65,8 @@ class Message(Value, frozen=True):
     content: bytes | None
     body: int
     leading_space: bool
+    size: int
+    head: bytes
     held: int  # octets that it was given room for, to be given back after its answer
 
 
@@ -189,7 +193,7 @@ class Session:
 
 
 class Draft:
-    """A message that comes in. What it is too large for is counted and not kept."""
+    """A message that comes in. What it is too large for is counted and not kept, but for its fields if the body alone is."""
 
     def __init__(
         self,
@@ -209,6 +213,8 @@ class Draft:
         self._fields: list[tuple[str, int]] = []
         self._head: list[bytes] = []
         self._body: list[bytes] = []
+        self._rest = b""
+        self._length = 0  # octets of the body
         self.size = 0
         self.whole = True
 
@@ -249,16 +255,23 @@ class Draft:
         return None
 
     def chunk(self, data: bytes) -> None:
-        if self.whole and self._take(len(data)):
+        self._length += len(data)
+        if not self.whole:
+            return
+        head = self._head
+        if self._take(len(data)):
             self._body.append(data)
+        elif sum(map(len, head)) <= MAX_HEAD:
+            self._rest = b"".join((*head, b"\r\n"))
 
     def message(self) -> Message:
         head = b"".join(self._head)
         content = b"".join((head, b"\r\n", *self._body)) if self.whole else None
+        size = len(self._rest) + self._length if content is None else len(content)
         self._head, self._body = [], []
         return Message(
             self.client, self.macros.get("i", ""), bare(self.path), self.options, tuple(self.recipients.values()),
-            tuple(self._fields), content, len(head) + 2, self._spaced, self.size,
+            tuple(self._fields), content, len(head) + 2, self._spaced, size, self._rest, self.size,
         )  # fmt: skip
 
     def drop(self) -> None:

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from relay import config, keys, milter, outbound
 from relay.config.settings import Milter
 from relay.core import dkim
-from relay.core.model import Submission, Tracking
+from relay.core.model import Reason, Submission, Tracking
 from relay.store import memory
 from tests import corpus
 from tests.peers import postfix
@@ -56,6 +56,9 @@ class Known:
     async def track(self, submission: Submission, *, one_group: bool = False) -> outbound.Tracked:
         self.asked[submission.reverse_path] = submission
         return await self.tracker.track(submission, one_group=one_group)
+
+    async def pass_by(self, submission: Submission, reason: Reason, size: int) -> None:
+        await self.tracker.pass_by(submission, reason, size)
 
 
 def crlf(raw: bytes) -> bytes:

@@ -245,6 +245,8 @@ def test_what_is_too_large_goes_on_and_leaves_a_trace(house: House) -> None:
     (arrived,) = house.delivered("large@example.test")
     assert without_trace(arrived) == lines(large).replace(b"X-Track: all\n", b"")
     left_a_trace(house.relay, house.queue_id("large@example.test"), "limit_size")
+    shown = house.shown("large@example.test")
+    assert (shown["subject"], shown["reason"], shown["links_tracked"]) == ("A letter", "limit_size", False)
 
 
 def test_what_is_too_late_goes_on_and_leaves_a_trace(house: House, tmp_path: Path) -> None:
