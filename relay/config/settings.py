@@ -126,6 +126,7 @@ class Grant:
 class Mailbox:
     poll_interval: float = 60.0  # seconds
     notify_self: bool = False
+    excerpt: bool = False
     authserv_id: str = ""
     max_connections: int = 200
     max_connections_per_account: int = 4

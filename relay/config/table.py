@@ -442,6 +442,11 @@ MAILBOX = Section(
     (
         Option("poll_interval", kinds.duration(1), "The time between two looks, if the server has no IDLE."),
         _switch("notify_self", "Notify also when the sender replies in their own thread."),
+        _switch(
+            "excerpt",
+            "Keep of an answer that a person wrote the beginning of what is new in it, up to 1,000 characters, without what "
+            "it quotes and its signature; notifications and the API have it.",
+        ),
         Option(
             "max_connections",
             kinds.number(1, 10_000),

@@ -227,6 +227,8 @@ class Watcher:
         for number, event in enumerate(events, 1):
             cursor = fetched.cursor if number == len(events) else None
             answer = await reader.kept(fetched, event) if event.type in reading.ANSWERS else None
+            if answer is not None and answer.excerpt:
+                event = event.with_(data={**event.data, "excerpt": answer.excerpt})
             written = await self.store.append(event, cursor, answer)
             if written is not None:
                 LOG.info(event.type.replace(".", "_"), message_id=event.message_id, event_id=event.event_id)

@@ -147,12 +147,12 @@ class Reader:
 
     async def kept(self, fetched: Fetched, event: Event) -> Answer | None:
         """What is kept of the answer that an event is about; of one that a person wrote, the beginning of what is new in
-        it. None where its message is gone."""
+        it, if that is asked for. None where its message is gone, and of what was sent through here."""
         sent = await self.store.sent(str(event.data["reply_to_message_id"]))
         if sent is None or (event.data["from_self"] and await self.store.sent(str(event.data["reply_id"]))):
             return None
         raw, size, excerpt = fetched.head, 0, ""
-        if event.type == "thread.replied":
+        if self.settings.excerpt and event.data["kind"] == "reply":
             try:
                 raw = await fetched.whole()
             except (

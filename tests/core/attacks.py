@@ -19,6 +19,7 @@ from relay.core import (
     dkim,
     domains,
     encoded_words,
+    excerpts,
     headers,
     identifiers,
     instructions,
@@ -333,6 +334,16 @@ def of_answers() -> Iterator[Attack]:
         yield Attack(f"receipt {unit!r}", reports.read, grown(unit, read))
     for unit in (b"[", b"[a] ", b"auto ", b"is ", b"a is out of the office ", b"re", b"\xef\xb7\xba"):
         yield Attack(f"subject {unit!r}", reports.read, grown(unit, b"In-Reply-To: <a@b>\r\nSubject: "))
+    for unit in (
+        b"On a ", b"On ", b" ", b"> ", b">", b"a\n", b"On 1 a wrote\n", b"wrote: 1", b"From: a\n", b"--", b"---- a ", b"-a-", b"Best ",
+        b"best regards\n", b"Sent from ", b"Disclaimer: ", b"this e-mail and ", b"caution ", b"<blockquote>", b"<div ", b"<div class=",
+        b"<!--", b"<style>", b"</blockquote>", b"(", b"a@b ", b"1:1", "\u3000".encode(), b"_", b"_\n",
+    ):  # fmt: skip
+        for kind in (b"plain", b"html"):
+            yield Attack(
+                f"excerpt {unit!r} {kind!r}", excerpts.excerpt, grown(unit, b"Content-Type: text/" + kind + b"\r\n\r\n")
+            )
+        yield Attack(f"excerpt in lines {unit!r}", excerpts.excerpt, grown(unit * 20 + b"\n", b"\r\n"))
     emoji = b"Content-Type: text/vnd.google.email-reaction+json\r\n\r\n"
     for unit in (b"[", b'{"emoji":', b"1"):
         yield Attack(f"reaction {unit!r}", reports.read, grown(unit, emoji))

@@ -160,7 +160,7 @@ async def seen(store: Store, count: int) -> list[Event]:
 
 async def test_an_answer_is_seen_as_it_comes(server: dovecot.Dovecot, store: Store) -> None:
     server.deliver(USER, answer(1))  # before the first start: not asked for
-    async with watching(by_imap(server), store):
+    async with watching(by_imap(server, excerpt=True), store):
         server.deliver(USER, letter("Subject: news", number=7))
         server.deliver(USER, answer(2))
         [event] = await seen(store, 1)
@@ -173,7 +173,7 @@ async def test_an_answer_is_seen_as_it_comes(server: dovecot.Dovecot, store: Sto
         assert (kept.message_id, kept.sender, kept.internet_message_id) == (
             SENT.message_id, "ann@example.org", "answer.2@example.org",
         )  # fmt: skip
-        assert kept.excerpt
+        assert kept.excerpt == event.data["excerpt"] == "Yes."
         assert kept.size
         server.deliver(USER, answer(3))
         assert len(await seen(store, 2)) == 2
@@ -420,6 +420,13 @@ async def test_an_answer_is_found_by_our_token_where_the_upstream_renamed_the_me
     # Whoever answers without a copy is not the one whose copy it was.
     assert (other.recipient_index, other.recipient, other.data["verified"]) == (0, "", True)
     assert other.data["from"] == "x@y.example"
+
+
+async def test_of_an_answers_text_nothing_is_kept_unless_asked_for(tmp_path: Path, store: Store) -> None:
+    [event] = await events_of(tmp_path, store, answer(1))
+    kept = await store.answer(event.data["reply_id"], "sales")
+    assert kept is not None
+    assert (kept.excerpt, kept.size, "excerpt" in event.data) == ("", 0, False)
 
 
 async def test_what_the_sender_sent_is_no_answer(tmp_path: Path, store: Store) -> None:
