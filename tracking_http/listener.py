@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import resource
 import ssl
 from collections import Counter
@@ -75,6 +76,18 @@ def answering(unreadable: Unreadable) -> type[web.RequestHandler]:
     return Handler
 
 
+OCTETS = re.compile(rb"[\x80-\xff]")
+
+
+def encoded(data: bytes) -> bytes:
+    """With the octets above 127 of a request's target percent-encoded (RFC 3986 2.1), as browsers do it. Programs that do
+    not are not refused for it: such a character may stand behind a link that is good."""
+    line, end, rest = data.partition(b"\n")
+    if line.isascii() or not line.startswith((b"GET /", b"HEAD /")):
+        return data
+    return OCTETS.sub(lambda octet: b"%%%02X" % octet[0][0], line) + end + rest
+
+
 class Counted(asyncio.Protocol):
     """One connection: counted with those of its client, and aiohttp's from then on; or turned away."""
 
@@ -102,7 +115,7 @@ class Counted(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._handler is not None:
-            self._handler.data_received(data)
+            self._handler.data_received(data if data.isascii() else encoded(data))
 
     def eof_received(self) -> bool | None:
         found: bool | None = self._handler.eof_received() if self._handler is not None else None

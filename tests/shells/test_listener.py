@@ -2,6 +2,7 @@
 
 import asyncio
 import resource
+from urllib.parse import quote
 
 import pytest
 from aiohttp import web
@@ -97,6 +98,28 @@ def test_the_share_follows_the_limit_of_files() -> None:
     assert listener.MIN <= found <= listener.MAX
     assert found * listener.SHARE <= max(resource.getrlimit(resource.RLIMIT_NOFILE)[0], listener.MIN * listener.SHARE)
     assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] >= soft
+
+
+async def test_a_target_with_raw_octets_is_read_as_browsers_write_it() -> None:
+    async def said(request: web.Request) -> web.Response:
+        return web.Response(text=f"{request.rel_url.raw_path} {request.headers['X']}")
+
+    app = web.Application()
+    app.router.add_get("/{tail:.*}", said)
+    room = listener.Listener(app)
+    await room.start("127.0.0.1", 0)
+    try:
+        reader, writer = await asyncio.open_connection(*room.addresses[0])
+        for target in ("/c/token\u3002", "/c/token\u201d"):
+            writer.write(f"GET {target} HTTP/1.1\r\nHost: x\r\nX: \u00fc\r\n\r\n".encode())
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200")
+            length = int(head.lower().partition(b"content-length: ")[2].split()[0])
+            body = (await reader.readexactly(length)).decode()
+            assert body == f"{quote(target)} \u00fc"
+        writer.close()
+    finally:
+        await room.stop()
 
 
 async def test_what_is_no_http_is_not_worth_a_line(caplog: pytest.LogCaptureFixture) -> None:
