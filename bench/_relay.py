@@ -39,6 +39,7 @@ class Relay(NamedTuple):
 
     port: int
     admin: int
+    http: int
     pid: int
     folder: Path
 
@@ -55,7 +56,7 @@ def start(
         admin=admin, http=http, more=more,
     )  # fmt: skip
     process = stack.enter_context(_load.relay(folder, toml, "--only", only, env=env))
-    return Relay(listen, admin, process.pid, folder)
+    return Relay(listen, admin, http, process.pid, folder)
 
 
 def newsletter(size: int) -> bytes:

@@ -63,6 +63,12 @@ class Api:
     app: web.Application
     port: int
     session: aiohttp.ClientSession
+    runner: web.AppRunner
+
+    @property
+    def connections(self) -> int:
+        assert self.runner.server
+        return len(self.runner.server.connections)
 
     async def ask(self, method: str, path: str, key: str = "all", **how: Any) -> Said:
         from yarl import URL
@@ -103,7 +109,7 @@ async def serving(
     await site.start()
     async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
         try:
-            yield Api(known, settings, app, runner.addresses[0][1], session)
+            yield Api(known, settings, app, runner.addresses[0][1], session, runner)
         finally:
             await runner.cleanup()
             await known.stop()
