@@ -1217,7 +1217,7 @@ for language, (subject, sentence) in {
         f"delivered, {language}",
         multipart(text(f"{sentence}\n\n{ANN}\n"), FIELDS, subject=subject, sender="postmaster@isp.example"),
         "other",
-        recipients=(),
+        recipients=(ANN,),
         status="",
         original="",
     )
@@ -1816,4 +1816,65 @@ form(
     "other",
     status="2.0.0",
     original="",
+)
+
+for subject in ("Re: Offer", "Offer", "Away", "Thank you for your message"):
+    for path in ("", ANN):
+        form(f"somebody who is away, {subject}, {path}", plain(f"I am travelling; my reply will be delayed, and messages are not yet read. Write to {BOB} or call 450 1234.\n\n"
+             f"-----Original Message-----\n{RETURNED}", subject=subject, sender=f"Ann <{ANN}>", path=f"<{path}>", fields=("Auto-Submitted: auto-replied", f"In-Reply-To: <{SENT}>")), "auto_reply", (), "", "")  # fmt: skip
+        form(f"somebody who is away, with the message, {subject}, {path}", multipart(text(f"My answer will be delayed. Until then: {BOB}\n"), WHOLE, subject=subject, sender=f"Ann <{ANN}>", path=f"<{path}>",
+             fields=("Auto-Submitted: auto-replied", f"In-Reply-To: <{SENT}>")), "auto_reply", (), "", "")  # fmt: skip
+form(
+    "arrived, in words, with In-Reply-To",
+    multipart(
+        text(f"Your message has been successfully delivered to {ANN}."),
+        FIELDS,
+        subject="Delivery receipt",
+        sender="postmaster@isp.example",
+        fields=(f"In-Reply-To: <{SENT}>",),
+    ),
+    "other",
+    (ANN,),
+    "",
+    "",
+)
+form(
+    "a robot's answer with a code",
+    multipart(
+        text(f"{ANN}: 550 5.1.1 x"),
+        WHOLE,
+        subject="x",
+        sender="robot@isp.example",
+        path="<robot@isp.example>",
+        fields=("Auto-Submitted: auto-replied",),
+    ),
+    status="5.1.1",
+)
+form(
+    "a full mailbox, in Spanish",
+    multipart(
+        text(f"No se pudo entregar a:\n{ANN}\nEl buzón está lleno.\n"),
+        WHOLE,
+        subject="Mensaje no entregado",
+        sender="postmaster@isp.example",
+    ),
+    status="5.2.2",
+)
+form(
+    "ses, of another sender",
+    ses(SES_BOUNCE).replace(b"no-reply@sns.amazonaws.com", b"no-reply@sns.example"),
+    status="5.1.1",
+)
+
+form(
+    "a null reverse-path and words",
+    multipart(
+        text(
+            f"Your mail sent on: Mon, 2 Feb 2026\n     Could not be delivered to: <{ANN}>\n     As their mailbox is full.\n"
+        ),
+        WHOLE,
+        subject="Mail",
+        sender="no-reply@isp.example",
+    ),
+    status="5.2.2",
 )

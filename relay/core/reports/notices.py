@@ -47,7 +47,7 @@ SES: Mapping[str, tuple[Outcome, str, str]] = {
     "delivery": ("delivered", "delivery", "recipients"),
 }
 SES_STATUS = {"permanent": "5.0.0", "transient": "4.0.0", "undetermined": "5.0.0"}
-SNS = re.compile(r"@sns\.[a-z0-9.-]{0,40}amazonaws\.com(?:\.cn)?\b", re.I)
+SNS = re.compile(r"@sns\.|\bAWS Notifications?\b|\bAmazon (?:SES|SNS)\b", re.I)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Notice:
 
 def marked(head: Headers) -> bool:
     """Whether the header section says that this is one of them."""
-    if head.first("x-ricevuta") or SNS.search(head.get("from")[:500]):
+    if head.first("x-ricevuta") or by_sns(head):
         return True
     return head.get("subject")[:200].strip().lower().startswith(JMRP_SUBJECT)
 
@@ -108,9 +108,13 @@ def jmrp(head: Headers, returned: Headers) -> Notice | None:
 # -- SES ---------------------------------------------------------------------------------------------------------------
 
 
+def by_sns(head: Headers) -> bool:
+    return bool(SNS.search(head.get("from")[:500]) or SNS.search(head.get("subject")[:200]))
+
+
 def ses(head: Headers, text: str) -> Notice | None:
     """A notification of Amazon SES that came by SNS' mail: JSON, also in the JSON of SNS."""
-    if not SNS.search(head.get("from")[:500]):
+    if not by_sns(head):
         return None
     told = parsed(text)
     if isinstance(told.get("Message"), str) and "mail" not in told:

@@ -68,11 +68,17 @@ MARKUP = re.compile(r"<[^<>@]{0,2000}>")
 HINTS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern, re.I), code)
     for pattern, code in (
-        (r"mailbox[ ](?:is[ ])?full|quota|exceeds[ ]allowed|storage[ ]exceeded|一杯", "5.2.2"),
+        (
+            r"mailbox[ ](?:is[ ])?full|quota|exceed(?:s|ed)[ ](?:the[ ])?(?:allowed|local|storage)|storage[ ]exceeded|postfach\b.{0,20}voll"
+            r"|bo[îi]te\b.{0,30}pleine|buz[óo]n\b.{0,20}lleno|casella\b.{0,20}piena|caixa\b.{0,30}cheia|postvak\b.{0,20}vol\b|schr[áa]nka\b.{0,20}pln[áa]"
+            r"|переполнен|一杯|容量.{0,10}超|满|滿|가득",
+            "5.2.2",
+        ),
         (r"size[ ]limit|too[ ](?:large|big)", "5.3.4"),
         (
             r"(?:user|recipient|mailbox|account|address)\b.{0,40}(?:unknown|not[ ](?:found|recognized|exist)|doesn't[ ](?:have|exist))"
-            r"|(?:unknown|no[ ]such)[ ](?:user|recipient|local)|invalid[ ](?:address|recipient|mailbox)|couldn't[ ]be[ ]found",
+            r"|(?:unknown|no[ ]such)[ ](?:user|recipient|local)|invalid[ ](?:address|recipient|mailbox)|couldn't[ ]be[ ]found"
+            r"|unbekannt|inconnue?\b|desconocid|sconosciut|inexistent|onbekend|nezn[áa]m|nieznan|не[ ]существует|не[ ]найден|不存在|存在しま|存在しない|존재하지",
             "5.1.1",
         ),
         (r"(?:disabled|discontinued|inactive)", "5.2.1"),
@@ -133,7 +139,14 @@ def looks_automatic(head: Headers) -> bool:
         return True
     if b"delivery-status" in head.raw[: head.body][:65_536].lower():
         return True
+    if declared(head):
+        return True
     return bool(sentences.TITLE.search(head.get("subject")[:1_000])) and not head.first("in-reply-to")
+
+
+def declared(head: Headers) -> bool:
+    """Whether a program says that it sent this (RFC 3834 5)."""
+    return head.get("auto-submitted").strip().lower() not in ("", "no")
 
 
 def vouched(head: Headers) -> bool:
@@ -155,6 +168,9 @@ def read(head: Headers, text: str, returned: str) -> Found | None:
     words = " ".join(own[:LONGEST_OWN].split())
     title = sentences.TITLE.search(subject)
     sentence = sentences.FAILURE.search(words) or sentences.STILL.search(words)
+    back, named_so = bool(returned or original), system(head)
+    if sentence is None and back and named_so:  # a person who is away says such things too
+        sentence = sentences.LATER.search(f"{subject} {words}") or sentences.SUCCESS.search(f"{subject} {words}")
     known = returned_head(returned or original)
     mine = set(map(addresses.comparable, addresses.listed(head, "to")))
     entries = told(own, failed, mine) or told(own, failed, set())  # some wrote to themselves
@@ -162,13 +178,14 @@ def read(head: Headers, text: str, returned: str) -> Found | None:
     sent_to = set(map(addresses.comparable, addresses.listed(known, "to")))
     if coded and not failed and len(coded) < len(entries):  # others are mentioned, such as who may help
         entries = tuple(e for e in entries if code(e) or addresses.comparable(e.recipient) in sent_to)
-    if vouched(head):
+    returned_id = known.first("message-id") is not None
+    structure = bool(coded) and returned_id and not subjects.automatic(subject) and (vouched(head) or declared(head))
+    if named_so or (vouched(head) and title):
         daemon = bool(sentences.DAEMON.search(author(head))) and bool(entries)
-        said = (bool(sentence) and bool(title or returned or original or daemon)) or bool(title and coded)
-        structure = bool(coded) and not subjects.automatic(subject) and known.first("message-id") is not None
-    else:  # nobody vouches for it but its words
-        said = bool(sentence) and bool(title) and (bool(coded) or known.first("message-id") is not None)
-        structure = False
+        said = (bool(sentence) and bool(title or back or daemon)) or bool(title and coded)
+    else:  # nobody vouches for it but its words, or only a null reverse-path, which who is away has too
+        about = any(addresses.comparable(e.final) in sent_to for e in entries) and not subjects.automatic(subject)
+        said = bool(sentence and ((title and (coded or returned_id)) or (vouched(head) and returned_id and about)))
     if not (failed or said or structure):
         return None
     if not entries:
@@ -177,7 +194,9 @@ def read(head: Headers, text: str, returned: str) -> Found | None:
         return None
     outcome = told_outcome(subject, words, entries)
     entries = tuple(replace(e, action=outcome, final=e.final or e.recipient) for e in entries)
-    return Found(complete(entries, own), outcome, sentence[0] if sentence else "", original)
+    if outcome != "delivered":
+        entries = complete(entries, own)
+    return Found(entries, outcome, sentence[0] if sentence else "", original)
 
 
 def returned_head(section: str) -> Headers:
