@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import imaplib
+import os
 import queue
 import socket
 import ssl
@@ -145,7 +147,7 @@ def connect(account: Account, token: str, times: Times, thread: Thread) -> Clien
     """A client that is logged in; blocks."""
     thread.close()
     timeout = imapclient.SocketTimeout(connect=times.connect, read=times.answer)
-    context = ssl.create_default_context()
+    context = trust(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
     implicit = account.tls == "implicit"
     client = Client(
         account.host, account.port, ssl=implicit, ssl_context=context if implicit else None, timeout=timeout,
@@ -162,6 +164,12 @@ def connect(account: Account, token: str, times: Times, thread: Thread) -> Clien
         methods.by_password(client, account.user, account.password)
     methods.introduce(client)
     return client
+
+
+@functools.cache
+def trust(file: str | None, folder: str | None) -> ssl.SSLContext:
+    """The certificates that this machine trusts, where OpenSSL looks for them: read once, since they take half a megabyte."""
+    return ssl.create_default_context()
 
 
 def failure(reason: BaseException) -> str:
