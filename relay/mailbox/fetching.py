@@ -138,6 +138,8 @@ async def _alone(folder: session.Session, uid: int, uids: list[int], troubles: T
         raise failure from reason
     if last:
         head = head[: headers.read(head).body]
+    if what == HEAD:
+        troubles.failed.pop(uid, None)
     return Found(uid, head, arrival(answers[uid]))
 
 
@@ -174,6 +176,8 @@ def _named(body: object, found: set[str], depth: int) -> bool:
 
 async def whole(folder: session.Session, uid: int, troubles: Troubles) -> bytes:
     """A message as far as it is read; b"" where it is gone."""
+    if folder.broken:
+        raise Unfetched("the connection broke")
     try:
         answers = await _fetch(folder, [uid], WHOLE)
         if uid not in answers:
@@ -184,6 +188,7 @@ async def whole(folder: session.Session, uid: int, troubles: Troubles) -> bytes:
     except session.FAILURES as reason:
         troubles.alone.add(uid)
         raise failed(uid, WHOLE, reason, troubles) from reason
+    troubles.failed.pop(uid, None)
     return raw
 
 

@@ -97,7 +97,10 @@ async def opened(
 ) -> AsyncIterator[Session]:
     """The session, until the end of the block. What fails before or within raises `LoginRefused` or `Unreachable`.
     `logins` bounds how many are set up at once."""
-    thread = Thread()
+    try:
+        thread = Thread()
+    except RuntimeError as reason:
+        raise Unreachable(f"{account}: this process may have no more threads: lower mailbox.max_connections") from reason
     try:
         with failing(account):
             async with logins:
@@ -127,7 +130,8 @@ def failing(account: Account) -> Iterator[None]:
             raise trouble(f"{account}: no login now: {words}") from reason
         raise CredentialsRefused(f"{account}: login {account.user} refused: {words}") from reason
     except FAILURES as reason:
-        raise Unreachable(f"{account}: {failure(reason)}") from reason
+        words = failure(reason)
+        raise (Crowded if refusals.crowded(words) else Unreachable)(f"{account}: {words}") from reason
 
 
 async def logged_in(account: Account, tokens: oauth.Tokens | None, times: Times, thread: Thread) -> Client:

@@ -53,7 +53,7 @@ class Times:
     idle: tuple[float, float] = (240.0, 290.0)
     late: float = 60.0
     broken: tuple[float, ...] = (2.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0)
-    unfetched: tuple[float, ...] = (1.5, 3.0, 6.0)
+    unfetched: tuple[float, ...] = (2.0, 4.0, 8.0)
     noisy: tuple[float, ...] = (0.0, 0.0, 0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
     visits: float = 3600.0
     refused: tuple[float, ...] = (60.0, 300.0, 900.0, 3600.0)

@@ -13,6 +13,7 @@ import asyncio
 import base64
 import contextlib
 import re
+import ssl
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -50,7 +51,8 @@ class Server:
     "hang". `tell`: commands in whose answer an EXISTS is told of what `arriving` holds, which is then there. `capability`
     is what it offers, before and after the login."""
 
-    def __init__(self, *folders: str, capability: str = "IMAP4rev1 IDLE") -> None:
+    def __init__(self, *folders: str, capability: str = "IMAP4rev1 IDLE", tls: ssl.SSLContext | None = None) -> None:
+        self.tls = tls
         self.folders = {name: Folder() for name in folders or ("INBOX",)}
         self.capability = capability
         self.port = 0
@@ -95,7 +97,7 @@ class Server:
 
     async def start(self, port: int = 0) -> None:
         self._loop = asyncio.get_running_loop()
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port, limit=2**24)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port, limit=2**24, ssl=self.tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     def stop(self) -> None:
@@ -292,6 +294,7 @@ class Session:
         if self.server.repeats:
             self.exists()
         self.say("+ idling")
+        self.tell("AFTER")
         self.server._idling.add(self)
         try:
             await self.line()  # DONE

@@ -20,6 +20,7 @@ from relay.mailbox.places import Places
 from relay.mailbox.source import CredentialsRefused, Fetched, PassedOver, Times, Unreachable
 from relay.store import Cursor
 from relay.store.contract import Store
+from tests.fakes import certificates
 from tests.fakes.imap_folder import Server
 from tests.shells.test_mailbox import KEYS, SENT, answer, bounce, seen, watching
 from tests.until import until
@@ -179,6 +180,21 @@ async def test_whatever_answer_tells_of_it_it_is_seen(server: Server, store: Sto
         server.arriving[moment] = [answer(2)]
         server.add(answer(1))
         assert sorted(await ids(store, 2)) == ["answer.1", "answer.2"]
+
+
+async def test_word_within_tls_is_heard(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also what came in one record with the answer before."""
+    pair = certificates.make(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(pair.certificate))
+    async with Server(tls=certificates.serving(pair)) as server:
+        url = f"imaps://sales%40example.test@localhost:{server.port}/INBOX"
+        chosen = settings(server)
+        chosen = replace(chosen, grants=(replace(chosen.grants[0], mailbox=(url,)),))
+        async with watching(chosen, store, times=replace(QUICK, idle=(3600.0, 3600.0))):
+            for number, moment in enumerate(("UID SEARCH", "IDLE", "DONE", "AFTER"), 1):
+                server.arriving[moment] = [answer(10 + number)]
+                server.add(answer(number))
+                await seen(store, 2 * number)
 
 
 class Naps:
