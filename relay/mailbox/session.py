@@ -100,7 +100,9 @@ async def opened(
     try:
         thread = Thread()
     except RuntimeError as reason:
-        raise Unreachable(f"{account}: this process may have no more threads: lower mailbox.max_connections") from reason
+        raise Unreachable(
+            f"{account}: this process may have no more threads: lower mailbox.max_connections"
+        ) from reason
     try:
         with failing(account):
             async with logins:
