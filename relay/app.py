@@ -247,7 +247,7 @@ class Service:
         """Of each process that can: a message is sent by one of them."""
         from relay import schedules
 
-        later = schedules.Schedules(self.store, tracker, queue, appended=self.appended)
+        later = schedules.Schedules(self.store, tracker, queue, settings=self.settings.admin, appended=self.appended)
         self.supervise("schedules", later.run)
 
     def mail(self, signers: Sequence[dkim.Signer]) -> tuple[failover.Upstreams, outcomes.Outcomes, spool.Spool]:

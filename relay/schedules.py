@@ -22,11 +22,12 @@ from typing import Protocol
 
 import msgspec
 
-from relay import log, metrics, outbound, store
+from relay import config, log, metrics, outbound, store
 from relay.core import floods, queue, schedules, tokens
 from relay.core.model import Event, Never, Sent, Submission
 from relay.delivery import attempts
 from relay.store import Schedule, UpstreamReply
+from relay.submitting import keeping
 
 LOG = log.room("schedules")
 
@@ -38,7 +39,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Submission).decode
 
 
-class Records(Protocol):
+class Records(keeping.Records, Protocol):
     """What is asked of a store here."""
 
     async def add_schedule(self, schedule: Schedule, contents: Sequence[bytes]) -> bool: ...
@@ -81,10 +82,12 @@ class Schedules:
         tracker: Tracker,
         spool: Spool,
         *,
+        settings: config.Admin | None = None,
         appended: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.time,
         look: float = LOOK,
     ) -> None:
+        self._settings = settings or config.Admin()
         self._records, self._tracker, self._spool = records, tracker, spool
         self._appended, self._clock, self._look = appended, clock, look
 
@@ -145,6 +148,7 @@ class Schedules:
             await self._spool.drop(prefix)  # another has the claim, and what it holds is what leaves
             return
         await self._spool.admit(prefix)
+        await keeping.keep(self._settings, self._records, schedule.message_id, content)
         LOG.info("handed_over", schedule=schedule.schedule_id, message_id=schedule.message_id)
         never = [
             UpstreamReply(schedule.message_id, (w.address,), "never", str(o.reply))

@@ -95,6 +95,8 @@ class Admin:
     listen: str = "127.0.0.1:8081"
     open: bool = False
     calls_per_minute: int = 6000  # of each API key; 0 is no limit
+    keep_messages: float = 0.0  # seconds that what an API call sent can be had back for; 0 is not at all
+    keep_messages_size: int = 500_000_000  # octets of these in all
 
 
 @dataclass(frozen=True, slots=True)

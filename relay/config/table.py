@@ -369,6 +369,11 @@ ADMIN = Section(
         Option("calls_per_minute", kinds.number(0),
                "How many calls of the APIs each key may make per minute; the rest is answered by 429 with Retry-After. It "
                "stops a program that runs wild. 0 means no limit."),
+        Option("keep_messages", kinds.duration(0),
+               "For how long what was sent by API can be had back: text, attachments, the raw message, as they were "
+               "before tracking. They are in the store, readable for whoever can read it. \"0s\" keeps nothing but the record."),
+        Option("keep_messages_size", kinds.size(1),
+               "How much of that is kept in all. Beyond it, the oldest go first."),
     ),
 )  # fmt: skip
 

@@ -50,7 +50,7 @@ def settings(folder: Path, *, smtp: int, http: int, admin: int, upstream: int) -
         upstream=config.Upstream(url=f"smtp://{HOST}:{upstream}", tls="never"),
         tracking=Tracking(url=f"http://{HOST}:{http}", opens=True, links=True, thread_replies=True),
         http=config.Http(listen=(f"{HOST}:{http}",)),
-        admin=config.Admin(listen=f"{HOST}:{admin}", open=True),
+        admin=config.Admin(listen=f"{HOST}:{admin}", open=True, keep_messages=86400.0),
         grants=(
             config.Grant("demo", addresses=("*",), mailbox=(f"maildir:{folder / 'Maildir'}",)),
             config.Grant("default"),

@@ -309,6 +309,13 @@ class Store(Protocol):
     async def drop_request(self, request_key: str) -> None:
         """It was never made."""
 
+    # -- what messages said
+    async def keep_message(self, message_id: str, at: float, octets: bytes, *, oldest: float, most: int) -> None:
+        """The octets of a message. Those kept before `oldest` go; and the first ones, where there are more than `most`
+        octets in all."""
+
+    async def kept_message(self, message_id: str) -> bytes | None: ...
+
     # -- the whole
     async def backup(self, path: Path) -> None:
         """A consistent copy, made while others write."""

@@ -31,6 +31,7 @@ from relay.core import queue, tokens
 from relay.core.model import Never, Recipient, Reply, Sent, Submission, Value
 from relay.delivery import attempts
 from relay.store import Request, UpstreamReply
+from relay.submitting import keeping
 
 LOG = log.room("submitting")
 
@@ -56,7 +57,7 @@ class Refused(Value, frozen=True):
 Result = Accepted | Refused
 
 
-class Records(Protocol):
+class Records(keeping.Records, Protocol):
     """What is asked of a store here."""
 
     async def sent(self, message_id: str) -> Sent | None: ...
@@ -121,21 +122,23 @@ class Submitting:
         message_id = message_id or self.new_id()
         if self.refusal:
             return Refused(message_id, self.refusal)
-        work = asyncio.ensure_future(self._guarded(self._submit(submission, message_id, request), message_id))
-        return await asyncio.shield(work)
+        work = self._guarded(self._submit(submission, message_id, request), message_id, submission)
+        return await asyncio.shield(asyncio.ensure_future(work))
 
     async def resume(self, submission: Submission, request: Request) -> Result:
         """The same after a crash, of a call that is "begun" or "kept"."""
         message_id = request.message_id
-        if request.state == "kept":
-            await self._spool.admit(entry_names(message_id))
-            return accepted(message_id)
-        work = asyncio.ensure_future(self._guarded(self._resume(submission, request), message_id))
-        return await asyncio.shield(work)
+        work = self._guarded(self._resume(submission, request), message_id, submission)
+        return await asyncio.shield(asyncio.ensure_future(work))
 
-    async def _guarded(self, work: Coroutine[object, object, Result], message_id: str) -> Result:
+    async def _guarded(
+        self, work: Coroutine[object, object, Result], message_id: str, submission: Submission
+    ) -> Result:
         try:
-            return await work
+            result = await work
+            if isinstance(result, Accepted):
+                await keeping.keep(self._settings.admin, self._records, message_id, submission.content)
+            return result
         except spool.Unwritable as reason:
             return Refused(message_id, Reply(452, f"4.3.1 The message can't be kept now: {reason}"))
         except Exception:  # the edge: the caller keeps the message, and tries again
@@ -152,6 +155,9 @@ class Submitting:
 
     async def _resume(self, submission: Submission, request: Request) -> Result:
         message_id = request.message_id
+        if request.state == "kept":
+            await self._spool.admit(entry_names(message_id))
+            return accepted(message_id)
         await self._spool.drop(entry_names(message_id))
         # In this order: what leaves the spool meanwhile was told, and what was told is in the store. Who was refused gets it
         # again, so that somebody hears of the refusal.

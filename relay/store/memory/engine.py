@@ -7,13 +7,14 @@ from pathlib import Path
 from relay.store import Unavailable
 from relay.store.memory.drafts import Drafts
 from relay.store.memory.events import Events
+from relay.store.memory.kept import Kept
 from relay.store.memory.keys import Keys
 from relay.store.memory.messages import Messages
 from relay.store.memory.requests import Requests
 from relay.store.memory.schedules import Schedules
 
 
-class Memory(Events, Messages, Keys, Drafts, Schedules, Requests):
+class Memory(Events, Messages, Keys, Drafts, Schedules, Requests, Kept):
     """See `relay.store.contract.Store`."""
 
     async def start(self) -> None: ...

@@ -90,6 +90,7 @@ class Messages(Counts):
     async def remove_message(self, message_id: str) -> bool:
         self._count(message_id, -1)
         message = self._messages.pop(message_id, None)
+        self._kept.pop(message_id, None)
         for identifier, named in list(self._identifiers.items()):
             named.discard(message_id)
             if not named:

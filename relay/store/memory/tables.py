@@ -47,6 +47,7 @@ class Tables:
         self._schedules: dict[str, Schedule] = {}
         self._requests: dict[str, Request] = {}
         self._contents: dict[str, list[bytes]] = {}
+        self._kept: dict[str, tuple[float, bytes]] = {}
         self._answers: dict[tuple[str, str], Answer] = {}
 
     def _sent(self, message_id: str) -> Sent | None:

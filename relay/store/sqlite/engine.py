@@ -41,6 +41,7 @@ from relay.store.sqlite import (
     drafts,
     endpoints,
     events,
+    kept,
     keys,
     lists,
     messages,
@@ -414,6 +415,14 @@ class Sqlite:
 
     async def drop_request(self, request_key: str) -> None:
         await self._write(lambda db: requests.drop(db, request_key))
+
+    # -- what messages said ----------------------------------------------------------------------------------------------
+
+    async def keep_message(self, message_id: str, at: float, octets: bytes, *, oldest: float, most: int) -> None:
+        await self._write(lambda db: kept.keep(db, message_id, at, octets, oldest, most))
+
+    async def kept_message(self, message_id: str) -> bytes | None:
+        return await self.readers.read(lambda db: kept.one(db, message_id))
 
     # -- the whole -----------------------------------------------------------------------------------------------------
 

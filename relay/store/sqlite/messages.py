@@ -87,6 +87,7 @@ REMOVE = (
     "DELETE FROM identifiers WHERE message_id = :message_id AND identifier IN ("
     "SELECT internet_message_id FROM messages WHERE message_id = :message_id"
     " UNION SELECT upstream_id FROM copies WHERE message_id = :message_id)",
+    "DELETE FROM kept WHERE message_id = :message_id",
     "DELETE FROM copies WHERE message_id = :message_id",
     "DELETE FROM messages WHERE message_id = :message_id",
 )

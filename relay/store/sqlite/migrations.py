@@ -505,7 +505,29 @@ def fifteenth(db: Database) -> None:
     db.execute("CREATE INDEX notices_at ON notices (at, notice_id)")
 
 
+# What messages said, where that is kept. `start` are the octets of all that were kept before: so it is known without
+# counting what is too much.
+KEPT = (
+    """
+CREATE TABLE kept (
+  message_id TEXT PRIMARY KEY,
+  at REAL NOT NULL,
+  start INTEGER NOT NULL,
+  octets BLOB NOT NULL
+)
+""",
+    "CREATE INDEX kept_at ON kept (at)",
+    "CREATE INDEX kept_start ON kept (start)",
+)
+
+
+def sixteenth(db: Database) -> None:
+    """What messages said, where that is kept."""
+    for sql in KEPT:
+        db.execute(sql)
+
+
 STEPS: tuple[Step, ...] = (
     first, second, third, fourth, fifth, sixth, seventh, eighth, ninth, tenth, eleventh, twelfth,
-    thirteenth, fourteenth, fifteenth,
+    thirteenth, fourteenth, fifteenth, sixteenth,
 )  # fmt: skip

@@ -33,6 +33,9 @@ addresses = ["*@other.example"]
 BOB = {"email": "bob@example.org", "name": "Bob"}
 HTML = '<p>Hello <a href="https://example.net/a?b=1&amp;c=2">there</a></p>'
 TRACKED = {"opens": True, "links": True, "label": "hello"}
+HEAD = "Host: localhost\r\nAuthorization: Bearer any\r\n"
+LONG = "a" * 100_000
+JSON = "Content-Type: application/json\r\n"
 
 
 @dataclass
@@ -73,7 +76,8 @@ class World:
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("api")
     with hostile.sink() as upstream:
-        ports = service.settings(folder, upstream=upstream.port, more=GRANTS)
+        admin = 'open = true\nkeep_messages = "1d"'
+        ports = service.settings(folder, upstream=upstream.port, more=GRANTS, admin=admin)
         with service.running(folder, ports) as relay:
             yield World(relay, upstream)
 
@@ -146,11 +150,63 @@ def test_a_whole_message_is_sent_as_it_is(world: World) -> None:
     assert taken.content == mime.replace("Bcc: secret@example.org\r\n", "").replace("X-Track: none\r\n", "").encode()
 
 
+def test_what_was_sent_is_had_back(world: World) -> None:
+    """As it was before tracking: whoever shows it opens nothing."""
+    client = world.client
+    file = {
+        "filename": "Ü.bin",
+        "content_type": "application/x-a",
+        "content": base64.b64encode(b"\0octets").decode(),
+        "size": 7,
+    }
+    made = client.messages.send(
+        "sales",
+        {
+            "to": [BOB], "reply_to": [{"email": "answers@example.com"}], "bcc": [{"email": "secret@example.org"}],
+            "subject": "Back", "body": HTML, "tracking_options": TRACKED, "attachments": [file],
+            "custom_headers": [{"name": "X-Order", "value": "7"}],
+        },
+    ).data  # fmt: skip
+    found = client.messages.find("sales", made.id, {"fields": "include_headers"}).data
+    assert (found.body, found.snippet, found.to, found.reply_to) == (HTML, made.snippet, [BOB], [
+        {"email": "answers@example.com", "name": ""}
+    ])  # fmt: skip
+    assert {"name": "X-Order", "value": "7"} in [{"name": each.name, "value": each.value} for each in found.headers]
+    (attached,) = found.attachments
+    assert (attached.filename, attached.content_type, attached.size) == ("Ü.bin", "application/x-a", 7)
+    assert attached.id == made.attachments[0].id
+    assert client.attachments.find("sales", attached.id, {"message_id": made.id}).data.filename == "Ü.bin"
+    assert client.attachments.download_bytes("sales", attached.id, {"message_id": made.id}) == b"\0octets"
+    for message_id in ("other", made.id):
+        with pytest.raises(NylasApiError):
+            client.attachments.find("sales", f"{made.id}-1", {"message_id": message_id})
+    raw = client.messages.find("sales", made.id, {"fields": "raw_mime"}).data
+    whole = base64.urlsafe_b64decode(raw.raw_mime)
+    assert (raw.id, raw.subject, email.message_from_bytes(whole)["subject"]) == (made.id, None, "Back")
+    for never in (b"/o/", b"/c/", b"secret@", b"X-Track"):
+        assert never not in whole
+    (listed,) = client.messages.list("sales", {"limit": 1}).data
+    assert (listed.id, listed.body) == (made.id, HTML)
+    draft = client.drafts.create("sales", {"subject": "Draft", "attachments": [file]}).data
+    assert client.attachments.download_bytes("sales", draft.attachments[0].id, {"message_id": draft.id}) == b"\0octets"
+
+
 def test_a_domain_sends(world: World) -> None:
     body = {"to": [BOB], "from": {"email": "news@example.com", "name": "News"}, "subject": "Hi", "body": "Hi"}
     status, said = world.post("/v3/domains/example.com/messages/send", body)
     assert (status, said["data"]["from"], said["grant_id"]) == (200, [body["from"]], "sales")
     assert world.post("/v3/domains/other.example/messages/send", body)[0] == 400
+
+
+@pytest.mark.parametrize("line", ['name="\x15"', 'name="a"; filename="\x00"', "a" * 20_000, "name"])
+@pytest.mark.parametrize("path", ["/v3/grants/sales/messages/send", "/v3/grants/sales/messages/send?type=mime"])
+def test_parts_that_cannot_be_read_are_said(world: World, path: str, line: str) -> None:
+    body = f"--XXX\r\nContent-Disposition: form-data; {line}\r\n\r\n{{}}\r\n--XXX--\r\n"
+    fields = f"{HEAD}Content-Type: multipart/form-data; boundary=XXX\r\nContent-Length: {len(body)}\r\n"
+    with hostile.Http(world.relay.admin) as client:
+        client.send(f"POST {path} HTTP/1.1\r\n{fields}\r\n{body}".encode("latin-1"))
+        status, _, raw = client.answer()
+    assert (status, json.loads(raw)["error"]["type"]) == (400, "invalid_request_error")
 
 
 def test_an_answer_stands_in_the_thread(world: World) -> None:
@@ -184,6 +240,8 @@ def test_an_answer_stands_in_the_thread(world: World) -> None:
         ({"from": [{"email": "a@other.example"}]}, 403, "may not send"),
         ({"attachments": [{"filename": "a", "content_type": "a/b", "content": "!"}]}, 400, "attachments[0]"),
         ({"reply_to_message_id": "<a\r\nb@c>"}, 400, "reply_to_message_id"),
+        ({"template": {"id": "x"}}, 501, "template: "),
+        ({"signature_id": "x"}, 501, "signature_id: "),
         ({"metadata": {"k" * 41: "v"}}, 400, "metadata: a name in it: "),
         ({"metadata": {"k": "v" * 501}}, 400, "metadata[...]: "),
         ({"metadata": {"k": 7}}, 400, "metadata[...]: "),
@@ -208,11 +266,6 @@ def test_a_call_is_repeated(world: World) -> None:
     assert (status, said["error"]["type"]) == (409, "api.invalid_idempotent_request")
     status, said = world.post(path, body, Idempotency_Key="k" * 257)
     assert (status, said["error"]["type"]) == (400, "api.invalid_idempotency_key")
-
-
-HEAD = "Host: localhost\r\nAuthorization: Bearer any\r\n"
-LONG = "a" * 100_000
-JSON = "Content-Type: application/json\r\n"
 
 
 @pytest.mark.parametrize(

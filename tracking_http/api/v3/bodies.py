@@ -16,7 +16,7 @@ import re
 from typing import Annotated, Any, TypeVar
 
 import msgspec
-from aiohttp import BodyPartReader, MultipartReader
+from aiohttp import BodyPartReader, MultipartReader, http_exceptions
 from msgspec import Meta
 
 from relay.core import compose
@@ -34,6 +34,7 @@ IN_PARTS = {  # of the OpenAPI document
 NUMBERED = re.compile(r"file\d+")
 MULTIPART = "multipart/form-data"
 MAX_PARTS = 500
+UNREADABLE = (ValueError, AssertionError, http_exceptions.HttpProcessingError)  # what aiohttp raises for such a body
 SNIPPET = 140  # characters
 MAX_SNIPPED = 20_000  # characters of a body that its snippet is made from
 
@@ -95,6 +96,8 @@ class Described(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "fro
     custom_headers: list[Header] | None = None
     metadata: Metadata | None = None
     starred: bool | None = None
+    template: Any = None
+    signature_id: str | None = None
 
     @property
     def people(self) -> dict[str, list[Person]]:
@@ -153,7 +156,7 @@ async def in_parts(call: Call, type_: type[T]) -> tuple[T, list[Octets]]:
                 raise problems.invalid(f"The body may have {MAX_PARTS} parts.")
     except TimeoutError:
         raise problems.Problem(408, "", "The body took too long to arrive.", closes=True) from None
-    except (ValueError, AssertionError):
+    except UNREADABLE:
         raise problems.invalid("The body is no multipart/form-data that can be read.") from None
     if described is None:
         raise problems.invalid("message: this part is missing.")
@@ -223,7 +226,7 @@ async def mime(call: Call) -> bytes:
                     return raw
     except TimeoutError:
         raise problems.Problem(408, "", "The body took too long to arrive.", closes=True) from None
-    except (ValueError, AssertionError):
+    except UNREADABLE:
         raise problems.invalid("The body is no multipart/form-data that can be read.") from None
     raise problems.invalid("mime: this part is missing.")
 

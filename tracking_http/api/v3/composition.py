@@ -22,10 +22,8 @@ from relay.outbound import plans
 from tracking_http.api import problems
 from tracking_http.api.calls import Call
 from tracking_http.api.problems import Problem
-from tracking_http.api.v3 import bodies
+from tracking_http.api.v3 import bodies, messages
 from tracking_http.api.v3.bodies import Described, Octets, Person
-
-BASIC = ("message-id", "in-reply-to", "references")
 
 
 class Attached(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -90,6 +88,9 @@ async def made(
     call: Call, grant: Grant, described: Described, files: Sequence[Octets], message_id: str, at: float
 ) -> Made:
     """The message composed. Its Message-ID is made of `message_id`, so that a repeated call makes the same bytes."""
+    for name in ("template", "signature_id"):
+        if getattr(described, name) is not None:
+            raise Problem(501, "", f"{name}: there is none here; put its text into the body.")
     sender = sender_of(call, grant, described)
     in_reply_to, references = await answered(call, grant, described.reply_to_message_id)
     plain = bool(described.is_plaintext)
@@ -260,5 +261,5 @@ def headers_of(call: Call, content: bytes) -> list[bodies.Header] | msgspec.Unse
         for field in head.fields
         if not (name := bytes(head.raw[field.start : field.end]).partition(b":")[0].decode("ascii", "replace").strip())
         .lower().startswith(("x-track", "bcc"))
-        and (call.query.fields == "include_headers" or name.lower() in BASIC)
+        and (call.query.fields == "include_headers" or name.lower() in messages.BASIC)
     ]  # fmt: skip

@@ -3,12 +3,14 @@
 Owns: their form, and what a client may ask of a list. Leaves to others: the lists (`relay.store.lists`), sending, what is
 kept of an answer (`relay.mailbox`).
 
-Of a message there is its record and not its text. So `body` and `attachments` are never there, `raw_mime` is refused, and
-the header fields are those that the record has.
+Of a message there is its record, and its text only where that is kept (`[admin] keep_messages`). Without it, `body` and
+`attachments` are not there, `raw_mime` is refused, and the header fields are those that the record has.
 """
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import re
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal
@@ -16,7 +18,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from relay.core import addresses
+from relay.core import addresses, contents
 from relay.core.model import Sent
 from relay.store import lists
 from relay.store.lists import Answer
@@ -24,12 +26,18 @@ from tracking_http.api import calls, cursors, problems
 from tracking_http.api.calls import Call, Listing
 from tracking_http.api.envelopes import Page
 from tracking_http.api.routing import Route
+from tracking_http.api.v3 import bodies
 
 Fields = Literal["standard", "include_headers", "include_basic_headers", "include_tracking_options", "raw_mime"]
 SNIPPET = 100  # characters
+BASIC = ("message-id", "in-reply-to", "references")
 SENT, INBOX = "SENT", "INBOX"
 NEXT_PAIR = re.compile(r",(?=key[1-5]:)")
-NO_MIME = "fields: raw_mime can't be had: of a message its record is kept, and not its text."
+NO_MIME = (
+    "fields: raw_mime can't be had of this message: its record is kept, and not its text. [admin] keep_messages is for how"
+    " long the text of what is sent by API is kept."
+)
+LISTED = 1_000_000  # octets of a message whose text stands in a list
 
 
 class Named(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,11 +77,25 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"
     starred: bool | UnsetType = UNSET
     folders: list[str] | UnsetType = UNSET
     snippet: str | UnsetType = UNSET
+    body: str | UnsetType = UNSET
+    attachments: list[Attached] | UnsetType = UNSET
+    raw_mime: str | UnsetType = UNSET
     metadata: dict[str, str] | UnsetType = UNSET
     internet_message_id: str | UnsetType = UNSET
     excerpt: str | UnsetType = UNSET
     headers: list[Field] | UnsetType = UNSET
     tracking_options: Options | UnsetType = UNSET
+
+
+class Attached(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    grant_id: str
+    filename: str
+    content_type: str
+    size: int
+    content_id: str
+    content_disposition: str
+    is_inline: bool
 
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,6 +159,42 @@ def of_sent(sent: Sent, fields: Fields = "standard") -> Message:
         )
         return msgspec.structs.replace(made, tracking_options=options)
     return with_headers(made, fields, sent.references)
+
+
+def with_text(made: Message, raw: bytes, fields: Fields) -> Message:
+    """With what the message says. `raw_mime` comes alone, in base64url (RFC 4648 5)."""
+    if fields == "raw_mime":
+        return Message(id=made.id, grant_id=made.grant_id, raw_mime=base64.urlsafe_b64encode(raw).decode())
+    found = contents.read(raw)
+    named = {name: [Named(email=m.address, name=m.name) for m in found.people(name)] for name in contents.FIELDS}
+    made = msgspec.structs.replace(
+        made,
+        from_=named["from"] or made.from_,
+        to=named["to"] or made.to,
+        cc=named["cc"] or made.cc,
+        reply_to=named["reply-to"],
+        body=found.body.removesuffix("\n"),  # which composing has put there
+        snippet=bodies.snippet(found.body, plain=found.html is None),
+        attachments=[attached(n, made, file) for n, file in enumerate(found.files)],
+    )
+    if fields not in ("include_headers", "include_basic_headers"):
+        return made
+    head = [Field(name=found.head.spelling(field), value=found.head.text(field)) for field in found.head.fields]
+    basic = [each for each in head if each.name.lower() in BASIC]
+    return msgspec.structs.replace(made, headers=head if fields == "include_headers" else basic)
+
+
+def attached(number: int, message: Message, file: contents.File) -> Attached:
+    return Attached(
+        id=f"{message.id}-{number}",
+        grant_id=message.grant_id,
+        filename=file.filename,
+        content_type=file.content_type,
+        size=len(file.content),
+        content_id=file.content_id,
+        content_disposition=file.disposition,
+        is_inline=file.inline,
+    )
 
 
 def of_answer(answer: Answer, fields: Fields = "standard") -> Message:
@@ -234,8 +292,6 @@ def elsewhere(query: Any, *folders: str) -> bool:
 
 async def listed(call: Call) -> Page:
     query: Filter = call.query
-    if query.fields == "raw_mime":
-        raise problems.invalid(NO_MIME)
     if elsewhere(query, SENT):
         return Page([])
     asked = asked_of(query, call.grant_id).with_(
@@ -244,26 +300,42 @@ async def listed(call: Call) -> Page:
         before=cursors.read(query.page_token, tuple[float, str]) if query.page_token else None,
     )
     found = await call.services.store.list_messages(asked, query.limit)
-    items = [chosen(of_sent(sent, query.fields), query.select) for sent in found.items]
+    if query.fields == "raw_mime" and not call.services.settings.admin.keep_messages:
+        raise problems.invalid(NO_MIME)
+    items = [chosen(await whole(call, sent, query.fields, listed=True), query.select) for sent in found.items]
     return Page(items, cursors.write(found.after) if found.after else None)
+
+
+async def whole(call: Call, sent: Sent, fields: Fields, *, listed: bool = False) -> Message:
+    """The message, with its text where that is kept; not of a large one that is `listed`. Raises 400 for a raw message that
+    is not there, if only that was asked for."""
+    raw = None if listed and sent.size > LISTED else await call.services.store.kept_message(sent.message_id)
+    made = of_sent(sent, fields)
+    if raw is not None:
+        return await asyncio.to_thread(with_text, made, raw, fields)
+    if fields == "raw_mime":
+        if not listed:
+            raise problems.invalid(NO_MIME)
+        return Message(id=made.id, grant_id=made.grant_id)
+    return made
 
 
 async def find(call: Call) -> Message | dict[str, Any]:
     """By our id, by our id of an answer, or by a Message-ID with or without angle brackets."""
     query: Shape = call.query
-    if query.fields == "raw_mime":
-        raise problems.invalid(NO_MIME)
     known, name = call.services.store, call.path("message_id")
     sent = await known.sent(name)
     if sent is not None and not call.sees(sent.grant_id):
         sent = None
     if sent is None and (answer := await known.answer(name, call.grant_id)) is not None:
+        if query.fields == "raw_mime":
+            raise problems.invalid(NO_MIME)
         return chosen(of_answer(answer, query.fields), query.select)
     if sent is None and "@" in name:
         sent = await known.find_sent([name.strip().removeprefix("<").removesuffix(">")], call.grant_id)
     if sent is None:
         raise problems.missing("message")
-    return chosen(of_sent(sent, query.fields), query.select)
+    return chosen(await whole(call, sent, query.fields), query.select)
 
 
 ID = "0pb1h6n4s8q2k0v3m5ag"
