@@ -11,13 +11,13 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from relay import config, event_loop, log, metrics, store
 from relay.config.settings import DEFAULT_UPSTREAM
 from relay.core import addresses, dkim, headers, parts, rewrite, senders, tokens, trace
-from relay.core.model import Edit, Keys, Reason, Recipient, Reply, Sent, Submission, Value
+from relay.core.model import Edit, Keys, Reason, Recipient, Reply, Sent, Submission, Switch, Value
 from relay.outbound import copies, loops, plans, records
 from relay.outbound.copies import PendingCopy
 from relay.upstream import choice
@@ -26,7 +26,19 @@ LOG = log.room("outbound")
 
 SUPPLY = 1024  # random octets fetched at a time
 RECORD_SECONDS = 2.0  # how long a message waits for its record before it goes out untracked
-KINDS = {"x-track-opens": "open ", "x-track-links": "link ", "x-track-thread-replies": "reply "}
+# Nylas' sentences, by what can't be done. Of several things it is the first.
+SENTENCES: dict[Switch, str] = {
+    "links": "The message has not been sent. Link tracking cannot be supported for this number of links and/or size of payload."
+    " Please try resending with link tracking disabled.",
+    "opens": "The message has not been sent. Please try resending with open tracking disabled.",
+    "thread_replies": "The message has not been sent. Please try resending with reply tracking disabled.",
+}
+ANY = "The message has not been sent. Please try resending with tracking disabled."
+HEADERS: dict[str, Switch] = {
+    "x-track-opens": "opens",
+    "x-track-links": "links",
+    "x-track-thread-replies": "thread_replies",
+}
 # Looked up once: a label costs more than the counting.
 COPIES = {True: metrics.COPIES.labels("yes"), False: metrics.COPIES.labels("no")}
 RECORDING = metrics.STAGE.labels("record")
@@ -229,7 +241,7 @@ def shared(recipients: Sequence[Recipient], groups: Sequence[plans.Group], *, on
     return [(own[0], tuple(recipients[i] for i in own), groups[own[0]]) for own in found.values()]
 
 
-def refused(message: plans.Message, groups: Iterable[plans.Group]) -> Reply | None:
+def refused(message: plans.Message, groups: Sequence[plans.Group]) -> Reply | None:
     """The refusal of an instruction that can't be read, where the operator wants one, in Nylas' words; and there also of
     a message whose author can't be told."""
     invalid = message.instructions.invalid
@@ -237,9 +249,16 @@ def refused(message: plans.Message, groups: Iterable[plans.Group]) -> Reply | No
         return None
     if not invalid:
         return Reply(550, f"5.6.0 {message.doubt}")
-    kind = next((words for name, words in KINDS.items() if name in invalid.lower()), "")
-    sentence = f"The message has not been sent. Please try resending with {kind}tracking disabled."
-    return Reply(550, f"5.6.0 {invalid} {sentence}")
+    named = HEADERS.get(invalid.replace(":", " ").split(" ", 1)[0].lower())
+    asked = [named] if named else [switch for switch in SENTENCES if wanted(message, groups, switch)]
+    sentence = SENTENCES[asked[0]] if asked else ANY
+    return Reply(550, f"5.6.0 {invalid.rstrip('.')}. {sentence}")
+
+
+def wanted(message: plans.Message, groups: Sequence[plans.Group], switch: Switch) -> bool:
+    """Whether the message, or where it says nothing a default, asks for it."""
+    said = message.instructions.switches.get(switch)
+    return said[0] if said else any(getattr(group.decision.tracking, switch) for group in groups)
 
 
 def signers(settings: config.Settings) -> tuple[dkim.Signer, ...]:

@@ -322,6 +322,42 @@ async def test_an_invalid_instruction_delivers_untracked_or_refuses() -> None:
     assert re.fullmatch(r"5\.6\.0 X-Track-Opens.*open tracking disabled\.", refused.refusal.text)
 
 
+LONG = b"X-Track-Label: " + b"x " * 1_500 + b"\r\n"
+OPEN, LINK, REPLY = (
+    "The message has not been sent. Please try resending with open tracking disabled.",
+    "The message has not been sent. Link tracking cannot be supported for this number of links and/or size of payload."
+    " Please try resending with link tracking disabled.",
+    "The message has not been sent. Please try resending with reply tracking disabled.",
+)
+
+
+@pytest.mark.parametrize(
+    ("fields", "defaults", "sentence"),
+    [
+        (b"X-Track-Opens: perhaps\r\n", {}, OPEN),
+        (b"X-Track-Links: perhaps\r\n", {}, LINK),
+        (b"X-Track-Thread-Replies: perhaps\r\n", {"opens": True}, REPLY),
+        (b"X-Track-Opens: on\r\n" + LONG, {}, OPEN),
+        (b"X-Track: links\r\n" + LONG, {}, LINK),
+        (b"X-Track: thread_replies\r\n" + LONG, {"opens": True}, REPLY),
+        (b'X-Track-Options: {"opens": true, "label": 7}\r\n', {}, OPEN),
+        (b'X-Track-Options: {"thread_replies": true, "label": "%s"}\r\n' % (b"x " * 1_500), {}, REPLY),
+        (LONG, {"opens": True}, OPEN),
+        (LONG, {}, "The message has not been sent. Please try resending with tracking disabled."),
+    ],
+)
+async def test_a_refusal_says_in_nylas_words_what_to_do_without(
+    fields: bytes, defaults: dict[str, Any], sentence: str
+) -> None:
+    done = await tracker(settings(on_invalid="reject", **defaults)).track(submission(HTML % fields))
+    assert done.refusal is not None
+    why, _, rest = done.refusal.text.partition(" The message has not been sent.")
+    assert f"The message has not been sent.{rest}" == sentence
+    assert why.startswith("5.6.0 X-Track")
+    assert why.endswith(".")
+    assert not why.endswith("..")
+
+
 @pytest.mark.parametrize(
     ("reverse_path", "more", "reason"),
     [("", b"", "null_sender"), ("ann@example.test", b"Auto-Submitted: auto-replied\r\n", "auto_reply")],

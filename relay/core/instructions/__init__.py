@@ -54,7 +54,7 @@ def read(head: headers.Headers, *, dialects: Sequence[str], hosts: Sequence[str]
         voices = [dialect.read(source) for dialect in on]
         return replace(merged(source, voices, hosts), strip=tuple(strip))
     except Unreadable as reason:
-        return Instructions(strip=tuple(strip), invalid=str(reason))
+        return Instructions(switches=control.legible(source), strip=tuple(strip), invalid=str(reason))
 
 
 def merged(source: Source, voices: Sequence[Voice], hosts: Sequence[str]) -> Instructions:

@@ -6,6 +6,7 @@ Leaves to others: vendors' headers (`dialects`), and what wins over what (the pa
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -75,6 +76,20 @@ def general(source: Source) -> dict[Switch, tuple[bool, str]]:
     if named is None:
         return {}
     return all_three("X-Track", opens="opens" in named, links="links" in named, replies="thread_replies" in named)
+
+
+def legible(source: Source) -> dict[Switch, tuple[bool, str]]:
+    """What can be read of the switches though something else can't be: what the sender would have to do without."""
+
+    def asked(name: str, value: Any) -> dict[Switch, tuple[bool, str]]:
+        given = mapping(name, value)
+        return {which: (True, name) for word, which in NAMES.items() if given.get(word) is True}
+
+    found: dict[Switch, tuple[bool, str]] = {}
+    for read in (specific, general, lambda source: source.json("X-Track-Options", asked, OPTIONS) or {}):
+        with contextlib.suppress(Unreadable):
+            found = {**read(source), **found}
+    return found
 
 
 def tracked(name: str, value: str) -> frozenset[Switch]:
