@@ -53,6 +53,7 @@ def put_together(way: str, folder: Path, script: Any = None) -> Iterator[Way]:
     with hostile.sink(script) as last:
         ports = service.settings(
             folder,
+            hostname="postfix.test",  # as by default: it is the same machine
             upstream=last.port if way == RELAY else back,
             smtp=blocks.values(toml["smtp"], "listen"),
             out=blocks.values(toml["upstream"], "url", "password_file"),

@@ -59,6 +59,7 @@ def house(way: str, folder: Path, script: Any = None, milter: str = "", lines: s
         port = peers.free_port()
         ports = service.settings(
             folder,
+            hostname="sendmail.test",  # as by default: it is the same machine
             upstream=last.port if way == SMART_HOST else "",
             tracking=blocks.values(toml["tracking"], "url") + '\non_invalid = "reject"',
             more=f'[milter]\nlisten = "inet:127.0.0.1:{port}"\n{milter}' if way == MILTER else "",

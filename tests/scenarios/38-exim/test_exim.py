@@ -63,6 +63,7 @@ def house(folder: Path, script: Any = None, files: Any = files) -> Iterator[Hous
     with hostile.sink(script) as last:
         ports = service.settings(
             folder,
+            hostname="exim.test",  # as by default: it is the same machine
             upstream=last.port,
             smtp=blocks.values(toml["smtp"], "listen"),
             tracking=blocks.values(toml["tracking"], "url") + '\non_invalid = "reject"',
