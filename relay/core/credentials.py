@@ -15,6 +15,7 @@ from typing import Literal
 from relay.core.model import Event, EventType
 
 Access = Literal["mailbox", "upstream"]
+ACCESSES: tuple[Access, ...] = ("mailbox", "upstream")
 KINDS: tuple[EventType, ...] = ("grant.expired", "grant.updated")
 NAMESPACE = uuid.UUID("2b0c1c9e-52b7-4a0f-9a55-0d6f4a1e7c33")
 MAX_REASON = 300  # characters

@@ -27,6 +27,8 @@ class Spell:
     def hear(self, good: bool, at: float, status: EndpointStatus, status_since: float) -> EndpointStatus:
         """The status after an attempt that ended at `at`. A program that was started anew knows of a spell by the
         status."""
+        if status == "active" and self.since is not None and status_since > self.since:  # somebody set it active
+            self.since, self.good, self.bad = None, 0.0, 0.0
         if self.since is None and status == "failing":
             self.since, self.bad = status_since, 1.0
         elif self.since is None and not good:

@@ -162,9 +162,10 @@ def written(url: str) -> tuple[URL, dict[str, str]]:
     if found is None:
         return URL(url), {}
     scheme, login, host, rest = found.groups("")
-    origin = URL(f"{scheme}://{host}")
+    origin = URL(f"{scheme}://{host}").origin()
     rest = rest if rest.startswith("/") else f"/{rest}"
-    target = URL(f"{origin.origin()}{rest}", encoded=URI.fullmatch(rest) is not None)
+    # As its path, a query stays as it is; parsed, an empty one would go.
+    target = origin.with_path(rest, encoded=True) if URI.fullmatch(rest) else URL(f"{origin}{rest}")
     if found[2] is None:
         return target, {}
     user, _, password = login.partition(":")

@@ -20,6 +20,7 @@ from nylas.models.errors import NylasApiError
 
 from relay import config
 from relay.core.model import Endpoint
+from relay.credentials import Credentials
 from relay.webhooks import registration
 from relay.webhooks.guard import Guard
 from relay.webhooks.post import Poster
@@ -365,3 +366,23 @@ message.updated message.send_success message.send_failed message.bounce_detected
 message.link_clicked message.link_clicked.legacy thread.replied thread.replied.legacy message.intelligence.order
 message.intelligence.tracking message.intelligence.return folder.created folder.updated folder.deleted contact.updated
 """
+
+
+async def test_a_grant_is_invalid_while_its_login_is_refused(tmp_path: Path) -> None:
+    async with serving(tmp_path, settings=LOOPBACK) as server:
+
+        async def statuses() -> dict[str, str]:
+            found = (await server.get("/v3/grants?limit=50")).data
+            assert all("created_at" not in one for one in found)  # nothing is known of it, so nothing is said
+            return {one["id"]: one["grant_status"] for one in found}
+
+        name = next(iter(await statuses()))
+        assert set((await statuses()).values()) == {"valid"}
+        told = Credentials(server.known)
+        await told.refused(name, "upstream", "535 no")
+        assert [each for each, status in (await statuses()).items() if status == "invalid"] == [name]
+        assert (await server.get(f"/v3/grants/{name}")).data["grant_status"] == "invalid"
+        assert [one["id"] for one in (await server.get("/v3/grants?grant_status=invalid")).data] == [name]
+        assert name not in [one["id"] for one in (await server.get("/v3/grants?grant_status=valid")).data]
+        await told.accepted(name, "upstream")
+        assert set((await statuses()).values()) == {"valid"}

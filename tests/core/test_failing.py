@@ -47,6 +47,15 @@ def test_three_days_of_failing_is_failed_for_good() -> None:
     assert after([(n * 600.0, False) for n in range(440)] + [(500_000, True)]) == "failed"
 
 
+def test_who_was_set_active_begins_anew() -> None:
+    spell = failing.Spell()
+    for n in range(5):
+        spell.hear(False, T0 + n, "active", T0 - 1)
+    assert spell.hear(False, T0 + 5000, "active", T0 + 4000) == "active"
+    assert spell.hear(False, T0 + 5899, "active", T0 + 4000) == "active"
+    assert spell.hear(False, T0 + 5900, "active", T0 + 4000) == "failing"
+
+
 def test_a_program_that_was_started_anew_goes_on() -> None:
     assert after([(73 * HOUR, False)], "failing") == "failed"
     assert after([(71 * HOUR, False)], "failing") == "failing"

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from relay.config import Grant
+from relay.core import credentials
 from tracking_http.api.calls import Call
 from tracking_http.api.routing import Route
 
@@ -28,31 +29,45 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     object: Literal["grant"] = "grant"
     provider: Literal["imap"] = "imap"
-    grant_status: Literal["valid"] = "valid"
+    grant_status: Literal["valid", "invalid"]
     email: str
     scope: list[str] = []
     settings: dict[str, Any] = {}
 
 
-def shown(grant: Grant) -> Shown:
-    return Shown(id=grant.id, email=grant.email)
+async def shown(call: Call, grant: Grant) -> Shown:
+    """Invalid while its mailbox or its upstream refuses the login for good."""
+    status: Literal["valid", "invalid"] = "valid"
+    for access in credentials.ACCESSES:
+        told = await call.services.store.events(
+            limit=1, newest=True, message_id=credentials.name(grant.id, access), types=credentials.KINDS
+        )
+        if told and told[-1].type == "grant.expired":
+            status = "invalid"
+    return Shown(id=grant.id, email=grant.email, grant_status=status)
 
 
 async def listed(call: Call) -> list[Shown]:
     query: Listed = call.query
+    if query.provider not in ("", "imap"):
+        return []
     mine = [
-        shown(grant)
+        grant
         for grant in call.services.settings.grants
         if call.sees(grant.id) and query.email.lower() in ("", grant.email.lower())
     ]
-    if query.provider not in ("", "imap") or query.grant_status not in ("", "valid"):
-        mine = []
-    return mine[query.offset : query.offset + query.limit]
+    if not query.grant_status:
+        mine = mine[query.offset : query.offset + query.limit]
+    found = [await shown(call, grant) for grant in mine]
+    if query.grant_status:
+        found = [one for one in found if one.grant_status == query.grant_status]
+        found = found[query.offset : query.offset + query.limit]
+    return found
 
 
 async def find(call: Call) -> Shown:
     assert call.grant
-    return shown(call.grant)
+    return await shown(call, call.grant)
 
 
 EXAMPLE = {
