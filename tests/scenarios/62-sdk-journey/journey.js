@@ -1,4 +1,4 @@
-// The whole way by the official Node SDK; prints the ids of the two messages that it sent.
+// The way by the official Node SDK up to the answer (answered.js); prints the ids of two messages that it sent, and of its webhook.
 const Nylas = require("nylas").default;
 const assert = require("node:assert");
 const { apiUri, apiKey, hook } = JSON.parse(process.argv[2]);
@@ -18,6 +18,7 @@ async function main() {
   const changed = await client.webhooks.update({ webhookId: made.id, requestBody: { description: "node" } });
   assert.equal(changed.data.description, "node");
   await client.webhooks.destroy({ webhookId: made.id });
+  const webhook = (await client.webhooks.create({ requestBody: { triggerTypes: triggers, webhookUrl: hook } })).data;
 
   const metadata = { key2: "node", orderNumber: "7" };
   const small = (await send({ subject: "Node small", metadata })).data;
@@ -52,7 +53,7 @@ async function main() {
     assert.ok(told.requestId);
     return true;
   });
-  console.log(JSON.stringify([small.id, large.id]));
+  console.log(JSON.stringify([small.id, large.id, webhook.id]));
 }
 
 main().catch((reason) => { console.error(reason); process.exit(1); });

@@ -44,7 +44,7 @@ TRIGGERS = ["message.opened", "message.link_clicked", "thread.replied"]
 ANSWER = """From: Kim <kim@example.org>
 To: sales@example.com
 Subject: Re: Offer
-Message-ID: <answer@example.org>
+Message-ID: <answer{number}@example.org>
 In-Reply-To: {parent}
 References: {parent}
 Date: {date}
@@ -80,6 +80,14 @@ class World:
     @property
     def client(self) -> Any:
         return Client(self.key, self.api)
+
+    def answer(self, subject: str, number: int) -> None:
+        """Kim answers that message."""
+        date = time.strftime("%a, %d %b %Y %H:%M:%S +0000", time.gmtime())
+        text = ANSWER.format(parent=header(self.copy(subject), "message-id"), number=number, date=date)
+        draft = self.relay.folder / "sales" / "tmp" / f"{number}.answer"
+        draft.write_bytes(text.replace("\n", "\r\n").encode())
+        draft.rename(self.relay.folder / "sales" / "new" / f"{number}.answer")
 
     def copy(self, subject: str) -> bytes:
         def found() -> bytes | None:
@@ -156,11 +164,7 @@ def test_from_the_webhook_to_the_answer(world: World) -> None:
     for trigger in TRIGGERS[:2]:
         eventually(lambda: {each["message_id"] for each in heard.of(trigger)} == {sent.id, large.id})  # noqa: B023
 
-    content = world.copy("Subject: Offer")
-    text = ANSWER.format(parent=header(content, "message-id"), date=time.strftime("%a, %d %b %Y %H:%M:%S +0000"))
-    draft = world.relay.folder / "sales" / "tmp" / "1.answer"
-    draft.write_bytes(text.replace("\n", "\r\n").encode())
-    draft.rename(world.relay.folder / "sales" / "new" / "1.answer")
+    world.answer("Subject: Offer", 1)
     (replied,) = eventually(lambda: heard.of("thread.replied"))
     assert (replied["root_message_id"], replied["label"]) == (sent.id, "offer")
     assert [contract.errors(note) for note in heard.notes] == [[]] * len(heard.notes)
@@ -216,15 +220,26 @@ def test_webhooks_and_errors(world: World) -> None:
         assert error.value.request_id
 
 
-def test_by_node(world: World) -> None:
-    program, about = node.require("nylas"), {"apiUri": world.api, "apiKey": world.key, "hook": world.handler.url}
-    done = subprocess.run(
-        [program, str(HERE / "journey.js"), json.dumps(about)], capture_output=True, text=True, timeout=60
-    )
+def by_node(world: World, script: str, **about: Any) -> Any:
+    """What it prints."""
+    about |= {"apiUri": world.api, "apiKey": world.key, "hook": world.handler.url}
+    words = [node.require("nylas"), str(HERE / script), json.dumps(about)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    small, large = json.loads(done.stdout)
+    return json.loads(done.stdout)
+
+
+def test_by_node(world: World) -> None:
+    small, large, webhook = by_node(world, "journey.js")
     assert small != large
     for subject in ("Subject: Node small", "Subject: Node large"):
         (pixel,), (link,) = hostile.tokens(world.copy(subject))
         assert pixel
         assert link
+    world.answer("Subject: Node small", 2)
+    answers = eventually(lambda: [each for each in world.handler.of("thread.replied") if each["label"] == "node"])
+    assert (answers[0]["root_message_id"], answers[0]["thread_id"]) == (small, small)
+    third = by_node(world, "answered.js", answer=answers[0], webhook=webhook)
+    copy = next(each.content for each in world.upstream.taken if third.encode() in each.content)
+    assert header(copy, "in-reply-to") == "<answer2@example.org>"
+    assert small in header(copy, "references")
