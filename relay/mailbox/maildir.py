@@ -20,7 +20,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from relay.core import headers, reports
+from relay.core import headers
+from relay.core.reports import inspected
 from relay.mailbox.source import LONGEST_HEADERS, LONGEST_MESSAGE, Fetched, LoginRefused, Unreachable
 from relay.store import Cursor
 
@@ -148,5 +149,5 @@ def read(folder: Path, name: str, limit: int) -> bytes | None:
 
 def headers_of(raw: bytes) -> bytes:
     """The header section, which is all that is needed of most."""
-    raw = reports.unmarked(raw)
+    raw = inspected.unmarked(raw)
     return raw[: headers.read(raw).body]

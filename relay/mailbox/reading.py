@@ -38,7 +38,7 @@ from relay.core import replies as core
 from relay.core.addresses import Mailbox
 from relay.core.headers import Headers
 from relay.core.model import Event, EventType, Keys, Sent
-from relay.core.reports import Report
+from relay.core.reports import Report, inspected
 from relay.core.reports.delivery import RecipientFields
 from relay.mailbox import matching
 from relay.mailbox.source import LONGEST_HEADERS, LONGEST_MESSAGE, Fetched, Unreachable
@@ -257,14 +257,14 @@ def author_of(head: Headers) -> Mailbox:
 async def understood(fetched: Fetched) -> tuple[Report, Headers]:
     """What a message says, as `reports.read` has it of the whole: more than the header section is fetched only where it
     takes more to know."""
-    raw = reports.unmarked(fetched.head)
+    raw = inspected.unmarked(fetched.head)
     head = headers.read(raw)
     if len(raw) >= LONGEST_HEADERS or reports.needs_whole(head):
-        raw = reports.unmarked(await fetched.whole())
+        raw = inspected.unmarked(await fetched.whole())
     elif reports.structured(head):
         kinds = await fetched.kinds()
         if kinds is None or not reports.ordinary(kinds):
-            raw = reports.unmarked(await fetched.whole())
+            raw = inspected.unmarked(await fetched.whole())
     large = len(raw) > event_loop.LARGEST
     report = await asyncio.to_thread(reports.read, raw) if large else reports.read(raw)
     return report, headers.read(raw)

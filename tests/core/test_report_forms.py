@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from relay.core import headers, reports
+from relay.core.reports import inspected
 from tests import reporting
 
 
@@ -23,6 +24,6 @@ def test_a_form_is_read_as_it_says(form: reporting.Form, newline: bytes) -> None
 @pytest.mark.parametrize("form", reporting.FORMS, ids=lambda form: form.name)
 def test_the_header_section_is_enough_or_says_that_it_is_not(form: reporting.Form) -> None:
     """What has no body to look at is what its header section says."""
-    head = headers.read(reports.unmarked(form.raw))
+    head = headers.read(inspected.unmarked(form.raw))
     if not reports.needs_body(head):
         assert reports.read(form.raw[: head.body]) == reports.read(form.raw)

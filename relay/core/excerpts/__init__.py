@@ -13,9 +13,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from relay.core import headers, parts, reports, threads
+from relay.core import headers, parts, threads
 from relay.core.excerpts import phrases
-from relay.core.reports import prose
+from relay.core.reports import inspected, prose
 
 LONGEST = 1_000  # characters
 LOOKED_AT = 20_000  # characters of the text, after what HTML quotes is taken out
@@ -42,17 +42,17 @@ def excerpt(raw: bytes) -> str:
     """At most LONGEST characters; "" where there is no text. Never raises, for any bytes."""
     head = headers.read(raw)
     scan = parts.scan(raw, head)
-    message = reports.Inspected(raw, head, scan.parts, threads.references(head))
+    message = inspected.Inspected(raw, head, scan.parts, threads.references(head))
     for part in scan.parts:
         if part.content_type == "text/html" and part.disposition != "attachment":
             html = message.text(part)
             break
-        if reports.plain(part) and part.disposition != "attachment" and message.text(part).strip():
+        if inspected.plain(part) and part.disposition != "attachment" and message.text(part).strip():
             html = ""
             break
     else:
         html = ""
-    text = prose.plain(unquoted(html)) if html else "\n".join(reports.texts(message))
+    text = prose.plain(unquoted(html)) if html else "\n".join(inspected.texts(message))
     return new(text[:LOOKED_AT])[:LONGEST].rstrip()
 
 

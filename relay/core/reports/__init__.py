@@ -3,7 +3,7 @@
 Owns: the kind of a message, and of a report what it says about whom. Leaves to others: which sent message it is about
 (`threads`, the store, the mailbox reader) and what follows from it.
 
-`reports.delivery` reads the parts that were made for programs (RFC 3464, RFC 5965), `reports.notices` the forms of single
+`reports.inspected` takes the message apart, `reports.delivery` reads the parts that were made for programs (RFC 3464, RFC 5965), `reports.notices` the forms of single
 providers, `reports.prose` the bounces that only people were meant to read; `reports.automatic` tells an automatic answer
 from a person's.
 For any bytes: a Report, never an exception; time is linear in the size, and of a text only the first part is read.
@@ -13,38 +13,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from relay.core import addresses, headers, identifiers, parts, threads
+from relay.core import addresses, identifiers, parts
 from relay.core.headers import Headers
-from relay.core.parts import Part, charsets, transfer
-from relay.core.reports import automatic, delivery, gestures, notices, prose, receipts
+from relay.core.parts import Part
+from relay.core.reports import automatic, delivery, gestures, inspected, notices, prose, receipts
 from relay.core.reports.delivery import RecipientFields
+from relay.core.reports.inspected import Inspected
 
 Kind = Literal[
     "reply", "reaction", "calendar", "auto_reply", "read_receipt", "bounce", "delay", "complaint", "other"
 ]  # fmt: skip
 
 DELIVERY_STATUS = frozenset({"message/delivery-status", "message/global-delivery-status"})  # RFC 3464, RFC 6533
-RETURNED = frozenset({"message/rfc822", "message/global"})
-ORIGINAL = RETURNED | {"text/rfc822-headers", "message/global-headers"}
 # Whatever has only parts of these kinds is what its header section says that it is.
 ORDINARY = re.compile(
     r"text/(?:plain|html|enriched|richtext|css)|multipart/(?:mixed|alternative|related)|(?:image|audio|video|font)/.*"
     r"|application/(?!(?:vnd\.)?ms-tnef|octet-stream|(?:x-)?pkcs7-mime).*"
 )
-# In a header section that lost its folds, or begins in the middle of one.
-MESSAGE_ID = re.compile(rb"^message-id:(.{1,1000}(?:\n[ \t].{1,1000})?)", re.I | re.M)
-# In a text that lists what the message was.
-LISTED_ID = re.compile(rb"^[ \t>|*\-]{0,12}message[- ]?id:(.{1,1000})", re.I | re.M)
 # The fields of a delivery status in a part that does not say so.
 LOOSE = re.compile(rb"^(?:final|original)-recipient[ \t]*:", re.I | re.M)
-MARK = b"\xef\xbb\xbf"  # a byte order mark: some programs write one before the header section
-LONGEST = 1_048_576  # octets of a message that are read
-LONGEST_TEXT = 65_536  # octets of a part's text that are read
 LONGEST_STATUS = 524_288  # octets of a part made for programs that are read
-LONGEST_HEADERS = 131_072  # octets of the returned message that are read
 DEPTH = 3  # reports in reports
 MAX_NESTED = 3  # returned messages of one that are looked into
 ACTIONS = {"bounce": "failed", "delay": "delayed"}
@@ -92,42 +83,10 @@ class Report:
         return next((entry.action for entry in self.concerned if entry.action), None)
 
 
-@dataclass(frozen=True, slots=True)
-class Inspected:
-    """A message taken apart, as far as a report needs it."""
-
-    raw: bytes
-    head: Headers
-    parts: tuple[Part, ...]
-    references: tuple[str, ...] = field(default=())
-
-    def body(self, part: Part, limit: int) -> bytes:
-        """The decoded octets of a part, as far as they are read; those that can't be decoded as they stand."""
-        cut = self.raw[part.start : min(part.end, part.start + limit * 2)]
-        decoded = transfer.decode(cut, part.encoding)
-        if decoded is None and part.encoding == "base64":  # cut, or sloppy: whole groups of four
-            packed = bytes(c for c in cut if c in transfer.BASE64_ALPHABET)
-            decoded = transfer.decode(packed[: len(packed) // 4 * 4], "base64")
-        return (cut if decoded is None else decoded)[:limit]
-
-    def text(self, part: Part) -> str:
-        body = self.body(part, LONGEST_TEXT)
-        charset = part.parameters.get("charset", "")
-        if not charset and b"\x1b$" in body:  # unlabelled ISO-2022-JP, as many Japanese reports are
-            charset = "iso-2022-jp"
-        text = charsets.decode(body, charset or "utf-8")
-        return body.decode("latin-1") if text is None else text
-
-
-def unmarked(raw: bytes) -> bytes:
-    """The message without a byte order mark before it."""
-    return raw.removeprefix(MARK)
-
-
 def read(raw: bytes) -> Report:
     """What the message says; of a large one, what its first 1,048,576 octets say. Never raises, for any bytes."""
-    raw = unmarked(raw)[:LONGEST]
-    message = taken_apart(raw)
+    raw = inspected.unmarked(raw)[: inspected.LONGEST]
+    message = inspected.taken_apart(raw)
     if message is None:
         return Report("other", reason="unreadable: more header fields than a message has")
     head = message.head
@@ -143,15 +102,6 @@ def read(raw: bytes) -> Report:
     if not head.fields:
         return Report("other", reason="unreadable: it has no header section")
     return Report("other", reason="it answers nothing and reports nothing")
-
-
-def taken_apart(raw: bytes) -> Inspected | None:
-    """The message's parts; None where it has more header fields than a message has."""
-    head = headers.read(raw)
-    scan = parts.scan(raw, head)
-    if scan.reason == "limit_headers" and not scan.parts:
-        return None
-    return Inspected(raw, head, scan.parts, threads.references(head))
 
 
 def needs_body(head: Headers) -> bool:
@@ -194,9 +144,9 @@ def wrapped(message: Inspected, found: Report | None, depth: int) -> Report | No
     no report, nor is what failed to arrive one only because a report was attached to it."""
     if found is None and not (prose.looks_automatic(message.head) or message.head.first("x-spam-flag")):
         return None
-    candidates = [part for part in message.parts if part.content_type in RETURNED]
+    candidates = [part for part in message.parts if part.content_type in inspected.RETURNED]
     for part in candidates[:MAX_NESTED]:
-        inner = taken_apart(unmarked(message.body(part, LONGEST).lstrip(b"\r\n")))
+        inner = inspected.taken_apart(inspected.unmarked(message.body(part, inspected.LONGEST).lstrip(b"\r\n")))
         if inner is None or not prose.vouched(inner.head) or prose.person(inner.head):
             continue
         if found is not None and not any(part.content_type in DELIVERY_STATUS for part in inner.parts):
@@ -233,7 +183,7 @@ def from_parts(message: Inspected) -> Report | None:
 def disposed(message: Inspected, part: Part) -> Report:
     """What a disposition notification says. Mail systems refuse mail by one, too (RFC 5429 2.2, Dovecot)."""
     group = delivery.groups(message.body(part, LONGEST_STATUS))[:1] or [{}]
-    text = "\n".join(texts(message))
+    text = "\n".join(inspected.texts(message))
     refused = "deleted" in group[0].get("disposition", "").lower() and prose.vouched(message.head)
     refused = refused and bool(prose.REFUSED.search(f"{message.head.get('subject')[:500]} {text[:4_000]}"))
     if not refused:
@@ -249,14 +199,14 @@ def receipt(message: Inspected) -> Report | None:
     """The receipt that the message is in another form than that of RFC 8098, where it is one."""
     for part in message.parts:
         if part.content_type in receipts.FORMS:
-            found = receipts.of_part(part.content_type, part.parameters, message.body(part, LONGEST_TEXT))
+            found = receipts.of_part(part.content_type, part.parameters, message.body(part, inspected.LONGEST_TEXT))
             if found is not None:
                 return received(message, found)
     root = message.parts[0] if message.parts else None
     announced = root is not None and receipts.announced(message.head, root.content_type, root.parameters)
     if not (announced or receipts.doubtful(message.head)):
         return None
-    found = receipts.in_words(message.head, "\n".join(texts(message)), announced=announced)
+    found = receipts.in_words(message.head, "\n".join(inspected.texts(message)), announced=announced)
     return received(message, found) if found else None
 
 
@@ -288,7 +238,7 @@ def delivered(message: Inspected, status: delivery.Status) -> Report:
     if kind is None:
         reason = f"a report of success: {', '.join(sorted(filter(None, actions)))}"
         return Report("other", status.entries, envelope_id=status.envelope_id, reason=reason)
-    text = "\n".join(texts(message))
+    text = "\n".join(inspected.texts(message))
     entries = prose.complete(addressed(message, status.entries, text), text)
     reason = next((entry.reason for entry in entries if entry.reason and entry.action == ACTIONS[kind]), "")
     return Report("bounce" if kind == "bounce" else "delay", entries, envelope_id=status.envelope_id, reason=reason)
@@ -304,7 +254,9 @@ def addressed(message: Inspected, entries: tuple[RecipientFields, ...], text: st
     own, below = prose.divided(text)
     failed = addresses.listed(message.head, "x-failed-recipients")
     mine = set(map(addresses.comparable, addresses.listed(message.head, "to")))
-    returned_to = (addresses.listed(prose.returned_head(section), "to") for section in [*returned(message), below])
+    returned_to = (
+        addresses.listed(prose.returned_head(section), "to") for section in [*inspected.returned(message), below]
+    )
     for found in (failed, [entry.recipient for entry in prose.told(own, (), mine)], *returned_to):
         new = [a for a in dict.fromkeys(found) if addresses.comparable(a) not in known]
         if len(new) == len(missing):
@@ -320,7 +272,7 @@ def addressed(message: Inspected, entries: tuple[RecipientFields, ...], text: st
 
 def complained(message: Inspected, report: Report) -> Report:
     """A complaint that names nobody is the only recipient's of what came back."""
-    for section in returned(message):
+    for section in inspected.returned(message):
         notice = notices.jmrp(message.head, prose.returned_head(section))
         people = addresses.listed(prose.returned_head(section), "to")
         if notice and notice.entries:
@@ -335,18 +287,18 @@ def from_notices(message: Inspected) -> Report | None:
     head = message.head
     if prose.person(head):
         return None
-    notice = notices.pec(head, (message.body(part, LONGEST_TEXT) for part in message.parts))
+    notice = notices.pec(head, (message.body(part, inspected.LONGEST_TEXT) for part in message.parts))
     if notice is None and notices.marked(head):
-        notice = notices.ses(head, "\n".join(texts(message)))
+        notice = notices.ses(head, "\n".join(inspected.texts(message)))
     if notice is None and not message.references:
-        sections = map(prose.returned_head, returned(message))
+        sections = map(prose.returned_head, inspected.returned(message))
         notice = next((found for section in sections if (found := notices.jmrp(head, section))), None)
     if notice is None:
         return None
     kind: Kind = {"failed": "bounce", "delayed": "delay", "complained": "complaint"}.get(notice.outcome, "other")  # type: ignore[assignment]
     entries = notice.entries
     if kind in ACTIONS:
-        text = "\n".join(texts(message))
+        text = "\n".join(inspected.texts(message))
         mine = set(map(addresses.comparable, addresses.listed(head, "to")))
         named = entries or prose.told(prose.divided(text)[0], (), mine)
         entries = prose.complete(tuple(replace(e, action=ACTIONS[kind]) for e in named), text)
@@ -362,11 +314,11 @@ def from_prose(message: Inspected) -> Report | None:
     """What a report without a part for programs says: MTAs older than RFC 3464, and some that never read it."""
     if not prose.looks_automatic(message.head):
         return None
-    text = "\n".join(texts(message))
+    text = "\n".join(inspected.texts(message))
     status = loose(message)
     if status.entries:
         return original(message, delivered(message, status))
-    found = prose.read(message.head, text, "\n".join(returned(message)))
+    found = prose.read(message.head, text, "\n".join(inspected.returned(message)))
     if found is None:
         return None
     if found.outcome == "delivered":
@@ -379,9 +331,9 @@ def from_prose(message: Inspected) -> Report | None:
 def loose(message: Inspected) -> delivery.Status:
     """A delivery status that stands where none is declared: in a text, in an attachment of no type."""
     for part in message.parts:
-        if part.content_type in ORIGINAL or part.content_type.startswith("multipart/"):
+        if part.content_type in inspected.ORIGINAL or part.content_type.startswith("multipart/"):
             continue
-        body = message.body(part, LONGEST_TEXT).replace(b"\r\n", b"\n")
+        body = message.body(part, inspected.LONGEST_TEXT).replace(b"\r\n", b"\n")
         if match := LOOSE.search(body):
             status = delivery.status(body[max(0, body.rfind(b"\n\n", 0, match.start())) :])
             entries = tuple(entry for entry in status.entries if entry.recipient)
@@ -390,78 +342,7 @@ def loose(message: Inspected) -> delivery.Status:
     return delivery.Status(())
 
 
-def texts(message: Inspected) -> list[str]:
-    """The report's own words: the first text, of an alternative the plain one. A message that declares parts and
-    has none is read as it stands."""
-    for part in message.parts:
-        if plain(part) and part.disposition != "attachment":
-            found = message.text(part)
-            if found.strip():
-                return [found]
-    for part in message.parts:
-        if part.content_type == "text/html" and part.disposition != "attachment":
-            return [prose.plain(message.text(part))]
-    if not any(part.content_type.startswith("text/") and part.end > part.start for part in message.parts):
-        body = message.raw[message.head.body : message.head.body + LONGEST_TEXT]
-        return [body.decode("utf-8", "replace")]
-    return []
-
-
-def returned(message: Inspected) -> list[str]:
-    """The header sections of the message that came back, as text: in parts of their own, or as the header section of a
-    part that forgot to have one."""
-    found = [message.body(part, LONGEST_HEADERS) for part in message.parts if part.content_type in ORIGINAL]
-    found += [message.raw[part.headers.start : part.start] for part in message.parts[1:] if bare(part)]
-    return [body.lstrip(b"\r\n").decode("latin-1") for body in found]
-
-
-def bare(part: Part) -> bool:
-    """Whether the part's header fields are a message's."""
-    return part.headers.first("message-id") is not None and any(
-        part.headers.first(name) for name in ("received", "from", "return-path")
-    )
-
-
-# -- the message that came back ----------------------------------------------------------------------------------------
-
-
 def original(message: Inspected, report: Report) -> Report:
     """The report, with what the returned message says about itself."""
-    text = "\n".join(texts(message))
-    _, below = prose.divided(text)
-    further = [part for part in message.parts if plain(part)][1:]
-    sections = [below.encode("utf-8", "surrogateescape")]
-    sections += [message.body(part, LONGEST_HEADERS) for part in message.parts if part.content_type in ORIGINAL]
-    sections += [message.raw[part.headers.start : part.start] for part in message.parts[1:] if bare(part)]
-    sections += [message.body(part, LONGEST_HEADERS) for part in further]
-    for section in sections:
-        report = quoted(report, section)
-        if report.original_message_id:
-            return report
-    # Boundaries that do not match hide the returned message: the last Message-ID in the body is its own.
-    tail = message.raw[max(message.head.body, len(message.raw) - LONGEST_HEADERS) :].replace(b"\r\n", b"\n")
-    for body in (tail, text.encode("utf-8", "surrogateescape")):
-        found = [m for m in (*LISTED_ID.finditer(body), *MESSAGE_ID.finditer(body)) if b"<" in m[1]]
-        if ids := identifiers.listed(found[-1][1].decode("latin-1")) if found else []:
-            return replace(report, original_message_id=ids[0])
-    return report
-
-
-def plain(part: Part) -> bool:
-    return part.content_type.startswith("text/plain") and part.content_type[10:11] in ("", " ")
-
-
-def quoted(report: Report, section: bytes) -> Report:
-    """The report, with the identifiers of a returned header section."""
-    section = section.lstrip(b"\r\n")
-    head = headers.read(section)
-    field_ = head.first("message-id") or head.first("x-original-message-id")
-    own = identifiers.listed(head.text(field_))
-    value = head.bytes(field_) if field_ else b""
-    if not own and (match := MESSAGE_ID.search(section.replace(b"\r\n", b"\n").partition(b"\n\n")[0])):
-        value = match[1]
-        own = identifiers.listed(value.decode("latin-1"))
-    if not own or (b"<" in value and b">" not in value):  # or cut off
-        return report
-    references = tuple(identifiers.answered(head, "references"))[:100]
-    return replace(report, original_message_id=own[0], original_references=references)
+    own, references = inspected.original(message)
+    return replace(report, original_message_id=own, original_references=references) if own else report
