@@ -294,7 +294,16 @@ class Service:
     def tracker(self, signers: Sequence[dkim.Signer]) -> outbound.Tracker:
         from relay import outbound
 
-        return outbound.Tracker(self.settings, self.keys.now, self.store, signers, hostname=self.hostname)
+        recorded = None
+        if self.settings.mailbox.notify_self:
+            from relay import followups
+
+            following = followups.FollowUps(self.store, appended=self.appended)
+            self.closers.append(following.close)
+            recorded = following.recorded
+        return outbound.Tracker(
+            self.settings, self.keys.now, self.store, signers, hostname=self.hostname, recorded=recorded
+        )
 
     async def start_mailbox(self) -> None:
         from relay import mailbox

@@ -80,7 +80,8 @@ class Supply:
 
 class Tracker:
     """`keys` gives the keys that sign tokens now; `signers` are the DKIM keys; `hostname` is ours, in
-    trace fields; `cpu` is the processor time that this thread has used, in seconds; `random_bytes` gives n of them."""
+    trace fields; `cpu` is the processor time that this thread has used, in seconds; `random_bytes` gives n of them;
+    `recorded` hears of each message that was recorded."""
 
     def __init__(
         self,
@@ -93,7 +94,9 @@ class Tracker:
         clock: Callable[[], float] = time.time,
         cpu: Callable[[], float] = time.thread_time,
         random_bytes: Callable[[int], bytes] | None = None,
+        recorded: Callable[[Sent], None] | None = None,
     ) -> None:
+        self.recorded = recorded
         self.settings, self.keys, self.store, self.hostname = settings, keys, store, hostname
         self.clock, self.random_bytes = clock, random_bytes or Supply().take
         self.planner = plans.Planner(settings, keys, clock, cpu)
@@ -125,6 +128,8 @@ class Tracker:
             shares = shared(submission.recipients, groups, one_group=one_group)
             sent = records.sent(message, groups, shares, self.clock(), handed=one_group)
             await self.record(sent)
+            if self.recorded is not None:
+                self.recorded(sent)
         except Exception as reason:  # the one place where tracking fails open
             metrics.FAILED_OPEN.labels(type(reason).__name__).inc()
             metrics.UNTRACKED.labels("internal_error").inc()
