@@ -29,6 +29,7 @@ from tracking_http.api.own import aggregates
 from tracking_http.api.routing import Route
 
 ROWS = 100  # that are read at a time: a millisecond or two in which mail and pixels wait
+LONGEST_PAUSE = 0.1  # seconds: a client that reads slowly leaves time enough by itself
 PATIENCE = 60.0  # seconds in which a client must have read a page, or be gone
 FORMULA = tuple("=+-@\t\r\n＝＋－＠")
 TYPES = {"csv": "text/csv; charset=utf-8; header=present", "jsonl": "application/jsonl"}
@@ -164,6 +165,15 @@ def as_lines(rows: Sequence[Row]) -> bytes:
 # -- the stream --------------------------------------------------------------------------------------------------------
 
 
+async def unhurried(pages: AsyncIterator[list[Row]]) -> AsyncIterator[list[Row]]:
+    """Each page, and a pause as long as it took: an export may take twice the time, mail and pixels should not."""
+    began = time.monotonic()
+    async for rows in pages:
+        yield rows
+        await asyncio.sleep(min(time.monotonic() - began, LONGEST_PAUSE))
+        began = time.monotonic()
+
+
 async def send(stream: web.StreamResponse, octets: bytes) -> None:
     """Returns once the client has room for more. Raises TimeoutError where it does not read."""
     async with asyncio.timeout(PATIENCE):
@@ -192,7 +202,7 @@ async def export(call: Call) -> web.StreamResponse:
         if query.format == "csv":
             await send(stream, (",".join(columns) + "\r\n").encode())
         await send(stream, write(first))
-        async for rows in pages:
+        async for rows in unhurried(pages):
             await send(stream, write(rows))
         await stream.write_eof()
     except TimeoutError:
