@@ -168,6 +168,32 @@ def test_our_own_reading_finds_what_can_be_tracked() -> None:
     assert prepared.has_pixel
 
 
+LONG = "b" * 100
+
+
+def test_long_words_stay_as_they_are() -> None:
+    """An identifier, a URL and JSON mean nothing in an encoded word. The standard library's generator makes such of them."""
+    json = '{"a": "' + "y" * 120 + '"}'
+    unsubscribe = f"<https://example.com/{'u' * 100}>"
+    references = [f"{'r' * 60}{n}@example.com" for n in range(4)]
+    made = compose.write(
+        message(
+            plain="x", in_reply_to=f"{LONG}@example.com", references=tuple(references),
+            headers=(("List-Unsubscribe", unsubscribe), ("X-Json", json)),
+        ),
+        "b0undary",
+    )  # fmt: skip
+    head = made.content.partition(b"\r\n\r\n")[0].decode()
+    assert "=?" not in head
+    found = parsed(made)
+    assert found["in-reply-to"] == f"<{LONG}@example.com>"
+    assert found["references"].split() == [f"<{each}>" for each in references]
+    assert (found["list-unsubscribe"], found["x-json"]) == (unsubscribe, json)
+    crowd = compose.write(message(plain="x", to=tuple(Mailbox(f"n{n}@example.org") for n in range(40))), "b0undary")
+    assert max(map(len, crowd.content.split(b"\r\n"))) <= 78
+    assert len(parsed(crowd)["to"].addresses) == 40
+
+
 # -- whatever is given, an independent reading gives it back ----------------------------------------------------------
 
 TEXTS = st.text(st.characters(blacklist_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=120)

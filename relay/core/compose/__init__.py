@@ -5,7 +5,13 @@ Owns: the form of a message that was made here, and what is refused in a descrip
 Leaves to others: how a description comes in (the APIs), what a message asks for (`instructions`), sending it.
 
 Bcc is in the envelope only. Words and encodings are the standard library's (email.header, email.base64mime,
-email.quoprimime); where lines end is decided here, since its generator folds what was given, and breaks some of it.
+email.quoprimime). The fields are put together here, and not by its EmailMessage, whose policies (Python 3.11) can't be had
+right at once:
+- folding at 78, as policy.SMTP does, encodes words that are too long to be folded: In-Reply-To of a long identifier becomes
+  =?utf-8?q?=3C…?=, List-Unsubscribe loses its URL, JSON in a field is no JSON any more; and each body with a line beyond 78
+  becomes quoted-printable
+- a policy with a width of 998 leaves these alone, and folds nothing: To of forty people is one line
+- an address that is not ASCII becomes =?utf-8?q?j=C3=B6rg?=@…, which is none (RFC 2047 5)
 """
 
 from __future__ import annotations
