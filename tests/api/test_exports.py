@@ -8,8 +8,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from relay import store as stores
 from relay.core.model import Event
 from relay.store import lists
@@ -18,7 +16,6 @@ from relay.store.sqlite import Sqlite
 from tests.api.serving import Api, serving
 from tests.store.contract import event, sent
 from tests.until import until
-from tracking_http.api.own import export
 
 HEAVY = "x" * 10_000  # octets that an event has at least
 BUFFERS = 16_000_000  # octets: more than the system keeps of a connection on its way
@@ -75,9 +72,8 @@ async def test_a_reader_that_stops_has_the_export_stop_and_one_that_goes_on_gets
         assert size > known.octets > 3 * BUFFERS
 
 
-async def test_a_reader_that_does_not_read_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export, "PATIENCE", 0.1)
-    async with serving(tmp_path, known=Endless()) as server, reader(server):
+async def test_a_reader_that_does_not_read_is_left(tmp_path: Path) -> None:
+    async with serving(tmp_path, known=Endless(), patience=0.1) as server, reader(server):
         assert server.connections == 1
         await until(lambda: server.connections == 0)
 

@@ -49,6 +49,7 @@ class Services:
     store: Store
     poster: Poster | None = None  # what calls webhook endpoints
     submitting: Submitting | None = None
+    patience: float = 60.0  # seconds in which who asked for an export must have read a page, or be gone
 
     @property
     def spool(self) -> Path:

@@ -30,7 +30,6 @@ from tracking_http.api.routing import Route
 
 ROWS = 100  # that are read at a time: a millisecond or two in which mail and pixels wait
 LONGEST_PAUSE = 0.1  # seconds: a client that reads slowly leaves time enough by itself
-PATIENCE = 60.0  # seconds in which a client must have read a page, or be gone
 FORMULA = tuple("=+-@\t\r\n＝＋－＠")
 TYPES = {"csv": "text/csv; charset=utf-8; header=present", "jsonl": "application/jsonl"}
 NOBODY = Engagement()
@@ -174,9 +173,9 @@ async def unhurried(pages: AsyncIterator[list[Row]]) -> AsyncIterator[list[Row]]
         began = time.monotonic()
 
 
-async def send(stream: web.StreamResponse, octets: bytes) -> None:
+async def send(stream: web.StreamResponse, octets: bytes, patience: float) -> None:
     """Returns once the client has room for more. Raises TimeoutError where it does not read."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(patience):
         await stream.write(octets)
 
 
@@ -200,10 +199,10 @@ async def export(call: Call) -> web.StreamResponse:
     await stream.prepare(call.request)
     try:
         if query.format == "csv":
-            await send(stream, (",".join(columns) + "\r\n").encode())
-        await send(stream, write(first))
+            await send(stream, (",".join(columns) + "\r\n").encode(), call.services.patience)
+        await send(stream, write(first), call.services.patience)
         async for rows in unhurried(pages):
-            await send(stream, write(rows))
+            await send(stream, write(rows), call.services.patience)
         await stream.write_eof()
     except TimeoutError:
         if transport := call.request.transport:
