@@ -37,7 +37,7 @@ def test_dovecot_reads_what_was_written(tmp_path: Path) -> None:
             client.login(USER, "pw")
             client.select("INBOX")
             _, said = client.fetch("1", "(ENVELOPE BODYSTRUCTURE)")
-            whole = b" ".join(each if isinstance(each, bytes) else b" ".join(each) for each in said).decode()
+            whole = b" ".join(each if isinstance(each, bytes) else b" ".join(each or ()) for each in said).decode()
             assert (
                 f'"<{"a" * 100}@here.example>" "<made@here.example>"' in whole
             )  # of the envelope: in reply to, its own
@@ -51,6 +51,6 @@ def test_dovecot_reads_what_was_written(tmp_path: Path) -> None:
                 ["FROM", '"Müller"'],
                 ["BODY", '"https://example.net/"'],
             ):
-                client.literal = words[1].strip('"').encode()
+                client.literal = words[1].strip('"').encode()  # type: ignore[assignment]
                 _, found = client.search("UTF-8", words[0])
                 assert found == [b"1"], words
