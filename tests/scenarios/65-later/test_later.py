@@ -1,8 +1,6 @@
 """A message that is to be sent later is sent when its time has come, once, also where the program is killed meanwhile; and
 its end is told. By the official Python SDK against the running program, whose clock is set."""
 
-import glob
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +10,7 @@ import pytest
 from nylas import Client
 from nylas.models.errors import NylasApiError
 
-from tests import contract, peers
+from tests import contract
 from tests.fakes import hooks
 from tests.scenarios import hostile, service
 from tests.until import eventually
@@ -29,26 +27,6 @@ id = "sales"
 email = "sales@example.com"
 addresses = ["*@example.com"]
 """
-
-
-@pytest.fixture
-def set_clock(tmp_path: Path) -> tuple[Callable[[int], None], dict[str, str]]:
-    peers.require("faketime", package="faketime")
-    (library, *_) = glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")
-    file = tmp_path / "clock"
-
-    def ahead(seconds: int) -> None:
-        new = file.with_suffix(".new")
-        new.write_text(f"{seconds:+d}\n")
-        os.replace(new, file)
-
-    ahead(0)
-    return ahead, {
-        "LD_PRELOAD": library,
-        "FAKETIME_TIMESTAMP_FILE": str(file),
-        "FAKETIME_NO_CACHE": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-    }
 
 
 def test_sent_when_its_time_has_come(tmp_path: Path, set_clock: tuple[Callable[[int], None], dict[str, str]]) -> None:
