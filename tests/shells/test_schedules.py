@@ -16,6 +16,7 @@ from relay.store.contract import Store
 from relay.upstream import transaction
 from relay.upstream.failover import Upstreams
 from tests.fakes import upstream as fake
+from tests.fakes.mortal import Died, Mortal
 from tests.store.contract import T0
 from tests.until import until
 
@@ -25,33 +26,6 @@ MESSAGE_ID = tokens.message_id(tokens.message_key(T0 + 600, b"abcdef"))
 FIELDS = {"schedule_id": "s1", "send_at": T0 + 600, "subject": "Later"}
 SCHEDULE = Schedule("s1", "default", MESSAGE_ID, T0 + 600, T0, FIELDS)
 DONE = ["message.send_success", "message.send_failed"]
-
-
-class Died(BaseException):
-    """The process: nothing after this happens."""
-
-
-class Mortal:
-    """Whatever it stands for, until so many of its calls were made; the last one is made, or is not."""
-
-    def __init__(self, thing: Any, dies: Callable[[], bool], *, after: bool) -> None:
-        self._thing, self._dies, self._after = thing, dies, after
-
-    def __getattr__(self, name: str) -> Any:
-        real = getattr(self._thing, name)
-        if not asyncio.iscoroutinefunction(real):
-            return real
-
-        async def call(*args: Any, **how: Any) -> Any:
-            died = self._dies()
-            if died and not self._after:
-                raise Died
-            result = await real(*args, **how)
-            if died:
-                raise Died
-            return result
-
-        return call
 
 
 class World:
@@ -125,6 +99,16 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path, server: fake.Ups
     await asyncio.gather(running, return_exceptions=True)
     await made.outcomes.flush()
     await records.stop()
+
+
+async def test_what_was_sent_later_is_kept_where_that_is_asked_for(world: World) -> None:
+    await world.add()
+    world.now = SCHEDULE.send_at + 1
+    world.schedules = schedules.Schedules(
+        world.records, world.tracker, world.spool, settings=config.Admin(keep_messages=60.0), clock=world.clock
+    )
+    await world.schedules.step()
+    assert await world.records.kept_message(SCHEDULE.message_id) == CONTENT
 
 
 async def test_a_message_is_sent_when_it_is_due_and_its_end_is_told(world: World) -> None:

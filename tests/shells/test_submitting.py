@@ -14,6 +14,7 @@ from relay.store import Request
 from relay.upstream import transaction
 from relay.upstream.failover import Upstreams
 from tests.fakes import upstream as fake
+from tests.fakes.mortal import Died, Mortal
 from tests.store.contract import T0
 from tests.until import until
 
@@ -23,33 +24,6 @@ CONTENT = (
 )
 MAIL = Submission("a@here.example", (Recipient("b@x.example"), Recipient("c@x.example")), CONTENT)
 STEPS = 12  # more than there are
-
-
-class Died(BaseException):
-    """The process: nothing after this happens."""
-
-
-class Mortal:
-    """Whatever it stands for; one of its calls is the last, which is made or not."""
-
-    def __init__(self, thing: Any, dies: Callable[[], bool], *, after: bool) -> None:
-        self._thing, self._dies, self._after = thing, dies, after
-
-    def __getattr__(self, name: str) -> Any:
-        real = getattr(self._thing, name)
-        if not asyncio.iscoroutinefunction(real):
-            return real
-
-        async def call(*args: Any, **how: Any) -> Any:
-            died = self._dies()
-            if died and not self._after:
-                raise Died
-            result = await real(*args, **how)
-            if died:
-                raise Died
-            return result
-
-        return call
 
 
 class World:
