@@ -23,6 +23,7 @@ def require(program: str, *, package: str) -> str:
     pytest.skip(words)
 
 
+START_SECONDS = 60.0  # how long a server may take, on a machine that is busy with much else
 HELD: collections.deque[socket.socket] = collections.deque()
 MAX_HELD = 500  # far more than a test needs; then the oldest are let go
 
@@ -47,6 +48,6 @@ def listening(process: subprocess.Popen[bytes], port: int, output: Path) -> None
         with socket.socket() as client:
             return process.poll() is not None or client.connect_ex(("127.0.0.1", port)) == 0
 
-    eventually(there)
+    eventually(there, START_SECONDS)
     if process.poll() is not None:
         pytest.fail(f"{process.args!r} ended with exit code {process.returncode}:\n{output.read_text()[-2000:]}")

@@ -159,7 +159,7 @@ def _await(process: subprocess.Popen[bytes], server: Server) -> None:
         return process.poll() is not None
 
     with contextlib.suppress(TimeoutError):
-        eventually(there)
+        eventually(there, peers.START_SECONDS)
         if process.poll() is None:
             return
     raise RuntimeError(f"Exim did not start (exit {process.poll()}):\n{server.command('-bV')}\n{server.log()[-2000:]}")

@@ -25,7 +25,6 @@ import pytest
 from tests import peers
 from tests.until import eventually
 
-START_SECONDS = 20.0
 SERVICES = """
 127.0.0.1:{port} inet n - n - - smtpd
 cleanup unix n - n - 0 cleanup
@@ -166,7 +165,7 @@ def _await(process: subprocess.Popen[bytes], server: Server) -> None:
         return process.poll() is not None
 
     with contextlib.suppress(TimeoutError):
-        eventually(there, START_SECONDS)
+        eventually(there, peers.START_SECONDS)
         if process.poll() is None:
             return
     raise RuntimeError(f"Postfix did not start (exit {process.poll()}):\n{server.log()[-2000:]}")

@@ -141,7 +141,7 @@ def _await(process: subprocess.Popen[bytes], server: Server) -> None:
         return process.poll() is not None
 
     with contextlib.suppress(TimeoutError):
-        eventually(there)
+        eventually(there, peers.START_SECONDS)
         if process.poll() is None:
             return
     raise RuntimeError(f"Sendmail did not start: exit {process.poll()}\n{(server.folder / 'output').read_text()}")

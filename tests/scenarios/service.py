@@ -149,7 +149,8 @@ def running(
     service = Service(folder, *ports, process)
     try:
         eventually(
-            lambda: b"trackrelay ready\n" in (folder / "stderr.log").read_bytes()[began:] or process.poll() is not None
+            lambda: b"trackrelay ready\n" in (folder / "stderr.log").read_bytes()[began:] or process.poll() is not None,
+            peers.START_SECONDS,
         )
         assert process.poll() is None, f"ended at once\n{service.log}"
         yield service
