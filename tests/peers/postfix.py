@@ -143,6 +143,7 @@ def _write(
         "smtpd_client_connection_rate_limit": "0",
         "in_flow_delay": "0",
         "minimal_backoff_time": "1s",
+        "maximal_backoff_time": "2s",  # else a message waits again as long as it has waited
         "queue_run_delay": "1s",
     }
     if certificate and key:
