@@ -14,7 +14,7 @@ from relay.store.contract import Store
 from relay.upstream import transaction
 from relay.upstream.failover import Upstreams
 from tests.fakes import upstream as fake
-from tests.shells.test_schedules import Died, Mortal
+from tests.fakes.mortal import Died, Mortal
 from tests.store.contract import T0, endpoint
 from tests.until import until
 
