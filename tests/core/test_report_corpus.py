@@ -84,7 +84,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", ["17-reports-in-other-wrappers", "18-bounces-in-words"])
+@pytest.mark.parametrize("name", ["16-automatic-answers", "17-reports-in-other-wrappers", "18-bounces-in-words"])
 def test_cases_from_public_reports(name: str) -> None:
     folder = corpus.folder().parent / "cases" / "signals" / name
     if not folder.is_dir():
