@@ -42,6 +42,7 @@ ESCAPED = re.compile(r"\\(.)", re.S)
 # White space beside a dot or an "@" means nothing (RFC 5322 4.4); within quotes it does.
 SPACED = re.compile(r"(\"(?>(?:[^\"\\]|\\.)*)\"?)|(\s++)|([.@])|([^\s.@\"]++)", re.S)
 WILD = frozenset("*?")
+WILDCARD = re.compile(r"[*?]")
 ALIASES = {"googlemail.com": "gmail.com"}  # domains with the same mailboxes
 
 Doubt = Literal["", "missing", "several_fields", "no_address"]
@@ -255,6 +256,15 @@ def matches(address: str, globs: Iterable[str]) -> bool:
     """Whether one of these patterns is the address's."""
     spelt = comparable(address)
     return any(_matcher(glob)(spelt) for glob in globs)
+
+
+def places(globs: Iterable[str]) -> list[str]:
+    """Those of the patterns that say at which domains: `*@example.com`, `*.example.com`; not `*` or `*@*.com`, which are
+    anybody's."""
+    domains_of = ((glob, glob.rpartition("@")[2]) for glob in globs)
+    return [
+        glob for glob, domain in domains_of if not WILD & set(domain) or "." in WILDCARD.split(domain)[-1].strip(".")
+    ]
 
 
 @lru_cache(maxsize=1024)

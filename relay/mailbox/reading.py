@@ -126,10 +126,11 @@ class Reader:
         return [core.event(answer, root, written, at, notify=notify, more=more)]
 
     def own(self, author: str, sent: Sent) -> bool:
-        """Whether it is one of the grant's addresses, or the message's sender's."""
+        """Whether it is one of the grant's addresses, or the message's sender's. A pattern that is anybody's, as `*`, says
+        which mail the grant sends, and not who its people are."""
         spelt = addresses.comparable(author)
         known = spelt in map(addresses.comparable, (sent.sender, self.grant.email))
-        return spelt != "" and (known or addresses.matches(author, self.grant.addresses))
+        return spelt != "" and (known or addresses.matches(author, addresses.places(self.grant.addresses)))
 
     async def sent_here(self, head: Headers, references: Sequence[str], match: core.Match) -> Sent | None:
         """The message that was sent through here and is this one. Where an upstream gave it another Message-ID, its own token

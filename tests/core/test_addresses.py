@@ -229,6 +229,16 @@ def test_a_pattern_that_could_never_match(glob: str) -> None:
     assert not addresses.matches("a@b\u00fc.example", [glob])
 
 
+@pytest.mark.parametrize("glob", ["a@b.test", "*@b.test", "*@*.b.test", "*.b.test", "sales-?@b.test", "*@localhost"])
+def test_a_pattern_that_says_where(glob: str) -> None:
+    assert addresses.places([glob, "*"]) == [glob]
+
+
+@pytest.mark.parametrize("glob", ["*", "*@*", "?*@?*", "*@*.test", "*@*.*", "*@b.*", "sales@*"])
+def test_a_pattern_that_is_anybodys(glob: str) -> None:
+    assert addresses.places([glob]) == []
+
+
 def test_the_first_pattern_that_matches_will_do() -> None:
     assert addresses.matches("a@x", ["b@x", "a@*"])
     assert not addresses.matches("a@x", [])

@@ -609,6 +609,14 @@ async def test_every_address_of_the_grant_is_the_sender(tmp_path: Path, store: S
     assert [e.data["from_self"] for e in found] == [True, False]
 
 
+@pytest.mark.parametrize("pattern", ["*", "*@*", "*@*.test", "?*@*.?*"])
+async def test_a_pattern_that_is_anybodys_makes_nobody_the_sender(tmp_path: Path, store: Store, pattern: str) -> None:
+    found = await events_of(
+        tmp_path, store, answer(1), answer(2, sender="sales@example.test"), addresses=(pattern,)
+    )  # fmt: skip
+    assert [(e.data["from_self"], e.counted) for e in found] == [(False, True), (True, False)]
+
+
 GESTURES = {
     "reaction": ("text/vnd.google.email-reaction+json", '{"version": 1, "emoji": "!"}', "!"),
     "calendar": (

@@ -11,10 +11,11 @@ from tests.fakes.upstream import Upstream
 from tests.scenarios import hostile, service
 from tests.until import eventually
 
-# What only a fault of the disk, the database or ourselves moves: tests/scenarios/17 and 18, tests/shells.
+# What only a fault of the disk, the database, a mailbox's server or ourselves moves: tests/scenarios/17, 18 and 53,
+# tests/shells.
 OF_FAULTS = {
     "failed_open", "journaled", "events_lost", "errors", "journal_bytes", "smtp_turned_away", "store_queue",
-    "blocked_clicks", "folded_hits",
+    "blocked_clicks", "folded_hits", "mailbox_messages_passed_over",
 }  # fmt: skip
 TRIGGERS = ["email.sent", "email.delivered", "email.failed", "email.bounced", "email.opened", "email.clicked"]
 
