@@ -13,7 +13,7 @@ from tests import torture
 from tests.torture.world import World
 from tests.until import until
 
-STOPS = 100 if torture.FULL else 12
+STOPS = 100 if torture.FULL else 6
 MESSAGES = 30
 
 pytestmark = pytest.mark.timeout(3600 if torture.FULL else 180)
