@@ -145,10 +145,12 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--calls", type=int, default=100, help="of each route in a round")
     parser.add_argument("--large", type=int, default=LARGE, help="events")
-    parser.add_argument("routes", nargs="*", help="words of the names of those that are measured")
+    parser.add_argument("routes", nargs="*", help="parts of the names of those that are measured; all")
     options = parser.parse_args()
     _load.header()
-    routes = {k: v for k, v in ROUTES.items() if all(word in k for word in options.routes)}
+    routes = {k: v for k, v in ROUTES.items() if not options.routes or any(word in k for word in options.routes)}
+    if not routes:
+        parser.error(f"no route is named so; there are {', '.join(ROUTES)}")
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         subjects = [start(stack, Path(name) / str(count), count) for count in (SMALL, options.large)]
         return report(subjects, routes, options.rounds, options.calls)
