@@ -1,10 +1,12 @@
 """Real servers, run privately on loopback as the tests' own processes, each with a folder of its own."""
 
 import collections
+import contextlib
 import os
 import shutil
 import socket
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -51,3 +53,20 @@ def listening(process: subprocess.Popen[bytes], port: int, output: Path) -> None
     eventually(there, START_SECONDS)
     if process.poll() is not None:
         pytest.fail(f"{process.args!r} ended with exit code {process.returncode}:\n{output.read_text()[-2000:]}")
+
+
+def greeted(process: subprocess.Popen[bytes], port: int, said: Callable[[], str]) -> None:
+    """Returns once a mail server greets there with 220. Fails if it ends before, or says nothing in time; `said` is what
+    it tells of itself."""
+
+    def there() -> bool:
+        if process.poll() is None:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 5) as client:
+                return client.recv(200).startswith(b"220")
+        return process.poll() is not None
+
+    with contextlib.suppress(TimeoutError):
+        eventually(there, START_SECONDS)
+        if process.poll() is None:
+            return
+    pytest.fail(f"{process.args!r} did not start (exit code {process.poll()}):\n{said()}")

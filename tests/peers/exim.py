@@ -15,7 +15,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -24,7 +23,6 @@ from pathlib import Path
 
 from tests import peers
 from tests.peers import debian
-from tests.until import eventually
 
 USER = "Debian-exim"
 HOSTNAME = "exim.test"
@@ -108,7 +106,7 @@ def running(files: Mapping[str, str], **how: str | bool) -> Iterator[Server]:
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
         try:
-            _await(process, server)
+            peers.greeted(process, server.port, lambda: f"{server.command('-bV')}\n{server.log()[-2000:]}")
             yield server
         finally:
             process.send_signal(signal.SIGTERM)
@@ -149,17 +147,3 @@ def _write(server: Server, files: Mapping[str, str], kind: str, split: bool) -> 
     (home / "exim.conf").write_text(made)
     (home / "aliases").touch()
     (home / "addresses").touch()
-
-
-def _await(process: subprocess.Popen[bytes], server: Server) -> None:
-    def there() -> bool:
-        if process.poll() is None:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", server.port), 5) as client:
-                return client.recv(200).startswith(b"220")
-        return process.poll() is not None
-
-    with contextlib.suppress(TimeoutError):
-        eventually(there, peers.START_SECONDS)
-        if process.poll() is None:
-            return
-    raise RuntimeError(f"Exim did not start (exit {process.poll()}):\n{server.command('-bV')}\n{server.log()[-2000:]}")

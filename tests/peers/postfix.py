@@ -13,7 +13,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -23,7 +22,6 @@ from pathlib import Path
 import pytest
 
 from tests import peers
-from tests.until import eventually
 
 SERVICES = """
 127.0.0.1:{port} inet n - n - - smtpd
@@ -95,7 +93,7 @@ def running(
     )  # fmt: skip
     server = Server(port, home)
     try:
-        _await(process, server)
+        peers.greeted(process, server.port, lambda: server.log()[-2000:])
         yield server
     finally:
         process.send_signal(signal.SIGTERM)
@@ -156,17 +154,3 @@ def _write(
     (configuration / "main.cf").write_text("".join(f"{k} = {v}\n" for k, v in main.items()))
     (configuration / "master.cf").write_text(SERVICES.format(port=port))
     return configuration
-
-
-def _await(process: subprocess.Popen[bytes], server: Server) -> None:
-    def there() -> bool:
-        if process.poll() is None:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", server.port), 5) as client:
-                return client.recv(200).startswith(b"220")
-        return process.poll() is not None
-
-    with contextlib.suppress(TimeoutError):
-        eventually(there, peers.START_SECONDS)
-        if process.poll() is None:
-            return
-    raise RuntimeError(f"Postfix did not start (exit {process.poll()}):\n{server.log()[-2000:]}")

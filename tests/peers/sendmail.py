@@ -12,7 +12,6 @@ import contextlib
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -21,7 +20,6 @@ from pathlib import Path
 
 from tests import peers
 from tests.peers import debian
-from tests.until import eventually
 
 USER = "smmta"
 MASTER = Path("/usr/share/sendmail/cf/debian/sendmail.mc")
@@ -93,7 +91,7 @@ def running(lines: str) -> Iterator[Server]:
             start_new_session=True,
         )  # fmt: skip
         try:
-            _await(process, server)
+            peers.greeted(process, server.port, (server.folder / "output").read_text)
             yield server
         finally:
             process.send_signal(signal.SIGTERM)
@@ -131,17 +129,3 @@ def _write(server: Server, lines: str) -> None:
         input=b"", check=True, capture_output=True, env=_environment(home),
     )  # fmt: skip
     server.command("-bi")  # the aliases
-
-
-def _await(process: subprocess.Popen[bytes], server: Server) -> None:
-    def there() -> bool:
-        if process.poll() is None:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", server.port), 5) as client:
-                return client.recv(200).startswith(b"220")
-        return process.poll() is not None
-
-    with contextlib.suppress(TimeoutError):
-        eventually(there, peers.START_SECONDS)
-        if process.poll() is None:
-            return
-    raise RuntimeError(f"Sendmail did not start: exit {process.poll()}\n{(server.folder / 'output').read_text()}")
