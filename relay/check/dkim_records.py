@@ -1,4 +1,4 @@
-"""DKIM: keys that can be used, and their records as mail servers look them up."""
+"""DKIM: keys that can be used, their records as mail servers look them up, and what signatures leave out."""
 
 from __future__ import annotations
 
@@ -6,12 +6,27 @@ from typing import Any
 
 from relay import config
 from relay.check import SECONDS, Finding, failure, ok
-from relay.core import dkim
+from relay.config.settings import DEFAULT_UPSTREAM
+from relay.core import dkim, domains, providers
+from relay.upstream import choice
 
 
 async def look(settings: config.Settings, resolver: Any = None) -> list[Finding]:
     """`resolver` is a `dns.asyncresolver.Resolver`; the system's by default."""
-    return [await _record(entry, resolver) for entry in settings.dkim]
+    return [*[await _record(entry, resolver) for entry in settings.dkim], *left_out(settings)]
+
+
+def left_out(settings: config.Settings) -> list[Finding]:
+    """What no signature covers because an upstream replaces it."""
+    found = []
+    for up in (settings.upstream, *settings.upstreams) if settings.dkim else ():
+        host, name = domains.of_url(up.url), choice.name_of(up)
+        if replaced := providers.replaces(host):
+            where = "upstream" if name == DEFAULT_UPSTREAM else f"upstreams.{name}"
+            fields = " and ".join(sorted(replaced))
+            found.append(ok("dkim", f"{providers.name(host)} ({where}) replaces {fields}: for mail that may go there no "
+                            "signature covers them"))  # fmt: skip
+    return found
 
 
 async def _record(entry: config.Dkim, resolver: Any) -> Finding:

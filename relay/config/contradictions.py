@@ -190,6 +190,9 @@ def _dkim(found: Settings, mistake: Say) -> None:
     for index, entry in enumerate(found.dkim):
         if entry.domain in seen:
             mistake(("dkim", index, "domain"), f"{entry.domain} has a key already; one per domain", ("domain",))
+        for number, name in enumerate(entry.unsigned_headers):
+            if name.lower() == "from":
+                mistake(("dkim", index, "unsigned_headers", number), "From is in every signature (RFC 6376 5.4)")
         seen.add(entry.domain)
 
 

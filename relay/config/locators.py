@@ -292,6 +292,7 @@ STORE_URL = Kind("sqlite:FILE", _store)
 
 SCHEME = kinds.named("the scheme of a URL", r"[a-z][a-z0-9+.-]*", "https")
 DIALECT = kinds.choice(*VENDORS)
+FIELD_NAME = kinds.named("the name of a header field", r"[!-9;-~]{1,70}", "Message-ID")
 # A key that is signed may hold dots and hyphens, in any case: RFC 6376 3.1.
 _LABEL = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)"
 SELECTOR = kinds.named("a DKIM selector", rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*", "t1")

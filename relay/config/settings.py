@@ -77,6 +77,7 @@ class Dkim:
     domain: str
     selector: str
     key: Path
+    unsigned_headers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

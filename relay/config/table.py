@@ -256,7 +256,7 @@ TRACKING = Section(
                "With more recipients than this, they all share one copy."),
         Option("references", kinds.choice("auto", "always", "never"),
                "Adds an entry of ours to References, so that replies are recognised even if the upstream replaces "
-               "Message-ID. auto: only for upstreams that are known to do so (Amazon SES, Microsoft 365, "
+               "Message-ID. auto: only for upstreams that are known to do so (Amazon SES, Microsoft 365, Postmark, "
                "Outlook.com, Brevo), and for messages whose Message-ID names more than one: it has no domain, or is "
                "the sender's address. Has an effect only with thread_replies."),
         Option("pixel_min_text", kinds.number(0),
@@ -323,6 +323,11 @@ DKIM = Section(
         Option("selector", locators.SELECTOR, "The record is at SELECTOR._domainkey.DOMAIN.", example="t1", required=True),
         Option("key", locators.PRESENT, "PEM: an RSA or Ed25519 private key.", example="secrets/dkim.pem", required=True,
                roles=SIGNERS),
+        Option("unsigned_headers", kinds.listing(locators.FIELD_NAME),
+               "Header fields that it does not cover, because a server on the way replaces them. Those that an upstream or "
+               "a fallback of it is known to replace (Amazon SES: Message-ID and Date) are left out by themselves; name "
+               "more if a server behind the upstream does so.",
+               example=["Message-ID", "Date"]),
     ),
     many=True,
 )  # fmt: skip

@@ -1,9 +1,9 @@
 """What the servers of known providers do that other servers don't.
 
-Owns: which host is whose, and one answer for each question that is asked about it: is Message-ID replaced, does the 250
-name the identifier, is each copy counted, may the null reverse-path be refused. A host that is not known does nothing
-unusual. No answer decides whether mail goes out: they choose a default (`references = "auto"`), a warning of
-`trackrelay check`, and by which identifiers a reply is found.
+Owns: which host is whose, and one answer for each question that is asked about it: which header fields are replaced, does
+the 250 name the identifier, is each copy counted, may the null reverse-path be refused. A host that is not known does
+nothing unusual. No answer decides whether mail goes out: they choose a default (`references = "auto"`), what a signature
+covers, a warning of `trackrelay check`, and by which identifiers a reply is found.
 Leaves to others: what follows from an answer (`outbound`, `outcomes`, `check`).
 """
 
@@ -21,7 +21,7 @@ from relay.core.model import Reply
 class Provider:
     name: str
     hosts: re.Pattern[str]  # in their one spelling (`domains`)
-    replaces_message_id: bool = False
+    replaces: frozenset[str] = frozenset()  # names of header fields, in lower case, that leave there with other values
     counts_each_copy: bool = False
     refuses_null_reverse_path: bool = False  # or may do so: most say only that they must know every sender
 
@@ -36,8 +36,9 @@ AMAZON = Provider(
     # https://docs.aws.amazon.com/general/latest/gr/ses.html: email-smtp.REGION, email-smtp-fips.REGION; VPC endpoints
     # have names below the same. Other hosts of amazonaws.com are machines that somebody rents there.
     re.compile(r"(?:[^.]+\.)*email-smtp(?:-fips)?\.(?P<region>[a-z0-9-]+)(?:\.vpce)?\.amazonaws\.com(?:\.cn)?"),
-    # https://docs.aws.amazon.com/ses/latest/dg/header-fields.html: SES overrides Message-ID (and Date) with its own.
-    replaces_message_id=True,
+    # SES overrides Message-ID and Date with its own, and says to sign neither:
+    # https://docs.aws.amazon.com/ses/latest/dg/send-email-authentication-dkim-manual.html
+    replaces=frozenset({"message-id", "date"}),
     # "501 Invalid MAIL FROM address provided": https://github.com/docker-mailserver/docker-mailserver/issues/2403
     refuses_null_reverse_path=True,
 )
@@ -56,7 +57,7 @@ MICROSOFT = Provider(
     under("office365.com", "outlook.com", "hotmail.com"),
     # https://github.com/marlam/msmtp/issues/190 (smtp.office365.com), https://github.com/chatmail/core/pull/2250
     # (Outlook.com); git send-email reads the new identifier from the 250 for the same reason.
-    replaces_message_id=True,
+    replaces=frozenset({"message-id"}),
     # Limits are by message and by recipient: https://learn.microsoft.com/office365/servicedescriptions/
     # exchange-online-service-description/exchange-online-limits. What is sent is saved under Sent:
     # https://github.com/nextcloud/documentation/pull/15015
@@ -68,11 +69,27 @@ BREVO = Provider(
     "Brevo",
     under("brevo.com", "sendinblue.com"),
     # https://github.com/PHPMailer/PHPMailer/issues/2859
-    replaces_message_id=True,
+    replaces=frozenset({"message-id"}),
+)
+MAILERSEND = Provider(
+    "MailerSend",
+    under("mailersend.net"),
+    # https://github.com/symfony/symfony/issues/60678
+    replaces=frozenset({"message-id"}),
+)
+EMAILIT = Provider(
+    "Emailit",
+    under("emailit.com"),
+    # https://emailit.com/docs/smtp/headers/
+    replaces=frozenset({"message-id", "date", "subject", "feedback-id"}),
 )
 # They send only for senders that were verified; of an empty one none of them says anything.
 POSTMARK = Provider(  # https://postmarkapp.com/developer/user-guide/managing-your-account/managing-sender-signatures
-    "Postmark", under("postmarkapp.com"), refuses_null_reverse_path=True
+    "Postmark",
+    under("postmarkapp.com"),
+    # Unless the message says X-PM-KeepID: https://postmarkapp.com/developer/user-guide/send-email-with-smtp
+    replaces=frozenset({"message-id"}),
+    refuses_null_reverse_path=True,
 )
 SENDGRID = Provider(  # https://www.twilio.com/docs/sendgrid/for-developers/sending-email/sender-identity
     "SendGrid", under("sendgrid.net"), refuses_null_reverse_path=True
@@ -86,7 +103,7 @@ MANDRILL = Provider(  # https://mailchimp.com/developer/transactional/docs/authe
 MAILJET = Provider(  # "is not an authorized sender email address for your account" (send-0008 of its API)
     "Mailjet", under("mailjet.com"), refuses_null_reverse_path=True
 )
-PROVIDERS = (AMAZON, GOOGLE, MICROSOFT, BREVO, POSTMARK, SENDGRID, MAILGUN, MANDRILL, MAILJET)
+PROVIDERS = (AMAZON, GOOGLE, MICROSOFT, BREVO, MAILERSEND, EMAILIT, POSTMARK, SENDGRID, MAILGUN, MANDRILL, MAILJET)
 
 # The identifier in a 250. Amazon SES: "Ok 0102018f-…-000000", the left part of it only (the right part is its region:
 # https://docs.aws.amazon.com/ses/latest/dg/header-fields.html). Exchange, in the cloud and on premises, in full:
@@ -109,10 +126,16 @@ def name(host: str) -> str:
     return provider.name if provider else ""
 
 
+def replaces(host: str) -> frozenset[str]:
+    """The names, in lower case, of the header fields that a message leaves there with other values: a signature that covers
+    one of these breaks."""
+    provider = of(host)
+    return provider.replaces if provider else frozenset()
+
+
 def replaces_message_id(host: str) -> bool:
     """Does the message leave there under another Message-ID, so that replies name one that we never saw?"""
-    provider = of(host)
-    return provider is not None and provider.replaces_message_id
+    return "message-id" in replaces(host)
 
 
 def counts_each_copy(host: str) -> bool:

@@ -78,7 +78,7 @@ def convert(raw: bytes, signers: Sequence[dkim.Signer] = ()) -> Converted | Unfi
     if ours is None:
         return Converted(content, len(broken))
     try:
-        made = dkim.sign(content, ours.signer, ours.at)
+        made = dkim.sign(content, ours.signer, ours.at, dkim.left_out(head, ours.place))
     except dkim.Unsignable:
         return SIGNATURE
     taken[ours.place] = taken[ours.place].with_(new=made)  # where the old one stood: trace fields stay above it

@@ -100,7 +100,7 @@ class Tracker:
         self.settings, self.keys, self.store, self.hostname = settings, keys, store, hostname
         self.clock, self.random_bytes = clock, random_bytes or Supply().take
         self.planner = plans.Planner(settings, keys, clock, cpu)
-        self.renderer = copies.Renderer(keys, signers, clock)
+        self.renderer = copies.Renderer(settings, keys, signers, clock)
 
     async def track(self, submission: Submission, *, one_group: bool = False, key: bytes = b"") -> Tracked:
         """What leaves for this submission. Never raises for any content; the record is durable when it returns. With
@@ -268,4 +268,4 @@ def wanted(message: plans.Message, groups: Sequence[plans.Group], switch: Switch
 
 def signers(settings: config.Settings) -> tuple[dkim.Signer, ...]:
     """The keys of [[dkim]], read and parsed once: parsing one takes 40 ms."""
-    return tuple(dkim.load(d.key.read_bytes(), d.domain, d.selector) for d in settings.dkim)
+    return tuple(dkim.load(d.key.read_bytes(), d.domain, d.selector, d.unsigned_headers) for d in settings.dkim)

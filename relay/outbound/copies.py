@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
-from relay import log, metrics
+from relay import config, log, metrics
 from relay.core import dkim, domains, parts, rewrite, threads, tokens
 from relay.core.model import Edit, Keys, Recipient, Token, Value
 from relay.outbound import loops, plans
+from relay.upstream import choice
 
 LOG = log.room("outbound")
 T = TypeVar("T")
@@ -56,8 +57,17 @@ class PendingCopy(Value, frozen=True):
 class Renderer:
     """`signers` are the DKIM keys."""
 
-    def __init__(self, keys: Callable[[], Keys], signers: Sequence[dkim.Signer], clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        settings: config.Settings,
+        keys: Callable[[], Keys],
+        signers: Sequence[dkim.Signer],
+        clock: Callable[[], float],
+    ) -> None:
         self.keys, self.signers, self.clock = keys, tuple(signers), clock
+        self.replaced = {
+            choice.name_of(up): choice.replaced(settings, up) for up in (settings.upstream, *settings.upstreams)
+        }
 
     def pending(
         self, message: plans.Message, group: plans.Group, index: int, recipients: tuple[Recipient, ...], trace: bytes
@@ -105,7 +115,8 @@ class Renderer:
             return rendering, "no key for this domain"
         content = rendering.content()
         try:
-            signature = dkim.sign(content, signer, int(self.clock()))
+            replaced = self.replaced[choice.name_of(message.upstream)]
+            signature = dkim.sign(content, signer, int(self.clock()), replaced)
         except dkim.Unsignable as reason:
             metrics.FAILED_OPEN.labels("dkim").inc()
             LOG.warning("unsigned", message_id=message.message_id, reason=str(reason))

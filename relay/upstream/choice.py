@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from relay import config
 from relay.config.settings import DEFAULT_UPSTREAM
-from relay.core import addresses
+from relay.core import addresses, domains, providers
 
 
 def name_of(upstream: config.Upstream) -> str:
@@ -25,6 +25,12 @@ def of_sender(settings: config.Settings, address: str) -> config.Upstream:
     if not settings.upstreams:
         return settings.upstream
     return next((up for up in settings.upstreams if addresses.matches(address, up.senders)), settings.upstream)
+
+
+def replaced(settings: config.Settings, upstream: config.Upstream) -> frozenset[str]:
+    """The header fields (lower case) that are replaced there, or at a fallback that the message may go to."""
+    chain = (upstream, *(named(settings, name) for name in upstream.fallback))
+    return frozenset().union(*(providers.replaces(domains.of_url(each.url)) for each in chain))
 
 
 def grants(settings: config.Settings, name: str) -> tuple[str, ...]:

@@ -167,6 +167,32 @@ def test_the_form_of_the_field(signer):
     }  # fmt: skip
 
 
+def replaced(content):
+    """As Amazon SES does it: other fields in place of these two, and more on top."""
+    for name in (b"Message-ID", b"Date"):
+        content = re.sub(rb"(?mi)^" + name + rb":[^\n]*\n", b"", content)
+    return (
+        b"Message-ID: <0102@eu-west-1.amazonses.com>\r\nDate: Fri, 2 Jan 2026 00:00:00 +0000\r\n"
+        b"Feedback-ID: 1.eu-west-1.x:AmazonSES\r\n"
+    ) + content
+
+
+@pytest.mark.parametrize("content", [MESSAGE, WITHOUT], ids=["there", "absent"])
+@pytest.mark.parametrize("how", ["argument", "setting"])
+def test_what_is_left_out_may_be_replaced(content, how, signer):
+    names = ["message-id", "date", "Feedback-ID"]
+    if how == "argument":
+        made = dkim.sign(content, signer, NOW, frozenset(name.lower() for name in names)) + content
+    else:
+        made = signed(content, dkim.load(pem(signer.key), signer.domain, signer.selector, names))
+    assert verified(made)
+    assert verified(replaced(made))
+    if signer is SIGNER:
+        assert perl_dkim.verify(replaced(made), ZONE) == "pass"
+    assert refused(replaced(signed(content, signer)))
+    assert refused(b"Subject: more\r\n" + made)
+
+
 def test_names_of_the_greatest_length():
     name = ".".join(["a" * 60] * 4)
     signer = dkim.load(pem(RSA), name, "s" * 60)
@@ -287,7 +313,8 @@ def test_bad_keys():
 
 
 def test_a_private_key_is_not_shown():
-    assert repr(SIGNER) == "Signer(domain='example.com', selector='t1', algorithm='rsa-sha256')"
+    shown = "Signer(domain='example.com', selector='t1', algorithm='rsa-sha256', unsigned=frozenset())"
+    assert repr(SIGNER) == shown
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,9 @@ SES = "email-smtp.eu-west-1.amazonaws.com"
         ("smtp-mail.outlook.com", "Microsoft 365", True, True, True),
         ("smtp.hotmail.com", "Microsoft 365", True, True, True),
         ("smtp-relay.brevo.com", "Brevo", True, False, False),
-        ("smtp.postmarkapp.com", "Postmark", False, False, True),
+        ("smtp.mailersend.net", "MailerSend", True, False, False),
+        ("smtp.emailit.com", "Emailit", True, False, False),
+        ("smtp.postmarkapp.com", "Postmark", True, False, True),
         ("smtp.sendgrid.net", "SendGrid", False, False, True),
         ("smtp.eu.mailgun.org", "Mailgun", False, False, True),
         ("smtp.mandrillapp.com", "Mandrill", False, False, True),
@@ -38,6 +40,26 @@ def test_what_a_host_does(host: str, name: str, replaces: bool, counts: bool, re
     assert providers.replaces_message_id(host) is replaces
     assert providers.counts_each_copy(host) is counts
     assert providers.refuses_null_reverse_path(host) is refuses
+
+
+@pytest.mark.parametrize(
+    ("host", "fields"),
+    [
+        (SES, "date message-id"),
+        ("smtp.office365.com", "message-id"),
+        ("smtp-relay.brevo.com", "message-id"),
+        ("smtp.mailersend.net", "message-id"),
+        ("smtp.postmarkapp.com", "message-id"),
+        ("smtp.emailit.com", "date feedback-id message-id subject"),
+        ("smtp.gmail.com", ""),
+        ("smtp.sendgrid.net", ""),
+        ("smtp.mailgun.org", ""),
+        ("mail.example.com", ""),
+        ("", ""),
+    ],
+)
+def test_which_fields_are_replaced(host: str, fields: str) -> None:
+    assert sorted(providers.replaces(host)) == fields.split()
 
 
 @pytest.mark.parametrize(

@@ -291,6 +291,21 @@ def test_our_signature_is_made_again_and_that_of_others_goes(key: dkim.Signer) -
     assert sevenbit.convert(raw, (THEIRS, key)) == made  # another try sends the same bytes
 
 
+def test_what_our_signature_leaves_out_the_new_one_leaves_out_too() -> None:
+    """What was not there when it was made is covered all the same."""
+    dated = b"Date: Mon, 05 Jan 2026 10:00:00 +0000\r\nMessage-ID: <1@example.com>\r\n" + LETTER
+    without = frozenset({"date", "message-id"})
+    raw = dkim.sign(dated, OURS, NOW, without) + dated
+    out = converted(raw, OURS)
+    head = headers.read(out)
+    assert not without & dkim.signed_fields(head, 0)
+    assert {"from", "to", "subject", "mime-version", "content-transfer-encoding"} <= dkim.signed_fields(head, 0)
+    record = dkim.record(OURS).encode()
+    replaced = out.replace(b"10:00:00", b"10:00:01").replace(b"<1@", b"<2@")
+    assert replaced != out
+    assert dkimpy.DKIM(replaced).verify(dnsfunc=lambda name, timeout=5: record)
+
+
 def test_our_signature_stays_below_the_trace_field() -> None:
     trace = b"Received: by relay.example with ESMTP id x;\r\n\tnow\r\n"
     raw = trace + dkim.sign(LETTER, OURS, NOW) + LETTER

@@ -553,6 +553,24 @@ async def test_dkim_records(tmp_path, kind):
     assert "has another key" in wrong.sentence
 
 
+async def test_what_signatures_leave_out_is_said(tmp_path):
+    key = certificates.written(tmp_path / "dkim.pem", ed25519.Ed25519PrivateKey.generate())
+    here = settings(
+        tmp_path,
+        dkim=(config.Dkim("example.com", "t1", key),),
+        upstream=config.Upstream(url="smtps://u@email-smtp.eu-west-1.amazonaws.com", fallback=("spare",)),
+        upstreams=(
+            config.NamedUpstream(url="smtp://smtp.office365.com", id="spare"),
+            config.NamedUpstream(url="smtp://mail.example.com", id="own"),
+        ),
+    )
+    assert [str(finding) for finding in dkim_records.left_out(here)] == [
+        "ok       dkim: Amazon SES (upstream) replaces date and message-id: for mail that may go there no signature covers them",
+        "ok       dkim: Microsoft 365 (upstreams.spare) replaces message-id: for mail that may go there no signature covers them",
+    ]
+    assert dkim_records.left_out(replace(here, dkim=())) == []
+
+
 async def test_a_dkim_key_that_is_none(tmp_path):
     (tmp_path / "dkim.pem").write_text("nonsense")
     here = settings(tmp_path, dkim=(config.Dkim("example.com", "t1", tmp_path / "dkim.pem"),))

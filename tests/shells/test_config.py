@@ -602,6 +602,14 @@ WRONG = [
         "6: dkim[1].domain: e.test has a key already; one per domain",
     ),
     (
+        '[[dkim]]\ndomain = "e.test"\nselector = "a"\nkey = "key.pem"\nunsigned_headers = ["Date", "FROM"]',
+        "5: dkim[0].unsigned_headers[1]: From is in every signature (RFC 6376 5.4)",
+    ),
+    (
+        '[[dkim]]\ndomain = "e.test"\nselector = "a"\nkey = "key.pem"\nunsigned_headers = ["Date:"]',
+        '5: dkim[0].unsigned_headers[0]: "Date:" is not the name of a header field; an example: "Message-ID"',
+    ),
+    (
         '[[dkim]]\ndomain = "faß.test"\nselector = "a"\nkey = "key.pem"\n'
         '[[dkim]]\ndomain = "XN--FA-HIA.test"\nselector = "b"\nkey = "key.pem"',
         "6: dkim[1].domain: xn--fa-hia.test has a key already; one per domain",

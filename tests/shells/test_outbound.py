@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay import config, keys, outbound, store
-from relay.core import dkim, instructions, rewrite, threads, tokens
+from relay.core import dkim, headers, instructions, rewrite, threads, tokens
 from relay.core.model import Event, Recipient, Rule, Sent, Submission, Token, Tracking
 from relay.store import memory
 from tests import oracle
@@ -423,6 +423,39 @@ async def test_signed_last_over_what_leaves() -> None:
 
     record = b"v=DKIM1; k=rsa; p=" + base64.b64encode(public)
     assert reference.verify(content, dnsfunc=lambda *_, **__: record)
+
+
+SES = "smtps://u:p@email-smtp.eu-west-1.amazonaws.com:465"
+PLAIN = "smtp://mail.example.test:25"
+SPARE = config.NamedUpstream(url=SES, id="spare")
+
+
+@pytest.mark.parametrize(
+    ("upstream", "others", "unsigned", "left_out"),
+    [
+        (config.Upstream(url=PLAIN), (), (), set()),
+        (config.Upstream(url=SES), (), (), {"message-id", "date"}),
+        (config.Upstream(url=PLAIN, fallback=("spare",)), (SPARE,), (), {"message-id", "date"}),
+        (config.Upstream(url=PLAIN), (SPARE,), (), set()),  # nothing of this sender's goes there
+        (config.Upstream(url=PLAIN), (replace(SPARE, senders=("*@example.test",)),), (), {"message-id", "date"}),
+        (
+            config.Upstream(url=SES),
+            (config.NamedUpstream(url=PLAIN, id="a", senders=("ann@*",), fallback=("default",)),),
+            (),
+            {"message-id", "date"},
+        ),
+        (config.Upstream(url=PLAIN), (), ("Subject", "DATE"), {"subject", "date"}),
+        (config.Upstream(url="smtp://smtp.office365.com:587"), (), ("Subject",), {"subject", "message-id"}),
+    ],
+)
+async def test_what_an_upstream_replaces_is_not_signed(
+    upstream: config.Upstream, others: Any, unsigned: Any, left_out: set[str]
+) -> None:
+    given = replace(settings(opens=True), upstream=upstream, upstreams=others)
+    signers = (dkim.load(PEM, "example.test", "s1", unsigned),)
+    (content,) = (await sent_copies(tracker(given, None, signers), submission(HTML % b""))).values()
+    signed = dkim.signed_fields(headers.read(content), 0)
+    assert {"from", "to", "subject", "date", "message-id", "content-type"} - signed == left_out
 
 
 TWO = (dkim.load(PEM, "mine.test", "s1"), dkim.load(PEM, "other.test", "s2"), dkim.load(PEM, "fa\u00df.test", "s3"))

@@ -35,23 +35,26 @@ class Unsignable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """A private key, loaded, and the domain and selector under which its public half is found."""
+    """A private key, loaded, and the domain and selector under which its public half is found. `unsigned` are names of
+    fields, in lower case, that its signatures never cover."""
 
     domain: str
     selector: str
     algorithm: Literal["rsa-sha256", "ed25519-sha256"]
     key: RSAPrivateKey | Ed25519PrivateKey = field(repr=False)
+    unsigned: frozenset[str] = frozenset()
 
 
-def load(pem: bytes, domain: str, selector: str) -> Signer:
-    """The key of a PEM file: RSA of 1,024 bits or more, or Ed25519; PKCS #1 or PKCS #8, any line endings. Takes some
-    40 ms: do it once. Raises `BadKey`."""
+def load(pem: bytes, domain: str, selector: str, unsigned: Collection[str] = ()) -> Signer:
+    """The key of a PEM file: RSA of 1,024 bits or more, or Ed25519; PKCS #1 or PKCS #8, any line endings. `unsigned` are
+    names of fields, in any case. Takes some 40 ms: do it once. Raises `BadKey`."""
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     domain, selector = domains.spelt(domain), selector.lower()
+    without = frozenset(name.lower() for name in unsigned)
     for name, what in ((domain, "domain"), (selector, "selector")):
         if not NAME.match(name) or len(name) > 253:
             raise BadKey(f"{name!r} is no {what}: letters, digits, hyphens and dots are needed")
@@ -62,12 +65,12 @@ def load(pem: bytes, domain: str, selector: str) -> Signer:
     except (ValueError, UnsupportedAlgorithm) as reason:
         raise BadKey("this is no private key in PEM form (-----BEGIN PRIVATE KEY-----)") from reason
     if isinstance(key, Ed25519PrivateKey):
-        return Signer(domain, selector, "ed25519-sha256", key)
+        return Signer(domain, selector, "ed25519-sha256", key, without)
     if not isinstance(key, RSAPrivateKey):
         raise BadKey("this is neither an RSA nor an Ed25519 key; DKIM knows no others")
     if key.key_size < SMALLEST_RSA:
         raise BadKey(f"an RSA key of {key.key_size} bits is too short; use 2048")
-    return Signer(domain, selector, "rsa-sha256", key)
+    return Signer(domain, selector, "rsa-sha256", key, without)
 
 
 def choose(signers: Sequence[Signer], from_address: str) -> Signer | None:
@@ -78,12 +81,13 @@ def choose(signers: Sequence[Signer], from_address: str) -> Signer | None:
     return max(above, key=lambda s: len(s.domain), default=None)
 
 
-def sign(content: bytes, signer: Signer, now: int) -> bytes:
+def sign(content: bytes, signer: Signer, now: int, without: frozenset[str] = frozenset()) -> bytes:
     """The DKIM-Signature field for these bytes, folded and with its line ending, to be put before them. `now` is
-    Unix seconds. Raises `Unsignable`; the bytes are never changed."""
+    Unix seconds. Of fields of the names `without` (lower case) it says nothing, nor that there are no more of them. Raises
+    `Unsignable`; the bytes are never changed."""
     from relay.core.dkim import signature  # dkimpy takes 0.15 s to import, and only those who sign need it
 
-    return signature.sign(content, signer, now)
+    return signature.sign(content, signer, now, signer.unsigned | without if without else signer.unsigned)
 
 
 def record(signer: Signer) -> str:
@@ -129,6 +133,14 @@ def signed_fields(head: headers.Headers, index: int) -> frozenset[str]:
     """The names in a signature's h= tag, in lower case."""
     names = tag(head, index, b"h")
     return frozenset(name.strip().lower() for name in names.split(":")) if names else frozenset()
+
+
+def left_out(head: headers.Headers, index: int) -> frozenset[str]:
+    """The names of the fields that a signature of ours would cover by itself, and that this one does not: those that were
+    left `without`. A signature that replaces it leaves them out too."""
+    from relay.core.dkim import signature
+
+    return frozenset(signature.coverable(head) - signed_fields(head, index))
 
 
 def tag(head: headers.Headers, index: int, name: bytes) -> str:

@@ -6,7 +6,7 @@ of a body, and turns bare line feeds into CRLF without a word.
 Leaves to others: keys, and which is right for a message (the package).
 
 Relaxed/relaxed (RFC 6376 3.4), never `l=`. From, Subject, To and Date are named once more than they are there, so
-that none can be added without breaking the signature (RFC 6376 8.15).
+that none can be added without breaking the signature (RFC 6376 8.15), but for those that a server on the way replaces.
 """
 
 from __future__ import annotations
@@ -41,9 +41,10 @@ RELAXED = dkimpy.CanonicalizationPolicy.from_c_value(b"relaxed/relaxed")
 UNUSUAL = re.compile(rb"[\x0b\x0c]|\r(?!\n)")  # white space that is none to DKIM
 
 
-def sign(content: bytes, signer: Signer, now: int) -> bytes:
+def sign(content: bytes, signer: Signer, now: int, without: frozenset[str]) -> bytes:
     head = headers.read(content)
-    signed = [field for field in head.fields if field.name in SIGNED]
+    covered, frozen = (SIGNED - without, frozen_but(without)) if without else (SIGNED, FROZEN)
+    signed = [field for field in head.fields if field.name in covered]
     names = tuple([field.name for field in signed])
     if head.malformed >= 0:
         raise Unsignable(f"the line at octet {head.malformed} is no header field")
@@ -53,24 +54,33 @@ def sign(content: bytes, signer: Signer, now: int) -> bytes:
         raise Unsignable(f"{len(names)} fields would have to be signed; at most {MAX_FIELDS} are")
     newline = b"\n" if b"\n" in content and b"\r\n" not in content else b"\r\n"
     digest = base64.b64encode(hashlib.sha256(relaxed_body(as_sent(content[head.body :]))).digest())
-    before, after = form(signer.algorithm, signer.domain, signer.selector, names)
+    before, after = form(signer.algorithm, signer.domain, signer.selector, names + frozen)
     whole = b"%b%d%b%b;\r\n b=" % (before, now, after, digest)
     # The value is hashed with an empty `b=`, canonical like the others, without a line ending (RFC 6376 3.7).
-    lines = selected([(f.name, canonical(f.name, content[f.value : f.end])) for f in signed], names + FROZEN)
+    lines = selected([(f.name, canonical(f.name, content[f.value : f.end])) for f in signed], names + frozen)
     lines.append(canonical("dkim-signature", whole.partition(b":")[2])[:-2])
     signature = wrapped(seal(signer, hashlib.sha256(b"".join(lines)).digest()))
     field = whole + signature + b"\r\n"
     return field if newline == b"\r\n" else field.replace(b"\r\n", newline)
 
 
+def frozen_but(without: frozenset[str]) -> tuple[str, ...]:
+    return tuple([name for name in FROZEN if name not in without])
+
+
+def coverable(head: headers.Headers) -> set[str]:
+    """The names that a signature of this message has in h= where it leaves none out."""
+    return {name for name in head.named if name in SIGNED} | set(FROZEN)
+
+
 @lru_cache(maxsize=256)
 def form(algorithm: str, domain: str, selector: str, names: tuple[str, ...]) -> tuple[bytes, bytes]:
-    """The field up to the value of `t=`, and from there to the value of `bh=`."""
+    """The field up to the value of `t=`, and from there to the value of `bh=`; `names` are those of `h=`."""
     lines = [
         f"DKIM-Signature: v=1; a={algorithm}; c=relaxed/relaxed;",
         f" d={domain}; s={selector}; t=",
     ]
-    rest = [";", *folded(" h=", names + FROZEN), " bh="]
+    rest = [";", *folded(" h=", names), " bh="]
     return "\r\n".join(lines).encode("ascii"), "\r\n".join(rest).encode("ascii")
 
 
