@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.core import headers, reports
-from relay.core.reports import delivery, prose
+from relay.core.reports import delivery, origin
 from tests import reporting
 from tests.reporting import ANN, SENT, group, multipart, plain, status, text
 
@@ -107,7 +107,7 @@ def test_a_persons_answer_is_no_report_whatever_stands_in_it(
     for raw in (plain(" ".join(words), **about), multipart(text(" ".join(words)), *parts, **about)):  # type: ignore[arg-type]
         assert reports.read(raw).kind == "reply"
         head = headers.read(raw)
-        assert not prose.looks_automatic(head)
+        assert not origin.looks_automatic(head)
 
 
 @given(

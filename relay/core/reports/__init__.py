@@ -3,9 +3,10 @@
 Owns: the kind of a message, and of a report what it says about whom. Leaves to others: which sent message it is about
 (`threads`, the store, the mailbox reader) and what follows from it.
 
-`reports.inspected` takes the message apart, `reports.delivery` reads the parts that were made for programs (RFC 3464, RFC 5965), `reports.notices` the forms of single
-providers, `reports.prose` the bounces that only people were meant to read; `reports.automatic` tells an automatic answer
-from a person's.
+`reports.inspected` takes the message apart; `reports.origin` tells a mail system from a person by the header;
+`reports.delivery` reads the parts that were made for programs (RFC 3464, RFC 5965), `reports.notices` the forms of single
+providers, `reports.prose` the bounces that only people were meant to read, and `reports.recipients` whom those name;
+`reports.automatic` tells an automatic answer from a person's.
 For any bytes: a Report, never an exception; time is linear in the size, and of a text only the first part is read.
 """
 
@@ -19,7 +20,7 @@ from typing import Literal
 from relay.core import addresses, identifiers, parts
 from relay.core.headers import Headers
 from relay.core.parts import Part
-from relay.core.reports import automatic, delivery, gestures, inspected, notices, prose, receipts
+from relay.core.reports import automatic, delivery, gestures, inspected, notices, origin, prose, receipts, recipients
 from relay.core.reports.delivery import RecipientFields
 from relay.core.reports.inspected import Inspected
 
@@ -111,7 +112,7 @@ def needs_body(head: Headers) -> bool:
 
 def needs_whole(head: Headers) -> bool:
     """Whether it doesn't, and the kinds of its parts would not either: it is from a mail system, or looks like a receipt."""
-    return receipts.doubtful(head) or notices.marked(head) or prose.looks_automatic(head)
+    return receipts.doubtful(head) or notices.marked(head) or origin.looks_automatic(head)
 
 
 def structured(head: Headers) -> bool:
@@ -142,12 +143,12 @@ def reported(message: Inspected, depth: int) -> Report | None:
 def wrapped(message: Inspected, found: Report | None, depth: int) -> Report | None:
     """The report in a report, or in what a mail system made of it: a gateway, a filter of junk. What a person forwards is
     no report, nor is what failed to arrive one only because a report was attached to it."""
-    if found is None and not (prose.looks_automatic(message.head) or message.head.first("x-spam-flag")):
+    if found is None and not (origin.looks_automatic(message.head) or message.head.first("x-spam-flag")):
         return None
     candidates = [part for part in message.parts if part.content_type in inspected.RETURNED]
     for part in candidates[:MAX_NESTED]:
         inner = inspected.taken_apart(inspected.unmarked(message.body(part, inspected.LONGEST).lstrip(b"\r\n")))
-        if inner is None or not prose.vouched(inner.head) or prose.person(inner.head):
+        if inner is None or not origin.vouched(inner.head) or origin.person(inner.head):
             continue
         if found is not None and not any(part.content_type in DELIVERY_STATUS for part in inner.parts):
             continue  # it failed to arrive itself, and says in words only what it was about
@@ -159,7 +160,7 @@ def wrapped(message: Inspected, found: Report | None, depth: int) -> Report | No
 
 def from_parts(message: Inspected) -> Report | None:
     """What the parts made for programs say, where there are any."""
-    forwarded = prose.person(message.head) and not message.head.get("content-type").lower().startswith(
+    forwarded = origin.person(message.head) and not message.head.get("content-type").lower().startswith(
         "multipart/report"
     )
     for part in message.parts:
@@ -184,12 +185,12 @@ def disposed(message: Inspected, part: Part) -> Report:
     """What a disposition notification says. Mail systems refuse mail by one, too (RFC 5429 2.2, Dovecot)."""
     group = delivery.groups(message.body(part, LONGEST_STATUS))[:1] or [{}]
     text = "\n".join(inspected.texts(message))
-    refused = "deleted" in group[0].get("disposition", "").lower() and prose.vouched(message.head)
+    refused = "deleted" in group[0].get("disposition", "").lower() and origin.vouched(message.head)
     refused = refused and bool(prose.REFUSED.search(f"{message.head.get('subject')[:500]} {text[:4_000]}"))
     if not refused:
         return received(message, receipts.disposition(message.body(part, LONGEST_STATUS)))
     entry = replace(delivery.recipient(group[0]), action="failed", status=None)
-    entries = prose.complete((entry,), text)
+    entries = recipients.complete((entry,), text)
     ids = identifiers.listed(group[0].get("original-message-id", ""))
     report = original(message, Report("bounce", entries, reason=" ".join(text.split())[: delivery.LONGEST_REASON]))
     return replace(report, original_message_id=ids[0]) if ids else report
@@ -239,7 +240,7 @@ def delivered(message: Inspected, status: delivery.Status) -> Report:
         reason = f"a report of success: {', '.join(sorted(filter(None, actions)))}"
         return Report("other", status.entries, envelope_id=status.envelope_id, reason=reason)
     text = "\n".join(inspected.texts(message))
-    entries = prose.complete(addressed(message, status.entries, text), text)
+    entries = recipients.complete(addressed(message, status.entries, text), text)
     reason = next((entry.reason for entry in entries if entry.reason and entry.action == ACTIONS[kind]), "")
     return Report("bounce" if kind == "bounce" else "delay", entries, envelope_id=status.envelope_id, reason=reason)
 
@@ -257,7 +258,7 @@ def addressed(message: Inspected, entries: tuple[RecipientFields, ...], text: st
     returned_to = (
         addresses.listed(prose.returned_head(section), "to") for section in [*inspected.returned(message), below]
     )
-    for found in (failed, [entry.recipient for entry in prose.told(own, (), mine)], *returned_to):
+    for found in (failed, [entry.recipient for entry in recipients.told(own, (), mine)], *returned_to):
         new = [a for a in dict.fromkeys(found) if addresses.comparable(a) not in known]
         if len(new) == len(missing):
             named = dict(zip(missing, new, strict=True))
@@ -285,7 +286,7 @@ def complained(message: Inspected, report: Report) -> Report:
 def from_notices(message: Inspected) -> Report | None:
     """What the forms of single providers say."""
     head = message.head
-    if prose.person(head):
+    if origin.person(head):
         return None
     notice = notices.pec(head, (message.body(part, inspected.LONGEST_TEXT) for part in message.parts))
     if notice is None and notices.marked(head):
@@ -300,8 +301,8 @@ def from_notices(message: Inspected) -> Report | None:
     if kind in ACTIONS:
         text = "\n".join(inspected.texts(message))
         mine = set(map(addresses.comparable, addresses.listed(head, "to")))
-        named = entries or prose.told(prose.divided(text)[0], (), mine)
-        entries = prose.complete(tuple(replace(e, action=ACTIONS[kind]) for e in named), text)
+        named = entries or recipients.told(prose.divided(text)[0], (), mine)
+        entries = recipients.complete(tuple(replace(e, action=ACTIONS[kind]) for e in named), text)
         if not entries:
             kind = "other"
     report = Report(kind, entries, reason=notice.reason, feedback="abuse" if kind == "complaint" else "")
@@ -312,7 +313,7 @@ def from_notices(message: Inspected) -> Report | None:
 
 def from_prose(message: Inspected) -> Report | None:
     """What a report without a part for programs says: MTAs older than RFC 3464, and some that never read it."""
-    if not prose.looks_automatic(message.head):
+    if not origin.looks_automatic(message.head):
         return None
     text = "\n".join(inspected.texts(message))
     status = loose(message)

@@ -1,7 +1,7 @@
 """Reports in forms of their own: receipts of Italian certified mail, Amazon SES by SNS, complaints of Microsoft's JMRP.
 
 Owns: recognising them by their own marks, and what they say. Leaves to others: the forms that RFCs define
-(`reports.delivery`) and texts (`reports.prose`).
+(`reports.delivery`) and texts (`reports.prose`, `reports.recipients`).
 """
 
 from __future__ import annotations
