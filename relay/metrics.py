@@ -9,6 +9,7 @@ FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 
 
 ACCEPTED = Counter("trackrelay_accepted", "Messages accepted from clients")
 REFUSED = Counter("trackrelay_refused", "Messages refused, by reply code", ["code"])
+NORMALIZED = Counter("trackrelay_bare_newlines", "Messages with bare line feeds, which were made CRLF")
 COPIES = Counter("trackrelay_copies", "Copies made, tracked or not", ["tracked"])
 UNTRACKED = Counter("trackrelay_untracked", "Copies not tracked, by reason code", ["reason"])
 OUTCOMES = Counter("trackrelay_outcomes", "Recipients by the upstream's answer", ["outcome"])

@@ -27,6 +27,7 @@ class Smtp:
     max_in_flight: int = 1_000_000_000  # octets of messages being received or delivered, of all clients
     messages_per_minute: int = 0  # of each login, else of each address; 0 is no limit
     failed_logins_per_hour: int = 100  # passed on to the upstream, of all clients together; 0 is no limit
+    bare_newline: Literal["normalize", "reject"] = "normalize"  # a line feed alone, within a message
     received: Literal["full", "private", "none"] = "full"  # the trace field; of a client with a login at most "private"
 
 

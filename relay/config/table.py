@@ -147,6 +147,10 @@ SMTP = Section(
                'With auth = "upstream": how many wrong logins of all clients together are passed on to the upstream. '
                "After that, only logins that were good since the start are let in; others hear 454 until the hour has "
                "made room. 0 means no limit."),
+        Option("bare_newline", kinds.choice("normalize", "reject"),
+               "What becomes of a message with lines that end in LF alone, as programs on Unix write them. normalize: each "
+               "LF becomes CRLF, as if the program had sent that. reject: it is refused with 550. Either way only CRLF.CRLF "
+               "ends a message, and a CR alone is refused."),
         Option("received", kinds.choice("full", "private", "none"),
                "The Received field on top of each copy. full: it names a client of allow, with its address. private: it "
                "does not; clients with a login always get this one. none: no field; loops are then recognised by the "

@@ -199,8 +199,9 @@ class Commands(proxied.Proxied):
     async def receive(self, transaction: session.Transaction, mail: paths.Mail) -> Reply:
         shared, began = self.shared, time.perf_counter()
         content = await data.read(
-            self._reader, limit=shared.max_size, flight=shared.flight, pace=shared.held_to, tick=self._reset_timeout
-        )
+            self._reader, limit=shared.max_size, flight=shared.flight, pace=shared.held_to, tick=self._reset_timeout,
+            mended=self.mended if shared.normalizes else None,
+        )  # fmt: skip
         self.receiving = False
         RECEIVE_SECONDS.observe(time.perf_counter() - began)
         if isinstance(content, Reply):
@@ -217,6 +218,12 @@ class Commands(proxied.Proxied):
         del content  # the taker may let go of the original while it delivers
         self._timeout_handle.cancel()  # whoever takes it has its own patience; a client that leaves ends nothing
         return await answered
+
+    def mended(self) -> None:
+        """Its client ends lines in LF. That is said once of each client."""
+        metrics.NORMALIZED.inc()
+        if self.shared.clients_told.add(self.client):
+            LOG.info("bare_newlines", peer=self.address, login=self.login or None, helo=self.session.host_name)
 
     def protocol_name(self, transaction: session.Transaction) -> str:
         return trace.protocol(

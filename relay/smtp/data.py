@@ -1,9 +1,9 @@
 """DATA read in bulk: whole chunks up to CRLF.CRLF, and what a message's bytes may be.
 
-Owns: the end of DATA, dots, size and pace, and the check of line endings, line length and hops. Only CRLF.CRLF ends
-a message (RFC 5321 4.1.1.4): any other sequence is part of it and, having a bare CR or LF, has it refused. So nothing
-can be smuggled in as a second message, and no bare CR can become a header line at the next hop.
-Leaves to others: the commands, and all meaning of the bytes.
+Owns: the end of DATA, size and pace, and the check of line endings, line length and hops. Only CRLF.CRLF ends a
+message (RFC 5321 4.1.1.4): any other sequence is part of it. So nothing can be smuggled in as a second message. A bare
+LF becomes CRLF, or has the message refused; a bare CR always does: none becomes a header line at the next hop.
+Leaves to others: the commands, dots and line ends (`core.octets`), and all meaning of the bytes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from relay.core import envelopes
+from relay.core import envelopes, octets
 from relay.core.model import Reply
 from relay.smtp import limits
 
@@ -38,11 +38,12 @@ async def read(
     flight: limits.Flight,
     pace: limits.Limits,
     tick: Callable[[float], None],
+    mended: Callable[[], None] | None = None,
 ) -> bytes | Reply:
     """The message, of at most `limit` octets, with its dots taken out, or the refusal when all of it has been read. Its
     octets are added to `flight` until then; those of a message returned stay there, for the caller to take off. `pace`
     says how slow it may come, and `tick(seconds)` is called at each chunk to set the timer of the connection anew.
-    Raises `Gone`."""
+    `mended()` is called where bare LFs were made CRLF; without it they are refused. Raises `Gone`."""
     held, seen, size, refusal = bytearray(b"\r\n"), 0, 0, None  # that CRLF ends DATA's own line: "." may come first
     clock = asyncio.get_running_loop().time
     began, counted = clock(), 0
@@ -78,13 +79,12 @@ async def read(
             return crowded()
         content = bytes(memoryview(held)[2 : at + 2])
         del held, chunk, rest
-        refusal = judge(content)
-        if refusal:
-            return refusal
-        content = undot(content)
-        flight.add(len(content) - counted)
-        counted = 0
-        return content
+        found = understood(content, limit, lambda size: flight.room(size - counted), mended)
+        del content
+        if isinstance(found, bytes):
+            flight.add(len(found) - counted)
+            counted = 0
+        return found
     finally:
         flight.add(-counted)
 
@@ -111,18 +111,32 @@ def crowded() -> Reply:
     return Reply(452, "4.3.1 Too much mail at once, try again later")
 
 
-def undot(content: bytes) -> bytes:
-    """Without the dot that a client puts before a line that begins with one (RFC 5321 4.5.2)."""
-    if content[:1] == b".":
-        content = content[1:]
-    return content.replace(b"\r\n.", b"\r\n") if b"\r\n." in content else content
+def no_line_end(content: bytes) -> Reply:
+    name, line = octets.bare(content)
+    return Reply(550, f"5.6.0 Line {line} of the message has a bare {name}: only CR LF may end a line")
+
+
+def understood(
+    content: bytes, limit: int, room: Callable[[int], bool], mended: Callable[[], None] | None
+) -> bytes | Reply:
+    """The message that a client means by these octets, or the refusal. `room` says whether it may be that large."""
+    if envelopes.whole(content):
+        content = octets.undotted(content)
+    else:
+        feeds = octets.line_feeds(content) if mended else None
+        if mended is None or feeds is None:
+            return no_line_end(content)
+        if len(content) + feeds > limit:
+            return too_large(limit)
+        if not room(len(content) + feeds):
+            return crowded()
+        content = octets.normalized(content)
+        mended()
+    return judge(content) or content
 
 
 def judge(content: bytes) -> Reply | None:
-    """Why these bytes are no message that can be handed on; None when they are."""
-    if not envelopes.whole(content):
-        name, line = bare(content)
-        return Reply(550, f"5.6.0 Line {line} of the message has a bare {name}: only CR LF may end a line")
+    """Why this message, whose lines end in CRLF, can't be handed on; None when it can."""
     if len(content) > limits.MAX_LINE:
         line = long_line(content)
         if line:
@@ -130,14 +144,6 @@ def judge(content: bytes) -> Reply | None:
     if hops(content) > limits.MAX_HOPS:
         return Reply(554, f"5.4.6 More than {limits.MAX_HOPS} Received fields: mail loop")
     return None
-
-
-def bare(content: bytes) -> tuple[str, int]:
-    """The first bare CR or LF: its name, and the number of its line, counted by whatever ends one."""
-    marked = content.replace(b"\r\n", b"\x00\x00")
-    cr, lf = marked.find(b"\r"), marked.find(b"\n")
-    at = min(position for position in (cr, lf) if position >= 0)
-    return "CR" if at == cr else "LF", 1 + content.count(b"\r\n", 0, at)
 
 
 def long_line(content: bytes) -> int:

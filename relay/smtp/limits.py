@@ -158,3 +158,20 @@ class Rates:
         while len(self._buckets) > self._clients:  # the one that was quiet for longest: its bucket is the fullest
             self._buckets.popitem(last=False)
         return left >= 1
+
+
+class Remembered:
+    """Of which clients something was said already: the last `clients` of them."""
+
+    def __init__(self, *, clients: int = 10_000) -> None:
+        self._clients = clients
+        self._known: OrderedDict[str, None] = OrderedDict()
+
+    def add(self, client: str) -> bool:
+        """Whether it is new."""
+        new = client not in self._known
+        self._known[client] = None
+        self._known.move_to_end(client)
+        while len(self._known) > self._clients:  # the one that was quiet for longest
+            self._known.popitem(last=False)
+        return new

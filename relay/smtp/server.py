@@ -160,11 +160,13 @@ def share(
         proxies=submitters.allow_list(smtp.proxies),
         max_size=smtp.max_message_size,
         clear_logins=smtp.clear_logins,
+        normalizes=smtp.bare_newline == "normalize",
         certificate=certificate(settings),
         held_to=held_to,
         places=limits.Places(limits.connections(held_to.connections), held_to.per_address),
         flight=flight,
         rates=limits.Rates(smtp.messages_per_minute),
+        clients_told=limits.Remembered(),
         authenticator=authenticator,
         taking=intake.Intake(take, flight),
     )

@@ -45,11 +45,13 @@ class Shared:
     proxies: tuple[networks.Network, ...]
     max_size: int  # octets of a message
     clear_logins: bool
+    normalizes: bool  # a bare LF within a message becomes CRLF
     certificate: certificates.Certificate | None
     held_to: limits.Limits
     places: limits.Places[Session]
     flight: limits.Flight
     rates: limits.Rates
+    clients_told: limits.Remembered  # whose bare LFs the log has
     authenticator: auth.Authenticator
     taking: intake.Intake
 

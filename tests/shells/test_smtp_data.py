@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from relay import smtp
+from relay import metrics, smtp
 from relay.config import Settings, Smtp
 from relay.core.model import Reply
 from relay.smtp import data, limits
@@ -19,15 +19,22 @@ from tests.until import until
 LIMIT = 100_000
 
 
-async def start(limit=LIMIT, **held_to):
+async def start(limit=LIMIT, bare_newline="normalize", **held_to):
     taker = Taker()
-    settings = Settings(smtp=Smtp(listen=("127.0.0.1:0",), max_message_size=limit))
+    settings = Settings(smtp=Smtp(listen=("127.0.0.1:0",), max_message_size=limit, bare_newline=bare_newline))
     return await smtp.serve(settings, taker, held_to=limits.Limits(**held_to)), taker
 
 
 @pytest.fixture
 async def relay():
     server, taker = await start()
+    yield server, taker
+    await server.drain(0)
+
+
+@pytest.fixture
+async def strict():
+    server, taker = await start(bare_newline="reject")
     yield server, taker
     await server.drain(0)
 
@@ -40,8 +47,9 @@ FALSE_ENDS = [
 
 
 @pytest.mark.parametrize("end", FALSE_ENDS)
-async def test_nothing_is_smuggled(relay, end):
-    server, taker = relay
+@pytest.mark.parametrize("setting", ["normalize", "reject"])
+async def test_nothing_is_smuggled(setting, end):
+    server, taker = await start(bare_newline=setting)
     second = b"MAIL FROM:<evil@x>\r\nRCPT TO:<victim@y>\r\nDATA\r\nSubject: smuggled\r\n"
     async with connect(server.addresses[0]) as client:
         await client.greet()
@@ -49,25 +57,33 @@ async def test_nothing_is_smuggled(relay, end):
         await client.ask("DATA")
         await client.send(b"Subject: one\r\n\r\nbody" + end + second + b"\r\n.\r\n")
         first = await client.reply()
-        bare = end.replace(b"\r\n", b"").strip(b"\x00.") != b""
-        assert first.startswith("550 5.6.0" if bare else "250")
+        bare = end.replace(b"\r\n", b"")
+        refused = b"\r" in bare or (b"\n" in bare and setting == "reject")
+        assert first.startswith("550 5.6.0" if refused else "250")
         assert (await client.ask("NOOP")).startswith("250")  # and nothing was answered in between
-    assert len(taker.taken) == (0 if bare else 1)
+    assert len(taker.taken) == (0 if refused else 1)
     assert all(s.reverse_path == "a@example.com" for s in taker.taken)
+    if not refused:  # all of it is one message, each line of it a line
+        end = end.replace(b"\r\n.\x00", b"\r\n\x00")  # a dot like any other
+        lines = b"Subject: one\r\n\r\nbody" + end + second + b"\r\n"
+        assert taker.taken[0].content == lines.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+    await server.drain(0)
 
 
 @pytest.mark.parametrize(
     ("content", "words"),
     [
         (b"Subject: a\rBcc: injected@x\r\n\r\nb\r\n", "550 5.6.0 Line 1 of the message has a bare CR"),
-        (b"Subject: a\r\n\r\nb\nc\r\n", "550 5.6.0 Line 3 of the message has a bare LF"),
         (b"a\r\r\n", "550 5.6.0 Line 1 of the message has a bare CR"),
-        (b"a\r\n\nb\r\n", "550 5.6.0 Line 2 of the message has a bare LF"),
+        (b"a\nb\rc\r\n", "550 5.6.0 Line 1 of the message has a bare"),
         (b"a\r\n" + b"x" * 65_537 + b"\r\n", "550 5.6.0 Line 2 of the message is longer than 65536 octets"),
         (b"x" * (LIMIT - 2) + b"\r\n", "550 5.6.0 Line 1"),
         (b"x\r\n" * 33_334, f"552 5.3.4 The message is larger than {LIMIT} octets"),
         (b"x\r\n" * 300_000, f"552 5.3.4 The message is larger than {LIMIT} octets"),
+        (b"x\n" * 33_334 + b"\r\n", f"552 5.3.4 The message is larger than {LIMIT} octets"),  # as it leaves
+        (b"a\n" + b"x" * 65_537 + b"\n\r\n", "550 5.6.0 Line 2 of the message is longer than 65536 octets"),
         (b"Received: by x\r\n" * 51 + b"\r\n", "554 5.4.6 More than 50 Received"),
+        (b"Received: by x\n" * 51 + b"\n\r\n", "554 5.4.6 More than 50 Received"),
     ],
 )
 async def test_what_is_refused_and_the_connection_goes_on(relay, content, words):
@@ -78,6 +94,40 @@ async def test_what_is_refused_and_the_connection_goes_on(relay, content, words)
         assert (await client.mail(b"Subject: good\r\n\r\n")).startswith("250")
     assert [s.content for s in taker.taken] == [b"Subject: good\r\n\r\n"]
     assert server.in_flight == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"Subject: a\r\n\r\nb\nc\r\n", "550 5.6.0 Line 3 of the message has a bare LF"),
+        (b"a\r\n\nb\r\n", "550 5.6.0 Line 2 of the message has a bare LF"),
+        (b"Subject: a\nBcc: injected@x\r\n\r\nb\r\n", "550 5.6.0 Line 1 of the message has a bare LF"),
+        (b"a\nb\rc\r\n", "550 5.6.0 Line 1 of the message has a bare"),
+    ],
+)
+async def test_bare_newlines_are_refused_where_the_operator_wants_it(strict, content, words):
+    server, taker = strict
+    async with connect(server.addresses[0]) as client:
+        await client.greet()
+        assert (await client.mail(content)).startswith(words)
+        assert (await client.mail(b"Subject: good\r\n\r\n")).startswith("250")
+    assert [s.content for s in taker.taken] == [b"Subject: good\r\n\r\n"]
+    assert server.in_flight == 0
+
+
+async def test_a_client_with_bare_newlines_is_named_once(relay, caplog):
+    server, taker = relay
+    caplog.set_level("INFO")
+    before = metrics.value("trackrelay_bare_newlines_total")
+    for _ in range(2):
+        async with connect(server.addresses[0]) as client:
+            await client.greet()
+            for _ in range(2):
+                assert (await client.mail(b"Subject: a\n\nb\r\n")).startswith("250")
+            assert (await client.mail(b"Subject: a\r\n\r\nb\r\n")).startswith("250")
+    assert {s.content for s in taker.taken} == {b"Subject: a\r\n\r\nb\r\n"}
+    assert metrics.value("trackrelay_bare_newlines_total") == before + 4
+    assert caplog.text.count("bare_newlines") == 1
 
 
 @pytest.mark.parametrize(
@@ -162,7 +212,7 @@ async def test_a_slow_dripper_loses_its_place():
 # -- the reading itself, over any cut ----------------------------------------------------------------------------------
 
 
-def feed(pieces: list[bytes], limit: int = 10_000) -> tuple[bytes | Reply, bytes, int]:
+def feed(pieces: list[bytes], limit: int = 10_000, *, normalize: bool = False) -> tuple[bytes | Reply, bytes, int]:
     """What `data.read` returns, what it leaves for the next command, and what stays in flight."""
 
     async def main() -> tuple[bytes | Reply, bytes, int]:
@@ -175,7 +225,10 @@ def feed(pieces: list[bytes], limit: int = 10_000) -> tuple[bytes | Reply, bytes
                 await asyncio.sleep(0)
 
         writing = asyncio.ensure_future(write())
-        found = await data.read(reader, limit=limit, flight=flight, pace=pace, tick=lambda seconds: None)
+        found = await data.read(
+            reader, limit=limit, flight=flight, pace=pace, tick=lambda seconds: None,
+            mended=(lambda: None) if normalize else None,
+        )  # fmt: skip
         await writing
         reader.feed_eof()
         return found, await reader.read(), flight.used
@@ -188,20 +241,27 @@ WORDS = st.lists(
     st.sampled_from([b"\r\n", b".", b"\r\n.", b"\r\n..", b"a", b"received:", b"\r", b"\n", b"\x00", b"\r\n\r\n"]),
     max_size=12,
 ).map(b"".join)
+CUTS = st.lists(st.integers(0, 60), max_size=5)
 
 
-@settings(max_examples=150, deadline=None)
-@given(WORDS, st.lists(st.integers(0, 60), max_size=5))
-@example(b"", [1, 3])
-@example(b".\r\n", [2])
-def test_any_content_comes_out_as_it_went_in_or_is_refused(content, cuts):
-    """For any content and any cuts: the same bytes or a refusal, and what follows the end is left for the next."""
+def cut(content: bytes, cuts: list[int]) -> tuple[list[bytes], bytes]:
+    """The pieces in which a client sends it, and it."""
     if content and not content.endswith(b"\r\n"):
         content += b"\r\n"
     stuffed = (b"\r\n" + content).replace(b"\r\n.", b"\r\n..")[2:]
     sent = stuffed + b".\r\nQUIT\r\n"
-    edges = sorted({0, len(sent), *(cut for cut in cuts if cut < len(sent))})
-    found, rest, flying = feed([sent[a:b] for a, b in itertools.pairwise(edges)])
+    edges = sorted({0, len(sent), *(at for at in cuts if at < len(sent))})
+    return [sent[a:b] for a, b in itertools.pairwise(edges)], content
+
+
+@settings(max_examples=150, deadline=None)
+@given(WORDS, CUTS)
+@example(b"", [1, 3])
+@example(b".\r\n", [2])
+def test_any_content_comes_out_as_it_went_in_or_is_refused(content, cuts):
+    """For any content and any cuts: the same bytes or a refusal, and what follows the end is left for the next."""
+    pieces, content = cut(content, cuts)
+    found, rest, flying = feed(pieces)
     assert rest == b"QUIT\r\n"
     plain = content.replace(b"\r\n", b"")
     if b"\r" in plain or b"\n" in plain:
@@ -211,6 +271,27 @@ def test_any_content_comes_out_as_it_went_in_or_is_refused(content, cuts):
     else:
         assert found == content
         assert flying == len(content)
+
+
+@settings(max_examples=150, deadline=None)
+@given(WORDS, CUTS)
+@example(b"a\nb\r\n", [1, 2])
+@example(b"a\n.\nb\r\n", [2, 3, 4])
+@example(b"a\r\n.\nb\r\n", [2, 3, 4, 5])
+@example(b".\n", [1, 2])
+def test_any_content_has_the_same_lines_with_other_ends(content, cuts):
+    """By a client that doubles dots behind CRLF alone, as curl does, where a line feed stands before one that is single."""
+    content = content.replace(b"\n..", b"\n.-.")
+    pieces, content = cut(content, cuts)
+    found, rest, flying = feed(pieces, normalize=True)
+    assert rest == b"QUIT\r\n"
+    if b"\r" in content.replace(b"\r\n", b""):
+        assert isinstance(found, Reply)
+        assert flying == 0
+    else:
+        message = content.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+        assert found == message
+        assert flying == len(message)
 
 
 @given(st.integers(0, 3 * limits.MAX_LINE), st.integers(0, 3 * limits.MAX_LINE))
