@@ -126,7 +126,7 @@ def payload(part: email.message.Message) -> bytes:
 
 def check(raw: bytes, **options: Any) -> tuple[rewrite.Prepared, bytes]:
     """Rewrite, and hold, by the standard library's reading: the fields are equal but for the transfer encoding of an
-    edited part; parts that are not edited are equal; edited ones are equal after decoding but for the values of the
+    edited part, with which MIME-Version comes where it was missing; parts that are not edited are equal; edited ones are equal after decoding but for the values of the
     tracked links and one pixel."""
     found = prepared(raw, **options)
     out = rendered(found)
@@ -134,8 +134,11 @@ def check(raw: bytes, **options: Any) -> tuple[rewrite.Prepared, bytes]:
         assert out == raw
         return found, out
     before, after = headers.read(raw), headers.read(out)
-    kept = [raw[f.start : f.end] for f in before.fields if f.name != "content-transfer-encoding"]
-    assert [out[f.start : f.end] for f in after.fields if f.name != "content-transfer-encoding"] == kept
+    encoded = {"content-transfer-encoding"} | ({"mime-version"} - before.named.keys())
+    kept = [raw[f.start : f.end] for f in before.fields if f.name not in encoded]
+    assert [out[f.start : f.end] for f in after.fields if f.name not in encoded] == kept
+    versions = len(after.all("mime-version"))
+    assert versions == len(before.all("mime-version")) or (versions == 1 and b"quoted-printable" in out)
     reports = [report for report in found.part_reports if not report.content_type.startswith("multipart/")]
     old, new = leaves(raw), leaves(out)
     assert len(old) == len(new) == len(reports)

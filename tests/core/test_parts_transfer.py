@@ -148,6 +148,16 @@ def test_base64_keeps_the_lines_before_the_edit() -> None:
     assert binascii.a2b_base64(filled) == decoded[:700] + b"longer than it was" + decoded[710:]
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("7bit", "7bit"), ("8bit", "8bit"), ("binary", "binary"), ("8bits", "8bit"), ("7bits", "7bit"), ("8-bit", "8bit"), ("7-bit", "7bit"),
+     ("8-bits", "8bit"), ("8_bit", "8bit"), ("8 bit", "8bit"), ("7 bit", "7bit"), ("8bitmime", "8bit"), ("base64", "base64"), ("9bit", "9bit"),
+     ("quoted-printable", "quoted-printable"), ("x-8bit", "x-8bit"), ("8bit8bit", "8bit8bit"), ("", "")],
+)  # fmt: skip
+def test_encodings_as_programs_write_them(written: str, meant: str) -> None:
+    assert transfer.named(written) == meant
+
+
 def test_unknown_encoding() -> None:
     assert transfer.exact(b"x", "x-uuencode") is None
 

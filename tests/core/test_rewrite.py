@@ -318,6 +318,24 @@ def test_a_part_without_fields_that_would_get_too_long(newline: str) -> None:
     assert payload(leaves(out)[0]).decode() == text.replace("https://a.example/", href(0))
 
 
+@pytest.mark.parametrize("newline", ["\r\n", "\n"])
+def test_an_encoding_comes_with_the_version(newline: str) -> None:
+    """RFC 2045 4: a message without MIME-Version has no encodings. One field, at the top, for all parts."""
+    long = "<p>" + "x" * 950 + "<a href=https://a.example/>x</a></p>"
+    end = newline.encode()
+    one = message(long, newline=newline).replace(b"MIME-Version: 1.0" + end, b"")
+    many = multipart("mixed", leaf(long.encode()), leaf(long.encode()), extra="From: a@example.com\r\n")
+    for raw in (one, many.replace(b"\r\n", end)):
+        _, out = check(raw)
+        assert out.count(end + b"MIME-Version: 1.0" + end) == 1
+        assert headers.read(out).get("mime-version") == "1.0"
+        assert out.count(b"quoted-printable") == raw.count(b"<a ")
+    short = one.replace(b"x" * 900, b"")
+    assert b"MIME-Version" not in rendered(prepared(short))
+    other = message(long, newline=newline).replace(b"MIME-Version: 1.0", b"Mime-version: 1.0 (Produced by x)")
+    assert rendered(prepared(other)).lower().count(b"mime-version") == 1
+
+
 def test_a_line_that_gets_longer_than_was_said() -> None:
     raw = message("<p>" + "x" * 700 + "<a href=https://a.example/>x</a></p>\n")
     found = prepared(raw)

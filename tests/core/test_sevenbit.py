@@ -157,7 +157,7 @@ REASONS = [
     (sevenbit.DOUBT, leaf(b"x: y\r\n\r\n\xff", "message/rfc822", "Content-Transfer-Encoding: quoted-printable")),
     (sevenbit.LABEL, leaf(GREETING, "text/plain", "Content-Transfer-Encoding: quoted-printable")),
     (sevenbit.LABEL, leaf(GREETING, "text/plain", "Content-Transfer-Encoding: base64")),
-    (sevenbit.LABEL, leaf(GREETING, "text/plain", "Content-Transfer-Encoding: 8-bit")),
+    (sevenbit.LABEL, leaf(GREETING, "text/plain", "Content-Transfer-Encoding: x-8bit")),
     (sevenbit.WHOLE, leaf(GREETING, "message/partial; id=x; number=1; total=2")),
     (sevenbit.WHOLE, leaf(GREETING, "message/delivery-status")),
     (sevenbit.WHOLE, leaf(GREETING, "multipart/mixed")),

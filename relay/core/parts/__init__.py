@@ -37,7 +37,7 @@ Change = tuple[int, int, Sequence[transfer.Bytes]]
 class Part(NamedTuple):
     """One part. `path` is "1" for the root, "1.2" for the second part in a multipart root. `start` to `end` is the
     body as it stands in the message, without the line ending that belongs to the next delimiter (RFC 2046 5.1.1).
-    `encoding` is the Content-Transfer-Encoding in lower case. `parent` is an index into `Scan.parts`, or -1.
+    `encoding` is the Content-Transfer-Encoding in lower case, as `transfer.named` has it. `parent` is an index into `Scan.parts`, or -1.
     `doubtful`: the header section can be read in more than one way (a line that is no field, contradicting fields), or
     nothing ends it."""
 
@@ -265,4 +265,5 @@ def _part(headers: Headers, path: str, parent: int, default: str) -> Part:
             kind = "text/plain"
     encoding = word(raw[field[2] : field[3]]) if (field := named.get("content-transfer-encoding")) else "7bit"
     shown = word(raw[field[2] : field[3]]) if (field := named.get("content-disposition")) else ""
-    return Part(path, headers, kind, parameters, shown, encoding or "7bit", headers.body, -1, parent, doubtful)
+    encoding = transfer.named(encoding or "7bit")
+    return Part(path, headers, kind, parameters, shown, encoding, headers.body, -1, parent, doubtful)

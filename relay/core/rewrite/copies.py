@@ -21,14 +21,19 @@ def render(prepared: Prepared, *, hrefs: Sequence[str], pixel: str | None, edits
     """One copy: `hrefs[i]` in place of `links[i]`, `pixel` the pixel's URL (None: no pixel). `edits` are those of the
     top-level header; they must not touch the body."""
     changes = parts.changes(edits)
+    encodes = False
     for section in prepared.sections:
         frame, recoded = section.frame, section.recoded
         values = [_value(slot, hrefs, pixel, section.codec) for slot in section.slots]
         if section.room is not None and any(len(v) > r for v, r in zip(values, section.room, strict=True)):
             frame, recoded = _fitting(section, values)
         if recoded:
+            encodes = True
             changes += [(start, end, (new,)) for start, end, new in section.recoding]
         changes.append((section.start, section.end, frame.fill(values)))
+    if encodes and "mime-version" not in prepared.headers.named:  # without it no encoding means anything (RFC 2045 4)
+        end = prepared.headers.end
+        changes.append((end, end, (b"MIME-Version: 1.0", prepared.sections[0].newline)))
     return Rendering(prepared.headers, changes)
 
 
