@@ -1,7 +1,8 @@
 """Is this URL tracked? If not, why not.
 
 Owns: the reasons that are in the URL itself, the host that it names, what is added to it.
-Leaves to others: finding links (`links`, `links.plain`) and how many of them are tracked (`rewrite`).
+Leaves to others: what a placeholder is (`placeholders`), finding links (`links`, `links.plain`), how many of them are
+tracked (`rewrite`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import NamedTuple
 from urllib.parse import quote_plus, unquote, urljoin
 
 from relay.core import domains
+from relay.core.links import placeholders
 from relay.core.model import Reason, Tracking
 
 LONGEST = 2_000  # characters of the whole href: Outlook stops at 2,083
@@ -27,13 +29,6 @@ CONTROLS = "".join(map(chr, range(33)))  # URL 4.4: taken off either end
 NEWLINES = {9: None, 10: None, 13: None}  # and these taken out
 NAMES = re.compile(r"[?&;#]([^=&;#?]++)=")
 
-# {{name}} {%tag%} ${name} <%name%> %%name%% *|NAME|* [[name]] %name%. The last is told from an escape by what follows
-# its second sign: two hexadecimal digits make it an escape.
-PLACEHOLDER = re.compile(
-    r"\{\{|\}\}|\{%|%\}|\$\{|<%|%%|\*\||\|\*|\[\[|\]\]|##[A-Za-z_]++##|^\[[A-Za-z_ ]++\]$|^\{[A-Za-z_.]++\}$"
-    r"|%[A-Za-z_][A-Za-z0-9_.:-]{2,}+%(?![0-9A-Fa-f]{2})"
-)
-UNUSUAL = re.compile(r"[{}\[\]%<*#]")  # one of these is in every placeholder
 # How a link's visible text looks when it is an address: with a scheme, "www.", or a host with a path.
 VISIBLE = re.compile(r"(?:https?://|www\.)\S++|(?>(?:[a-z0-9-]++\.)+)[a-z]{2,}+(?:/\S*+)?", re.I)
 
@@ -124,7 +119,7 @@ def judge(value: str, base: str, criteria: Criteria) -> tuple[str, Reason | None
         if length is None:
             length = criteria.lengths[len(value)] = criteria.href_length(value)
         return value, (None if length <= LONGEST else "limit_url"), length
-    if UNUSUAL.search(value) and PLACEHOLDER.search(value):
+    if placeholders.within(value):
         return value, "placeholder", 0
     url = value.strip(CONTROLS)
     if "\n" in url or "\r" in url or "\t" in url:

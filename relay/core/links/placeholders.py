@@ -1,0 +1,50 @@
+"""What somebody typed for a program to fill in: `{{name}}` and its relatives.
+
+Owns: the forms that programs for mail have, where they can be told from a URL that happens to have such characters (JSON
+in a query, escapes, prices in percent). Leaves to others: what follows from it (`links.judge`).
+
+A placeholder is a balanced pair around a word. One opening or one closing mark is none, nor is a pair around JSON. Forms
+that any URL may have are not looked for: `-name-`, `$name`, `:name`, and `{name}` or `[name]` but as the whole value.
+"""
+
+from __future__ import annotations
+
+import re
+
+# A word: a name, with what the languages allow before and behind it (a filter, a default, an argument). No form goes over
+# a mark that opens it anew, so that many of them cost one way through the text.
+_NAME = r"[A-Za-z_][^{}\[\]<>%|*#]*+"
+_JSON = r"(?!true\b|false\b|null\b)"
+FORMS = (
+    # {{name}} {{{name}}} {{#if x}} {{/if}} {{> part}} {{ .Name }} {{ "now" | date: "%Y" }} {{${name}}} {{1}}
+    r"\{\{(?!\s*+[\"'][^\"'{}]*+[\"']\s*+:)(?=[^{}]*?[A-Za-z0-9_]|\$\{)(?>(?:[^{}]|\$\{[^{}]*+\})+)\}\}",
+    # {% if x %} {%- x -%} {# note #}, and [% x %] of Template Toolkit
+    r"\{%[-+]?+\s*+[A-Za-z_](?>(?:[^{}%]|%(?!\}))*)%\}",
+    r"\{#[^{}#]++#\}",
+    r"\[%[-+=~]?+\s*+[A-Za-z_](?>(?:[^\[\]%]|%(?!\]))*)%\]",
+    # ${name} #{name} @{name} $!{name}, ${{ name }} above; {$name} of Smarty and MailerLite; {!Name} of AWeber and Salesforce
+    r"[$#@]!?+\{\s*+!?+[A-Za-z_][^{}]*+\}",
+    rf"\{{[$!]{_NAME}\}}",
+    # <%= name %> <% if %> <%name%>
+    r"<%[-=_#@]{0,2}+\s*+[A-Za-z_@$](?>(?:[^<>%]|%(?!>))*)%>",
+    # %%name%% %%=v(@name)=%%, and %%[ … ]%% of AMPscript
+    r"%%(?:=?[A-Za-z_][^%]*+|\[[^%]++(?<=\]))%%",
+    # *|NAME|* *|IF:NAME|* *|DATE:d/m/y|*
+    r"\*\|[A-Za-z_][^|*]*+\|\*",
+    # [[name]] [[data:name:"you"]] [[name, you]], but no JSON: [[true]] [[1,2]] [["a"]]
+    rf"\[\[\s*+[#/%$@!]?+{_JSON}[A-Za-z_][^\[\]]*+\]\]",
+    r"##[A-Za-z_]++##",
+    # %name% %recipient.name%. Two hexadecimal digits behind a sign make it an escape; a digit before it a price in percent.
+    r"(?:(?<![0-9%])|(?<=%[0-9A-Fa-f]{2}))%(?:[A-Za-z_][A-Za-z0-9_.:-]{2,}+|(?![0-9A-Fa-f]{2}%)[A-Za-z_][A-Za-z0-9_]?+)%"
+    r"(?![0-9A-Fa-f]{2})",
+    # As the whole value: [unsubscribe] {view_in_browser} [name,fallback=you]
+    r"\A\s*+\[[A-Za-z_][A-Za-z0-9_. :,=-]*+\]\s*+\Z",
+    r"\A\s*+\{[A-Za-z_][A-Za-z0-9_. :-]*+\}\s*+\Z",
+)
+FORM = re.compile("|".join(FORMS))
+MARK = re.compile(r"[{}\[\]%<*#]")  # one of these is in every form
+
+
+def within(value: str) -> bool:
+    """Is something in this link value still to be filled in?"""
+    return MARK.search(value) is not None and FORM.search(value) is not None
