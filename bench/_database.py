@@ -6,15 +6,17 @@ from __future__ import annotations
 import random
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from relay.core import floods, tokens
 from relay.core.model import Endpoint, Event, Sent, SentCopy
-from relay.store.sqlite import database, endpoints, events, messages, schema
+from relay.store.sql import endpoints, events, messages
+from relay.store.sql.program import Program
+from relay.store.sqlite import database, schema
+from relay.store.sqlite.programs import run
 
 PER_MESSAGE = 10  # events
 BATCH = 512
@@ -55,15 +57,15 @@ def fill(
         db.execute("PRAGMA synchronous = OFF")
         number = count // PER_MESSAGE
         for endpoint in owed_to:
-            endpoints.add(db, endpoint)
+            run(db, endpoints.add(endpoint))
         mail = [message(n, now - DAYS * 86400 * (1 - n / number), dice) for n in range(number)]
         for at in range(0, number, BATCH):
-            within(db, partial(messages.record, db, mail[at : at + BATCH]))
+            within(db, messages.record(mail[at : at + BATCH]))
         asking = events.Asking()
         hits = [hit(sent, n, dice) for sent in mail for n in range(PER_MESSAGE)]
         for at in range(0, len(hits), BATCH):
             some = hits[at : at + BATCH]
-            within(db, partial(events.append, db, some, asking, min(now, some[-1].event.at), floods.Limits(0, 0)))
+            within(db, events.append(some, asking, min(now, some[-1].event.at), floods.Limits(0, 0)))
         if delivered:
             db.execute(DELIVERED)
         (deliveries,) = db.execute("SELECT max(delivery_id) FROM deliveries").fetchone()
@@ -76,9 +78,9 @@ def fill(
     )
 
 
-def within(db: sqlite3.Connection, work: Callable[[], object]) -> None:
+def within(db: sqlite3.Connection, program: Program[object]) -> None:
     db.execute("BEGIN")
-    work()
+    run(db, program)
     db.execute("COMMIT")
 
 

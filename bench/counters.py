@@ -21,7 +21,10 @@ from pathlib import Path
 from bench import _database, _load
 from relay.core import floods
 from relay.store import UpstreamReply
-from relay.store.sqlite import counts, database, events, messages, schema
+from relay.store.sql import counts, events, messages
+from relay.store.sql.program import Program
+from relay.store.sqlite import database, schema
+from relay.store.sqlite.programs import run
 
 MESSAGES, PER_MESSAGE = 1_000, 5
 SIZES = (8, 128)  # operations in a transaction
@@ -35,7 +38,7 @@ def measured(folder: Path, size: int, *, counted: bool) -> dict[str, float]:
         schema.migrate(db)
         db.execute("PRAGMA synchronous = OFF")
         if not counted:
-            counts.came_to(db, "")
+            db.execute(counts.CAME_TO, ("",))
         mail = [_database.message(n, now - 86400 * (1 - n / MESSAGES), dice) for n in range(MESSAGES)]
         made = [_database.hit(sent, n, dice).event for sent in mail for n in range(5, 5 + PER_MESSAGE)]
         dice.shuffle(made)  # hits of one moment are of many messages, and all of one hour
@@ -45,19 +48,19 @@ def measured(folder: Path, size: int, *, counted: bool) -> dict[str, float]:
         ]
         asking = events.Asking()
 
-        def each(count: int, work: Callable[[int], object]) -> float:
+        def each(count: int, work: Callable[[int], Program[object]]) -> float:
             began = time.process_time()
             for at in range(0, count, size):
                 db.execute("BEGIN")
-                work(at)
+                run(db, work(at))
                 db.execute("COMMIT")
             return (time.process_time() - began) / count * 1e6
 
         found = {
-            "a message with two recipients": each(MESSAGES, lambda at: messages.record(db, mail[at : at + size])),
-            "a reply of the upstream": each(MESSAGES, lambda at: messages.record_replies(db, replies[at : at + size])),
+            "a message with two recipients": each(MESSAGES, lambda at: messages.record(mail[at : at + size])),
+            "a reply of the upstream": each(MESSAGES, lambda at: messages.record_replies(replies[at : at + size])),
             "an event": each(
-                len(hits), lambda at: events.append(db, hits[at : at + size], asking, now, floods.Limits(0, 0))
+                len(hits), lambda at: events.append(hits[at : at + size], asking, now, floods.Limits(0, 0))
             ),
         }
         rows = db.execute("SELECT count(*) FROM counts").fetchone()[0]

@@ -2,7 +2,7 @@
 engine by URL.
 
 Owns: these values, the errors, the URLs. Leaves to others: what an engine promises (`contract`), what all of them decide
-alike (`decisions`), how a value is spelled in columns (`tables`), keeping it (`memory`, `sqlite`). Nothing outside this
+alike (`decisions`), how a value is spelled in columns (`tables`), keeping it (`memory`; `sql` and below it `sqlite`). Nothing outside this
 package knows which engine it has. A caller declares a Protocol of the few methods that it calls.
 """
 

@@ -13,7 +13,8 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from relay.store.sqlite import counts, events, keys, lists, messages, outbox, schema
+from relay.store.sql import counts, events, keys, lists, messages, outbox
+from relay.store.sqlite import schema
 
 BIG = {
     "messages", "copies", "identifiers", "events", "tallies", "deliveries", "counts", "seen", "answers", "requests",

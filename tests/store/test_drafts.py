@@ -9,7 +9,8 @@ import pytest
 
 from relay.store import Draft, Schedule, decisions
 from relay.store.contract import Store
-from relay.store.sqlite import Sqlite, drafts, schedules
+from relay.store.sql import drafts, schedules
+from relay.store.sqlite import Sqlite
 from tests.store.contract import T0
 
 

@@ -8,15 +8,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from relay.store import sqlite
+from relay.store import sql
+from relay.store.sql.program import Rows
+from relay.store.sqlite import programs
 from tests.store import plans
-
-HISTORY = {"migrations", "schema"}  # run once, over whatever is there
 
 
 def texts(value: object) -> Iterator[str]:
     if isinstance(value, str):
         yield value
+    elif isinstance(value, Rows):
+        made = programs.statements(value)
+        yield from (made[size] for size in (1, programs.SIZES[-1]))
     elif isinstance(value, dict):
         for one in value.values():
             yield from texts(one)
@@ -28,10 +31,8 @@ def texts(value: object) -> Iterator[str]:
 def statements() -> dict[str, str]:
     """Those that are whole, each by its module and name."""
     found = {}
-    for info in pkgutil.iter_modules(sqlite.__path__):
-        if info.name in HISTORY:
-            continue
-        for name, value in vars(importlib.import_module(f"relay.store.sqlite.{info.name}")).items():
+    for info in pkgutil.iter_modules(sql.__path__):
+        for name, value in vars(importlib.import_module(f"relay.store.sql.{info.name}")).items():
             for number, text in enumerate(texts(value) if name.isupper() else ()):
                 if re.match(
                     r"\s*(SELECT|WITH|INSERT|UPDATE|DELETE)\b.*\b(FROM|INTO|SET)\b", text, re.S

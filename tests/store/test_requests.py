@@ -8,7 +8,8 @@ import pytest
 
 from relay.store import Request
 from relay.store.contract import Store
-from relay.store.sqlite import Sqlite, requests
+from relay.store.sql import requests
+from relay.store.sqlite import Sqlite
 from tests.store.contract import T0
 
 CALL = Request("k1", "d1", "m1", T0)

@@ -7,15 +7,19 @@ import random
 import signal
 import sqlite3
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from relay.core import floods
 from relay.store import Unavailable
-from relay.store.sqlite import Sqlite, events, messages, outbox, schema, writer
+from relay.store.sql import engine, events, messages, outbox
+from relay.store.sql.program import Program
+from relay.store.sqlite import Sqlite, schema, writer
+from relay.store.sqlite.programs import run
 from relay.store.sqlite.writer import Times
 from tests.store.contract import SOON, click, endpoint, event, sent
 from tests.until import until
@@ -276,7 +280,7 @@ async def test_a_history_takes_no_longer_with_more_events(store: Sqlite) -> None
                 return 0
 
             db.set_progress_handler(step, 10)
-            events.history(db, done.event_id)
+            run(db, events.history(done.event_id))
             db.set_progress_handler(None, 0)
 
         await store.readers.read(work)
@@ -340,7 +344,7 @@ async def test_a_claim_takes_no_longer_with_more_that_waits(store: Sqlite) -> No
                 return 0
 
             db.set_progress_handler(step, 10)
-            found = outbox.claim(db, SOON, {}, 8, 8)
+            found = run(db, outbox.claim(SOON, {}, 8, 8))
             db.set_progress_handler(None, 0)
             return len(found)
 
@@ -354,12 +358,17 @@ async def test_a_claim_takes_no_longer_with_more_that_waits(store: Sqlite) -> No
     assert await steps() <= few * 1.1
 
 
+def same(batch: Sequence[Any]) -> Program[Sequence[Any]]:
+    yield "SELECT 1", ()
+    return batch
+
+
 async def test_a_crowd_shares_transactions_and_one_alone_never_waits(path: Path) -> None:
     """int stands for what somebody waits for, str for what nobody does."""
     slept: list[float] = []
     bulk = {
-        int: writer.Bulk(lambda db, batch: batch, int),
-        str: writer.Bulk(lambda db, batch: batch, str, awaited=False),
+        int: engine.Bulk(same, int),
+        str: engine.Bulk(same, str, awaited=False),
     }
     it = writer.Writer(path, bulk, sleep=slept.append)
 

@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from relay.store import Newer, Unavailable
-from relay.store.sqlite import cursors, migrations
+from relay.store.sql import cursors
+from relay.store.sqlite import migrations
+from relay.store.sqlite.programs import run
 
 LATEST = len(migrations.STEPS)
 
@@ -73,7 +75,7 @@ def passed_over(path: Path, mailbox: str) -> tuple[str, ...]:
         return ()
     try:
         with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)) as db:
-            found = cursors.one(db, mailbox) if version(db) == LATEST else None
+            found = run(db, cursors.one(mailbox)) if version(db) == LATEST else None
     except sqlite3.Error as error:
         raise Unavailable(f"{path} can't be read: {error}") from error
     return found.passed if found else ()

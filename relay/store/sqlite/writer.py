@@ -1,7 +1,7 @@
 """The one thread of a process that writes to its SQLite database.
 
 Owns: the queue, group commit, and the rule that an operation either was committed or raises. Leaves to others: what an
-operation does (one module per subject), the file and its lock (`database`).
+operation does (`relay.store.sql`), the file and its lock (`database`).
 
 Whatever has queued, at most BATCH operations, is one transaction, and so one fsync. Operations are taken only once the
 lock between processes is held; until then the event loop can take them back, and does after `patience`: `Unavailable`
@@ -22,8 +22,10 @@ from typing import Any, NamedTuple
 
 from relay import log, metrics
 from relay.store import Newer, Unavailable
+from relay.store.sql.engine import Bulk
 from relay.store.sqlite import schema
 from relay.store.sqlite.database import Database
+from relay.store.sqlite.programs import run
 
 LOG = log.room("store")
 BATCH = 512
@@ -40,15 +42,6 @@ BROKEN = LOCKED | {
 }  # fmt: skip
 
 Outcome = tuple["asyncio.Future[Any]", Any, BaseException | None]
-
-
-class Bulk(NamedTuple):
-    """How values of one class are written: many at once, giving a result each; one that failed made fit for another
-    try; whether somebody waits for them."""
-
-    write: Callable[[sqlite3.Connection, Sequence[Any]], Sequence[Any]]
-    mend: Callable[[Any], Any]
-    awaited: bool = True
 
 
 class Times(NamedTuple):
@@ -237,7 +230,7 @@ class Writer:
         try:
             for kind, bulk in self._bulk.items():
                 if group := groups.get(kind):
-                    results = bulk.write(db, [operation.work for operation in group])
+                    results = run(db, bulk.write([operation.work for operation in group]))
                     outcomes += [(o.future, result, None) for o, result in zip(group, results, strict=True)]
         except Exception as error:
             if broken(error) or not db.in_transaction:
@@ -253,7 +246,7 @@ class Writer:
         try:
             if type(work) in self._bulk:
                 bulk = self._bulk[type(work)]
-                result = bulk.write(db, [bulk.mend(work)])[0]
+                result = run(db, bulk.write([bulk.mend(work)]))[0]
             else:
                 result = work(db)
         except Exception as error:

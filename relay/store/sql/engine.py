@@ -1,0 +1,418 @@
+"""The store over a SQL database, put together.
+
+Owns: which program is whose, and what is done in several transactions. Leaves to others: the programs (one module per
+subject), running them (the engines: `_read`, `_write` and `_bulk`).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, ParamSpec, TypeVar
+
+from relay.core import floods
+from relay.core.model import Delivery, Endpoint, EndpointStatus, Event, History, Notice, Sent, Settlement, Verdict
+from relay.store import (
+    Aggregate,
+    ApiKey,
+    Backlog,
+    Cursor,
+    Draft,
+    Engagement,
+    Notification,
+    NotificationState,
+    Request,
+    Schedule,
+    UpstreamReply,
+    decisions,
+)
+from relay.store.contract import NONE
+from relay.store.lists import Answer, Events, Listed, Messages, Thread, Threads
+from relay.store.sql import (
+    answers,
+    counts,
+    cursors,
+    drafts,
+    endpoints,
+    events,
+    kept,
+    keys,
+    lists,
+    messages,
+    notices,
+    outbox,
+    requests,
+    schedules,
+)
+from relay.store.sql import contents as octets
+from relay.store.sql.program import Program
+
+P = ParamSpec("P")
+T = TypeVar("T")
+PROBE = "INSERT INTO probe (id, at) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET at = excluded.at"
+
+
+class Bulk(NamedTuple):
+    """How values of one class are written: many at once, giving a result each; one that failed made fit for another
+    try; whether somebody waits for them."""
+
+    write: Callable[[Sequence[Any]], Program[Sequence[Any]]]
+    mend: Callable[[Any], Any]
+    awaited: bool = True
+
+
+def probe(now: float) -> Program[None]:
+    yield PROBE, (now,)
+
+
+class Engine(ABC):
+    """What `relay.store.contract.Store` says of messages, events and all else that programs do."""
+
+    def __init__(self, limits: floods.Limits, clock: Callable[[], float]) -> None:
+        self._limits = limits
+        self._clock = clock
+        self._asking = events.Asking()
+
+    @abstractmethod
+    async def _read(self, program: Callable[P, Program[T]], *args: P.args, **kwargs: P.kwargs) -> T: ...
+
+    @abstractmethod
+    async def _write(self, program: Callable[P, Program[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """All of it in one transaction, durable when it returns, or nothing. A program that is begun again has
+        done nothing."""
+
+    @abstractmethod
+    async def _bulk(self, value: Any) -> Any:
+        """The same for a value of a class of `bulk`, and its result."""
+
+    def bulk(self) -> dict[type, Bulk]:
+        """In the order in which they are written in one transaction."""
+        return {
+            Sent: Bulk(messages.record, decisions.mended),
+            messages.Replies: Bulk(messages.record_replies, messages.mended, awaited=False),
+            events.Hit: Bulk(self._hits, events.mended),
+            outbox.Settle: Bulk(outbox.settle, outbox.mended),
+        }
+
+    def _hits(self, batch: Sequence[events.Hit]) -> Program[list[Event | floods.Folded | None]]:
+        return events.append(batch, self._asking, self._clock(), self._limits)
+
+    async def check(self) -> None:
+        await self._write(probe, self._clock())
+
+    # -- messages ------------------------------------------------------------------------------------------------------
+
+    async def record_sent(self, sent: Sent) -> None:
+        await self._bulk(sent)
+
+    async def record_replies(self, replies: Sequence[UpstreamReply]) -> None:
+        await self._bulk(messages.Replies(tuple(replies)))
+
+    async def sent(self, message_id: str) -> Sent | None:
+        return await self._read(messages.one, message_id)
+
+    async def find_sent(
+        self, internet_ids: Sequence[str], grant_id: str = "", recipients: Sequence[str] = ()
+    ) -> Sent | None:
+        return await self._read(messages.find, internet_ids, grant_id, recipients)
+
+    async def find_answer(self, internet_ids: Sequence[str], grant_id: str) -> Answer | None:
+        return await self._read(answers.find, internet_ids, grant_id)
+
+    async def thread_root(self, thread_id: str, grant_id: str) -> Sent | None:
+        return await self._read(messages.root, thread_id, grant_id)
+
+    async def find_queued(self, queue_id: str) -> Sent | None:
+        return await self._read(messages.queued, decisions.mended(queue_id))
+
+    async def recent_sent(self, limit: int = 50, before: float | None = None, *, grant_id: str = "") -> list[Sent]:
+        return await self._read(messages.recent, limit, before, grant_id)
+
+    async def remove_message(self, message_id: str) -> bool:
+        return await self._write(messages.remove, message_id)
+
+    # -- events --------------------------------------------------------------------------------------------------------
+
+    async def append(
+        self, event: Event, cursor: Cursor | None = None, answer: Answer | None = None
+    ) -> Event | floods.Folded | None:
+        done: Event | floods.Folded | None = await self._bulk(events.Hit(event, cursor, answer))
+        return done
+
+    async def fold(self, folds: Sequence[floods.Fold]) -> None:
+        await self._write(events.fold, folds)
+
+    async def events(
+        self,
+        after: int = 0,
+        limit: int = 100,
+        *,
+        newest: bool = False,
+        message_id: str = "",
+        types: Sequence[str] = (),
+        grant_id: str = "",
+    ) -> list[Event]:
+        return await self._read(events.listed, after, limit, newest, message_id, types, grant_id)
+
+    async def history(self, event_id: str) -> History | None:
+        return await self._read(events.history, event_id)
+
+    # -- counters ------------------------------------------------------------------------------------------------------
+
+    async def correct(self, event_id: str, verdict: Verdict, reason: str) -> Event | None:
+        return await self._write(events.correct, event_id, verdict, reason)
+
+    async def aggregates(
+        self,
+        by: str,
+        since: int,
+        until: int,
+        *,
+        step: str = "day",
+        offset: int = 0,
+        grant_id: str = "",
+        after: tuple[int, str] | None = None,
+        limit: int = 1000,
+    ) -> list[Aggregate]:
+        return await self._read(counts.listed, by, since, until, step, offset, grant_id, after, limit)
+
+    async def top_links(
+        self, since: int, until: int, *, grant_id: str = "", limit: int = 20
+    ) -> tuple[list[tuple[str, int]], int]:
+        return await self._read(counts.top_links, since, until, grant_id, limit)
+
+    async def engagements(self, message_ids: Sequence[str]) -> dict[str, Engagement]:
+        return await self._read(counts.engagements, message_ids)
+
+    async def begin_recount(self) -> int:
+        return await self._write(counts.begin)
+
+    async def recount(self) -> int | None:
+        return await self._write(messages.recount)
+
+    async def counting(self) -> bool:
+        return await self._read(counts.counting)
+
+    # -- lists ---------------------------------------------------------------------------------------------------------
+
+    async def list_messages(self, asked: Messages, limit: int) -> Listed[Sent]:
+        return await self._read(lists.listed, asked, limit)
+
+    async def list_threads(self, asked: Threads, limit: int) -> Listed[Thread]:
+        return await self._read(lists.threads, asked, limit)
+
+    async def list_events(self, asked: Events, limit: int) -> Listed[Event]:
+        return await self._read(lists.events, asked, limit)
+
+    async def thread(self, thread_id: str, grant_id: str) -> Thread | None:
+        return await self._read(lists.thread, thread_id, grant_id)
+
+    async def answer(self, answer_id: str, grant_id: str = "") -> Answer | None:
+        return await self._read(answers.one, answer_id, grant_id)
+
+    # -- cursors of mailboxes ------------------------------------------------------------------------------------------
+
+    async def cursor(self, mailbox: str) -> Cursor | None:
+        return await self._read(cursors.one, mailbox)
+
+    async def save_cursor(self, cursor: Cursor) -> None:
+        await self._write(cursors.save, [cursor])
+
+    # -- endpoints -----------------------------------------------------------------------------------------------------
+
+    async def sync_endpoints(self, configured: Sequence[Endpoint]) -> None:
+        await self._write(endpoints.sync, configured)
+
+    async def endpoints(self) -> list[Endpoint]:
+        return await self._read(endpoints.listed)
+
+    async def add_endpoint(self, endpoint: Endpoint) -> None:
+        await self._write(endpoints.add, endpoint)
+
+    async def update_endpoint(self, endpoint: Endpoint) -> bool:
+        return await self._write(endpoints.update, endpoint)
+
+    async def remove_endpoint(self, endpoint_id: str) -> bool:
+        removed = await self._write(endpoints.remove, endpoint_id)
+        while removed and (await self._write(outbox.forgive, endpoint_id)) > 0:
+            pass
+        return removed
+
+    async def set_endpoint_status(
+        self,
+        endpoint_id: str,
+        status: EndpointStatus,
+        at: float,
+        *,
+        was: Sequence[EndpointStatus] = (),
+        error: str = "",
+        since: float = 0.0,
+    ) -> bool:
+        error = decisions.mended(error)
+        return await self._write(endpoints.set_status, endpoint_id, status, at, was, error, since)
+
+    async def notices(self) -> list[Notice]:
+        return await self._read(notices.listed)
+
+    async def hand_notice(self, notice_id: str, entry: str) -> bool:
+        return await self._write(notices.hand, notice_id, entry)
+
+    async def remove_notice(self, notice_id: str) -> None:
+        await self._write(notices.remove, notice_id)
+
+    # -- the outbox ----------------------------------------------------------------------------------------------------
+
+    async def claim_due(
+        self, now: float, *, busy: Mapping[str, int] = NONE, each: int = 50, limit: int = 50
+    ) -> list[Delivery]:
+        return await self._write(outbox.claim, now, busy, each, limit)
+
+    async def settle(self, delivery_id: int, settlement: Settlement) -> None:
+        await self._bulk(outbox.Settle(delivery_id, settlement))
+
+    async def hasten(self, after: float, seconds: float) -> None:
+        await self._write(outbox.hasten, after, seconds)
+
+    async def next_due(self) -> float | None:
+        return await self._read(outbox.next_due)
+
+    async def notifications(
+        self,
+        *,
+        endpoint_id: str = "",
+        endpoint_ids: Sequence[str] | None = None,
+        state: NotificationState | Literal[""] = "",
+        event_id: str = "",
+        message_id: str = "",
+        before: int = 0,
+        limit: int = 100,
+    ) -> list[Notification]:
+        which = outbox.Which(
+            decisions.chosen_endpoints(endpoint_id, endpoint_ids), state, event_id, message_id, before or outbox.LAST
+        )
+        return await self._read(outbox.newest, which, limit)
+
+    async def notification(self, delivery_id: int) -> Notification | None:
+        return await self._read(outbox.one, delivery_id)
+
+    async def backlog(self) -> list[Backlog]:
+        return await self._read(outbox.backlog)
+
+    async def replay(
+        self,
+        now: float,
+        *,
+        event_ids: Sequence[str] = (),
+        delivery_ids: Sequence[int] = (),
+        since: float | None = None,
+        dead: bool = False,
+        endpoint_id: str = "",
+    ) -> int:
+        count = await self._renew_dead(endpoint_id, now) if dead else 0
+        count += await self._write(outbox.renew_these, delivery_ids, endpoint_id, now)
+        some = await self._read(events.chosen, event_ids)
+        count += await self._write(outbox.renew_of, some, endpoint_id, now)
+        if since is not None:
+            count += await self._renew_since(since, endpoint_id, now, set(event_ids))
+        return count
+
+    async def _renew_dead(self, endpoint_id: str, now: float) -> int:
+        count = 0
+        for one in [endpoint_id] if endpoint_id else await self._read(outbox.owed_to):
+            last, renewed = 0, 1
+            while renewed:
+                renewed, last = await self._write(outbox.renew_dead, one, last, now)
+                count += renewed
+        return count
+
+    async def _renew_since(self, since: float, endpoint_id: str, now: float, had: Collection[str]) -> int:
+        """Of what was there when it began: what comes meanwhile is owed anyway."""
+        count, last, behind = 0, await self._read(events.last), (since, 0)
+        while found := await self._read(events.following, behind, outbox.STEP):
+            some = [event for event in found if event.position <= last]
+            if not some:
+                break
+            some = [event for event in some if event.event_id not in had]
+            count += await self._write(outbox.renew_of, some, endpoint_id, now)
+            behind = lists.mark(found[-1])
+        return count
+
+    # -- keys of the API -----------------------------------------------------------------------------------------------
+
+    async def add_api_key(self, key: ApiKey) -> None:
+        await self._write(keys.add, key)
+
+    async def api_keys(self) -> list[ApiKey]:
+        return await self._read(keys.listed)
+
+    async def find_api_key(self, digest: str) -> ApiKey | None:
+        return await self._read(keys.of_digest, digest)
+
+    async def revoke_api_key(self, name: str) -> bool:
+        return await self._write(keys.revoke, name)
+
+    async def use_api_key(self, digest: str, at: float) -> None:
+        await self._write(keys.use, digest, at)
+
+    # -- drafts --------------------------------------------------------------------------------------------------------
+
+    async def save_draft(self, draft: Draft, contents: Sequence[bytes] | None = None) -> bool:
+        mended: Draft = decisions.mended(draft)
+        return await self._write(drafts.save, mended, contents)
+
+    async def draft(self, grant_id: str, draft_id: str) -> Draft | None:
+        return await self._read(drafts.one, grant_id, draft_id)
+
+    async def drafts(self, grant_id: str, limit: int = 50, before: str = "") -> list[Draft]:
+        return await self._read(drafts.listed, grant_id, limit, before)
+
+    async def contents(self, owner_id: str) -> list[bytes]:
+        return await self._read(octets.of, owner_id)
+
+    async def remove_draft(self, grant_id: str, draft_id: str) -> bool:
+        return await self._write(drafts.remove, grant_id, draft_id)
+
+    # -- messages that are sent later ----------------------------------------------------------------------------------
+
+    async def add_schedule(self, schedule: Schedule, contents: Sequence[bytes]) -> bool:
+        mended: Schedule = decisions.mended(schedule)
+        return await self._write(schedules.add, mended, contents)
+
+    async def schedule(self, grant_id: str, schedule_id: str) -> Schedule | None:
+        return await self._read(schedules.one, grant_id, schedule_id)
+
+    async def schedules(self, grant_id: str, limit: int = 50, before: str = "") -> list[Schedule]:
+        return await self._read(schedules.listed, grant_id, limit, before)
+
+    async def cancel_schedule(self, grant_id: str, schedule_id: str, now: float, notice: float) -> bool:
+        return await self._write(schedules.cancel, grant_id, schedule_id, now, notice)
+
+    async def claim_schedules(self, now: float, limit: int = 10) -> list[Schedule]:
+        return await self._write(schedules.claim, now, limit)
+
+    async def settle_schedule(self, schedule: Schedule) -> bool:
+        return await self._write(schedules.settle, decisions.mended(schedule))
+
+    async def next_schedule(self) -> float | None:
+        return await self._read(schedules.next_due)
+
+    # -- calls that may be repeated ------------------------------------------------------------------------------------
+
+    async def begin_request(self, request: Request, oldest: float) -> Request | None:
+        mended: Request = decisions.mended(request)
+        return await self._write(requests.begin, mended, oldest)
+
+    async def settle_request(self, request: Request) -> None:
+        mended: Request = decisions.mended(request)
+        await self._write(requests.settle, mended)
+
+    async def drop_request(self, request_key: str) -> None:
+        await self._write(requests.drop, request_key)
+
+    # -- what messages said ----------------------------------------------------------------------------------------------
+
+    async def keep_message(self, message_id: str, at: float, octets: bytes, *, oldest: float, most: int) -> None:
+        await self._write(kept.keep, message_id, at, octets, oldest, most)
+
+    async def kept_message(self, message_id: str) -> bytes | None:
+        return await self._read(kept.one, message_id)

@@ -1,0 +1,305 @@
+"""Events: many appended at once, and read.
+
+Owns: the path of every hit, which is one read of what is known of their messages, `decisions.append` in memory, and bulk
+writes; the statements about events and tallies. Leaves to others: what a batch comes to (`decisions`), the transaction
+(the engines), columns (`tables`).
+"""
+# ruff: noqa: S608 - SQL is put together from constants of this package; values are bound
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any, NamedTuple
+
+import msgspec
+
+from relay.core import counts, floods, tally
+from relay.core.model import Endpoint, Event, History, Sent, Verdict
+from relay.store import Cursor, decisions, tables
+from relay.store.lists import Answer, Mark
+from relay.store.sql import answers, cursors, endpoints, lists, messages, outbox
+from relay.store.sql import counts as counters
+from relay.store.sql.program import Over, Program, Row, Rows, Statement, insert, replacing, spelt, write
+from relay.store.tables import ENDPOINTS, EVENTS
+
+KNOWN = Rows(
+    spelt(
+        f"""
+SELECT (SELECT {{group}}({{array}}(asked.column1, e.position, m.grant_id, m.submitted_at, m.submitter_ip, t.facts,
+    m.label, m.sender, s.opens, s.machine_opens, s.clicks, s.machine_clicks,
+    (SELECT CASE WHEN c.sole THEN {{json}}(c.recipient) ELSE {{json}}((SELECT count(*) FROM copies s
+        WHERE s.message_id = asked.column3 AND s.idx = asked.column4)) END FROM copies c
+      WHERE c.message_id = asked.column3 AND c.idx = asked.column4 LIMIT 1))){{text}}
+  FROM {{rows}} AS asked
+  LEFT JOIN events e ON e.event_id = asked.column2
+  LEFT JOIN messages m ON m.message_id = asked.column3
+  LEFT JOIN tallies t ON t.message_id = asked.column3
+  LEFT JOIN seen s ON s.message_id = asked.column3 AND s.idx = asked.column4
+  WHERE asked.column1 IS NOT NULL),
+  {{last}},
+  (SELECT {{group}}({{array}}({ENDPOINTS.names("l")})){{text}} FROM endpoints l WHERE {endpoints.IS_LIVE}),
+  (SELECT upto FROM counting)
+""",
+        last=("(SELECT seq FROM sqlite_sequence WHERE name = 'events')", "(SELECT position FROM counting)"),
+    ),
+    ("events.sequence", "events.event_id", "events.message_id", "copies.idx"),
+)
+APPEND = insert("events", EVENTS.columns)
+TALLIES = ("message_id", "facts")
+SAVE_TALLIES = insert("tallies", TALLIES, replacing(TALLIES, "message_id"))
+TALLY = "SELECT facts FROM tallies WHERE message_id = ?"
+
+LISTED = f"SELECT {EVENTS.names()} FROM events WHERE {{conditions}} ORDER BY position {{order}} LIMIT ?"
+ONE = f"SELECT {EVENTS.names()}, events.link_counts FROM events WHERE event_id = ?"
+CORRECT = "UPDATE events SET verdict = ?, reason = ? WHERE event_id = ?"
+LAST = Statement("SELECT seq FROM sqlite_sequence WHERE name = 'events'", "SELECT position FROM counting")
+FOLLOWING = f"""
+SELECT {EVENTS.names()} FROM events WHERE type = ? AND (at, position) > (?, ?) ORDER BY at, position LIMIT ?
+"""
+OF_TYPE = "FROM events WHERE message_id = ? AND type = ?"
+LAST_COUNTED = f"SELECT max(ordinal) {OF_TYPE} AND position < ?"
+RECENTS = f"SELECT {EVENTS.names()} {OF_TYPE} AND ordinal BETWEEN ? AND ? ORDER BY ordinal"
+FIRST_AT = f"SELECT at {OF_TYPE} AND ordinal >= 0 AND recipient_index = ? AND position <= ? ORDER BY ordinal LIMIT 1"
+# In the thread of its message, or to this message alone where its row is gone.
+REPLIES = f"SELECT count(*) {OF_TYPE} AND ordinal >= 0 AND position <= ?"
+REPLIES_OF_THREAD = spelt(
+    """
+SELECT count(*) FROM messages m {join} events e ON e.message_id = m.message_id
+WHERE m.thread_id = ? AND m.grant_id = ? AND e.type = ? AND e.ordinal >= 0 AND e.position <= ?
+"""
+)
+
+encode_facts = msgspec.json.Encoder().encode
+decode_facts = msgspec.json.Decoder(tally.Facts).decode
+decode_counts = msgspec.json.Decoder(dict[int, int]).decode
+decode_endpoints = msgspec.json.Decoder(list[list[Any]]).decode
+decode_known = msgspec.json.Decoder(
+    list[
+        tuple[
+            int,
+            int | None,
+            str | None,
+            float | None,
+            str | None,
+            str | None,
+            str | None,
+            str | None,
+            int | None,
+            int | None,
+            int | None,
+            int | None,
+            str | int | None,
+        ]
+    ]
+).decode
+
+
+# -- appending ---------------------------------------------------------------------------------------------------------
+
+
+class Hit(NamedTuple):
+    """An event to append, and the mailbox cursor and the answer that go with it."""
+
+    event: Event
+    cursor: Cursor | None
+    answer: Answer | None = None
+
+
+class Asking:
+    """The endpoints that take notifications. They change seldom and every batch needs them: a text equal to the last
+    one is not decoded again."""
+
+    def __init__(self) -> None:
+        self._text = ""
+        self._endpoints: list[Endpoint] = []
+
+    def read(self, text: str) -> list[Endpoint]:
+        if text != self._text:
+            self._endpoints = [ENDPOINTS.value(row) for row in decode_endpoints(text)]
+            self._text = text
+        return self._endpoints
+
+
+class Found(NamedTuple):
+    """What is known when a batch comes, per event and per message; the last position; the live endpoints. `abouts` has
+    the messages that are counted, `seen` what their recipients did."""
+
+    known: list[decisions.Known]
+    facts: dict[str, tally.Facts]
+    position: int
+    endpoints: list[Endpoint]
+    abouts: dict[str, counts.About]
+    seen: dict[tuple[str, int], counts.Seen]
+
+
+def append(
+    batch: Sequence[Hit], asking: Asking, now: float, limits: floods.Limits
+) -> Program[list[Event | floods.Folded | None]]:
+    """Per hit the event as it was completed, or that it was folded, or None where it is there already."""
+    events = [hit.event for hit in batch]
+    found = yield from read(events, asking)
+    done = decisions.append(events, found.known, found.facts, found.position, found.endpoints, now, limits)
+    link_counts = [tables.json(counts) if counts else "" for counts in done.link_counts]
+    owed = [(e.position, endpoint_id, trigger, now, now, turn) for e, endpoint_id, trigger, turn in done.owed]
+    yield from write(
+        (APPEND, list(map(EVENTS.row, done.events, link_counts))),
+        (SAVE_TALLIES, [(key, encode_facts(fact).decode()) for key, fact in done.facts.items()]),
+        *count(done.events, found),
+        (outbox.OWE, owed),
+    )
+    yield from answers.keep([hit.answer for hit, new in zip(batch, done.results, strict=True) if hit.answer and new])
+    yield from cursors.save({hit.cursor.mailbox: hit.cursor for hit in batch if hit.cursor}.values())
+    return done.results
+
+
+def count(made: Sequence[Event], found: Found) -> list[tuple[Rows, Sequence[Row]]]:
+    """What is written."""
+    totals: counts.Totals = {}
+    changed: dict[tuple[str, int], counts.Seen] = {}
+    for event in made:
+        of = found.abouts.get(event.message_id)
+        if of is not None:
+            key = (event.message_id, event.recipient_index)
+            own = found.seen[key]
+            if counts.happened(totals, of, own, event):
+                changed[key] = own
+    return [counters.added(totals), counters.seen(changed)]
+
+
+def correct(event_id: str, verdict: Verdict, reason: str) -> Program[Event | None]:
+    """See `contract.Store.correct`. All of the message is counted anew: what was a first open may be none any more, and
+    another be it."""
+    rows = yield ONE, (event_id,)
+    if not rows:
+        return None
+    *own, _ = rows[0]
+    event = EVENTS.value(own)
+    counted = counters.includes((yield from counters.upto()), event.message_id)
+    totals: counts.Totals = {}
+    if counted:
+        yield from messages.count(totals, event.message_id, -1)
+    yield CORRECT, (verdict, decisions.mended(reason), event_id)
+    if counted:
+        yield from messages.count(totals, event.message_id)
+    yield from write(counters.added(totals))
+    yield from counters.clean(totals)
+    return event.with_(verdict=verdict, reason=reason)
+
+
+def fold(folds: Sequence[floods.Fold]) -> Program[None]:
+    """What is known of a message is one row: so each row is read and written once."""
+    found: dict[str, tally.Facts] = {}
+    for message_id in {fold.message_id for fold in folds}:
+        if rows := (yield TALLY, (message_id,)):
+            found[message_id] = decode_facts(rows[0][0])
+    for fold in folds:
+        if fold.message_id in found:
+            tally.fold(found[fold.message_id], fold.token, fold.hits)
+    yield from write((SAVE_TALLIES, [(key, encode_facts(fact).decode()) for key, fact in found.items()]))
+
+
+def read(batch: Sequence[Event], asking: Asking) -> Program[Found]:
+    known: list[decisions.Known] = [(False, tally.UNKNOWN)] * len(batch)
+    facts: dict[str, tally.Facts] = {}
+    abouts: dict[str, counts.About] = {}
+    seen: dict[tuple[str, int], counts.Seen] = {}
+    found = yield Over(KNOWN, [(n, e.event_id, e.message_id, e.recipient_index) for n, e in enumerate(batch)])
+    _, last, live, _ = found[0]
+    for text, _, _, upto in found:
+        for n, position, grant, submitted_at, ip, fact, label, sender, *times, recipient in decode_known(text):
+            origin = tally.UNKNOWN
+            message_id = batch[n].message_id
+            if grant is not None:
+                # A text is the one who has the copy, a number how many share it.
+                sole, sharing = (recipient, 1) if isinstance(recipient, str) else ("", recipient or 1)
+                if counters.includes(upto, message_id):
+                    abouts[message_id] = counts.About(grant, submitted_at or 0.0, label or "", sender or "")
+                    seen.setdefault((message_id, batch[n].recipient_index), [time or 0 for time in times])
+                origin = tally.Origin(grant, submitted_at or 0.0, ip or "", sole, sharing)
+            known[n] = (position is not None, origin)
+            if message_id not in facts:
+                facts[message_id] = decode_facts(fact) if fact else tally.Facts()
+    return Found(known, facts, last or 0, asking.read(live or "[]"), abouts, seen)
+
+
+def mended(hit: Hit) -> Hit:
+    return Hit(decisions.mended(hit.event), hit.cursor, decisions.mended(hit.answer))
+
+
+# -- reading -----------------------------------------------------------------------------------------------------------
+
+
+def listed(
+    after: int, limit: int, newest: bool, message_id: str, types: Sequence[str], grant_id: str
+) -> Program[list[Event]]:
+    conditions: list[str] = ["position > ?"]
+    values: list[object] = [after, *types]
+    if types:
+        conditions.append(f"type IN ({', '.join('?' * len(types))})")
+    for column, value in (("message_id", message_id), ("grant_id", grant_id)):
+        if value:
+            conditions.append(f"{column} = ?")
+            values.append(value)
+    sql = LISTED.format(conditions=" AND ".join(conditions), order="DESC" if newest else "ASC")
+    rows = yield sql, (*values, limit)
+    found = [EVENTS.value(row) for row in rows]
+    return found[::-1] if newest else found
+
+
+def chosen(event_ids: Sequence[str]) -> Program[list[Event]]:
+    """These, each once."""
+    found = []
+    for event_id in dict.fromkeys(event_ids):
+        rows = yield ONE, (event_id,)
+        found += [EVENTS.value(own) for *own, _ in rows]
+    return found
+
+
+def following(mark: Mark, limit: int) -> Program[list[Event]]:
+    """The next ones behind a mark, by time."""
+    lanes = []
+    for kind in lists.TYPES:
+        rows = yield FOLLOWING, (kind, *mark, limit)
+        lanes.append(map(EVENTS.value, rows))
+    return list(islice(heapq.merge(*lanes, key=lists.mark), limit))
+
+
+def last() -> Program[int]:
+    """The highest position that was used."""
+    rows = yield LAST, ()
+    return int(rows[0][0]) if rows else 0
+
+
+def history(event_id: str) -> Program[History | None]:
+    rows = yield ONE, (event_id,)
+    if not rows:
+        return None
+    *own, text = rows[0]
+    event, link_counts = EVENTS.value(own), decode_counts(text) if text else {}
+    sent = yield from messages.one(event.message_id)
+    key = (event.message_id, event.type)
+    last = event.ordinal
+    if last < 0:  # not counted itself: up to the last one before it
+        ((found,),) = yield LAST_COUNTED, (*key, event.position)
+        last = -1 if found is None else found
+    recents = yield RECENTS, (*key, max(0, last - decisions.RECENTS + 1), last)
+    first = yield FIRST_AT, (*key, event.recipient_index, event.position)
+    return History(
+        event,
+        sent,
+        tuple(map(EVENTS.value, recents)),
+        decisions.link_counts(sent, event, link_counts),
+        first[0][0] if first else 0.0,
+        (yield from replies(event, sent)) if event.type == "thread.replied" else 0,
+    )
+
+
+def replies(event: Event, sent: Sent | None) -> Program[int]:
+    """How many counted answers the thread has, up to this one."""
+    if sent is None:
+        rows = yield REPLIES, (event.message_id, event.type, event.position)
+    else:
+        rows = yield REPLIES_OF_THREAD, (sent.thread_id, sent.grant_id, event.type, event.position)
+    return int(rows[0][0])

@@ -1,0 +1,325 @@
+"""The lists: each page walks along one index.
+
+Owns: which index a filter walks along, and the statements. Leaves to others: what a row must meet
+(`relay.store.lists`), whole messages (`messages`), columns (`tables`).
+"""
+# ruff: noqa: S608 - SQL is put together from constants of this package; values are bound
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from heapq import merge
+from operator import itemgetter
+from typing import Any, TypeVar, get_args
+
+from relay.core import domains
+from relay.core.model import Event, EventType, Sent
+from relay.store import decisions
+from relay.store.lists import (
+    ENDLESS,
+    INDEXED,
+    MAX_THREAD,
+    WALK,
+    Events,
+    Key,
+    Listed,
+    Mark,
+    Messages,
+    Thread,
+    Threads,
+    copies_meet,
+    event_meets,
+    meets,
+)
+from relay.store.sql import messages
+from relay.store.sql.program import Many, Program, Row, Statement
+from relay.store.tables import ANSWERS, EVENTS, MESSAGES
+
+T = TypeVar("T")
+Asked = Sequence[tuple[str, Mapping[str, Any]]]  # statements, each with its values
+FIRST: Key = (ENDLESS, "")  # before all
+
+# -- a page ------------------------------------------------------------------------------------------------------------
+
+
+def page(
+    asked: Asked,
+    names: tuple[str, str],
+    begin: tuple[float, Any],
+    key: Callable[[Row], tuple[float, Any]],
+    wanted: Callable[[Row], Program[T | None]],
+    limit: int,
+) -> Program[Listed[T]]:
+    """Goes through the rows of all statements, newest first, each `key` once. `names` are what the statements call the
+    place behind which they go on."""
+    found: list[T] = []
+    before, place, number, size = None, begin, 0, min(2 * limit + 1, WALK)
+    while True:
+        rows, more = yield from stretch(asked, dict(zip(names, place, strict=True)), size, key)
+        for row in rows:
+            here = key(row)
+            if here == before:
+                continue
+            one = yield from wanted(row)
+            if one is not None:
+                if len(found) == limit:
+                    return Listed(found, before)
+                found.append(one)
+            before = place = here
+            number += 1
+            if number == WALK:
+                return Listed(found, before)
+        if not more:
+            return Listed(found, None)
+        size = min(4 * size, WALK)
+
+
+def stretch(
+    asked: Asked, place: Mapping[str, Any], size: int, key: Callable[[Row], tuple[float, Any]]
+) -> Program[tuple[list[Row], bool]]:
+    """The next rows behind a place, and whether there may be more."""
+    lanes = []
+    for sql, values in asked:
+        lanes.append((yield sql, {**values, **place, "walk": size}))
+    rows = list(merge(*lanes, key=key, reverse=True)) if len(lanes) > 1 else lanes[0]
+    ends = [key(lane[-1]) for lane in lanes if len(lane) == size]
+    if ends and len(lanes) > 1:  # what such a one has next may stand before the last rows of others
+        rows = [row for row in rows if key(row) >= max(ends)]
+    return rows, bool(ends)
+
+
+# -- messages ----------------------------------------------------------------------------------------------------------
+
+WALKED = """
+SELECT {at}, message_id, {fits}, {subject} FROM {table}
+WHERE {condition} AND {at} >= :since AND ({at}, message_id) < (:at, :id)
+ORDER BY {at} DESC, message_id DESC LIMIT :walk
+"""
+# What can be said of a row on the way, so that not each is read whole: `meets` has the last word.
+FITS = """
+  (:grant IN ('', grant_id) AND :thread IN ('', thread_id) AND :label IN ('', label) AND :domain IN ('', sender_domain))
+"""
+
+
+def of_messages(condition: str, postgres: str = "") -> Statement:
+    return Statement(
+        *(
+            WALKED.format(table="messages", at="submitted_at", fits=FITS, subject="subject", condition=spelling)
+            for spelling in (condition, postgres or condition)
+        )
+    )
+
+
+def of_copies(condition: str, postgres: str = "") -> Statement:
+    return Statement(
+        *(
+            WALKED.format(table="copies", at="at", fits="TRUE", subject="NULL", condition=spelling)
+            for spelling in (condition, postgres or condition)
+        )
+    )
+
+
+def of_metadata(sqlite: str, postgres: str) -> Statement:
+    """In the words of its index: most messages have none of them, and cost it nothing."""
+    words = "{value} = :value AND metadata != '{{}}' AND {value} IS NOT NULL"
+    return of_messages(words.format(value=sqlite), words.format(value=postgres))
+
+
+ALL = of_messages("TRUE")
+OF_GRANT = of_messages("grant_id = :value")
+OF_THREAD = of_messages("thread_id = :value")
+OF_LABEL = of_messages("label = :value AND label != ''")
+OF_SENDER = of_messages("sender = :value COLLATE NOCASE", 'lower(sender) = lower(:value COLLATE "C")')
+OF_DOMAIN = of_messages("sender_domain = :value")
+OF_RECIPIENT = of_copies("recipient = :value COLLATE NOCASE", 'lower(recipient) = lower(:value COLLATE "C")')
+OF_STATE = {state: of_copies(f"state = '{state}' AND state IN ('later', 'never')") for state in ("later", "never")}
+OF_METADATA = {name: of_metadata(f"metadata ->> '$.{name}'", f"metadata_of(metadata, '{name}')") for name in INDEXED}
+# Few have the same one, and these are sorted.
+NAMED = of_messages("message_id IN (SELECT message_id FROM identifiers WHERE identifier = :value)")
+
+
+def walks(asked: Messages) -> list[tuple[str, str]]:
+    """The statements to walk along, each with its value: the ones that let fewest rows through."""
+    if asked.internet_message_id:
+        return [(NAMED, asked.internet_message_id)]
+    if asked.thread_id:
+        return [(OF_THREAD, asked.thread_id)]
+    if asked.metadata:
+        name, value = asked.metadata[0]
+        return [(OF_METADATA[name], value)]
+    for people in (asked.recipients, asked.bcc, asked.to, asked.cc):
+        if people:
+            return [(OF_RECIPIENT, address) for address in dict.fromkeys(people)]
+    if asked.people:
+        return [(sql, address) for address in dict.fromkeys(asked.people) for sql in (OF_RECIPIENT, OF_SENDER)]
+    if asked.state in OF_STATE:
+        return [(OF_STATE[asked.state], "")]
+    for sql, value in (
+        (OF_SENDER, asked.sender),
+        (OF_LABEL, asked.label),
+        (OF_DOMAIN, domains.spelt(asked.sending_domain)),
+        (OF_GRANT, asked.grant_id),
+    ):
+        if value:
+            return [(sql, value)]
+    return [(ALL, "")]
+
+
+def listed(asked: Messages, limit: int) -> Program[Listed[Sent]]:
+    asked = decisions.mended(asked)
+    fixed = {
+        "since": asked.since, "grant": asked.grant_id, "thread": asked.thread_id, "label": asked.label,
+        "domain": domains.spelt(asked.sending_domain),
+    }  # fmt: skip
+    part = asked.subject.casefold()
+
+    def wanted(row: Row) -> Program[Sent | None]:
+        _, message_id, fits, subject = row
+        if not fits or (part and subject is not None and part not in subject.casefold()):
+            return None
+        rows = yield messages.ONE, (message_id,)
+        if not rows or not meets(MESSAGES.value(rows[0]), asked):
+            return None
+        sent = yield from messages.whole(rows[0])
+        return sent if copies_meet(sent, asked) else None
+
+    begin = min((asked.until, ""), asked.before or FIRST)
+    along = [(sql, {**fixed, "value": value}) for sql, value in walks(asked)]
+    return (yield from page(along, ("at", "id"), begin, itemgetter(0, 1), wanted, limit))
+
+
+# -- threads -----------------------------------------------------------------------------------------------------------
+
+SENT_IN_GRANT = """
+SELECT submitted_at, message_id, thread_id FROM messages WHERE grant_id = :grant AND submitted_at >= :since
+AND (submitted_at, message_id) < (:at, :id) ORDER BY submitted_at DESC, message_id DESC LIMIT :walk
+"""
+ANSWERED_IN_GRANT = """
+SELECT at, answer_id, thread_id FROM answers WHERE grant_id = :grant AND at >= :since
+AND (at, answer_id) < (:at, :id) ORDER BY at DESC, answer_id DESC LIMIT :walk
+"""
+SENT_LATER = """
+SELECT 1 FROM messages WHERE thread_id = :thread AND grant_id = :grant AND submitted_at < :seen
+AND (submitted_at, message_id) > (:at, :id) LIMIT 1
+"""
+ANSWERED_LATER = """
+SELECT 1 FROM answers WHERE thread_id = :thread AND grant_id = :grant AND at < :seen
+AND (at, answer_id) > (:at, :id) LIMIT 1
+"""
+LATER = (SENT_LATER, ANSWERED_LATER)
+MESSAGES_OF = f"""
+SELECT {MESSAGES.names()} FROM messages WHERE thread_id = ? AND grant_id = ?
+ORDER BY submitted_at DESC, message_id DESC LIMIT {MAX_THREAD}
+"""
+ANSWERS_OF = f"""
+SELECT {ANSWERS.names()} FROM answers WHERE thread_id = ? AND grant_id = ?
+ORDER BY at DESC, answer_id DESC LIMIT {MAX_THREAD}
+"""
+
+
+def threads(asked: Threads, limit: int) -> Program[Listed[Thread]]:
+    """A row is a thread's where nothing in the thread came after it."""
+    asked = decisions.mended(asked)
+    seen, grant = asked.seen, asked.grant_id
+
+    def wanted(row: Row) -> Program[Thread | None]:
+        at, last, thread_id = row
+        for sql in LATER:
+            if (yield sql, {"thread": thread_id, "grant": grant, "seen": seen, "at": at, "id": last}):
+                return None
+        made = yield from thread(thread_id, grant)
+        if made is None:
+            return None
+        fits = any(meets(m, asked.messages) and copies_meet(m, asked.messages) for m in made.messages)
+        return made if fits else None
+
+    begin = min((min(asked.until, seen), ""), asked.before or FIRST)
+    along = [(sql, {"grant": grant, "since": asked.since}) for sql in (SENT_IN_GRANT, ANSWERED_IN_GRANT)]
+    return (yield from page(along, ("at", "id"), begin, itemgetter(0, 1), wanted, limit))
+
+
+def thread(thread_id: str, grant_id: str) -> Program[Thread | None]:
+    sent = yield from messages.all_of((yield MESSAGES_OF, (thread_id, grant_id)))
+    if not sent:
+        return None
+    rows = yield ANSWERS_OF, (thread_id, grant_id)
+    answers = list(map(ANSWERS.value, rows))
+    at = max(sent[0].submitted_at, answers[0].at if answers else 0.0)
+    return Thread(thread_id, at, tuple(sent[::-1]), tuple(answers[::-1]))
+
+
+# -- events ------------------------------------------------------------------------------------------------------------
+
+EVENTS_BY = f"""
+SELECT {EVENTS.names("e")}, {{{{fits}}}} FROM events e {{{{joined}}}}
+WHERE {{condition}} AND e.at >= :since AND (e.at, e.position) < (:at, :position)
+ORDER BY e.at DESC, e.position DESC LIMIT :walk
+"""
+
+
+def of_events(condition: str, postgres: str = "") -> tuple[Statement, Statement]:
+    """The statement, and the same where the messages are asked too."""
+    joined = "LEFT JOIN messages m ON m.message_id = e.message_id"
+    fits = "(:label IN ('', m.label) AND :domain IN ('', m.sender_domain))"
+    both = [EVENTS_BY.format(condition=spelling) for spelling in (condition, postgres or condition)]
+    return (
+        Statement(*(text.format(fits="TRUE", joined="") for text in both)),
+        Statement(*(text.format(fits=fits, joined=joined) for text in both)),
+    )
+
+
+EVENTS_OF_TYPE = of_events("e.type = :type")
+EVENTS_OF_GRANT = of_events("e.grant_id = :value AND e.type = :type")
+EVENTS_OF_MESSAGE = of_events("e.message_id = :value")  # sorted: one message's events are few
+EVENTS_OF_THREAD = of_events("e.message_id IN (SELECT value FROM json_each(:value))", "e.message_id = ANY(:value)")
+TYPES = get_args(EventType)
+AT, POSITION = EVENTS.columns.index("at"), EVENTS.columns.index("position")
+IN_THREAD = f"SELECT message_id FROM messages WHERE thread_id = ? ORDER BY submitted_at DESC LIMIT {MAX_THREAD}"
+
+
+def events(asked: Events, limit: int) -> Program[Listed[Event]]:
+    asked = decisions.mended(asked)
+    in_thread = None
+    if asked.thread_id:
+        rows = yield IN_THREAD, (asked.thread_id,)
+        in_thread = frozenset(row[0] for row in rows)
+    known: dict[str, Sent | None] = {}
+
+    def wanted(row: Row) -> Program[Event | None]:
+        *own, fits = row
+        if not fits:
+            return None
+        event = EVENTS.value(own)
+        sent = (yield from owner(event.message_id, known)) if asked.of_mail else None
+        return event if event_meets(event, asked, in_thread, sent) else None
+
+    begin = min((asked.until, 0), asked.before or (ENDLESS, 0))
+    along = walk_events(asked, in_thread)
+    return (yield from page(along, ("at", "position"), begin, itemgetter(AT, POSITION), wanted, limit))
+
+
+def mark(event: Event) -> Mark:
+    return (event.at, event.position)
+
+
+def walk_events(asked: Events, in_thread: Collection[str] | None) -> Asked:
+    """The statements to walk along."""
+    values: dict[str, Any] = {
+        "since": asked.since, "label": asked.label, "domain": domains.spelt(asked.sending_domain),
+        "value": asked.message_id or asked.grant_id,
+    }  # fmt: skip
+    beside = asked.of_mail
+    if asked.message_id:
+        return [(EVENTS_OF_MESSAGE[beside], values)]
+    if in_thread is not None:
+        return [(EVENTS_OF_THREAD[beside], values | {"value": Many(sorted(in_thread))})]
+    sql = (EVENTS_OF_GRANT if asked.grant_id else EVENTS_OF_TYPE)[beside]
+    return [(sql, values | {"type": kind}) for kind in dict.fromkeys(asked.types or TYPES)]
+
+
+def owner(message_id: str, known: dict[str, Sent | None]) -> Program[Sent | None]:
+    """The message of an event, without its copies."""
+    if message_id not in known:
+        rows = yield messages.ONE, (message_id,)
+        known[message_id] = MESSAGES.value(rows[0]) if rows else None
+    return known[message_id]

@@ -1,0 +1,286 @@
+"""Messages, their copies and identifiers: many submissions, and many replies of the upstream, at once.
+
+Owns: the statements about these three tables, and what goes with a message that is removed. Leaves to others: threads and
+names (`decisions`), the transaction (the engines), columns (`tables`).
+"""
+# ruff: noqa: S608 - SQL is put together from constants of this package; values are bound
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import NamedTuple
+
+import msgspec
+
+from relay.core import counts
+from relay.core.model import Sent
+from relay.store import UpstreamReply, decisions, lists
+from relay.store.sql import answers
+from relay.store.sql import counts as counters
+from relay.store.sql.program import Many, Over, Program, Row, Rows, insert, replacing, spelt, write
+from relay.store.tables import COPIES, MESSAGES
+
+RECORD_MESSAGES = insert("messages", MESSAGES.columns, replacing(MESSAGES.columns, "message_id"))
+RECORD_COPIES = insert("copies", COPIES.columns, replacing(COPIES.columns, "message_id", "idx", "position"))
+RECORD_IDENTIFIERS = insert("identifiers", ("identifier", "message_id"), "DO NOTHING")
+RECORD_REPLIES = Rows(
+    "UPDATE copies SET state = v.column3, reply = v.column4,"
+    " upstream_id = CASE v.column5 WHEN '' THEN upstream_id ELSE v.column5 END"
+    " FROM {rows} AS v WHERE copies.message_id = v.column1 AND copies.recipient = v.column2",
+    [f"copies.{name}" for name in ("message_id", "recipient", "state", "reply", "upstream_id")],
+)
+# Of which of these messages something is there already; how far counting has come.
+THERE = spelt(
+    """
+SELECT (SELECT {group}(message_id){text} FROM (
+    SELECT message_id FROM messages WHERE message_id {named}
+    UNION ALL SELECT message_id FROM tallies WHERE message_id {named}) AS found), upto
+FROM counting
+"""
+)
+BEFORE = Rows(
+    spelt(
+        """
+SELECT (SELECT {group}({array}(v.column1, c.state, {array}(m.grant_id, m.submitted_at, m.label, m.sender))){text}
+  FROM {rows} AS v
+  {join} copies c ON c.message_id = v.column2 AND c.recipient = v.column3
+  {join} messages m ON m.message_id = c.message_id), upto
+FROM counting
+"""
+    ),
+    ("copies.idx", "copies.message_id", "copies.recipient"),
+)
+THREAD_ID = MESSAGES.columns.index("thread_id")
+THREAD = "SELECT thread_id FROM messages WHERE message_id = ?"
+# Of several messages with one identifier the newest: message_id sorts by time.
+NAMED = """
+SELECT max(i.message_id) FROM identifiers i JOIN messages m ON m.message_id = i.message_id WHERE i.identifier IN (?, ?)
+"""
+# The same in one grant, or in all by ""; first those that one of the recipients was sent.
+FOUND = spelt(
+    f"""
+SELECT message_id FROM (
+    SELECT i.message_id FROM identifiers i JOIN messages m ON m.message_id = i.message_id
+    WHERE i.identifier IN (?, ?) AND ? IN ('', m.grant_id) ORDER BY i.message_id DESC LIMIT {decisions.MAX_NAMESAKES}
+) AS n
+ORDER BY EXISTS (
+    SELECT 1 FROM copies c WHERE c.message_id = n.message_id AND lower(c.recipient) {{many}}
+) DESC, message_id DESC LIMIT 1
+"""
+)
+ONE = f"SELECT {MESSAGES.names()} FROM messages WHERE message_id = ?"
+ROOT = f"""
+SELECT {MESSAGES.names("m")} FROM messages m WHERE m.thread_id = ? AND m.grant_id = ? AND m.thread_replies
+  AND EXISTS (SELECT 1 FROM copies c WHERE c.message_id = m.message_id AND c.thread_replies)
+ORDER BY m.submitted_at, m.message_id LIMIT 1
+"""
+# Mail servers use an identifier again: of several the newest.
+QUEUED = f"""
+SELECT {MESSAGES.names()} FROM messages WHERE queue_id = ? AND queue_id != '' ORDER BY message_id DESC LIMIT 1
+"""
+COPIES_OF = f"SELECT {COPIES.names()} FROM copies WHERE message_id = ? ORDER BY position"
+RECENT = f"""
+SELECT {MESSAGES.names()} FROM messages WHERE submitted_at < :before
+ORDER BY submitted_at DESC, message_id DESC LIMIT :limit
+"""
+RECENT_OF = RECENT.replace("WHERE", "WHERE grant_id = :grant AND")
+# In this order: each finds its rows by those that are removed after it. identifiers is indexed by the identifier, so only
+# those go that the copies have still: one that a second answer of the upstream replaced stays, and leads to nothing.
+REMOVE = (
+    "DELETE FROM deliveries WHERE position IN (SELECT position FROM events WHERE message_id = :message_id) RETURNING 1",
+    "DELETE FROM events WHERE message_id = :message_id RETURNING 1",
+    "DELETE FROM answers WHERE message_id = :message_id RETURNING 1",
+    "DELETE FROM tallies WHERE message_id = :message_id RETURNING 1",
+    "DELETE FROM seen WHERE message_id = :message_id RETURNING 1",
+    "DELETE FROM identifiers WHERE message_id = :message_id AND identifier IN ("
+    "SELECT internet_message_id FROM messages WHERE message_id = :message_id"
+    " UNION SELECT upstream_id FROM copies WHERE message_id = :message_id) RETURNING 1",
+    "DELETE FROM kept WHERE message_id = :message_id RETURNING 1",
+    "DELETE FROM copies WHERE message_id = :message_id RETURNING 1",
+    "DELETE FROM messages WHERE message_id = :message_id RETURNING 1",
+)
+
+decode_ids = msgspec.json.Decoder(list[str]).decode
+decode_before = msgspec.json.Decoder(list[tuple[int, str, counts.About]]).decode
+
+
+class Replies(NamedTuple):
+    """What the upstream said, oldest first."""
+
+    replies: tuple[UpstreamReply, ...]
+
+
+def record(batch: Sequence[Sent]) -> Program[list[None]]:
+    """A new thread has the id of its first message."""
+    named = [sent.message_id for sent in batch]
+    ((there, upto),) = yield THERE, {"many": Many(named)}
+    again = set(decode_ids(there or "[]")) | (
+        {i for i in named if named.count(i) > 1} if len(set(named)) < len(named) else set()
+    )
+    if again:
+        batch = yield from known(batch, again)
+    totals: counts.Totals = {}
+    again = {i for i in again if counters.includes(upto, i)}
+    for message_id in again:
+        yield from count(totals, message_id, -1)
+    messages: dict[str, Row] = {}
+    copies: dict[tuple[str, int, int], Row] = {}
+    identifiers = []
+    for sent in batch:
+        thread_id = sent.thread_id
+        if not thread_id and sent.references:
+            thread_id = yield from thread(sent.references, sent.grant_id)
+        row = messages[sent.message_id] = MESSAGES.row(sent, lists.domain_of(sent))
+        row[THREAD_ID] = thread_id or sent.message_id
+        shared = decisions.shared(sent)
+        for position, copy in enumerate(sent.copies):
+            copies[sent.message_id, copy.index, position] = COPIES.row(
+                copy, sent.message_id, position, copy.index not in shared, sent.submitted_at
+            )
+        identifiers += [(identifier, sent.message_id) for identifier in decisions.names(sent)]
+        if sent.message_id not in again and counters.includes(upto, sent.message_id):
+            counts.submitted(totals, counts.about(sent), [(copy.recipient, copy.state) for copy in sent.copies])
+    rows: list[tuple[Rows, Sequence[Row]]] = [
+        (RECORD_MESSAGES, list(messages.values())),
+        (RECORD_COPIES, list(copies.values())),
+        (RECORD_IDENTIFIERS, identifiers),
+    ]
+    if again:  # counted as they stand then
+        yield from write(*rows)
+        rows = []
+        for message_id in again:
+            yield from count(totals, message_id)
+    yield from write(*rows, counters.added(totals))
+    if again:
+        yield from counters.clean(totals)
+    return [None] * len(named)
+
+
+def known(batch: Sequence[Sent], again: set[str]) -> Program[list[Sent]]:
+    """The batch; those of it that are there already with what is known of their copies."""
+    earlier: dict[str, Sent | None] = {}
+    for message_id in again:
+        earlier[message_id] = yield from one(message_id)
+    return [decisions.again(s, before) if (before := earlier.get(s.message_id)) else s for s in batch]
+
+
+def record_replies(batch: Sequence[Replies]) -> Program[list[None]]:
+    replies = list(chain.from_iterable(some.replies for some in batch))
+    last = decisions.last_replies(replies)
+    totals: counts.Totals = {}
+    found = yield Over(BEFORE, [(n, reply.message_id, reply.recipient) for n, reply in enumerate(last)])
+    for text, upto in found:
+        for number, state, of in decode_before(text or "[]"):
+            reply = last[number]
+            if counters.includes(upto, reply.message_id):
+                counts.moved(totals, of, reply.recipient, state, reply.state)
+    identifiers = [(r.upstream_id, r.message_id) for r in replies if r.upstream_id]
+    yield from write((RECORD_REPLIES, last), (RECORD_IDENTIFIERS, identifiers), counters.added(totals))
+    yield from counters.clean(totals)
+    return [None] * len(batch)
+
+
+def thread(references: Sequence[str], grant_id: str) -> Program[str]:
+    """The thread that these identifiers lead to: those of messages, else those of answers to the grant's; "" for none."""
+    rows = yield THREAD, ((yield from named(references)),)
+    if rows:
+        return str(rows[0][0])
+    answer = yield from answers.find(references, grant_id)
+    return answer.thread_id if answer else ""
+
+
+def root(thread_id: str, grant_id: str) -> Program[Sent | None]:
+    return (yield from first((yield ROOT, (thread_id, grant_id))))
+
+
+def named(internet_ids: Sequence[str]) -> Program[str]:
+    """The message_id of the newest message with the first of these identifiers that is known; "" for none."""
+    for identifier in internet_ids:
+        ((found,),) = yield NAMED, decisions.spellings(identifier)
+        if found is not None:
+            return str(found)
+    return ""
+
+
+def find(internet_ids: Sequence[str], grant_id: str, recipients: Sequence[str]) -> Program[Sent | None]:
+    people = Many(decisions.mended(recipients))
+    for identifier in decisions.mended(internet_ids):
+        if rows := (yield FOUND, (*decisions.spellings(identifier), grant_id, people)):
+            return (yield from one(str(rows[0][0])))
+    return None
+
+
+def one(message_id: str) -> Program[Sent | None]:
+    return (yield from first((yield ONE, (message_id,))))
+
+
+def queued(queue_id: str) -> Program[Sent | None]:
+    return (yield from first((yield QUEUED, (queue_id,))))
+
+
+def recent(limit: int, before: float | None, grant_id: str) -> Program[list[Sent]]:
+    values = {"before": float("inf") if before is None else before, "limit": limit, "grant": grant_id}
+    return (yield from all_of((yield RECENT_OF if grant_id else RECENT, values)))
+
+
+def first(rows: Sequence[Row]) -> Program[Sent | None]:
+    return (yield from whole(rows[0])) if rows else None
+
+
+def all_of(rows: Sequence[Row]) -> Program[list[Sent]]:
+    found = []
+    for row in rows:
+        found.append((yield from whole(row)))
+    return found
+
+
+def whole(row: Row) -> Program[Sent]:
+    """With its copies."""
+    copies = yield COPIES_OF, (row[0],)
+    return MESSAGES.value(row, copies=tuple(map(COPIES.value, copies)))
+
+
+def remove(message_id: str) -> Program[bool]:
+    totals: counts.Totals = {}
+    if counters.includes((yield from counters.upto()), message_id):
+        yield from count(totals, message_id, -1)
+    yield from write(counters.added(totals))
+    yield from counters.clean(totals)
+    gone = 0
+    for sql in REMOVE:
+        gone += len((yield sql, {"message_id": message_id}))
+    return gone > 0
+
+
+def count(totals: counts.Totals, message_id: str, sign: int = 1) -> Program[None]:
+    """Adds all that a message has in the counters, or takes it away; `seen` is made anew."""
+    sent = yield from one(message_id)
+    if sent is None:
+        return
+    own, seen = counts.message(sent, (yield from counters.events_of(message_id)))
+    counts.add(totals, own, sign)
+    if sign > 0:
+        yield counters.FORGET, (message_id,)
+        yield from write(counters.seen({(message_id, index): times for index, times in seen.items()}))
+
+
+def recount() -> Program[int | None]:
+    """See `contract.Store.recount`."""
+    upto = yield from counters.upto()
+    if upto is None:
+        return None
+    last, done = upto, 0
+    totals: counts.Totals = {}
+    for message_id in (yield from counters.following(upto)):
+        yield from count(totals, message_id)
+        last, done = message_id, done + 1
+        if sum(row[counts.AT["opens"]] + row[counts.AT["clicks"]] for row in totals.values()) > counters.STEP_EVENTS:
+            break
+    yield from write(counters.added(totals))
+    yield counters.CAME_TO, (last if done else None,)
+    return done
+
+
+def mended(some: Replies) -> Replies:
+    return Replies(tuple(map(decisions.mended, some.replies)))
