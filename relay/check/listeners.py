@@ -124,7 +124,7 @@ def _certificate(what: str, certificate: Path, key: Path, name: str) -> list[Fin
     except x509.ExtensionNotFound:
         hosts = []
     wildcard = "*." + name.lower().partition(".")[2]
-    if name and name.lower() not in hosts and wildcard not in hosts:
+    if name and not name.startswith("[") and name.lower() not in hosts and wildcard not in hosts:
         found.append(warning(what, f"{certificate} is for {', '.join(hosts) or 'no host'}, not for smtp.hostname "
                              f"({name}): clients may refuse it"))  # fmt: skip
     return found

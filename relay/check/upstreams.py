@@ -58,6 +58,10 @@ def _offers(
     found = [ok(what, f"{address} {done.rstrip(',')}")]
     if settings.smtp.auth == "upstream" and not connection.auth_methods:
         found.append(failure(what, f'{address} offers no AUTH, and smtp.auth = "upstream" needs it'))
+    if not settings.smtp.hostname and connection.name != os.uname().nodename:
+        found.append(warning(what, f'{address} hears {connection.name} as our name, since the machine\'s name, '
+                             f'"{os.uname().nodename}", is no full one, and strict servers may refuse that; set smtp.hostname '
+                             "to a full name that resolves"))  # fmt: skip
     size = connection.offered.get("size", "").strip()
     if size.isdecimal() and len(size) < 20 and 0 < int(size) < settings.smtp.max_message_size:
         found.append(warning(what, f"{address} takes messages up to {int(size):,} octets only; lower "

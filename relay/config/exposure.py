@@ -103,6 +103,6 @@ def leads_back(url: str, smtp: Smtp) -> bool:
         everywhere = networks.everywhere(host)
         if host == upstream.host or (here and (everywhere or networks.loopback(host))):
             return True
-        if everywhere and upstream.host == named:
+        if everywhere and upstream.host in (named, named.strip("[]").removeprefix("ipv6:")):
             return True
     return False

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from relay import store
 from relay.config import kinds
 from relay.config.kinds import Kind, Use, Wrong, shown
-from relay.core import addresses, domains, networks, urls
+from relay.core import addresses, domains, greetings, networks, urls
 from relay.core.model import VENDORS
 
 
@@ -134,6 +134,30 @@ def _host(value: Any, use: Use) -> str:
 
 
 HOSTNAME = Kind("a host name", _host)
+
+
+def _own_name(value: Any, use: Use) -> str:
+    """What servers take as the name of a mail server (RFC 5321 2.3.5, 4.1.3)."""
+    text = kinds.text_of(value, use)
+    if found := greetings.read_literal(text.strip()):
+        return found
+    address = networks.numeric(text.strip())
+    if address is not None:
+        raise Wrong(f'{shown(text)} is an address; for a name it stands in brackets: "{greetings.literal(address)}"')
+    name = _host(value, use)
+    if not name or greetings.is_full(name):
+        return name
+    if "." not in name:
+        raise Wrong(f'{shown(text)} is no full name, which upstreams refuse; write all of it, such as "{name}.example.com", '
+                    'or an address literal such as "[192.0.2.1]"')  # fmt: skip
+    if "_" in name:
+        raise Wrong(
+            f"{shown(text)} has an underscore, which no mail server's name has (RFC 5321 2.3.5); a hyphen may do"
+        )
+    raise Wrong(f'{shown(text)} is not a host name such as "mail.example.com"')
+
+
+OWN_NAME = Kind("a host name in full, or an address literal", _own_name)
 
 
 def _network_or_host(value: Any, use: Use) -> str:

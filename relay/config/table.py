@@ -111,9 +111,10 @@ SMTP = Section(
                "(allow): without either it would be an open relay, and refuses to start."),
         Option("listen_tls", kinds.listing(locators.ADDRESS),
                'The same with TLS from the first byte, which mail clients prefer: ["0.0.0.0:465"].'),
-        Option("hostname", locators.HOSTNAME,
-               "The name in greetings, Received and EHLO, and in Message-IDs that we add. Upstreams may check that "
-               "it resolves.",
+        Option("hostname", locators.OWN_NAME,
+               "The name in greetings, Received and EHLO, and in Message-IDs that we add: a full name of letters, digits "
+               'and hyphens, or an address literal such as "[192.0.2.1]". Upstreams may check that it resolves. Where the '
+               "machine's name is no full one, they hear the literal of its address.",
                default="the machine's name", example="relay.example.com"),
         Option("certificate", locators.PRESENT, "PEM: the certificate and its chain. Read again on SIGHUP.",
                example="secrets/cert.pem", default="none", roles=SUBMISSION),

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from relay.core import headers, parts
 from relay.core.model import Done, Envelope, Later, Never, Outcome, Recipient, Reply
 
 # RFC 5321 4.1.2 Mailbox, wide: whatever can't end a command or its angle brackets. Spaces and brackets stand inside a
@@ -54,7 +55,9 @@ def lines(envelope: Envelope, content: bytes, offered: Mapping[str, str], why: s
     utf8 = "smtputf8" in offered
     eight = not content.isascii()
     # RFC 6531 3.4: header fields with UTF-8 need it as much as addresses do. What never declared it goes as it came.
-    if not utf8 and "SMTPUTF8" in declared and not header_section(content).isascii():
+    asked = "SMTPUTF8" in declared and eight
+    fields = asked and not header_section(content).isascii()
+    if not utf8 and fields:
         return Never(Reply(554, "5.6.7 The upstream does not offer SMTPUTF8, and the header fields need it"))
     if not utf8 and not envelope.reverse_path.isascii():
         return Never(Reply(553, "5.6.7 The upstream does not offer SMTPUTF8, and the sender's address needs it"))
@@ -73,15 +76,22 @@ def lines(envelope: Envelope, content: bytes, offered: Mapping[str, str], why: s
         mail.append(b"SIZE=%d" % len(content))
     if "8bitmime" in offered and (eight or "BODY" in declared):
         mail.append(b"BODY=8BITMIME" if eight else declared["BODY"].encode("ascii", "replace"))
-    addresses = (
-        envelope.reverse_path,
-        *(r.address for r, no in zip(envelope.recipients, refused, strict=True) if not no),
-    )
-    if utf8 and ("SMTPUTF8" in declared or not all(a.isascii() for a in addresses)):
+    # Only where it is needed: whoever relays the message further would else need a server that offers it.
+    named = envelope.reverse_path.isascii() and all(line.isascii() for line in rcpt if line)
+    if utf8 and (fields or not named or (asked and _in_a_part(content))):
         mail.append(b"SMTPUTF8")
     if "dsn" in offered:
         mail += [declared[name].encode("ascii", "replace") for name in DSN_OF_MAIL if name in declared]
     return Lines(b" ".join(mail), tuple(rcpt), tuple(refused))
+
+
+def _in_a_part(content: bytes) -> bool:
+    """Whether a header field of a part has octets beyond ASCII (RFC 6532 3.2). Where SMTPUTF8 is not offered such a message
+    goes all the same: it is a file's name, as a rule, and servers let it pass."""
+    scanned = parts.scan(content, headers.read(content)).parts
+    return any(
+        part.headers.fields and not content[part.headers.fields[0].start : part.start].isascii() for part in scanned
+    )
 
 
 def _unfit(recipient: Recipient, utf8: bool) -> Never | None:

@@ -65,6 +65,13 @@ def smtp_login(code: int, words: str) -> bool:
     return code in (534, 535) or CREDENTIALS.search(words) is not None
 
 
+def smtp_method(code: int) -> bool:
+    """Whether this code in reply to AUTH refuses the method, and says nothing of the credentials: another method may do.
+    504 is for one that is not known (500 and 502 from servers that know no better), 534 for one that is too weak, 538 for
+    one that wants encryption (RFC 4954 4, 6; RFC 2554 6)."""
+    return code in (500, 502, 504, 534, 538)
+
+
 def folder(words: str) -> bool:
     """Whether these words say that the folder is not there, or not for us."""
     return _no(words, NO_FOLDER)

@@ -73,7 +73,7 @@ def client(helo: str, peer: str) -> str:
 
 def named(host: str) -> str:
     """Our own name as it stands there: a machine's name may have what no domain has."""
-    if is_domain(host):
+    if is_domain(host) or LITERAL.fullmatch(host):
         return host
     mended = re.sub(r"[^A-Za-z0-9.-]", "-", host).strip(".-")
     return mended if is_domain(mended) else "unknown"

@@ -19,7 +19,7 @@ from typing import cast
 import aiosmtplib
 
 from relay import config, oauth
-from relay.core import envelopes, networks
+from relay.core import envelopes, greetings, networks
 from relay.core.model import Later, Reply
 from relay.upstream import failures, logins, transaction
 from relay.upstream.failures import CannotConnect
@@ -34,21 +34,22 @@ def address(url: str) -> networks.Server:
 
 
 class Smtp(aiosmtplib.SMTP):
-    """aiosmtplib's, with LHLO where the upstream speaks LMTP (RFC 2033 4.1)."""
+    """aiosmtplib's, with LHLO where the upstream speaks LMTP (RFC 2033 4.1), and with our own name and reading."""
 
-    hello = b"EHLO"
+    verb = "EHLO"
 
-    async def ehlo(self, *, hostname: str | None = None, timeout: object = None) -> aiosmtplib.SMTPResponse:  # noqa: ASYNC109
-        name = (hostname or self.local_hostname or "localhost").encode("ascii", "replace")
-        response = await self.execute_command(self.hello, name)
-        if response.code != 250:
-            raise aiosmtplib.SMTPHeloError(response.code, response.message)
-        self.last_ehlo_response = response
-        return response
+    async def hello(self, name: str) -> None:
+        """EHLO. Raises `aiosmtplib.SMTPHeloError` where it is refused."""
+        said = await self.execute_command(self.verb.encode(), name.encode("ascii"))
+        if said.code != 250:
+            raise aiosmtplib.SMTPHeloError(said.code, said.message)
+        self.last_ehlo_response = said
+        found = greetings.offers(said.message)
+        self.esmtp_extensions, self.server_auth_methods = dict(found.keywords), list(found.methods)
 
 
 class Lmtp(Smtp):
-    hello = b"LHLO"
+    verb = "LHLO"
 
 
 @dataclass(eq=False, slots=True)
@@ -72,6 +73,11 @@ class Connection:
     @property
     def auth_methods(self) -> Sequence[str]:
         return self.smtp.server_auth_methods
+
+    @property
+    def name(self) -> str:
+        """What we said of ourselves."""
+        return self.smtp.local_hostname or ""
 
     @property
     def tls(self) -> str:
@@ -133,16 +139,16 @@ class Connector:
         smtp = kind(
             hostname=self.address.host,
             port=self.address.port,
-            local_hostname=self.hostname,
+            local_hostname="localhost",  # until our end is known (`_hello`); without one it would be looked up
             timeout=self.times.connect,
             use_tls=self.address.scheme == "smtps",
             start_tls=False,
             tls_context=trust,
         )
         try:
-            await self._greet(smtp)
+            await self._greet(smtp, login=(credentials or (self.address.login,))[0] if credentials or own else "")
             if credentials or own:
-                await self._may_log_in(smtp)
+                self._may_log_in(smtp)
             if credentials:
                 await logins.by_password(smtp, self.address, credentials, ours=False)
             elif self.tokens and own:
@@ -152,8 +158,6 @@ class Connector:
                 await logins.by_password(smtp, self.address, ours, ours=True)
             if own and self._logged_in:
                 self._logged_in("")
-            if smtp.is_ehlo_or_helo_needed:
-                await smtp.ehlo()
         except BaseException as reason:
             smtp.close()
             failure = failures.read(reason, self.address, self.times.connect)
@@ -174,24 +178,63 @@ class Connector:
         unverified.verify_mode = ssl.CERT_NONE
         return unverified
 
-    async def _greet(self, smtp: Smtp) -> None:
+    async def _greet(self, smtp: Smtp, *, login: str) -> None:
+        """To the point where a login may follow, or MAIL. `login` is the one that will, or ""."""
         await smtp.connect()
-        if self.address.scheme == "smtps" or self.settings.tls == "never":
+        secured = self.address.scheme == "smtps"
+        await self._hello(smtp, login=login, secured=secured)
+        if secured or self.settings.tls == "never":
             return
-        await smtp.ehlo()
         if smtp.supports_extension("starttls"):
             await smtp.starttls()
-            await smtp.ehlo()  # RFC 3207 4.2: what it offered before the handshake is forgotten
+            await self._hello(smtp, login=login, secured=True)  # RFC 3207 4.2: what it offered before is forgotten
         elif self.settings.tls == "required":
             raise CannotConnect(
-                451, f'4.7.4 The upstream {self.address} does not offer STARTTLS, and upstream.tls is "required"'
+                451,
+                f'4.7.4 The upstream {self.address} does not offer STARTTLS, and upstream.tls is "required"',
+                kind="tls",
             )
 
-    async def _may_log_in(self, smtp: Smtp) -> None:
+    async def _hello(self, smtp: Smtp, *, login: str, secured: bool) -> None:
+        """EHLO; or HELO where it is refused for good and nothing is needed that only EHLO offers (RFC 5321 3.2)."""
+        name = smtp.local_hostname = greetings.name(self.hostname, smtp.get_transport_info("sockname")[0])
+        try:
+            return await smtp.hello(name)
+        except aiosmtplib.SMTPHeloError as refusal:
+            if refusal.code // 100 != 5:
+                raise
+            said = envelopes.reply(refusal.code, refusal.message.split("\n"))
+        needed = ""
+        if isinstance(smtp, Lmtp):
+            needed = "LMTP has no other greeting"
+        elif not secured and self.settings.tls == "required":
+            needed = 'without it there is no STARTTLS, while upstream.tls is "required"'
+        elif login:
+            needed = f"without it there is no AUTH, which the login {login} needs"
+        if needed:
+            raise CannotConnect(
+                451, f"4.7.4 The upstream {self.address} refuses {smtp.verb}, and {needed}: {said}", kind="greeting"
+            )
+        try:
+            try:
+                await smtp.helo(hostname=name)
+            except aiosmtplib.SMTPServerDisconnected:  # it left after its refusal, and may know HELO all the same
+                if secured and self.address.scheme != "smtps":
+                    raise
+                await smtp.connect()
+                await smtp.helo(hostname=name)
+        except aiosmtplib.SMTPHeloError as refusal:
+            also = envelopes.reply(refusal.code, refusal.message.split("\n"))
+            raise CannotConnect(
+                451, f"4.4.1 The upstream {self.address} takes neither EHLO nor HELO from us as {name}: {said}; {also}",
+                kind="greeting",
+            ) from refusal  # fmt: skip
+
+    def _may_log_in(self, smtp: Smtp) -> None:
         verified = smtp.get_transport_info("sslcontext") is not None  # `open` chose a context that verifies
         if not verified and not (self.address.loopback and self.settings.tls == "never"):
             raise CannotConnect(
-                451, f"4.7.11 No credentials go to the upstream {self.address} over a connection without TLS"
+                451,
+                f"4.7.11 No credentials go to the upstream {self.address} over a connection without TLS",
+                kind="tls",
             )
-        if smtp.is_ehlo_or_helo_needed:
-            await smtp.ehlo()

@@ -7,6 +7,7 @@ refused. Leaves to others: what goes wrong within a transaction (`transaction`).
 from __future__ import annotations
 
 import ssl
+from typing import Literal
 
 import aiosmtplib
 
@@ -14,15 +15,19 @@ from relay import oauth
 from relay.core import envelopes, networks
 from relay.core.model import Later, Never, Outcome
 
+Kind = Literal["unreachable", "tls", "greeting", "login"]
+
 
 class CannotConnect(Exception):
     """A connection that is ready for MAIL can't be had: no answer, no TLS, no login. `outcome` is what that means for a
-    message that needs it; `refused`: our own credentials were refused for good."""
+    message that needs it; `kind`: which step it was; `refused`: our own credentials were refused for good."""
 
-    def __init__(self, code: int, text: str, *, never: bool = False, refused: bool = False) -> None:
+    def __init__(
+        self, code: int, text: str, *, kind: Kind = "unreachable", never: bool = False, refused: bool = False
+    ) -> None:
         reply = envelopes.reply(code, [text])
         super().__init__(str(reply))
-        self.refused = refused
+        self.kind, self.refused = kind, refused
         self.outcome: Outcome = Never(reply) if never else Later(reply)
 
 
@@ -35,19 +40,19 @@ def read(reason: BaseException, server: networks.Server, seconds: float) -> Cann
             return failure
         case ssl.SSLCertVerificationError() as bad:
             return CannotConnect(
-                451, f"4.7.5 The certificate of the upstream {server} is refused: {bad.verify_message}"
+                451, f"4.7.5 The certificate of the upstream {server} is refused: {bad.verify_message}", kind="tls"
             )
         case ssl.SSLError() as bad:
-            return CannotConnect(451, f"4.7.5 No TLS with the upstream {server}: {bad.reason or bad}")
+            return CannotConnect(451, f"4.7.5 No TLS with the upstream {server}: {bad.reason or bad}", kind="tls")
         case oauth.TokenRefused() as refused:
             return CannotConnect(
-                451, f"4.7.8 No access token for the upstream {server}: {refused}", refused=refused.final
+                451, f"4.7.8 No access token for the upstream {server}: {refused}", kind="login", refused=refused.final
             )
         case aiosmtplib.SMTPResponseException() as said:
             reply = envelopes.reply(said.code, said.message.split("\n"))
             if said.code < 100:  # aiosmtplib's own word for what is no reply
                 return CannotConnect(451, f"4.4.1 The upstream {server} does not speak SMTP: {reply.text}")
-            return CannotConnect(451, f"4.4.1 The upstream {server} does not take us: {reply}")
+            return CannotConnect(451, f"4.4.1 The upstream {server} does not take us: {reply}", kind="greeting")
         case TimeoutError() | aiosmtplib.SMTPTimeoutError():
             return CannotConnect(451, f"4.4.1 The upstream {server} does not answer within {seconds:g} s")
         case OSError() as bad:

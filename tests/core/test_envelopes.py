@@ -13,6 +13,10 @@ from relay.core.model import Done, Envelope, Later, Never, Recipient, Reply
 ALL = {"size": "1000", "8bitmime": "", "smtputf8": "", "dsn": "", "pipelining": ""}
 PLAIN = b"Subject: x\r\n\r\nHi\r\n"
 EIGHT = "Subject: x\r\n\r\nGrüße\r\n".encode()
+UTF8_PART = (
+    "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: image/png; name=Grüße.png\r\n"
+    "\r\nx\r\n--b--\r\n"
+).encode()
 UTF8_FIELDS = "Subject: Grüße\r\n\r\nx\r\n".encode()
 
 
@@ -75,6 +79,21 @@ def test_whole_means_that_no_line_ending_is_bare(content):
         ({"sender": "ü@x.example"}, "smtputf8", "5.6.7"),
         ({"content": UTF8_FIELDS, "options": ("SMTPUTF8",)}, "smtputf8", "5.6.7"),
         ({"content": PLAIN, "options": ("SMTPUTF8",)}, "smtputf8", b""),  # nothing in it needs it
+        # … and so it is not asked for either: whoever has it next would need a server that offers it
+        ({"content": PLAIN, "options": ("SMTPUTF8",)}, "", b""),
+        ({"content": PLAIN, "options": ("smtputf8", "BODY=8BITMIME")}, "", b"BODY=8BITMIME"),
+        ({"content": EIGHT, "options": ("SMTPUTF8",)}, "", b"BODY=8BITMIME"),
+        ({"content": EIGHT, "options": ("SMTPUTF8",), "to": ("a@xn--bcher-kva.example",)}, "", b"BODY=8BITMIME"),
+        ({"content": UTF8_FIELDS, "options": ("SMTPUTF8",)}, "", b"BODY=8BITMIME SMTPUTF8"),
+        ({"content": UTF8_PART, "options": ("SMTPUTF8",)}, "", b"BODY=8BITMIME SMTPUTF8"),
+        ({"content": UTF8_PART, "options": ("SMTPUTF8",)}, "smtputf8", b"BODY=8BITMIME"),
+        ({"content": UTF8_PART}, "", b"BODY=8BITMIME"),
+        ({"content": UTF8_FIELDS}, "", b"BODY=8BITMIME"),  # nobody declared it: it may be Latin-1
+        ({"sender": "ü@x.example"}, "", b"SMTPUTF8"),
+        ({"sender": "a@bücher.example"}, "", b"SMTPUTF8"),
+        ({"to": ("b@x.example", "b@bücher.example"), "options": ("SMTPUTF8",)}, "", b"SMTPUTF8"),
+        ({"to": ("b@x.example", "ü ü@x.example"), "options": ("SMTPUTF8",)}, "", b""),  # that one is refused anyway
+        ({"sender": "", "options": ("SMTPUTF8",)}, "", b""),
         ({"content": UTF8_FIELDS}, "smtputf8", b"BODY=8BITMIME"),
         ({"options": ("ENVID=t.1", "RET=FULL")}, "", b"RET=FULL ENVID=t.1"),
         ({"options": ("ENVID=t.1",)}, "dsn", b""),

@@ -64,6 +64,7 @@ def file(tmp_path, text):
     (tmp_path / "relay.toml").write_text(f"""
 [smtp]
 listen = ["127.0.0.1:{peers.free_port()}"]
+hostname = "relay.example.com"
 [http]
 listen = "127.0.0.1:{http}"
 [admin]
@@ -112,8 +113,8 @@ def test_mistakes_of_the_file_exit_2(tmp_path):
     assert done.returncode == 2
     assert done.stdout == ""
     assert [line.split(": ")[:2] for line in done.stderr.splitlines()] == [
-        [f"{path}:10", "tracking.opens"],
-        [f"{path}:11", "tracking.speed"],
+        [f"{path}:11", "tracking.opens"],
+        [f"{path}:12", "tracking.speed"],
     ]
 
 
@@ -289,6 +290,23 @@ async def test_an_upstream_that_takes_less_than_we_do(tmp_path):
     async with Upstream(offers=(*USUAL, "SIZE 1000000")) as upstream:
         found = await upstreams.look(settings(tmp_path, upstream=up(upstream)))
     assert "takes messages up to 1,000,000 octets only" in found[1].sentence
+
+
+@pytest.mark.parametrize("machine", ["srv1", "my_host.example.com", "relay.example.com"])
+async def test_the_name_that_an_upstream_hears(tmp_path, monkeypatch, machine):
+    monkeypatch.setattr(os, "uname", lambda: os.uname_result(("Linux", machine, "6", "1", "x86_64")))
+    async with Upstream() as upstream:
+        here = settings(tmp_path, upstream=up(upstream), smtp=config.Smtp())
+        found = await upstreams.look(here)
+        assert len(found) == (1 if machine == "relay.example.com" else 2)
+        assert upstream.lines[0] == f"EHLO {machine if len(found) == 1 else '[127.0.0.1]'}"
+        for each in found[1:]:
+            assert each.kind == "warning"
+            assert (
+                f"""hears [127.0.0.1] as our name, since the machine's name, "{machine}", is no full one"""
+                in each.sentence
+            )
+        assert len(await upstreams.look(settings(tmp_path, upstream=up(upstream)))) == 1
 
 
 async def test_an_upstream_that_has_no_logins_for_the_clients(tmp_path):

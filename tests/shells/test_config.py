@@ -506,6 +506,23 @@ WRONG = [
     ('[smtp]\nallow = ["10.0.0.1/8"]', '2: smtp.allow[0]: "10.0.0.1/8" has bits beyond its prefix; write "10.0.0.0/8"'),
     ('[smtp]\nallow = ["intranet"]', "2: smtp.allow[0]: "),
     ('[smtp]\nhostname = "a b"', "2: smtp.hostname: "),
+    (
+        '[smtp]\nhostname = "relay"',
+        '2: smtp.hostname: "relay" is no full name, which upstreams refuse; write all of it, such as',
+    ),
+    ('[smtp]\nhostname = "localhost"', '2: smtp.hostname: "localhost" is no full name'),
+    ('[smtp]\nhostname = "my_relay.example.com"', '2: smtp.hostname: "my_relay.example.com" has an underscore'),
+    (
+        '[smtp]\nhostname = "192.0.2.1"',
+        '2: smtp.hostname: "192.0.2.1" is an address; for a name it stands in brackets: "[192.0.2.1]"',
+    ),
+    (
+        '[smtp]\nhostname = "2001:DB8::1"',
+        '2: smtp.hostname: "2001:DB8::1" is an address; for a name it stands in brackets: "[IPv6:2001:db8::1]"',
+    ),
+    ('[smtp]\nhostname = "[192.0.2.256]"', "2: smtp.hostname: "),
+    ('[smtp]\nhostname = "[2001:db8::1]"', "2: smtp.hostname: "),
+    ('[smtp]\nhostname = "relay.example.com:25"', "2: smtp.hostname: "),
     ('[smtp]\nmax_message_size = "5 apples"', "2: smtp.max_message_size: "),
     ("[smtp]\nmax_message_size = 10", "2: smtp.max_message_size: 10 is too small; at least 1kB"),
     ('[upstream]\nqueue_lifetime = "5 days"', "2: upstream.queue_lifetime: "),
@@ -884,3 +901,14 @@ def test_for_any_valid_document_every_key_and_element_has_a_line(text):
     assert set(found) <= wanted
     assert {p for p in wanted - set(found) if not any(len(q) > len(p) and q[: len(p)] == p for q in found)} == set()
     assert all(1 <= line <= text.count("\n") + 1 for line in found.values())
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        ("relay.example.com", "relay.example.com"), ("Relay.Bücher.example.", "relay.xn--bcher-kva.example"), ("", ""),
+        ("[192.0.2.1]", "[192.0.2.1]"), ("[ipv6:2001:DB8::0:1]", "[IPv6:2001:db8::1]"),
+    ],
+)  # fmt: skip
+def test_our_own_name(folder, written, name):
+    assert load(folder, f'[smtp]\nhostname = "{written}"').smtp.hostname == name

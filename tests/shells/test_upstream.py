@@ -7,6 +7,7 @@ import email.policy
 import re
 import ssl
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -124,7 +125,8 @@ CUTS = [
     ("banner", "hang", Later, False),
     ("banner", "garbage", Later, False),
     ("ehlo", "drop", Later, False),
-    ("ehlo", "550 no", Later, False),
+    ("ehlo", "450 4.3.2 not now", Later, False),
+    ("ehlo", "550 no", Done, False),  # HELO does
     ("mail", "drop", Later, False),
     ("mail", "reset", Later, False),
     ("mail", "hang", Later, False),
@@ -270,10 +272,14 @@ async def test_only_what_is_offered_is_asked_for(hide):
     async with sending(offers=offers) as (server, out):
         to = (Recipient("b@x.example", ("NOTIFY=FAILURE", "ORCPT=rfc822;b@x.example")),)
         asked = Envelope("a@x.example", to, ("BODY=8BITMIME", "SMTPUTF8", "RET=HDRS", "ENVID=t.1"))
-        (outcome,) = await out.send(asked, MESSAGE)
+        subject = b"x" if hide == "SMTPUTF8" else "Grüße".encode()  # it is only asked for where it is needed
+        message = MESSAGE.replace(b"Subject: x", b"Subject: " + subject) if hide != "8BITMIME" else MESSAGE
+        if hide == "8BITMIME":
+            asked = replace(asked, reverse_path="a@bücher.example")
+        (outcome,) = await out.send(asked, message)
         assert isinstance(outcome, Done)
         words = {
-            "SIZE 52428800": [f"SIZE={len(MESSAGE)}"], "8BITMIME": ["BODY=8BITMIME"], "SMTPUTF8": ["SMTPUTF8"],
+            "SIZE 52428800": [f"SIZE={len(message)}"], "8BITMIME": ["BODY=8BITMIME"], "SMTPUTF8": ["SMTPUTF8"],
             "DSN": ["RET=HDRS", "ENVID=t.1"], "PIPELINING": [],
         }  # fmt: skip
         expected = [w for name, ws in words.items() if name != hide for w in ws]

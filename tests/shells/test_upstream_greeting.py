@@ -1,0 +1,278 @@
+"""Greetings and logins at upstreams as there are: without EHLO, with prompts of their own, with methods that they offer and
+refuse. On loopback, where a login may go without TLS, so that the dialogue can be read."""
+
+import base64
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from relay import config
+from relay.core.model import Done, Envelope, Later, Never, Outcome, Recipient
+from relay.upstream import client, transaction
+from tests.fakes import certificates
+from tests.fakes import upstream as fake
+
+MESSAGE = (
+    "From: a@here.example\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nGrüße\r\n".encode()
+)
+TIMES = transaction.Times(connect=2, mail=1, data=1, block=1, dot=1)
+SECRET = "canary-9f3b"
+EHLO_REFUSED = "500 5.5.1 what is EHLO?"
+
+
+@asynccontextmanager
+async def at(
+    server: fake.Upstream, *, user: str = "", tls: str = "never", hostname: str = "relay.test", **how: object
+) -> AsyncIterator[client.UpstreamClient]:
+    async with server:
+        url = server.url.replace("://", f"://{user}@") if user else server.url
+        settings = config.Upstream(url=url, password=SECRET if user else "", tls=tls)  # type: ignore[arg-type]
+        out = client.UpstreamClient(settings, hostname=hostname, times=TIMES, **how)  # type: ignore[arg-type]
+        try:
+            yield out
+        finally:
+            await out.close()
+
+
+async def sent(out: client.UpstreamClient) -> Outcome:
+    (outcome,) = await out.send(Envelope("a@here.example", (Recipient("b@there.example"),)), MESSAGE)
+    return outcome
+
+
+def verbs(server: fake.Upstream) -> list[str]:
+    return [line.split(" ")[0] for line in server.lines]
+
+
+# -- HELO (RFC 5321 3.2) -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "refusal", [EHLO_REFUSED, "502 no", "501 no", "504 no", "550-no\n550 never", "554 5.7.1 no", "599 ?"]
+)
+async def test_helo_where_ehlo_is_refused(refusal: str) -> None:
+    """Nothing is offered then: one command after another, in 7bit."""
+    server = fake.Upstream({"ehlo": refusal})
+    async with at(server) as out:
+        for _ in range(2):
+            assert isinstance(await sent(out), Done)
+        assert server.lines[:2] == ["EHLO relay.test", "HELO relay.test"]
+        assert server.lines[2] == "MAIL FROM:<a@here.example>"
+        assert server.kept[0].content.isascii()
+        assert server.sessions == 1
+        assert out.trouble == ""
+
+
+async def test_one_that_leaves_after_it_refused_ehlo_is_asked_again_with_helo() -> None:
+    server = fake.Upstream({"ehlo": f"close:{EHLO_REFUSED}"})
+    async with at(server) as out:
+        assert isinstance(await sent(out), Done)
+        assert verbs(server)[:3] == ["EHLO", "HELO", "MAIL"]
+        assert server.sessions == 2
+
+
+@pytest.mark.parametrize("refusal", ["421 4.3.2 closing", "450 4.7.1 not now", "drop", "hang"])
+async def test_what_is_no_refusal_for_good_is_no_reason_for_helo(refusal: str) -> None:
+    server = fake.Upstream({"ehlo": refusal})
+    async with at(server) as out:
+        assert isinstance(await sent(out), Later)
+        assert "HELO" not in verbs(server)
+
+
+async def test_where_neither_is_taken_both_are_said() -> None:
+    server = fake.Upstream({"ehlo": "550 5.7.1 bad name", "helo": "550 5.7.1 bad name too"})
+    async with at(server) as out:
+        outcome = await sent(out)
+        assert isinstance(outcome, Later)
+        assert "takes neither EHLO nor HELO from us as relay.test: 550 5.7.1 bad name; 550 5.7.1 bad name too" in str(
+            outcome.reply
+        )
+
+
+@pytest.mark.parametrize(
+    ("how", "user", "tls", "words"),
+    [
+        (
+            {},
+            "u",
+            "never",
+            "refuses EHLO, and without it there is no AUTH, which the login u needs: 500 5.5.1 what is EHLO?",
+        ),
+        (
+            {},
+            "",
+            "required",
+            'refuses EHLO, and without it there is no STARTTLS, while upstream.tls is "required": 500 5.5.1',
+        ),
+        ({}, "u", "opportunistic", "refuses EHLO, and without it there is no AUTH"),
+        ({"lmtp": True}, "", "never", "refuses LHLO, and LMTP has no other greeting: 500 5.5.1"),
+    ],
+)
+async def test_helo_is_not_said_where_something_is_needed_that_only_ehlo_has(
+    how: dict[str, bool], user: str, tls: str, words: str
+) -> None:
+    server = fake.Upstream({"ehlo": EHLO_REFUSED}, **how)  # type: ignore[arg-type]
+    async with at(server, user=user, tls=tls) as out:
+        outcome = await sent(out)
+        assert isinstance(outcome, Later)
+        assert words in str(outcome.reply)
+        assert "HELO" not in verbs(server)
+        assert "AUTH" not in verbs(server)
+        assert words in out.trouble
+
+
+@pytest.mark.parametrize("implicit", [True, False])
+async def test_helo_under_tls(tmp_path: Path, implicit: bool) -> None:
+    """TLS from the first byte, or made before EHLO is refused: nothing is left that EHLO is needed for."""
+    context, trust = certificates.contexts(tmp_path)
+    script = {"ehlo" if implicit else "ehlo_tls": EHLO_REFUSED}
+    server = fake.Upstream(script, implicit=context if implicit else None, starttls=None if implicit else context)
+    async with at(server, tls="required", trust=trust) as out:
+        assert isinstance(await sent(out), Done)
+        assert server.kept[0].tls
+        assert "EHLO HELO MAIL" in " ".join(verbs(server))
+
+
+@pytest.mark.parametrize(
+    ("hostname", "said"),
+    [
+        ("relay.test", "relay.test"), ("relay", "[127.0.0.1]"), ("my_relay.test", "[127.0.0.1]"), ("", "[127.0.0.1]"),
+        ("[192.0.2.1]", "[192.0.2.1]"), ("rêlais.test", "[127.0.0.1]"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("script", [{}, {"ehlo": EHLO_REFUSED}], ids=["EHLO", "HELO"])
+async def test_our_name(hostname: str, said: str, script: dict[str, str]) -> None:
+    server = fake.Upstream(script)
+    async with at(server, hostname=hostname) as out:
+        assert isinstance(await sent(out), Done)
+        assert server.lines[0] == f"EHLO {said}"
+        assert [line for line in server.lines if line.startswith("HELO")] == [f"HELO {said}"] * bool(script)
+
+
+# -- AUTH --------------------------------------------------------------------------------------------------------------
+
+
+def packed(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+class Prompting(fake.Upstream):
+    """Answers the commands of AUTH by its `replies`, one after another; the last one for ever. Keeps what it heard."""
+
+    def __init__(self, offer: str, replies: Sequence[str]) -> None:
+        super().__init__(offers=(*fake.USUAL, *offer.split("|")))
+        self.replies, self.heard = list(replies), list[str]()
+
+    async def _auth(self, session: fake.Session, command: str) -> None:
+        self.heard.append(command)
+        while True:
+            does = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
+            reply = does.removeprefix("close:")
+            session.writer.write(reply.replace("\n", "\r\n").encode() + b"\r\n")
+            await session.writer.drain()
+            if does != reply:
+                raise fake.Gone
+            if not reply.startswith("334"):
+                return
+            self.heard.append(await self._line(session))
+            if self.heard[-1] == "*":
+                session.writer.write(b"501 5.7.0 cancelled\r\n")
+                return
+
+
+U, P = f"334 {packed('Username:')}", f"334 {packed('Password:')}"
+OK = "235 2.7.0 welcome"
+USER, WORD = packed("u"), packed(SECRET)
+PLAIN = f"AUTH PLAIN {packed(f'{chr(0)}u{chr(0)}{SECRET}')}"
+
+
+@pytest.mark.parametrize(
+    ("offer", "replies", "heard"),
+    [
+        ("AUTH LOGIN", [U, P, OK], ["AUTH LOGIN", USER, WORD]),
+        ("AUTH=LOGIN", [U, P, OK], ["AUTH LOGIN", USER, WORD]),
+        ("AUTH LOGIN", [f"334 {packed('User Name' + chr(0))}", f"334 {packed('Password' + chr(0))}", OK], ["AUTH LOGIN", USER, WORD]),
+        ("AUTH LOGIN", [U, U, P, OK], ["AUTH LOGIN", USER, USER, WORD]),
+        ("AUTH LOGIN", ["334", "334 ", OK], ["AUTH LOGIN", USER, WORD]),
+        ("AUTH LOGIN", ["334 Username:", "334 Password:", OK], ["AUTH LOGIN", USER, WORD]),
+        ("AUTH LOGIN", [f"334-hello\n{U}", f"334-{packed('Password:')}\n334 ", OK], ["AUTH LOGIN", USER, WORD]),
+        ("AUTH LOGIN", [P, OK], ["AUTH LOGIN", WORD]),
+        ("AUTH LOGIN", [U, OK], ["AUTH LOGIN", USER]),
+        ("AUTH LOGIN", [U, P, "250 ok"], ["AUTH LOGIN", USER, WORD]),  # as Postfix's client takes it
+        # the next one that is offered, where the method is refused
+        ("AUTH PLAIN LOGIN", ["504 5.7.4 what?", U, P, OK], [PLAIN, "AUTH LOGIN", USER, WORD]),
+        ("AUTH PLAIN LOGIN", ["534 5.7.9 too weak", U, P, OK], [PLAIN, "AUTH LOGIN", USER, WORD]),
+        ("AUTH PLAIN|AUTH=LOGIN", ["504 no", U, P, OK], [PLAIN, "AUTH LOGIN", USER, WORD]),
+        ("AUTH LOGIN PLAIN", ["502 no", U, P, OK], [PLAIN, "AUTH LOGIN", USER, WORD]),
+        ("AUTH PLAIN LOGIN", ["334 ", OK], [PLAIN, PLAIN.split(" ")[2]]),  # it takes no initial response
+        ("AUTH PLAIN LOGIN", [U, U, P, OK], [PLAIN, "*", "AUTH LOGIN", USER, WORD]),  # it takes PLAIN for LOGIN
+    ],
+)  # fmt: skip
+async def test_a_login_as_servers_have_it(offer: str, replies: list[str], heard: list[str]) -> None:
+    server = Prompting(offer, replies)
+    async with at(server, user="u") as out:
+        assert isinstance(await sent(out), Done)
+        assert server.heard == heard
+        assert out.trouble == ""
+
+
+@pytest.mark.parametrize(
+    ("offer", "replies", "heard", "words"),
+    [
+        # the credentials are refused: nothing else is tried, which would only count as a second guess
+        ("AUTH PLAIN LOGIN", ["535 5.7.8 wrong"], [PLAIN], "refused the login: 535 5.7.8 wrong"),
+        ("AUTH LOGIN CRAM-MD5", [U, P, "535 5.7.8 wrong"], ["AUTH LOGIN", USER, WORD], "535 5.7.8 wrong"),
+        ("AUTH LOGIN", [U, "535 5.7.8 who?"], ["AUTH LOGIN", USER], "535 5.7.8 who?"),
+        ("AUTH PLAIN LOGIN", ["454 4.7.0 later"], [PLAIN], "refused the login: 454 4.7.0 later"),
+        ("AUTH PLAIN LOGIN", ["550 5.7.1 no"], [PLAIN], "550 5.7.1 no"),
+        ("AUTH PLAIN LOGIN", ["530 5.7.0 TLS first"], [PLAIN], "530 5.7.0 TLS first"),
+        ("AUTH PLAIN LOGIN", ["504 no", U, P, "535 5.7.8 wrong"], [PLAIN, "AUTH LOGIN", USER, WORD], "535 5.7.8 wrong"),
+        # all are refused: what says most is told
+        ("AUTH PLAIN LOGIN", ["534 5.7.9 by browser", "504 no"], [PLAIN, "AUTH LOGIN"], "534 5.7.9 by browser"),
+        ("AUTH PLAIN LOGIN", ["504 no", "534 5.7.9 by browser"], [PLAIN, "AUTH LOGIN"], "534 5.7.9 by browser"),
+        ("AUTH PLAIN LOGIN", ["504 no", "504 neither"], [PLAIN, "AUTH LOGIN"], "504 neither"),
+        ("AUTH PLAIN LOGIN", ["close:534 5.7.9 no"], [PLAIN], "534 5.7.9 no"),
+        # what has no answer gets none
+        ("AUTH LOGIN", [U, U, U], ["AUTH LOGIN", USER, USER, "*"], "asks in AUTH LOGIN for what can't be answered: 334"),
+        ("AUTH LOGIN", [U, P, P], ["AUTH LOGIN", USER, WORD, "*"], "asks in AUTH LOGIN for what can't be answered: 334"),
+        ("AUTH CRAM-MD5", ["334 !"], ["AUTH CRAM-MD5", "*"], "asks in AUTH CRAM-MD5 for what can't be answered: 334 !"),
+        ("AUTH GSSAPI NTLM", [OK], [], "offers none of AUTH PLAIN, LOGIN and CRAM-MD5"),
+        ("DSN", [OK], [], "offers none of AUTH PLAIN, LOGIN and CRAM-MD5"),
+    ],
+)  # fmt: skip
+async def test_a_login_that_is_refused(offer: str, replies: list[str], heard: list[str], words: str) -> None:
+    server = Prompting(offer, replies)
+    async with at(server, user="u") as out:
+        outcome = await sent(out)
+        assert isinstance(outcome, Later)
+        assert words in str(outcome.reply)
+        assert server.heard == heard
+        assert words in out.trouble
+
+
+async def test_what_a_server_repeats_of_a_login_is_not_told() -> None:
+    server = Prompting("AUTH LOGIN", [U, P, f"334 {WORD}"])
+    async with at(server, user="u") as out:
+        outcome = await sent(out)
+        assert "334 [hidden]" in str(outcome.reply)
+        assert WORD not in str(outcome.reply)
+        assert SECRET not in str(outcome.reply)
+
+
+@pytest.mark.parametrize(
+    ("replies", "kind", "words"),
+    [
+        ([U, P, "535 5.7.8 wrong"], Never, "535 5.7.8 wrong"),
+        (["504 5.7.4 no LOGIN"], Later, "504 5.7.4 no LOGIN"),  # says nothing of the client's password
+        ([U, U, U], Later, "can't be answered"),
+        ([U, P, "454 4.7.0 later"], Later, "454 4.7.0 later"),
+        ([U, P, OK], Done, ""),
+    ],
+)
+async def test_a_clients_own_login(replies: list[str], kind: type[Outcome], words: str) -> None:
+    server = Prompting("AUTH=LOGIN", replies)
+    async with at(server) as out:
+        outcome = await out.try_login("u", SECRET)
+        assert isinstance(outcome, kind)
+        assert words in str(outcome.reply)
