@@ -15,9 +15,9 @@ ADDABLE = re.compile(rb"(?i)(message-id|date|references)[ \t]*:")
 RECODED = re.compile(rb"(?i)content-transfer-encoding[ \t]*:")
 
 
-# What a relay puts on top: from whom, by whom, with what, when. The line of an mbox stays first.
+# What a relay puts on top: from whom, by whom, with what, when.
 TRACE = re.compile(
-    rb"\A(From [^\n]*\n)?Received: (?:from \S[^\r\n]*\r\n\t)?by \S+ with [A-Z0-9]+ id \w+(?:\r\n\tfor <\S+>)?;\s+[^\r\n]+\r\n"
+    rb"\AReceived: (?:from \S[^\r\n]*\r\n\t)?by \S+ with [A-Z0-9]+ id \w+(?:\r\n\tfor <\S+>)?;\s+[^\r\n]+\r\n"
 )
 
 
@@ -25,7 +25,7 @@ def below_trace(raw: bytes) -> bytes:
     """A message as it was before the relay put its trace field on top. That field must be there."""
     found = TRACE.match(raw)
     assert found, f"no trace field: {raw[:200]!r}"
-    return (found[1] or b"") + raw[found.end() :]
+    return raw[found.end() :]
 
 
 def header_lines(raw: bytes) -> list[bytes]:

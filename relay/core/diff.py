@@ -52,7 +52,7 @@ def _pairs(before: bytes, after: bytes) -> Iterator[tuple[str, list[str], list[s
 
 
 def _fields(top: headers.Headers) -> list[str]:
-    lines = []
+    lines = top.raw[: top.start].decode("utf-8", "replace").splitlines()
     for field in top.fields:
         lines += top.raw[field.start : field.end].decode("utf-8", "replace").splitlines()
     return lines

@@ -22,6 +22,11 @@ NAME = rb"([!-9;-~]+)[ \t]*:"
 FIELD = re.compile(NAME + rb"([^\n]*+(?>(?:\n[ \t][^\n]*){0,1000})(?:\n(?![ \t])|\Z))")
 BEGINNING = re.compile(NAME + rb"()")
 END = re.compile(rb"\n(?![ \t])")
+# What a file has before a message, and is no part of it: a byte order mark, the lines of an mbox (RFC 4155).
+MARK = b"\xef\xbb\xbf"
+MBOX = re.compile(rb">*From [^\n]*\n")
+BEFORE = (b"From ", b">", MARK)
+EMPTY = (b"\r\n", b"\n")
 LONGEST_PARAMETERS = 16_384
 LONGEST_VALUE = 262_144  # octets of one field that are looked at
 MAX_FIELDS = 20_000  # as values they take 30 times their octets, and nothing that is sent has a thousand
@@ -48,8 +53,8 @@ class Field(NamedTuple):
 class Headers(NamedTuple):
     """The header section of `raw`. `body` is the offset of the body (after the empty line, or the end of `raw`
     where there is none). `malformed` is the offset of the first line that is no field (or is one too many), or -1;
-    what follows such a line is body, as most readers have it. `named` has the first field of each name. `start` is where the first field
-    begins, or would: behind the line that mbox puts before a message."""
+    what follows such a line is body, as most readers have it. `named` has the first field of each name. `start` is where
+    the first field begins, or would: what stands before it is no part of the message."""
 
     raw: bytes
     fields: tuple[Field, ...]
@@ -100,10 +105,8 @@ def read(raw: bytes, start: int = 0, stop: int | None = None) -> Headers:
     stop = len(raw) if stop is None else stop
     fields: list[Field] = []
     named: dict[str, Field] = {}
-    at, matched, new = start, FIELD.match, tuple.__new__  # its own constructor takes twice as long
-    if raw.startswith((b"From ", b">From "), start) and not FIELD.match(raw, start, stop):
-        at = raw.find(b"\n", start, stop) + 1 or stop  # the line that mbox puts before a message: no field, not the end
-    first = at
+    matched, new = FIELD.match, tuple.__new__  # its own constructor takes twice as long
+    first = at = beginning(raw, start, stop) if raw.startswith(BEFORE, start) else start
     for _ in range(MAX_FIELDS):
         if at >= stop:
             return Headers(raw, tuple(fields), at, -1, named, first)
@@ -112,7 +115,7 @@ def read(raw: bytes, start: int = 0, stop: int | None = None) -> Headers:
         elif match := BEGINNING.match(raw, at, stop):
             last = END.search(raw, match.end(), stop)
             end = last.end() if last else stop
-        elif raw.startswith((b"\r\n", b"\n"), at):
+        elif raw.startswith(EMPTY, at):
             return Headers(raw, tuple(fields), at + (2 if raw[at] == 13 else 1), -1, named, first)
         else:
             return Headers(raw, tuple(fields), at, at, named, first)
@@ -122,6 +125,18 @@ def read(raw: bytes, start: int = 0, stop: int | None = None) -> Headers:
         named.setdefault(name, field)
         at = end
     return Headers(raw, tuple(fields), at, at, named, first)
+
+
+def beginning(raw: bytes, start: int, stop: int) -> int:
+    """Where the header section begins: behind what a file has before a message, if a field or the empty line follows. So
+    no text is lost that has no header section and begins alike."""
+    at = start + len(MARK) if start == 0 and raw.startswith(MARK) else start  # of a file, not of a part
+    while not BEGINNING.match(raw, at, stop):
+        if line := MBOX.match(raw, at, stop):
+            at = line.end()
+        else:
+            return at if at < stop and raw.startswith(EMPTY, at) else start
+    return at
 
 
 def as_text(value: bytes) -> str:

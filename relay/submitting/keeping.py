@@ -27,11 +27,13 @@ async def keep(settings: config.Admin, records: Records, message_id: str, conten
     if not settings.keep_messages:
         return
     head = headers.read(content)
-    secret = [Edit(field.start, field.end, b"") for field in head.fields if outbound.never_leaves(field.name)]
+    left_out = [Edit(field.start, field.end, b"") for field in head.fields if outbound.never_leaves(field.name)]
+    if head.start:  # a line of an mbox
+        left_out.append(Edit(0, head.start, b""))
     now = time.time()
     try:
         await records.keep_message(
-            message_id, now, parts.splice(content, secret), oldest=now - settings.keep_messages,
+            message_id, now, parts.splice(content, left_out), oldest=now - settings.keep_messages,
             most=settings.keep_messages_size,
         )  # fmt: skip
     except store.Unavailable as reason:

@@ -68,12 +68,9 @@ def applied(raw: bytes, edits: rewrite.Edits, *, forgets: bool) -> bytes:
         else:
             fields[place] = None
     section = b"".join(start + value for _, start, value in filter(None, fields))
-    return (
-        raw[: head.start]
-        + section
-        + raw[head.end : head.body]
-        + (raw[head.body :] if edits.body is None else edits.body)
-    )
+    rest = raw[head.end : head.body] + (raw[head.body :] if edits.body is None else edits.body)
+    no_header_section = head.malformed == head.start and rest.startswith((b" ", b"\t"))
+    return section + (b"\r\n" if section and no_header_section else b"") + rest
 
 
 def message(

@@ -43,6 +43,17 @@ def test_decoded_text_and_fields() -> None:
     assert "\x1b[1m--- header\x1b[0m" in coloured
 
 
+def test_what_stood_before_the_message() -> None:
+    raw = message("<p>x</p>")
+    assert diff.render(b"From a@b Mon Jan  5 10:00:00 2026\r\n" + raw, raw, colour=False).splitlines() == [
+        "--- header",
+        "+++ header",
+        "@@ -1,2 +1 @@",
+        "-From a@b Mon Jan  5 10:00:00 2026",
+        " From: a@example.com",
+    ]
+
+
 def test_long_lines_are_broken_at_tags() -> None:
     raw = message(
         "<p>" + "word " * 100 + "</p>" + "<td>x</td>" * 50 + "<a href='https://a.example/'>x</a>" + "<td>y</td>" * 50

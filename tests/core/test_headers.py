@@ -11,7 +11,7 @@ from relay.core import headers
 def test_spans_tile_the_header_section(raw: bytes) -> None:
     """For any bytes: never raises; the fields follow each other without a gap and end before the body."""
     found = headers.read(raw)
-    at = found.fields[0].start if found.fields else 0
+    at = found.start
     for field in found.fields:
         assert field.start == at
         assert field.start < field.value <= field.end
@@ -33,6 +33,8 @@ def test_spans_tile_the_header_section(raw: bytes) -> None:
         (b"Subject:\r\n folded at once\r\n\r\n", "subject", "folded at once"),
         (b"Subject: no line ending", "subject", "no line ending"),
         (b"From a@b Mon Jan  1 00:00:00 2024\r\nSubject: mbox\r\n\r\n", "subject", "mbox"),
+        (b">From a@b Mon Jan  1 00:00:00 2024\nFrom c\nSubject: mbox\n\n", "subject", "mbox"),
+        (b"\xef\xbb\xbfSubject: marked\r\n\r\n", "subject", "marked"),
         (b"A: 1\nSubject: lf\n more\n\nbody", "subject", "lf more"),
     ],
 )
@@ -70,6 +72,10 @@ def test_of_a_huge_value_the_beginning_is_read() -> None:
         (b"\r\nbody", 2, -1),
         (b"", 0, -1),
         (b"body only", 0, 0),
+        (b"From here on\r\nbody only", 0, 0),
+        (b"From a@b\r\n\r\nbody", 12, -1),
+        (b"\xef\xbb\xbf\r\nbody", 5, -1),
+        (b"\xef\xbb\xbfbody only", 0, 0),
     ],
 )
 def test_where_the_body_begins(raw: bytes, body: int, malformed: int) -> None:
@@ -90,3 +96,13 @@ def test_where_the_body_begins(raw: bytes, body: int, malformed: int) -> None:
 )
 def test_parameters(text: str, kind: str, parameters: dict[str, str]) -> None:
     assert headers.parameters(text) == (kind, parameters)
+
+
+def test_what_stands_before_the_first_field_is_passed_over_in_linear_time() -> None:
+    raw = b">From a@b\r\n" * 200_000
+    assert headers.read(raw + b"A: 1\r\n\r\n").start == len(raw)
+    assert headers.read(raw + b"no field\r\n").start == 0
+
+
+def test_the_mark_of_a_file_is_none_within_a_message() -> None:
+    assert headers.read(b"..\xef\xbb\xbfA: 1\r\n\r\n", 2).malformed == 2

@@ -77,14 +77,67 @@ def test_what_stays_is_no_edit() -> None:
     assert body_only.edits().headers == ()
 
 
-def test_the_line_of_an_mbox_stays_first() -> None:
-    """It is no field, and what stands above it would be the whole header section."""
-    raw = b"From a@b Mon Jan  5 10:00:00 2026\r\n" + rewriting.message(HTML)
-    made = rendering(raw)
-    assert made.content().startswith(
-        b"From a@b Mon Jan  5 10:00:00 2026\r\nReceived: by h\r\n with x; now\r\nDKIM-Signature: "
-    )
+ANY = rewriting.message(HTML)
+# What a file has before a message is in no copy. What stands above it would be the whole header section.
+BEFORE = [
+    b"From a@b Mon Jan  5 10:00:00 2026\r\n",
+    b">From a@b Mon Jan  5 10:00:00 2026\r\n",
+    b">>>From a@b\r\n",
+    b"From a@b\r\n>From c@d Mon Jan  5 10:00:00 2026 remote from e\r\n>From f\r\n",
+    b"From 1c3f5d7 Mon Sep 17 00:00:00 2001\r\n",
+    b"From  \r\n",
+    b"From a:b\r\n",
+    b"\xef\xbb\xbf",
+    b"\xef\xbb\xbfFrom - Mon Jan  5 10:00:00 2026\r\n",
+]
+
+
+@pytest.mark.parametrize("before", BEFORE)
+def test_what_a_file_has_before_a_message_is_left_out(before: bytes) -> None:
+    made = rendering(before + ANY)
+    assert made.content() == rendering(ANY).content()
     agree(made)
+    nothing_above = made.with_(trace=b"", signature=b"")
+    assert nothing_above.content() == rendering(ANY).with_(trace=b"", signature=b"").content()
+    agree(made.with_(unsigned=nothing_above.content()))
+    assert Rendering(headers.read(before + ANY)).content() == ANY  # untracked too
+
+
+# Begins alike, and is the message's.
+KEPT = [
+    b"From : a@b\r\nTo: c@d\r\n\r\nx\r\n",  # RFC 5322 4.5: white space before the colon
+    b"From: a@b\r\n\r\nx\r\n",
+    b"From here on there is no header section.\r\nNone.\r\n",
+    b"From here on.\r\n",
+    b"From",
+    b">Form: a\r\n\r\n",
+    b"To: a@b\r\nFrom a@b Mon Jan  5 10:00:00 2026\r\nSubject: x\r\n\r\nx\r\n",
+    b"To: a@b\r\n\r\nFrom a@b Mon Jan  5 10:00:00 2026\r\nSubject: x\r\n\r\nx\r\n",
+    b"\r\nFrom a@b Mon Jan  5 10:00:00 2026\r\nSubject: x\r\n\r\nx\r\n",
+    b"To: a@b\r\n\r\n\xef\xbb\xbfx\r\n",
+    b"\xef\xbb\xbfx\r\n",
+    b"\xef\xbb\xbf\xef\xbb\xbfTo: a@b\r\n",
+    b"\xef\xbb",
+    b" From a@b\r\nTo: a@b\r\n\r\n",
+    b"no field\r\nTo: a@b\r\n\r\n",
+    b"From a@b\r\n folded\r\nTo: a@b\r\n\r\n",
+    b"from a@b\r\nTo: a@b\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("raw", KEPT)
+def test_what_begins_alike_is_kept(raw: bytes) -> None:
+    made = Rendering(headers.read(raw), trace=b"Received: x\r\n")
+    gap = b"\r\n" if raw.startswith(b" ") else b""
+    assert made.content() == b"Received: x\r\n" + gap + raw
+    assert made.with_(trace=b"").content() == raw
+
+
+@pytest.mark.parametrize("first", [b" ", b"\t", b" x: y", b"   From: a@b"])
+def test_what_begins_with_white_space_does_not_go_on_our_field(first: bytes) -> None:
+    raw = first + b"\r\nTo: a@b\r\n\r\nx\r\n"
+    made = rendering(raw).content()
+    assert made == b"Received: by h\r\n with x; now\r\nDKIM-Signature: v=1;\r\n b=x\r\n\r\n" + raw
 
 
 lines = st.lists(
@@ -94,6 +147,7 @@ lines = st.lists(
             b"Content-Type: text/html", b"Content-Transfer-Encoding: 7bit", b"Content-Transfer-Encoding: base64", b"",
             b"Content-Type: multipart/mixed; boundary=b", b"--b", b"--b--", b"<a href=https://a.example/>x</a>",
             b"https://a.example/x", b"In-Reply-To: <2@x>", b"Message-ID: <1@x>", b"From a@b",
+            b">From a@b", b"\xef\xbb\xbfX-A: 1",
         ]
     ),
     max_size=14,

@@ -267,6 +267,7 @@ async def test_any_bytes_leave(content: bytes) -> None:
             [
                 b"X-Track: all", b"x-track-label : a", b" folded", b"Bcc: a@x.test", b"no field", b"", b"From: a@example.test",
                 b"References: <1@x>", b"Content-Type: text/html", b"<a href=https://example.test/>x</a>", b"From a@b",
+                b">From a@b", b"\xef\xbb\xbfFrom: a@example.test",
                 b"DKIM-Signature: v=1; d=x; h=from; bh=a; b=c", b"Message-ID: <1@x>", b"Content-Transfer-Encoding: 7bit",
             ]
         ),
@@ -600,11 +601,29 @@ async def test_it_stands_on_top_on_every_path(monkeypatch: pytest.MonkeyPatch) -
         assert unplanned.endswith(b"\r\n" + untracked)
 
 
-async def test_it_stands_below_the_line_of_an_mbox() -> None:
-    line = b"From ann@example.test Mon Jan  5 10:00:00 2026\r\n"
-    done = await tracker(settings(), None, SIGNERS).track(by_smtp(line + HTML % b""))
-    first, *names = [line.partition(b":")[0] for line in re.split(rb"\r\n(?!\t| )", done.copies[0].render())][:4]
-    assert (first, names) == (line.strip().partition(b":")[0], [b"Received", b"DKIM-Signature", b"From"])
+@pytest.mark.parametrize("before", [b"From ann@example.test Mon Jan  5 10:00:00 2026\r\n", b">From x\r\nFrom y\r\n"])
+async def test_what_a_file_has_before_a_message_is_in_no_copy(before: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError
+
+    async def agree(room: outbound.Tracker, content: bytes, on_top: list[str]) -> None:
+        made, usual = [(await room.track(by_smtp(each))).copies[0].render() for each in (before + content, content)]
+        assert email.message_from_bytes(made).keys() == email.message_from_bytes(usual).keys()
+        assert email.message_from_bytes(made).keys()[:2] == on_top
+        assert b"From ann" not in made
+        assert b"From y" not in made
+
+    tracked, untracked = HTML % b"X-Track: all\r\n", HTML % b""
+    await agree(tracker(settings(), None, SIGNERS), tracked, ["Received", "DKIM-Signature"])
+    await agree(tracker(settings(), None, SIGNERS), untracked, ["Received", "DKIM-Signature"])
+    await agree(tracker(settings()), untracked, ["Received", "From"])
+    await agree(tracker(settings(), Broken()), tracked, ["Received", "From"])
+    with monkeypatch.context() as patch:
+        patch.setattr(rewrite, "render", fails)
+        await agree(tracker(settings()), tracked, ["Received", "From"])
+    with monkeypatch.context() as patch:
+        patch.setattr(instructions, "read", fails)
+        await agree(tracker(settings()), tracked, ["Received", "From"])
 
 
 async def test_what_comes_back_is_refused_by_its_trace_fields_too() -> None:

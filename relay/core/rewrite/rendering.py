@@ -54,7 +54,8 @@ class Edits(NamedTuple):
 class Rendering(Value, frozen=True):
     """One copy. `changes` are those of the message whose header section is `head`, in any order. `trace` and
     `signature` are whole fields with their line endings, which stand above all others. `unsigned` is the copy without
-    these two, where it had to be made already: for the signature."""
+    these two, where it had to be made already: for the signature. What stands before the header section is in no copy:
+    a mail server would take the fields above it for all there are."""
 
     head: headers.Headers
     changes: Sequence[parts.Change] = ()
@@ -65,12 +66,18 @@ class Rendering(Value, frozen=True):
     def content(self) -> bytes:
         """As it is sent, or kept."""
         above, top = self.trace + self.signature, self.head.start
-        if self.unsigned is None:
-            changes = [(top, top, (above,)), *self.changes] if above else self.changes
-            return parts.joined(self.head.raw, changes)
-        if not above:
-            return self.unsigned
-        return b"".join((self.unsigned[:top], above, self.unsigned[top:]))  # nothing changes before the first field
+        if above and self.folds():
+            above += b"\r\n"
+        if self.unsigned is not None:
+            return above + self.unsigned
+        changes = [(0, top, (above,)), *self.changes] if above or top else self.changes
+        return parts.joined(self.head.raw, changes)
+
+    def folds(self) -> bool:
+        """Whether the message begins with white space. It has no header section then, and its first line would go on
+        whatever stands above it (RFC 5322 2.2.3)."""
+        head = self.head
+        return head.malformed == head.start and head.raw.startswith((b" ", b"\t"), head.start)
 
     def edits(self) -> Edits:
         """The same for whoever holds the message and changes it. For lines that end in CRLF."""

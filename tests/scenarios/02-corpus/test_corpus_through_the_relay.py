@@ -30,9 +30,6 @@ def send(port: int, paths: list[Path], recipients: tuple[str, ...]) -> dict[int,
             client.putcmd("DATA")
             assert client.getreply()[0] == 354
             content = b"X-Track: all\r\n" + crlf(path.read_bytes())
-            if content.startswith(b"X-Track: all\r\nFrom "):  # the line of an mbox stays first
-                first, _, rest = crlf(path.read_bytes()).partition(b"\r\n")
-                content = first + b"\r\nX-Track: all\r\n" + rest
             client.sock.sendall(re.sub(rb"(?m)^\.", b"..", content) + b".\r\n")
             answers[number] = client.getreply()
     return answers
