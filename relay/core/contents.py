@@ -6,7 +6,7 @@ addresses (`addresses`), whether a message is kept.
 
 from __future__ import annotations
 
-from relay.core import addresses, headers, parts
+from relay.core import addresses, headers, parts, structured
 from relay.core.model import Value
 from relay.core.parts import transfer
 
@@ -68,7 +68,7 @@ def lines(text: str | None) -> str:
 
 
 def filename(part: parts.Part) -> str:
-    _, given = headers.parameters(part.headers.get("content-disposition"))
+    given = structured.read(part.headers.get("content-disposition")).parameters
     return given.get("filename") or part.parameters.get("name", "")
 
 

@@ -1,16 +1,15 @@
 """Header fields of a message, as byte spans.
 
-Owns: where a field begins and ends, its unfolded and decoded text, the parameters of a structured value.
-Leaves to others: the addresses and message identifiers in a field (`addresses`, `identifiers`), what it means
-(`instructions`, `threads`, `reports`), and every change of bytes (`parts.splice`).
+Owns: where a field begins and ends, its unfolded and decoded text.
+Leaves to others: the words and parameters of a structured value (`structured`), the addresses and message identifiers in a
+field (`addresses`, `identifiers`), what it means (`instructions`, `threads`, `reports`), and every change of bytes
+(`parts.splice`).
 """
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import NamedTuple
 
 from relay.core import encoded_words
@@ -27,17 +26,8 @@ MARK = b"\xef\xbb\xbf"
 MBOX = re.compile(rb">*From [^\n]*\n")
 BEFORE = (b"From ", b">", MARK)
 EMPTY = (b"\r\n", b"\n")
-LONGEST_PARAMETERS = 16_384
 LONGEST_VALUE = 262_144  # octets of one field that are looked at
 MAX_FIELDS = 20_000  # as values they take 30 times their octets, and nothing that is sent has a thousand
-SHORT = 200
-# The Content-Type of nearly all mail: a token, and parameters that are tokens or quoted strings without a backslash.
-# Whatever else there is (comments, RFC 2231, a missing quote) is read by the standard library.
-_WORD = r"[!#$%&+\-.^_`{|}~0-9A-Za-z]++"
-PLAIN_TYPE = re.compile(
-    rf"({_WORD}/{_WORD})((?>(?:[ \t]*+;[ \t]*+{_WORD}=(?:{_WORD}|\"[^\"\\\r\n]*+\"))*))[ \t]*+;?[ \t]*+"
-)
-PLAIN_PARAMETER = re.compile(rf";[ \t]*+({_WORD})=(?:({_WORD})|\"([^\"]*+)\")")
 
 
 class Field(NamedTuple):
@@ -151,43 +141,3 @@ def decoded(value: bytes) -> str:
     """The same with encoded words decoded; a broken one is left as it is."""
     text = as_text(value)
     return encoded_words.decoded(text) if "=?" in text else text
-
-
-def parameters(text: str) -> tuple[str, Mapping[str, str]]:
-    """A structured value such as Content-Type (RFC 2045 5.1): its first word in lower case, and its parameters
-    (names in lower case). Continuations and charsets of RFC 2231 are joined and decoded."""
-    return _parameters(text) if len(text) > SHORT else _remembered(text)
-
-
-def _parameters(text: str) -> tuple[str, Mapping[str, str]]:
-    if len(text) > LONGEST_PARAMETERS:  # the library's reading is not linear
-        return text[:255].split(";", 1)[0].strip().lower(), {}
-    if match := PLAIN_TYPE.fullmatch(text):
-        plainly: dict[str, str] = {}
-        if match[2]:
-            for name, token, quoted in PLAIN_PARAMETER.findall(match[2]):
-                plainly.setdefault(name.lower(), token or quoted)
-        return match[1].lower(), plainly
-    from email.message import Message  # the library's reading of RFC 2231, used on this one value only
-
-    shell = Message()
-    try:
-        shell["Content-Type"] = text.replace("\r", " ").replace("\n", " ")
-        pairs: list[tuple[str, str]] = shell.get_params(failobj=[], unquote=True)
-    except (ValueError, LookupError, TypeError, UnicodeError):
-        return text.split(";", 1)[0].strip().lower(), {}
-    if not pairs:
-        return text.split(";", 1)[0].strip().lower(), {}
-    found: dict[str, str] = {}
-    for name, value in pairs[1:]:
-        plain = value
-        if isinstance(value, tuple):
-            charset, _, plain = value
-            if not charset or encoded_words.exists(charset):
-                with contextlib.suppress(LookupError, ValueError):
-                    plain = plain.encode("latin-1").decode(charset or "ascii", "replace")
-        found.setdefault(name.lower(), plain)
-    return pairs[0][0].strip().lower(), found
-
-
-_remembered = lru_cache(maxsize=512)(_parameters)  # most parts of most messages have one of a few types

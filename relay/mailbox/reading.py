@@ -262,7 +262,7 @@ async def understood(fetched: Fetched) -> tuple[Report, Headers]:
     head = headers.read(raw)
     if len(raw) >= LONGEST_HEADERS or reports.needs_whole(head):
         raw = inspected.unmarked(await fetched.whole())
-    elif reports.structured(head):
+    elif reports.has_parts(head):
         kinds = await fetched.kinds()
         if kinds is None or not reports.ordinary(kinds):
             raw = inspected.unmarked(await fetched.whole())

@@ -29,6 +29,7 @@ from relay.core import (
     reports,
     rewrite,
     sevenbit,
+    structured,
     threads,
 )
 from relay.core.links import entities, judge, plain
@@ -71,8 +72,8 @@ def a_field(data: bytes) -> None:
         text = headers.decoded(data[field.value : field.end])
         addresses.specs(text)
         addresses.mailboxes(text)
-        headers.parameters(text)
-        parts.typed(data[field.value : field.end])
+        structured.read(text)
+        structured.of(data[field.value : field.end])
 
 
 def authors(data: bytes) -> None:

@@ -83,21 +83,6 @@ def test_where_the_body_begins(raw: bytes, body: int, malformed: int) -> None:
     assert (found.body, found.malformed) == (body, malformed)
 
 
-@pytest.mark.parametrize(
-    ("text", "kind", "parameters"),
-    [
-        ('text/html; charset="utf-8"', "text/html", {"charset": "utf-8"}),
-        ("TEXT/Plain; Format=flowed; delsp=yes", "text/plain", {"format": "flowed", "delsp": "yes"}),
-        ("multipart/mixed; boundary*0=ab; boundary*1=cd", "multipart/mixed", {"boundary": "abcd"}),
-        ("attachment; filename*=utf-8''h%C3%A9.txt", "attachment", {"filename": "hé.txt"}),
-        ("", "", {}),
-        ("text/plain; " + "a=b;" * 9000, "text/plain", {}),
-    ],
-)
-def test_parameters(text: str, kind: str, parameters: dict[str, str]) -> None:
-    assert headers.parameters(text) == (kind, parameters)
-
-
 def test_what_stands_before_the_first_field_is_passed_over_in_linear_time() -> None:
     raw = b">From a@b\r\n" * 200_000
     assert headers.read(raw + b"A: 1\r\n\r\n").start == len(raw)

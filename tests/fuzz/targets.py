@@ -25,6 +25,7 @@ from relay.core import (
     reports,
     rewrite,
     sevenbit,
+    structured,
     threads,
     tokens,
 )
@@ -58,7 +59,7 @@ def field_spans(data: bytes) -> None:
     assert top.malformed in (-1, top.body)
     for field in top.fields:
         text = top.text(field)
-        kind, parameters = headers.parameters(text)
+        kind, parameters, _ = structured.read(text)
         assert kind == kind.strip() and all(name == name.lower() for name in parameters)  # noqa: PT018
     dkim.broken(top, changed={"from", "subject"}, body=True)
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from relay.core import addresses, domains, headers
+from relay.core import addresses, domains, headers, structured
 from relay.core.instructions import control
 from relay.core.instructions.dialects import DIALECTS
 from relay.core.instructions.values import Source, Unreadable, Voice
@@ -93,10 +93,13 @@ def never(head: headers.Headers, reverse_path: str) -> Reason | None:
     if reverse_path in ("", "<>"):
         return "null_sender"
     for field in head.all("auto-submitted"):
-        if head.text(field).partition(";")[0].partition("(")[0].strip().lower() == "auto-replied":
+        text = head.text(field)
+        said = structured.read(text)
+        if said.word == "auto-replied" or not (said.sound or "auto-replied" not in text.lower()):
             return "auto_reply"
-    kind, _ = headers.parameters(head.get("content-type"))
-    return "auto_reply" if kind in REPORTS else None
+    if any(structured.read(head.text(field)).word in REPORTS for field in head.all("content-type")):
+        return "auto_reply"
+    return None
 
 
 def decide(i: Instructions, *, tracking: Tracking, rules: Sequence[Rule], sender: str, recipient: str) -> Decision:

@@ -1,7 +1,8 @@
 """The parts of a raw message, as byte spans; their text; the splice.
 
 Owns: where each MIME part (RFC 2045, RFC 2046) begins and ends, how far a scan goes, and the one way to change bytes.
-Leaves to others: what to change (`rewrite`, `links`) and what fields mean beyond MIME (`headers`, `reports`).
+Leaves to others: what to change (`rewrite`, `links`), how a field is read (`structured`), and what fields mean beyond MIME
+(`reports`).
 How a body is encoded is in `parts.transfer`, how its bytes are text in `parts.charsets`.
 """
 
@@ -12,6 +13,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from relay.core import headers as fields
+from relay.core import structured
 from relay.core.headers import Headers
 from relay.core.model import Edit, Reason
 from relay.core.parts import charsets, transfer
@@ -37,9 +39,10 @@ Change = tuple[int, int, Sequence[transfer.Bytes]]
 class Part(NamedTuple):
     """One part. `path` is "1" for the root, "1.2" for the second part in a multipart root. `start` to `end` is the
     body as it stands in the message, without the line ending that belongs to the next delimiter (RFC 2046 5.1.1).
-    `encoding` is the Content-Transfer-Encoding in lower case, as `transfer.named` has it. `parent` is an index into `Scan.parts`, or -1.
-    `doubtful`: the header section can be read in more than one way (a line that is no field, contradicting fields), or
-    nothing ends it."""
+    `encoding` is the Content-Transfer-Encoding in lower case, as `transfer.named` has it. `parent` is an index into
+    `Scan.parts`, or -1.
+    `doubtful`: the header section can be read in more than one way (a line that is no field, contradicting fields, a
+    type, encoding or disposition that is not exactly one), or nothing ends it. `named`: it has the name of a file."""
 
     path: str
     headers: Headers
@@ -51,6 +54,7 @@ class Part(NamedTuple):
     end: int
     parent: int
     doubtful: bool = False
+    named: bool = False
 
 
 END = Part._fields.index("end")
@@ -106,19 +110,6 @@ def joined(raw: bytes, changes: Sequence[Change]) -> bytes:
         at = end
     pieces.append(view[at:])
     return b"".join(pieces)
-
-
-def typed(value: bytes) -> tuple[str, Mapping[str, str]]:
-    """A structured field's first word in lower case and its parameters, octets above 127 as Latin-1."""
-    text = value.decode("latin-1")
-    if "\n" in text:
-        text = text.replace("\r\n", "").replace("\n", "")
-    return fields.parameters(text.strip(" \t\r\n"))
-
-
-def word(value: bytes) -> str:
-    """What stands before the first semicolon, in lower case."""
-    return value.partition(b";")[0].decode("latin-1").strip().lower()
 
 
 class _Open(NamedTuple):
@@ -260,10 +251,17 @@ def _part(headers: Headers, path: str, parent: int, default: str) -> Part:
             doubtful = doubtful or len({raw[start:end].strip() for n, _, start, end in fields if n == name}) > 1
     kind, parameters = default, NONE
     if field := named.get("content-type"):
-        kind, parameters = typed(raw[field[2] : field[3]])
-        if kind.count("/") != 1:  # RFC 2045 5.2
-            kind = "text/plain"
-    encoding = word(raw[field[2] : field[3]]) if (field := named.get("content-transfer-encoding")) else "7bit"
-    shown = word(raw[field[2] : field[3]]) if (field := named.get("content-disposition")) else ""
-    encoding = transfer.named(encoding or "7bit")
-    return Part(path, headers, kind, parameters, shown, encoding, headers.body, -1, parent, doubtful)
+        kind, parameters, sound = structured.of(raw[field[2] : field[3]])
+        if "/" not in kind:  # RFC 2045 5.2
+            kind, sound = "text/plain", False
+        doubtful = doubtful or not sound
+    encoding, shown, file = "7bit", "", bool(parameters.get("name"))
+    if field := named.get("content-transfer-encoding"):
+        found, _, sound = structured.of(raw[field[2] : field[3]])
+        encoding = transfer.named(found or "7bit")
+        doubtful = doubtful or not (sound or raw[field[2] : field[3]].isspace())
+    if field := named.get("content-disposition"):
+        shown, more, sound = structured.of(raw[field[2] : field[3]])
+        file = file or bool(more.get("filename"))
+        doubtful = doubtful or not (sound or raw[field[2] : field[3]].isspace())
+    return Part(path, headers, kind, parameters, shown, encoding, headers.body, -1, parent, doubtful, file)

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from relay.core import addresses, identifiers, parts
+from relay.core import addresses, identifiers, structured
 from relay.core.headers import Headers
 from relay.core.parts import Part
 from relay.core.reports import automatic, delivery, gestures, inspected, notices, origin, prose, receipts, recipients
@@ -107,7 +107,7 @@ def read(raw: bytes) -> Report:
 
 def needs_body(head: Headers) -> bool:
     """Whether the header section alone does not say what the message is."""
-    return needs_whole(head) or structured(head)
+    return needs_whole(head) or has_parts(head)
 
 
 def needs_whole(head: Headers) -> bool:
@@ -115,10 +115,10 @@ def needs_whole(head: Headers) -> bool:
     return receipts.doubtful(head) or notices.marked(head) or origin.looks_automatic(head)
 
 
-def structured(head: Headers) -> bool:
+def has_parts(head: Headers) -> bool:
     """Whether the message has parts, by whose kinds `ordinary` judges."""
     field_ = head.first("content-type")
-    return field_ is not None and parts.typed(head.raw[field_.value : field_.end])[0].startswith(
+    return field_ is not None and structured.of(head.raw[field_.value : field_.end]).word.startswith(
         ("multipart/", "message/", gestures.CALENDAR)
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 
+from relay.core import structured
 from relay.core.headers import Headers
 from relay.core.reports import subjects
 
@@ -27,7 +28,6 @@ NO = frozenset({"no", "false", "0", "none", "off", ""})
 PRECEDENCE = frozenset({"auto_reply", "auto-reply", "autoreply", "autoresponse", "auto_response", "auto-response"})
 BULK = frozenset({"bulk", "junk"})
 LISTS = ("list-", "x-list-", "x-mailing-list", "mailing-list", "x-mailman-", "x-beenthere", "x-google-group-id")
-COMMENT = re.compile(r"\([^()]*\)")
 
 
 def why(head: Headers, references: tuple[str, ...]) -> str:
@@ -39,8 +39,7 @@ def declared(head: Headers, references: tuple[str, ...]) -> str:
     """By Auto-Submitted: every value but `no` is automatic (RFC 3834 5). All but `auto-replied` are no answers, unless they
     answer something: some programs that answer write them all the same."""
     for field in head.all("auto-submitted"):
-        words = COMMENT.sub(" ", head.text(field)[:500]).partition(";")[0].split()
-        value = words[0].lower().strip("\"'") if words else "no"
+        value = structured.read(head.text(field)[:500]).word.strip("'") or "no"
         if value != "no" and (value == "auto-replied" or answers(head, references)):
             return f"Auto-Submitted: {value}"
     return ""

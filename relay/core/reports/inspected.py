@@ -100,7 +100,7 @@ def bare(part: Part) -> bool:
 
 
 def plain(part: Part) -> bool:
-    return part.content_type.startswith("text/plain") and part.content_type[10:11] in ("", " ")
+    return part.content_type == "text/plain"
 
 
 def original(message: Inspected) -> tuple[str, tuple[str, ...]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from relay.core import structured
 from relay.core.headers import Headers
 from relay.core.reports import sentences, subjects
 
@@ -56,7 +57,7 @@ def looks_automatic(head: Headers) -> bool:
 
 def declared(head: Headers) -> bool:
     """Whether a program says that it sent this (RFC 3834 5)."""
-    return head.get("auto-submitted").strip().lower() not in ("", "no")
+    return structured.read(head.get("auto-submitted")).word not in ("", "no")
 
 
 def vouched(head: Headers) -> bool:
