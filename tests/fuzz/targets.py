@@ -276,7 +276,9 @@ def outside(found: rewrite.Prepared, raw: bytes, out: bytes | None = None) -> li
     """What is not edited: the stretches of `raw` between the edited bodies and their header edits; of `out`, as long as
     it has the same stretches in the same order."""
     spans = sorted(
-        [(s.start, s.end) for s in found.sections] + [edit[:2] for s in found.sections for edit in s.recoding]
+        [(s.start, s.end) for s in found.sections]
+        + [edit[:2] for s in found.sections for edit in s.recoding]
+        + [(found.headers.end, found.headers.end)] * bool(found.sections)  # where MIME-Version may be added
     )
     stretches, at = [], 0
     for start, end in spans:
