@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from relay import (
     allocator,
+    causes,
     certificates,
     collector,
     config,
@@ -65,7 +66,8 @@ TIMES = Times()
 
 
 class CannotStart(Exception):
-    """The service can't start. The text is a sentence for the operator, `code` is the exit code."""
+    """The service can't start. The text is a sentence for the operator. `code` is the exit code: 2 is a mistake in the
+    settings, which starting again does not mend; 1 is all else, and systemd starts it again."""
 
     def __init__(self, sentence: str, code: int = 2) -> None:
         super().__init__(sentence)
@@ -151,7 +153,7 @@ class Service:
             limits = floods.Limits(settings.http.hits_per_token, settings.http.hits_per_message)
             self.store = store.open(settings.store.url, settings.state_dir, limits)
         except OSError as reason:
-            raise CannotStart(f"{settings.state_dir}: {reason.strerror or reason}", 1) from reason
+            raise CannotStart(causes.at(reason, settings.state_dir), 1) from reason
         except (store.Unavailable, keys.Unusable) as reason:
             raise CannotStart(str(reason), 1) from reason
         self.closers.append(self.store.stop)
@@ -237,9 +239,7 @@ class Service:
         try:
             self.server = await smtp.serve(self.settings, deliverer.take, verify_upstream=out.try_login)
         except smtp.CannotListen as reason:
-            raise CannotStart(f"smtp: {reason}") from reason
-        except OSError as reason:
-            raise CannotStart(f"smtp: can't listen: {reason.strerror or reason}", 1) from reason
+            raise CannotStart(f"smtp: {reason}", 1 if reason.now else 2) from reason
         self.addresses["smtp"] = list(self.server.addresses)
         self.renewals.append(self.server.reload)
 
@@ -273,9 +273,7 @@ class Service:
         try:
             self.milter = await milter.serve(self.settings, self.tracker(self.signers()))
         except milter.CannotListen as reason:
-            raise CannotStart(f"milter: {reason}", 1) from reason
-        except OSError as reason:
-            raise CannotStart(f"milter: can't listen: {reason.strerror or reason}", 1) from reason
+            raise CannotStart(f"milter: {reason}", 1 if reason.now else 2) from reason
         self.addresses["milter"] = list(self.milter.addresses)
 
     @property
@@ -288,7 +286,9 @@ class Service:
 
         try:
             return outbound.signers(self.settings)
-        except (dkim.BadKey, OSError) as reason:
+        except OSError as reason:
+            raise CannotStart(f"dkim: {causes.at(reason)}") from reason
+        except dkim.BadKey as reason:
             raise CannotStart(f"dkim: {reason}") from reason
 
     def tracker(self, signers: Sequence[dkim.Signer]) -> outbound.Tracker:
@@ -396,7 +396,8 @@ class Service:
             try:
                 await listener.start(host.strip("[]"), int(port), context)
             except OSError as reason:
-                raise CannotStart(f"{role}: can't listen on {address}: {reason.strerror or reason}", 1) from reason
+                why = causes.of(reason, listening=True)
+                raise CannotStart(f"{role}: can't listen on {address}: {why}", 1) from reason
         self.addresses[role] = listener.addresses
 
     def supervise(self, name: str, work: Callable[[], Awaitable[None]]) -> None:

@@ -6,8 +6,11 @@ which names a certificate should have (`trackrelay check`).
 
 from __future__ import annotations
 
+import os
 import ssl
 from pathlib import Path
+
+from relay import causes
 
 
 class Unusable(OSError):
@@ -39,13 +42,46 @@ def load(into: ssl.SSLContext, certificate: Path, key: Path) -> None:
     # What is wrong comes first: a log line has room for so much, and paths may be long.
     try:
         into.load_cert_chain(certificate, key, password=unattended)
-    except ssl.SSLError as error:
-        why = error.reason or "one of them is not a PEM file of that kind"
-        raise Unusable(f"the certificate can't be used: {why} ({certificate} and {key})") from error
     except OSError as error:
-        raise Unusable(f"the certificate can't be used: {error.strerror or error} ({certificate} and {key})") from error
+        words = why(error, certificate, key)
+        raise Unusable(f"the certificate can't be used: {words} ({certificate} and {key})") from error
+
+
+def why(error: OSError, certificate: Path, key: Path) -> str:
+    """OpenSSL names no file, and has the same words for several faults: so each is looked at."""
+    if not isinstance(error, ssl.SSLError) and not isinstance(error, Encrypted):
+        guilty = next((path for path in (certificate, key) if not os.access(path, os.R_OK)), certificate)
+        return f"{guilty.name} can't be read: {causes.of(error)}"
+    if isinstance(error, Encrypted):
+        return causes.PASSPHRASE
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        shown, secret = certificate.read_bytes(), key.read_bytes()
+    except OSError as gone:
+        return causes.of(gone)
+    if b"PRIVATE KEY-----" not in secret and b"PRIVATE KEY-----" in shown and b"CERTIFICATE-----" in secret:
+        return "certificate and key are the wrong way round; name each file where the other is named now"
+    if b"CERTIFICATE-----" not in shown:
+        return f"{certificate.name} holds no certificate: {causes.NO_PEM}"
+    if b"PRIVATE KEY-----" not in secret:
+        return f"{key.name} holds no private key: {causes.NO_PEM}"
+    try:
+        x509.load_pem_x509_certificates(shown)
+    except ValueError:
+        return f"{certificate.name} is damaged: {causes.NO_PEM}"
+    try:
+        load_pem_private_key(secret, None)
+    except (ValueError, TypeError):
+        return f"{key.name} is damaged: {causes.NO_PEM}"
+    return causes.of(error)
+
+
+class Encrypted(OSError):
+    """The key wants a passphrase."""
 
 
 def unattended() -> str:
     """Replaces OpenSSL's question on the terminal, which would hold up the service until somebody answers."""
-    raise OSError("the key is encrypted, and nobody is there to type its passphrase; store it without one")
+    raise Encrypted

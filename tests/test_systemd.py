@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from relay import roles
+from relay import app, roles
 from relay.config import table
 from tests import peers
 
@@ -100,6 +100,21 @@ def test_no_unit_can_take_the_machine_or_dump_core(unit):
     found = settings(unit)
     assert found["LimitCORE"] == ["0"]
     assert len(found["MemoryMax"]) == len(found["TasksMax"]) == 1
+
+
+def test_code_units_and_docs_agree_on_what_starting_again_mends():
+    """2 is a mistake in the settings; 1 may pass by itself: an address that is not there yet, a database that is locked."""
+    assert app.CannotStart("the settings").code == 2
+    for unit in SERVICES:
+        found = settings(unit)
+        assert (found["Restart"], found["RestartPreventExitStatus"]) == (["on-failure"], ["2"])
+        assert settings(unit, "Unit")["StartLimitIntervalSec"] == ["0"]  # however long that takes
+    told = " ".join((FOLDER.parent / "docs" / "operations.md").read_text().split())
+    assert "exit code 2 is a mistake in relay.toml or in a file that it names" in told
+    assert (
+        "Exit code 1 is what may pass: an address to listen on that another program has or that is not there yet"
+        in told
+    )
 
 
 # The credential of each option whose file a role may open; certificates are read again on SIGHUP, so they are files.

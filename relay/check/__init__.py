@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from relay import causes
 from relay.config import Settings
 
 SECONDS = 10.0  # that a peer has to answer where the service asks nothing of it
@@ -77,4 +78,4 @@ async def findings(what: str, check: Check, settings: Settings) -> list[Finding]
     try:
         return await check(settings)
     except Exception as error:  # the edge: a check that breaks is a finding, and the others go on
-        return [failure(what, f"could not be tried: {type(error).__name__}: {error}")]
+        return [failure(what, f"could not be tried: {type(error).__name__}: {causes.of(error)}")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from relay import config
+from relay import causes, config
 from relay.check import SECONDS, Finding, failure, ok
 from relay.config.settings import DEFAULT_UPSTREAM
 from relay.core import dkim, domains, providers
@@ -38,7 +38,7 @@ async def _record(entry: config.Dkim, resolver: Any) -> Finding:
     try:
         signer = dkim.load(entry.key.read_bytes(), entry.domain, entry.selector)
     except OSError as error:
-        return failure(what, f"{entry.key} can't be read: {error.strerror}")
+        return failure(what, f"{entry.key} can't be read: {causes.of(error)}")
     except dkim.BadKey as error:
         return failure(what, f"{entry.key}: {error}")
     ours = dkim.record(signer)

@@ -9,7 +9,7 @@ import socket
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from relay import config
+from relay import causes, config
 from relay.check import Finding, failure, ok, warning
 from relay.core import networks
 
@@ -52,10 +52,7 @@ def _listener(what: str, address: str, serving: bool) -> Finding:
         return ok(what, f"{address} is free")
     if error.errno == errno.EADDRINUSE and serving:
         return ok(what, f"{address} is in use while the service runs")
-    if error.errno == errno.EACCES:
-        return failure(what, f"{address} is not allowed: a port below 1024 needs CAP_NET_BIND_SERVICE")
-    words = {errno.EADDRINUSE: "another program listens there", errno.EADDRNOTAVAIL: "this machine has no such address"}
-    return failure(what, f"can't listen on {address}: {words.get(error.errno or 0, error.strerror)}")
+    return failure(what, f"can't listen on {address}: {causes.of(error, listening=True)}")
 
 
 def can_bind(address: str) -> OSError | None:

@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 
-from relay import config, files
+from relay import causes, config, files
 from relay import store as stores
 from relay.check import Finding, failure, ok, warning
 
@@ -25,7 +25,7 @@ async def folder(settings: config.Settings) -> list[Finding]:
             file.write(b"x")
             os.fsync(file.fileno())
     except OSError as error:
-        return [failure("state_dir", f"nothing can be written to {path}: {error.strerror}")]
+        return [failure("state_dir", f"nothing can be written to {path}: {causes.of(error)}")]
     exposed = files.exposed(path)
     if exposed:
         return [failure("state_dir", exposed)]
@@ -63,7 +63,7 @@ async def logins(settings: config.Settings) -> list[Finding]:
     try:
         held = users.read(path)
     except OSError as error:
-        return [failure("logins", f"{path} can't be read: {error.strerror}")]
+        return [failure("logins", f"{path} can't be read: {causes.of(error)}")]
     many = len(held)
     if not many:
         return [warning("logins", 'nobody can log in yet: make a login with "trackrelay user add NAME"')]

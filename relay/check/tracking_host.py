@@ -8,7 +8,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from relay import certificates, config
+from relay import causes, certificates, config
 from relay.check import SECONDS, Finding, failure, listeners, ok, warning
 from relay.core import domains, networks
 
@@ -40,7 +40,7 @@ async def _pixel(url: str) -> Finding:
     try:
         await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except OSError as error:
-        return failure("tracking.url", f"{host} has no address in DNS ({error.strerror}): make an A or AAAA record")
+        return failure("tracking.url", f"{host}: {causes.of(error)}; make an A or AAAA record where there is none")
     timeout = aiohttp.ClientTimeout(total=SECONDS)
     try:
         async with (
@@ -50,11 +50,11 @@ async def _pixel(url: str) -> Finding:
             good = response.status == 200 and is_pixel(await response.content.read(LONGEST + 1))
             status = response.status
     except aiohttp.ClientConnectorCertificateError as error:
-        reason = getattr(error.certificate_error, "verify_message", "") or error.certificate_error
-        return failure("tracking.url", f"recipients' programs will refuse the certificate of {host}: {reason}")
+        return failure(
+            "tracking.url", f"recipients' programs will refuse the certificate of {host}: {causes.of(error)}"
+        )
     except (aiohttp.ClientError, TimeoutError, ssl.SSLError, OSError) as error:
-        reason = getattr(error, "strerror", None) or str(error) or "no answer"
-        return failure("tracking.url", f"{url} does not answer: {reason}")
+        return failure("tracking.url", f"{url} does not answer: {causes.of(error)}")
     if good:
         return ok("tracking.url", f"{url} answers with our pixel")
     return failure("tracking.url", f"{url} answers {status}, and not with our pixel: does it lead to http.listen?")
@@ -89,6 +89,6 @@ async def standing_in(settings: config.Settings) -> AsyncIterator[str]:
             await web.TCPSite(runner, *networks.endpoint(address), ssl_context=context).start()
         yield ""
     except OSError as error:
-        yield f"nothing could listen on {' and '.join(addresses)} meanwhile: {error}"
+        yield f"nothing could listen on {' and '.join(addresses)} meanwhile: {causes.of(error, listening=True)}"
     finally:
         await runner.cleanup()

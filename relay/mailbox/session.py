@@ -25,7 +25,7 @@ from typing import Any, Literal, TypeVar
 import imapclient
 from imapclient import exceptions
 
-from relay import oauth
+from relay import causes, oauth
 from relay.config import OAuth2
 from relay.core import networks, refusals
 from relay.mailbox import logins as methods
@@ -182,13 +182,13 @@ def failure(reason: BaseException) -> str:
     """In words, what broke a connection."""
     match reason:
         case ssl.SSLCertVerificationError():
-            return f"the server's certificate is refused: {reason.verify_message}"
+            return f"the server's certificate is refused: {causes.of(reason)}"
         case ssl.SSLError():
-            return f"no TLS: {reason.reason or reason}"
+            return f"no TLS: {causes.of(reason)}"
         case TimeoutError():
             return "no answer in time"
         case OSError():
-            return reason.strerror or plain(reason)
+            return causes.of(reason)
     return plain(reason)
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from relay import log, metrics
+from relay import causes, log, metrics
 from relay.config import Settings
 from relay.core import networks
 from relay.core.milter import Client, Session
@@ -30,7 +30,12 @@ BACKLOG = 1024
 
 
 class CannotListen(Exception):
-    """The listener can't start as the settings have it; the text says why."""
+    """The listener can't start; the text says why. `now`: the settings may be right, and the address can't be had at this
+    moment."""
+
+    def __init__(self, sentence: str, *, now: bool = True) -> None:
+        super().__init__(sentence)
+        self.now = now
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +100,15 @@ class Server:
     # -- its own -------------------------------------------------------------------------------------------------------
 
     async def listen(self, text: str, mode: int, group: str) -> None:
-        """Raises `CannotListen`, or OSError."""
+        """Raises `CannotListen`."""
+        try:
+            await self._open(text, mode, group)
+        except OSError as reason:
+            why = causes.of(reason, listening=not text.startswith(UNIX))
+            raise CannotListen(f"can't listen on {text}: {why}") from reason
+        self._look()
+
+    async def _open(self, text: str, mode: int, group: str) -> None:
         if text.startswith(UNIX):
             path = Path(text.removeprefix(UNIX))
             bound = self._bind(path, mode, group)
@@ -107,7 +120,6 @@ class Server:
                 lambda: Connection(self), host or None, port, backlog=BACKLOG
             )
             self.addresses = [s.getsockname()[:2] for s in self._listener.sockets]
-        self._look()
 
     def _bind(self, path: Path, mode: int, group: str) -> socket.socket:
         """A socket as a file, which nobody can connect to before it has its owner and mode: it does not listen yet."""
@@ -180,7 +192,7 @@ def left(path: Path) -> bool:
         except ConnectionRefusedError:
             return True
         except OSError as reason:
-            raise CannotListen(f"{path} is there, and can't be tried: {reason.strerror or reason}") from reason
+            raise CannotListen(f"{path} is there, and can't be tried: {causes.of(reason)}") from reason
     raise CannotListen(f"another process listens at {path}")
 
 
@@ -188,11 +200,11 @@ def gid(group: str) -> int:
     try:
         return int(group) if group.isdecimal() else grp.getgrnam(group).gr_gid
     except KeyError:
-        raise CannotListen(f"milter.group: there is no group {group}") from None
+        raise CannotListen(f"milter.group: there is no group {group}", now=False) from None
 
 
 async def serve(settings: Settings, tracker: answering.Tracker, *, limits: Limits | None = None) -> Server:
-    """Opens the listener of [milter]. Raises `CannotListen`, or OSError where it can't be had."""
+    """Opens the listener of [milter]. Raises `CannotListen`."""
     milter, smtp = settings.milter, settings.smtp
     limits = limits or Limits(in_flight=max(smtp.max_in_flight, smtp.max_message_size), message=smtp.max_message_size)
     server = Server(answering.Answering(settings, tracker), submitters.rule(milter.submitters), limits)

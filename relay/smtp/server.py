@@ -11,7 +11,7 @@ import contextlib
 import os
 import socket
 
-from relay import certificates, log, metrics
+from relay import causes, certificates, log, metrics
 from relay.config import Settings
 from relay.core import networks
 from relay.smtp import accounts, auth, commands, intake, limits, session, submitters, throttle
@@ -23,7 +23,12 @@ AT_ONCE = 16  # connections that asyncio accepts before it looks at the first of
 
 
 class CannotListen(Exception):
-    """The listeners can't start as the settings have them; the text says why, a sentence a line."""
+    """The listeners can't start; the text says why, a sentence a line. `now`: the settings may be right, and the address
+    can't be had at this moment (another program has it, or it is not there yet)."""
+
+    def __init__(self, sentence: str, *, now: bool = False) -> None:
+        super().__init__(sentence)
+        self.now = now
 
 
 class Server:
@@ -49,10 +54,14 @@ class Server:
 
     async def listen(self, host: str, port: int, *, implicit_tls: bool) -> None:
         # Made by the loop, which knows them as TCP: a socket of our own would lack TCP_NODELAY under asyncio.
-        listener = await self._loop.create_server(
-            lambda: commands.Commands(self._shared, implicit_tls=implicit_tls, pattern=self._pattern),
-            host or None, port, backlog=AT_ONCE,
-        )  # fmt: skip
+        try:
+            listener = await self._loop.create_server(
+                lambda: commands.Commands(self._shared, implicit_tls=implicit_tls, pattern=self._pattern),
+                host or None, port, backlog=AT_ONCE,
+            )  # fmt: skip
+        except OSError as reason:
+            where = networks.written(host, port)
+            raise CannotListen(f"can't listen on {where}: {causes.of(reason, listening=True)}", now=True) from reason
         self._listeners.append(listener)
         for bound in listener.sockets:
             with socket.socket(fileno=os.dup(bound.fileno())) as same:
@@ -111,7 +120,7 @@ async def serve(
 ) -> Server:
     """Opens the listeners of [smtp]. `take` gets each message; `users` is asked with auth = "users" (without one the
     file of `users` is), `verify_upstream` with auth = "upstream". `held_to` and `guesses` are what clients may use.
-    Raises `CannotListen`, or OSError where a port is taken."""
+    Raises `CannotListen`."""
     smtp = settings.smtp
     found = submitters.problems(settings)
     if smtp.auth == "upstream" and verify_upstream is None:

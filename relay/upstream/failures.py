@@ -11,7 +11,7 @@ from typing import Literal
 
 import aiosmtplib
 
-from relay import oauth
+from relay import causes, oauth
 from relay.core import envelopes, networks
 from relay.core.model import Later, Never, Outcome
 
@@ -40,10 +40,10 @@ def read(reason: BaseException, server: networks.Server, seconds: float) -> Cann
             return failure
         case ssl.SSLCertVerificationError() as bad:
             return CannotConnect(
-                451, f"4.7.5 The certificate of the upstream {server} is refused: {bad.verify_message}", kind="tls"
+                451, f"4.7.5 The certificate of the upstream {server} is refused: {causes.of(bad)}", kind="tls"
             )
         case ssl.SSLError() as bad:
-            return CannotConnect(451, f"4.7.5 No TLS with the upstream {server}: {bad.reason or bad}", kind="tls")
+            return CannotConnect(451, f"4.7.5 No TLS with the upstream {server}: {causes.of(bad)}", kind="tls")
         case oauth.TokenRefused() as refused:
             return CannotConnect(
                 451, f"4.7.8 No access token for the upstream {server}: {refused}", kind="login", refused=refused.final
@@ -56,7 +56,7 @@ def read(reason: BaseException, server: networks.Server, seconds: float) -> Cann
         case TimeoutError() | aiosmtplib.SMTPTimeoutError():
             return CannotConnect(451, f"4.4.1 The upstream {server} does not answer within {seconds:g} s")
         case OSError() as bad:
-            return CannotConnect(451, f"4.4.1 The upstream {server} does not answer: {bad.strerror or bad}")
+            return CannotConnect(451, f"4.4.1 The upstream {server} does not answer: {causes.of(bad)}")
         case aiosmtplib.SMTPException() | ValueError() as bad:
             return CannotConnect(451, f"4.4.1 The upstream {server} does not answer: {bad}")
     return None

@@ -38,6 +38,13 @@ async def by_password(
 ) -> None:
     """Raises `CannotConnect`. `ours`: they are the settings', not a client's."""
     offered = [method for method in BY_PASSWORD if method in smtp.server_auth_methods]
+    if not smtp.server_auth_methods and ours:
+        raise CannotConnect(
+            451,
+            f"4.7.4 The upstream {server} offers no AUTH; take the user out of the URL where it wants no login, or choose its "
+            "port for submission (587)",
+            kind="login",
+        )
     if not offered:
         raise CannotConnect(
             451, f"4.7.4 The upstream {server} offers none of AUTH PLAIN, LOGIN and CRAM-MD5", kind="login"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from dataclasses import replace
 
 import pytest
@@ -132,26 +133,73 @@ async def test_the_tracking_server_on_several_addresses(tmp_path):
             await asyncio.open_connection(host, port)
 
 
-@pytest.mark.parametrize("role", ["smtp", "http", "admin", "milter"])
-async def test_a_port_that_is_taken_ends_it_with_1(tmp_path, role):
-    """systemd starts it again then; 2 is a mistake in the settings, which starting again does not mend."""
-    taken = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
-    port = taken.sockets[0].getsockname()[1]
-    given = settings(tmp_path, 9)
+def listening(folder, role: str, address: str) -> config.Settings:
+    given = settings(folder, 9)
     match role:
         case "smtp":
-            given = replace(given, smtp=replace(given.smtp, listen=(f"127.0.0.1:{port}",)))
+            smtp = replace(given.smtp, listen=("127.0.0.1:0", address), allow=("192.0.2.0/24",))
+            return replace(given, smtp=smtp)
         case "http":
-            given = replace(given, http=replace(given.http, listen=("127.0.0.1:0", f"127.0.0.1:{port}")))
+            return replace(given, http=replace(given.http, listen=("127.0.0.1:0", address)))
         case "admin":
-            given = replace(given, admin=replace(given.admin, listen=f"127.0.0.1:{port}"))
-        case "milter":
-            given = replace(given, milter=replace(given.milter, listen=f"inet:127.0.0.1:{port}"))
+            return replace(given, admin=replace(given.admin, listen=address))
+        case _:
+            return replace(given, milter=replace(given.milter, listen=f"inet:{address}"))
+
+
+async def refusal(given: config.Settings, role: str) -> app.CannotStart:
     service = app.Service(given, frozenset({role}))
     try:
-        with pytest.raises(app.CannotStart, match=rf"{role}: can't listen.*address already in use") as stopped:
+        with pytest.raises(app.CannotStart) as stopped:
             await service.start()
-        assert stopped.value.code == 1
     finally:
         await service.stop()
-        taken.close()
+    return stopped.value
+
+
+@pytest.mark.parametrize("role", ["smtp", "http", "admin", "milter"])
+async def test_an_address_that_cannot_be_had_now_ends_it_with_1(tmp_path, role):
+    """systemd starts it again then: the other program may go, the address may come."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        for address, why in (
+            (f"127.0.0.1:{port}", "another program listens there; "),
+            ("192.0.2.1:2525", "this machine has no such address now; "),
+            ("[2001:db8::1]:2525", "this machine "),
+        ):
+            refused = await refusal(listening(tmp_path, role, address), role)
+            assert refused.code == 1
+            shown = f"inet:{address}" if role == "milter" else address
+            assert str(refused).startswith(f"{role}: can't listen on {shown}: {why}"), str(refused)
+
+
+@pytest.mark.parametrize(
+    ("place", "why"),
+    [("gone/milter.sock", "there is no such file or folder"), ("file/milter.sock", "a part of the path is a file"),
+     ("file", "is there and is no socket"), ("used", "another process listens at")],
+)  # fmt: skip
+async def test_a_socket_as_a_file_that_cannot_be_had_now_ends_it_with_1(tmp_path, place, why):
+    (tmp_path / "file").write_text("somebody's")
+    with socket.socket(socket.AF_UNIX) as used:
+        used.bind(str(tmp_path / "used"))
+        used.listen()
+        given = replace(settings(tmp_path / "var", 9), milter=config.Milter(f"unix:{tmp_path}/{place}"))
+        refused = await refusal(given, "milter")
+    assert (refused.code, why in str(refused)) == (1, True), str(refused)
+
+
+async def test_settings_that_cannot_be_used_end_it_with_2(tmp_path):
+    """systemd leaves it at that: starting again does not mend them."""
+    (tmp_path / "no.pem").write_text("no certificate")
+    ours, pair = settings(tmp_path / "var", 9), {"certificate": tmp_path / "no.pem", "key": tmp_path / "no.pem"}
+    for role, given in (
+        ("smtp", replace(ours, smtp=replace(ours.smtp, **pair))),
+        ("http", replace(ours, http=config.Http(("127.0.0.1:0",), **pair))),
+        ("milter", replace(ours, milter=config.Milter(f"unix:{tmp_path}/sock", group="no such group"))),
+        ("smtp", replace(ours, dkim=(config.Dkim("e.test", "t1", tmp_path / "no.pem"),))),
+        ("smtp", replace(ours, dkim=(config.Dkim("e.test", "t1", tmp_path / "gone.pem"),))),
+    ):
+        refused = await refusal(given, role)
+        assert (refused.code, str(refused).count("\n")) == (2, 0), str(refused)

@@ -17,7 +17,7 @@ from relay.core import floods
 from relay.store import Unavailable
 from relay.store.sql.engine import Engine
 from relay.store.sql.program import Program
-from relay.store.sqlite import database
+from relay.store.sqlite import database, faults
 from relay.store.sqlite.programs import run
 from relay.store.sqlite.readers import Readers
 from relay.store.sqlite.writer import USUAL, Times, Writer
@@ -63,4 +63,4 @@ class Sqlite(Engine):
         try:
             await asyncio.to_thread(database.backup, self.path, path)
         except (sqlite3.Error, OSError) as error:
-            raise Unavailable(f"backup of {self.path.name}: {error}") from error
+            raise Unavailable(f"backup of {self.path.name}: {faults.said(error)}") from error

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from relay.store import Unavailable
+from relay.store.sqlite import faults
 from relay.store.sqlite.database import connect, inode
 
 T = TypeVar("T")
@@ -48,7 +49,7 @@ class Readers:
             return work(local.db)
         except (sqlite3.Error, OSError) as error:
             self._forget()
-            raise Unavailable(f"{self.path.name}: {error}") from error
+            raise Unavailable(f"{self.path.name}: {faults.said(error)}") from error
 
     def _forget(self) -> None:
         db, self._local.db = getattr(self._local, "db", None), None

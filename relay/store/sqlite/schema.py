@@ -14,7 +14,7 @@ from pathlib import Path
 
 from relay.store import Newer, Unavailable
 from relay.store.sql import cursors
-from relay.store.sqlite import migrations
+from relay.store.sqlite import faults, migrations
 from relay.store.sqlite.programs import run
 
 LATEST = len(migrations.STEPS)
@@ -63,7 +63,7 @@ def examine(path: Path) -> str:
         with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)) as db:
             at = version(db)
     except sqlite3.Error as error:
-        raise Unavailable(f"{path} can't be read: {error}") from error
+        raise Unavailable(f"{path} can't be read: {faults.said(error)}") from error
     if at > LATEST:
         raise Newer(f"{path}: {newer(at, LATEST)}")
     return f"{path} has schema {at} of {LATEST}"
@@ -77,7 +77,7 @@ def passed_over(path: Path, mailbox: str) -> tuple[str, ...]:
         with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)) as db:
             found = run(db, cursors.one(mailbox)) if version(db) == LATEST else None
     except sqlite3.Error as error:
-        raise Unavailable(f"{path} can't be read: {error}") from error
+        raise Unavailable(f"{path} can't be read: {faults.said(error)}") from error
     return found.passed if found else ()
 
 

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from relay import log, metrics
 from relay.store import Newer, Unavailable
 from relay.store.sql.engine import Bulk
-from relay.store.sqlite import schema
+from relay.store.sqlite import faults, schema
 from relay.store.sqlite.database import Database
 from relay.store.sqlite.programs import run
 
@@ -269,7 +269,7 @@ class Writer:
             LOG.error("unavailable", path=self.path, error=str(error))
         if code(error) != sqlite3.SQLITE_FULL:
             self._file.close()
-        raised = error if isinstance(error, Unavailable) else Unavailable(f"{self.path.name}: {error}")
+        raised = error if isinstance(error, Unavailable) else Unavailable(f"{self.path.name}: {faults.said(error)}")
         self._resolve([(operation.future, None, raised) for operation in operations])
 
     def _undo(self, db: sqlite3.Connection) -> None:

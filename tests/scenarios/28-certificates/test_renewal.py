@@ -64,9 +64,12 @@ def encrypted(folder: Path) -> None:
 
 
 BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
-    "no PEM": (lambda folder: (folder / "cert.pem").write_text("no certificate\n"), "PEM file"),
-    "another's key": (lambda folder: certificates.make(folder / "other")[1].replace(folder / "key.pem"), "MISMATCH"),
-    "missing": (lambda folder: (folder / "key.pem").unlink(), "No such file"),
+    "no PEM": (lambda folder: (folder / "cert.pem").write_text("no certificate\n"), "holds no certificate: "),
+    "another's key": (
+        lambda folder: certificates.make(folder / "other")[1].replace(folder / "key.pem"),
+        "the key does not belong to the certificate; ",
+    ),
+    "missing": (lambda folder: (folder / "key.pem").unlink(), "key.pem can't be read: there is no such file"),
     "encrypted": (encrypted, "the key is encrypted"),
 }
 
@@ -97,7 +100,10 @@ def test_renewed_while_it_runs(tmp_path: Path) -> None:
             relay.process.send_signal(signal.SIGHUP)
             eventually(lambda: relay.log.count(words) >= lines + 2)  # noqa: B023 - smtp, and http
             assert everywhere() == now
-        assert f"the certificate can't be used: No such file or directory ({tmp_path}/tls/cert.pem" in relay.log
+        assert (
+            f"key.pem can't be read: there is no such file or folder; check the path ({tmp_path}/tls/cert.pem"
+            in relay.log
+        )
         assert client.mail(hostile.letter()).startswith("250")  # in the session from before all that
 
 
