@@ -74,8 +74,8 @@ def lines(envelope: Envelope, content: bytes, offered: Mapping[str, str], why: s
     mail = [b"MAIL FROM:<" + envelope.reverse_path.encode() + b">"]
     if "size" in offered:
         mail.append(b"SIZE=%d" % len(content))
-    if "8bitmime" in offered and (eight or "BODY" in declared):
-        mail.append(b"BODY=8BITMIME" if eight else declared["BODY"].encode("ascii", "replace"))
+    if "8bitmime" in offered and eight:  # what is 7bit says nothing, whatever was declared: any server takes it
+        mail.append(b"BODY=8BITMIME")
     # Only where it is needed: whoever relays the message further would else need a server that offers it.
     named = envelope.reverse_path.isascii() and all(line.isascii() for line in rcpt if line)
     if utf8 and (fields or not named or (asked and _in_a_part(content))):

@@ -1,7 +1,8 @@
 """What a server means by the words with which it does not do what it was asked: no, or not now?
 
-Owns: the reading of those words, at a login by IMAP or SMTP, at opening a folder, at fetching a message. Leaves to others:
-what follows from it (`mailbox`, `upstream`).
+Owns: the reading of those words, at a login by IMAP or SMTP, at opening a folder, at fetching a message; and, of a message
+that is refused, whether it may be had in another form or by another server. Leaves to others: what follows from it
+(`mailbox`, `upstream`).
 
 A response code decides where it says which (RFC 5530 3), then the words. What says neither is "not now": an account
 whose server has a bad hour must not be taken for one whose password was changed.
@@ -10,6 +11,9 @@ whose server has a bad hour must not be taken for one whose password was changed
 from __future__ import annotations
 
 import re
+
+from relay.core import envelopes
+from relay.core.model import Reply
 
 CODE = re.compile(r"\[([A-Za-z][A-Za-z0-9-]*)(?: [^\]]*)?\]")
 NO = frozenset({"AUTHENTICATIONFAILED", "AUTHORIZATIONFAILED", "EXPIRED", "NONEXISTENT", "NOPERM"})
@@ -70,6 +74,32 @@ def smtp_method(code: int) -> bool:
     504 is for one that is not known (500 and 502 from servers that know no better), 534 for one that is too weak, 538 for
     one that wants encryption (RFC 4954 4, 6; RFC 2554 6)."""
     return code in (500, 502, 504, 534, 538)
+
+
+# RFC 3463 3.7, RFC 6531 3.7.4.2.
+NOT_AS_8BIT = frozenset({"5.6.1", "5.6.3"})  # media not supported; conversion required but not supported
+NOT_HERE = frozenset({"5.3.4", "5.6.2", "5.6.3", "5.6.7", "5.6.9"})
+OF_SIZE = re.compile(
+    r"(?:message|mail|data|content)\b[\w' ]* (?:size|large|big|long|length)|too (?:large|big)|size[\w ]* (?:exceed|limit)",
+    re.I,
+)
+OF_QUOTA = re.compile(r"quota|mailbox|storage|full\b|space", re.I)
+
+
+def of_8bit(reply: Reply) -> bool:
+    """Whether this refusal of an 8bit message may not hold for the same in 7bit."""
+    return reply.code // 100 == 5 and envelopes.status(reply) in NOT_AS_8BIT
+
+
+def of_this_server(reply: Reply) -> bool:
+    """Whether this refusal is of what one server lacks and another may offer: room for the message, a conversion,
+    SMTPUTF8. Servers without enhanced status codes have 552 for a message that is too large (RFC 1870 6.1), and for a
+    mailbox that is full; Gmail says 5.2.3 of its own limit."""
+    status = envelopes.status(reply)
+    if status in NOT_HERE:
+        return True
+    sized = reply.code == 552 and status in ("5.0.0", "5.2.3")
+    return sized and OF_SIZE.search(reply.text) is not None and not OF_QUOTA.search(reply.text)
 
 
 def folder(words: str) -> bool:

@@ -5,7 +5,8 @@ logins. Leaves to others: connections (`pool`, `connections`), the transaction i
 command (`core.envelopes`), what becomes of an outcome (`delivery`, `spool`).
 
 An upstream that does not offer 8BITMIME gets an 8bit message in 7bit (`core.sevenbit`): here, since only here is it known
-what the server at hand offers, and a fallback or the next try may meet another.
+what the server at hand offers, and a fallback or the next try may meet another. So does one that offers it and then refuses
+the message for what it is (5.6.1, 5.6.3), once.
 
 A message goes to the upstream once per call. The one exception: a connection that had been used before and that the
 upstream left before the message was handed over says nothing about the message; then a new one is opened.
@@ -17,11 +18,12 @@ import asyncio
 import ssl
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from relay import config, event_loop, log, metrics
 from relay.config.settings import DEFAULT_UPSTREAM
-from relay.core import dkim, dsn, envelopes, sevenbit
+from relay.core import dkim, dsn, envelopes, refusals, sevenbit
 from relay.core.model import Done, Envelope, Later, Never, Outcome, Reply
 from relay.upstream import connections, failures, pool, transaction
 
@@ -97,12 +99,29 @@ class UpstreamClient:
         return found
 
     async def _send(self, envelope: Envelope, content: bytes) -> tuple[tuple[Outcome, ...], bool]:
+        outcomes, reached, eight = await self._transfer(envelope, content)
+        again = (
+            [i for i, o in enumerate(outcomes) if isinstance(o, Never) and refusals.of_8bit(o.reply)] if eight else []
+        )
+        if not again:
+            return outcomes, reached
+        # It offers 8BITMIME, and whoever has the message after it does not: in 7bit it may do, and is tried once.
+        content, why = await self._converted(envelope, content)
+        if why:
+            return outcomes, reached
+        there = tuple(envelope.recipients[i] for i in again)
+        second, _, _ = await self._transfer(replace(envelope, recipients=there), content)
+        found = dict(zip(again, second, strict=True))
+        return tuple(found.get(i, outcome) for i, outcome in enumerate(outcomes)), reached
+
+    async def _transfer(self, envelope: Envelope, content: bytes) -> tuple[tuple[Outcome, ...], bool, bool]:
+        """The outcomes, whether the upstream was reached, and whether it offered 8BITMIME and was told 8bit."""
         many, why, credentials = len(envelope.recipients), "", envelope.credentials
         while True:
             try:
                 connection = self._pool.take(credentials) or await self._open(credentials)
             except failures.CannotConnect as failure:
-                return (self._of_failure(credentials, failure),) * many, False
+                return (self._of_failure(credentials, failure),) * many, False, False
             if "8bitmime" not in connection.offered and not why and not content.isascii():
                 self._pool.give(credentials, connection)  # a large one takes a while
                 content, why = await self._converted(envelope, content)
@@ -110,14 +129,14 @@ class UpstreamClient:
             lines = envelopes.lines(envelope, content, connection.offered, why)
             if isinstance(lines, Never):
                 self._pool.give(credentials, connection)
-                return (lines,) * many, True
+                return (lines,) * many, True, False
             reused = connection.used
             result = await self._pool.run(credentials, connection, lines, content, self.times)
             if not (result.stale and reused):
                 outcomes = result.outcomes
                 if "dsn" not in connection.offered:
                     outcomes = _unconfirmed(envelope, outcomes)
-                return outcomes, not result.unsent
+                return outcomes, not result.unsent, "8bitmime" in connection.offered and not content.isascii()
 
     async def _open(self, credentials: pool.Credentials) -> connections.Connection:
         connection = await self._pool.open(credentials)

@@ -1,7 +1,8 @@
 """All upstreams: each envelope to the one that it names, or to a fallback of that where it can't be reached.
 
 Owns: the order in which upstreams are tried. A message goes on to the next one only where nothing of it was handed over
-and no server said anything about it: then nobody has it. A client's own login goes to one server only.
+and no server said anything about it, or one refused it for what that server lacks (size, 8bit, SMTPUTF8): then nobody has
+it. A client's own login goes to one server only.
 Leaves to others: which upstream a message is for (`choice`), how one of them gets it (`client`).
 """
 
@@ -13,11 +14,12 @@ import functools
 import ssl
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from relay import config, log, metrics, oauth
 from relay.config.settings import DEFAULT_UPSTREAM
-from relay.core import dkim
-from relay.core.model import Envelope, Later, Outcome
+from relay.core import dkim, envelopes, refusals
+from relay.core.model import Done, Envelope, Later, Never, Outcome
 from relay.upstream import choice, client, pool, transaction
 
 LOG = log.room("upstream")
@@ -77,18 +79,29 @@ class Upstreams:
         chain = self._chains.get(envelope.upstream) or self._chains[DEFAULT_UPSTREAM]
         if len(chain) == 1 or envelope.credentials:
             return await self._clients[chain[0]].send(envelope, content, started=started)
-        outcomes: tuple[Outcome, ...] = ()
+        found: dict[int, Outcome] = {}
+        places = list(range(len(envelope.recipients)))  # of those whom another server may serve
         for name in self._in_order(chain):
-            if outcomes:
+            if found:
                 metrics.FAILOVERS.labels(name).inc()
-                LOG.warning("failover", upstream=name, reason=str(outcomes[0].reply))
-            outcomes, reached = await self._clients[name].attempt(envelope, content, started=started)
-            if reached or not all(isinstance(outcome, Later) for outcome in outcomes):
+                LOG.warning("failover", upstream=name, reason=str(found[places[0]].reply))
+            part = envelope
+            if len(places) < len(envelope.recipients):
+                part = replace(envelope, recipients=tuple(envelope.recipients[place] for place in places))
+            outcomes, reached = await self._clients[name].attempt(part, content, started=started)
+            away = not reached and all(isinstance(outcome, Later) for outcome in outcomes)
+            if away:
+                self._away[name] = self.clock() + AGAIN_SECONDS
+            else:
                 self._away.pop(name, None)
+            for place, outcome in zip(places, outcomes, strict=True):
+                found[place] = _together(found.get(place), outcome)
+            places = [p for p, outcome in zip(places, outcomes, strict=True) if away or _of_this_server(outcome)]
+            if not places:
                 break
-            self._away[name] = self.clock() + AGAIN_SECONDS
-        client.count(outcomes)
-        return outcomes
+        settled = tuple(found[place] for place in range(len(envelope.recipients)))
+        client.count(settled)
+        return settled
 
     def _in_order(self, chain: Sequence[str]) -> list[str]:
         """Those that could not be reached a moment ago come last: waiting for each anew would take a minute."""
@@ -117,3 +130,21 @@ class Upstreams:
     async def close(self) -> None:
         for each in self._clients.values():
             await each.close()
+
+
+def _of_this_server(outcome: Outcome) -> bool:
+    return isinstance(outcome, Never) and refusals.of_this_server(outcome.reply)
+
+
+def _together(before: Outcome | None, now: Outcome) -> Outcome:
+    """What two servers in turn mean for a recipient, where the first one left it open. One that could not be reached may
+    take what another one lacks the means for: that is put off, and both are told."""
+    if before is None or isinstance(now, Done) or (isinstance(now, Never) and not _of_this_server(now)):
+        return now
+    if isinstance(before, Never) and isinstance(now, Never):
+        return before
+    late, refusal = (before, now) if isinstance(now, Never) else (now, before)
+    if not isinstance(refusal, Never):
+        return now
+    text = f"{late.reply.text}; another upstream refused it: {refusal.reply}"
+    return Later(envelopes.reply(late.reply.code, [text]), uncertain=isinstance(late, Later) and late.uncertain)

@@ -81,7 +81,9 @@ def test_whole_means_that_no_line_ending_is_bare(content):
         ({"content": PLAIN, "options": ("SMTPUTF8",)}, "smtputf8", b""),  # nothing in it needs it
         # … and so it is not asked for either: whoever has it next would need a server that offers it
         ({"content": PLAIN, "options": ("SMTPUTF8",)}, "", b""),
-        ({"content": PLAIN, "options": ("smtputf8", "BODY=8BITMIME")}, "", b"BODY=8BITMIME"),
+        ({"content": PLAIN, "options": ("smtputf8", "BODY=8BITMIME")}, "", b""),
+        ({"content": PLAIN, "options": ("BODY=7BIT",)}, "", b""),
+        ({"content": EIGHT, "options": ("BODY=7BIT",)}, "", b"BODY=8BITMIME"),
         ({"content": EIGHT, "options": ("SMTPUTF8",)}, "", b"BODY=8BITMIME"),
         ({"content": EIGHT, "options": ("SMTPUTF8",), "to": ("a@xn--bcher-kva.example",)}, "", b"BODY=8BITMIME"),
         ({"content": UTF8_FIELDS, "options": ("SMTPUTF8",)}, "", b"BODY=8BITMIME SMTPUTF8"),

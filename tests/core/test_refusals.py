@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from relay.core import refusals
+from relay.core.model import Reply
 
 REFUSED = [
     "[AUTHENTICATIONFAILED] Authentication failed.",  # Dovecot
@@ -131,3 +132,43 @@ def test_too_many_connections_are_told_apart(words: str, crowded: bool) -> None:
 )
 def test_an_upstream_refuses_a_login_by_clear_words_too(code: int, words: str, refused: bool) -> None:
     assert refusals.smtp_login(code, words) is refused
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "of_8bit", "of_this_server"),
+    [
+        (554, "5.6.1 Media not supported", True, False),
+        (554, "5.6.1 Body type not supported by Remote Host", True, False),  # as Exchange says it
+        (554, "5.6.3 Conversion required but not supported", True, True),
+        (550, "5.6.3 8bit", True, True),
+        (554, "5.6.2 Conversion required and prohibited", False, True),
+        (553, "5.6.7 Non-ASCII addresses not permitted for that sender/recipient", False, True),
+        (550, "5.6.7 SMTPUTF8 is required, but was not offered by host mx.example", False, True),
+        (553, "5.6.9 UTF-8 header message cannot be transferred to one or more recipients", False, True),
+        (552, "5.3.4 Message size exceeds fixed limit", False, True),
+        (552, "5.3.4 Error: message file too big", False, True),
+        (523, "5.3.4 too large", False, True),
+        (552, "Message size exceeds fixed maximum message size", False, True),
+        (552, "message too large", False, True),
+        (552, "sorry, that message size exceeds my databytes limit (#5.3.4)", False, True),  # qmail
+        (552, "5.2.3 Your message exceeded Google's message size limits.", False, True),
+        (552, "5.2.2 Mailbox full", False, False),
+        (552, "Mailbox size limit exceeded", False, False),
+        (552, "Requested mail action aborted: exceeded storage allocation", False, False),
+        (552, "5.2.3 Message too large for this mailbox's quota", False, False),
+        (552, "5.7.0 This message was blocked because its content presents a potential security issue.", False, False),
+        (550, "5.2.3 Message length exceeds administrative limit", False, False),  # of the recipient's
+        (554, "5.6.0 message is malformed", False, False),
+        (554, "5.6.4 conversion with loss", False, False),
+        (554, "5.7.1 message too large a risk", False, False),
+        (550, "5.1.1 unknown user", False, False),
+        (554, "no", False, False),
+    ],
+)
+def test_what_another_form_or_another_server_may_help_with(
+    code: int, words: str, of_8bit: bool, of_this_server: bool
+) -> None:
+    assert refusals.of_8bit(Reply(code, words)) is of_8bit
+    assert refusals.of_this_server(Reply(code, words)) is of_this_server
+    assert not refusals.of_8bit(Reply(451, words.replace("5.", "4.", 1)))
+    assert not refusals.of_this_server(Reply(451, words.replace("5.", "4.", 1)))

@@ -167,12 +167,12 @@ async def test_a_refusal_goes_back_in_its_class_and_nothing_is_kept(tmp_path, sc
 async def test_what_is_put_off_is_kept_then_sent_as_it_was(tmp_path, script):
     async with house(tmp_path, script, sends=True) as it:
         await it.store.record_sent(sent("b@x.example"))
-        reply = await it.take(submission(options=("BODY=8BITMIME",)))
+        reply = await it.take(submission(options=("RET=HDRS",)))
         assert str(reply) == "250 2.0.0 Ok 00000000000000000001 queued"
         await it.kept(1)
         await it.empty()
         assert it.upstream.kept[0].content == b"X-Copy: 0\r\n" + MESSAGE
-        assert "BODY=8BITMIME" in it.upstream.kept[0].commands[0]
+        assert "RET=HDRS" in it.upstream.kept[0].commands[0]
         assert it.tracker.rendered == {0: 1}
         await it.outcomes.flush()
         (copy,) = (await it.store.sent("00000000000000000001")).copies

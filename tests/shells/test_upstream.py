@@ -272,8 +272,9 @@ async def test_only_what_is_offered_is_asked_for(hide):
     async with sending(offers=offers) as (server, out):
         to = (Recipient("b@x.example", ("NOTIFY=FAILURE", "ORCPT=rfc822;b@x.example")),)
         asked = Envelope("a@x.example", to, ("BODY=8BITMIME", "SMTPUTF8", "RET=HDRS", "ENVID=t.1"))
-        subject = b"x" if hide == "SMTPUTF8" else "Grüße".encode()  # it is only asked for where it is needed
-        message = MESSAGE.replace(b"Subject: x", b"Subject: " + subject) if hide != "8BITMIME" else MESSAGE
+        # Both are only asked for where they are needed.
+        eight = {"8BITMIME": MESSAGE, "SMTPUTF8": MESSAGE + "Grüße\r\n".encode()}
+        message = eight.get(hide, MESSAGE.replace(b"Subject: x", "Subject: Grüße".encode()))
         if hide == "8BITMIME":
             asked = replace(asked, reverse_path="a@bücher.example")
         (outcome,) = await out.send(asked, message)
@@ -310,6 +311,39 @@ async def test_8bit_goes_in_7bit_where_nothing_else_is_offered(options, times, c
         assert server.sessions == 1
     said = [r.fields for r in caplog.records if r.getMessage() == "converted"]
     assert [(f["size"], f["to"], f["signatures_removed"]) for f in said] == [(len(content), len(kept.content), 0)] * 2
+
+
+@pytest.mark.parametrize("refusal", ["554 5.6.1 Body type not supported by remote host", "554 5.6.3 no"])
+@pytest.mark.parametrize("point", ["mail", "data", "dot"])
+@pytest.mark.parametrize("offers", [fake.USUAL, ("8BITMIME",)], ids=["pipelined", "plain"])
+async def test_an_upstream_that_offers_8bit_and_does_not_take_it_gets_7bit_once(point, refusal, offers):
+    async with sending({point: [refusal, None]}, offers=offers) as (server, out):
+        (outcome,) = await out.send(envelope(options=DECLARED), EIGHT)
+        assert isinstance(outcome, Done)
+        (kept,) = server.kept
+        assert kept.content.isascii()
+        read = email.message_from_bytes(kept.content, policy=email.policy.default)
+        assert read.get_content() == "Grüße\r\n"
+        assert "BODY=8BITMIME" not in kept.commands[0]
+        assert server.sessions == 1
+    async with sending({point: refusal}, offers=offers) as (server, out):  # and where that is refused too, it is
+        assert await out.send(envelope(options=DECLARED), EIGHT) == (Never(Reply(554, refusal[4:])),)
+        assert server.met[point] == 2
+    for content in (MESSAGE, SEALED):  # nothing else to try
+        async with sending({point: refusal}, offers=offers) as (server, out):
+            assert await out.send(envelope(), content) == (Never(Reply(554, refusal[4:])),)
+            assert server.met[point] == 1
+
+
+@pytest.mark.parametrize("lmtp", [True, False])
+async def test_only_who_was_refused_gets_it_again_in_7bit(lmtp):
+    words = {"b@x": "554 5.6.3 no 8bit"}
+    script = {"dot" if lmtp else "rcpt": lambda said: words.pop(said.removeprefix("RCPT TO:<").removesuffix(">"), None)}
+    async with sending(script, lmtp=lmtp) as (server, out):
+        outcomes = await out.send(envelope("b@x", "c@x"), EIGHT)
+        assert [type(o) for o in outcomes] == [Done, Done]
+        assert [kept.content.isascii() for kept in server.taken[-2:]] == [False, True]
+        assert server.taken[-1].recipients == ["b@x"]
 
 
 async def test_and_as_it_is_where_8bit_is_offered():

@@ -135,6 +135,108 @@ async def test_a_word_on_the_message_or_none_after_it_ends_the_search(tmp_path, 
         assert servers["spare"].sessions == 0
 
 
+LARGE = MESSAGE + b"x" * 500 + b"\r\n"
+EIGHT = "From: a@x.example\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nGrüße\r\n".encode()
+SEALED = "Content-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n\r\nGrüße\r\n--b--\r\n".encode()
+UTF8 = "From: a@x.example\r\nSubject: Grüße\r\n\r\nx\r\n".encode()
+FEW = ("PIPELINING",)
+
+# what one server lacks, or says that it lacks, and the other one has
+LACKING = [
+    (LARGE, {}, (*FEW, "SIZE 300"), (), ("b@x.example",)),
+    (LARGE, {"mail": "552 5.3.4 Message size exceeds fixed limit"}, fake.USUAL, (), ("b@x.example",)),
+    (LARGE, {"dot": "552 message size exceeds the maximum size"}, FEW, (), ("b@x.example",)),
+    (SEALED, {}, FEW, ("BODY=8BITMIME",), ("b@x.example",)),
+    (SEALED, {"dot": "554 5.6.3 no 8bit"}, fake.USUAL, (), ("b@x.example",)),
+    (EIGHT, {"dot": "554 5.6.3 not even so"}, fake.USUAL, (), ("b@x.example",)),
+    (UTF8, {}, FEW, ("SMTPUTF8", "BODY=8BITMIME"), ("b@x.example",)),
+    (UTF8, {"mail": "550 5.6.7 no"}, fake.USUAL, ("SMTPUTF8",), ("b@x.example",)),
+    (MESSAGE, {}, FEW, (), ("ü@x.example",)),
+    (MESSAGE, {"rcpt": "553 5.6.7 no"}, fake.USUAL, (), ("ü@x.example",)),
+]
+
+
+@pytest.mark.parametrize(("content", "script", "offers", "options", "to"), LACKING)
+async def test_what_one_lacks_the_means_for_goes_to_the_fallback(tmp_path, content, script, offers, options, to):
+    before = sample("upstream_failovers_total", upstream="spare")
+    async with several(tmp_path, {"default": script, "spare": {}}, fallback=["spare"], offers={"default": offers}) as (
+        out,
+        servers,
+        _,
+        _,
+    ):
+        asked = envelope(*to, options=options)
+        (outcome,) = await out.send(asked, content)
+        assert isinstance(outcome, Done), outcome
+        (kept,) = servers["spare"].kept
+        assert kept.content == content  # there it is as it came
+        assert sizes(servers) == {"default": 0, "spare": 1}
+        assert sample("upstream_failovers_total", upstream="spare") == before + 1
+        # what it does have the means for still goes there first
+        servers["default"].script.clear()
+        assert isinstance((await out.send(envelope(), MESSAGE))[0], Done)
+        assert sizes(servers) == {"default": 1, "spare": 1}
+
+
+@pytest.mark.parametrize(("content", "script", "offers", "options", "to"), LACKING)
+async def test_what_nobody_has_the_means_for_is_refused_in_the_first_ones_words(
+    tmp_path, content, script, offers, options, to
+):
+    async with several(
+        tmp_path,
+        {"default": script, "spare": {}},
+        fallback=["spare"],
+        offers={"default": offers, "spare": (*FEW, "SIZE 1")},
+    ) as (out, servers, _, _):
+        (outcome,) = await out.send(envelope(*to, options=options), content)
+        assert isinstance(outcome, Never)
+        assert "SIZE 1" not in str(outcome.reply)
+        assert "up to 1 octets" not in str(outcome.reply)
+        assert sizes(servers) == {"default": 0, "spare": 0}
+
+
+@pytest.mark.parametrize("first", ["away", "lacking"])
+async def test_where_the_other_one_cannot_be_reached_it_waits_and_both_are_told(tmp_path, first):
+    scripts = [{"connect": "drop"}, {}] if first == "away" else [{}, {"connect": "drop"}]
+    offers = {("spare" if first == "away" else "default"): (*FEW, "SIZE 300")}
+    async with several(
+        tmp_path, dict(zip(["default", "spare"], scripts, strict=True)), fallback=["spare"], offers=offers
+    ) as (out, *_):
+        for _ in range(2):  # the second time the one that was away comes last
+            (outcome,) = await out.send(envelope(), LARGE)
+            assert isinstance(outcome, Later)
+            assert "does not answer" in outcome.reply.text
+            assert "another upstream refused it: 552 5.3.4 The upstream takes messages up to 300" in outcome.reply.text
+
+
+async def test_only_the_recipients_that_were_refused_so_go_there(tmp_path):
+    words = {"<late@x.example>": LATER, "<no@x.example>": "550 5.1.1 nobody"}
+    script = {"rcpt": lambda c: words.get(c.removeprefix("RCPT TO:"))}
+    script["rcpt2"] = script["rcpt"]
+    async with several(tmp_path, {"default": script, "spare": {}}, fallback=["spare"], offers={"default": FEW}) as (
+        out,
+        servers,
+        _,
+        _,
+    ):
+        outcomes = await out.send(
+            envelope("a@x.example", "ü@x.example", "late@x.example", "no@x.example", "ö@x.example"), MESSAGE
+        )
+        assert [type(o) for o in outcomes] == [Done, Done, Later, Never, Done]
+        assert servers["default"].taken[0].recipients == ["a@x.example"]
+        assert servers["spare"].taken[0].recipients == ["ü@x.example", "ö@x.example"]
+
+
+@pytest.mark.parametrize(
+    "refusal", ["550 5.7.1 not you", "552 5.2.2 mailbox full", "554 5.6.0 malformed", "452 4.3.4 too large for now"]
+)
+async def test_any_other_refusal_stands(tmp_path, refusal):
+    async with several(tmp_path, {"default": {"mail": refusal}, "spare": {}}, fallback=["spare"]) as (out, servers, *_):
+        (outcome,) = await out.send(envelope(), MESSAGE)
+        assert str(outcome.reply) == refusal
+        assert servers["spare"].sessions == 0
+
+
 @pytest.mark.parametrize("lacks", ["default", "spare"])
 async def test_each_gets_the_form_that_it_can_have(tmp_path, lacks):
     """The first ends the session before it has the message, whether or not it offers 8BITMIME."""
