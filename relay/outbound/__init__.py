@@ -125,6 +125,7 @@ class Tracker:
             )
             if refusal:
                 return Tracked(message.message_id, (), refusal, upstream=choice.name_of(message.upstream))
+            self.say_invalid(message)
             shares = shared(submission.recipients, groups, one_group=one_group)
             sent = records.sent(message, groups, shares, self.clock(), handed=one_group)
             await self.record(sent)
@@ -144,6 +145,14 @@ class Tracker:
             self.renderer.pending(message, group, index, recipients, received) for index, recipients, group in shares
         ]
         return Tracked(message.message_id, tuple(pending), upstream=choice.name_of(message.upstream))
+
+    def say_invalid(self, message: plans.Message) -> None:
+        """Whoever sends such mail does not hear of it."""
+        told = records.invalid(message)
+        if told:
+            by = message.submission
+            LOG.warning("invalid_instruction", message_id=message.message_id, header=told["invalid_header"],
+                        reason=told["invalid"], login=by.login, peer=by.peer, sender=message.sender)  # fmt: skip
 
     async def record(self, sent: Sent) -> None:
         """All mail is recorded, tracked or not. Untracked mail does not wait for a store that can't take it."""

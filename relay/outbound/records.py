@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
-from relay.core import addresses, rewrite, threads, urls
+from relay.core import addresses, instructions, rewrite, threads, urls
 from relay.core.model import Recipient, Sent, SentCopy
 from relay.outbound import copies, plans
 
@@ -60,11 +60,24 @@ def sent(
         links=tuple(links),
         copies=tuple(made.values()),
         references=threads.references(head),
-        explanation=explanation(groups[0]) if groups else {},
+        explanation={**invalid(message), **(explanation(told_by(groups)) if groups else {})},
         login=submission.login,
         queue_id=submission.queue_id,
         daemon=submission.daemon,
     )
+
+
+def invalid(message: plans.Message) -> dict[str, str]:
+    """Which field could not be read, and the sentence that says why; nothing where there was none."""
+    told = message.instructions
+    if told.invalid:
+        return {"invalid": told.invalid, "invalid_header": instructions.unreadable(told, message.headers)}
+    return {"invalid": message.doubt, "invalid_header": "From"} if message.doubt else {}
+
+
+def told_by(groups: Sequence[plans.Group]) -> plans.Group:
+    """The group that has most to say of the content: of those that were read, one that is tracked."""
+    return max(groups, key=lambda group: (group.prepared is not None, group.tracked))
 
 
 def explanation(group: plans.Group) -> dict[str, Any]:
@@ -124,6 +137,4 @@ def report(message: plans.Message, group: plans.Group, made: copies.Copy) -> dic
         "headers": {"removed": [head.spelling(field) for field in removed], "added": added},
         "dkim": made.dkim,
     }
-    if message.instructions.invalid or message.doubt:
-        found["invalid"] = message.instructions.invalid or message.doubt
-    return found
+    return found | invalid(message)

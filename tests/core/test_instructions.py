@@ -357,7 +357,7 @@ def test_every_control_field_is_stripped_and_no_other():
 @pytest.mark.parametrize("name", ["X-Track-Link", "X-Track-Open", "X-Track-Foo"])
 def test_a_misspelt_header_is_said(name):
     told = read(f"{name}: no", "X-Track: all")
-    assert name.lower() in told.invalid
+    assert name in told.invalid
     assert "X-Track-Links" in told.invalid
     assert len(told.strip) == 2
 

@@ -184,6 +184,19 @@ def test_what_was_left_alone_says_why() -> None:
         assert shape.details(SENT.with_(explanation=broken), ())["left"] == []
 
 
+def test_an_instruction_that_could_not_be_read_is_told_in_its_own_words() -> None:
+    sentence = "X-Track-Opens: 'perhaps' is neither yes nor no; write yes, no."
+    sent = SENT.with_(
+        reason="invalid_instruction", explanation={"invalid": sentence, "invalid_header": "X-Track-Opens"}
+    )
+    words = f"{phrases.REASONS['invalid_instruction']}: {sentence.rstrip('.')}"
+    assert shape.details(sent, ())["reason"] == words
+    assert shape.untracked(sent)[0]["title"] == f"Not tracked: {words}"
+    for older in ({}, {"invalid": None}, {"invalid": ["x"]}, {"invalid": ""}):
+        assert shape.details(sent.with_(explanation=older), ())["reason"] == phrases.REASONS["invalid_instruction"]
+    assert shape.details(sent.with_(reason="no_html"), ())["reason"] == phrases.REASONS["no_html"]
+
+
 @given(text=st.text(max_size=50), data=st.dictionaries(st.sampled_from(["subject", "reason", "status"]), st.text()))
 def test_any_text_becomes_json(text: str, data: dict[str, str]) -> None:
     sent = SENT.with_(subject=text * 100, sender=text, label=text, links=(text,), metadata={text: text})

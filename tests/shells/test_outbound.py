@@ -308,6 +308,59 @@ async def test_an_entry_in_references_for_upstreams_that_rename() -> None:
     assert tokens.read(threads.token(ours.strip("<>")) or "", "reference", KEYS)
 
 
+@pytest.mark.parametrize(
+    ("fields", "header", "words"),
+    [
+        (b"X-Track-Opens: perhaps\r\n", "X-Track-Opens", "X-Track-Opens: 'perhaps' is neither yes nor no; "),
+        (b"x-track-OPENS: perhaps\r\n", "x-track-OPENS", "X-Track-Opens: 'perhaps' is neither yes nor no; "),
+        (b"X-Track-Link: no\r\n", "X-Track-Link", "'X-Track-Link' is no control header; there are X-Track, "),
+        (b"X-Track: everything\r\n", "X-Track", "X-Track: 'everything' is not understood; write all, none, "),
+        (b"X-Track-Opens: yes\r\nX-Track-Opens: no\r\n", "X-Track-Opens", "X-Track-Opens is there more than once"),
+        (b'X-Track: opens\r\nX-Track-Options: {"opens": 1\r\n', "X-Track-Options", "X-Track-Options: "),
+        (b"X-Track-Label: " + b"x" * 3_000 + b"\r\n", "X-Track-Label", "X-Track-Label has 3000 characters; "),
+        (b"X-Track-Domain: elsewhere.test\r\n", "X-Track-Domain", "X-Track-Domain: 'elsewhere.test' is no tracking host"),
+        (b"X-Track-Exclude: nobody\r\n", "X-Track-Exclude", "X-Track-Exclude: 'nobody' is no address; "),
+        (b"X-MC-Track: maybe\r\n", "X-MC-Track", "X-MC-Track: 'maybe' is not understood; "),
+        (b"From: second@example.test\r\n", "From", "There are several From fields; "),
+    ],
+)  # fmt: skip
+async def test_what_could_not_be_read_is_remembered_and_logged(
+    fields: bytes, header: str, words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With the field's name as it was written, and the sentence that says what would be right."""
+    kept = memory.Memory()
+    done = await tracker(settings(opens=True, dialects=("mandrill",)), kept).track(submission(HTML % fields))
+    sent = await kept.sent(done.message_id)
+    assert sent is not None
+    assert sent.reason == "invalid_instruction"
+    assert sent.explanation["invalid_header"] == header
+    assert sent.explanation["invalid"].startswith(words)
+    (line,) = [record for record in caplog.records if record.message == "invalid_instruction"]
+    told = line.__dict__["fields"]
+    assert (told["message_id"], told["header"]) == (sent.message_id, header)
+    assert told["reason"] == sent.explanation["invalid"]
+
+
+async def test_what_could_be_read_says_nothing_of_that(caplog: pytest.LogCaptureFixture) -> None:
+    kept = memory.Memory()
+    done = await tracker(settings(), kept).track(submission(HTML % b"X-Track: all\r\n"))
+    sent = await kept.sent(done.message_id)
+    assert sent is not None
+    assert "invalid" not in sent.explanation
+    assert "invalid_instruction" not in caplog.text
+
+
+async def test_the_explanation_is_of_the_copy_that_has_most_to_say() -> None:
+    """The first recipient is excluded; the others' links are told of all the same."""
+    kept = memory.Memory()
+    content = HTML % b"X-Track: all\r\nX-Track-Exclude: bob@example.test\r\n"
+    done = await tracker(settings(), kept).track(submission(content, "bob@example.test", "eve@example.test"))
+    sent = await kept.sent(done.message_id)
+    assert sent is not None
+    assert [copy.reason for copy in sent.copies] == ["excluded_recipient", None]
+    assert [row[2] for row in sent.explanation["parts"]] == ["edited"]
+
+
 async def test_an_invalid_instruction_delivers_untracked_or_refuses() -> None:
     content = HTML % b"X-Track-Opens: perhaps\r\n"
     kept = memory.Memory()

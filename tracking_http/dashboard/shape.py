@@ -110,7 +110,7 @@ def way(sent: Sent) -> State:
 def untracked(sent: Sent) -> list[State]:
     if sent.reason:
         text = f"Not tracked: {phrases.reason(sent.reason)}"
-        return [{"name": "untracked", "text": text, "title": text}]
+        return [{"name": "untracked", "text": text, "title": f"Not tracked: {reason(sent)}"}]
     partly = next((why(c) for c in sent.copies if c.tracked and c.reason), "")
     if partly:
         return [{"name": "untracked", "text": partly, "title": partly}]
@@ -212,7 +212,7 @@ def details(sent: Sent, events: Sequence[Event], did: Engagement = NOBODY) -> di
         "size": sent.size,
         "login": clip(sent.login, 200),
         "peer": sent.submitter_ip,
-        "reason": phrases.reason(sent.reason),
+        "reason": reason(sent),
         "reason_code": sent.reason,
         "metadata": {clip(str(k), 100): clip(str(v), 300) for k, v in list(sent.metadata.items())[:50]},
         "people": [person(copy, events) for copy in sent.copies[:MAX_RECIPIENTS]],
@@ -220,6 +220,15 @@ def details(sent: Sent, events: Sequence[Event], did: Engagement = NOBODY) -> di
         "left": left(sent.explanation),
         "timeline": [line(event, sent, begun) for event in reversed(events)],
     }
+
+
+def reason(sent: Sent) -> str:
+    """Why nothing of it is tracked; where a field could not be read, with the sentence about that."""
+    words = phrases.reason(sent.reason)
+    invalid = sent.explanation.get("invalid")
+    if sent.reason != "invalid_instruction" or not isinstance(invalid, str) or not invalid:
+        return words
+    return f"{words}: {clip(invalid.rstrip('.'), 500)}"
 
 
 def why(copy: SentCopy) -> str:

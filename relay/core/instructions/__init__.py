@@ -11,6 +11,7 @@ A label comes from the first of X-Track-Label, X-Track-Options, dialect, rule, d
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -22,6 +23,7 @@ from relay.core.model import Decision, Instructions, Reason, Rule, Switch, Track
 
 SWITCHES: tuple[Switch, ...] = ("opens", "links", "thread_replies")
 NOTHING = Instructions()
+NAMED = re.compile(r"'?([A-Za-z0-9-]+)")  # what a sentence about a field begins with
 LARGEST_METADATA = 16_384  # characters of names and values together
 
 # RFC 3462 (reports), 3464 (delivery), 8098 (disposition), 5965 (feedback), 6533 (the same in Unicode).
@@ -85,6 +87,13 @@ def merged(source: Source, voices: Sequence[Voice], hosts: Sequence[str]) -> Ins
         text_links=next((voice.text_links for voice in voices if voice.text_links is not None), None),
         exclude=control.excluded(source),
     )
+
+
+def unreadable(told: Instructions, head: headers.Headers) -> str:
+    """The name, as it is written there, of the field that `told.invalid` is about; "" where that is about none alone."""
+    named = NAMED.match(told.invalid or "")
+    found = (head.fields[place] for place in told.strip)
+    return next((head.spelling(field) for field in found if named and field.name == named[1].lower()), "")
 
 
 def never(head: headers.Headers, reverse_path: str) -> Reason | None:

@@ -58,7 +58,8 @@ def unknown(source: Source) -> None:
     for name in source.fields:
         if ours(name) and name not in KNOWN:
             known = ", ".join(sorted((*SPECIFIC, *OTHERS)))
-            raise Unreadable(f"{shown(name)} is no control header; there are {known}")
+            spelt = source.head.spelling(source.fields[name][0])
+            raise Unreadable(f"{shown(spelt)} is no control header; there are {known}")
 
 
 def specific(source: Source) -> dict[Switch, tuple[bool, str]]:
