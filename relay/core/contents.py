@@ -9,6 +9,7 @@ from __future__ import annotations
 from relay.core import addresses, headers, parts, structured
 from relay.core.model import Value
 from relay.core.parts import transfer
+from relay.core.rewrite import shapes
 
 FIELDS = ("to", "cc", "reply-to", "from")
 
@@ -49,11 +50,13 @@ def read(raw: bytes) -> Contents:
     html: str | None = None
     plain: str | None = None
     files: list[File] = []
-    for part in parts.scan(raw, head).parts:
+    found = parts.scan(raw, head).parts
+    beside = shapes.files(found)
+    for index, part in enumerate(found):
         if part.content_type.startswith("multipart/"):
             continue
         named = filename(part)
-        attached = part.disposition.startswith("attachment") or bool(named)
+        attached = part.disposition.startswith("attachment") or index in beside
         if part.content_type == "text/html" and html is None and not attached:
             html = lines(parts.text(raw, part))
         elif part.content_type == "text/plain" and plain is None and not attached:

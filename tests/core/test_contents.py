@@ -56,3 +56,12 @@ def test_a_text_that_is_attached_is_a_file():
 def test_any_bytes(raw):
     contents.read(raw)
     contents.read(b"Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n" + raw + b"\r\n--x--")
+
+
+def test_a_named_text_beside_the_body_is_a_file_and_alone_it_is_the_body():
+    part = b"Content-Type: text/html; name=a.html\r\n\r\n<p>named"
+    found = contents.read(part)
+    assert (found.html, found.files) == ("<p>named", ())
+    raw = b"Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\nbody\r\n--x\r\n" + part + b"\r\n--x--\r\n"
+    found = contents.read(raw)
+    assert (found.html, found.body, [f.filename for f in found.files]) == (None, "body", ["a.html"])

@@ -40,6 +40,7 @@ CLOSE = re.compile(rf"{_SPACE}>")
 
 # Elements whose content is not shown as it stands: an image inside one that is still open would not be loaded.
 INERT = frozenset({"template", "select", "object", "video", "audio", "canvas", "datalist", "svg", "math"})
+FOREIGN = frozenset({"svg", "math"})  # the only ones of these that a slash at the end of the tag closes (HTML 13.2.6.5)
 VML = frozenset(
     f"v:{name}" for name in ("arc", "curve", "group", "image", "line", "oval", "polyline", "rect", "roundrect", "shape")
 )
@@ -170,7 +171,7 @@ class _Reader:
             elif tag == "noscript":
                 if not comment:
                     return False
-            elif not comment:
+            elif not comment and not (tag in FOREIGN and token.self_closing):
                 self.opening(tag, at)
         return True
 

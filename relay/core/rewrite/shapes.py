@@ -10,12 +10,16 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from relay.core import links
+from relay.core import identifiers, links
 from relay.core.headers import Headers
 from relay.core.model import Reason
 from relay.core.parts import Part
 
 LISTED = re.compile(r"<([^<>]*)>")
+
+ALTERNATIVE, RELATED = "multipart/alternative", "multipart/related"
+WRITTEN = frozenset({"text/plain", "text/html", "text/enriched", "text/richtext"})  # what a body is written in
+NO_FILES: frozenset[int] = frozenset()
 
 WHOLE_TYPES: dict[str, Reason] = {
     "multipart/signed": "signed",
@@ -54,6 +58,48 @@ def closed(part: Part) -> Reason | None:
     return "unsafe_place" if part.doubtful else None
 
 
+def files(found: Sequence[Part]) -> frozenset[int]:
+    """The texts that are files though nothing but their name says so (RFC 2183 2.3): those with a name beside a text without
+    one; where all have names, all but the first. An alternative is beside no other, and neither is the root of related
+    parts beside what it refers to: each stands for its whole multipart, whatever its name."""
+    if not any(part.named for part in found):
+        return NO_FILES
+    scopes: list[int] = []  # for each part the outermost one with which it stands in one row
+    within: dict[int, int] = {}  # which row such a one's multipart is in
+    roots = {index: _root(found, index) for index, part in enumerate(found) if part.content_type == RELATED}
+    named: dict[int, list[int]] = {}
+    bodies: set[int] = set()  # rows that have a text without a name
+    for index, part in enumerate(found):
+        scope = scopes[part.parent] if part.parent >= 0 else index
+        if part.parent >= 0 and (found[part.parent].content_type == ALTERNATIVE or roots.get(part.parent) == index):
+            within[index], scope = scope, index
+        scopes.append(scope)
+        if part.content_type not in WRITTEN or part.disposition not in ("", "inline"):
+            continue
+        if part.named:
+            named.setdefault(scope, []).append(index)
+        else:
+            bodies.add(scope)
+        while scope in within:
+            scope = within[scope]
+            bodies.add(scope)
+    return frozenset([index for scope, row in named.items() for index in (row if scope in bodies else row[1:])])
+
+
+def _root(found: Sequence[Part], related: int) -> int:
+    """The root of related parts: what `start` names, else the first that can be one."""
+    children = (n for n in range(related + 1, len(found)) if found[n].parent == related)
+    first = (n for n in children if found[n].content_type.startswith(("text/", "multipart/")))
+    return next(first, -1) if (started := _started(found, related)) < 0 else started
+
+
+def _started(found: Sequence[Part], related: int) -> int:
+    """The part whose Content-ID `start` names (RFC 2387 3.2), or -1."""
+    start = identifiers.of_message(found[related].parameters.get("start", ""))
+    children = (n for n in range(related + 1, len(found)) if start and found[n].parent == related)
+    return next((n for n in children if identifiers.of_message(found[n].headers.get("content-id")) == start), -1)
+
+
 def listed_urls(headers: Headers) -> list[str]:
     """The URLs in List-* fields (RFC 2369, RFC 8058): a redirect would break one-click unsubscription."""
     found: list[str] = []
@@ -80,21 +126,23 @@ def has_pixel(text: Text) -> bool:
 
 def shown(found: Sequence[Part], pages: dict[int, Text]) -> list[int]:
     """The HTML parts that a reader shows, in the order in which a pixel is tried: of alternatives the last that has
-    HTML (RFC 2046 5.1.4), of related parts the root (RFC 2387), of others one after the other."""
-    lists: dict[int, list[list[int]]] = {}
+    HTML (RFC 2046 5.1.4), of related parts the root (RFC 2387 3.2), of others one after the other."""
+    lists: dict[int, list[tuple[int, list[int]]]] = {}
     for index in range(len(found) - 1, -1, -1):
         part = found[index]
         mine = [index] if index in pages else []
-        children = [child for child in reversed(lists.pop(index, [])) if child]
-        if children:
-            if part.content_type == "multipart/alternative":
-                mine = children[-1]
-            elif part.content_type == "multipart/related":
-                mine = children[0]
+        children = lists.pop(index, [])[::-1]
+        full = [inside for _, inside in children if inside]
+        if full:
+            if part.content_type == ALTERNATIVE:
+                mine = full[-1]
+            elif part.content_type == RELATED:
+                started = _started(found, index)
+                mine = full[0] if started < 0 else next(inside for child, inside in children if child == started)
             else:
-                mine = [page for child in children for page in child]
-        lists.setdefault(part.parent, []).append(mine)
-    return lists[-1][0] if -1 in lists else []
+                mine = [page for inside in full for page in inside]
+        lists.setdefault(part.parent, []).append((index, mine))
+    return lists[-1][0][1] if -1 in lists else []
 
 
 def newline_of(raw: bytes, start: int, end: int) -> bytes:

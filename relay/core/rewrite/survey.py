@@ -54,6 +54,7 @@ class _Preparation:
         self.raw, self.headers, self.plan, self.parts = raw, headers, plan, found
         self.criteria = judging.criteria(plan.tracking, plan.own, shapes.listed_urls(headers), plan.href_length)
         self.hosts = tuple(host for host, _ in self.criteria.own)
+        self.files = shapes.files(found)
         self.reasons: list[Reason | None] = []
         self.texts: list[shapes.Text] = []
         self.changes: dict[int, list[Slot]] = {}
@@ -100,7 +101,7 @@ class _Preparation:
         """Why this part is not entered; None for one that is, and for a multipart."""
         if part.parent >= 0 and self.closed(part.parent):
             return self.reasons[part.parent]
-        reason = shapes.closed(part)
+        reason = shapes.closed(part) or ("attachment" if index in self.files else None)
         if reason or part.content_type.startswith("multipart/"):
             return reason
         if part.content_type == "text/html":
