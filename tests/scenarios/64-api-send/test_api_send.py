@@ -128,26 +128,45 @@ def test_the_sdk_sends_in_parts(world: World) -> None:
         assert file.get_payload(decode=True) == content
 
 
-def test_a_whole_message_is_sent_as_it_is(world: World) -> None:
-    mime = (
-        "From: sales@example.com\r\nTo: bob@example.org\r\nBcc: secret@example.org\r\nSubject: Raw\r\nX-Track: none\r\n"
-        "Message-ID: <raw@example.com>\r\nDate: Sun, 09 Sep 2001 01:46:40 +0000\r\n\r\nHi\r\n"
-    )
-    boundary = "XXX"
+MIME = (
+    b"From: sales@example.com\r\nTo: bob@example.org\r\nBcc: secret@example.org\r\nSubject: Raw\r\nX-Track: none\r\n"
+    b"Message-ID: <raw@example.com>\r\nDate: Sun, 09 Sep 2001 01:46:40 +0000\r\n\r\nHi\r\n.\r\n..\r\n"
+)
+MBOX = b"From sales@example.com Sun Sep  9 01:46:40 2001\r\n"
+
+
+def posted(world: World, mime: bytes) -> tuple[int, dict[str, Any]]:
+    """Sent as a whole message."""
     body = (
-        f'--{boundary}\r\nContent-Disposition: form-data; name="mime"; filename="message.eml"\r\n'
-        f"Content-Type: message/rfc822\r\n\r\n{mime}\r\n--{boundary}--\r\n"
-    ).encode()
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{world.relay.admin}/v3/grants/sales/messages/send?type=mime",
-        body,
-        {"Content-Type": f"multipart/form-data; boundary={boundary}", "Authorization": "Bearer any"},
+        b'--XXX\r\nContent-Disposition: form-data; name="mime"; filename="message.eml"\r\n'
+        b"Content-Type: message/rfc822\r\n\r\n" + mime + b"\r\n--XXX--\r\n"
     )
-    with urllib.request.urlopen(request) as answer:
-        assert json.loads(answer.read())["data"]["subject"] == "Raw"
+    fields = f"{HEAD}Content-Type: multipart/form-data; boundary=XXX\r\nContent-Length: {len(body)}\r\n\r\n"
+    with hostile.Http(world.relay.admin) as client:
+        client.send(f"POST /v3/grants/sales/messages/send?type=mime HTTP/1.1\r\n{fields}".encode() + body)
+        status, _, raw = client.answer()
+    return status, json.loads(raw)
+
+
+@pytest.mark.parametrize("ends", [b"\r\n", b"\n"])
+@pytest.mark.parametrize("before", [b"", MBOX, b">" + MBOX + MBOX, b"\xef\xbb\xbf"])
+def test_a_whole_message_is_sent_as_it_is(world: World, before: bytes, ends: bytes) -> None:
+    status, said = posted(world, (before + MIME).replace(b"\r\n", ends))
+    assert (status, said["data"]["subject"]) == (200, "Raw")
     taken = world.upstream.taken[-1]
     assert set(taken.recipients) == {"bob@example.org", "secret@example.org"}
-    assert taken.content == mime.replace("Bcc: secret@example.org\r\n", "").replace("X-Track: none\r\n", "").encode()
+    meant = MIME.replace(b"Bcc: secret@example.org\r\n", b"").replace(b"X-Track: none\r\n", b"")
+    assert taken.content == meant
+    kept = world.client.messages.find("sales", said["data"]["id"], {"fields": "raw_mime"}).data
+    assert base64.urlsafe_b64decode(kept.raw_mime) == meant
+
+
+@pytest.mark.parametrize("subject", [b"a\rBcc: injected@x.test", b"a\r\r\nBcc: injected@x.test", b"a\n\rb"])
+def test_no_header_line_is_made_of_a_bare_cr(world: World, subject: bytes) -> None:
+    before = len(world.upstream.taken)
+    status, said = posted(world, MIME.replace(b"Subject: Raw", b"Subject: " + subject))
+    assert (status, said["error"]["type"]) == (400, "invalid_request_error")
+    assert len(world.upstream.taken) == before
 
 
 def test_what_was_sent_is_had_back(world: World) -> None:

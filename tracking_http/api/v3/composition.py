@@ -16,7 +16,7 @@ import msgspec
 
 from relay import config, submitting
 from relay.config import Grant
-from relay.core import addresses, compose, domains, headers, identifiers, threads
+from relay.core import addresses, compose, domains, headers, identifiers, octets, threads
 from relay.core.model import Submission
 from relay.outbound import plans
 from tracking_http.api import problems
@@ -129,7 +129,11 @@ async def made(
 
 
 def read_mime(call: Call, grant: Grant, raw: bytes, message_id: str, at: float) -> Made:
-    content = b"\r\n".join(raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n"))
+    if (
+        octets.line_feeds(raw) is None
+    ):  # it would end a line at some readers: what stands behind it, a Bcc, were a field
+        raise problems.invalid("mime: has a CR without LF. Lines end in CR LF, or in LF.")
+    content = octets.as_crlf(raw)
     limit(call, len(content))
     head = headers.read(content)
     author = addresses.author(head).address
@@ -144,7 +148,7 @@ def read_mime(call: Call, grant: Grant, raw: bytes, message_id: str, at: float) 
         name: [Person(email=each) for each in addresses.listed(head, name)] for name in ("from", "to", "cc", "bcc")
     }
     eight = () if content.isascii() else ("BODY=8BITMIME",)
-    utf8 = () if content[: head.end].isascii() and all(map(str.isascii, recipients)) else ("SMTPUTF8",)
+    utf8 = () if content[head.start : head.end].isascii() and all(map(str.isascii, recipients)) else ("SMTPUTF8",)
     date = head.get("date")
     try:
         when = int(parsedate_to_datetime(date).timestamp()) if date else int(at)
