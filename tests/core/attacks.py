@@ -281,6 +281,21 @@ def of_texts() -> Iterator[Attack]:
         make = in_charset('<a href="https://a.example/">ü</a>', charset)
         yield Attack(f"links in {charset}", a_message, make)
 
+    for charset, octets in (
+        ("iso-2022-jp", b"\x1b$BF|\x1b(B<a href='https://a.example/\x1b$BF|\x1b(B'>x</a>"),
+        ("iso-2022-jp", b"\x0e\x0f"),
+        ("hz-gb-2312", b"~{VP~}~~<a href='https://a.example/~{VP~}'>x</a>"),
+        ("gb18030", b"\xff x\x81\x30 <a href='https://a.example/'>x</a>"),
+        ("euc-jp", b"\xad\xa1\x8f\xa1 https://a.example/\xad\xa1 "),
+        ("utf-8", b"\xff<a href='https://a.example/\xff'>x</a>"),
+    ):
+        for kind in ("text/html", "text/plain"):
+            yield Attack(f"{octets!r} in {charset} as {kind}", a_message, raw_in_charset(octets, charset, kind))
+
+
+def raw_in_charset(unit: bytes, charset: str, kind: str) -> Callable[[int], bytes]:
+    return lambda size: message(unit * (size // len(unit)), kind=kind, charset=charset, encoding="base64")
+
 
 def in_a_message(make: Callable[[int], bytes], encoding: str, kind: str) -> Callable[[int], bytes]:
     return lambda size: message(make(size).decode(), encoding=encoding, kind=kind)

@@ -153,7 +153,7 @@ def differs(was: email.message.Message, now: email.message.Message, path: str, f
     """An edited part is the old one with the tracked values replaced and (returned: how many) pixels put in."""
     charset = str(was.get_param("charset") or "utf-8").lower()
     old, new = payload(was), payload(now)
-    wide = charset.startswith(("iso-2022", "hz", "utf-7", "utf-16", "utf-32"))
+    wide = charset.startswith(("utf-7", "utf-16", "utf-32"))
     if wide:  # spans are then of characters
         charset = "utf-16-le" if old.startswith(b"\xff\xfe") else charset
         old, new = (text.decode(charset).encode("utf-32-be") for text in (old, new))

@@ -4,6 +4,7 @@ bytes are equal."""
 from __future__ import annotations
 
 from dataclasses import replace
+from urllib.parse import quote
 
 import pytest
 
@@ -114,8 +115,8 @@ SIGNED = 'Content-Type: multipart/signed; protocol="application/pgp-signature"; 
         (message(PAGE, extra="Content-Disposition: attachment\n"), "attachment"),
         (message(PAGE, extra="Content-Disposition: form-data\n"), "attachment"),
         (message(PAGE, kind="message/rfc822"), "embedded"),
-        (message(PAGE, charset="").replace(b"text/html", b"text/html; charset=x-none"), "charset"),
-        (message(PAGE.encode("latin-1")), "charset"),
+        (message(PAGE).replace(b"charset=utf-8", b"charset=x-none"), "charset"),
+        (message(PAGE.encode() + b"\xc0\xbcb>"), "charset"),
         (message(PAGE, encoding="8bit").replace(b"8bit", b"x-uuencode"), "charset"),
         (message("plain https://a.example/", kind="text/plain"), "no_html"),
         (message(PAGE).replace(b"Subject", b"no field here\r\nSubject"), "unsafe_place"),
@@ -239,10 +240,12 @@ def test_plain_text_on_request(encoding: str) -> None:
 )  # fmt: skip
 @pytest.mark.parametrize("encoding", ["base64", "quoted-printable"])
 def test_charsets(charset: str, text: str, encoding: str) -> None:
-    page = f'<html><body>{text}<a href="https://a.example/?q={text if charset != "hz" else "x"}&amp;b">{text}</a>{text}</body></html>'
+    """A link's path is characters, its query octets of the document's charset, but those of UTF-16 (URL 4.4)."""
+    page = f'<html><body>{text}<a href="https://a.example/{text}?q={text}&amp;b#{text}">{text}</a>{text}</body></html>'
     raw = message(page, charset=charset, encoding=encoding)
     found, out = check(raw)
-    assert found.links == (f"https://a.example/?q={text if charset != 'hz' else 'x'}&b",)
+    query = text if charset.startswith("utf") or charset == "hz" else quote(text.encode(charset), safe="")
+    assert found.links == (f"https://a.example/{text}?q={query}&b#{text}",)
     decoded = payload(leaves(out)[0]).decode(charset)
     assert decoded == page.replace(page[page.index("https") : page.index('">')], href(0)).replace(
         "</body>", MARKUP + "</body>"

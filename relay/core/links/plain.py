@@ -7,6 +7,7 @@ Leaves to others: whether it is tracked (`links.judge`).
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 
 from relay.core.model import Reason
@@ -31,9 +32,9 @@ class Found(NamedTuple):
     reason: Reason | None
 
 
-def scan(text: str, *, latin: str = "", delsp: bool = False) -> tuple[Found, ...]:
-    """The URLs in `text`. `latin` is the charset when `text` is a Latin-1 view of bytes: what follows a URL is read
-    in it. `delsp`: the text is format=flowed with DelSp=yes."""
+def scan(text: str, *, following: Callable[[int], str] | None = None, delsp: bool = False) -> tuple[Found, ...]:
+    """The URLs in `text`. Where that is a Latin-1 view of bytes, `following` says which character begins at an offset.
+    `delsp`: the text is format=flowed with DelSp=yes."""
     found: list[Found] = []
     for match in URL.finditer(text):
         start, stop = match.span()
@@ -44,7 +45,12 @@ def scan(text: str, *, latin: str = "", delsp: bool = False) -> tuple[Found, ...
         reason: Reason | None = None
         if end == start + len(match[1]):
             continue
-        if end == stop and stop < len(text) and ord(text[stop]) > 127 and _letter(text[stop : stop + 4], latin):
+        if (
+            end == stop
+            and stop < len(text)
+            and ord(text[stop]) > 127
+            and (following(stop) if following else text[stop]).isalnum()
+        ):
             reason = "unsafe_place"  # the URL may go on, as an IRI
         elif (delsp and SOFT.match(text, stop)) or (text[start - 1 : start] == "<" and BREAK.match(text, stop)):
             reason = "unsafe_place"  # it goes on in the next line
@@ -72,9 +78,3 @@ def _length(text: str) -> int:
         else:
             break
     return end
-
-
-def _letter(text: str, latin: str) -> bool:
-    if latin:
-        text = text.encode("latin-1").decode(latin, "ignore")
-    return text[:1].isalnum()

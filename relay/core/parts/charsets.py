@@ -1,18 +1,23 @@
 """Body bytes as text.
 
-Owns: which charsets may be edited as bytes, and whether bytes are what their label says.
-Leaves to others: where to edit (`links`) and the transfer encoding (`parts.transfer`).
+Owns: what a label means, which octets of a body are markup whatever the others are, what the octets of a link mean.
+Leaves to others: where to edit (`links`) and the transfer encoding (`parts.transfer`). The table of labels is in
+`parts.labels`, charsets with escape sequences in `parts.escapes`.
 
-A label that is unknown, or that the bytes contradict, is never guessed at: such a part is left alone.
+A body is edited as bytes wherever it can be: then nothing outside the edits can change, and an octet that is broken
+costs nothing. A label that is unknown is never guessed at; ASCII alone is ASCII under each.
 """
 
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Sequence
 from functools import lru_cache
+from urllib.parse import quote_from_bytes
 
 from relay.core import encoded_words
+from relay.core.parts import escapes, labels
 
 # Charsets in which no byte of a character beyond ASCII is one of < > " ' = & / or white space: what is markup in
 # a Latin-1 view of the bytes is markup. Tried code point by code point. Of those with more than one byte to a
@@ -21,10 +26,10 @@ SINGLE = frozenset(
     {f"iso8859-{n}" for n in (*range(1, 12), 13, 14, 15, 16)}
     | {f"cp{n}" for n in (437, 720, 737, 775, 850, 852, 855, 858, 860, 861, 862, 863, 865, 866, 874, 1006, 1250, 1251)}
     | {f"cp{n}" for n in range(1252, 1259)}
-    | {"koi8-r", "koi8-u", "koi8-t", "kz1048", "ptcp154", "mac-roman", "mac-cyrillic", "tis-620", "hp-roman8"}
+    | {f"mac-{name}" for name in ("roman", "cyrillic", "greek", "turkish", "latin2", "iceland", "croatian", "romanian")}
+    | {"koi8-r", "koi8-u", "koi8-t", "kz1048", "ptcp154", "tis-620", "hp-roman8"}
 )
 MULTIPLE = {
-    "utf-8": ("utf-8",),
     "gb2312": ("gb18030",),
     "gbk": ("gb18030",),
     "gb18030": ("gb18030",),
@@ -35,38 +40,99 @@ MULTIPLE = {
     "cp932": ("cp932",),
     "shift_jis_2004": ("shift_jis_2004",),
     "shift_jisx0213": ("shift_jisx0213",),
-    "euc_jp": ("euc_jp", "euc_jis_2004"),
+    "euc_jp": ("euc_jp",),
     "euc_jis_2004": ("euc_jis_2004",),
     "euc_jisx0213": ("euc_jisx0213",),
     "euc_kr": ("cp949", "euc_kr"),
     "cp949": ("cp949",),
 }
+# Of these, by the beginning of the name: ASCII and whole characters, as many as one step of a repetition may have.
+SOUND = tuple(
+    (start, re.compile(rb"(?>(?:[\x00-\x7f%b]++|%b){0,1000})" % (alone, character)))
+    for start, alone, character in (
+        ("gb", b"", rb"[\x81-\xfe](?:[\x40-\x7e\x80-\xfe]|[0-9][\x81-\xfe][0-9])"),
+        ("big5", b"", rb"[\x81-\xfe][\x40-\x7e\xa1-\xfe]"),
+        ("cp950", b"", rb"[\x81-\xfe][\x40-\x7e\xa1-\xfe]"),
+        ("shift", rb"\xa1-\xdf", rb"[\x81-\x9f\xe0-\xfc][\x40-\x7e\x80-\xfc]"),
+        ("cp932", rb"\xa1-\xdf", rb"[\x81-\x9f\xe0-\xfc][\x40-\x7e\x80-\xfc]"),
+        ("euc_j", b"", rb"[\xa1-\xfe]{2}|\x8e[\xa1-\xdf]|\x8f[\xa1-\xfe]{2}"),
+        ("", b"", rb"[\x81-\xfe][A-Za-z\x81-\xfe]"),
+    )
+)
+FAULTS = 10_000  # in one text; one that has more is none of this charset
+# From an octet that is no character's on: as far as readers may take it, the next one of ASCII with it.
+BROKEN = re.compile(rb"[\x80-\xff0-9]*+[\x00-\x7f]?")
+TOUCHED = re.compile(rb"[<>\"']")
+OVERLONG = re.compile(rb"[\xc0\xc1][\x80-\xbf]|\xe0[\x80\x81][\x80-\xbf]|\xf0\x80[\x80\x81][\x80-\xbf]")  # of ASCII
+NO_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+NO_ASCII = re.compile(rb"[\0\x0e\x0f\x1b]")  # where these are, the rest may be something else
+USER_DEFINED = "x-user-defined"
 # Text encodings of Python that no message names; some are slow to decode.
 NO_CHARSETS = frozenset(
     {"idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined", "mbcs", "oem", "palmos"}
 )
-ALIASES = {
-    "windows-31j": "cp932",
-    "x-sjis": "shift_jis",
-    "x-gbk": "gbk",
-    "ks_c_5601-1987": "cp949",
-    "windows-874": "cp874",
+# The encodings of the standard that Python calls otherwise, or has not.
+CODECS = {
+    "ibm866": "cp866", "iso-8859-8-i": "iso8859-8", "macintosh": "mac-roman", "x-mac-cyrillic": "mac-cyrillic",
+    "windows-874": "cp874", "euc-kr": "cp949", "utf-16le": "utf-16", "utf-16be": "utf-16-be", USER_DEFINED: USER_DEFINED,
+}  # fmt: skip
+# Names that the standard has, but not as what they are in mail.
+MAIL = {
+    "ascii": "us-ascii", "us-ascii": "us-ascii", "ansi_x3.4-1968": "us-ascii", "iso-2022-kr": "iso2022_kr",
+    "csiso2022kr": "iso2022_kr", "iso-2022-cn": "iso2022_cn", "iso-2022-cn-ext": "iso2022_cn", "hz-gb-2312": "hz",
+    "utf-16le": "utf-16-le", "replacement": "",
+}  # fmt: skip
+# Names that it has not.
+MORE = {
+    "utf8mb3": "utf-8", "utf8mb4": "utf-8", "utf-8mb4": "utf-8", "x-mac-ce": "mac-latin2", "x-mac-centraleurroman": "mac-latin2",
+    "x-mac-greek": "mac-greek", "x-mac-turkish": "mac-turkish", "x-mac-icelandic": "mac-iceland", "x-mac-croatian": "mac-croatian",
+    "x-mac-romanian": "mac-romanian", "x-mac-japanese": "shift_jis", "x-mac-korean": "cp949", "x-mac-chinesesimp": "gbk",
+    "x-mac-chinesetrad": "big5", "cp50220": "iso2022_jp", "cp50221": "iso2022_jp", "cp50222": "iso2022_jp",
+    "iso-2022-jp-ms": "iso2022_jp", "x-iso-2022-jp": "iso2022_jp", "x-sjis-jp": "shift_jis", "x-euc": "euc_jp", "x-eucjp": "euc_jp",
+    "eucjp-ms": "euc_jp", "x-euc-kr": "cp949", "ms949": "cp949", "x-big5": "big5", "x-gb2312": "gbk", "x-hz": "hz",
+}  # fmt: skip
+PAGE = re.compile(r"(?:x-)?(?:windows|win|cp|ms)[-_]?(\d{3,5})")  # as many programs write the number of a code page
+PAGES = {"932": "cp932", "936": "gbk", "949": "cp949", "950": "big5", "65001": "utf-8", "874": "cp874"} | {
+    str(n): f"cp{n}" for n in range(1250, 1259)
 }
+LABEL = re.compile(r"[\s\"'=]*+(?:charset[\s\"'=]++)?([^\s\"';,()]*)")
 MARKS = (
     (b"\xff\xfe\0\0", "utf-32-le"),
     (b"\0\0\xfe\xff", "utf-32-be"),
     (b"\xff\xfe", "utf-16-le"),
     (b"\xfe\xff", "utf-16-be"),
 )
+UNITS = frozenset(exact for _, exact in MARKS)
+UTF_8 = b"\xef\xbb\xbf"
+SHIFTED = re.compile(rb"\x1b\$\(?[@-~][!-~]{2}|\x1b\([@-~][!-~]|~\{[!-~]{2}|[\x00-\x7f]")  # one character
+NOT_WEB = re.compile(r"[\x00-\x20]*(?!https?:)[a-z][a-z0-9+.-]*:", re.I)
+BEYOND = re.compile(r"[^\x00-\x7f]+")
+C1 = re.compile(r"[\x80-\x9f]")
 
 
 @lru_cache(maxsize=256)
 def codec(label: str) -> str:
-    """The codec that a charset label names, or "" for one that is unknown or no charset at all."""
-    label = label.strip().strip("'\"").lower()
-    if not label or len(label) > 40 or not label.isascii() or "\0" in label:
-        return "us-ascii" if not label else ""
-    label = ALIASES.get(label, label)
+    """The codec that a charset label names, or "" for one that is unknown or no charset at all. Some are no codecs of
+    Python: `read` has all that can be read."""
+    match = LABEL.match(label.lower())
+    name = match[1] if match else ""
+    if not name:
+        return "us-ascii"
+    if len(name) > 40 or not name.isascii() or "\0" in name:
+        return ""
+    if name in MAIL:
+        return MAIL[name]
+    if name in MORE:
+        return MORE[name]
+    if name in labels.NAMES:
+        name = labels.NAMES[name]
+        name = CODECS.get(name, name)
+    elif (page := PAGE.fullmatch(name)) and page[1] in PAGES:
+        name = PAGES[page[1]]
+    return USER_DEFINED if name == USER_DEFINED else _python(name)
+
+
+def _python(label: str) -> str:
     if not encoded_words.exists(label):
         return ""
     try:
@@ -77,32 +143,38 @@ def codec(label: str) -> str:
     return name if found._is_text_encoding and name not in NO_CHARSETS else ""
 
 
-def superset(body: bytes, label: str) -> bool | None:
-    """True: `body` may be edited as bytes, as markup in a Latin-1 view. False: it must be decoded (`decoded`).
-    None: it is not what its label says."""
+def marked(body: bytes, label: str) -> str:
+    """The label, or what a byte order mark says instead (WHATWG Encoding 6)."""
+    if body.startswith(UTF_8):
+        return "utf-8"
+    return "utf-16" if body.startswith((b"\xff\xfe", b"\xfe\xff")) and 0 in body else label
+
+
+def view(body: bytes, label: str) -> str | None:
+    """The body as Latin-1, where it may be edited as bytes: what is markup in this view is markup for every reader of
+    the label. Octets are masked that are not what they look like, so offsets are the same. None where it must be
+    decoded (`decoded`), or can't be edited at all."""
     name = codec(label)
-    if name == "us-ascii":  # or no label: the bytes are ASCII, or else UTF-8
-        return (
-            True if body.isascii() and 0x1B not in body and 0 not in body else (True if _is(body, ("utf-8",)) else None)
-        )
-    if name in SINGLE:
-        return None if 0x1B in body or 0 in body else True
+    if name == "utf-8" or name == "us-ascii":  # or no label
+        if 0 in body or (0x1B in body and escapes.DESIGNATION.search(body)):
+            return None  # UTF-16 or ISO 2022 under another label
+        return body.decode("latin-1") if body.isascii() or _is(body, ("utf-8",)) or _like_utf_8(body) else None
+    if name in SINGLE or name == USER_DEFINED:
+        return None if 0 in body or (0x1B in body and escapes.DESIGNATION.search(body)) else body.decode("latin-1")
     if name in MULTIPLE:
-        return True if _is(body, MULTIPLE[name]) else None
-    return False if name else None
-
-
-def reader(label: str) -> str:
-    """The codec with which bytes that are a `superset` are read."""
-    name = codec(label)
-    return "utf-8" if name == "us-ascii" else MULTIPLE.get(name, (name,))[0]
+        if 0 in body or (0x1B in body and escapes.DESIGNATION.search(body)):
+            return None
+        seen = body if body.isascii() or _is(body, MULTIPLE[name]) else _masked(body, name)
+        return None if seen is None else seen.decode("latin-1")
+    if name == "hz" or name.startswith("iso2022"):
+        seen = None if 0 in body else escapes.view(body, name)
+        return None if seen is None else seen.decode("latin-1")
+    if body.isascii() and not NO_ASCII.search(body) and not (name == "utf-7" and b"+" in body):
+        return body.decode("latin-1")
+    return None
 
 
 def _is(body: bytes, names: Sequence[str]) -> bool:
-    if 0x1B in body or 0 in body:  # ISO 2022 or UTF-16 under another label
-        return False
-    if body.isascii():
-        return True
     for name in names:
         try:
             body.decode(name)
@@ -112,18 +184,69 @@ def _is(body: bytes, names: Sequence[str]) -> bool:
     return False
 
 
-def decoded(body: bytes, label: str) -> tuple[str, str] | None:
-    """The text, and the codec with which encoding it again gives the same bytes; None where there is none such."""
-    name = codec(label)
-    if name in ("utf-16", "utf-32"):
-        name = next((exact for mark, exact in MARKS if body.startswith(mark) and exact.startswith(name)), f"{name}-be")
-    if not name:
+def _like_utf_8(body: bytes) -> bool:
+    """Text that is not UTF-8 throughout: no reader takes an octet of ASCII into a broken sequence."""
+    return not NO_TEXT.search(body) and not OVERLONG.search(body)
+
+
+def _masked(body: bytes, name: str) -> bytes | None:
+    """A body that is broken somewhere, with these places masked: as far as some readers take them for one character, and
+    others for several. None where such a place touches markup."""
+    if NO_TEXT.search(body):
         return None
+    sound = next(pattern for start, pattern in SOUND if name.startswith(start))
+    seen = bytearray(body)
+    opened = closed = since = at = faults = 0  # the last < and >, counted from 1, and from where on they are looked for
+    while at < len(body):
+        whole = sound.match(body, at)
+        if whole and whole.end() > at:
+            at = whole.end()
+            continue
+        end = BROKEN.match(body, at).end()  # type: ignore[union-attr]
+        opened = max(opened, body.rfind(b"<", since, at) + 1)
+        closed = max(closed, body.rfind(b">", since, at) + 1)
+        faults += 1
+        if faults > FAULTS or opened > closed or end == len(body) or TOUCHED.search(body, at, end):
+            return None
+        seen[at:end] = escapes.MASK * (end - at)
+        since = at = end
+    return bytes(seen)
+
+
+def spells(label: str, text: str) -> bool:
+    """Is each character of an ASCII text itself in a body of this charset, wherever it is put? `text` is a URL of ours."""
+    name = codec(label)
+    return not (name in ("hz", "utf-7") or name.startswith("iso2022")) or not set(text) & set("\\~+")
+
+
+def decoded(body: bytes, label: str) -> tuple[str, str] | None:
+    """The text of a body that has no `view`, and the codec with which encoding it again gives the same bytes; None where
+    there is none such."""
+    name = codec(label)
+    if not name or name == "us-ascii" or name == "utf-8" or name in SINGLE or name in MULTIPLE:
+        return None
+    if name == "hz" or name == USER_DEFINED or name.startswith("iso2022"):
+        return None
+    if name in ("utf-16", "utf-32"):
+        name = _ordered(body, name)
     try:
+        if name in UNITS:  # what is broken there is a whole unit
+            text = body.decode(name, "replace")
+            return (text, name) if len(text.encode(name)) == len(body) else None
         text = body.decode(name)
         return (text, name) if text.encode(name) == body else None
     except (UnicodeError, ValueError):
         return None
+
+
+def _ordered(body: bytes, name: str) -> str:
+    """The same with the order of its octets: by the mark, or else by where the markup is."""
+    for mark, exact in MARKS:
+        if exact.startswith(name) and body.startswith(mark):
+            return exact
+    unit = 2 if name == "utf-16" else 4
+    at = body.find(b"<")
+    return f"{name}-le" if at >= 0 and at % unit == 0 and not any(body[at + 1 : at + unit]) else f"{name}-be"
 
 
 def offsets(text: str, name: str, body: bytes, places: Sequence[int]) -> list[int] | None:
@@ -140,16 +263,70 @@ def offsets(text: str, name: str, body: bytes, places: Sequence[int]) -> list[in
             last = place
     except UnicodeError:
         return None
-    return found[:-1] if b"".join(pieces) == body else None
+    same = total == len(body) if name in UNITS else b"".join(pieces) == body
+    return found[:-1] if same else None
 
 
 def decode(body: bytes, label: str) -> str | None:
     """`body` as text for reading; None where the charset is unknown or the bytes are not of it."""
     name = codec(label)
-    candidates = ("utf-8", "latin-1") if name == "us-ascii" else MULTIPLE.get(name, (name,))
+    candidates = ("utf-8", "cp1252", "latin-1") if name == "us-ascii" else MULTIPLE.get(name, (name,))
+    return _read(body, candidates, name)
+
+
+def linked(octets: bytes, label: str) -> str | None:
+    """What the octets of a link's value mean, as browsers read them; None where that is not certain."""
+    name = codec(label)
+    if name == "us-ascii":
+        match = LABEL.match(label)
+        text = _read(octets, ("utf-8", "cp1252") if match and match[1] else ("utf-8",), name)
+    elif name.startswith("iso2022_jp"):
+        text = escapes.japanese(octets)
+        if text and ("\u00a5" in text or "\u203e" in text):  # or a backslash and a tilde
+            return None
+    else:
+        text = _read(octets, MULTIPLE.get(name, (name,)), name)
+    return text
+
+
+def _read(octets: bytes, candidates: Sequence[str], name: str) -> str | None:
+    if name == "iso2022_kr":  # said once, at the beginning of the text
+        octets = escapes.KOREAN + octets
     for candidate in candidates:
         try:
-            return body.decode(candidate) if candidate else None
-        except (UnicodeError, ValueError):
+            return octets.decode(candidate) if candidate else None
+        except (UnicodeError, ValueError, LookupError):
             continue
-    return None
+    if name == "euc_jp":
+        return escapes.extended_unix(octets)
+    return escapes.japanese(octets) if name.startswith("iso2022_jp") else None
+
+
+def following(body: bytes, label: str, at: int) -> str:
+    """The character that begins at an octet of a body that has a `view`; "" where there is none."""
+    name = codec(label)
+    if name == "hz" or name.startswith("iso2022"):
+        match = SHIFTED.match(body, at)
+        return ((match and decode(match[0], label)) or "")[:1]
+    name = "utf-8" if name == "us-ascii" else MULTIPLE.get(name, (name,))[0]
+    return body[at : at + 4].decode(name, "ignore")[:1] if name in SINGLE or name in MULTIPLE or name == "utf-8" else ""
+
+
+def queried(url: str, label: str) -> str:
+    """A link's value, in which characters beyond ASCII in the query are octets of the document's charset, as browsers
+    send them (URL 4.4, query state). What the charset has not stays, and is UTF-8, as everything outside the query."""
+    end = url.find("#")
+    end = len(url) if end < 0 else end
+    at = url.find("?", 0, end)
+    if at < 0 or url[at:end].isascii() or NOT_WEB.match(url):
+        return url
+    name = codec(label)
+    if name in MULTIPLE:
+        name = {"gb2312": "gbk", "euc_kr": "cp949"}.get(name, MULTIPLE[name][0] if name != "gbk" else name)
+    elif name not in SINGLE and name != "iso2022_jp":
+        return url
+    try:
+        query = BEYOND.sub(lambda match: quote_from_bytes(match[0].encode(name), safe=""), url[at:end])
+    except UnicodeEncodeError:
+        return url
+    return url[:at] + query + url[end:]

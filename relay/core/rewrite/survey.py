@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 from relay.core import links, parts
 from relay.core.headers import Headers
@@ -129,12 +130,11 @@ class _Preparation:
             return "limit_size"
         if PGP in decoded:
             return "pgp"
-        label = part.parameters.get("charset", "")
-        latin = charsets.superset(decoded, label)
-        if latin is None:
-            return "charset"
-        if latin:
-            view, codec = decoded.decode("latin-1"), label
+        label = charsets.marked(decoded, part.parameters.get("charset", ""))
+        seen = charsets.view(decoded, label)
+        latin = seen is not None and all(charsets.spells(label, url) for url in self.plan.own)
+        if seen is not None and latin:
+            view, codec = seen, label
         else:
             text = charsets.decoded(decoded, label)
             if text is None:
@@ -178,11 +178,14 @@ class _Preparation:
             value = view[start:end]
             if quote != "text":
                 if text.latin and not value.isascii():
-                    meant = charsets.decode(value.encode("latin-1"), text.codec)
+                    meant = charsets.linked(text.decoded[start:end], text.codec)
                     refusal = refusal or (None if meant else "charset")
                     value = meant or value
                 if "&" in value:
                     value = entities.attribute(value)
+                if not value.isascii():
+                    refusal = refusal or ("charset" if charsets.C1.search(value) else None)
+                    value = charsets.queried(value, text.codec)
             number = len(tracked)
             full = number + self.owned >= most
             if not wanted:
@@ -211,9 +214,8 @@ class _Preparation:
         part = self.parts[text.part]
         flowed = part.parameters.get("format", "").lower() == "flowed"
         delsp = flowed and part.parameters.get("delsp", "").lower() == "yes"
-        for start, end, reason in plain.scan(
-            text.view, latin=charsets.reader(text.codec) if text.latin else "", delsp=delsp
-        ):
+        following = partial(charsets.following, text.decoded, text.codec) if text.latin else None
+        for start, end, reason in plain.scan(text.view, following=following, delsp=delsp):
             yield start, end, "text", "", reason, None
 
     # -- the pixel -------------------------------------------------------------------------------------------------
