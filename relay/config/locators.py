@@ -320,5 +320,9 @@ FIELD_NAME = kinds.named("the name of a header field", r"[!-9;-~]{1,70}", "Messa
 # A key that is signed may hold dots and hyphens, in any case: RFC 6376 3.1.
 _LABEL = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)"
 SELECTOR = kinds.named("a DKIM selector", rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*", "t1")
-PARAMETER = kinds.named("the name of a query parameter", r"[^\s&=#?]+", "token")
+CREDENTIAL = kinds.named(
+    "the name of a parameter, or / and a word of a path; either with - before it, or -*",
+    r"-\*|(?=.*[^\W_])-?/?[^\s&=#?;/*-][^\s&=#?;/*]*",
+    "voucher",
+)
 IDENTIFIER = kinds.named("an identifier (letters, digits, . _ -)", r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", "sales")

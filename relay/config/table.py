@@ -283,9 +283,10 @@ TRACKING = Section(
         Option("skip_hosts", kinds.listing(locators.HOSTNAME),
                "Hosts whose links are left alone, such as those that open an app (universal links): they do not "
                "survive a redirect."),
-        Option("credential_params", kinds.listing(locators.PARAMETER),
-               "A URL with one of these parameters in its query or fragment is left alone, since whoever has it "
-               "gets in. Keep the defaults when you add your own."),
+        Option("credential_params", kinds.listing(locators.CREDENTIAL),
+               "What else makes a URL one that lets in whoever has it, so that it is left alone, and what does not: "
+               "changes to the tables in docs/credentials.md. voucher: a parameter whose name ends in this word. -auth: "
+               "takes a name of the table away. /portal and -/verify: the same of words in a path. -*: takes all away."),
         Option("append", kinds.TEXTS, 'Query parameters added to every tracked link: { utm_source = "mail" }.'),
         Option("dialects", kinds.listing(locators.DIALECT),
                "Vendors whose tracking headers are understood, and removed. Leave out the vendor that is your "

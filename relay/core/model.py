@@ -54,7 +54,7 @@ class Tracking:
     pixel: Literal["bottom", "top"] = "bottom"
     skip_visible_urls: bool = False
     skip_hosts: tuple[str, ...] = ()
-    credential_params: tuple[str, ...] = ("token", "access_token", "password", "sig", "signature", "key")
+    credential_params: tuple[str, ...] = ()
     append: Mapping[str, str] = field(default_factory=dict)
     dialects: tuple[str, ...] = ()
     on_invalid: Literal["deliver", "reject"] = "deliver"

@@ -153,7 +153,9 @@ def test_options() -> None:
     assert verdict("https://www.app.example/x", skip_hosts=("app.example",))[1] is None
     assert verdict("mailto:a@b.example", schemes=("mailto",)) == ("mailto:a@b.example", None)
     assert verdict("https://a.example/", schemes=("http",))[1] == "scheme"
-    assert verdict("https://a.example/?token=1", credential_params=())[1] is None
+    assert verdict("https://a.example/?token=1", credential_params=("-token",))[1] is None
+    assert verdict("https://a.example/?voucher=1", credential_params=("voucher",))[1] == "credentials"
+    assert verdict("mailto:a@b.example?body=https://a.example/%3Ftoken=1", schemes=("mailto",))[1] == "credentials"
 
 
 @pytest.mark.parametrize(

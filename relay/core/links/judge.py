@@ -1,8 +1,8 @@
 """Is this URL tracked? If not, why not.
 
 Owns: the reasons that are in the URL itself, the host that it names, what is added to it.
-Leaves to others: what a placeholder is (`placeholders`), finding links (`links`, `links.plain`), how many of them are
-tracked (`rewrite`).
+Leaves to others: what a placeholder is (`placeholders`), what lets somebody in (`credentials`), finding links (`links`,
+`links.plain`), how many of them are tracked (`rewrite`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import NamedTuple
 from urllib.parse import quote_plus, unquote, urljoin
 
 from relay.core import domains
-from relay.core.links import placeholders
+from relay.core.links import credentials, placeholders
 from relay.core.model import Reason, Tracking
 
 LONGEST = 2_000  # characters of the whole href: Outlook stops at 2,083
@@ -27,7 +27,6 @@ PLAIN = re.compile(r"https?://([A-Za-z0-9._-]++(?::[0-9]++)?)(?:[/?][!$&-)+-;=?-
 HOST = re.compile(r"(?>(?:[^\x00-\x20\"<>\\^`{|}/?#@:%\[\]]|%[0-9A-Fa-f]{2})+)|\[[0-9A-Fa-f:.]++\]")
 CONTROLS = "".join(map(chr, range(33)))  # URL 4.4: taken off either end
 NEWLINES = {9: None, 10: None, 13: None}  # and these taken out
-NAMES = re.compile(r"[?&;#]([^=&;#?]++)=")
 
 # How a link's visible text looks when it is an address: with a scheme, "www.", or a host with a path.
 VISIBLE = re.compile(r"(?:https?://|www\.)\S++|(?>(?:[a-z0-9-]++\.)+)[a-z]{2,}+(?:/\S*+)?", re.I)
@@ -56,7 +55,7 @@ class Criteria(NamedTuple):
     added: tuple[tuple[str, str], ...]
     own: tuple[tuple[str, str], ...]
     listed: frozenset[str]
-    credentials: re.Pattern[str] | None
+    credentials: credentials.Credentials
     skipped: frozenset[str]
     href_length: Callable[[str], int]
     lengths: dict[int, int]
@@ -81,7 +80,7 @@ def _fixed(
     schemes: tuple[str, ...],
     append: tuple[tuple[str, str], ...],
     own: tuple[str, ...],
-    credentials: tuple[str, ...],
+    changes: tuple[str, ...],
     skipped: tuple[str, ...],
 ) -> Criteria:
     """What no message changes: an operator has a handful of these."""
@@ -92,7 +91,7 @@ def _fixed(
         added,
         tuple(_place(base) for base in own if base),
         frozenset(),
-        _credentials(credentials),
+        credentials.Credentials(changes),
         frozenset(map(domains.spelt, skipped)),
         len,
         {},
@@ -101,19 +100,12 @@ def _fixed(
     )
 
 
-def _credentials(names: tuple[str, ...]) -> re.Pattern[str] | None:
-    if not any(names):
-        return None
-    first = re.escape("".join(sorted({name[0] for name in names if name})))  # most parameters begin with another letter
-    return re.compile(rf"[?&;#](?=[{first}])(?:{'|'.join(map(re.escape, filter(None, names)))})=", re.I)
-
-
 def judge(value: str, base: str, criteria: Criteria) -> tuple[str, Reason | None, int]:
     """The URL that a link value means, the reason to leave it, or None, and how long its tracked href gets at most.
     Where it is tracked, the URL has what the settings append. `base` is the document's base URL, or "". Never
     raises."""
     if criteria.web and (match := PLAIN.fullmatch(value)) and criteria.hosts.get(match[1]) is ANY:
-        if "=" in value and criteria.credentials and criteria.credentials.search(value, match.end(1)):
+        if criteria.credentials.within(value, match.end(1)):
             return value, "credentials", 0
         length = criteria.lengths.get(len(value))  # of ASCII, only that matters
         if length is None:
@@ -136,7 +128,8 @@ def judge(value: str, base: str, criteria: Criteria) -> tuple[str, Reason | None
         return _measured(url, _web(url, criteria), criteria)
     if criteria.listed and normal(url) in criteria.listed:
         return url, "unsubscribe", 0
-    return _measured(url, None, criteria, web=False)
+    reason: Reason | None = "credentials" if criteria.credentials.within(url, match.end()) else None
+    return _measured(url, reason, criteria, web=False)
 
 
 def _measured(url: str, reason: Reason | None, criteria: Criteria, web: bool = True) -> tuple[str, Reason | None, int]:
@@ -180,7 +173,7 @@ def _web(url: str, criteria: Criteria) -> Reason | None:
                 return "own_link"
     if known.listed and normal(url) in criteria.listed:
         return "unsubscribe"
-    return known.reason or _secret(url, match.end(), criteria)
+    return known.reason or ("credentials" if criteria.credentials.within(url, match.end()) else None)
 
 
 def _host(authority: str, criteria: Criteria) -> Host:
@@ -197,17 +190,6 @@ def _host(authority: str, criteria: Criteria) -> Host:
     reason: Reason | None = "host_excluded" if host in criteria.skipped else None
     known = Host(reason, tuple(path for ours, path in criteria.own if ours == place), listed)
     return ANY if known == ANY else known
-
-
-def _secret(url: str, at: int, criteria: Criteria) -> Reason | None:
-    """Has it a parameter (in query or fragment, from `at` on) that lets in whoever has it?"""
-    names = criteria.credentials
-    if names and "=" in url:
-        if names.search(url, at):
-            return "credentials"
-        if "%" in url and any("%" in n and names.search(f"?{unquote(n)}=") for n in NAMES.findall(url, at)):
-            return "credentials"
-    return None
 
 
 def _place(base: str) -> tuple[str, str]:

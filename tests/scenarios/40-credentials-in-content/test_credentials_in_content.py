@@ -20,6 +20,16 @@ LINKS = [
     f"https://user:{WORD}@app.example.com/x", f"https://{WORD}@app.example.com/", f"ftp://me:{WORD}@files.example.com/",
     f"https://app.example.com/cb#access_token={WORD}", f"/reset/{WORD}", f"mailto:a@example.com?body={WORD}",
     f"https://app.example.com/{WORD}/{{{{name}}}}", f"myapp:{WORD}",
+    f"https://app.example.com/password/reset/{WORD}?email=ada", f"https://app.example.com/verify-email/{WORD}",
+    f"https://app.example.com/confirm/{WORD}", f"https://app.example.com/auth/magic-link/{WORD}",
+    f"https://app.example.com/cb?state=1&amp;code={WORD}", f"https://app.example.com/j/1?pwd={WORD}",
+    f"https://app.example.com/?X-Amz-Signature={WORD}", f"https://app.example.com/?sv=1&amp;sp=r&amp;sig={WORD}",
+    f"https://app.example.com/?resourcekey={WORD}", f"https://app.example.com/viewform?edit2={WORD}",
+    f"https://app.example.com/a;jsessionid={WORD}?x=1", f"https://app.example.com/?a;user%5Breset-token%5D={WORD}",
+    f"https://go.example.com/?url=https%3A%2F%2Fapp.example.com%2F%3FapiKey%3D{WORD}",
+    f"https://go.example.com/?url=https%253A%252F%252Fapp.example.com%252Freset%252F{WORD}",
+    f"https://go.example.com/?url=https%3A%2F%2Fme%3A{WORD}%40app.example.com%2F", f"https://app.example.com/#id_token={WORD}",
+    f"https://app.example.com/?SAMLResponse={WORD}", f"https://app.example.com/?oobCode={WORD}",
 ]  # fmt: skip
 HTML = "<html><body>" + "".join(f'<a href="{link}">x</a>\r\n' for link in LINKS) + "</body></html>"
 FIELDS = {

@@ -1,0 +1,56 @@
+"""docs/credentials.md against the program: every name and word of its tables, and what it says of them."""
+
+from __future__ import annotations
+
+import re
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from relay.core.links import credentials
+from relay.core.links.credentials import TABLE, Credentials
+
+PAGE = (Path(__file__).parent.parent / "docs" / "credentials.md").read_text()
+
+
+def rows(heading: str) -> list[list[str]]:
+    """The last cells of a section's rows, each as the words in it."""
+    section = re.split(r"\n#{2,3} ", PAGE.partition(f"{heading}\n")[2])[0]
+    cells = [line.strip("| ").rpartition(" | ")[2] for line in section.splitlines() if line.startswith("|")]
+    return [words for cell in cells if (words := re.findall(r"`([^`]+)`", cell))]
+
+
+def test_names() -> None:
+    endings, others, proving, proofs, keys = rows("### Always")
+    assert endings == list(credentials.ENDINGS)
+    told = [*endings, *others, *[f"{a}_{b}" for a, b in product(proving, proofs)], *[f"{key}_key" for key in keys]]
+    assert sorted(told) == sorted(TABLE["always"])
+    ((*opaque,),) = rows("### Where its value looks made by a machine, or the path is about getting in")
+    ((*door,),) = rows("### Where the path is about getting in")
+    ((*never,),) = rows("### Never")
+    assert (opaque, door, never) == (list(TABLE["opaque"]), list(TABLE["door"]), list(TABLE["never"]))
+
+
+def test_words_in_a_path() -> None:
+    doors, wide, leaving = rows("## Words in a path")
+    for told, known in ((doors, credentials.DOORS), (wide, credentials.WIDE_DOORS), (leaving, credentials.LEAVING)):
+        assert sorted(told) == sorted(known)
+
+
+@pytest.mark.parametrize(
+    ("change", "counts", "not_any_more"),
+    [
+        ('["voucher"]', "?gift_voucher=1", ""), ('["key"]', "?key=shoes", ""), ('["-auth"]', "", "?user_auth=1"),
+        ('["-csrf_token"]', "?token=1", "?csrf_token=1"), ('["/portal"]', "/portal/3f9c0a12", ""), ('["-/verify"]', "", "/verify/3f9c0a12"),
+        ('["-*", "token"]', "?token=1", "?password=1"),
+    ],
+)  # fmt: skip
+def test_changes(change: str, counts: str, not_any_more: str) -> None:
+    assert f"| `{change}` |" in PAGE
+    changed = Credentials(re.findall(r'"([^"]+)"', change))
+    if counts:
+        assert changed.within(f"https://a.example{counts}", 17)
+    if not_any_more:
+        assert not changed.within(f"https://a.example{not_any_more}", 17)
+        assert Credentials(()).within(f"https://a.example{not_any_more}", 17)
