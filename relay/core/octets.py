@@ -33,6 +33,8 @@ def normalized(content: bytes) -> bytes:
 
     Some clients take LF for a line end and double the dot behind it (smtplib), others don't (curl). Who sends one single dot
     there does not."""
+    if b"\n." not in content and not content.startswith(b"."):
+        return as_crlf(content)
     dotted = content.count(b"\n.") - content.count(b"\r\n.")
     doubled = content.count(b"\n..") - content.count(b"\r\n..")
     if b".\n" in content:
@@ -42,4 +44,6 @@ def normalized(content: bytes) -> bytes:
 
 
 def as_crlf(content: bytes) -> bytes:
-    return content.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+    if b"\r\n" in content:
+        content = content.replace(b"\r\n", b"\n")
+    return content.replace(b"\n", b"\r\n")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from relay import event_loop
 from relay.core import envelopes, octets
 from relay.core.model import Reply
 from relay.smtp import limits
@@ -79,7 +80,7 @@ async def read(
             return crowded()
         content = bytes(memoryview(held)[2 : at + 2])
         del held, chunk, rest
-        found = understood(content, limit, lambda size: flight.room(size - counted), mended)
+        found = await understood(content, limit, lambda size: flight.room(size - counted), mended)
         del content
         if isinstance(found, bytes):
             flight.add(len(found) - counted)
@@ -116,7 +117,7 @@ def no_line_end(content: bytes) -> Reply:
     return Reply(550, f"5.6.0 Line {line} of the message has a bare {name}: only CR LF may end a line")
 
 
-def understood(
+async def understood(
     content: bytes, limit: int, room: Callable[[int], bool], mended: Callable[[], None] | None
 ) -> bytes | Reply:
     """The message that a client means by these octets, or the refusal. `room` says whether it may be that large."""
@@ -130,7 +131,8 @@ def understood(
             return too_large(limit)
         if not room(len(content) + feeds):
             return crowded()
-        content = octets.normalized(content)
+        large = len(content) > event_loop.LARGEST
+        content = await asyncio.to_thread(octets.normalized, content) if large else octets.normalized(content)
         mended()
     return judge(content) or content
 

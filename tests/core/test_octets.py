@@ -65,6 +65,17 @@ def test_who_doubles_dots_behind_crlf_alone_is_understood(lines, ends):
     assert octets.normalized(sent) == b"".join(line + b"\r\n" for line in [*lines, b"", b".single"])
 
 
+ANY = st.lists(st.sampled_from([b"\r\n", b"\n", b".", b"a", b"\x00"]), max_size=12).map(b"".join)
+
+
+@given(ANY)
+def test_nothing_stands_alone_afterwards(content):
+    made = octets.normalized(content)
+    assert octets.line_feeds(made) == 0
+    assert len(made) <= len(content) + octets.line_feeds(content)
+    assert made.replace(b".", b"") == content.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n").replace(b".", b"")
+
+
 @pytest.mark.parametrize(
     ("content", "feeds", "first"),
     [

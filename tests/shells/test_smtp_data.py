@@ -115,6 +115,26 @@ async def test_bare_newlines_are_refused_where_the_operator_wants_it(strict, con
     assert server.in_flight == 0
 
 
+@pytest.mark.parametrize(
+    ("sent", "content"),
+    [
+        (b"Subject: a\n\nb\n\r\n", b"Subject: a\r\n\r\nb\r\n\r\n"),
+        (b"Subject: a\nBcc: b@x\r\n\r\nc\r\n", b"Subject: a\r\nBcc: b@x\r\n\r\nc\r\n"),
+        (b".\n.\n.x\r\n", b".\r\n.\r\n.x\r\n"),
+        (b"a\n..\r\n", b"a\r\n.\r\n"),
+        (b"x\n" * 33_332 + b"\r\n", b"x\r\n" * 33_332 + b"\r\n"),  # not one octet more
+        (b"x" * 65_536 + b"\n\r\n", b"x" * 65_536 + b"\r\n\r\n"),
+    ],
+)
+async def test_bare_newlines_become_crlf(relay, sent, content):
+    server, taker = relay
+    async with connect(server.addresses[0]) as client:
+        await client.greet()
+        assert (await client.mail(sent)).startswith("250")
+    assert taker.taken[0].content == content
+    await until(lambda: server.in_flight == 0)
+
+
 async def test_a_client_with_bare_newlines_is_named_once(relay, caplog):
     server, taker = relay
     caplog.set_level("INFO")
