@@ -88,6 +88,12 @@ class Outcomes:
         for outcome, named in groups.items():
             self._reply(message_id, named, outcome, host)
 
+    def given_up(self, message_id: str, recipients: Sequence[queue.Waiting], why: str) -> None:
+        """Nobody tries to deliver it to these any more, though no server refused it for good."""
+        for waiting in recipients:
+            words = queue.given_up(why, waiting.reply)
+            self._remember(store.UpstreamReply(message_id, (waiting.address,), "never", words))
+
     def delivered(self, message_id: str) -> set[str]:
         """To whom it was, as far as the store may not know of it yet."""
         mine = (reply for reply in self._replies if reply.message_id == message_id and reply.state == "done")
@@ -166,12 +172,13 @@ class Outcomes:
 
     def _reply(self, message_id: str, named: Sequence[str], outcome: Outcome, host: str) -> None:
         identifier = providers.identifier(outcome.reply, host or self.host) if isinstance(outcome, Done) else ""
+        self._remember(store.UpstreamReply(message_id, tuple(named), state_of(outcome), str(outcome.reply), identifier))
+
+    def _remember(self, reply: store.UpstreamReply) -> None:
         if len(self._replies) >= MAX_MESSAGES:
-            self._overfull(message_id)
+            self._overfull(reply.message_id)
             return
-        self._replies.append(
-            store.UpstreamReply(message_id, tuple(named), state_of(outcome), str(outcome.reply), identifier)
-        )
+        self._replies.append(reply)
         if self._recording is None:
             self._recording = self._start(self._record_replies())
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from relay.config import Settings
     from relay.core import queue
     from relay.spool import disk, requests
 
@@ -31,7 +32,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     retry = verbs.add_parser("retry", help="try now, whatever the schedule says")
     retry.add_argument("ids", metavar="ID", nargs="*")
     retry.add_argument("--all", action="store_true", help="everything that waits")
-    drop = verbs.add_parser("drop", help="remove for good; nobody is told")
+    drop = verbs.add_parser("drop", help="remove for good: it counts as given up, and its sender is not told")
     drop.add_argument("ids", metavar="ID", nargs="+")
 
 
@@ -42,7 +43,8 @@ def run(args: argparse.Namespace) -> int:
     if args.verb == "retry" and bool(args.ids) == args.all:
         print("trackrelay queue retry: name some entries, or --all", file=sys.stderr)
         return 2
-    kept = disk.Disk(config.settings_of(args).state_dir / "spool")
+    args.settings = config.settings_of(args)
+    kept = disk.Disk(args.settings.state_dir / "spool")
     verbs = {"list": listing, "show": show, "retry": retry, "drop": drop}
     try:
         return verbs[args.verb](kept, args)
@@ -59,17 +61,18 @@ def listing(kept: disk.Disk, args: argparse.Namespace) -> int:
 
     now, count = time.time(), 0
     for name in kept.scan():
-        entry = kept.read(name)
-        if entry is None:
+        found = kept.measured(name)
+        if found is None:
             continue
+        entry, size = found
         if args.json:
-            line = msgspec.json.encode({**msgspec.to_builtins(entry), "size": kept.size(name)}).decode()
+            line = msgspec.json.encode({**msgspec.to_builtins(entry), "size": size}).decode()
         else:
             if not count:
                 print(
                     f"{'ID':19}  {'AGE':>6}  {'SIZE':>8}  {'TRIES':>5}  {'NEXT':>6}  SENDER -> RECIPIENTS: LAST REPLY"
                 )
-            line = row(entry, kept.size(name), now)
+            line = row(entry, size, now)
         print(line)
         count += 1
         if count % args.step == 0:
@@ -146,7 +149,54 @@ def retry(kept: disk.Disk, args: argparse.Namespace) -> int:
 def drop(kept: disk.Disk, args: argparse.Namespace) -> int:
     from relay.spool import requests
 
-    return each(kept, args.ids, lambda name: requests.drop(kept, name), "dropped", every=False, step=args.step)
+    gone: list[queue.Entry] = []
+
+    def remove(name: str) -> requests.Result:
+        found = requests.drop(kept, name, whoever())
+        if isinstance(found, str):
+            return found
+        gone.append(found)
+        return "done"
+
+    code = each(kept, args.ids, remove, "dropped", every=False, step=args.step)
+    record(args.settings, gone)
+    return code
+
+
+def whoever() -> str:
+    """Who types this: the user that became root, if sudo says so."""
+    import os
+    import pwd
+
+    try:
+        return os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"user {os.getuid()}"
+
+
+def record(settings: Settings, gone: list[queue.Entry]) -> None:
+    """The messages' record says "given up". Where it can't be written now, who sends writes it later."""
+    import asyncio
+
+    from relay import store
+    from relay.spool import requests
+
+    async def write() -> None:
+        opened = store.open(settings.store.url, settings.state_dir)
+        try:
+            await opened.start()
+            await requests.record_dropped(opened, gone)
+        finally:
+            await opened.stop()
+
+    if gone:
+        try:
+            asyncio.run(write())
+        except store.Unavailable as reason:
+            print(
+                f"trackrelay queue: the record does not say so yet, the service will write it: {reason}",
+                file=sys.stderr,
+            )
 
 
 def each(

@@ -245,7 +245,8 @@ Outcome = Done | Later | Never
 
 
 class SentCopy(Value, frozen=True):
-    """What one envelope recipient was sent. `reply` is the upstream's last word once there is one, `upstream_id` the
+    """What one envelope recipient was sent. `reply` is the upstream's last word once there is one; where nobody tries any
+    more it begins with "given up: " (`queue.given_up`), and the state is "never". `upstream_id` the
     message identifier that the upstream named in it, without brackets. "handed" is final: the mail server that asked
     (by the milter protocol) delivers it, and says no more. `thread_replies`: this recipient's answers are told."""
 

@@ -183,6 +183,11 @@ def tries(schedule: Sequence[float], seconds: float) -> int:
     return max(1, sum(at <= seconds for at in accumulate(schedule)))
 
 
+def given_up(why: str, last: str = "") -> str:
+    """What stands in the record in place of the upstream's reply, where nobody tries any more; `last` is its last one."""
+    return f"given up: {why}" + (f"; the last reply was {last}" if last else "")
+
+
 def _refuses_the_null_sender(entry: Entry, outcomes: Sequence[Outcome]) -> bool:
     """Whether a report was refused that has the null reverse-path. Gmail and Microsoft 365 may refuse all such mail."""
     return entry.kind == "report" and not entry.reverse_path and all(isinstance(o, Never) for o in outcomes)

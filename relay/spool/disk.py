@@ -7,6 +7,7 @@ Leaves to others: how a file gets onto the disk (`relay.files`), what the state 
     ID.now     the entry's state since the first attempt, replaced as a whole; its absence means none was made
     ID.held    an ID.msg to be, of which somebody has to write down first that it is one: then it gets that name
     *.tmp      a file that was not finished; nobody was promised anything
+    ID.dropped what an operator removed, until somebody who sends has said so in the log and to the store
     .wake      touched when something was put or changed, so that a process which sends looks again
     broken/    what can't be read: kept for a person to look at
 
@@ -25,12 +26,24 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+
 from relay import files, log
 from relay.core import queue
 
 LOG = log.room("spool")
 
 NAME = re.compile(r"[0-9a-f]{1,40}")
+
+
+DROPPED = "dropped from the queue"
+
+
+class Dropped(msgspec.Struct, frozen=True):
+    """An entry that an operator removed: as it stood, and who it was."""
+
+    entry: queue.Entry
+    by: str
 
 
 class Unwritable(Exception):
@@ -62,6 +75,12 @@ class Claim:
     def remove(self) -> None:
         """Done with it. The lock goes last, so that nobody takes it up in between."""
         self._disk.remove(self.entry.entry_id)
+        self.release()
+
+    def drop(self, by: str) -> None:
+        """As `remove`, for an operator; and a note of it for who sends, if the disk takes one."""
+        self._disk.remove(self.entry.entry_id)
+        self._disk.note(Dropped(self.entry, by))
         self.release()
 
     def release(self) -> None:
@@ -178,6 +197,25 @@ class Disk:
                 os.unlink(self._path(entry_id, kind))
         files.sync(self.directory)
 
+    def note(self, gone: Dropped) -> None:
+        with contextlib.suppress(OSError):  # the disk may be full, and that a reason to drop some
+            files.write(self._path(gone.entry.entry_id, "dropped"), msgspec.json.encode(gone))
+
+    def notes(self) -> list[Dropped]:
+        """What was dropped, oldest first; each is had once, over all processes."""
+        found = []
+        for path in sorted(self.directory.glob("*.dropped")):
+            try:
+                gone = msgspec.json.decode(path.read_bytes(), type=Dropped)
+                path.unlink()
+            except FileNotFoundError:  # another process was faster
+                continue
+            except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as reason:
+                LOG.warning("not_read", path=path, reason=str(reason))
+                continue
+            found.append(gone)
+        return found
+
     def claim(self, entry_id: str) -> Claim | None:
         """The entry, if it is there, whole, and nobody else's now."""
         try:
@@ -211,7 +249,7 @@ class Disk:
             return file.read()
 
     def size(self, entry_id: str) -> int:
-        """Octets of the file, 0 where it has gone."""
+        """Octets of the file, envelope and message, 0 where it has gone."""
         try:
             return os.stat(self._path(entry_id, "msg")).st_size
         except FileNotFoundError:
@@ -219,12 +257,18 @@ class Disk:
 
     def read(self, entry_id: str) -> queue.Entry | None:
         """The entry as it stands. One that can't be read is set aside, whole, with a line in the log."""
+        found = self.measured(entry_id)
+        return found[0] if found else None
+
+    def measured(self, entry_id: str) -> tuple[queue.Entry, int] | None:
+        """The same, with the octets of its message."""
         if not self.named(entry_id):
             return None
         message = self._path(entry_id, "msg")
         try:
             with open(message, "rb") as file:
-                entry = queue.read(file.readline(1 << 24))
+                entry = queue.read(line := file.readline(1 << 24))
+                size = os.fstat(file.fileno()).st_size - len(line)
             with contextlib.suppress(FileNotFoundError):
                 entry = queue.read(self._path(entry_id, "now").read_bytes())
             if entry.entry_id != entry_id:
@@ -234,7 +278,7 @@ class Disk:
         except queue.Unreadable as reason:
             self.set_aside(entry_id, str(reason))
             return None
-        return entry
+        return entry, size
 
     def set_aside(self, entry_id: str, reason: str) -> None:
         broken = self.directory / "broken"

@@ -170,6 +170,10 @@ class Keeping:
             self._known.pop(name, None)
         self._woken = woken
 
+    async def notes(self) -> list[disk.Dropped]:
+        """What operators dropped, each once."""
+        return await asyncio.to_thread(self._disk.notes)
+
     def _compare(self, known: Mapping[str, int]) -> tuple[set[str], dict[str, tuple[queue.Entry, int]]]:
         self._disk.take_back()
         found, news = set(), {}

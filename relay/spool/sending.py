@@ -93,6 +93,8 @@ class Sender:
         if now - self._looked_at >= self._times.look_at_all or self._kept.touched:
             try:
                 await self._kept.look(self._attempts.keys())
+                for gone in await self._kept.notes():
+                    self._settler.dropped(gone)
                 self._looked_at, self._sorted_at = now, float("-inf")
             except OSError as reason:  # no descriptors, for one: new mail is known without
                 self._trouble(reason)

@@ -17,7 +17,7 @@ import msgspec
 
 from relay import log, metrics
 from relay.core import queue
-from relay.core.model import Event, Outcome
+from relay.core.model import Event, Later, Outcome, Reply
 from relay.spool import disk, keeping, reporting
 
 LOG = log.room("spool")
@@ -36,6 +36,7 @@ class Outcomes(Protocol):
         *,
         given_up: bool = False,
     ) -> None: ...
+    def given_up(self, message_id: str, recipients: Sequence[queue.Waiting], why: str) -> None: ...
     async def event(self, event: Event) -> None: ...
 
 
@@ -133,11 +134,14 @@ class Settler:
 
     def _tell(self, entry: queue.Entry, outcomes: Sequence[Outcome], settled: queue.Settled, host: str) -> None:
         if entry.message_id and entry.kind == "mail":
+            words_of = dict(zip(((r.address, r.index) for r in entry.waiting), outcomes, strict=True))
+            over = [r for r, _ in settled.failed if isinstance(words_of[r.address, r.index], Later)]
             self._outcomes.replies(entry.message_id, [r.address for r in entry.waiting], outcomes, host)
+            if over:
+                self._outcomes.given_up(entry.message_id, over, f"not taken within {self._age(entry)}")
             final = [*settled.done, *(recipient for recipient, _ in settled.failed)]
-            words = dict(zip(((r.address, r.index) for r in entry.waiting), outcomes, strict=True))
             self._outcomes.ended(
-                entry.message_id, lambda: [(r, words[r.address, r.index]) for r in final], given_up=True
+                entry.message_id, lambda: [(r, words_of[r.address, r.index]) for r in final], given_up=True
             )
         for recipient in settled.done:
             LOG.info("delivered", entry=entry.entry_id, message_id=entry.message_id, recipient=recipient.address,
@@ -145,6 +149,27 @@ class Settler:
         for recipient, notice in settled.failed:
             LOG.warning("given_up", entry=entry.entry_id, message_id=entry.message_id, recipient=recipient.address,
                         kind=entry.kind, status=notice.status, reply=recipient.reply)  # fmt: skip
+
+    def _age(self, entry: queue.Entry) -> str:
+        hours = max(0.0, self._clock() - entry.created_at) / 3600
+        return (
+            f"{hours / 24:.0f} days"
+            if hours >= 48
+            else f"{hours:.0f} hours"
+            if hours >= 2
+            else f"{hours * 60:.0f} minutes"
+        )
+
+    def dropped(self, gone: disk.Dropped) -> None:
+        """An operator removed it: nobody else is told."""
+        entry = gone.entry
+        LOG.warning("dropped", entry=entry.entry_id, message_id=entry.message_id, kind=entry.kind, by=gone.by,
+                    recipients=" ".join(r.address for r in entry.waiting), attempts=entry.attempts,
+                    reply=entry.last_reply)  # fmt: skip
+        if entry.message_id and entry.kind == "mail":
+            self._outcomes.given_up(entry.message_id, entry.waiting, disk.DROPPED)
+            failed = Later(Reply(451, f"4.3.0 {disk.DROPPED}"))
+            self._outcomes.ended(entry.message_id, lambda: [(r, failed) for r in entry.waiting], given_up=True)
 
     def _say_put_off(self, entry: queue.Entry) -> None:
         """Once it is so: who reads this may retry or drop the entry at once."""

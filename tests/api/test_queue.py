@@ -11,7 +11,7 @@ import pytest
 
 from relay import blocklist
 from relay.core import queue
-from relay.core.model import Sent
+from relay.core.model import Sent, SentCopy
 from relay.spool.disk import Disk
 from tests.api.serving import Api, serving
 from tracking_http.api.own import queue as routes
@@ -35,7 +35,7 @@ def put(folder: Path, number: int, **more: Any) -> queue.Entry:
     return entry
 
 
-async def sent(server: Api, number: int, grant: str) -> None:
+async def sent(server: Api, number: int, grant: str, *recipients: str) -> None:
     await server.known.record_sent(
         Sent(
             f"{number:020d}",
@@ -44,6 +44,7 @@ async def sent(server: Api, number: int, grant: str) -> None:
             1_700_000_000.0,
             sender="a@example.com",
             to=("b@x.example",),
+            copies=tuple(SentCopy(recipient, 0, False) for recipient in recipients),
         )
     )
 
@@ -97,10 +98,10 @@ async def test_a_grant_finds_its_own_behind_many_of_others(tmp_path: Path) -> No
 async def test_one_is_shown_tried_and_dropped(tmp_path: Path) -> None:
     async with serving(tmp_path) as server:
         put(tmp_path, 1)
-        await sent(server, 1, "hr")
+        await sent(server, 1, "hr", "jonas@example.org")
         shown = (await server.get("/api/queue/0001", "hr-read")).data
         assert shown["header"] == "From: a@example.com\r\nSubject: =?utf-8?q?H=C3=A4?=\r\nX: \ufffd\r\n"
-        assert shown["size"] > len(CONTENT)
+        assert shown["size"] == len(CONTENT) == (await server.get("/api/queue", "hr-read")).data[0]["size"]
         for method, path in (("GET", ""), ("POST", "/retry"), ("DELETE", "")):
             assert (await server.ask(method, f"/api/queue/0001{path}", "sales-all")).status == 404
             for name in ("0002", "..%2F..%2Fx", "0001.msg", "%00", "x"):
@@ -121,6 +122,12 @@ async def test_one_is_shown_tried_and_dropped(tmp_path: Path) -> None:
         assert (await server.ask("DELETE", "/api/queue/0001", "hr-manage")).data == {"id": "0001", "status": "dropped"}
         assert (await server.get("/api/queue/0001")).status == 404
         assert list(kept.scan()) == []
+        told = await server.known.sent(f"{1:020d}")
+        assert told
+        assert [(copy.state, copy.reply) for copy in told.copies] == [
+            ("never", "given up: dropped from the queue; the last reply was 451 4.7.1 Greylisted")
+        ]
+        assert [note.by for note in kept.notes()] == ["the API, key hr-manage"]
 
 
 async def test_a_spool_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

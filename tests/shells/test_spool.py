@@ -25,7 +25,7 @@ from relay.commands import queue as command
 from relay.core import queue
 from relay.core.model import Keys, Sent, SentCopy
 from relay.mailbox import reading, source
-from relay.spool import sending
+from relay.spool import requests, sending
 from relay.spool.disk import Disk, Unwritable
 from relay.store import Cursor, memory
 from relay.upstream import transaction
@@ -621,7 +621,8 @@ async def test_the_queue_command_while_the_service_runs(tmp_path, capsys):
         assert "\x1b" not in out
         assert asked(tmp_path, capsys, "show", "ff")[0] == 1
         assert asked(tmp_path, capsys, "show", "../../etc/passwd")[0] == 1
-        assert asked(tmp_path, capsys, "drop", "0b")[:2] == (0, "1 entry dropped\n")
+        dropped = await asyncio.to_thread(asked, tmp_path, capsys, "drop", "0b")
+        assert dropped[:2] == (0, "1 entry dropped\n")
         assert asked(tmp_path, capsys, "retry")[0] == 2
         assert asked(tmp_path, capsys, "retry", "ff")[0] == 1
         server.script.clear()
@@ -647,6 +648,107 @@ def test_the_queue_command_while_no_service_runs(tmp_path, capsys):
         disk.put(entry(f"0{i}", next_at=time.time() + 3600), MESSAGE).release()
     assert asked(tmp_path, capsys, "retry", "--all")[:2] == (0, "3 entries to be tried now\n")
     assert all(disk.read(f"0{i}").next_at <= time.time() for i in range(3))
+
+
+def test_list_and_show_agree_on_the_size(tmp_path, capsys):
+    """It is the message's, without the envelope that is kept with it."""
+    disk = Disk(tmp_path / "spool")
+    disk.start()
+    disk.put(entry("0a", *(f"r{i}@x.example" for i in range(50))), MESSAGE).release()
+    listed = asked(tmp_path, capsys, "list")[1].splitlines()[1].split()[2]
+    as_json = msgspec.json.decode(asked(tmp_path, capsys, "list", "--json")[1])["size"]
+    shown = re.search(r"(\d+) octets", asked(tmp_path, capsys, "show", "0a")[1])[1]
+    content = asked_content(tmp_path, "0a")
+    assert {int(listed), as_json, int(shown), len(content)} == {len(MESSAGE)}
+
+
+def asked_content(folder: Path, name: str) -> bytes:
+    path = folder / "relay.toml"
+    words = [sys.executable, "-m", "relay", "queue", "show", name, "--content", "--config", str(path)]
+    return subprocess.run(words, capture_output=True, check=True).stdout
+
+
+async def recorded(store, entry: queue.Entry) -> None:
+    copies = tuple(SentCopy(r.address, r.index, True) for r in entry.recipients)
+    await store.record_sent(Sent(entry.message_id, "default", f"{entry.message_id}@x", time.time(), copies=copies))
+
+
+async def given_up(store, message_id: str) -> tuple[SentCopy, ...]:
+    """The message's copies, once the first one is."""
+    async with asyncio.timeout(20):
+        while True:
+            copies = (await store.sent(message_id)).copies
+            if copies[0].state == "never":
+                return copies
+            await asyncio.sleep(0.01)
+
+
+async def test_what_is_dropped_is_logged_and_the_message_says_given_up(tmp_path, capsys, caplog):
+    """By whoever sends, once, whatever the command could write itself."""
+    some = entry("0a", "b@x.example", "c@x.example")
+    async with (
+        fake.Upstream({"rcpt": lambda c: LATER if "<b@" in c else None}) as server,
+        spooling(tmp_path, server, schedule=(0.0, 3600.0)) as (kept, store),
+    ):
+        await recorded(store, some)
+        await kept.put(some, MESSAGE)
+        await until(lambda: waiting(tmp_path)[0].attempts == 1 and free(tmp_path, "0a"))
+        assert (await asyncio.to_thread(asked, tmp_path, capsys, "drop", "0a"))[0] == 0
+        await until(lambda: "dropped" in [record.message for record in caplog.records])
+        (line,) = [record.__dict__["fields"] for record in caplog.records if record.message == "dropped"]
+        assert (line["entry"], line["message_id"], line["recipients"]) == ("0a", "m0a", "b@x.example")
+        assert line["by"]
+        assert [(copy.state, copy.reply) for copy in await given_up(store, "m0a")] == [
+            ("never", "given up: dropped from the queue; the last reply was 450 4.2.1 greylisted"),
+            ("done", "250 2.0.0 Ok: queued as 000001"),
+        ]
+    assert list((tmp_path / "spool").glob("*.dropped")) == []
+    said = subprocess.run(
+        [sys.executable, "-m", "relay", "queue", "drop", "0a", "--config", str(tmp_path / "relay.toml")],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert (said.returncode, said.stderr) == (1, "trackrelay queue: 0a: no such entry\n")
+
+
+def test_a_drop_while_no_service_runs_is_told_by_the_next_that_does(tmp_path, capsys):
+    disk = Disk(tmp_path / "spool")
+    disk.start()
+    disk.put(entry("0a"), MESSAGE).release()
+    (tmp_path / "trackrelay.db").write_bytes(b"no database, and long enough to see that" * 100)
+    code, out, err = asked(tmp_path, capsys, "drop", "0a")
+    assert (code, out) == (0, "1 entry dropped\n")
+    assert err.startswith(
+        "trackrelay queue: the record does not say so yet, the service will write it: trackrelay.db: "
+    )
+    (note,) = disk.notes()
+    assert (note.entry.entry_id, disk.notes()) == ("0a", [])
+
+
+def test_a_full_disk_still_lets_an_entry_be_dropped(tmp_path, monkeypatch):
+    disk = Disk(tmp_path / "spool")
+    disk.start()
+    disk.put(entry("0a"), MESSAGE).release()
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files, "write", full)
+    assert isinstance(requests.drop(disk, "0a", "root"), queue.Entry)
+    assert list(disk.scan()) == []
+
+
+async def test_what_nobody_tries_any_more_is_recorded_as_given_up(tmp_path):
+    """Not as something that will be tried later: it was until its time was over."""
+    some = entry("01", "b@x.example", "c@x.example")
+    async with (
+        fake.Upstream({"rcpt": LATER, "rcpt2": NO}) as server,
+        spooling(tmp_path, server, queue_lifetime=0.3) as (kept, store),
+    ):
+        await recorded(store, some)
+        await kept.put(some, MESSAGE)
+        first, second = await given_up(store, "m01")
+        assert first.reply == "given up: not taken within 0 minutes; the last reply was 450 4.2.1 greylisted"
+        assert (second.state, second.reply) == ("never", NO)
 
 
 def test_the_queue_command_on_a_terminal(tmp_path, capsys, monkeypatch):

@@ -96,6 +96,12 @@ def way(sent: Sent) -> State:
     last = clip(next((c.reply for c in sent.copies if c.reply), ""), 300)
     if by and done == len(by):
         return {"name": "delivered", "text": "Delivered", "title": f"The upstream server accepted it: {last}"}
+    if by and never == len(by) and all(c.reply.startswith("given up: ") for c in sent.copies):
+        return {
+            "name": "bounced",
+            "text": "Given up",
+            "title": f"It is not tried any more: {last.removeprefix('given up: ')}",
+        }
     if by and never == len(by):
         return {"name": "bounced", "text": "Refused", "title": f"The upstream server refused it: {last}"}
     if done:

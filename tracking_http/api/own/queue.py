@@ -7,6 +7,7 @@ what is done to one (`relay.spool.requests`).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
+from relay import store
 from relay.core import envelopes, queue
 from relay.spool import disk, requests
 from tracking_http.api import cursors, problems
@@ -50,7 +52,7 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     uncertain: Annotated[
         int, Meta(description="Attempts after which the upstream may have had it, but gave no answer.")
     ]
-    size: Annotated[int, Meta(description="Octets.")]
+    size: Annotated[int, Meta(description="Octets of the message.")]
     reverse_path: str
     recipients: list[Recipient]
     last_reply: str
@@ -105,9 +107,9 @@ def after(kept: disk.Disk, last: str, most: int) -> list[tuple[queue.Entry, int]
     """So many entries whose ids come after this one, with their sizes."""
     found: list[tuple[queue.Entry, int]] = []
     for entry_id in behind(kept, last):
-        entry = kept.read(entry_id)
-        if entry is not None:
-            found.append((entry, kept.size(entry_id)))
+        one = kept.measured(entry_id)
+        if one is not None:
+            found.append(one)
         if len(found) == most:
             break
     return found
@@ -144,7 +146,8 @@ async def show(call: Call) -> Whole:
     entry = await find(call)
 
     def read(kept: disk.Disk) -> tuple[int, bytes]:
-        return kept.size(entry.entry_id), envelopes.header_section(kept.content(entry.entry_id))
+        content = kept.content(entry.entry_id)
+        return len(content), envelopes.header_section(content)
 
     try:
         size, header = await on_disk(call, read)
@@ -179,7 +182,19 @@ async def retry(call: Call) -> Result:
 
 
 async def drop(call: Call) -> Result:
-    return Result(id=await ask(call, requests.drop), status="dropped")
+    gone: list[queue.Entry] = []
+
+    def remove(kept: disk.Disk, name: str) -> requests.Result:
+        found = requests.drop(kept, name, f"the API, key {call.who.name}")
+        if isinstance(found, str):
+            return found
+        gone.append(found)
+        return "done"
+
+    result = Result(id=await ask(call, remove), status="dropped")
+    with contextlib.suppress(store.Unavailable):  # who sends writes it later
+        await requests.record_dropped(call.services.store, gone)
+    return result
 
 
 EXAMPLE = {
@@ -197,6 +212,6 @@ ROUTES = (
           shown={**EXAMPLE, "header": "From: mara@example.com\r\nSubject: Hello\r\n"}),
     Route("POST", "/api/queue/{id}/retry", "manage", retry, "Try it now", "Whatever the schedule says.", answer=Result,
           answers=BUSY, shown={"id": EXAMPLE["id"], "status": "to be tried now"}),
-    Route("DELETE", "/api/queue/{id}", "manage", drop, "Remove it for good", "Nobody is told.", answer=Result,
+    Route("DELETE", "/api/queue/{id}", "manage", drop, "Remove it for good", "It counts as given up; its sender is not told.", answer=Result,
           answers=BUSY, shown={"id": EXAMPLE["id"], "status": "dropped"}),
 )  # fmt: skip
