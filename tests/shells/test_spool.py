@@ -675,12 +675,12 @@ async def recorded(store, entry: queue.Entry) -> None:
 
 async def given_up(store, message_id: str) -> tuple[SentCopy, ...]:
     """The message's copies, once the first one is."""
-    async with asyncio.timeout(20):
-        while True:
-            copies = (await store.sent(message_id)).copies
-            if copies[0].state == "never":
-                return copies
-            await asyncio.sleep(0.01)
+
+    async def look() -> tuple[SentCopy, ...] | None:
+        copies = (await store.sent(message_id)).copies
+        return copies if copies[0].state == "never" else None
+
+    return await until(look)
 
 
 async def test_what_is_dropped_is_logged_and_the_message_says_given_up(tmp_path, capsys, caplog):
