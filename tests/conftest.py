@@ -1,9 +1,16 @@
 """What holds for every test."""
 
+from __future__ import annotations
+
 import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from tests.peers.postgres import Server
 
 # No example has a deadline: a slow machine is not a fault. In CI the same examples every time: what a random one finds
 # is found by `make torture` and by those who develop, and then stands in a table.
@@ -12,6 +19,15 @@ settings.register_profile("ci", settings.get_profile("usual"), derandomize=True,
 settings.load_profile("ci" if os.environ.get("CI") else "usual")
 
 LONGEST = ("torture", "scenarios", "shells")  # folders, those with the longest files first
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """One server for all tests of this process that ask for a database."""
+    from tests.peers import postgres as servers  # brings the driver with it
+
+    with servers.running() as server:
+        yield server
 
 
 def pytest_xdist_auto_num_workers() -> int:

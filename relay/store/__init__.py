@@ -20,6 +20,7 @@ from relay.core.model import Value
 if TYPE_CHECKING:
     from relay.store.contract import Store
 
+POSTGRESQL = ("postgresql:", "postgres:")
 SQLITE = re.compile(r"sqlite:((?!//)[^?#]+|///[^?#]+)")
 
 
@@ -188,6 +189,10 @@ def open(url: str, state_dir: Path, limits: floods.Limits = floods.LIMITS) -> St
         from relay.store.memory import Memory
 
         return Memory(limits=limits)
+    if url.startswith(POSTGRESQL):
+        from relay.store.postgres import Postgres, locator
+
+        return Postgres(locator.read(url), limits=limits)
     from relay.store.sqlite import Sqlite
 
     return Sqlite(sqlite_file(url, state_dir), limits=limits)

@@ -8,18 +8,28 @@ import pytest
 
 from relay import store as stores
 from relay.store.contract import Store
+from tests.peers import postgres
 from tests.store import plans
 
-KINDS = ["memory:", "sqlite:test.db"]
+KINDS = ["memory:", "sqlite:test.db", "postgresql:"]
 
 
 @pytest.fixture(params=KINDS, ids=lambda url: url.partition(":")[0])
-async def store(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Store]:
+async def url(request: pytest.FixtureRequest) -> AsyncIterator[str]:
+    """Of each kind."""
+    if request.param != "postgresql:":
+        yield request.param
+        return
+    server: postgres.Server = request.getfixturevalue("postgres")
+    async with server.database() as made:
+        yield made
+
+
+@pytest.fixture
+async def store(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Store]:
     """A started, empty store of each kind."""
     monkeypatch.setattr(sqlite3, "connect", plans.recording)
-    opened = stores.open(request.param, tmp_path)
+    opened = stores.open(url, tmp_path)
     await opened.start()
     with plans.watched():
         yield opened
@@ -27,9 +37,8 @@ async def store(
 
 
 @pytest.fixture
-async def another(request: pytest.FixtureRequest, store: Store, tmp_path: Path) -> AsyncIterator[Store]:
+async def another(url: str, store: Store, tmp_path: Path) -> AsyncIterator[Store]:
     """The same store as another process has it: opened once more, where the kind can be."""
-    url = request.node.callspec.params["store"]
     if url == "memory:":
         yield store
         return

@@ -1,0 +1,168 @@
+"""Connections to the server: made, and judged when they fail.
+
+Owns: what is set on a connection, TLS, how long a statement may take, and which failures are the database's and not the
+statement's. Leaves to others: which host and how (`locator`), when to try again (`writer`, `readers`).
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Sequence
+from typing import Any
+
+import asyncpg
+from asyncpg import exceptions
+
+from relay.store import Newer, Unavailable
+from relay.store.postgres import schema
+from relay.store.postgres.locator import Locator
+from relay.store.postgres.programs import Types
+from relay.store.sql.program import Row
+
+PATIENCE = 10.0  # seconds that a statement may take, and that the server waits for a transaction's next one
+GRACE = 2.0  # seconds beyond that after which the connection counts as lost
+# Classes of SQLSTATE (the first two characters) that are the database's trouble.
+BROKEN = {"08", "25", "40", "53", "55", "57", "58", "XX", "F0"}
+# What waiting does not mend: passwords, names of databases, what a server can't do; no tables, no right to them.
+HOPELESS = ("28", "3D", "0A", "42P01", "42501", "3F")
+TRANSIENT = {"08", "25", "40", "55", "57"}
+TARGET = exceptions.TargetServerAttributeNotMatched
+
+
+class Session:
+    """A connection, for one task at a time."""
+
+    def __init__(self, db: asyncpg.Connection[Any], types: Types) -> None:
+        self.types = types
+        self._db = db
+
+    async def fetch(self, sql: str, values: Sequence[Any]) -> list[Row]:
+        found: list[Row] = await self._db.fetch(sql, *values, timeout=PATIENCE + GRACE)
+        return found
+
+    async def execute(self, sql: str) -> None:
+        """Statements without values, in one round trip."""
+        await self._db.execute(sql, timeout=PATIENCE + GRACE)
+
+    @property
+    def lost(self) -> bool:
+        return bool(self._db.is_closed())
+
+    async def close(self) -> None:
+        try:
+            await self._db.close(timeout=1.0)
+        except (exceptions.PostgresError, exceptions.InterfaceError, OSError, TimeoutError):
+            self._db.terminate()
+
+    def drop(self) -> None:
+        """At once: what is under way is lost."""
+        self._db.terminate()
+
+
+class Connector:
+    """Makes connections: to the first of the hosts that will do, beginning with the one that did last."""
+
+    def __init__(self, locator: Locator, password: str = "") -> None:
+        self.locator = locator
+        self._password = password
+        self._good = 0
+
+    async def connect(self) -> Session:
+        """To a database that is up to date: what its schema lacks is made. Raises `Unavailable`."""
+        db = await self.raw()
+        try:
+            await schema.migrate(db)
+            return Session(db, await schema.types(db))
+        except Exception as error:
+            db.terminate()
+            raise self._unavailable(error) from error
+
+    async def reading(self) -> Session:
+        """To the database as it is."""
+        return Session(await self.raw(), {})
+
+    async def raw(self) -> asyncpg.Connection[Any]:
+        hosts = self.locator.hosts
+        failed: Exception | None = None
+        for at in range(len(hosts)):
+            number = (self._good + at) % len(hosts)
+            try:
+                made = await self._to(*hosts[number])
+            except Exception as error:
+                if hopeless(error) or not broken(error):
+                    raise self._unavailable(error) from error
+                failed = error if failed is None or isinstance(failed, TARGET) else failed
+            else:
+                self._good = number
+                return made
+        assert failed is not None
+        raise self._unavailable(failed) from failed
+
+    async def _to(self, host: str, port: int) -> asyncpg.Connection[Any]:
+        locator = self.locator
+        return await asyncpg.connect(
+            host=host,
+            port=port,
+            user=locator.user,
+            database=locator.database,
+            password=self._password or None,
+            passfile=locator.passfile or None,
+            ssl=False if host.startswith("/") else tls(locator),
+            timeout=locator.connect_timeout,
+            target_session_attrs=locator.target,
+            # A prepared statement belongs to a connection of the server, and a pooler gives us another one each time.
+            statement_cache_size=0 if locator.pooler else 500,
+            max_cached_statement_lifetime=0,
+            max_cacheable_statement_size=0,
+            server_settings={"application_name": locator.application},
+        )
+
+    def _unavailable(self, error: Exception) -> Exception:
+        if isinstance(error, Unavailable) or not (broken(error) or hopeless(error)):
+            return error
+        words = "no answer in time" if isinstance(error, TimeoutError) else str(error).strip() or type(error).__name__
+        return Unavailable(f"{self.locator.shown}: {words}")
+
+
+def tls(locator: Locator) -> ssl.SSLContext | bool:
+    if locator.tls == "disable":
+        return False
+    context = ssl.create_default_context(cafile=locator.tls_root or None)
+    context.check_hostname = locator.tls == "verify-full"
+    if locator.tls == "require":
+        context.verify_mode = ssl.CERT_NONE
+    if locator.tls_certificate:
+        context.load_cert_chain(locator.tls_certificate, locator.tls_key or None)
+    return context
+
+
+def broken(error: BaseException) -> bool:
+    """Is it the database that failed, or the way to it, and not this one statement?"""
+    if isinstance(error, exceptions.PostgresError):
+        return state(error)[:2] in BROKEN
+    if isinstance(error, TARGET):
+        return True
+    if isinstance(error, exceptions.InterfaceError):
+        return not isinstance(error, ValueError)  # a value that it can't encode is one
+    return isinstance(error, OSError | EOFError | Unavailable)
+
+
+def transient(error: BaseException) -> bool:
+    """To try again is of use: the connection was lost before it committed, or the server gave way to another."""
+    if not isinstance(error, exceptions.PostgresError):
+        return broken(error)
+    return state(error)[:2] in TRANSIENT and not isinstance(error, exceptions.QueryCanceledError)
+
+
+def hopeless(error: BaseException) -> bool:
+    """To wait is of no use: somebody has to do something first."""
+    cause = error.__cause__ if isinstance(error, Unavailable) else error
+    if isinstance(error, Newer) or (isinstance(error, Unavailable) and cause is None):
+        return True
+    if isinstance(cause, exceptions.PostgresError):
+        return state(cause).startswith(HOPELESS)
+    return isinstance(cause, ssl.SSLCertVerificationError | exceptions.ClientConfigurationError | FileNotFoundError)
+
+
+def state(error: exceptions.PostgresError) -> str:
+    return str(getattr(error, "sqlstate", "") or "")

@@ -1,0 +1,63 @@
+"""The store over a PostgreSQL database.
+
+Owns: what runs where: `writer` gets what writes, `readers` what reads. Leaves to others: what is asked
+(`relay.store.sql`), transactions (`writer`), connections (`connections`), the tables (`schema`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from relay.core import floods
+from relay.store import Unavailable
+from relay.store.postgres.connections import Connector
+from relay.store.postgres.locator import Locator
+from relay.store.postgres.readers import Readers
+from relay.store.postgres.writer import USUAL, Times, Writer
+from relay.store.sql.engine import Engine
+from relay.store.sql.program import Program
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Postgres(Engine):
+    """See `relay.store.contract.Store`."""
+
+    def __init__(
+        self,
+        locator: Locator,
+        password: str = "",
+        *,
+        limits: floods.Limits = floods.LIMITS,
+        clock: Callable[[], float] = time.time,
+        times: Times = USUAL,
+    ) -> None:
+        super().__init__(limits, clock)
+        connector = Connector(locator, password)
+        self.readers = Readers(connector)
+        self.writer = Writer(connector, self.bulk(), times=times)
+
+    async def start(self) -> None:
+        await self.check()
+
+    async def stop(self) -> None:
+        await self.writer.stop()
+        await self.readers.stop()
+
+    async def _read(self, program: Callable[P, Program[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self.readers.read(partial(program, *args, **kwargs))
+
+    async def _write(self, program: Callable[P, Program[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        done: T = await self.writer.submit(partial(program, *args, **kwargs))
+        return done
+
+    async def _bulk(self, value: Any) -> Any:
+        return await self.writer.submit(value)
+
+    async def backup(self, path: Path) -> None:
+        raise Unavailable("a PostgreSQL database is backed up by its own tools: pg_dump, or pg_basebackup")
