@@ -99,8 +99,8 @@ class Tracker:
         self.recorded = recorded
         self.settings, self.keys, self.store, self.hostname = settings, keys, store, hostname
         self.clock, self.random_bytes = clock, random_bytes or Supply().take
-        self.planner = plans.Planner(settings, keys, clock, cpu)
-        self.renderer = copies.Renderer(settings, keys, signers, clock)
+        self.planner = plans.Planner(settings, keys, signers, clock, cpu)
+        self.renderer = copies.Renderer(settings, keys, clock)
 
     async def track(self, submission: Submission, *, one_group: bool = False, key: bytes = b"") -> Tracked:
         """What leaves for this submission. Never raises for any content; the record is durable when it returns. With

@@ -6,12 +6,12 @@ done with it (`plans`), what is said of it (`records`), bytes and edits (`core.r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
 from relay import config, log, metrics
-from relay.core import dkim, domains, parts, rewrite, threads, tokens
+from relay.core import dkim, domains, lines, parts, recoding, rewrite, threads, tokens
 from relay.core.model import Edit, Keys, Recipient, Token, Value
 from relay.outbound import loops, plans
 from relay.upstream import choice
@@ -55,16 +55,8 @@ class PendingCopy(Value, frozen=True):
 
 
 class Renderer:
-    """`signers` are the DKIM keys."""
-
-    def __init__(
-        self,
-        settings: config.Settings,
-        keys: Callable[[], Keys],
-        signers: Sequence[dkim.Signer],
-        clock: Callable[[], float],
-    ) -> None:
-        self.keys, self.signers, self.clock = keys, tuple(signers), clock
+    def __init__(self, settings: config.Settings, keys: Callable[[], Keys], clock: Callable[[], float]) -> None:
+        self.keys, self.clock = keys, clock
         self.replaced = {
             choice.name_of(up): choice.replaced(settings, up) for up in (settings.upstream, *settings.upstreams)
         }
@@ -101,27 +93,33 @@ class Renderer:
             rendering = rewrite.render(group.prepared, hrefs=hrefs, pixel=pixel, edits=edits)
         else:
             rendering = rewrite.Rendering(head, parts.changes(edits))
-        rendering, note = self.signed(message, rendering)
+        rendering, note = self.signed(message, group, rendering)
         if trace:
             rendering = rendering.with_(trace=trace)
         return Copy(rendering, tuple(hrefs), note)
 
-    def signed(self, message: plans.Message, rendering: rewrite.Rendering) -> tuple[rewrite.Rendering, str]:
+    def signed(
+        self, message: plans.Message, group: plans.Group, rendering: rewrite.Rendering
+    ) -> tuple[rewrite.Rendering, str]:
         """Signed last, over what leaves; a message that can't be signed goes out unsigned and says so."""
         if message.doubt:
             return rendering, "not in a doubtful name"
-        signer = dkim.choose(self.signers, message.sender)
-        if signer is None:
+        if message.signer is None:
             return rendering, "no key for this domain"
         content = rendering.content()
         try:
+            if group.unsigned:
+                raise dkim.Unsignable(group.unsigned)
+            made, shortened = content, recoding.long_line(content)
+            if shortened:
+                made = shorter(content)
             replaced = self.replaced[choice.name_of(message.upstream)]
-            signature = dkim.sign(content, signer, int(self.clock()), replaced)
+            signature = dkim.sign(made, message.signer, int(self.clock()), replaced)
         except dkim.Unsignable as reason:
             metrics.FAILED_OPEN.labels("dkim").inc()
             LOG.warning("unsigned", message_id=message.message_id, reason=str(reason))
             return rendering.with_(unsigned=content), f"unsigned: {reason}"
-        return rendering.with_(signature=signature, unsigned=content), "signed"
+        return rendering.with_(signature=signature, unsigned=made, shortened=shortened), "signed"
 
     def options(self, message: plans.Message, index: int) -> tuple[str, ...]:
         """MAIL's options, with an envelope identifier of ours where the client set none (RFC 3461 4.4): a bounce
@@ -129,6 +127,14 @@ class Renderer:
         keys = self.keys()
         token = tokens.write(Token("reference", message.key, index), keys)
         return loops.marked(message.submission.options, keys, token)
+
+
+def shorter(content: bytes) -> bytes:
+    """The copy without a line that is too long, as it is signed."""
+    made = lines.shortened(content)
+    if isinstance(made, recoding.Unfit):
+        raise dkim.Unsignable(plans.LONG.format(made.reason))
+    return made
 
 
 def untracked(message: plans.Message, trace: bytes) -> rewrite.Rendering:

@@ -12,7 +12,21 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from relay import config
-from relay.core import addresses, dkim, domains, headers, identifiers, instructions, providers, rewrite, threads, tokens
+from relay.core import (
+    addresses,
+    dkim,
+    domains,
+    headers,
+    identifiers,
+    instructions,
+    lines,
+    parts,
+    providers,
+    recoding,
+    rewrite,
+    threads,
+    tokens,
+)  # fmt: skip
 from relay.core.headers import Field
 from relay.core.model import Decision, Edit, Instructions, Keys, Reason, Submission, Token, Value
 from relay.upstream import choice
@@ -25,6 +39,7 @@ DOUBTS = {
     "several_fields": "There are several From fields; RFC 5322 allows one.",
     "no_address": "The From field has no address.",
 }
+LONG = "a line has over 998 octets, and {}"
 STRAY = re.compile(rb"^(?:x-track(?:-[!-9;-~]*)?|(?:resent-)?bcc)[ \t]*:", re.I | re.M)
 
 
@@ -45,12 +60,14 @@ class Message(Value, frozen=True):
     edits: tuple[Edit, ...]  # of the header, in every copy
     taken: tuple[Field, ...]
     added: tuple[str, ...]
+    signer: dkim.Signer | None  # the author's key, where there is one and it is known whose the message is
 
 
 class Group(Value, frozen=True):
     """Recipients whose copies come from one scan. `first_link` is where its links begin in the message's list;
     `reference` says whether each copy has an entry of ours in References; `broken` are the indexes of the
-    DKIM-Signature fields that the changes break."""
+    DKIM-Signature fields that the changes break. `shortened`: it is signed without the lines that are too long.
+    `unsigned` says why it can't be signed; "" where it can, or there is no key for it."""
 
     decision: Decision
     prepared: rewrite.Prepared | None = None
@@ -58,6 +75,8 @@ class Group(Value, frozen=True):
     first_link: int = 0
     reference: bool = False
     broken: tuple[int, ...] = ()
+    shortened: bool = False
+    unsigned: str = ""
 
     @property
     def base(self) -> str:
@@ -77,13 +96,18 @@ class Group(Value, frozen=True):
 
 
 class Planner:
-    """`keys` gives the keys that sign tokens now; `clock` Unix seconds; `cpu` the seconds of processor time that this
-    thread has used."""
+    """`keys` gives the keys that sign tokens now, `signers` are those that sign messages; `clock` Unix seconds; `cpu` the
+    seconds of processor time that this thread has used."""
 
     def __init__(
-        self, settings: config.Settings, keys: Callable[[], Keys], clock: Callable[[], float], cpu: Callable[[], float]
+        self,
+        settings: config.Settings,
+        keys: Callable[[], Keys],
+        signers: Sequence[dkim.Signer],
+        clock: Callable[[], float],
+        cpu: Callable[[], float],
     ) -> None:
-        self.settings, self.keys, self.clock, self.cpu = settings, keys, clock, cpu
+        self.settings, self.keys, self.signers, self.clock, self.cpu = settings, keys, tuple(signers), clock, cpu
         urls = [settings.tracking.url, *map(public_url, settings.tracking.domains)]
         self.own = tuple(dict.fromkeys(url.rstrip("/") for url in urls if url))
         self.hosts = tuple(dict.fromkeys(domains.of_url(url) for url in self.own))
@@ -139,6 +163,7 @@ class Planner:
         return Message(
             tokens.message_id(key), submission, head, told, self.grant_of(sender), sender,
             DOUBTS.get(author.doubt, ""), choice.of_sender(self.settings, sender), key, identifier, newline, tuple(edits), tuple(taken), tuple(added),
+            None if author.doubt else dkim.choose(self.signers, sender),
         )  # fmt: skip
 
     def missing(self, submission: Submission, head: headers.Headers, key: bytes) -> tuple[str, dict[str, str]]:
@@ -166,7 +191,26 @@ class Planner:
             if reference:
                 changed.add("references")
             broken = dkim.broken(message.headers, changed=changed, body=group.edited)
-        return group.with_(reference=reference, broken=broken) if reference or broken else group
+        if reference or broken:
+            group = group.with_(reference=reference, broken=broken)
+        if message.signer and recoding.long_line(message.submission.content):
+            unfit = self.unsigned(message, group)
+            return group.with_(shortened=unfit == "", unsigned=unfit or "")
+        return group
+
+    def unsigned(self, message: Message, group: Group) -> str | None:
+        """Why a copy with a line that is too long can't be signed, or "" where it can without that. None where no such line
+        leaves."""
+        head = message.headers
+        gone = [head.fields[place] for place in group.broken]
+        edits = [*message.edits, *(Edit(field.start, field.end, b"") for field in gone)]
+        content = parts.splice(message.submission.content, edits)[head.start :]
+        if not recoding.long_line(content):
+            return None
+        if not group.edited and lines.signed(headers.read(content)):
+            return LONG.format(lines.SIGNED.reason)
+        made = lines.shortened(content)
+        return LONG.format(made.reason) if isinstance(made, recoding.Unfit) else ""
 
     def scanned(self, message: Message, decision: Decision, before: Sequence[Group], late: Callable[[], bool]) -> Group:
         if not decision.any:

@@ -60,7 +60,7 @@ def sent(
         links=tuple(links),
         copies=tuple(made.values()),
         references=threads.references(head),
-        explanation={**invalid(message), **(explanation(told_by(groups)) if groups else {})},
+        explanation={**invalid(message), **signing(groups), **(explanation(told_by(groups)) if groups else {})},
         login=submission.login,
         queue_id=submission.queue_id,
         daemon=submission.daemon,
@@ -73,6 +73,16 @@ def invalid(message: plans.Message) -> dict[str, str]:
     if told.invalid:
         return {"invalid": told.invalid, "invalid_header": instructions.unreadable(told, message.headers)}
     return {"invalid": message.doubt, "invalid_header": "From"} if message.doubt else {}
+
+
+def signing(groups: Sequence[plans.Group]) -> dict[str, Any]:
+    """Why a copy is not signed, and that lines of one were made shorter for its signature; nothing where neither is so."""
+    found: dict[str, Any] = {}
+    if why := next((group.unsigned for group in groups if group.unsigned), ""):
+        found["unsigned"] = why
+    if any(group.shortened for group in groups):
+        found["lines_shortened"] = True
+    return found
 
 
 def told_by(groups: Sequence[plans.Group]) -> plans.Group:

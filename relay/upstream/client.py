@@ -23,7 +23,7 @@ from pathlib import Path
 
 from relay import config, event_loop, log, metrics
 from relay.config.settings import DEFAULT_UPSTREAM
-from relay.core import dkim, dsn, envelopes, refusals, sevenbit
+from relay.core import dkim, dsn, envelopes, recoding, refusals, sevenbit
 from relay.core.model import Done, Envelope, Later, Never, Outcome, Reply
 from relay.upstream import connections, failures, pool, transaction
 
@@ -149,7 +149,7 @@ class UpstreamClient:
         convert = sevenbit.convert
         made = await asyncio.to_thread(convert, content, self.signers) if large else convert(content, self.signers)
         about = {"upstream": str(self.address), "sender": envelope.reverse_path or "<>"}
-        if isinstance(made, sevenbit.Unfit):
+        if isinstance(made, recoding.Unfit):
             LOG.warning("not_converted", reason=made.reason, **about)
             return content, made.reason
         LOG.info("converted", size=len(content), to=len(made.content), signatures_removed=made.removed, **about)

@@ -23,6 +23,7 @@ from relay.core import (
     headers,
     identifiers,
     instructions,
+    lines,
     links,
     parts,
     paths,
@@ -224,6 +225,13 @@ def of_parts() -> Iterator[Attack]:
         for before in (b"", b"Subject: x\r\n", MIXED, MIXED + FORWARDED + MIXED + b"\r\n\xfc\r\n"):
             for after in (b"", b"\r\n\r\n\xfc\r\n", b"\r\n--b--\r\n"):
                 yield Attack(f"7bit {before!r} {unit!r} {after!r}", sevenbit.convert, grown(unit, before, after))
+    for unit in (b"x", b" ", b"x ", b"a@b,", b'"', b"<", b"(", b"<a@b>", b"\t\r\n ", b"\xfc"):
+        for before in (b"X: ", b"Cc: ", b"References: ", b"\r\n", MIXED, MIXED + FORWARDED, FORWARDED + MIXED):
+            yield Attack(f"long line {before!r} {unit!r}", lines.shortened, grown(unit, before, b"\r\n\r\nx\r\n"))
+    for encoding in (b"base64", b"quoted-printable"):
+        top = b"Content-Transfer-Encoding: " + encoding + b"\r\n\r\n"
+        for unit in (b"x", b"=", b" ", b"=3D", b"-", b"x" * 999 + b"\r\n"):
+            yield Attack(f"long line {encoding!r} {unit!r}", lines.shortened, grown(unit, top))
     for unit in (b" ", b"\t", b" \t", b"\r\n", b" \r\n", b"\n", b"\r", b"x", b"x ", b"=" * 16 + b" "):
         yield Attack(f"signed body {unit!r}", signed, grown(unit, b"From: a@b\r\n\r\n", b"x"))
         yield Attack(f"signed end {unit!r}", signed, grown(unit, b"From: a@b\r\n\r\nx"))

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from relay.core import dkim, headers, parts, sevenbit
+from relay.core import dkim, headers, parts, recoding, sevenbit
 from relay.core.model import Edit
 from relay.core.parts import transfer
 from tests import corpus, fuzz
@@ -140,35 +140,35 @@ def nested(levels: int) -> bytes:
 
 
 REASONS = [
-    (sevenbit.SEAL, multipart("signed", leaf(GREETING), leaf(b"x", "application/pgp-signature"))),
-    (sevenbit.SEAL, multipart("mixed", multipart("signed", leaf(GREETING), leaf(b"x", "application/pkcs7-signature"), boundary="s"))),
-    (sevenbit.SEAL, multipart("mixed", leaf(multipart("signed", leaf(GREETING)), "message/rfc822"), boundary="s")),
-    (sevenbit.SEAL, multipart("encrypted", leaf(GREETING, "application/pgp-encrypted"))),
-    (sevenbit.SEAL, leaf(b"\xff", "application/pkcs7-mime; smime-type=signed-data")),
-    (sevenbit.SEAL, leaf(b"-----BEGIN PGP SIGNED MESSAGE-----\r\n\r\n" + GREETING, "text/plain")),
+    (recoding.SEAL, multipart("signed", leaf(GREETING), leaf(b"x", "application/pgp-signature"))),
+    (recoding.SEAL, multipart("mixed", multipart("signed", leaf(GREETING), leaf(b"x", "application/pkcs7-signature"), boundary="s"))),
+    (recoding.SEAL, multipart("mixed", leaf(multipart("signed", leaf(GREETING)), "message/rfc822"), boundary="s")),
+    (recoding.SEAL, multipart("encrypted", leaf(GREETING, "application/pgp-encrypted"))),
+    (recoding.SEAL, leaf(b"\xff", "application/pkcs7-mime; smime-type=signed-data")),
+    (recoding.SEAL, leaf(b"-----BEGIN PGP SIGNED MESSAGE-----\r\n\r\n" + GREETING, "text/plain")),
     (sevenbit.FIELDS, "Subject: Grüße\r\n\r\nx".encode()),
     (sevenbit.FIELDS, multipart("mixed", leaf(b"x", "text/plain; name=ü"))),
     (sevenbit.FIELDS, leaf("Subject: ü\r\n\r\nx".encode(), "message/rfc822")),
     (sevenbit.BETWEEN, multipart("mixed", leaf(b"x")).replace(b"\r\n\r\n--", "\r\n\r\nPräambel\r\n--".encode(), 1)),
     (sevenbit.BETWEEN, multipart("mixed", leaf(GREETING)) + "Epilög\r\n".encode()),
-    (sevenbit.DOUBT, b"Subject: x\r\nno field\r\n" + GREETING),
-    (sevenbit.DOUBT, f"{EIGHT}\r\nContent-Transfer-Encoding: binary\r\n\r\n".encode() + GREETING),
-    (sevenbit.DOUBT, multipart("mixed", leaf(GREETING), extra="Content-Transfer-Encoding: base64\r\n")),
-    (sevenbit.DOUBT, leaf(b"x: y\r\n\r\n\xff", "message/rfc822", "Content-Transfer-Encoding: quoted-printable")),
-    (sevenbit.LABEL, leaf(GREETING, "text/plain", "Content-Transfer-Encoding: quoted-printable")),
-    (sevenbit.LABEL, leaf(GREETING, "text/plain", "Content-Transfer-Encoding: base64")),
-    (sevenbit.LABEL, leaf(GREETING, "text/plain", "Content-Transfer-Encoding: x-8bit")),
-    (sevenbit.WHOLE, leaf(GREETING, "message/partial; id=x; number=1; total=2")),
-    (sevenbit.WHOLE, leaf(GREETING, "message/delivery-status")),
-    (sevenbit.WHOLE, leaf(GREETING, "multipart/mixed")),
-    (sevenbit.LIMITS, nested(sevenbit.LEVELS)),
-    (sevenbit.LIMITS, multipart("mixed", *[b"\r\n" + GREETING] * (parts.PARTS + 1))),
+    (recoding.DOUBT, b"Subject: x\r\nno field\r\n" + GREETING),
+    (recoding.DOUBT, f"{EIGHT}\r\nContent-Transfer-Encoding: binary\r\n\r\n".encode() + GREETING),
+    (recoding.DOUBT, multipart("mixed", leaf(GREETING), extra="Content-Transfer-Encoding: base64\r\n")),
+    (recoding.DOUBT, leaf(b"x: y\r\n\r\n\xff", "message/rfc822", "Content-Transfer-Encoding: quoted-printable")),
+    (recoding.LABEL, leaf(GREETING, "text/plain", "Content-Transfer-Encoding: quoted-printable")),
+    (recoding.LABEL, leaf(GREETING, "text/plain", "Content-Transfer-Encoding: base64")),
+    (recoding.LABEL, leaf(GREETING, "text/plain", "Content-Transfer-Encoding: x-8bit")),
+    (recoding.WHOLE, leaf(GREETING, "message/partial; id=x; number=1; total=2")),
+    (recoding.WHOLE, leaf(GREETING, "message/delivery-status")),
+    (recoding.WHOLE, leaf(GREETING, "multipart/mixed")),
+    (recoding.LIMITS, nested(recoding.LEVELS)),
+    (recoding.LIMITS, multipart("mixed", *[b"\r\n" + GREETING] * (parts.PARTS + 1))),
     (sevenbit.LINES, b"Subject: x\r\n\r\n\xfc\n"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("reason", "raw"), REASONS)
-def test_what_can_not_be_had(reason: sevenbit.Unfit, raw: bytes) -> None:
+def test_what_can_not_be_had(reason: recoding.Unfit, raw: bytes) -> None:
     assert sevenbit.convert(raw) == reason
 
 
@@ -183,7 +183,7 @@ def test_a_seal_on_7bit_stays_whole_beside_what_is_converted() -> None:
     out = converted(raw)
     assert sealed in out
     assert same(raw, out) == 1
-    assert len(leaves(converted(nested(sevenbit.LEVELS - 1)))) == 1
+    assert len(leaves(converted(nested(recoding.LEVELS - 1)))) == 1
 
 
 # -- properties --------------------------------------------------------------------------------------------------------
@@ -366,7 +366,7 @@ def test_every_message_of_the_corpus() -> None:
         for raw in {stored, eight(stored)}:
             targets.seven(raw)
             made = sevenbit.convert(raw)
-            if isinstance(made, sevenbit.Unfit):
+            if isinstance(made, recoding.Unfit):
                 count[made.reason] += 1
             elif raw.isascii():
                 assert made.content == raw

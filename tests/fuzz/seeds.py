@@ -100,6 +100,11 @@ SEEDS: dict[str, list[bytes]] = {
     "parts": [*MESSAGES, REPORT],
     "transfer": [b"a=3Db=\r\nc =20\r\nd\r\n", b"YWJj\r\nZGVm\r\nYQ==\r\n", b"x" * 90 + b"\r\ny=C3=A9\n"],
     "sevenbit": EIGHT,
+    "lines": [
+        *EIGHT,
+        b"Cc: " + b"a@b.test," * 130 + b"\r\nSubject: " + b"word " * 250 + b"\r\n\r\n" + b"word " * 250,
+        multipart("mixed", leaf(b"=" * 999, "text/plain", "Content-Transfer-Encoding: quoted-printable"), leaf(b"x" * 999)),
+    ],
     "charsets": [b"utf-8\0\xc3\xa9", b"iso-2022-jp\0\x1b$BF|\x1b(B", b"utf-16\0\xff\xfea\0", b"utf-7\0+AOk-", b"hz\0~{VP~}"],
     "links": [PAGE.encode(), b"<p>x<a href='https://a.example/'", b"<noscript><a href=x></noscript><template><svg>"],
     "plain": [b"see https://a.example/x_(y)., <https://b.example/> (http://c.example/[d]) https://\xc3\xa9 \r\nx"],

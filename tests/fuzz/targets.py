@@ -18,10 +18,12 @@ from relay.core import (
     headers,
     identifiers,
     instructions,
+    lines,
     links,
     milter,
     parts,
     paths,
+    recoding,
     reports,
     rewrite,
     sevenbit,
@@ -161,7 +163,7 @@ def seven(data: bytes) -> None:
     bodies that were no 7bit data and in the fields that say how they are encoded only."""
     raw = b"\r\n".join(data.replace(b"\r", b"").split(b"\n"))
     made = sevenbit.convert(raw)
-    if isinstance(made, sevenbit.Unfit):
+    if isinstance(made, recoding.Unfit):
         assert made.reason.isascii()
         assert not raw.isascii()
         return
@@ -171,6 +173,20 @@ def seven(data: bytes) -> None:
     assert unencoded(out) == unencoded(raw)
     known = set(raw.split(b"\r\n"))
     assert all(len(line) <= transfer.LINE or line in known for line in out.split(b"\r\n"))
+
+
+def short(data: bytes) -> None:
+    """For any bytes: a reason in ASCII; or the message without a line that is too long, in which every part means what it
+    meant, and bytes differ in what had such lines only."""
+    raw = b"\r\n".join(data.replace(b"\r", b"").split(b"\n"))
+    made = lines.shortened(raw)
+    if isinstance(made, recoding.Unfit):
+        assert made.reason.isascii()
+        assert recoding.long_line(raw) or made == recoding.LIMITS
+        return
+    assert not recoding.long_line(made)
+    assert lines.shortened(made) == made
+    assert recoding.long_line(raw) or made == raw
 
 
 UNENCODED = frozenset({"content-transfer-encoding", "mime-version", "dkim-signature"})
@@ -464,6 +480,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "parts": part_spans,
     "transfer": transfers,
     "sevenbit": seven,
+    "lines": short,
     "charsets": charset_labels,
     "links": html_links,
     "plain": text_links,

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay import config, keys, outbound, store
-from relay.core import dkim, headers, instructions, rewrite, threads, tokens
+from relay.core import dkim, headers, instructions, recoding, rewrite, threads, tokens
 from relay.core.model import Event, Recipient, Rule, Sent, Submission, Token, Tracking
 from relay.store import memory
 from tests import oracle
@@ -477,6 +477,101 @@ async def test_signed_last_over_what_leaves() -> None:
 
     record = b"v=DKIM1; k=rsa; p=" + base64.b64encode(public)
     assert reference.verify(content, dnsfunc=lambda *_, **__: record)
+
+
+RECORD = dkim.record(SIGNERS[0]).encode()
+WORDS = b"word " * 300
+PLAIN_TOP = re.sub(rb"text/html; charset=utf-8\r\n%s", b"text/plain\r\n", HTML).partition(b"\r\n\r\n")[0] + b"\r\n"
+STRANGERS = b"DKIM-Signature: v=1; a=rsa-sha256; d=other.test; s=x; h=from; bh=AAAA; b=BBBB\r\n"
+ON, OFF = settings(opens=True, links=True), settings()
+
+
+def good(content: bytes) -> bool:
+    import dkim as reference
+
+    assert not recoding.long_line(content)
+    return reference.DKIM(content).verify(dnsfunc=lambda *_, **__: RECORD)
+
+
+LONG_LINES = [
+    (HTML % b"" + b"<p>" + WORDS + b"</p>\r\n", {}),  # beside what is edited
+    (HTML % b"" + b'<p><a href="https://a.test/' + b"x" * 960 + b'">y</a></p>\r\n', {}),  # in it
+    (HTML % (b"X-Note: " + WORDS + b"\r\n"), {}),
+    (HTML % (b"References: " + b"<1@example.test> " * 80 + b"\r\n"), {}),
+    (PLAIN_TOP + b"\r\n" + WORDS + b"\r\n", {}),
+    (re.sub(rb"MIME-Version[^\n]*\n", b"", PLAIN_TOP) + b"\r\n" + "Gr\u00fc\u00dfe ".encode() * 200, {}),
+    (
+        PLAIN_TOP + b"X-Track-Label: a\r\nBcc: c@x.test, " + WORDS + b"\r\n\r\nshort\r\n",
+        {},
+    ),  # what is long does not leave
+    (b"X-Track-Metadata: " + b"x" * 1500 + b"\r\n" + PLAIN_TOP + b"\r\n" + WORDS + b"\r\n", {}),
+    (PLAIN_TOP + b"\r\n" + b"x" * 998 + b"\r\n", {}),
+]
+
+
+@pytest.mark.parametrize("given", [ON, OFF], ids=["tracked", "untracked"])
+@pytest.mark.parametrize("content", [row[0] for row in LONG_LINES])
+async def test_no_long_line_leaves_under_a_signature(content: bytes, given: config.Settings) -> None:
+    kept = memory.Memory()
+    done = await tracker(given, kept, SIGNERS).track(submission(content))
+    (copy,) = done.copies
+    after = copy.render()
+    assert good(after)
+    sent = await kept.sent(done.message_id)
+    assert sent is not None
+    assert "unsigned" not in sent.explanation
+    (bare,) = (await sent_copies(tracker(OFF), submission(content))).values()
+    assert sent.explanation.get("lines_shortened", False) is recoding.long_line(bare)
+    (copy,) = (await tracker(given, None, SIGNERS).track(submission(content), one_group=True)).copies
+    for forgets in (True, False):  # as a milter tells it
+        assert good(rewriting.applied(content, copy.edits(), forgets=forgets))
+
+
+@pytest.mark.parametrize("content", [row[0] for row in LONG_LINES])
+async def test_without_a_signature_long_lines_stay(content: bytes) -> None:
+    """Of mail that nobody signs here, untracked, every octet that is not a control header's is as it came."""
+    for signers in ((), (dkim.load(PEM, "other.test", "s1"),)):
+        (after,) = (await sent_copies(tracker(OFF, None, signers), submission(content))).values()
+        assert after == re.sub(rb"(?m)^(X-Track|Bcc)[^\n]*\n", b"", content)
+
+
+UNSIGNED = [
+    (b"X-Note: " + b"x" * 1500 + b"\r\n" + PLAIN_TOP + b"\r\nshort\r\n", "a header field has no white space"),
+    (PLAIN_TOP.replace(b"text/plain", b"multipart/signed; boundary=b") + b"\r\n--b\r\n\r\n" + WORDS + b"\r\n--b--\r\n", "a signed or encrypted part"),
+    (STRANGERS + PLAIN_TOP + b"\r\n" + WORDS + b"\r\n", "the message has the signature of another program"),
+    (b"ARC-Message-Signature: i=1; bh=a\r\n" + PLAIN_TOP + b"\r\n" + WORDS + b"\r\n", "the message has the signature of another program"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("given", [ON, OFF], ids=["tracked", "untracked"])
+@pytest.mark.parametrize(("content", "why"), UNSIGNED)
+async def test_what_can_not_be_had_without_a_long_line_goes_unsigned(
+    content: bytes, why: str, given: config.Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As it came, and the record, the log and the dry run say why."""
+    kept = memory.Memory()
+    room = tracker(given, kept, SIGNERS)
+    done = await room.track(submission(content))
+    (copy,) = done.copies
+    assert copy.render() == content
+    sent = await kept.sent(done.message_id)
+    assert sent is not None
+    assert sent.explanation["unsigned"].startswith(f"a line has over 998 octets, and {why}")
+    (record,) = caplog.records
+    assert (record.message, vars(record)["fields"]["reason"]) == ("unsigned", sent.explanation["unsigned"])
+    _, report = room.explain(submission(content), "bob@example.test")
+    assert report["dkim"] == f"unsigned: {sent.explanation['unsigned']}"
+    (copy,) = (await room.track(submission(content), one_group=True)).copies
+    assert copy.edits() == rewrite.Edits((), None)
+
+
+async def test_the_signature_of_another_program_breaks_with_tracking_and_ours_takes_its_place() -> None:
+    """Of one message: the tracked copy is changed anyway, and signed; the untracked one keeps what it came with."""
+    content = HTML % (STRANGERS + b"X-Track: all\r\nX-Track-Exclude: b@x.test\r\n") + b"<p>" + WORDS + b"</p>\r\n"
+    copies = await sent_copies(tracker(OFF, None, SIGNERS), submission(content, "a@x.test", "b@x.test"))
+    assert good(copies["a@x.test"])
+    assert b"d=other.test" not in copies["a@x.test"]
+    assert copies["b@x.test"] == re.sub(rb"(?m)^X-Track[^\n]*\n", b"", content)
 
 
 SES = "smtps://u:p@email-smtp.eu-west-1.amazonaws.com:465"

@@ -252,6 +252,12 @@ def _wrapped(encoded: bytes, column: int, soft: bytes) -> tuple[bytes, int]:
     return soft.join(lines), column + len(dash) + len(encoded) - at
 
 
+def softened(line: bytes) -> bytes:
+    """A line of quoted-printable, without its line ending, in several lines that mean the same."""
+    text = line.rstrip(b" \t")  # readers take away what is white at the end (RFC 2045 6.7 (3)), and nothing before "="
+    return _wrapped(text, 0, b"=\r\n")[0] + line[len(text) :]
+
+
 def longest(body: bytes, spans: Sequence[tuple[int, int]], lengths: Sequence[int]) -> int:
     """Octets in the longest line of `body` that a value is in, where values of these lengths replace the spans."""
     most = column = at = 0

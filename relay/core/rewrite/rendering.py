@@ -7,8 +7,8 @@ milter hands them to its MTA. Both are made of the same changes. Leaves to other
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from relay.core import headers, parts
@@ -54,14 +54,16 @@ class Edits(NamedTuple):
 class Rendering(Value, frozen=True):
     """One copy. `changes` are those of the message whose header section is `head`, in any order. `trace` and
     `signature` are whole fields with their line endings, which stand above all others. `unsigned` is the copy without
-    these two, where it had to be made already: for the signature. What stands before the header section is in no copy:
-    a mail server would take the fields above it for all there are."""
+    these two, where it had to be made already: for the signature. `shortened` where that has shorter lines than the
+    changes make (`core.lines`): the same fields in the same order, and more at the end. What stands before the header
+    section is in no copy: a mail server would take the fields above it for all there are."""
 
     head: headers.Headers
     changes: Sequence[parts.Change] = ()
     trace: bytes = b""
     signature: bytes = b""
     unsigned: bytes | None = None
+    shortened: bool = False
 
     def content(self) -> bytes:
         """As it is sent, or kept."""
@@ -93,18 +95,46 @@ class Rendering(Value, frozen=True):
                 inside.setdefault(bisect_right(starts, start) - 1, []).append((start, stop, pieces))
             else:
                 body.append((start, stop, pieces))
+        above = [Added(*named, 0) for field in (self.signature, self.trace) for named in written(field)]
+        if self.shortened and self.unsigned is not None:
+            return self.compared(self.unsigned, inside, above)
         found: list[HeaderEdit] = [self.changed(index, inside[index]) for index in sorted(inside, reverse=True)]
         found += [Added(*named, len(fields) + n) for n, named in enumerate(written(added))]
-        found += [Added(*named, 0) for field in (self.signature, self.trace) for named in written(field)]
-        return Edits(tuple(found), within(self.head.raw, self.head.body, len(self.head.raw), body) if body else None)
+        body_now = within(self.head.raw, self.head.body, len(self.head.raw), body) if body else None
+        return Edits((*found, *above), body_now)
+
+    def compared(self, unsigned: bytes, inside: Mapping[int, Sequence[parts.Change]], above: Sequence[Added]) -> Edits:
+        """The edits that make `unsigned` of the message, by its fields; `inside` has the changes of each field."""
+        raw, now = self.head.raw, headers.read(unsigned)
+        gone = {place for place, changes in inside.items() if isinstance(self.changed(place, changes), Removed)}
+        stay = [place for place in range(len(self.head.fields)) if place not in gone]
+        found: list[HeaderEdit] = []
+        for place in range(len(self.head.fields) - 1, -1, -1):
+            if place in gone:
+                found.append(self.changed(place, inside[place]))
+                continue
+            was, field = self.head.fields[place], now.fields[bisect_left(stay, place)]
+            new = unsigned[field.value : field.end]
+            if new != raw[was.value : was.end]:
+                found.append(self.replaced(place, new))
+        more = [(now.spelling(field), ended(unsigned[field.value : field.end])) for field in now.fields[len(stay) :]]
+        found += [Added(*named, len(self.head.fields) + n) for n, named in enumerate(more)]
+        body = unsigned[now.body :]
+        return Edits((*found, *above), body if body != raw[self.head.body :] else None)
 
     def changed(self, place: int, changes: Sequence[parts.Change]) -> HeaderEdit:
         """What becomes of the field at that place."""
         field = self.head.fields[place]
-        name = self.head.spelling(field)
-        index = sum(other.name == field.name for other in self.head.fields[: place + 1])
         text = within(self.head.raw, field.start, field.end, changes)
-        return Replaced(name, index, ended(text[field.value - field.start :])) if text else Removed(name, index)
+        return self.replaced(place, text[field.value - field.start :]) if text else Removed(*self.named(place))
+
+    def replaced(self, place: int, value: bytes) -> Replaced:
+        return Replaced(*self.named(place), ended(value))
+
+    def named(self, place: int) -> tuple[str, int]:
+        """How edits call the field at that place."""
+        field = self.head.fields[place]
+        return self.head.spelling(field), sum(other.name == field.name for other in self.head.fields[: place + 1])
 
 
 def within(raw: bytes, start: int, stop: int, changes: Sequence[parts.Change]) -> bytes:
