@@ -33,6 +33,7 @@ from relay import (
     store,
     webhooks,
 )
+from relay.config.settings import DEFAULT_UPSTREAM
 from relay.core import floods
 
 if TYPE_CHECKING:
@@ -356,13 +357,15 @@ class Service:
 
     async def troubles(self) -> tuple[list[str], list[str]]:
         """What keeps mail from being accepted, and what only delays it; for /readyz."""
+        from relay.upstream import choice
+
         reasons: list[str] = []
         warnings: list[str] = []
         if self.out and self.spool:
             keeps = self.settings.upstream.on_defer == "spool" and self.settings.smtp.auth != "upstream"
-            upstream = await self.out.trouble()
-            if upstream:
-                (warnings if keeps else reasons).append(f"upstream: {upstream}")
+            for name, sentence in (await self.out.troubles()).items():
+                stops = name == DEFAULT_UPSTREAM and self.out.stopped and not keeps
+                (reasons if stops else warnings).append(f"{choice.section(name)}: {sentence}")
             unwritable = await self.spool.trouble()
             if unwritable:
                 reasons.append(f"spool: {unwritable}")

@@ -59,6 +59,11 @@ JOURNAL = Gauge("trackrelay_journal_bytes", "Bytes of events that wait in the jo
 CONNECTIONS = Gauge(
     "trackrelay_upstream_connections", "Connections to each upstream: idle, busy", ["upstream", "state"]
 )
+UPSTREAM_TROUBLE = Gauge(
+    "trackrelay_upstream_trouble",
+    "1 while no mail gets to an upstream, whatever the message: unreachable, tls, greeting, name, login",
+    ["upstream", "kind"],
+)
 FAILOVERS = Counter("trackrelay_upstream_failovers", "Messages that went to a fallback, by its name", ["upstream"])
 PASSED_OVER = Counter(
     "trackrelay_mailbox_messages_passed_over", "Messages in mailboxes that their server could not hand out"

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 
 from relay import config, oauth
 from relay.check import Finding, failure, ok, warning
 from relay.core import networks, providers
-from relay.upstream import connections, failures, transaction
-
-CODES = re.compile(r"^\d{3} (?:\d\.\d+\.\d+ )?")  # what a client would hear before the sentence
+from relay.upstream import choice, connections, failures, transaction
 
 
 async def look(settings: config.Settings) -> list[Finding]:
@@ -19,7 +16,7 @@ async def look(settings: config.Settings) -> list[Finding]:
     if not settings.upstream.url:
         return [failure("upstream", 'upstream.url is missing: name the server that delivers the mail, such as url = "smtp://'
                         'user@smtp.example.com:587" under [upstream]')]  # fmt: skip
-    others = ((f"upstreams.{up.id}", up) for up in settings.upstreams)
+    others = ((choice.section(up.id), up) for up in settings.upstreams)
     found = await asyncio.gather(
         *(_upstream(settings, what, up) for what, up in (("upstream", settings.upstream), *others))
     )
@@ -36,7 +33,7 @@ async def _upstream(settings: config.Settings, what: str, up: config.Upstream) -
     try:
         connection = await connector.open(None)
     except failures.CannotConnect as failed:
-        return [failure(what, CODES.sub("", str(failed)))]
+        return [failure(what, failed.trouble.sentence)]
     try:
         return _offers(settings, what, up, connection, connector.address) + advice(settings, what, up)
     finally:

@@ -11,6 +11,7 @@ whose server has a bad hour must not be taken for one whose password was changed
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 from relay.core import envelopes
 from relay.core.model import Reply
@@ -100,6 +101,21 @@ def of_this_server(reply: Reply) -> bool:
         return True
     sized = reply.code == 552 and status in ("5.0.0", "5.2.3")
     return sized and OF_SIZE.search(reply.text) is not None and not OF_QUOTA.search(reply.text)
+
+
+HELLO = re.compile(r"\b(?:HELO|EHLO)\b", re.I)
+SECURE = re.compile(r"STARTTLS|\bTLS\b|\bSSL\b|encrypt", re.I)
+
+
+def of_us(reply: Reply) -> Literal["login", "tls", "name"] | None:
+    """What of us this reply to a message refuses, where it is no word on the message: every other one would hear the same.
+    530 is for a login or TLS that is missing (RFC 4954 6, RFC 3207 4); many servers check the name of EHLO only when they
+    hear of a recipient."""
+    if reply.code == 530:
+        return "tls" if SECURE.search(reply.text) else "login"
+    if reply.code // 100 in (4, 5) and reply.code != 503 and HELLO.search(reply.text):
+        return "name"
+    return None
 
 
 def folder(words: str) -> bool:

@@ -15,6 +15,11 @@ def name_of(upstream: config.Upstream) -> str:
     return upstream.id if isinstance(upstream, config.NamedUpstream) else DEFAULT_UPSTREAM
 
 
+def section(name: str) -> str:
+    """Where the settings have that upstream, for a sentence about it."""
+    return "upstream" if name == DEFAULT_UPSTREAM else f"upstreams.{name}"
+
+
 def named(settings: config.Settings, name: str) -> config.Upstream:
     """The upstream of that name; [upstream] where there is none."""
     return next((up for up in settings.upstreams if up.id == name), settings.upstream)

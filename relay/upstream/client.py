@@ -25,7 +25,7 @@ from relay import config, event_loop, log, metrics
 from relay.config.settings import DEFAULT_UPSTREAM
 from relay.core import dkim, dsn, envelopes, recoding, refusals, sevenbit
 from relay.core.model import Done, Envelope, Later, Never, Outcome, Reply
-from relay.upstream import connections, failures, pool, transaction
+from relay.upstream import connections, failures, pool, transaction, troubles
 
 LOG = log.room("upstream")
 
@@ -64,16 +64,15 @@ class UpstreamClient:
         self._pool = pool.Pool(connector, name=name, max_connections=max_connections, idle_seconds=idle_seconds)
         self._tries = asyncio.Semaphore(MAX_TRIES)
         self._logins: dict[str, str] = {}
-        self._said = ""  # in the log, of why there is no connection
 
     @property
     def host(self) -> str:
         return self.address.host
 
     @property
-    def trouble(self) -> str:
-        """Why the last connection could not be opened; "" where it could."""
-        return self._pool.trouble
+    def troubles(self) -> troubles.Troubles:
+        """What keeps all mail from it now."""
+        return self._pool.troubles
 
     async def send(
         self, envelope: Envelope, content: bytes, *, started: Callable[[str], None] | None = None
@@ -119,7 +118,7 @@ class UpstreamClient:
         many, why, credentials = len(envelope.recipients), "", envelope.credentials
         while True:
             try:
-                connection = self._pool.take(credentials) or await self._open(credentials)
+                connection = self._pool.take(credentials) or await self._pool.open(credentials)
             except failures.CannotConnect as failure:
                 return (self._of_failure(credentials, failure),) * many, False, False
             if "8bitmime" not in connection.offered and not why and not content.isascii():
@@ -133,15 +132,38 @@ class UpstreamClient:
             reused = connection.used
             result = await self._pool.run(credentials, connection, lines, content, self.times)
             if not (result.stale and reused):
-                outcomes = result.outcomes
+                outcomes, of_us = self._judged(result, connection, credentials)
                 if "dsn" not in connection.offered:
                     outcomes = _unconfirmed(envelope, outcomes)
-                return outcomes, not result.unsent, "8bitmime" in connection.offered and not content.isascii()
+                return (
+                    outcomes,
+                    not (result.unsent or of_us),
+                    "8bitmime" in connection.offered and not content.isascii(),
+                )
 
-    async def _open(self, credentials: pool.Credentials) -> connections.Connection:
-        connection = await self._pool.open(credentials)
-        self._said = ""
-        return connection
+    def _judged(
+        self, result: transaction.Result, connection: connections.Connection, credentials: pool.Credentials
+    ) -> tuple[tuple[Outcome, ...], bool]:
+        """The outcomes, and whether all of them are refusals of us, that say nothing of the message: then it waits, as for
+        our login that is refused, or another upstream has it."""
+        if all(isinstance(outcome, Done) for outcome in result.outcomes):
+            self.troubles.heard()
+            return result.outcomes, False
+        login = credentials is not None or connection.logged_in
+        found = [
+            None
+            if isinstance(outcome, Done)
+            else failures.of_us(outcome.reply, self.address, connection.name, login=login)
+            for outcome in result.outcomes
+        ]
+        first = found[0]
+        of_us = first is not None and all(found)
+        if first and of_us:
+            self.troubles.refused(first.trouble)
+        elif not result.unsent:
+            self.troubles.heard()
+        pairs = zip(found, result.outcomes, strict=True)
+        return tuple(failure.outcome if failure else outcome for failure, outcome in pairs), of_us
 
     async def _converted(self, envelope: Envelope, content: bytes) -> tuple[bytes, str]:
         """The message in 7bit; or as it is, and why."""
@@ -158,9 +180,6 @@ class UpstreamClient:
     def _of_failure(self, credentials: pool.Credentials, failure: failures.CannotConnect) -> Outcome:
         """What it means for a message. A user's login that was good before and is refused now says nothing of it: the
         password was changed, and with the new one the message can go."""
-        if self._said != str(failure):  # one line per time of trouble, and kind of it; each message has its own
-            self._said = str(failure)
-            LOG.warning("upstream_unreachable", upstream=str(self.address), reason=self._said)
         if credentials and isinstance(failure.outcome, Never):
             user, password = credentials
             if self._logins.get(user) == password:
@@ -173,7 +192,7 @@ class UpstreamClient:
         session is kept for the mail that follows; name and password stay in memory only."""
         async with self._tries:
             try:
-                connection = await self._open((user, password))
+                connection = await self._pool.open((user, password))
             except failures.CannotConnect as failure:
                 return failure.outcome
             before = self._pool.take((user, password))
@@ -193,7 +212,7 @@ class UpstreamClient:
     async def probe(self) -> Outcome:
         """Can a connection be opened, secured and logged in? Sends no mail."""
         try:
-            connection = await self._open(None)
+            connection = await self._pool.open(None)
         except failures.CannotConnect as failure:
             return failure.outcome
         connection.close(politely=True)

@@ -58,6 +58,7 @@ class Connection:
 
     smtp: Smtp
     lmtp: bool
+    logged_in: bool = False
     rset: bool = False
     used: bool = False
     idle_since: float = 0.0  # time.monotonic()
@@ -146,7 +147,7 @@ class Connector:
             tls_context=trust,
         )
         try:
-            await self._greet(smtp, login=(credentials or (self.address.login,))[0] if credentials or own else "")
+            await self._greet(smtp, login=bool(credentials or own))
             if credentials or own:
                 self._may_log_in(smtp)
             if credentials:
@@ -166,7 +167,7 @@ class Connector:
             if failure is None or failure is reason:
                 raise
             raise failure from reason
-        return Connection(smtp, self.address.scheme == "lmtp")
+        return Connection(smtp, self.address.scheme == "lmtp", logged_in=bool(credentials or own))
 
     async def _context(self, *, verify: bool) -> ssl.SSLContext:
         if verify:
@@ -178,8 +179,8 @@ class Connector:
         unverified.verify_mode = ssl.CERT_NONE
         return unverified
 
-    async def _greet(self, smtp: Smtp, *, login: str) -> None:
-        """To the point where a login may follow, or MAIL. `login` is the one that will, or ""."""
+    async def _greet(self, smtp: Smtp, *, login: bool) -> None:
+        """To the point where a login may follow, or MAIL."""
         await smtp.connect()
         secured = self.address.scheme == "smtps"
         await self._hello(smtp, login=login, secured=secured)
@@ -195,7 +196,7 @@ class Connector:
                 kind="tls",
             )
 
-    async def _hello(self, smtp: Smtp, *, login: str, secured: bool) -> None:
+    async def _hello(self, smtp: Smtp, *, login: bool, secured: bool) -> None:
         """EHLO; or HELO where it is refused for good and nothing is needed that only EHLO offers (RFC 5321 3.2)."""
         name = smtp.local_hostname = greetings.name(self.hostname, smtp.get_transport_info("sockname")[0])
         try:
@@ -210,7 +211,7 @@ class Connector:
         elif not secured and self.settings.tls == "required":
             needed = 'without it there is no STARTTLS, while upstream.tls is "required"'
         elif login:
-            needed = f"without it there is no AUTH, which the login {login} needs"
+            needed = "without it there is no AUTH, which the login needs"
         if needed:
             raise CannotConnect(
                 451, f"4.7.4 The upstream {self.address} refuses {smtp.verb}, and {needed}: {said}", kind="greeting"

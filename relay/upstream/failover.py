@@ -25,6 +25,7 @@ from relay.upstream import choice, client, pool, transaction
 LOG = log.room("upstream")
 
 PROBE_SECONDS = 5.0  # between two looks at whether one that was in trouble is reached again …
+LOGIN_SECONDS = 60.0  # … where our login was refused: servers count those …
 PROBE_FOR = 2.0  # … and for how long somebody waits for one
 AGAIN_SECONDS = 30.0  # for which one that could not be reached comes last
 
@@ -65,7 +66,7 @@ class Upstreams:
         }
         self._away: dict[str, float] = {}  # name -> when it is looked at again as the others are
         self._default = self._clients[DEFAULT_UPSTREAM]
-        self._probed = float("-inf")
+        self._probed: dict[str, float] = {}
 
     @property
     def host(self) -> str:
@@ -108,18 +109,27 @@ class Upstreams:
         now = self.clock()
         return sorted(chain, key=lambda name: self._away.get(name, 0.0) > now)
 
-    async def trouble(self) -> str:
-        """Why neither [upstream] nor a fallback of it could be reached last, or "". While there is trouble [upstream] is
-        looked at again, so that it ends without mail as well."""
-        if self._all_away() and self.clock() >= self._probed + PROBE_SECONDS:
-            self._probed = self.clock()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(PROBE_FOR):
-                    await self._default.probe()
-        return self._default.trouble if self._all_away() else ""
+    async def troubles(self) -> dict[str, str]:
+        """What keeps all mail from an upstream now, by its name: the sentence that `trackrelay check` has for it. Those that
+        can't be reached are looked at again, so that it ends without mail as well."""
+        now = self.clock()
+        due = []
+        for name, each in self._clients.items():
+            trouble = each.troubles.connecting
+            pause = LOGIN_SECONDS if trouble and trouble.kind == "login" else PROBE_SECONDS
+            if trouble and now >= self._probed.get(name, float("-inf")) + pause:
+                self._probed[name] = now
+                due.append(each.probe())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PROBE_FOR):
+                await asyncio.gather(*due)
+        found = {name: each.troubles.now for name, each in self._clients.items()}
+        return {name: trouble.sentence for name, trouble in found.items() if trouble}
 
-    def _all_away(self) -> bool:
-        return all(self._clients[name].trouble for name in self._chains[DEFAULT_UPSTREAM])
+    @property
+    def stopped(self) -> bool:
+        """Whether neither [upstream] nor a fallback of it takes mail now, as far as is known."""
+        return all(self._clients[name].troubles.now for name in self._chains[DEFAULT_UPSTREAM])
 
     async def try_login(self, user: str, password: str) -> Outcome:
         return await self._default.try_login(user, password)

@@ -7,28 +7,56 @@ refused. Leaves to others: what goes wrong within a transaction (`transaction`).
 from __future__ import annotations
 
 import ssl
+from dataclasses import dataclass
 from typing import Literal
 
 import aiosmtplib
 
 from relay import causes, oauth
-from relay.core import envelopes, networks
-from relay.core.model import Later, Never, Outcome
+from relay.core import envelopes, networks, refusals
+from relay.core.model import Later, Never, Outcome, Reply
 
-Kind = Literal["unreachable", "tls", "greeting", "login"]
+Kind = Literal["unreachable", "tls", "greeting", "name", "login"]
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What keeps all mail from an upstream: at which step, and the sentence that the operator is told, by `trackrelay
+    check` and by the service alike."""
+
+    kind: Kind
+    sentence: str
 
 
 class CannotConnect(Exception):
     """A connection that is ready for MAIL can't be had: no answer, no TLS, no login. `outcome` is what that means for a
-    message that needs it; `kind`: which step it was; `refused`: our own credentials were refused for good."""
+    message that needs it; `trouble`: the same for the operator; `refused`: our own credentials were refused for good."""
 
     def __init__(
         self, code: int, text: str, *, kind: Kind = "unreachable", never: bool = False, refused: bool = False
     ) -> None:
         reply = envelopes.reply(code, [text])
         super().__init__(str(reply))
-        self.kind, self.refused = kind, refused
+        self.refused = refused
+        status = envelopes.ENHANCED.match(reply.text)
+        self.trouble = Trouble(kind, reply.text[status.end() :].strip() if status else reply.text)
         self.outcome: Outcome = Never(reply) if never else Later(reply)
+
+
+def of_us(reply: Reply, server: networks.Server, name: str, *, login: bool) -> CannotConnect | None:
+    """What a reply to a message says of us and not of the message; None for any other. `name` is what we said of ourselves,
+    `login`: we have logged in."""
+    kind = refusals.of_us(reply)
+    match kind:
+        case "login":
+            said = "wants another login" if login else "wants a login; name its user in the URL of the upstream"
+        case "tls":
+            said = 'wants TLS; set its tls = "required"'
+        case "name":
+            said = f"refuses our name {name}; set smtp.hostname to a full name that resolves to this machine"
+        case _:
+            return None
+    return CannotConnect(451, f"4.7.0 The upstream {server} {said}: {reply}", kind=kind)
 
 
 def read(reason: BaseException, server: networks.Server, seconds: float) -> CannotConnect | None:

@@ -1,7 +1,7 @@
 """The open connections to one upstream.
 
 Owns: how many there are, who gets which (one that is logged in as a user carries that user's mail only), when an idle
-one is left, and why the last one could not be opened. Leaves to others: how one is opened (`connections`), what is sent
+one is left. Leaves to others: how one is opened (`connections`), what is sent
 over it (`client`).
 """
 
@@ -13,7 +13,7 @@ import time
 from relay import metrics
 from relay.core import envelopes
 from relay.core.model import Later
-from relay.upstream import connections, failures, transaction
+from relay.upstream import connections, failures, transaction, troubles
 
 MAX_CONNECTIONS = 20
 IDLE_SECONDS = 30.0  # servers close idle ones after minutes; a burst is over sooner
@@ -34,7 +34,7 @@ class Pool:
     ) -> None:
         self.connector, self.idle_seconds = connector, idle_seconds
         self.places = asyncio.Semaphore(max_connections)
-        self.trouble = ""  # why the last connection could not be opened; "" where it could
+        self.troubles = troubles.Troubles(name, str(connector.address))
         self._max = max_connections
         self._gauges = metrics.CONNECTIONS.labels(name, "idle"), metrics.CONNECTIONS.labels(name, "busy")
         self._idle: dict[Credentials, list[connections.Connection]] = {}
@@ -49,9 +49,9 @@ class Pool:
             connection = await self.connector.open(credentials)
         except failures.CannotConnect as failure:
             if isinstance(failure.outcome, Later):
-                self.trouble = failure.outcome.reply.text
+                self.troubles.cannot_connect(failure.trouble, ours=credentials is None)
             raise
-        self.trouble = ""
+        self.troubles.connected(ours=credentials is None)
         metrics.STAGE.labels("connect").observe(time.perf_counter() - began)
         return connection
 

@@ -172,3 +172,34 @@ def test_what_another_form_or_another_server_may_help_with(
     assert refusals.of_this_server(Reply(code, words)) is of_this_server
     assert not refusals.of_8bit(Reply(451, words.replace("5.", "4.", 1)))
     assert not refusals.of_this_server(Reply(451, words.replace("5.", "4.", 1)))
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "kind"),
+    [
+        (530, "5.7.0 Authentication required", "login"),
+        (530, "5.7.0 Authentication Required. For more information, go to https://support.google.com/mail", "login"),
+        (530, "5.7.57 Client not authenticated to send mail.", "login"),  # Microsoft 365
+        (530, "no", "login"),
+        (530, "5.7.0 Must issue a STARTTLS command first", "tls"),
+        (530, "5.7.1 Encryption required", "tls"),
+        (504, "5.5.2 <srv1>: Helo command rejected: need fully-qualified hostname", "name"),  # Postfix
+        (501, "5.5.2 <my_host>: Helo command rejected: Invalid name", "name"),
+        (450, "4.7.1 <srv1.example>: Helo command rejected: Host not found", "name"),
+        (550, "5.7.1 <srv1.example>: Helo command rejected: Access denied", "name"),
+        (550, "HELO argument does not match calling host", "name"),
+        (554, "5.7.1 invalid EHLO hostname", "name"),
+        (550, "5.7.23 SPF fail, see http://www.open-spf.org/Why?s=helo&id=srv1.example", "name"),
+        (503, "5.5.1 Error: send HELO/EHLO first", None),
+        (250, "2.0.0 helo", None),
+        (550, "5.1.1 no such user helot", None),
+        (535, "5.7.8 no", None),
+        (550, "5.7.1 Relaying denied", None),
+        (554, "5.7.1 Relay access denied", None),
+        (550, "5.7.26 Unauthenticated email from example.org is not accepted due to its DMARC policy", None),
+        (550, "5.7.1 relay not permitted, authentication required", None),  # of this recipient
+        (451, "4.7.1 Greylisted", None),
+    ],
+)
+def test_a_reply_to_a_message_that_is_about_us(code: int, words: str, kind: str | None) -> None:
+    assert refusals.of_us(Reply(code, words)) == kind

@@ -237,6 +237,47 @@ async def test_any_other_refusal_stands(tmp_path, refusal):
         assert servers["spare"].sessions == 0
 
 
+async def test_what_says_nothing_of_the_message_is_a_reason_for_the_fallback_and_told(tmp_path):
+    """A login that is missing, a name that is refused: of each upstream, with the words that check has for it."""
+    script = {"mail": "530 5.7.0 Authentication required"}
+    async with several(tmp_path, {"default": script, "spare": {}, "other": {"connect": "drop"}}, fallback=["spare"]) as (
+        out, servers, _, now,
+    ):  # fmt: skip
+        (outcome,) = await out.send(envelope(), MESSAGE)
+        assert isinstance(outcome, Done)
+        assert sizes(servers) == {"default": 0, "spare": 1, "other": 0}
+        assert isinstance((await out.send(envelope(upstream="other"), MESSAGE))[0], Later)
+        found = await out.troubles()
+        assert {name: words.partition(" (")[0].split(" 127.")[0] for name, words in found.items()} == dict.fromkeys(
+            ["default", "other"], "The upstream"
+        )
+        assert "wants a login" in found["default"]
+        assert "does not answer" in found["other"]
+        assert not out.stopped
+        servers["other"].script.clear()
+        assert "other" in await out.troubles()  # it was looked at a moment ago
+        now[0] += failover.PROBE_SECONDS + 1
+        assert list(await out.troubles()) == ["default"]
+        assert not servers["other"].taken
+
+
+async def test_a_refused_login_is_looked_at_again_less_often(tmp_path):
+    async with fake.Upstream(users={"me": "other"}) as server:
+        found = config.Settings(
+            state_dir=tmp_path,
+            upstream=config.Upstream(url=server.url.replace("://", "://me@"), tls="never", password="secret"),
+        )
+        now = [1000.0]
+        out = failover.Upstreams(found, hostname="relay.test", times=TIMES, clock=lambda: now[0])
+        await out.send(envelope(), MESSAGE)
+        for seconds, sessions in ((0, 2), (failover.PROBE_SECONDS + 1, 2), (failover.LOGIN_SECONDS, 3)):
+            now[0] += seconds
+            assert "refused the login" in (await out.troubles())["default"]
+            assert server.sessions == sessions
+        assert out.stopped
+        await out.close()
+
+
 @pytest.mark.parametrize("lacks", ["default", "spare"])
 async def test_each_gets_the_form_that_it_can_have(tmp_path, lacks):
     """The first ends the session before it has the message, whether or not it offers 8BITMIME."""

@@ -13,6 +13,7 @@ from relay.core.model import Done, Envelope, Later, Never, Outcome, Recipient
 from relay.upstream import client, transaction
 from tests.fakes import certificates
 from tests.fakes import upstream as fake
+from tests.samples import sample
 
 MESSAGE = (
     "From: a@here.example\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nGrüße\r\n".encode()
@@ -61,7 +62,7 @@ async def test_helo_where_ehlo_is_refused(refusal: str) -> None:
         assert server.lines[2] == "MAIL FROM:<a@here.example>"
         assert server.kept[0].content.isascii()
         assert server.sessions == 1
-        assert out.trouble == ""
+        assert out.troubles.now is None
 
 
 async def test_one_that_leaves_after_it_refused_ehlo_is_asked_again_with_helo() -> None:
@@ -97,7 +98,7 @@ async def test_where_neither_is_taken_both_are_said() -> None:
             {},
             "u",
             "never",
-            "refuses EHLO, and without it there is no AUTH, which the login u needs: 500 5.5.1 what is EHLO?",
+            "refuses EHLO, and without it there is no AUTH, which the login needs: 500 5.5.1 what is EHLO?",
         ),
         (
             {},
@@ -119,7 +120,7 @@ async def test_helo_is_not_said_where_something_is_needed_that_only_ehlo_has(
         assert words in str(outcome.reply)
         assert "HELO" not in verbs(server)
         assert "AUTH" not in verbs(server)
-        assert words in out.trouble
+        assert words in out.troubles.now.sentence
 
 
 @pytest.mark.parametrize("implicit", [True, False])
@@ -214,7 +215,7 @@ async def test_a_login_as_servers_have_it(offer: str, replies: list[str], heard:
     async with at(server, user="u") as out:
         assert isinstance(await sent(out), Done)
         assert server.heard == heard
-        assert out.trouble == ""
+        assert out.troubles.now is None
 
 
 @pytest.mark.parametrize(
@@ -248,7 +249,7 @@ async def test_a_login_that_is_refused(offer: str, replies: list[str], heard: li
         assert isinstance(outcome, Later)
         assert words in str(outcome.reply)
         assert server.heard == heard
-        assert words in out.trouble
+        assert words in out.troubles.now.sentence
 
 
 async def test_what_a_server_repeats_of_a_login_is_not_told() -> None:
@@ -276,3 +277,84 @@ async def test_a_clients_own_login(replies: list[str], kind: type[Outcome], word
         outcome = await out.try_login("u", SECRET)
         assert isinstance(outcome, kind)
         assert words in str(outcome.reply)
+
+
+# -- what is told of us, whatever the message --------------------------------------------------------------------------
+
+HELLO = "504 5.5.2 <srv1>: Helo command rejected: need fully-qualified hostname"
+
+
+@pytest.mark.parametrize(
+    ("script", "user", "words", "kind"),
+    [
+        ({"mail": "530 5.7.0 Authentication required"}, "", "wants a login; name its user in the URL", "login"),
+        ({"mail": "530 5.7.0 Authentication required"}, "u", "wants another login: 530 5.7.0", "login"),
+        ({"mail": "530 5.7.0 Must issue a STARTTLS command first"}, "", 'wants TLS; set its tls = "required"', "tls"),
+        ({"mail": HELLO}, "", "refuses our name relay.test; set smtp.hostname", "name"),
+        ({"rcpt": HELLO}, "", "refuses our name relay.test; set smtp.hostname", "name"),
+        ({"data": HELLO}, "", "refuses our name relay.test; set smtp.hostname", "name"),
+        ({"dot": HELLO.replace("504 5.5.2", "450 4.7.1")}, "", "refuses our name relay.test", "name"),
+    ],
+)
+@pytest.mark.parametrize("offers", [fake.USUAL, ()], ids=["pipelined", "plain"])
+async def test_a_refusal_of_us_is_none_of_the_message(
+    script: dict[str, str], user: str, words: str, kind: str, offers: tuple[str, ...]
+) -> None:
+    """It waits, since the operator can mend that; and it is told once, until a message is taken."""
+    server = fake.Upstream(script, users={"u": SECRET} if user else None, offers=offers)
+    async with at(server, user=user) as out:
+        for _ in range(2):
+            outcomes, reached = await out.attempt(Envelope("a@here.example", (Recipient("b@there.example"),)), MESSAGE)
+            assert not reached  # a fallback may have it
+            (outcome,) = outcomes
+            assert isinstance(outcome, Later)
+            assert words in outcome.reply.text
+            assert str(next(iter(script.values()))) in outcome.reply.text
+            now = out.troubles.now
+            assert now is not None
+            assert (now.kind, words in now.sentence) == (kind, True)
+            assert sample("upstream_trouble", upstream="default", kind=kind) == 1
+        server.script.clear()
+        assert isinstance(await sent(out), Done)
+        assert out.troubles.now is None
+        assert sample("upstream_trouble", upstream="default", kind=kind) == 0
+
+
+async def test_one_recipient_that_is_refused_for_our_name_is_no_trouble_of_all() -> None:
+    server = fake.Upstream({"rcpt2": HELLO})
+    async with at(server) as out:
+        to = (Recipient("b@there.example"), Recipient("c@there.example"))
+        outcomes, reached = await out.attempt(Envelope("a@here.example", to), MESSAGE)
+        assert reached
+        assert [type(o) for o in outcomes] == [Done, Later]
+        assert out.troubles.now is None
+
+
+async def test_a_clients_login_that_is_taken_says_nothing_of_ours() -> None:
+    server = fake.Upstream(users={"u": "other", "c": "word"})
+    async with at(server, user="u") as out:
+        assert isinstance(await sent(out), Later)
+        assert isinstance(await out.try_login("c", "word"), Done)
+        assert out.troubles.now is not None
+        server.users = {"u": SECRET}
+        assert isinstance(await out.probe(), Done)
+        assert out.troubles.now is None
+
+
+async def test_a_time_of_trouble_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    """Also where the server's words differ each time by what it calls the session."""
+    caplog.set_level("INFO", logger="trackrelay.upstream")
+    count = iter(range(1000, 9999))
+    server = fake.Upstream(users={"u": SECRET})
+    server.script["auth"] = lambda _: f"535 5.7.8 wrong (session a{next(count)}x - gsmtp)"
+    async with at(server, user="u") as out:
+        for _ in range(3):
+            assert isinstance(await sent(out), Later)
+        server.script["auth"] = "454 4.7.0 the directory is away"
+        for _ in range(2):
+            assert isinstance(await sent(out), Later)
+        server.script.clear()
+        for _ in range(2):
+            assert isinstance(await sent(out), Done)
+    said = [r.getMessage() for r in caplog.records if r.getMessage().startswith("upstream_")]
+    assert said == ["upstream_unreachable", "upstream_unreachable", "upstream_works_again"]
