@@ -110,7 +110,7 @@ def test_ascii_alone_is_edited_under_any_label(label: str) -> None:
 @pytest.mark.parametrize(
     ("label", "body"),
     [
-        ("x-unknown", b"\xe9"), ("x-unknown", b"\x1b$B!!\x1b(B"), ("x-unknown", b"\x0ex\x0f"), ("x-unknown", "\u00e9".encode()), ("replacement", b"\xe9"), ("utf-7", b"+ADw-b"), ("utf-7", b"a+b"),
+        ("x-unknown", b"\xe9"), ("x-unknown", b"\x1b$B!!\x1b(B"), ("x-unknown", b"\x0ex\x0f"), ("x-unknown", "\u00e9".encode()), ("replacement", b"\xe9"), ("utf-7", b"a+b"),
         ("utf-8", b"\0"), ("utf-8", b"\x1b$B!!\x1b(B"), ("us-ascii", b"\x1b$B!!\x1b(B"), ("", b"\x1b(Ja\x1b(B"), ("iso-8859-1", b"\x1b$B!!\x1b(B"), ("shift_jis", b"\x1b$B!!\x1b(B"), ("gb2312", b"\0"), ("koi8-r", b"\0"),
         ("utf-8", b"\xc0\xbca\xc0\xbe"), ("utf-8", b"\xe0\x80\xbc"), ("utf-8", b"\xf0\x80\x80\xbc"), ("utf-8", b"\xff\x01\x02"), ("iso-2022-jp", b"\0"), ("hz", b"\0"), ("idna", b"\xe9"), ("rot13", b"\xe9"),
     ],
@@ -284,6 +284,26 @@ def test_a_host_whose_address_would_mean_something_else_there(label: str) -> Non
     assert prepared(raw).reason is None
     assert prepared(raw, own=(own,)).reason == "charset"
     assert prepared(html(LINK + b"x</a>", "shift_jis"), own=(own,)).reason is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"+AOk-", b"+AOk x", b"1 +- 1", b"+ADw-b+AD4-x+ADw-/b+AD4-", b"+2D3cAA-", b"a+ACY-b"],
+)  # fmt: skip
+def test_utf_7_however_it_is_encoded(text: bytes) -> None:
+    link, end = b"+ADw-a href+AD0AIg-https://a.example/x?a+AD0-1+ACIAPg-", b"+ADw-/a+AD4-"
+    links, out = edited(html(b"<p>" + text + link + text + end + text + b" x ", "utf-7"))
+    assert links == ["https://a.example/x?a=1"]
+    value = b"https://a.example/x?a+AD0-1"
+    assert out == b"<p>" + text + link.replace(value, href(0).encode()) + text + end + text + b" x" + MARKUP.encode() + b" "  # fmt: skip
+
+
+@pytest.mark.parametrize("body", [b"<p>+AOk", b"+ADw-p+AD4APA-/body+AD4-", b"<a href=+AOk", b"<p>+ZZZZZZZ", b"<p>\xe9", b"+ADwAYQ href=+ACI https://a.example/+ACI-+AD4-"])  # fmt: skip
+def test_utf_7_where_what_is_put_in_would_be_read_as_more_of_it(body: bytes) -> None:
+    raw = html(body, "utf-7")
+    found = prepared(raw)
+    assert found.reason in ("charset", "unsafe_place")
+    assert rendered(found) == raw
 
 
 # -- links ---------------------------------------------------------------------------------------------------------------

@@ -201,7 +201,7 @@ def test_any_label(text: str, label: str, body: bytes) -> None:
         charsets.linked(body, name)
         found = charsets.decoded(body, name)
         if found:
-            assert len(found[0].encode(found[1])) == len(body)
+            assert found[1] == "utf-7" or len(found[0].encode(found[1])) == len(body)
 
 
 @given(
@@ -223,5 +223,6 @@ def test_offsets(name: str, text: str, data: st.DataObject) -> None:
     offsets = charsets.offsets(view, codec, body, places)
     if offsets is None or not places:
         return
+    assert offsets == sorted(offsets)
     edited = body[: offsets[0]] + "https://t".encode(codec) + body[offsets[-1] :]
     assert edited.decode(codec) == view[: places[0]] + "https://t" + view[places[-1] :]

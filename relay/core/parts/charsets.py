@@ -104,6 +104,7 @@ MARKS = (
 )
 UNITS = frozenset(exact for _, exact in MARKS)
 UTF_8 = b"\xef\xbb\xbf"
+ANY_MARK = (UTF_8, b"\xff\xfe", b"\xfe\xff")
 SHIFTED = re.compile(rb"\x1b\$\(?[@-~][!-~]{2}|\x1b\([@-~][!-~]|~\{[!-~]{2}|[\x00-\x7f]")  # one character
 NOT_WEB = re.compile(r"[\x00-\x20]*(?!https?:)[a-z][a-z0-9+.-]*:", re.I)
 BEYOND = re.compile(r"[^\x00-\x7f]+")
@@ -145,9 +146,11 @@ def _python(label: str) -> str:
 
 def marked(body: bytes, label: str) -> str:
     """The label, or what a byte order mark says instead (WHATWG Encoding 6)."""
+    if not body.startswith(ANY_MARK):
+        return label
     if body.startswith(UTF_8):
         return "utf-8"
-    return "utf-16" if body.startswith((b"\xff\xfe", b"\xfe\xff")) and 0 in body else label
+    return "utf-16" if 0 in body else label
 
 
 def view(body: bytes, label: str) -> str | None:
@@ -213,15 +216,17 @@ def _masked(body: bytes, name: str) -> bytes | None:
     return bytes(seen)
 
 
-def spells(label: str, text: str) -> bool:
-    """Is each character of an ASCII text itself in a body of this charset, wherever it is put? `text` is a URL of ours."""
+def spells(label: str, urls: Sequence[str]) -> bool:
+    """Is each character of these URLs of ours itself in a body of this charset, wherever it is put?"""
     name = codec(label)
-    return not (name in ("hz", "utf-7") or name.startswith("iso2022")) or not set(text) & set("\\~+")
+    if name != "hz" and name != "utf-7" and not name.startswith("iso2022"):
+        return True
+    return not any(set(url) & set("\\~+") for url in urls)
 
 
 def decoded(body: bytes, label: str) -> tuple[str, str] | None:
-    """The text of a body that has no `view`, and the codec with which encoding it again gives the same bytes; None where
-    there is none such."""
+    """The text of a body that has no `view`, and the codec with which each piece of it between edits gives the same bytes
+    (`offsets` says where those may be); None where there is none such."""
     name = codec(label)
     if not name or name == "us-ascii" or name == "utf-8" or name in SINGLE or name in MULTIPLE:
         return None
@@ -234,7 +239,7 @@ def decoded(body: bytes, label: str) -> tuple[str, str] | None:
             text = body.decode(name, "replace")
             return (text, name) if len(text.encode(name)) == len(body) else None
         text = body.decode(name)
-        return (text, name) if text.encode(name) == body else None
+        return (text, name) if name == "utf-7" or text.encode(name) == body else None
     except (UnicodeError, ValueError):
         return None
 
@@ -256,6 +261,8 @@ def offsets(text: str, name: str, body: bytes, places: Sequence[int]) -> list[in
     pieces: list[bytes] = []
     last = total = 0
     try:
+        if name == "utf-7":
+            return escapes.direct(body, places)
         for place in (*places, len(text)):
             pieces.append(text[last:place].encode(name))
             total += len(pieces[-1])

@@ -1,4 +1,5 @@
-"""Charsets in which seven bits change their meaning on the way: ISO 2022 (RFC 1468, 1554, 1557, 1922) and HZ (RFC 1843).
+"""Charsets in which seven bits change their meaning on the way: ISO 2022 (RFC 1468, 1554, 1557, 1922), HZ (RFC 1843) and
+UTF-7 (RFC 2152).
 
 Owns: which octets of such a text are ASCII, and the characters that the Japanese ones are, with all that programs put
 there beyond the RFC: the rows of NEC and IBM, JIS X 0201's katakana and Roman letters, the tables of 1978 and 1990.
@@ -8,7 +9,7 @@ Leaves to others: which labels mean these charsets (`charsets`).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 SHIFTS = 250_000  # in one text; the time is for each
@@ -31,6 +32,7 @@ GRAPHIC = re.compile(rb"(?>(?:[!-~]{2})+)")
 COMMON = frozenset((b"@", b"B"))
 OTHERS = {b"A": ("gb2312", b""), b"C": ("euc_kr", b""), b"D": ("euc_jp", b"\x8f"), b"O": ("euc_jis_2004", b""),
           b"P": ("euc_jis_2004", b"\x8f"), b"Q": ("euc_jis_2004", b"")}  # fmt: skip
+RUN = re.compile(rb"\+[A-Za-z0-9+/]*+-?")  # UTF-7
 EUC = re.compile(rb"([\x00-\x7f]++)|((?>(?:[\xa1-\xfe]{2})+))|((?>(?:\x8e[\xa1-\xdf]|\x8f[\xa1-\xfe]{2})+))")
 
 
@@ -113,6 +115,26 @@ def _hz_view(body: bytes) -> bytes | None:
         at = match.end()
     pieces.append(body[at:])
     return b"".join(pieces)
+
+
+def direct(body: bytes, places: Sequence[int]) -> list[int] | None:
+    """Where in UTF-7 the characters at `places` (ascending) begin; None where one is inside a run of base64, or right
+    behind one that nothing ends: what is put there would be taken for more of it. However a program encodes the
+    characters around, their octets stay."""
+    found: list[int] = []
+    text = octets = 0  # of this place in both, outside a run
+    runs = RUN.finditer(body)
+    run = next(runs, None)
+    open_ = False
+    for place in places:
+        while run is not None and text + run.start() - octets < place:
+            text += run.start() - octets + len(run[0].decode("utf-7"))
+            octets, open_ = run.end(), not run[0].endswith(b"-")
+            run = next(runs, None)
+        if text > place or (open_ and text == place):
+            return None
+        found.append(octets + place - text)
+    return found
 
 
 def japanese(octets: bytes) -> str | None:

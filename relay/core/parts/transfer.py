@@ -17,6 +17,7 @@ from typing import NamedTuple
 LINE = 998  # octets without the line ending: RFC 5322 2.1.1
 QP_LINE = 76  # RFC 2045 6.7 (5)
 IDENTITY = frozenset({"7bit", "8bit", "binary"})
+KNOWN = IDENTITY | {"quoted-printable", "base64"}
 SPELT = re.compile(r"([78])[-_ ]?bits?(?:mime)?")  # as programs write it: "8-bit", "7bits", "8BITMIME"
 BASE64_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 HEX = frozenset(b"0123456789ABCDEFabcdef")
@@ -29,7 +30,7 @@ Bytes = bytes | memoryview
 
 def named(written: str) -> str:
     """The encoding that a field's word (in lower case) names: as RFC 2045 (6.1) spells it where there is no doubt."""
-    if written in IDENTITY or not (match := SPELT.fullmatch(written)):
+    if written in KNOWN or not (match := SPELT.fullmatch(written)):
         return written
     return f"{match[1]}bit"
 

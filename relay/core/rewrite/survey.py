@@ -132,7 +132,7 @@ class _Preparation:
             return "pgp"
         label = charsets.marked(decoded, part.parameters.get("charset", ""))
         seen = charsets.view(decoded, label)
-        latin = seen is not None and all(charsets.spells(label, url) for url in self.plan.own)
+        latin = seen is not None and charsets.spells(label, self.plan.own)
         if seen is not None and latin:
             view, codec = seen, label
         else:
