@@ -329,6 +329,16 @@ def test_what_the_octets_of_a_link_mean(label: str, value: bytes, url: str | Non
 
 
 @pytest.mark.parametrize(
+    ("label", "base", "url"),
+    [("utf-8", "\u00e9".encode(), "\u00e9"), ("iso-8859-1", b"\x92", "\u2019"), ("iso-2022-jp", b"\x1b$BF|\x1b(B", "\u65e5"), ("utf-8", b"&eacute;", "\u00e9"), ("utf-8", b"\xff", None)],
+)  # fmt: skip
+def test_a_base_beyond_ascii(label: str, base: bytes, url: str | None) -> None:
+    found = prepared(html(b'<base href=" https://a.example/' + base + b'/ "><a href="x">x</a>', label))
+    assert found.links == ((f"https://a.example/{url}/x",) if url is not None else ())
+    assert [report.reason for report in found.link_reports] == [None if url is not None else "relative"]
+
+
+@pytest.mark.parametrize(
     ("label", "value", "meant"),
     [
         ("iso-8859-1", "/caf\u00e9?q=\u00e9#\u00e9", "/caf\u00e9?q=%E9#\u00e9"), ("iso-8859-1", "?q=\u2019", "?q=%92"), ("windows-1251", "?q=\u0416x", "?q=%C6x"), ("gb2312", "?q=\u4e2d", "?q=%D6%D0"), ("gb18030", "?q=\u4e2d", "?q=%D6%D0"),

@@ -231,7 +231,7 @@ def html_links(data: bytes) -> None:
         at = end
         value = entities.attribute(text[start:end])
         assert entities.attribute(entities.escaped(value)) == value
-        url, reason, _ = judge.judge(value, page.base, found)
+        url, reason, _ = judge.judge(value, text[page.base] if page.base else "", found)
         assert reason or url.lower().startswith(("http://", "https://"))
     for place in (page.bottom, page.top):
         if place is not None:

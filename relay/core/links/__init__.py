@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 from turbohtml import Token, TokenType, tokenize
 
-from relay.core.links import entities
 from relay.core.model import Reason
 
 COMMENT, TEXT = TokenType.COMMENT, TokenType.TEXT
@@ -72,11 +71,11 @@ Link = tuple[int, int, str, str, Reason | None, str | None]
 
 
 class Page(NamedTuple):
-    """`links` in order of occurrence; `base` the value of the first <base href>, decoded, or "". `bottom` and `top`
+    """`links` in order of occurrence; `base` where the value of the first <base href> is. `bottom` and `top`
     are the pixel's places, None where it would be swallowed. `pixels`: where images of ours are."""
 
     links: tuple[Link, ...]
-    base: str
+    base: slice | None
     bottom: int | None
     top: int | None
     pixels: tuple[int, ...]
@@ -114,7 +113,7 @@ class _Reader:
         self.refusable = b"track" in lower
         self.own = tuple(host for host in own if host.encode("ascii", "replace") in lower)
         self.links: list[Link] = []
-        self.base = ""
+        self.base: slice | None = None
         self.pixels: list[int] = []
         self.overloaded = False
         self.body = self.body_end = self.html = self.html_end = self.head = self.head_end = -1
@@ -221,8 +220,8 @@ class _Reader:
                 self.pixels.append(at)
         elif tag == "base":
             match = HREF.match(self.flat, at + 5)
-            if match and not self.base:
-                self.base = entities.attribute(self.text[slice(*match.span(match.lastindex or 3))]).strip()
+            if match and self.base is None:
+                self.base = slice(*match.span(match.lastindex or 3))
         elif tag in INERT:
             self.inert.append((at, True))
         elif tag == "body" and self.body < 0:

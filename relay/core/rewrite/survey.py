@@ -74,7 +74,7 @@ class _Preparation:
             if self.plan.late():
                 return _passed(self.raw, self.headers, self.parts, "limit_time")
             found = self.text_links(text) if text.html is None else text.html.links
-            self.changes[text.part] = self.track(text, found, text.html.base if text.html else "")
+            self.changes[text.part] = self.track(text, found, self.base(text))
         if self.plan.opens:
             self.pixel = self.place_pixel()
         sections = [section for text in self.texts if (section := self.section(text))]
@@ -166,6 +166,15 @@ class _Preparation:
         return None if found is None else dict(zip(ordered, found, strict=True))
 
     # -- links -----------------------------------------------------------------------------------------------------
+
+    def base(self, text: shapes.Text) -> str:
+        """The document's base URL, or ""."""
+        if text.html is None or (span := text.html.base) is None:
+            return ""
+        value = text.view[span]
+        if text.latin and not value.isascii():
+            value = charsets.linked(text.decoded[span], text.codec) or ""
+        return entities.attribute(value).strip()
 
     def track(self, text: shapes.Text, found: Iterable[links.Link], base: str) -> list[Slot]:
         """Every link: reported, and given a slot where nothing speaks against it."""
