@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Literal
 from urllib.parse import urlsplit
 
-from relay.core import networks
+from relay.core import capabilities, networks
 
 LONGEST = 1000  # characters of a user agent or referer that are kept
 # What a user agent really is, the most telling name first: a browser also names its ancestors, a proxy its disguise.
@@ -23,6 +23,7 @@ FAMILIES = (
 )  # fmt: skip
 FAMILY = re.compile("|".join(map(re.escape, FAMILIES)), re.I)
 NAMED = {name.lower(): name for name in FAMILIES}
+CAPABILITIES = capabilities.Table(())
 PRODUCT = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")  # RFC 9110 5.6.2, narrowed
 
 
@@ -80,10 +81,11 @@ def user_agent(text: str, keep: Literal["full", "family", "none"]) -> str:
 
 
 def referer(text: str, keep: Literal["full", "origin", "none"]) -> str:
-    """What is kept of a Referer: the first thousand characters, its origin (RFC 6454 6.2), or ""."""
+    """What is kept of a Referer: the first thousand characters, its origin (RFC 6454 6.2), or "". Only the origin too of
+    one that lets in whoever has it, such as that of a webmail with its session in the URL."""
     if keep == "none" or not text:
         return ""
-    if keep == "full":
+    if keep == "full" and not CAPABILITIES.within(text[:LONGEST], 0):
         return text[:LONGEST]
     try:
         parts = urlsplit(text[:LONGEST])

@@ -2,7 +2,7 @@
 
 Owns: `place` (scheme and host) for records, `shown` for lists and logs, `masked` for who made it, `redacted` for texts of
 others; `plain`, the one spelling of a path. Leaves to others:
-which URLs these are (`links.judge` knows those with credentials), and every URL that is called or linked to.
+which URLs let in whoever has them (`capabilities`), and every URL that is called or linked to.
 """
 
 from __future__ import annotations

@@ -499,3 +499,19 @@ async def test_a_flood_does_not_fill_the_journal_while_the_store_is_away(tmp_pat
         assert store.folds == []
         store.be("open")
     assert [(fold.token, fold.hits) for fold in store.folds] == [("o2", 40)]
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("https://webmail.example/inbox?id=7", "https://webmail.example/inbox?id=7"),
+        ("https://webmail.example/inbox?id=7&sid=5f4dcc3b5aa765d61d83", "https://webmail.example/"),
+        ("https://webmail.example/?_task=mail&_token=Ab1", "https://webmail.example/"),
+        ("https://webmail.example/a;jsessionid=Ab1", "https://webmail.example/"),
+        ("https://u:p@webmail.example/inbox", "https://webmail.example/"),
+        ("no URL ?token=1", ""), ("", ""),
+    ],
+)  # fmt: skip
+def test_a_referer_that_lets_somebody_in_is_not_kept(text: str, kept: str) -> None:
+    assert visitor.referer(text, "full") == kept
+    assert visitor.referer(text, "none") == ""

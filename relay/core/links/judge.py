@@ -1,7 +1,7 @@
 """Is this URL tracked? If not, why not.
 
 Owns: the reasons that are in the URL itself, the host that it names, what is added to it.
-Leaves to others: what a placeholder is (`placeholders`), what lets somebody in (`credentials`), finding links (`links`,
+Leaves to others: what a placeholder is (`placeholders`), what lets somebody in (`capabilities`), finding links (`links`,
 `links.plain`), how many of them are tracked (`rewrite`).
 """
 
@@ -13,8 +13,8 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote_plus, unquote, urljoin
 
-from relay.core import domains
-from relay.core.links import credentials, placeholders
+from relay.core import capabilities, domains
+from relay.core.links import placeholders
 from relay.core.model import Reason, Tracking
 
 LONGEST = 2_000  # characters of the whole href: Outlook stops at 2,083
@@ -55,7 +55,7 @@ class Criteria(NamedTuple):
     added: tuple[tuple[str, str], ...]
     own: tuple[tuple[str, str], ...]
     listed: frozenset[str]
-    credentials: credentials.Credentials
+    capabilities: capabilities.Table
     skipped: frozenset[str]
     href_length: Callable[[str], int]
     lengths: dict[int, int]
@@ -72,7 +72,7 @@ def criteria(
     f = _fixed(t.schemes, appended, tuple(own), t.credential_params, t.skip_hosts)
     known = frozenset(map(normal, listed))
     hosts = frozenset([_spelt(match[1]) for url in known if (match := AUTHORITY.match(url))]) if known else known
-    return Criteria(f.web, f.schemes, f.added, f.own, known, f.credentials, f.skipped, href_length, {}, {}, hosts)
+    return Criteria(f.web, f.schemes, f.added, f.own, known, f.capabilities, f.skipped, href_length, {}, {}, hosts)
 
 
 @lru_cache(maxsize=64)
@@ -91,7 +91,7 @@ def _fixed(
         added,
         tuple(_place(base) for base in own if base),
         frozenset(),
-        credentials.Credentials(changes),
+        capabilities.Table(changes),
         frozenset(map(domains.spelt, skipped)),
         len,
         {},
@@ -105,7 +105,7 @@ def judge(value: str, base: str, criteria: Criteria) -> tuple[str, Reason | None
     Where it is tracked, the URL has what the settings append. `base` is the document's base URL, or "". Never
     raises."""
     if criteria.web and (match := PLAIN.fullmatch(value)) and criteria.hosts.get(match[1]) is ANY:
-        if criteria.credentials.within(value, match.end(1)):
+        if criteria.capabilities.within(value, match.end(1)):
             return value, "credentials", 0
         length = criteria.lengths.get(len(value))  # of ASCII, only that matters
         if length is None:
@@ -128,7 +128,7 @@ def judge(value: str, base: str, criteria: Criteria) -> tuple[str, Reason | None
         return _measured(url, _web(url, criteria), criteria)
     if criteria.listed and normal(url) in criteria.listed:
         return url, "unsubscribe", 0
-    reason: Reason | None = "credentials" if criteria.credentials.within(url, match.end()) else None
+    reason: Reason | None = "credentials" if criteria.capabilities.within(url, match.end()) else None
     return _measured(url, reason, criteria, web=False)
 
 
@@ -173,7 +173,7 @@ def _web(url: str, criteria: Criteria) -> Reason | None:
                 return "own_link"
     if known.listed and normal(url) in criteria.listed:
         return "unsubscribe"
-    return known.reason or ("credentials" if criteria.credentials.within(url, match.end()) else None)
+    return known.reason or ("credentials" if criteria.capabilities.within(url, match.end()) else None)
 
 
 def _host(authority: str, criteria: Criteria) -> Host:

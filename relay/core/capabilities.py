@@ -1,4 +1,4 @@
-"""Does a URL let in whoever has it?
+"""Does a URL let in whoever has it? Such a one is a capability URL (W3C, "Good Practices for Capability URLs").
 
 Owns: the table of names, and the forms that a secret has in a URL: a parameter, a path, a login, a token that says itself
 what it is; in the URL itself or in one that it carries along. Leaves to others: what follows from it (`links.judge`).
@@ -27,22 +27,24 @@ ENDINGS = (
 """What a name ends in even where no mark is between: `accesstoken`, `userpassword`."""
 PROVING = (
     "reset", "confirm", "confirmation", "verify", "verification", "validation", "activate", "activation", "auth",
-    "authorization", "authentication", "login", "signin", "recovery", "unlock", "magic", "otp", "oob", "mfa", "security",
+    "authorization", "authentication", "login", "signin", "recovery", "unlock", "magic", "otp", "oob", "mfa", "sms", "security",
+    "secret", "one_time",
 )  # fmt: skip
 PROOFS = ("key", "code", "hash", "ticket")  # reset_key, activation_code, loginHash
 KEYS = (
-    "access", "secret", "private", "session", "resource", "subscription", "account", "admin", "edit", "participant", "master",
+    "access", "private", "session", "resource", "subscription", "account", "admin", "edit", "participant", "master",
     "signing", "encryption", "shared",
 )  # fmt: skip
-TABLE: dict[Rule, tuple[str, ...]] = {
+NAMES: dict[Rule, tuple[str, ...]] = {
     "always": (
         *ENDINGS, "pass", "sig", "credential", "credentials", "authorization", "bearer", "mdp", "passkey", "assertion",
         *[f"{proving}_{proof}" for proving in PROVING for proof in PROOFS], *[f"{kind}_key" for kind in KEYS],
         "device_code", "code_verifier", "oauth_verifier", "token_hash", "password_hash", "id_token_hint", "saml_response",
-        "saml_request", "saml_art", "jsessionid", "phpsessid", "cftoken", "rlkey", "zak", "edit2",
+        "saml_request", "saml_art", "jsessionid", "phpsessid", "cftoken", "rlkey", "zak", "hdnts", "hdnea", "hdntl", "edit2",
     ),
     "opaque": (
-        "key", "hash", "ticket", "tok", "tk", "sid", "sess", "session", "session_id", "access_code", "nonce",
+        "key", "hash", "ticket", "tok", "tk", "sid", "sess", "session", "session_id", "access_code", "nonce", "sign", "reset",
+        "confirm", "confirmation", "verify", "verification", "activate", "activation", "unlock", "recovery", "magic",
     ),
     "door": ("code", "k", "oob", "pin"),
     "never": (
@@ -56,24 +58,33 @@ TABLE: dict[Rule, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 
-# A path about getting in: the secret is in a part behind such a word, or in a parameter. Without marks between words.
-# The first are about nothing else; of the others a part behind them that is a few words is a title.
-DOORS = frozenset({
-    "resetpassword", "passwordreset", "passwordresets", "resetpw", "pwreset", "forgotpassword", "lostpassword", "recoverpassword",
-    "setpassword", "newpassword", "createpassword", "changepassword", "confirmemail", "emailconfirm", "emailconfirmation",
-    "confirmaccount", "accountconfirmation", "verifyemail", "emailverify", "emailverification", "verifyaccount",
-    "accountverification", "activateaccount", "accountactivation", "unlockaccount", "confirmregistration", "completeregistration",
-    "confirmsignup", "confirmsubscription", "doubleoptin", "magiclink", "magiclinks", "magiclogin", "loginlink", "signinlink",
-    "onetimelogin", "passwordless", "autologin", "acceptinvite", "acceptinvitation", "actiontoken", "otp", "wplogin", "wpactivate",
-})  # fmt: skip
-WIDE_DOORS = frozenset({
-    "reset", "confirm", "confirmation", "verify", "verification", "validate", "validation", "activate", "activation", "reactivate",
-    "recover", "recovery", "unlock", "magic", "password", "passwords", "invitation", "rp", "resetpass",
-})  # fmt: skip
+# What opens a door is the part of a path behind such a word, written without marks between its words. any: whatever has a
+# digit or looks like no word. no title: that, but for a few words with a number. opaque: only what a machine made.
+Behind = Literal["any", "no title", "opaque"]
+DOORS: dict[Behind, tuple[str, ...]] = {
+    "any": (
+        "reset_password", "password_reset", "password_resets", "reset_pw", "pw_reset", "pwd_reset", "reset_pwd", "reset_your_password",
+        "forgot_password", "lost_password", "recover_password", "password_recovery", "set_password", "setup_password",
+        "new_password", "create_password", "change_password", "password_change", "confirm_email", "email_confirm",
+        "email_confirmation", "confirm_account", "account_confirmation", "verify_email", "email_verify", "email_verification",
+        "verify_account", "account_verification", "verify_login", "confirm_login", "verify_device", "confirm_device",
+        "activate_account", "account_activation", "account_recovery", "recover_account", "unlock_account", "confirm_registration",
+        "complete_registration", "confirm_signup", "confirm_subscription", "confirm_optin", "double_optin", "magic_link",
+        "magic_links", "magic_login", "magic_signin", "magic_auth", "login_link", "signin_link", "email_login", "email_link",
+        "token_login", "one_time_login", "passwordless", "auto_login", "quick_login", "accept_invite", "accept_invitation",
+        "action_token", "otp", "wp_login", "wp_activate",
+    ),
+    "no title": (
+        "reset", "confirm", "confirmation", "verify", "verification", "validate", "validation", "activate", "activation",
+        "reactivate", "recover", "recovery", "unlock", "rp", "resetpass",
+    ),
+    "opaque": (
+        "magic", "password", "passwords", "forgot", "invitation", "invitations", "token", "access_token", "login", "signin",
+        "auth", "sso",
+    ),
+}  # fmt: skip
 PAGES = ("", ".php", ".html", ".htm", ".aspx", ".asp", ".jsp", ".do", ".cgi")
-LEAVING = frozenset(
-    {"unsubscribe", "optout", "unsub"}
-)  # whose token is worth no more than the recipient's being left alone
+LEAVING = ("unsubscribe", "unsub", "optout")  # what is behind these lets nobody in
 
 PAIR = re.compile(r"[?&;#]([^?&;#=]++)=([^?&;#]*+)")
 MEMBER = re.compile(r"\"([^\"]{1,100}+)\"\s*+:\s*+\"([^\"]*+)\"")  # of JSON in a parameter
@@ -81,15 +92,18 @@ WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|[0-9]+")
 LOGIN = re.compile(r"://[^/?#&;@\s\"']*+@")
 SELF = re.compile(r"eyJ[\w-]{6,}+\.(?:eyJ)?[\w-]*+\.[\w-]*+")  # a JSON Web Token (RFC 7519), signed or encrypted
 CODED = re.compile(r"aHR0c[\w+/-]{8,}+")  # "http" in base64: a URL within
-MARKED = re.compile(rb"@|eyJ|aHRc")  # a login; the beginnings of the two, without digits
+SESSION = re.compile(r"/\([SXF]\([a-z0-9]{20,}+\)")  # ASP.NET's, in the path
+MARKED = re.compile(rb"@|eyJ|aHRc|\([SXF]\(")  # a login, and the beginnings of these three, without digits
 FLAT = bytes.maketrans(b"?#&;=:", b"//////")
 LOWER = bytes(range(256)).lower()
 NO_LETTERS = bytes(sorted(set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")))
 JOINTS = re.compile(r"[-_.~+ ]")
-TITLE = re.compile(r"[a-z]+[0-9]{0,2}(?>(?:[-_.+ ](?:[a-z]+[0-9]{0,2}|[0-9]{1,4}))*)")
+TITLE = re.compile(r"(?:[a-z]+[0-9]{0,2}|[0-9]{1,4})(?>(?:[-_.+ ](?:[a-z]+[0-9]{0,2}|[0-9]{1,4}))*)")
+UUID = re.compile(r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}")
+CHANGES = re.compile(r"(?<=[0-9])(?=[A-Za-z])|(?<=[A-Za-z])(?=[0-9])")
 TURNS = re.compile(r"[a-z0-9][A-Z]")
 HOST = re.compile(r"://[^/?#&;]*+")
-PART = re.compile(r"([/?#&;=:])([^/?#&;=:]*+)")
+PART = re.compile(r"([/?#&;=])([^/?#&;=]*+)")
 # A parameter that says what a page is to do: action=resetpassword
 DOING = frozenset({"action", "act", "mode", "view", "type", "do", "task", "op", "flow", "page", "a", "r"})
 DEEPEST = 8  # times that a URL is percent-encoded within others
@@ -97,55 +111,63 @@ REMEMBERED = 4_000  # parts of URLs
 
 
 def opaque(value: str, least: int) -> bool:
-    """Did a machine make this? Letters and digits mixed, or more of them in a row than a word has."""
+    """Did a machine make this? Letters and digits change places more often than in `oauth2callback`, or more of them stand in
+    a row than a word has."""
     if len(value) < least:
         return False
+    if UUID.search(value):
+        return True
     for piece in re.split(r"[^A-Za-z0-9]", value):
         if len(piece) >= 8:
-            word = piece.rstrip("0123456789")
-            mixed = (
-                not piece.isalpha() and not piece.isdecimal() and not (word.isalpha() and len(piece) - len(word) < 5)
-            )
-            if mixed or len(piece) >= 24 or len(TURNS.findall(piece)) > 2:
+            changes = len(CHANGES.findall(piece))
+            numbered = changes == 1 and piece[-5].isalpha()  # a word with a number of four digits at most
+            if changes > 2 or len(piece) >= 24 or (changes and not numbered and len(piece) >= 16):
+                return True
+            if len(TURNS.findall(piece)) > 2:
                 return True
     return False
 
 
-def _opens(part: str, sure: bool) -> bool:
-    """Is this part of a path, behind a door, what opens it?"""
+def _opens(part: str, behind: Behind) -> bool:
+    if behind == "opaque":
+        return opaque(part, 10)
     if len(part) < 6:
         return False
     if any(map(str.isdecimal, part)):
-        return sure or TITLE.fullmatch(part) is None
-    return any(len(piece) >= 16 or len(TURNS.findall(piece)) > 2 for piece in JOINTS.split(part))
+        return behind == "any" or TITLE.fullmatch(part) is None
+    pieces = JOINTS.split(part)
+    if any(len(piece) >= 16 or len(TURNS.findall(piece)) > 2 for piece in pieces):
+        return True
+    return behind == "any" and not all(piece.islower() or piece.istitle() for piece in pieces if piece)
 
 
-class Credentials:
+class Table:
     """The table with what the operator added and took away: `name`, `-name`, `/door`, `-/door`, and `-*` for all."""
 
     def __init__(self, changes: Iterable[str]) -> None:
-        self.rules: dict[str, Rule] = {name.replace("_", ""): rule for rule, names in TABLE.items() for name in names}
-        endings, doors, wide = set(ENDINGS), set(DOORS), set(WIDE_DOORS)
+        self.rules: dict[str, Rule] = {name.replace("_", ""): rule for rule, names in NAMES.items() for name in names}
+        self.doors: dict[str, Behind] = {word.replace("_", ""): kind for kind, words in DOORS.items() for word in words}
+        endings = set(ENDINGS)
         for change in changes:
             away = change.startswith("-") and len(change) > 1
             name = change[away:]
             if away and name == "*":
-                for known in (self.rules, endings, doors, wide):
-                    known.clear()
+                self.rules.clear()
+                self.doors.clear()
+                endings.clear()
             elif name.startswith("/"):
                 door = "".join(_words(name))
-                wide.discard(door)
-                (doors.discard if away else doors.add)(door)
+                self.doors.pop(door, None)
+                if not away:
+                    self.doors[door] = "any"
             else:
                 joined = "".join(_words(name))
                 self.rules[joined] = "never" if away else "always"
                 endings.discard(joined)
-        self.endings, self.doors, self.wide = tuple(endings), frozenset(doors), frozenset(wide)
+        self.endings = tuple(endings)
         named = {_letters(name.encode()) for name, rule in self.rules.items() if rule != "never"}
         self.suffixes = tuple(name for name in named if len(name) != 1)
-        self.whole = frozenset(
-            [_letters(f"{door}{page}".encode()) for door in doors | wide for page in PAGES] + [*named]
-        )
+        self.whole = frozenset([_letters(f"{door}{page}".encode()) for door in self.doors for page in PAGES] + [*named])
         self.harmless: set[bytes] = set()
 
     def within(self, url: str, at: int) -> bool:
@@ -192,42 +214,44 @@ class Credentials:
         return None
 
     def here(self, text: str, depth: int = 0) -> bool:
-        if LOGIN.search(text):
+        if LOGIN.search(text) or SESSION.search(text):
             return True
         door, opened, leaving = self.door(text)
         if opened or (not leaving and SELF.search(text)):
             return True
-        names = set()
+        names: dict[str, str] = {}
         for name, value in PAIR.findall(text) + (MEMBER.findall(text) if '"' in text else []):
+            names[name.lower()] = value
             match self.rule(name):
                 case "always":
                     return True
-                case "opaque" if (door and value) or (opaque(value, 8) and (name == "key" or not leaving)):
+                case "opaque" if opaque(value, 8 if name == "key" else 16) and not (leaving and name != "key"):
                     return True
-                case "door" if door and value:
+                case "opaque" | "door" if door and value:
                     return True
                 case None if door and opaque(value, 16):
                     return True
-            names.add(name.lower())
-        if "code" in names and not names.isdisjoint(("state", "session_state")) and self.rule("code") == "door":
+        # OAuth (RFC 6749 4.1.2); of two letters it is one of fifty
+        state = names.get("session_state") or names.get("state", "")
+        if len(state) != 2 and names.get("code") and state and self.rule("code") == "door":
             return True
         return depth < 2 and any(self.here(unquote(_read(found)), depth + 1) for found in CODED.findall(text))
 
     def door(self, text: str) -> tuple[bool, bool, bool]:
-        """Is this about getting in; is what opens it in the path; is it about no longer getting mail?"""
-        door = sure = False
+        """Is this about getting in; is what opens it in the path; is it about getting no more mail?"""
+        seen: set[Behind] = set()
         before = ""
         for mark, part in PART.findall(HOST.sub("", text)):
-            if door and mark == "/" and _opens(part, sure):
+            if mark == "/" and any(_opens(part, behind) for behind in seen):
                 return True, True, False
             bare = part.partition(".")[0].replace("-", "").replace("_", "").lower()
             if mark in "/#" or (mark == "=" and before in DOING):
                 if bare in LEAVING:
                     return False, False, True
-                sure = sure or bare in self.doors
-                door = door or sure or bare in self.wide
+                if behind := self.doors.get(bare):
+                    seen.add(behind)
             before = bare
-        return door, False, False
+        return not seen <= {"opaque"}, False, False
 
 
 def _letters(name: bytes) -> bytes:
