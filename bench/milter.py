@@ -74,7 +74,7 @@ def answer(mail: bytes) -> bytes:
     """What the milter tells of this message, to which Postfix has given a Message-ID."""
     head, _, body = mail.partition(b"\r\n\r\n")
     content = b"".join((head, b"\r\nMessage-ID: <1@postfix.test>\r\n\r\n", body))
-    secrets = keys.ephemeral()
+    secrets = keys.dry_run()
     given = config.Settings(tracking=Tracking(url="https://t.example.com", opens=True, links=True))
     tracker = outbound.Tracker(given, lambda: secrets, memory.Memory())
     submission = Submission("sender@example.com", (Recipient("recipient@example.org"),), content)

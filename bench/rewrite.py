@@ -25,7 +25,7 @@ from relay.core.model import Token, Tracking
 
 BASE = "https://t.example.net"
 ROUNDS = 15
-KEYS = keys.ephemeral()
+KEYS = keys.dry_run()
 KEY = bytes(12)
 PLAN = rewrite.Plan(
     True, True, Tracking(url=BASE, max_links=10_000), (BASE,), lambda url: len(BASE) + 3 + tokens.size(url)

@@ -1,8 +1,8 @@
 """Read a message on standard input, and write to standard output exactly what the relay would send, without its Received
 field: nobody has sent this message yet.
 
-Nothing else is written. The settings are those of the configuration file, if there is one. Without keys, a throw-away
-key signs; without a tracking server, links lead to http://127.0.0.1:8080."""
+Nothing else is written. The settings are those of the configuration file, if there is one. Without keys, one
+of no installation signs; without a tracking server, links lead to http://127.0.0.1:8080."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     path = settings.state_dir / "keys" / "tokens.json"
     try:
         content = read(args.file)
-        found = keys.TokenKeys(path).now() if settings.file and path.exists() else keys.ephemeral()
+        found = keys.TokenKeys(path).now() if settings.file and path.exists() else keys.dry_run()
         signers = outbound.signers(settings)
     except OSError as reason:
         print(f"trackrelay rewrite: {reason.filename}: {reason.strerror}", file=sys.stderr)

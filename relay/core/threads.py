@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import re
 
-from relay.core import headers, identifiers
-from relay.core.model import Edit, Sent
+from relay.core import headers, identifiers, tokens
+from relay.core.model import Edit, Keys, Sent
 
 MAX_PARENTS = 20  # identifiers taken from In-Reply-To; more than one is rare, hundreds are an attack
 MAX_REFERENCES = 300  # identifiers taken from References: the first, which began the thread, and the last
@@ -53,6 +53,13 @@ def token(identifier: str) -> str | None:
     """The token in an identifier of that form, with or without brackets; whether it is ours only a key can say."""
     local, at, host = identifier.strip().removeprefix("<").removesuffix(">").rpartition("@")
     return local[2:] if at and host and local.startswith("t.") and len(local) > 2 else None
+
+
+def names(identifier: str, key: bytes, keys: Keys) -> bool:
+    """Whether the message with this Message-ID is the one that has this key: bound to it, or in an identifier of ours."""
+    ours = token(identifier)
+    known = tokens.read(ours, "reference", keys) if ours else None
+    return (known is not None and known.message_key == key) or tokens.is_bound(key, identifier, keys)
 
 
 def envelope_id(token: str, times: int = 1) -> str:

@@ -6,7 +6,8 @@ Leaves to others: where keys come from and how they are kept (`relay.keys`), wha
 A token is unpadded base64url (RFC 4648 5) of
 
     1 octet    version (upper 3 bits) and key id (lower 5 bits)
-    12 octets  message key: 48 bits of milliseconds since 1970, big-endian, then 48 random bits
+    12 octets  message key: 48 bits of milliseconds since 1970, big-endian, then 48 random bits; the last 24 of them
+               are a signature of the message's identifier where it had one when it came (`bound`)
     varint     recipient: the index of the envelope recipient in the submission
     varint     link: the index of the link               (click only)
     n octets   the URL, UTF-8, unchanged                 (click only)
@@ -16,7 +17,8 @@ Varints are LEB128, least significant group first. A click's link index may have
 length is never a multiple of three and the text never ends in `-` or `_`: programs that look for URLs in plain text
 would cut such an ending off. This is version 0. Version 1 is reserved for the same under AES-SIV (RFC 5297), 2 to 7
 are free, but never for a cipher that a repeated nonce breaks. The kind is signed but not written, so a pixel's token
-can't be used as a link's. Nothing in a token names an address, an account or a Message-ID.
+can't be used as a link's. By the bound octets a message that comes again is told from one that only quotes it, without
+looking anything up. Nothing in a token names an address, an account or a Message-ID.
 """
 
 from __future__ import annotations
@@ -26,18 +28,21 @@ import hashlib
 import hmac
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable
+from typing import Literal
 
 from relay.core.model import Keys, Token, TokenKind
 
 VERSION = 0
 KEY_IDS = 32
 KEY_SIZE = 12
+BOUND = 3  # octets of a message key that are bound to the message
 MAC_SIZE = 12
 LONGEST = 16_384  # characters of a token; more than any URL that is tracked
 LARGEST_INDEX = (1 << 21) - 1  # three octets of varint
 
 # What the signature covers first. It must never change, nor must the layout: links live as long as their mail.
-KINDS: dict[TokenKind, bytes] = {
+KINDS: dict[TokenKind | Literal["message"], bytes] = {
+    "message": b"trackrelay/0/message\0",
     "open": b"trackrelay/0/open\0",
     "click": b"trackrelay/0/click\0",
     "reference": b"trackrelay/0/reference\0",
@@ -132,7 +137,7 @@ def size(url: str) -> int:
 # -- the signature and the text ----------------------------------------------------------------------------------------
 
 
-def mac(secret: bytes, kind: TokenKind, body: bytes) -> bytes:
+def mac(secret: bytes, kind: TokenKind | Literal["message"], body: bytes) -> bytes:
     """HMAC-SHA256 (RFC 2104) from copies of its two prepared halves. It takes a third of the time of `hmac.digest`,
     which also releases the interpreter's lock to whoever waits for it."""
     first, second = halves(secret, kind)
@@ -143,7 +148,7 @@ def mac(secret: bytes, kind: TokenKind, body: bytes) -> bytes:
 
 
 @functools.lru_cache(maxsize=256)
-def halves(secret: bytes, kind: TokenKind) -> tuple[hashlib._Hash, hashlib._Hash]:
+def halves(secret: bytes, kind: TokenKind | Literal["message"]) -> tuple[hashlib._Hash, hashlib._Hash]:
     block = secret.ljust(64, b"\0")  # a key is 32 bytes, and so never longer than SHA-256's block
     inner = hashlib.sha256(bytes(octet ^ 0x36 for octet in block) + KINDS[kind])
     return inner, hashlib.sha256(bytes(octet ^ 0x5C for octet in block))
@@ -198,6 +203,22 @@ def message_key(now: float, random_bytes: bytes) -> bytes:
     if len(random_bytes) < 6:
         raise ValueError("6 random octets are needed")
     return max(0, min(int(now * 1000), (1 << 48) - 1)).to_bytes(6, "big") + random_bytes[:6]
+
+
+def bound(key: bytes, identifier: str, keys: Keys) -> bytes:
+    """The message key whose last octets say whose it is: the message's that has this Message-ID. Of messages with different
+    identifiers they differ as random ones do. Without an identifier the key stays as it is."""
+    return key[:-BOUND] + _bound(keys.secrets[keys.current], key, identifier) if identifier else key
+
+
+def is_bound(key: bytes, identifier: str, keys: Keys) -> bool:
+    """Whether `bound` made this key for the message that has this Message-ID."""
+    made = [_bound(secret, key, identifier) for secret in keys.secrets.values()]
+    return bool(identifier) and len(key) == KEY_SIZE and key[-BOUND:] in made
+
+
+def _bound(secret: bytes, key: bytes, identifier: str) -> bytes:
+    return mac(secret, "message", key[:-BOUND] + identifier.encode("utf-8", "surrogatepass"))[:BOUND]
 
 
 def key_of(message_id: str) -> bytes:

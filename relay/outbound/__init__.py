@@ -114,9 +114,11 @@ class Tracker:
             if refusal:
                 return Tracked(tokens.message_id(key), (), refusal)
             if len(submission.content) > event_loop.LARGEST:
-                message, groups = await asyncio.to_thread(self.planner.plan, submission, key, one_group=one_group)
+                message, groups = await asyncio.to_thread(
+                    self.planner.plan, submission, key, one_group=one_group, given=bool(given)
+                )
             else:
-                message, groups = self.planner.plan(submission, key, one_group=one_group)
+                message, groups = self.planner.plan(submission, key, one_group=one_group, given=bool(given))
             planned = message
             refusal = (
                 loops.refusal_by_trace(message.headers, self.hostname)

@@ -28,7 +28,7 @@ from relay.core import (
     tokens,
 )  # fmt: skip
 from relay.core.headers import Field
-from relay.core.model import Decision, Edit, Instructions, Keys, Reason, Submission, Token, Value
+from relay.core.model import Decision, Edit, Instructions, Keys, Reason, Submission, Token, TokenKind, Value
 from relay.upstream import choice
 
 CPU_SECONDS = 2.0  # for reading one message: thousands of times what a usual one takes
@@ -114,11 +114,14 @@ class Planner:
         every = (settings.tracking, *(rule.tracking for rule in settings.rules))
         self.dialects = tuple(dict.fromkeys(dialect for tracking in every for dialect in tracking.dialects))
 
-    def plan(self, submission: Submission, key: bytes, *, one_group: bool = False) -> tuple[Message, list[Group]]:
-        """The submission read, and a group for each recipient, in order; the same for all where they have `one_group`.
-        CPU only; what is not read through within `CPU_SECONDS` of it passes as it is."""
+    def plan(
+        self, submission: Submission, key: bytes, *, one_group: bool = False, given: bool = False
+    ) -> tuple[Message, list[Group]]:
+        """The submission read, and a group for each recipient, in order; the same for all where they have `one_group`. `given`
+        says that the message has had this key before. CPU only; what is not read through within `CPU_SECONDS` of it passes
+        as it is."""
         end = self.cpu() + CPU_SECONDS
-        message = self.read(submission, key)
+        message = self.read(submission, key, given=given)
         decisions = self.decisions(message)
         if one_group and decisions:
             decisions = [instructions.common(decisions)] * len(decisions)
@@ -146,8 +149,12 @@ class Planner:
             found.append(decision)
         return found
 
-    def read(self, submission: Submission, key: bytes) -> Message:
+    def read(self, submission: Submission, key: bytes, *, given: bool = False) -> Message:
+        """A new key is bound to the message, so that its pixel and links are known again should it come again."""
         head = headers.read(submission.content)
+        identifier = identifiers.own(head)
+        if not given:
+            key = tokens.bound(key, identifier, self.keys())
         told = instructions.read(head, dialects=self.dialects, hosts=self.hosts)
         author = addresses.author(head)
         sender = author.address or submission.reverse_path
@@ -155,7 +162,7 @@ class Planner:
         taken = [head.fields[i] for i in told.strip]
         taken += [field for field in head.fields if field.name in NEVER_LEAVES]
         edits = [Edit(field.start, field.end, b"") for field in taken] + stray(head)
-        identifier, added = self.missing(submission, head, key)
+        identifier, added = self.missing(submission, head, key, identifier)
         if added:
             new = b"".join(f"{name}: {value}".encode() + newline for name, value in added.items())
             ended = head.end == head.start or submission.content[: head.end].endswith(b"\n")
@@ -166,10 +173,11 @@ class Planner:
             None if author.doubt else dkim.choose(self.signers, sender),
         )  # fmt: skip
 
-    def missing(self, submission: Submission, head: headers.Headers, key: bytes) -> tuple[str, dict[str, str]]:
-        """The Message-ID, and the fields that RFC 5322 3.6 asks for and that are not there. To a header section that
-        is none nothing is added."""
-        identifier = identifiers.own(head)
+    def missing(
+        self, submission: Submission, head: headers.Headers, key: bytes, identifier: str
+    ) -> tuple[str, dict[str, str]]:
+        """The Message-ID, which is `identifier` where there is one, and the fields that RFC 5322 3.6 asks for and that are not
+        there. To a header section that is none nothing is added."""
         added: dict[str, str] = {}
         if head.malformed >= 0:
             return identifier, added
@@ -220,6 +228,12 @@ class Planner:
         if not (decision.opens or decision.links):
             return Group(decision, None, None if message.grant.mailbox else "no_mailbox")
         prefix = len(Group(decision).base) + len("/c/")
+        keys = self.keys()
+
+        def mine(kind: TokenKind, text: str) -> bool:
+            token = tokens.read(text, kind, keys)
+            return token is not None and threads.names(message.identifier, token.message_key, keys)
+
         prepared = rewrite.prepare(
             message.submission.content,
             message.headers,
@@ -229,6 +243,7 @@ class Planner:
                 tracking=decision.tracking,
                 own=self.own,
                 href_length=lambda url: prefix + tokens.size(url),
+                mine=mine,
                 late=late,
             ),
         )

@@ -236,7 +236,7 @@ def html_links(data: bytes) -> None:
     for place in (page.bottom, page.top):
         if place is not None:
             image = text[:place] + '<img src="//t.example/">' + text[place:]
-            assert len(links.scan(image, own=("t.example",)).pixels) > len(page.pixels)
+            assert len(links.scan(image, own=("t.example",)).images) > len(page.images)
     links.text_size(text, 100)
 
 

@@ -345,7 +345,7 @@ async def both(tmp_path, url, *, password="secret", oauth2=None, times=None):
     here = settings(tmp_path, grants=(grant,))
     store = memory.Memory()
     await store.start()
-    watcher = mailbox.Watcher(here, store, keys.ephemeral, times=times)
+    watcher = mailbox.Watcher(here, store, keys.dry_run, times=times)
     running = asyncio.create_task(watcher.run())
     try:
         await until(lambda: running.done() or (watcher.states and watcher.states[0].state != "starting"), 20)

@@ -97,7 +97,7 @@ async def house(
         await store.start()
         tracker: Any = copies.FixedTracker(together=together, refusal=refusal, refused=refused)
         if signers:
-            signing = keys.ephemeral()
+            signing = keys.dry_run()
             tracker = outbound.Tracker(settings, lambda: signing, store, signers)
         out = Upstreams(settings, hostname="relay.test", times=times, signers=signers or ())
         heard = outcomes.Outcomes(store, host=out.host)

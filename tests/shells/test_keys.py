@@ -182,11 +182,10 @@ def test_secrets_are_not_shown(path):
     assert secret not in repr(keys.listing(path)) + repr(found.now()) + repr(found.__dict__)
 
 
-def test_ephemeral_keys_touch_no_file_and_are_others_each_time():
-    one, other = keys.ephemeral(), keys.ephemeral()
-    text = tokens.write(TOKEN, one)
-    assert tokens.read(text, "open", one) == TOKEN
-    assert tokens.read(text, "open", other) is None
+def test_the_keys_of_a_dry_run_are_the_same_each_time_and_of_no_installation(path):
+    text = tokens.write(TOKEN, keys.dry_run())
+    assert tokens.read(text, "open", keys.dry_run()) == TOKEN
+    assert tokens.read(text, "open", token_keys(path).now()) is None
 
 
 # -- files of an earlier version ---------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from tests.until import until
 
 LETTER = hostile.letter("", "X-Track: all", "Bcc: secret@example.test")
 BARE = hostile.letter()
-KEYS = keys.ephemeral()
+KEYS = keys.dry_run()
 
 
 class Tracker:

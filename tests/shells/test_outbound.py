@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 
 from relay import config, keys, outbound, store
 from relay.core import dkim, headers, instructions, recoding, rewrite, threads, tokens
-from relay.core.model import Event, Recipient, Rule, Sent, Submission, Token, Tracking
+from relay.core.model import Event, Keys, Recipient, Rule, Sent, Submission, Token, Tracking
 from relay.store import memory
 from tests import oracle
 from tests.core import rewriting
 from tests.fakes import certificates
 
 BASE = "http://t.example.test"
-KEYS = keys.ephemeral()
+KEYS = keys.dry_run()
 PEM = ed25519.Ed25519PrivateKey.from_private_bytes(bytes(32)).private_bytes(
     serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
 )
@@ -76,6 +76,21 @@ async def test_all_is_tracked_and_recorded() -> None:
     assert (sent.label, sent.internet_message_id, sent.submitter_ip) == ("spring", "first@example.test", "192.0.2.1")
     assert (sent.opens, sent.links_tracked, sent.thread_replies) == (True, True, True)
     assert sent.copies[0].tracked
+
+
+async def test_what_comes_again_has_its_pixel_and_what_is_forwarded_gets_one() -> None:
+    room = tracker(settings(opens=True, links=True))
+    for content in (HTML % b"", (HTML % b"").replace(b"Message-ID: <first@example.test>\r\n", b"")):
+        (once,) = (await sent_copies(room, submission(content))).values()
+        (twice,) = (await sent_copies(room, submission(once, "carl@example.test"))).values()
+        assert twice == once
+        forward = re.sub(rb"Message-ID: <[^>]*>", b"Message-ID: <second@example.test>", once)
+        (new,) = (await sent_copies(room, submission(forward))).values()
+        old, own = (tokens.read(token.decode(), "open", KEYS) for token in re.findall(rb"/o/([\w-]+)", new))
+        assert old
+        assert own
+        assert old.message_key != own.message_key
+        assert re.findall(rb"/c/[\w-]+", new) == re.findall(rb"/c/[\w-]+", once)
 
 
 async def test_whose_answers_are_told_is_said_of_each_copy() -> None:
@@ -456,7 +471,7 @@ async def test_what_comes_back_is_counted_and_refused_in_the_end() -> None:
         assert done.copies == ()
         assert str(done.refusal).startswith("554 5.4.6 ")
     assert (await tracker(settings(), Broken()).track(replace(submission(HTML % b""), options=options))).refusal
-    other = tokens.write(Token("reference", b"\1" * 12, 0), keys.ephemeral())
+    other = tokens.write(Token("reference", b"\1" * 12, 0), Keys(0, {0: bytes(32)}))
     pixel = tokens.write(Token("open", b"\1" * 12, 0), KEYS)
     for strange in (f"t.{other}.5", f"t.{pixel}.5", "t..5", "t.5", f"{first}.5.5", f"x{first}"):
         done = await room.track(replace(submission(HTML % b""), options=(f"ENVID={strange}",)))

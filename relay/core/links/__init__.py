@@ -50,12 +50,6 @@ END = "<trackrelay-end>"
 # Mail is read without scripts, where <noscript> is an element like any other; the tokeniser takes it for raw text.
 NOSCRIPT = re.compile(r"(</?)noscript", re.I | re.A)
 
-# Where the older message begins in an answer: a pixel further down is the older message's.
-QUOTE = re.compile(
-    r"<blockquote|gmail_quote|yahoo_quoted|moz-cite-prefix|divRplyFwdMsg|OLK_SRC_BODY|border-top: ?solid #(?:E1E1E1|B5C4DF)",
-    re.I | re.A,
-)
-
 # "Not here", as the vendors write it; a value of the second group takes it back.
 REFUSALS = frozenset(
     {"data-track", "clicktracking", "data-msys-clicktrack", "disable-tracking", "mc:disable-tracking", "data-pm-no-track",
@@ -72,20 +66,20 @@ Link = tuple[int, int, str, str, Reason | None, str | None]
 
 class Page(NamedTuple):
     """`links` in order of occurrence; `base` where the value of the first <base href> is. `bottom` and `top`
-    are the pixel's places, None where it would be swallowed. `pixels`: where images of ours are."""
+    are the pixel's places, None where it would be swallowed. `images`: the URLs of the images that may be
+    ours, decoded."""
 
     links: tuple[Link, ...]
     base: slice | None
     bottom: int | None
     top: int | None
-    pixels: tuple[int, ...]
-    quotes: int  # where the quoted older message begins, or the text's length
+    images: tuple[str, ...]
     overloaded: bool  # a tag with more attributes than are looked at
 
 
 def scan(text: str, *, own: Collection[str] = (), shown: bool = False) -> Page:
-    """The links of one HTML text. `own`: hosts (in lower case) whose images are ours; `shown`: collect the text of
-    each link."""
+    """The links of one HTML text. `own`: hosts (in lower case) that images of ours have in their URLs; `shown`: collect the
+    text of each link."""
     return _Reader(text, own, shown).page()
 
 
@@ -114,7 +108,7 @@ class _Reader:
         self.own = tuple(host for host in own if host.encode("ascii", "replace") in lower)
         self.links: list[Link] = []
         self.base: slice | None = None
-        self.pixels: list[int] = []
+        self.images: list[str] = []
         self.overloaded = False
         self.body = self.body_end = self.html = self.html_end = self.head = self.head_end = -1
         self.inert: list[tuple[int, bool]] = []
@@ -128,14 +122,12 @@ class _Reader:
             return again.page()
         if not self.whole and self.last >= 0 and self.after(self.last, 0) < 0:
             del self.links[-1]  # the text ends inside that tag, which our own end closed
-        quoted = QUOTE.search(self.flat) if self.pixels else None
         return Page(
             tuple(self.links),
             self.base,
             self.bottom(),
             self.top(),
-            tuple(self.pixels),
-            quoted.start() if quoted else self.length,
+            tuple(self.images),
             self.overloaded,
         )
 
@@ -216,8 +208,7 @@ class _Reader:
 
     def opening(self, tag: str, at: int) -> None:
         if tag == "img":
-            if self.is_own(at):
-                self.pixels.append(at)
+            self.image(at + 4)
         elif tag == "base":
             match = HREF.match(self.flat, at + 5)
             if match and self.base is None:
@@ -243,17 +234,18 @@ class _Reader:
         elif tag in INERT:
             self.inert.append((at, False))
 
-    def is_own(self, at: int) -> bool:
-        at += 4
+    def image(self, at: int) -> None:
+        """Notes the URL of an image, whose attributes begin at `at`, if one of our hosts is in it."""
         for _ in range(ATTRIBUTES):
             match = ATTRIBUTE.match(self.flat, at)
             if not match:
-                return False
+                return
             if match[1].lower() == "src":
-                value = (match[2] or match[3] or match[4] or "").lower()
-                return any(host in value for host in self.own)
+                value = match[2] or match[3] or match[4] or ""
+                if any(host in value.lower() for host in self.own):
+                    self.images.append(entities.attribute(value))
+                return
             at = match.end()
-        return False
 
     # -- places ----------------------------------------------------------------------------------------------------
 

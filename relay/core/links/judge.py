@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote_plus, unquote, urljoin
 
-from relay.core import capabilities, domains
+from relay.core import capabilities, domains, urls
 from relay.core.links import placeholders
 from relay.core.model import Reason, Tracking
 
@@ -174,6 +174,17 @@ def _web(url: str, criteria: Criteria) -> Reason | None:
     if known.listed and normal(url) in criteria.listed:
         return "unsubscribe"
     return known.reason or ("credentials" if criteria.capabilities.within(url, match.end()) else None)
+
+
+def path_of_ours(url: str, criteria: Criteria) -> str:
+    """The path of a URL below that of a tracking host, without query and fragment; "" for a URL that leads elsewhere."""
+    url = url.strip(CONTROLS)
+    if match := AUTHORITY.match(f"https:{url}" if url.startswith("//") else url):
+        path = urls.plain(re.split("[?#]", match.string[match.end() :], maxsplit=1)[0])
+        for ours in _host(match[1], criteria).ours:
+            if path.startswith(f"{ours}/"):
+                return path[len(ours) :]
+    return ""
 
 
 def _host(authority: str, criteria: Criteria) -> Host:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from relay.core.headers import Headers
-from relay.core.model import Reason, Tracking
+from relay.core.model import Reason, TokenKind, Tracking
 from relay.core.parts.transfer import Frame
 
 Place = Literal["bottom", "top"]
@@ -18,7 +18,8 @@ PIXEL_ROOM = 160  # octets that the pixel's markup is expected to need at most
 class Plan:
     """What is wanted of one message. `own`: base URLs of all our tracking hosts. `href_length`: characters of the
     whole tracked href for a URL, an upper bound over the copies; it depends on nothing but how many octets the URL
-    has. `late`: the time for this message is over; asked before each part and each text, between which little can
+    has. `mine`: is this text the token of a pixel (or link) of this very message, as it has one that comes again? `late`: the
+    time for this message is over; asked before each part and each text, between which little can
     happen."""
 
     opens: bool
@@ -26,6 +27,7 @@ class Plan:
     tracking: Tracking
     own: tuple[str, ...]
     href_length: Callable[[str], int]
+    mine: Callable[[TokenKind, str], bool] = lambda kind, text: False
     late: Callable[[], bool] = lambda: False
 
 

@@ -109,21 +109,6 @@ def listed_urls(headers: Headers) -> list[str]:
     return found
 
 
-def has_pixel(text: Text) -> bool:
-    """Is a pixel of ours there that stands for this message? One in the older message below an answer does not, unless
-    it is exactly where ours would go."""
-    page = text.html
-    if page is None or not page.pixels:
-        return False
-    if page.pixels[0] < page.quotes:
-        return True
-    if page.top in page.pixels:
-        return True
-    bottom = -1 if page.bottom is None else page.bottom
-    last = max((at for at in page.pixels if at < bottom), default=-1)
-    return last >= 0 and "<" not in text.view[last + 1 : bottom]
-
-
 def shown(found: Sequence[Part], pages: dict[int, Text]) -> list[int]:
     """The HTML parts that a reader shows, in the order in which a pixel is tried: of alternatives the last that has
     HTML (RFC 2046 5.1.4), of related parts the root (RFC 2387 3.2), of others one after the other."""

@@ -9,7 +9,7 @@ from relay.core import links, parts
 from relay.core.headers import Headers
 from relay.core.links import entities, plain
 from relay.core.links import judge as judging
-from relay.core.model import Reason
+from relay.core.model import Reason, TokenKind
 from relay.core.parts import Part, charsets, transfer
 from relay.core.rewrite import shapes
 from relay.core.rewrite.plan import (
@@ -29,6 +29,7 @@ CLIPPED = 102_000  # beyond, Gmail shows the beginning and a link: a pixel at th
 JUDGED = 5_000  # links that are looked at once there are as many tracked ones as there may be
 NOT_REQUESTED: Reason | None = "not_requested"
 PGP = b"-----BEGIN PGP "
+PATHS: dict[TokenKind, str] = {"open": "/o/", "click": "/c/"}  # below the tracking URL; what follows is the token
 
 
 def prepare(raw: bytes, headers: Headers, plan: Plan) -> Prepared:
@@ -214,10 +215,15 @@ class _Preparation:
                     rows.append((path, tag, start, end, value, number, None))
                     slots.append((start, end, number, quote, room + 2))
                     continue
-            if reason == "own_link":
+            if reason == "own_link" and self.mine("click", url):
                 self.owned += 1  # those of an earlier run count too, or a second run would track the next hundred
             rows.append((path, tag, start, end, value, -1, reason))
         return slots
+
+    def mine(self, kind: TokenKind, url: str) -> bool:
+        """Whether this is the URL of a pixel or link of this very message."""
+        path = judging.path_of_ours(url, self.criteria)
+        return path.startswith(PATHS[kind]) and self.plan.mine(kind, path[len(PATHS[kind]) :])
 
     def text_links(self, text: shapes.Text) -> Iterator[links.Link]:
         part = self.parts[text.part]
@@ -233,7 +239,7 @@ class _Preparation:
         pages = {text.part: text for text in self.texts if text.html is not None}
         if not pages:
             return PixelReport(None, None, self.why_no_page())
-        if any(shapes.has_pixel(text) for text in pages.values()):
+        if any(self.mine("open", url) for text in pages.values() if text.html for url in text.html.images):
             return PixelReport(None, None, "duplicate_pixel")
         reason: Reason = "unsafe_place"
         for index in shapes.shown(self.parts, pages):

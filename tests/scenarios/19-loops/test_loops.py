@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,17 +23,18 @@ HTML = (
 
 @pytest.fixture(scope="module")
 def peers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peers]:
-    """A relay, and one before it with the same tracking host: what the second sends, the first gets."""
+    """A relay, and one before it of the same installation (tracking host and token keys): what the second sends, the first
+    gets."""
     near, far = tmp_path_factory.mktemp("near"), tmp_path_factory.mktemp("far")
     refusing = {"rcpt": lambda command: "550 5.1.1 no such user" if "gone@" in command else None}
     with hostile.sink(refusing) as upstream:
         ports = service.settings(near, upstream=upstream.port)
         others = service.settings(far, upstream=ports[0], url=f"http://127.0.0.1:{ports[1]}")
-        with (
-            service.running(near, ports, only="smtp,queue,http") as first,
-            service.running(far, others, only="smtp,queue") as second,
-        ):
-            yield first, second, upstream
+        with service.running(near, ports, only="smtp,queue,http") as first:
+            (far / "var").mkdir(mode=0o700)
+            shutil.copytree(near / "var" / "keys", far / "var" / "keys")
+            with service.running(far, others, only="smtp,queue") as second:
+                yield first, second, upstream
 
 
 def test_twice_through_changes_nothing_more(peers: Peers) -> None:

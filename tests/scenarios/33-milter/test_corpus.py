@@ -47,10 +47,10 @@ class Known:
             grants=(config.Grant("default", mailbox=("maildir:/nowhere",)),),
         )
         self.tracker = outbound.Tracker(
-            given, keys.ephemeral, memory.Memory(), [dkim.load(PEM, domain, "s1") for domain in domains],
+            given, keys.dry_run, memory.Memory(), [dkim.load(PEM, domain, "s1") for domain in domains],
             clock=lambda: 1_770_000_000.0, random_bytes=bytes, cpu=lambda: 0.0,
         )  # fmt: skip
-        secrets = keys.ephemeral()
+        secrets = keys.dry_run()
         self.tracker.keys = self.tracker.planner.keys = self.tracker.renderer.keys = lambda: secrets
 
     async def track(self, submission: Submission, *, one_group: bool = False) -> outbound.Tracked:
