@@ -212,13 +212,16 @@ def test_what_arrives_is_what_arrives_by_smtp(house: House) -> None:
 
 
 def test_the_relay_and_the_milter_on_one_way(house: House, tmp_path: Path) -> None:
-    """The relay's upstream is a Postfix that asks the milter: the second pass changes nothing."""
+    """The relay's upstream is a Postfix that asks the milter, both with the same token keys: the second pass changes
+    nothing."""
     ports = service.settings(
         tmp_path,
         upstream=house.server.port,
         tracking="links = true\nopens = true",
         url=f"http://127.0.0.1:{house.relay.http}",
     )
+    (tmp_path / "var").mkdir(mode=0o700)
+    shutil.copytree(house.relay.folder / "var" / "keys", tmp_path / "var" / "keys")
     with service.running(tmp_path, ports, only="smtp,queue") as first:
         house.send(hostile.letter(), "twice@example.test", port=ports[0], source="127.0.0.1")
         (arrived,) = house.delivered("twice@example.test")
