@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from turbohtml import Token, TokenType, tokenize
 
+from relay.core.links import entities
 from relay.core.model import Reason
 
 COMMENT, TEXT = TokenType.COMMENT, TokenType.TEXT
