@@ -71,7 +71,7 @@ class Rendering(Value, frozen=True):
         if above and self.folds():
             above += b"\r\n"
         if self.unsigned is not None:
-            return above + self.unsigned
+            return above + self.unsigned if above else self.unsigned
         changes = [(0, top, (above,)), *self.changes] if above or top else self.changes
         return parts.joined(self.head.raw, changes)
 
