@@ -1,4 +1,5 @@
-"""The upstreams: connected to and logged in at by the service's own code and within its times. Nothing is sent."""
+"""The upstreams: connected to and logged in at by the service's own code and within its times; a transaction ends after
+MAIL, and nothing is sent."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ import os
 
 from relay import config, oauth
 from relay.check import Finding, failure, ok, warning
-from relay.core import networks, providers
+from relay.core import envelopes, networks, providers
 from relay.upstream import choice, connections, failures, transaction
 
 
@@ -35,9 +36,28 @@ async def _upstream(settings: config.Settings, what: str, up: config.Upstream) -
     except failures.CannotConnect as failed:
         return [failure(what, failed.trouble.sentence)]
     try:
+        about_us = await _sender(up, connection, connector)
+        if about_us:
+            return [failure(what, about_us.trouble.sentence)]
         return _offers(settings, what, up, connection, connector.address) + advice(settings, what, up)
     finally:
         connection.close(politely=True)
+
+
+async def _sender(
+    up: config.Upstream, connection: connections.Connection, connector: connections.Connector
+) -> failures.CannotConnect | None:
+    """Some servers say only at MAIL that they want a login, TLS or another name. What they think of the sender is another
+    matter."""
+    address = up.bounce_from if envelopes.fits(up.bounce_from) else ""
+    try:
+        reply = await connection.sender(address)
+    except Exception as reason:
+        failure = failures.read(reason, connector.address, connector.times.connect)
+        if failure is None:
+            raise
+        return failure
+    return failures.of_us(reply, connector.address, connection.name, login=connection.logged_in)
 
 
 def _offers(

@@ -104,6 +104,11 @@ class Connection:
         self.rset, self.used = result.rset, True
         return result
 
+    async def sender(self, address: str) -> Reply:
+        """The reply to MAIL, of a transaction that goes no further. Raises what `failures.read` reads."""
+        said = await self.smtp.execute_command(b"MAIL FROM:<" + address.encode("ascii", "replace") + b">")
+        return envelopes.reply(said.code, said.message.split("\n"))
+
     def close(self, *, politely: bool = False) -> None:
         if politely and self.smtp.is_connected:
             cast(asyncio.WriteTransport, self.smtp.transport).write(b"QUIT\r\n")  # the answer is not waited for

@@ -293,6 +293,30 @@ async def test_an_upstream_that_takes_less_than_we_do(tmp_path):
     assert "takes messages up to 1,000,000 octets only" in found[1].sentence
 
 
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        ("530 5.7.0 Authentication required", "wants a login; name its user in the URL of the upstream: 530 5.7.0"),
+        ("530 5.7.0 Must issue a STARTTLS command first", 'wants TLS; set its tls = "required": 530 5.7.0'),
+        (
+            "504 5.5.2 <relay.example.com>: Helo command rejected",
+            "refuses our name relay.example.com; set smtp.hostname",
+        ),
+        ("drop", "does not answer"),
+        ("501 5.1.7 Invalid MAIL FROM address provided", ""),  # another matter
+        ("450 4.7.1 try later", ""),
+        (None, ""),
+    ],
+)
+async def test_what_an_upstream_says_of_us_at_mail_only(tmp_path, reply, words):
+    async with Upstream({"mail": reply}) as upstream:
+        found = await upstreams.look(settings(tmp_path, upstream=up(upstream, bounce_from="bounces@x.example")))
+        assert (found[0].kind == "failure") is bool(words)
+        assert words in found[0].sentence
+        assert "MAIL FROM:<bounces@x.example>" in upstream.lines
+        assert not any(line.startswith(("RCPT", "DATA")) for line in upstream.lines)
+
+
 @pytest.mark.parametrize("machine", ["srv1", "my_host.example.com", "relay.example.com"])
 async def test_the_name_that_an_upstream_hears(tmp_path, monkeypatch, machine):
     monkeypatch.setattr(os, "uname", lambda: os.uname_result(("Linux", machine, "6", "1", "x86_64")))

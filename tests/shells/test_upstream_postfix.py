@@ -1,8 +1,12 @@
 """The upstream room against a real Postfix."""
 
 import email
+import shutil
 import ssl
+import tempfile
 import time
+from contextlib import AsyncExitStack
+from pathlib import Path
 
 import dkim as dkimpy
 import pytest
@@ -16,7 +20,7 @@ from relay.upstream import client
 from tests.core.rewriting import leaf, multipart
 from tests.fakes import certificates
 from tests.fakes import upstream as fake
-from tests.peers import postfix
+from tests.peers import dovecot, postfix
 from tests.until import until
 
 MESSAGE = b"From: a@here.example\r\nTo: b@there.example\r\nDate: Sun, 22 Nov 2026 10:00:00 +0000\r\nMessage-ID: <1@here.example>\r\nSubject: x\r\n\r\nHello\r\n.dot\r\n"
@@ -138,3 +142,82 @@ async def test_a_certificate_that_is_not_trusted_sends_nothing(tls):
         assert outcome.reply.text.startswith("4.7.5 ")
         await out.close()
         assert "MAIL" not in server.log()
+
+
+async def test_a_postfix_that_knows_helo_only():
+    """It takes EHLO for no command, and offers nothing: all goes in 7bit, one command after another."""
+    async with fake.Upstream(lmtp=True) as sink:
+        settings = {"smtpd_command_filter": "regexp:{{/^EHLO.*/ UNHEARD}}"}
+        with postfix.running(transport=f"lmtp:inet:127.0.0.1:{sink.port}", settings=settings) as server:
+            out = client.UpstreamClient(
+                config.Upstream(url=f"smtp://127.0.0.1:{server.port}", tls="opportunistic"), hostname="relay.test"
+            )
+            eight = MESSAGE.replace(b"Hello", "MIME-Version: 1.0\r\n\r\nGrüße".encode())
+            for _ in range(2):
+                (outcome,) = await out.send(envelope(options=("BODY=8BITMIME",)), eight)
+                assert isinstance(outcome, Done), server.log()
+            await arrived(sink, 2)
+            await out.close()
+            assert sink.kept[1].content.isascii()
+            assert b" with SMTP id " in sink.kept[1].content  # which is what it says of HELO (RFC 3848)
+
+
+async def test_a_postfix_that_is_strict_about_our_name():
+    """An address literal stands for a name that is none; a name that it does not want makes mail wait. Its next hop has no
+    SMTPUTF8, and what was declared so without need passes."""
+    async with fake.Upstream(lmtp=True, offers=("PIPELINING", "8BITMIME")) as sink:
+        settings = {
+            "smtpd_helo_required": "yes",
+            "smtpd_helo_restrictions": "reject_invalid_helo_hostname, reject_non_fqdn_helo_hostname, "
+            "check_helo_access inline:{unwanted.test=REJECT}",
+        }
+        with postfix.running(transport=f"lmtp:inet:127.0.0.1:{sink.port}", settings=settings) as server:
+            upstream = config.Upstream(url=f"smtp://127.0.0.1:{server.port}", tls="never")
+            for name, kind in (("srv1", Done), ("my_host.test", Done), ("relay.test", Done), ("unwanted.test", Later)):
+                out = client.UpstreamClient(upstream, hostname=name)
+                (outcome,) = await out.send(envelope(options=("SMTPUTF8",)), MESSAGE)
+                assert isinstance(outcome, kind), server.log()
+                told = out.troubles.now
+                await out.close()
+            assert told
+            assert told.kind == "name"
+            assert "refuses our name unwanted.test; set smtp.hostname" in told.sentence
+            assert "Helo command rejected: Access denied" in outcome.reply.text
+            await arrived(sink, 3)
+            assert "SMTPUTF8 is required" not in server.log()
+
+
+async def test_a_login_at_a_postfix_step_by_step(tls, tmp_path):
+    """Postfix with Dovecot's logins, by LOGIN alone, which it offers in the old form too."""
+    pair, trust = tls
+    async with AsyncExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="postfix-")))
+        home.chmod(0o755)
+        (home / "queue" / "private").mkdir(parents=True)
+        shutil.chown(home / "queue" / "private", "postfix")
+        there = home / "queue" / "private" / "auth"
+        stack.enter_context(dovecot.running(tmp_path / "dovecot", {"ann@x.example": "word"}, logins=there))
+        sink = await stack.enter_async_context(fake.Upstream(lmtp=True))
+        settings = {
+            "smtpd_sasl_auth_enable": "yes",
+            "smtpd_sasl_type": "dovecot",
+            "smtpd_sasl_path": "private/auth",
+            "smtpd_sasl_mechanism_filter": "login",
+            "broken_sasl_auth_clients": "yes",
+            "smtpd_relay_restrictions": "permit_sasl_authenticated, reject",
+        }
+        transport = f"lmtp:inet:127.0.0.1:{sink.port}"
+        server = stack.enter_context(
+            postfix.running(home, transport=transport, settings=settings, certificate=pair.certificate, key=pair.key)
+        )
+        for password, kind in (("word", Done), ("wrong", Later)):
+            url = f"smtp://ann%40x.example@127.0.0.1:{server.port}"
+            upstream = config.Upstream(url=url, tls="required", password=password)
+            out = client.UpstreamClient(upstream, hostname="relay.test", trust=trust)
+            (outcome,) = await out.send(envelope(), MESSAGE)
+            assert isinstance(outcome, kind), server.log()
+            told = out.troubles.now
+            await out.close()
+        assert told
+        assert "refused the login: 535 5.7.8" in told.sentence
+        assert "sasl_method=LOGIN, sasl_username=ann@x.example" in server.log()
