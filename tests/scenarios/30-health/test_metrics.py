@@ -83,7 +83,7 @@ listen = "inet:127.0.0.1:{milter}"
             with hostile.Smtp(relay.smtp) as client:
                 assert client.login("jane", "word").startswith("235")
                 assert client.mail(hostile.letter()).startswith("250")
-                assert client.mail(hostile.letter("", "X-Track: none")).startswith("250")
+                assert client.mail(hostile.letter("<p>a\nb</p>", "X-Track: none")).startswith("250")
                 assert client.mail(hostile.letter(), "gone@x.example").startswith("550 5.1.1")
                 assert client.mail(hostile.letter(), "b@x.example", "gone@x.example").startswith("250")
                 assert client.mail(hostile.letter(), "late@x.example").startswith("250")
