@@ -1,70 +1,93 @@
-"""The mail that was sent: a list, newest first, or all that is known of one message."""
+"""The mail that was sent, whether anything happened to it or not: a list, newest first, or all that is known of one message:
+who it went to and what became of it, what is tracked in it, and why the rest is not.
+
+TIME is ISO 8601 (2026-01-31T12:00, local time if there is no offset), an age (90s, 15m, 2h, 3d) or Unix seconds.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
-    from relay.core.model import Sent
+    from relay.core.model import Event, Sent
     from relay.store.contract import Store
 
 HELP = "what was sent, and what became of it"
+STATES = ("pending", "done", "later", "never", "handed")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    verbs = parser.add_subparsers(dest="verb", metavar="list|show", required=True)
     listing = verbs.add_parser("list", help="the newest messages, a line each")
     listing.add_argument("--limit", type=int, default=50, metavar="N", help="only the newest N (default 50)")
     listing.add_argument(
-        "--state", default="", choices=["pending", "done", "later", "never", "handed"], help="some recipient's is this"
+        "--state",
+        default="",
+        choices=STATES,
+        help="some recipient's is this: not sent yet, taken by the upstream, to be tried again, refused or given up, handed "
+        "back to the mail server that asked",
     )
     listing.add_argument("--label", default="", metavar="TEXT", help="with this label")
     listing.add_argument("--recipient", default="", metavar="ADDRESS", help="that went to this address")
-    listing.add_argument("--since", type=float, default=0.0, metavar="TIME", help="from this time on, in Unix seconds")
+    listing.add_argument("--since", default="", metavar="TIME", help="from this time on")
     listing.add_argument("--json", action="store_true", help="one JSON object per line")
-    one = verbs.add_parser("show", help="all of one message, as JSON")
-    one.add_argument("id", help="its id, its Message-ID, or what the mail server that asked calls it in its queue")
+    one = verbs.add_parser("show", help="all of one message")
+    one.add_argument(
+        "id", metavar="ID", help="its id, its Message-ID, or what the mail server that asked calls it in its queue"
+    )
+    one.add_argument("--json", action="store_true", help="as a JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
     import asyncio
-    from contextlib import suppress
+    import time
 
     from relay import config
+    from relay.core import moments
 
     settings = config.settings_of(args)
-    with suppress(BrokenPipeError):
-        return asyncio.run(answer(settings, args))
-    return 0
+    if args.verb == "list":
+        args.after = moments.read(args.since, time.time()) if args.since else 0.0
+        if args.after is None:
+            print(f"trackrelay messages: {args.since!r} is no time; write {moments.FORMS}", file=sys.stderr)
+            return 2
+        if args.limit < 1:
+            print("trackrelay messages: --limit must be at least 1", file=sys.stderr)
+            return 2
+    return asyncio.run(answer(settings, args))
 
 
-async def answer(settings: object, args: argparse.Namespace) -> int:
-    from relay import config, store
+async def answer(settings: Any, args: argparse.Namespace) -> int:
+    from relay import store
 
-    assert isinstance(settings, config.Settings)
     opened = store.open(settings.store.url, settings.state_dir)
     try:
         await opened.start()
+        return await (listing if args.verb == "list" else show)(opened, args)
     except store.Unavailable as reason:
         print(f"trackrelay messages: {reason}", file=sys.stderr)
         return 1
-    try:
-        if args.verb == "list":
-            async for sent in listed(opened, args):
-                print(json_line(sent) if args.json else line(sent))
-            return 0
-        found = await find(opened, args.id)
-        if found is None:
-            print(f"trackrelay messages: there is no message {args.id}", file=sys.stderr)
-            return 1
-        print(json_line(found, indent=2))
-        return 0
     finally:
         await opened.stop()
+
+
+# -- list --------------------------------------------------------------------------------------------------------------
+
+
+async def listing(opened: Store, args: argparse.Namespace) -> int:
+    from relay import describing
+
+    count = 0
+    async for sent in listed(opened, args):
+        print(json_line(sent) if args.json else describing.line(sent))
+        count += 1
+    if not count and not args.json:
+        print("no such message" if args.state or args.label or args.recipient or args.since else "no message yet")
+    return 0
 
 
 async def listed(opened: Store, args: argparse.Namespace) -> AsyncIterator[Sent]:
@@ -72,8 +95,8 @@ async def listed(opened: Store, args: argparse.Namespace) -> AsyncIterator[Sent]
     from relay.store import lists
 
     people = (args.recipient,) if args.recipient else ()
-    asked = lists.Messages(label=args.label, state=args.state, recipients=people, since=args.since)
-    left = max(1, args.limit)
+    asked = lists.Messages(label=args.label, state=args.state, recipients=people, since=args.after)
+    left = args.limit
     while left > 0:
         page = await opened.list_messages(asked, min(left, 200))
         for sent in page.items:
@@ -82,6 +105,43 @@ async def listed(opened: Store, args: argparse.Namespace) -> AsyncIterator[Sent]
         if page.after is None:
             return
         asked = asked.with_(before=page.after)
+
+
+def json_line(sent: Sent) -> str:
+    import msgspec
+
+    return msgspec.json.encode(sent).decode()
+
+
+# -- show --------------------------------------------------------------------------------------------------------------
+
+
+async def show(opened: Store, args: argparse.Namespace) -> int:
+    from relay import describing, log
+    from relay.store import lists
+
+    sent = await find(opened, args.id)
+    if sent is None:
+        print(
+            f"trackrelay messages: there is no message {log.safe(args.id)}; see: trackrelay messages list",
+            file=sys.stderr,
+        )
+        return 1
+    events: list[Event] = []
+    asked = lists.Events(message_id=sent.message_id)
+    while len(events) < describing.MAX_EVENTS:
+        page = await opened.list_events(asked, 200)
+        events += page.items
+        if page.after is None:
+            break
+        asked = asked.with_(before=page.after)
+    events.reverse()
+    if args.json:
+        print(whole(sent, events))
+        return 0
+    for name, value in describing.lines(sent, events):
+        print(f"{name:<13} {log.safe(value)}".rstrip())
+    return 0
 
 
 async def find(opened: Store, name: str) -> Sent | None:
@@ -94,22 +154,8 @@ async def find(opened: Store, name: str) -> Sent | None:
     )
 
 
-def line(sent: Sent) -> str:
-    """Time, id, sender, recipients with their states, then subject."""
-    import time
-
-    from relay import log
-
-    stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(sent.submitted_at))
-    people = ",".join(f"{copy.recipient}={copy.state}" for copy in sent.copies[:5]) or "-"
-    more = f" and {len(sent.copies) - 5} more" if len(sent.copies) > 5 else ""
-    queued = [f"queue_id={sent.queue_id}"] if sent.queue_id else []
-    words = [stamp, sent.message_id, sent.sender or "-", people + more, *queued, sent.reason or "tracked", sent.subject]
-    return log.safe(" ".join(words))
-
-
-def json_line(sent: Sent, indent: int = 0) -> str:
+def whole(sent: Sent, events: Sequence[Event]) -> str:
     import msgspec
 
-    text = msgspec.json.encode(sent)
-    return (msgspec.json.format(text, indent=indent) if indent else text).decode()
+    fields = msgspec.to_builtins(sent) | {"events": msgspec.to_builtins(events)}
+    return msgspec.json.format(msgspec.json.encode(fields), indent=2).decode()

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from relay.store import Backlog, Notification, NotificationState
 
 HELP = "list endpoints and dead letters, test one, replay by id or since a time"
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 class Outbox(Protocol):
@@ -58,13 +57,14 @@ def run(args: argparse.Namespace) -> int:
     import time
 
     from relay import config
+    from relay.core import moments
 
     settings = config.settings_of(args)
     if args.verb == "replay":
         if not (args.ids or args.since or args.dead):
             print("trackrelay webhooks: replay needs an ID, --since TIME or --dead", file=sys.stderr)
             return 2
-        args.after = since(args.since, time.time()) if args.since else None
+        args.after = moments.read(args.since, time.time()) if args.since else None
         if args.since and args.after is None:
             print(f"trackrelay webhooks: {args.since!r} is no time; write 2026-01-31T12:00 or 2h", file=sys.stderr)
             return 2
@@ -220,18 +220,6 @@ async def replay(settings: Settings, outbox: Outbox, args: argparse.Namespace) -
     else:
         print(f"{count} notification{'' if count == 1 else 's'} due again")
     return 0 if count or not args.ids else 1
-
-
-def since(text: str, now: float) -> float | None:
-    """A time, or an age before `now`, as Unix seconds; None where it is neither."""
-    from datetime import datetime
-
-    if text[-1:] in UNITS and text[:-1].isdecimal() and len(text) < 12:
-        return now - int(text[:-1]) * UNITS[text[-1]]
-    try:
-        return datetime.fromisoformat(text).timestamp()  # without an offset: local time
-    except ValueError:
-        return None
 
 
 def stamp(at: float) -> str:

@@ -72,7 +72,7 @@ class Delivery:
         key = await asyncio.to_thread(resubmissions.key, submission) if large else resubmissions.key(submission)
         earlier = self._resubmissions.find(key)
         if earlier:
-            LOG.info("joined", peer=submission.peer)
+            LOG.info("joined", peer=submission.peer, login=submission.login or None)
             return Handle(earlier, key, self._resubmissions)
         task = asyncio.create_task(self._take(submission, message_key))
         self._tasks.add(task)

@@ -138,9 +138,13 @@ class Tracker:
             metrics.UNTRACKED.labels("internal_error").inc()
             if isinstance(reason, store.Unavailable | TimeoutError):  # of these there may be one per message
                 why = str(reason) or "the store is slow"
-                LOG.error("untracked", reason="internal_error", peer=submission.peer, why=why)
+                LOG.error(
+                    "untracked", reason="internal_error", peer=submission.peer, login=submission.login or None, why=why
+                )
             else:
-                LOG.exception("untracked", reason="internal_error", peer=submission.peer)
+                LOG.exception(
+                    "untracked", reason="internal_error", peer=submission.peer, login=submission.login or None
+                )
             return self.plain(submission, planned, given)
         received = self.received(submission, message.message_id, (*sent.to, *sent.cc))
         pending = [
@@ -154,7 +158,7 @@ class Tracker:
         if told:
             by = message.submission
             LOG.warning("invalid_instruction", message_id=message.message_id, header=told["invalid_header"],
-                        reason=told["invalid"], login=by.login, peer=by.peer, sender=message.sender)  # fmt: skip
+                        reason=told["invalid"], login=by.login or None, peer=by.peer, sender=message.sender)  # fmt: skip
 
     async def record(self, sent: Sent) -> None:
         """All mail is recorded, tracked or not. Untracked mail does not wait for a store that can't take it."""

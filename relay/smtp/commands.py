@@ -205,7 +205,9 @@ class Commands(proxied.Proxied):
         self.receiving = False
         RECEIVE_SECONDS.observe(time.perf_counter() - began)
         if isinstance(content, Reply):
-            LOG.info("message_refused", peer=self.address, sender=mail.reverse_path, reply=content)
+            LOG.info(
+                "message_refused", peer=self.address, login=self.login or None, sender=mail.reverse_path, reply=content
+            )
             metrics.REFUSED.labels(content.code).inc()
             return content
         said, here = transaction.forwarded, model.Hop(self.session.host_name, str(self.address or ""))

@@ -207,7 +207,8 @@ class Submitting:
         if request:
             await self._records.settle_request(request.with_(state="kept"))
         await self._spool.admit(prefix)
-        LOG.info("accepted", message_id=message_id, sender=submission.reverse_path, recipients=len(submission.recipients),
+        LOG.info("accepted", message_id=message_id, login=submission.login or None, peer=submission.peer or None,
+                 sender=submission.reverse_path, recipients=len(submission.recipients),
                  size=len(submission.content), outcome="kept")  # fmt: skip
         return accepted(message_id)
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.core import reasons
 from relay.core.counts import COUNTERS
 from relay.core.model import Event, EventType, Reason, Sent, SentCopy, Verdict
 from relay.store import Aggregate, Engagement
@@ -30,10 +31,10 @@ def names(sent: Sent, *events: Event) -> list[str]:
 
 
 def test_every_code_has_words() -> None:
-    assert set(phrases.REASONS) == set(get_args(Reason))
+    assert set(reasons.WORDS) == set(get_args(Reason))
     assert set(phrases.VERDICTS) == set(get_args(Verdict))
     assert set(phrases.TITLES) == set(get_args(EventType))
-    assert all(text and not text.endswith(".") for text in phrases.REASONS.values())
+    assert all(text and not text.endswith(".") for text in reasons.WORDS.values())
 
 
 @pytest.mark.parametrize(
@@ -81,12 +82,12 @@ def test_untracked_says_why_in_words() -> None:
     sent = SENT.with_(reason="encrypted", copies=(COPY.with_(tracked=False, reason="encrypted"),))
     assert shape.states(sent, ())[1]["text"] == "Not tracked: it is encrypted"
     text = SENT.with_(copies=(COPY.with_(reason="no_html"),))
-    assert shape.states(text, ())[1]["text"] == f"Only replies tracked: {phrases.REASONS['no_html']}"
+    assert shape.states(text, ())[1]["text"] == f"Only replies tracked: {reasons.WORDS['no_html']}"
     one = SENT.with_(
         copies=(COPY, COPY.with_(recipient="b@example.org", index=1, tracked=False, reason="excluded_recipient")),
     )
     assert shape.states(one, ())[1]["text"] == "1 of 2 not tracked"
-    assert shape.details(one, ())["people"][1]["reason"] == f"Not tracked: {phrases.REASONS['excluded_recipient']}"
+    assert shape.details(one, ())["people"][1]["reason"] == f"Not tracked: {reasons.WORDS['excluded_recipient']}"
 
 
 def test_reads_are_never_counted() -> None:
@@ -174,11 +175,11 @@ def test_what_was_left_alone_says_why() -> None:
     }
     found = shape.details(SENT.with_(explanation=explanation), ())["left"]
     assert [(one["what"], one["why"]) for one in found] == [
-        ("mailto: (a link)", phrases.REASONS["scheme"]),
-        ("https://x.example (3 links)", phrases.REASONS["limit_links"]),
-        ("A link", phrases.REASONS["credentials"]),
-        ("Part 2 (text/html)", phrases.REASONS["attachment"]),
-        ("The pixel", phrases.REASONS["unsafe_place"]),
+        ("mailto: (a link)", reasons.WORDS["scheme"]),
+        ("https://x.example (3 links)", reasons.WORDS["limit_links"]),
+        ("A link", reasons.WORDS["credentials"]),
+        ("Part 2 (text/html)", reasons.WORDS["attachment"]),
+        ("The pixel", reasons.WORDS["unsafe_place"]),
     ]
     for broken in ({"left": "x", "parts": [[1]], "pixel": 3}, {"reason": "no_html"}, {}):
         assert shape.details(SENT.with_(explanation=broken), ())["left"] == []
@@ -189,12 +190,12 @@ def test_an_instruction_that_could_not_be_read_is_told_in_its_own_words() -> Non
     sent = SENT.with_(
         reason="invalid_instruction", explanation={"invalid": sentence, "invalid_header": "X-Track-Opens"}
     )
-    words = f"{phrases.REASONS['invalid_instruction']}: {sentence.rstrip('.')}"
+    words = f"{reasons.WORDS['invalid_instruction']}: {sentence.rstrip('.')}"
     assert shape.details(sent, ())["reason"] == words
     assert shape.untracked(sent)[0]["title"] == f"Not tracked: {words}"
     for older in ({}, {"invalid": None}, {"invalid": ["x"]}, {"invalid": ""}):
-        assert shape.details(sent.with_(explanation=older), ())["reason"] == phrases.REASONS["invalid_instruction"]
-    assert shape.details(sent.with_(reason="no_html"), ())["reason"] == phrases.REASONS["no_html"]
+        assert shape.details(sent.with_(explanation=older), ())["reason"] == reasons.WORDS["invalid_instruction"]
+    assert shape.details(sent.with_(reason="no_html"), ())["reason"] == reasons.WORDS["no_html"]
 
 
 @given(text=st.text(max_size=50), data=st.dictionaries(st.sampled_from(["subject", "reason", "status"]), st.text()))

@@ -10,7 +10,6 @@ import pytest
 from relay import store as stores
 from relay import webhooks
 from relay.__main__ import main
-from relay.commands.webhooks import since
 from relay.config import load
 from relay.core import payload
 from relay.core.model import Event, Settlement
@@ -147,9 +146,3 @@ async def test_replay_and_dead_letters(tmp_path: Path, capsys: pytest.CaptureFix
     assert await call(file, "replay", "--dead", "--endpoint", "nope") == 2
     assert len(await store.claim_due(time.time() + 1)) == 3
     await store.stop()
-
-
-def test_since() -> None:
-    assert [since(t, 1000.0) for t in ("90s", "2m", "x", "", "2026-13-01")] == [910.0, 880.0, None, None, None]
-    assert since("9" * 5_000 + "s", 0) is None
-    assert since("1970-01-01T00:10:00+00:00", 0) == 600

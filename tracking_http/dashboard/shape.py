@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from relay.core import reasons
 from relay.core.model import Event, Sent, SentCopy
 from relay.store import Engagement
 from tracking_http.dashboard import phrases
@@ -115,7 +116,7 @@ def way(sent: Sent) -> State:
 
 def untracked(sent: Sent) -> list[State]:
     if sent.reason:
-        text = f"Not tracked: {phrases.reason(sent.reason)}"
+        text = f"Not tracked: {reasons.said(sent.reason)}"
         return [{"name": "untracked", "text": text, "title": f"Not tracked: {reason(sent)}"}]
     partly = next((why(c) for c in sent.copies if c.tracked and c.reason), "")
     if partly:
@@ -123,7 +124,7 @@ def untracked(sent: Sent) -> list[State]:
     left = [c for c in sent.copies if not c.tracked]
     if left and len(left) < len(sent.copies):
         text = f"{len(left)} of {len(sent.copies)} not tracked"
-        return [{"name": "untracked", "text": text, "title": f"{text}: {phrases.reason(left[0].reason)}"}]
+        return [{"name": "untracked", "text": text, "title": f"{text}: {reasons.said(left[0].reason)}"}]
     return []
 
 
@@ -230,7 +231,7 @@ def details(sent: Sent, events: Sequence[Event], did: Engagement = NOBODY) -> di
 
 def reason(sent: Sent) -> str:
     """Why nothing of it is tracked; where a field could not be read, with the sentence about that."""
-    words = phrases.reason(sent.reason)
+    words = reasons.said(sent.reason)
     invalid = sent.explanation.get("invalid")
     if sent.reason != "invalid_instruction" or not isinstance(invalid, str) or not invalid:
         return words
@@ -242,7 +243,7 @@ def why(copy: SentCopy) -> str:
     if not copy.reason:
         return ""
     part = "Replies can't be seen" if copy.reason == "no_mailbox" else "Only replies tracked"
-    return f"{part if copy.tracked else 'Not tracked'}: {phrases.reason(copy.reason)}"
+    return f"{part if copy.tracked else 'Not tracked'}: {reasons.said(copy.reason)}"
 
 
 def person(copy: SentCopy, events: Sequence[Event]) -> dict[str, Any]:
@@ -275,17 +276,17 @@ def left(explanation: Mapping[str, Any]) -> list[dict[str, str]]:
     compact explanation: `left` is [part, scheme and host or "", reason, how many], `parts` [path, type, "edited" or
     reason], `pixel` [part, place, reason]."""
     found = [
-        {"what": links_left(str(place), number), "why": phrases.reason(str(code))}
+        {"what": links_left(str(place), number), "why": reasons.said(str(code))}
         for _, place, code, number in rows(explanation.get("left"), 4)
         if code
     ]
     found += [
-        {"what": f"Part {clip(str(path), 40)} ({clip(str(kind), 100)})", "why": phrases.reason(str(code))}
+        {"what": f"Part {clip(str(path), 40)} ({clip(str(kind), 100)})", "why": reasons.said(str(code))}
         for path, kind, code in rows(explanation.get("parts"), 3)
         if code and code != "edited"
     ]
     pixel = explanation.get("pixel")
-    found += [{"what": "The pixel", "why": phrases.reason(str(code))} for *_, code in rows([pixel], 3) if code]
+    found += [{"what": "The pixel", "why": reasons.said(str(code))} for *_, code in rows([pixel], 3) if code]
     return found
 
 

@@ -85,6 +85,21 @@ def test_events_of_a_running_service(relay: service.Service) -> None:
     assert len(human.splitlines()) == 1
 
 
+def test_a_message_with_a_header_that_cannot_be_read(relay: service.Service) -> None:
+    """Why nothing is tracked: in the record, by the API, on the page, in the log."""
+    message_id = send(relay.smtp, MESSAGE.replace(b"X-Track: all", b"X-Track: all\r\nX-Track-Opens: perhaps"))
+    sentence = "X-Track-Opens: 'perhaps' is neither yes nor no; write yes, no, true, false, on, off, 1 or 0"
+    assert f"invalid       {sentence}\n" in relay.command("messages", "show", "<one@example.test>").stdout
+    assert "untracked:invalid_instruction" in relay.command("events", "--message", message_id).stdout
+    told = json.loads(get(f"http://127.0.0.1:{relay.admin}/api/messages/{message_id}")[1])["data"]["message"][
+        "explanation"
+    ]
+    assert (told["invalid_header"], told["invalid"]) == ("X-Track-Opens", sentence)
+    assert sentence in json.loads(get(f"http://127.0.0.1:{relay.admin}/live/messages/{message_id}")[1])["reason"]
+    assert f"outbound invalid_instruction message_id={message_id} header=X-Track-Opens reason=" in relay.log
+    assert " peer=127.0.0.1 " in eventually(lambda: re.findall(r" delivery accepted .*", relay.log))[0]
+
+
 def test_api_keys(tmp_path: Path) -> None:
     ports = service.settings(tmp_path, upstream=peers.free_port(), admin="open = false")
     with service.running(tmp_path, ports, only="admin") as relay:

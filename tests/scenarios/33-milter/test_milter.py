@@ -28,7 +28,7 @@ def test_tracked_mail_of_one_recipient_and_of_several(tmp_path: Path) -> None:
         queue_id = re.findall(r"postfix/cleanup.*?: (\w+): message-id=<letter-1@", server.log())[0]
         assert f"queue_id={queue_id} recipients=1" in relay.log
         (found,) = {
-            relay.command("messages", "show", name).stdout
+            relay.command("messages", "show", "--json", name).stdout
             for name in (queue_id, "<letter-1@example.test>", event["message_id"])
         }
         shown = json.loads(found)

@@ -87,7 +87,7 @@ class House:
         return str(found)
 
     def shown(self, to: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.relay.command("messages", "show", self.queue_id(to)).stdout)
+        found: dict[str, Any] = json.loads(self.relay.command("messages", "show", "--json", self.queue_id(to)).stdout)
         return found
 
 
@@ -226,7 +226,7 @@ def test_the_relay_and_the_milter_on_one_way(house: House, tmp_path: Path) -> No
         house.send(hostile.letter(), "twice@example.test", port=ports[0], source="127.0.0.1")
         (arrived,) = house.delivered("twice@example.test")
         assert is_tracked(arrived)
-        of_relay = json.loads(first.command("messages", "show", "<letter-1@example.test>").stdout)
+        of_relay = json.loads(first.command("messages", "show", "--json", "<letter-1@example.test>").stdout)
     of_milter = house.shown("twice@example.test")
     assert of_milter["internet_message_id"] == of_relay["internet_message_id"]
     assert (of_relay["opens"], of_relay["links_tracked"]) == (True, True)

@@ -84,7 +84,7 @@ def test_by_milter(tmp_path: Path) -> None:
             assert b"x-track" not in alone.lower()
             # Sendmail's queue identifier leads to the record.
             (queue_id,) = re.findall(rb"by sendmail\.test .* id (\w+)", alone)
-            shown = json.loads(relay.command("messages", "show", queue_id.decode()).stdout)
+            shown = json.loads(relay.command("messages", "show", "--json", queue_id.decode()).stdout)
             assert shown["queue_id"] == queue_id.decode()
             assert [(copy["recipient"], copy["state"]) for copy in shown["copies"]] == [("b@example.test", "handed")]
 
