@@ -162,7 +162,7 @@ def test_one_broken_octet_does_not_cost_the_part(label: str, encoding: str) -> N
 @pytest.mark.parametrize("label", SEVERAL)
 @pytest.mark.parametrize(
     "body",
-    [b"caf\x81<p>", b"\x81 \x81<p>", b"<p>x\x81>", b"<i title='\x81'>", b"<i title=\"a \x81 b\">", b"<i\x81 title=x>", b"<!-- \x81 -->",
+    [b"caf\x81<p>", b"\x81 \x81<p>", b"<p>x\x81>", b"<i title='\x81'>", b"<i title=\"a\" id=\x81 b>", b"<i title=\"a \x81' b\">", b"<i title=\"a\"b=\"\x81\" c='d'>", b"<i\x81 title=x>", b"<!-- \x81-->", b"<!-- > \x81-->",
      b"<p>\x81", b"<p>\x81\"x", b"<i title='>'\x81'>"],
 )  # fmt: skip
 def test_a_broken_octet_that_touches_markup(label: str, body: bytes) -> None:
@@ -170,6 +170,25 @@ def test_a_broken_octet_that_touches_markup(label: str, body: bytes) -> None:
     raw = html(LINK + b"x</a>" + body, label)
     found = prepared(raw)
     assert (found.reason, rendered(found)) == ("charset", raw)
+
+
+@pytest.mark.parametrize("label", SEVERAL)
+@pytest.mark.parametrize(
+    "body",
+    [b"<i title=\"a \x81 b\">", b"<i title='\x81 b'>", b"<i class=x title = 'a' data-x=\"> \x81 \x81 >\">", b"<!-- \x81 x -->", b"<style>\x81 x { }</style>",
+     b"<!--[if mso]><i title='\x81 x'><![endif]-->"],
+)  # fmt: skip
+def test_a_broken_octet_inside_a_value_or_a_comment(label: str, body: bytes) -> None:
+    links, out = edited(html(body + LINK + b"x</a>" + body, label))
+    assert links == ["https://a.example/x?a=1&b=2"]
+    assert out == (body + LINK + b"x</a>" + body).replace(URL.encode(), href(0).encode()) + MARKUP.encode()
+
+
+@pytest.mark.parametrize("label", SEVERAL)
+def test_a_broken_octet_inside_a_link(label: str) -> None:
+    found = prepared(html(LINK + b"x</a><a title=x href='https://a.example/?\x81 x'>x</a>", label))
+    assert found.links == ("https://a.example/x?a=1&b=2",)
+    assert [report.reason for report in found.link_reports] == [None, "charset"]
 
 
 @pytest.mark.parametrize(

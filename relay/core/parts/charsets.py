@@ -62,7 +62,11 @@ SOUND = tuple(
 FAULTS = 10_000  # in one text; one that has more is none of this charset
 # From an octet that is no character's on: as far as readers may take it, the next one of ASCII with it.
 BROKEN = re.compile(rb"[\x80-\xff0-9]*+[\x00-\x7f]?")
-TOUCHED = re.compile(rb"[<>\"']")
+TOUCHED = re.compile(rb"[<>\"'-]")
+TAG = 4_000  # octets of a tag before a broken one that are looked at
+IN_VALUE = re.compile(
+    rb"<[A-Za-z][^<>\"'=]*+(?>(?:=[ \t\r\n]*+(?:\"[^\"]*+\"|'[^']*+'|[^ \t\r\n\"'<>=]++)[^<>\"'=]*+)*)=[ \t\r\n]*+(?:\"[^\"]*+|'[^']*+)"
+)
 OVERLONG = re.compile(rb"[\xc0\xc1][\x80-\xbf]|\xe0[\x80\x81][\x80-\xbf]|\xf0\x80[\x80\x81][\x80-\xbf]")  # of ASCII
 NO_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 NO_ASCII = re.compile(rb"[\0\x0e\x0f\x1b]")  # where these are, the rest may be something else
@@ -209,11 +213,20 @@ def _masked(body: bytes, name: str) -> bytes | None:
         opened = max(opened, body.rfind(b"<", since, at) + 1)
         closed = max(closed, body.rfind(b">", since, at) + 1)
         faults += 1
-        if faults > FAULTS or opened > closed or end == len(body) or TOUCHED.search(body, at, end):
+        if faults > FAULTS or end == len(body) or TOUCHED.search(body, at, end):
+            return None
+        if opened > closed and not _inside(body[max(opened - 1, at - TAG) : end]):
             return None
         seen[at:end] = escapes.MASK * (end - at)
         since = at = end
     return bytes(seen)
+
+
+def _inside(beginning: bytes) -> bool:
+    """Does what has no ">" end inside a comment, or a value in quotes? There it matters little what a character is."""
+    if beginning.startswith(b"<!--"):
+        return b"--" not in beginning[4:]
+    return IN_VALUE.fullmatch(beginning) is not None
 
 
 def spells(label: str, urls: Sequence[str]) -> bool:
