@@ -3,7 +3,7 @@
 Owns: which host is whose, and one answer for each question that is asked about it: which header fields are replaced, does
 the 250 name the identifier, is each copy counted, may the null reverse-path be refused. A host that is not known does
 nothing unusual. No answer decides whether mail goes out: they choose a default (`references = "auto"`), what a signature
-covers, a warning of `trackrelay check`, and by which identifiers a reply is found.
+covers and whether there is one, a warning of `trackrelay check`, and by which identifiers a reply is found.
 Leaves to others: what follows from an answer (`outbound`, `outcomes`, `check`).
 """
 
@@ -23,6 +23,7 @@ class Provider:
     hosts: re.Pattern[str]  # in their one spelling (`domains`)
     replaces: frozenset[str] = frozenset()  # names of header fields, in lower case, that leave there with other values
     counts_each_copy: bool = False
+    takes_one_signature: bool = False
     refuses_null_reverse_path: bool = False  # or may do so: most say only that they must know every sender
 
 
@@ -39,6 +40,9 @@ AMAZON = Provider(
     # SES overrides Message-ID and Date with its own, and says to sign neither:
     # https://docs.aws.amazon.com/ses/latest/dg/send-email-authentication-dkim-manual.html
     replaces=frozenset({"message-id", "date"}),
+    # "554 Transaction failed: Duplicate header 'DKIM-Signature'.": https://github.com/axllent/mailpit/issues/642, and
+    # https://docs.aws.amazon.com/ses/latest/dg/header-fields.html.
+    takes_one_signature=True,
     # "501 Invalid MAIL FROM address provided": https://github.com/docker-mailserver/docker-mailserver/issues/2403
     refuses_null_reverse_path=True,
 )
@@ -136,6 +140,12 @@ def replaces(host: str) -> frozenset[str]:
 def replaces_message_id(host: str) -> bool:
     """Does the message leave there under another Message-ID, so that replies name one that we never saw?"""
     return "message-id" in replaces(host)
+
+
+def takes_one_signature(host: str) -> bool:
+    """Is a message with several DKIM-Signature fields refused there?"""
+    provider = of(host)
+    return provider is not None and provider.takes_one_signature
 
 
 def counts_each_copy(host: str) -> bool:

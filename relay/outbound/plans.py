@@ -201,12 +201,25 @@ class Planner:
             broken = dkim.broken(message.headers, changed=changed, body=group.edited)
         if reference or broken:
             group = group.with_(reference=reference, broken=broken)
-        if message.signer and recoding.long_line(message.submission.content):
-            unfit = self.unsigned(message, group)
-            return group.with_(shortened=unfit == "", unsigned=unfit or "")
-        return group
+        return self.signable(message, group) if message.signer else group
 
-    def unsigned(self, message: Message, group: Group) -> str | None:
+    def signable(self, message: Message, group: Group) -> Group:
+        """The group with what is to be said of its signature."""
+        if why := dkim.refusal(message.headers) or self.second(message, group):
+            return group.with_(unsigned=why)
+        if not recoding.long_line(message.submission.content):
+            return group
+        unfit = self.too_long(message, group)
+        return group.with_(shortened=unfit == "", unsigned=unfit or "")
+
+    def second(self, message: Message, group: Group) -> str:
+        """Why a message that keeps the signature it came with can't have another, or ""."""
+        if len(message.headers.all("dkim-signature")) == len(group.broken):
+            return ""
+        who = choice.takes_one_signature(self.settings, message.upstream)
+        return who and f"the message has the signature of another program, and {who} refuses a second one"
+
+    def too_long(self, message: Message, group: Group) -> str | None:
         """Why a copy with a line that is too long can't be signed, or "" where it can without that. None where no such line
         leaves."""
         head = message.headers

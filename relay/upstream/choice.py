@@ -34,8 +34,19 @@ def of_sender(settings: config.Settings, address: str) -> config.Upstream:
 
 def replaced(settings: config.Settings, upstream: config.Upstream) -> frozenset[str]:
     """The header fields (lower case) that are replaced there, or at a fallback that the message may go to."""
+    return frozenset().union(*(providers.replaces(host) for host in hosts(settings, upstream)))
+
+
+def takes_one_signature(settings: config.Settings, upstream: config.Upstream) -> str:
+    """The name of the one, there or among its fallbacks, that refuses a message with several DKIM-Signature fields, or ""."""
+    chain = hosts(settings, upstream)
+    return next((providers.name(host) for host in chain if providers.takes_one_signature(host)), "")
+
+
+def hosts(settings: config.Settings, upstream: config.Upstream) -> list[str]:
+    """The servers that a message may go to: its upstream's, and those of the fallbacks."""
     chain = (upstream, *(named(settings, name) for name in upstream.fallback))
-    return frozenset().union(*(providers.replaces(domains.of_url(each.url)) for each in chain))
+    return [domains.of_url(each.url) for each in chain]
 
 
 def grants(settings: config.Settings, name: str) -> tuple[str, ...]:

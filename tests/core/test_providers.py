@@ -63,6 +63,13 @@ def test_which_fields_are_replaced(host: str, fields: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("host", "one"), [(SES, True), ("smtp.gmail.com", False), ("mail.example.com", False), ("", False)]
+)
+def test_who_takes_one_signature_only(host: str, one: bool) -> None:
+    assert providers.takes_one_signature(host) is one
+
+
+@pytest.mark.parametrize(
     ("text", "host", "found"),
     [
         ("Ok 0102018f-1a2b-3c4d-000000", SES, "0102018f-1a2b-3c4d-000000@eu-west-1.amazonses.com"),

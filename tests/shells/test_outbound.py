@@ -622,6 +622,46 @@ async def test_what_an_upstream_replaces_is_not_signed(
     assert {"from", "to", "subject", "date", "message-id", "content-type"} - signed == left_out
 
 
+@pytest.mark.parametrize(
+    ("upstream", "others", "why"),
+    [
+        (config.Upstream(url=PLAIN), (), ""),
+        (config.Upstream(url=SES), (), "and Amazon SES refuses a second one"),
+        (config.Upstream(url=PLAIN, fallback=("spare",)), (SPARE,), "and Amazon SES refuses a second one"),
+    ],
+)
+async def test_no_second_signature_where_it_is_refused(upstream: config.Upstream, others: Any, why: str) -> None:
+    given = replace(settings(), upstream=upstream, upstreams=others)
+    kept = memory.Memory()
+    room = tracker(given, kept, SIGNERS)
+    content = HTML % (STRANGERS + b"X-Track: all\r\nX-Track-Exclude: b@x.test\r\n")
+    done = await room.track(submission(content, "a@x.test", "b@x.test"))
+    tracked, plain = (copy.render() for copy in done.copies)
+    assert tracked.count(b"DKIM-Signature:") == 1  # the tracked one breaks theirs
+    assert plain.count(b"DKIM-Signature:") == (1 if why else 2)
+    assert b"d=other.test" in plain
+    sent = await kept.sent(done.message_id)
+    assert sent is not None
+    assert sent.explanation.get("unsigned", "").endswith(why)
+    assert ("unsigned" in sent.explanation) is bool(why)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (PLAIN_TOP + b"no field\r\n\r\nx\r\n", "is no header field"),
+        (PLAIN_TOP + b"Cc: a@b\r\n" * 200 + b"\r\nx\r\n", "at most 200 are"),
+    ],
+)
+async def test_what_can_not_be_signed_at_all_says_why_too(content: bytes, why: str) -> None:
+    kept = memory.Memory()
+    done = await tracker(OFF, kept, SIGNERS).track(submission(content))
+    assert done.copies[0].render() == content
+    sent = await kept.sent(done.message_id)
+    assert sent is not None
+    assert why in sent.explanation["unsigned"]
+
+
 TWO = (dkim.load(PEM, "mine.test", "s1"), dkim.load(PEM, "other.test", "s2"), dkim.load(PEM, "fa\u00df.test", "s3"))
 # What a name, a comment or quotes say is nobody's address (RFC 2047 6.2, RFC 5322 3.4).
 AUTHORS = [

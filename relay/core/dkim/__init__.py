@@ -90,6 +90,13 @@ def sign(content: bytes, signer: Signer, now: int, without: frozenset[str] = fro
     return signature.sign(content, signer, now, signer.unsigned | without if without else signer.unsigned)
 
 
+def refusal(head: headers.Headers) -> str:
+    """Why a message with this header section can't be signed; "" where it can."""
+    from relay.core.dkim import signature
+
+    return signature.refusal(head, [field.name for field in head.fields if field.name in signature.SIGNED])
+
+
 def record(signer: Signer) -> str:
     """The text of the TXT record at `<selector>._domainkey.<domain>` (RFC 6376 3.6.1; RFC 8463 4.2 for Ed25519)."""
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat

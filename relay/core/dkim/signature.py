@@ -46,12 +46,8 @@ def sign(content: bytes, signer: Signer, now: int, without: frozenset[str]) -> b
     covered, frozen = (SIGNED - without, frozen_but(without)) if without else (SIGNED, FROZEN)
     signed = [field for field in head.fields if field.name in covered]
     names = tuple([field.name for field in signed])
-    if head.malformed >= 0:
-        raise Unsignable(f"the line at octet {head.malformed} is no header field")
-    if (count := names.count("from")) != 1:
-        raise Unsignable("there is no From field" if not count else f"there are {count} From fields, not one")
-    if len(names) > MAX_FIELDS:
-        raise Unsignable(f"{len(names)} fields would have to be signed; at most {MAX_FIELDS} are")
+    if why := refusal(head, names):
+        raise Unsignable(why)
     newline = b"\n" if b"\n" in content and b"\r\n" not in content else b"\r\n"
     digest = base64.b64encode(hashlib.sha256(relaxed_body(as_sent(content[head.body :]))).digest())
     before, after = form(signer.algorithm, signer.domain, signer.selector, names + frozen)
@@ -62,6 +58,17 @@ def sign(content: bytes, signer: Signer, now: int, without: frozenset[str]) -> b
     signature = wrapped(seal(signer, hashlib.sha256(b"".join(lines)).digest()))
     field = whole + signature + b"\r\n"
     return field if newline == b"\r\n" else field.replace(b"\r\n", newline)
+
+
+def refusal(head: headers.Headers, names: Sequence[str]) -> str:
+    """Why a message can't be signed, or ""; `names` are those of the fields that would be."""
+    if head.malformed >= 0:
+        return f"the line at octet {head.malformed - head.start} is no header field"
+    if (count := names.count("from")) != 1:
+        return "there is no From field" if not count else f"there are {count} From fields, not one"
+    if len(names) > MAX_FIELDS:
+        return f"{len(names)} fields would have to be signed; at most {MAX_FIELDS} are"
+    return ""
 
 
 def frozen_but(without: frozenset[str]) -> tuple[str, ...]:

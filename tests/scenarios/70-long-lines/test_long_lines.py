@@ -23,7 +23,13 @@ from tests.peers import perl_dkim, postfix
 from tests.scenarios import hostile, milters, service
 from tests.until import eventually
 
-OURS = '[[dkim]]\ndomain = "example.test"\nselector = "t1"\nkey = "dkim.pem"\n'
+KEY = '[[dkim]]\ndomain = "{}"\nselector = "t1"\nkey = "dkim.pem"\n'
+OURS = KEY.format("example.test") + KEY.format("replaced.test") + 'unsigned_headers = ["Message-ID", "Date"]\n'
+# As Amazon SES does it, but for the mail of one test only.
+REPLACES = (
+    "regexp:{ {/^Message-ID: <replace-/ REPLACE Message-ID: <0102@eu-west-1.amazonses.com>},"
+    " {/^Date: Thu, 01 Jan 1970/ REPLACE Date: Fri, 02 Jan 2026 00:00:00 +0000} }"
+)
 WORDS = "word " * 300
 HTML = '<p>Hello <a href="https://example.com/a">offer</a></p>\r\n<p>{}</p>\r\n<p>bye</p>\r\n'
 TOP = "From: Ada <ada@example.test>\r\nTo: b@example.test\r\nSubject: {}\r\nMIME-Version: 1.0\r\n"
@@ -88,7 +94,9 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     (folder / "dkim.pem").chmod(0o600)
     with ExitStack() as stack:
         last = stack.enter_context(hostile.sink())
-        breaks = stack.enter_context(postfix.running(transport=f"smtp:[127.0.0.1]:{last.port}"))
+        breaks = stack.enter_context(
+            postfix.running(transport=f"smtp:[127.0.0.1]:{last.port}", settings={"header_checks": REPLACES})
+        )
         _, milter = milters.settings(folder)
         listen = milters.table(milters.documented(0)[1].replace("8891", str(milter)))
         ports = service.settings(
@@ -96,7 +104,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         )
         relay = stack.enter_context(service.running(folder, ports, only="smtp,queue,milter,admin"))
         asks = stack.enter_context(milters.mail_server(last, milter))
-        zone = {"t1._domainkey.example.test": dkim.record(dkim.load(pem, "example.test", "t1"))}
+        record = dkim.record(dkim.load(pem, "example.test", "t1"))
+        zone = {f"t1._domainkey.{domain}": record for domain in ("example.test", "replaced.test")}
         yield House(relay, last, zone, {"smtp": relay.smtp, "milter": asks.port})
 
 
@@ -125,3 +134,14 @@ def test_what_can_not_be_had_goes_unsigned_and_says_why(house: House, door: str)
         assert told.startswith("a line has over 998 octets, and ")
         assert why in told
         assert told in house.relay.log
+
+
+@pytest.mark.parametrize(("domain", "holds"), [("replaced.test", True), ("example.test", False)])
+def test_what_the_next_server_replaces_is_named_in_the_settings(house: House, domain: str, holds: bool) -> None:
+    name = f"replaced {domain}"
+    fields = "Message-ID: <replace-1@example.test>\r\nDate: Thu, 01 Jan 1970 00:00:00 +0000\r\n"
+    content = TOP.format(name).replace("ada@example.test", f"ada@{domain}") + fields + LEAF.format("text/plain", "x")
+    milters.send(house.doors["smtp"], content.encode())
+    after = house.arrived(name)
+    assert b"Message-ID: <0102@eu-west-1.amazonses.com>\r\nDate: Fri, 02 Jan 2026" in after
+    assert house.good(after) is holds
