@@ -152,7 +152,7 @@ class Service:
                 self.keys = keys.TokenKeys(tokens)
                 self.renewals.append(self.keys.reload_if_changed)
             limits = floods.Limits(settings.http.hits_per_token, settings.http.hits_per_message)
-            self.store = store.open(settings.store.url, settings.state_dir, limits)
+            self.store = store.open(settings.store.url, settings.state_dir, limits, password=settings.store.password)
         except OSError as reason:
             raise CannotStart(causes.at(reason, settings.state_dir), 1) from reason
         except (store.Unavailable, keys.Unusable) as reason:
@@ -217,6 +217,7 @@ class Service:
     async def start_webhooks(self) -> None:
         room = webhooks.Webhooks(self.settings, self.store)
         self.wake = room.wake
+        self.store.watch(room.wake)
         self.supervise("webhooks", room.run)
 
     async def start_mail(self) -> None:

@@ -86,6 +86,8 @@ def folder(tmp_path):
     for name in ("cert.pem", "key.pem", "dkim.pem", "upstream", "client", "refresh", "sales", "webhook"):
         (tmp_path / "secrets" / name).write_text("x\n")
         (tmp_path / "secrets" / name).chmod(0o600)
+    (tmp_path / "postgresql-password").write_text("x\n")
+    (tmp_path / "postgresql-password").chmod(0o600)
     return tmp_path
 
 

@@ -35,7 +35,7 @@ async def look(settings: config.Settings, times: Times | None = None) -> list[Fi
 async def _grant(settings: config.Settings, grant: config.Grant, sources: list[Source]) -> Finding:
     found = await asyncio.gather(*map(_probe, sources))
     sentences = list(dict.fromkeys(sentence for _, sentence in found))
-    passed = [sentence for source in sources for sentence in _passed(settings, source)]
+    passed = [sentence for source in sources for sentence in await _passed(settings, source)]
     if passed:
         sentences.append(
             f"{len(passed)} message{'s' if len(passed) > 1 else ''} could not be read and were passed over, the last: "
@@ -45,9 +45,9 @@ async def _grant(settings: config.Settings, grant: config.Grant, sources: list[S
     return (failure if not good else warning if passed else ok)(f"grants.{grant.id}", "; ".join(sentences))
 
 
-def _passed(settings: config.Settings, source: Source) -> tuple[str, ...]:
+async def _passed(settings: config.Settings, source: Source) -> tuple[str, ...]:
     try:
-        return stores.passed_over(settings.store.url, settings.state_dir, source.name)
+        return await stores.passed_over(settings.store.url, settings.state_dir, source.name, settings.store.password)
     except stores.Unavailable:  # the store's own line says so
         return ()
 

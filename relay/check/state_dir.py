@@ -78,6 +78,6 @@ async def logins(settings: config.Settings) -> list[Finding]:
 
 async def store(settings: config.Settings) -> list[Finding]:
     try:
-        return [ok("store", stores.examine(settings.store.url, settings.state_dir))]
+        return [ok("store", await stores.examine(settings.store.url, settings.state_dir, settings.store.password))]
     except stores.Unavailable as reason:
         return [failure("store", str(reason))]

@@ -44,7 +44,7 @@ async def act(settings: Settings, args: argparse.Namespace) -> int:
 
     from relay import store
 
-    opened = store.open(settings.store.url, settings.state_dir)
+    opened = store.open(settings.store.url, settings.state_dir, password=settings.store.password)
     try:
         await opened.start()
     except store.Unavailable as reason:

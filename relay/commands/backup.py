@@ -1,4 +1,4 @@
-"""Copy the database, keys, journal and spool into a new folder, consistently, while the service runs.
+"""Copy the SQLite database, keys, journal and spool into a new folder, consistently, while the service runs.
 
 To restore, stop the service and put the folder's content into state_dir."""
 
@@ -48,16 +48,17 @@ async def copy(settings: Settings, to: Path) -> int:
         count = sum(copy_folder(settings.state_dir / name, to / name) for name in files.FOLDERS)
     except OSError as reason:
         return not_whole(to, f"{reason.filename or to}: {reason.strerror}")
-    opened = store.open(settings.store.url, settings.state_dir)
+    opened = store.open(settings.store.url, settings.state_dir, password=settings.store.password)
     try:
         await opened.start()
-        await opened.backup(to / "trackrelay.db")
+        whole = await opened.backup(to / "trackrelay.db")
     except store.Unavailable as reason:
         return not_whole(to, str(reason))
     finally:
         await opened.stop()
     os.sync()  # once, and not for each of the files: there may be thousands
-    print(f"{to}: the database and {count} files of {', '.join(files.FOLDERS)}")
+    what = f"{count} files of {', '.join(files.FOLDERS)}"
+    print(f"{to}: the database and {what}" if whole else f"{to}: {what}. The database is not in it: save it by pg_dump")
     return 0
 
 

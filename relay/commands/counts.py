@@ -33,7 +33,7 @@ async def count(settings: Settings, *, anew: bool) -> int:
 
     from relay import store
 
-    opened = store.open(settings.store.url, settings.state_dir)
+    opened = store.open(settings.store.url, settings.state_dir, password=settings.store.password)
     done, total, said = 0, 0, time.monotonic()
     try:
         await opened.start()

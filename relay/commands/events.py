@@ -5,6 +5,7 @@ those to which nothing happened are seen too.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 HELP = "what happened, newest last"
 LATE = 60.0  # seconds after which a message that was submitted is recorded at the latest
+LOOK = 0.5  # seconds between two looks, where nothing is heard of others
 Row = tuple[float, int, str]  # time, order among equals, text
 
 
@@ -38,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     if args.limit < 1:
         print("trackrelay events: --limit must be at least 1", file=sys.stderr)
         return 2
-    return asyncio.run(show(store.open(settings.store.url, settings.state_dir), args))
+    return asyncio.run(show(store.open(settings.store.url, settings.state_dir, password=settings.store.password), args))
 
 
 async def show(opened: Store, args: argparse.Namespace) -> int:
@@ -79,8 +81,13 @@ class Shown:
         events = await self.opened.events(limit=args.limit, newest=True, message_id=args.message)
         sent = await self.messages(0.0, args.limit)
         self.say([*map(self.of_event, events), *map(self.of_message, sent)], args.limit)
+        news = asyncio.Event()
+        if args.follow:
+            self.opened.watch(news.set)
         while args.follow:
-            await asyncio.sleep(0.5)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(news.wait(), LOOK)
+            news.clear()
             events = await self.opened.events(after=self.position, limit=500, message_id=args.message)
             since = max(self.known.values(), default=0.0) - LATE
             sent = [one for one in await self.messages(since, 1_000) if one.message_id not in self.known]

@@ -76,7 +76,7 @@ async def named(settings: Settings, what: str) -> Block | str:
     from relay import blocklist, store
 
     async def find(internet_id: str) -> Sent | None:
-        opened = store.open(settings.store.url, settings.state_dir)
+        opened = store.open(settings.store.url, settings.state_dir, password=settings.store.password)
         try:
             await opened.start()
             return await opened.find_sent([internet_id])

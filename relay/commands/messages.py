@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
 async def answer(settings: Any, args: argparse.Namespace) -> int:
     from relay import store
 
-    opened = store.open(settings.store.url, settings.state_dir)
+    opened = store.open(settings.store.url, settings.state_dir, password=settings.store.password)
     try:
         await opened.start()
         return await (listing if args.verb == "list" else show)(opened, args)

@@ -182,7 +182,7 @@ def record(settings: Settings, gone: list[queue.Entry]) -> None:
     from relay.spool import requests
 
     async def write() -> None:
-        opened = store.open(settings.store.url, settings.state_dir)
+        opened = store.open(settings.store.url, settings.state_dir, password=settings.store.password)
         try:
             await opened.start()
             await requests.record_dropped(opened, gone)

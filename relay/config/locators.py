@@ -312,7 +312,7 @@ def _store(value: Any, use: Use) -> str:
     return text
 
 
-STORE_URL = Kind("sqlite:FILE", _store)
+STORE_URL = Kind("sqlite:FILE or postgresql://USER@HOST/DATABASE", _store)
 
 SCHEME = kinds.named("the scheme of a URL", r"[a-z][a-z0-9+.-]*", "https")
 DIALECT = kinds.choice(*VENDORS)

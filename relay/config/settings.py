@@ -113,7 +113,8 @@ class Milter:
 
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
-    url: str = "sqlite:trackrelay.db"  # relative to state_dir
+    url: str = "sqlite:trackrelay.db"  # relative to state_dir; or postgresql://…
+    password: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -420,7 +420,15 @@ STORE = Section(
     "store",
     settings.StoreSettings,
     "Where messages and events are kept.",
-    (Option("url", locators.STORE_URL, "sqlite:FILE, relative to state_dir."),),
+    (
+        Option(
+            "url",
+            locators.STORE_URL,
+            "sqlite:FILE, relative to state_dir; or a PostgreSQL database (15 or newer) that several machines share: "
+            "postgresql://USER@HOST[:PORT][,HOST[:PORT]…]/DATABASE. docs/postgresql.md says what may follow it.",
+        ),
+        Option("password", SECRET, "The password of the PostgreSQL user.", secret=True, example="postgresql-password"),
+    ),
 )
 
 GRANTS = Section(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from relay.core import floods
 from relay.core.model import Value
+from relay.store import locator
 
 if TYPE_CHECKING:
     from relay.store.contract import Store
@@ -182,33 +183,41 @@ class Request(Value, frozen=True):
     answer: str = ""
 
 
-def open(url: str, state_dir: Path, limits: floods.Limits = floods.LIMITS) -> Store:
-    """The store at `url`: "sqlite:FILE" (relative to `state_dir`) or "memory:". Nothing is touched before `start`.
-    `limits` says how many hits are kept. Raises ValueError, whose text says what `url` should be."""
+def open(url: str, state_dir: Path, limits: floods.Limits = floods.LIMITS, *, password: str = "") -> Store:
+    """The store at `url`: "sqlite:FILE" (relative to `state_dir`), "postgresql://…" or "memory:". Nothing is touched before
+    `start`. `limits` says how many hits are kept. Raises ValueError, whose text says what `url` should be."""
     if url == "memory:":
         from relay.store.memory import Memory
 
         return Memory(limits=limits)
     if url.startswith(POSTGRESQL):
-        from relay.store.postgres import Postgres, locator
+        from relay.store.postgres import Postgres
 
-        return Postgres(locator.read(url), limits=limits)
+        return Postgres(locator.read(url), password, limits=limits)
     from relay.store.sqlite import Sqlite
 
     return Sqlite(sqlite_file(url, state_dir), limits=limits)
 
 
-def examine(url: str, state_dir: Path) -> str:
+async def examine(url: str, state_dir: Path, password: str = "") -> str:
     """What a start would find, in a sentence. Only looks, also while a service is at work. Raises `Unavailable`, whose
     text says why a start would fail."""
+    if url.startswith(POSTGRESQL):
+        from relay.store.postgres import looking
+
+        return await looking.examine(locator.read(url), password)
     from relay.store.sqlite import schema
 
     return schema.examine(sqlite_file(url, state_dir))
 
 
-def passed_over(url: str, state_dir: Path, mailbox: str) -> tuple[str, ...]:
+async def passed_over(url: str, state_dir: Path, mailbox: str, password: str = "") -> tuple[str, ...]:
     """What could not be read in that mailbox (`Cursor.passed`). Only looks, as `examine`; () where the file has no such
     thing yet. Raises `Unavailable`."""
+    if url.startswith(POSTGRESQL):
+        from relay.store.postgres import looking
+
+        return await looking.passed_over(locator.read(url), mailbox, password)
     from relay.store.sqlite import schema
 
     return schema.passed_over(sqlite_file(url, state_dir), mailbox)
@@ -222,8 +231,15 @@ def sqlite_file(url: str, state_dir: Path) -> Path:
 
 def misspelled(url: str) -> str:
     """Why this is no URL of a store that outlives the process; "" where it is one."""
-    if url.startswith(("postgresql:", "postgres:")):
-        return 'PostgreSQL is not there in this version; write "sqlite:trackrelay.db"'
+    if url.startswith(POSTGRESQL):
+        try:
+            locator.read(url)
+        except ValueError as wrong:
+            return str(wrong)
+        return ""
     if not SQLITE.fullmatch(url):
-        return f'"{url[:60]}" is not "sqlite:FILE", such as "sqlite:trackrelay.db" or "sqlite:/srv/relay.db"'
+        return (
+            f'"{url[:60]}" is neither "sqlite:FILE", such as "sqlite:trackrelay.db" or "sqlite:/srv/relay.db", nor a '
+            f"URL such as {locator.EXAMPLE}"
+        )
     return ""

@@ -8,7 +8,7 @@ An engine never blocks the event loop. A method that raises `Unavailable` has do
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, Protocol
@@ -37,6 +37,10 @@ class Store(Protocol):
     async def start(self) -> None:
         """Opens it, and brings an older one up to date. Raises `Newer`, or `Unavailable`: the store can be used all
         the same, each call tries again."""
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """`changed` is called, on the event loop, once another process may have appended something. A hint, for who looks
+        now and then anyway: an engine that hears nothing of others never calls it."""
 
     async def stop(self) -> None:
         """Commits what has queued and closes."""
@@ -317,8 +321,8 @@ class Store(Protocol):
     async def kept_message(self, message_id: str) -> bytes | None: ...
 
     # -- the whole
-    async def backup(self, path: Path) -> None:
-        """A consistent copy, made while others write."""
+    async def backup(self, path: Path) -> bool:
+        """A consistent copy, made while others write. False where that is for the database's own tools: nothing was done."""
 
     async def check(self) -> None:
         """Raises `Unavailable` where a write would fail now."""

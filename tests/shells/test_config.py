@@ -539,7 +539,10 @@ WRONG = [
     ('[milter]\nsubmitters = ["all"]', '2: milter.submitters[0]: "all" is neither "authenticated", a network'),
     ('[milter]\ndeadline = "0s"', "2: milter.deadline: "),
     ('[store]\nurl = "mysql://x"', "2: store.url: "),
-    ('[store]\nurl = "postgresql://db/relay"', "2: store.url: PostgreSQL is not there in this version"),
+    ('[store]\nurl = "postgresql://db/relay"', "2: store.url: it should name a user, a host and a database, as "),
+    ('[store]\nurl = "postgresql://u:secret@db/relay"', "2: store.url: a password does not belong in a URL"),
+    ('[store]\nurl = "postgresql://u@db/relay?ssl=1"', '2: store.url: "ssl" is not known here; known are host, '),
+    ('[store]\nurl = "postgresql://u@db:0/relay"', '2: store.url: "0" is no port'),
     (
         '[upstream.oauth2]\ntoken_url = "http://x.test"\nclient_id = "c"\nrefresh_token = "r"',
         '2: upstream.oauth2.token_url: "http://x.test" is http',

@@ -251,13 +251,13 @@ async def test_processes_that_start_at_once_make_one_schema(path: Path) -> None:
         assert db.execute("SELECT count(*) FROM migrations").fetchone() == (schema.LATEST,)
 
 
-def test_a_look_says_what_a_start_would_find_and_touches_nothing(tmp_path: Path, old: Path) -> None:
-    assert stores.examine("sqlite:t.db", tmp_path) == f"{old} has schema 1 of {schema.LATEST}"
-    assert "will be made" in stores.examine("sqlite:new.db", tmp_path)
+async def test_a_look_says_what_a_start_would_find_and_touches_nothing(tmp_path: Path, old: Path) -> None:
+    assert await stores.examine("sqlite:t.db", tmp_path) == f"{old} has schema 1 of {schema.LATEST}"
+    assert "will be made" in await stores.examine("sqlite:new.db", tmp_path)
     (tmp_path / "bad.db").write_bytes(b"something else entirely " * 1000)
     with pytest.raises(Unavailable, match="can't be read"):
-        stores.examine("sqlite:bad.db", tmp_path)
+        await stores.examine("sqlite:bad.db", tmp_path)
     newer(tmp_path / "newer.db")
     with pytest.raises(Newer, match="9999"):
-        stores.examine("sqlite:newer.db", tmp_path)
+        await stores.examine("sqlite:newer.db", tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.db", "newer.db", "t.db"]

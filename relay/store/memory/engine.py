@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from relay.store import Unavailable
@@ -17,10 +18,11 @@ from relay.store.memory.schedules import Schedules
 class Memory(Events, Messages, Keys, Drafts, Schedules, Requests, Kept):
     """See `relay.store.contract.Store`."""
 
+    def watch(self, changed: Callable[[], None]) -> None: ...
     async def start(self) -> None: ...
     async def stop(self) -> None: ...
 
-    async def backup(self, path: Path) -> None:
+    async def backup(self, path: Path) -> bool:
         raise Unavailable("a store in memory has no backup")
 
     async def check(self) -> None: ...

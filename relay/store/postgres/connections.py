@@ -14,8 +14,8 @@ import asyncpg
 from asyncpg import exceptions
 
 from relay.store import Newer, Unavailable
+from relay.store.locator import Locator
 from relay.store.postgres import schema
-from relay.store.postgres.locator import Locator
 from relay.store.postgres.programs import Types
 from relay.store.sql.program import Row
 

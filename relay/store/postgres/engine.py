@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from relay.core import floods
-from relay.store import Unavailable
+from relay.store.locator import Locator
 from relay.store.postgres.connections import Connector
-from relay.store.postgres.locator import Locator
+from relay.store.postgres.listener import Listener
 from relay.store.postgres.readers import Readers
 from relay.store.postgres.writer import USUAL, Times, Writer
 from relay.store.sql.engine import Engine
@@ -40,12 +40,17 @@ class Postgres(Engine):
         super().__init__(limits, clock)
         connector = Connector(locator, password)
         self.readers = Readers(connector)
+        self.listener = Listener(connector)
         self.writer = Writer(connector, self.bulk(), times=times)
 
     async def start(self) -> None:
         await self.check()
 
+    def watch(self, changed: Callable[[], None]) -> None:
+        self.listener.add(changed)
+
     async def stop(self) -> None:
+        await self.listener.stop()
         await self.writer.stop()
         await self.readers.stop()
 
@@ -59,5 +64,5 @@ class Postgres(Engine):
     async def _bulk(self, value: Any) -> Any:
         return await self.writer.submit(value)
 
-    async def backup(self, path: Path) -> None:
-        raise Unavailable("a PostgreSQL database is backed up by its own tools: pg_dump, or pg_basebackup")
+    async def backup(self, path: Path) -> bool:
+        return False

@@ -38,8 +38,7 @@ async def version(db: Connection) -> int:
 
 async def migrate(db: Connection, steps: Sequence[Sequence[str]] = migrations.STEPS) -> None:
     """Applies the steps that are lacking, all of them or none. Raises `Newer` where the database has more."""
-    if db.get_server_version().major < OLDEST_SERVER:
-        raise Unavailable(f"PostgreSQL {db.get_server_version().major} is too old: {OLDEST_SERVER} or newer is needed")
+    check_server(db)
     if await version(db) == len(steps):
         return
     async with db.transaction():
@@ -55,6 +54,12 @@ async def migrate(db: Connection, steps: Sequence[Sequence[str]] = migrations.ST
             for sql in step:
                 await db.execute(sql)
             await db.execute("INSERT INTO migrations (number, applied_at) VALUES ($1, $2)", number, time.time())
+
+
+def check_server(db: Connection) -> None:
+    major = db.get_server_version().major
+    if major < OLDEST_SERVER:
+        raise Unavailable(f"PostgreSQL {major} is too old: {OLDEST_SERVER} or newer is needed")
 
 
 async def types(db: Connection) -> Types:

@@ -45,6 +45,9 @@ class Sqlite(Engine):
     async def start(self) -> None:
         await self.writer.submit(lambda db: None)
 
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Nothing is heard of others."""
+
     async def stop(self) -> None:
         await self.writer.stop()
         await self.readers.stop()
@@ -59,8 +62,9 @@ class Sqlite(Engine):
     async def _bulk(self, value: Any) -> Any:
         return await self.writer.submit(value)
 
-    async def backup(self, path: Path) -> None:
+    async def backup(self, path: Path) -> bool:
         try:
             await asyncio.to_thread(database.backup, self.path, path)
         except (sqlite3.Error, OSError) as error:
             raise Unavailable(f"backup of {self.path.name}: {faults.said(error)}") from error
+        return True

@@ -1,9 +1,9 @@
-"""Which database: what a URL of PostgreSQL says, in libpq's words.
+"""Which PostgreSQL database: what its URL says, in libpq's words.
 
     postgresql://USER@HOST[:PORT][,HOST[:PORT]…]/DATABASE[?NAME=VALUE&…]
 
 Owns: which of libpq's parameters are understood, and what holds where none is given. Leaves to others: connecting
-(`connections`). Nothing here needs the driver.
+(`postgres`). Nothing here needs the driver.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def read(url: str) -> Locator:
     """Raises ValueError, whose text says what is wrong. It never has a password in it."""
     scheme, _, rest = url.partition("://")
     if scheme not in ("postgresql", "postgres") or not rest:
-        raise ValueError(f"is no URL of a database, such as {EXAMPLE}")
+        raise ValueError(f"this is no URL of a database, such as {EXAMPLE}")
     parts = urlsplit(f"//{rest}")
     login, _, places = parts.netloc.rpartition("@")
     user, colon, _ = login.partition(":")
@@ -75,7 +75,7 @@ def read(url: str) -> Locator:
             raise ValueError(f'{name} is "{value[:40]}"; it may be {", ".join(filter(None, PARAMETERS[name]))}')
     hosts = tuple(places_of(given.get("host") or unquote(places), given.get("port", "")))
     if not hosts or not unquote(user) or not parts.path.strip("/") or parts.fragment:
-        raise ValueError(f"should name a user, a host and a database, as {EXAMPLE} does")
+        raise ValueError(f"it should name a user, a host and a database, as {EXAMPLE} does")
     mode = given.get("sslmode") or ("disable" if all(near(host) for host, _ in hosts) else "verify-full")
     return Locator(
         hosts,

@@ -1,0 +1,413 @@
+"""What only PostgreSQL's store promises: one transaction for many, a commit of unknown outcome, servers that go and come
+back, nodes that start or write at once, who hears of it."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import pytest
+
+from relay.core import floods
+from relay.core.model import Event
+from relay.store import Newer, Unavailable, UpstreamReply, locator, tables
+from relay.store.postgres import Postgres, looking, migrations, schema, writer
+from relay.store.postgres.writer import Times
+from tests.fakes import cut
+from tests.peers import postgres as servers
+from tests.store.contract import click, endpoint, event, sent
+from tests.until import until
+
+UNLIMITED = floods.Limits(0, 0)
+IMPATIENT = Times(patience=0.4, impatience=0.2)
+PATIENT = Times(patience=60.0, impatience=60.0)
+
+
+@pytest.fixture
+async def url(postgres: servers.Server) -> AsyncIterator[str]:
+    async with postgres.database() as made:
+        yield made
+
+
+def make(url: str, times: Times = PATIENT) -> Postgres:
+    return Postgres(locator.read(url), limits=UNLIMITED, times=times)
+
+
+@contextlib.asynccontextmanager
+async def running(url: str, times: Times = PATIENT) -> AsyncIterator[Postgres]:
+    opened = make(url, times)
+    await opened.start()
+    yield opened
+    await opened.stop()
+
+
+@pytest.fixture
+async def store(url: str) -> AsyncIterator[Postgres]:
+    async with running(url) as opened:
+        yield opened
+
+
+@contextlib.asynccontextmanager
+async def another(url: str) -> AsyncIterator[Any]:
+    """A connection of somebody else."""
+    db = await asyncpg.connect(url)
+    try:
+        yield db
+    finally:
+        await db.close()
+
+
+async def ask(url: str, sql: str) -> Any:
+    async with another(url) as db:
+        return await db.fetchval(sql)
+
+
+async def cut_off(url: str) -> None:
+    """All connections to the database but this one."""
+    await ask(
+        url,
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND pid != pg_backend_pid()",
+    )
+
+
+# -- the schema --------------------------------------------------------------------------------------------------------
+
+
+async def test_nodes_that_start_at_once_make_one_schema(postgres: servers.Server) -> None:
+    postgres.psql("CREATE DATABASE starting")
+    opened = [make(postgres.url("starting")) for _ in range(6)]
+    await asyncio.gather(*(it.start() for it in opened))
+    await asyncio.gather(*(it.stop() for it in opened))
+    assert await ask(postgres.url("starting"), "SELECT count(*) FROM migrations") == schema.LATEST
+
+
+async def test_a_newer_schema_is_refused_at_once(url: str) -> None:
+    await ask(url, "INSERT INTO migrations (number, applied_at) VALUES (9999, 0)")
+    opened = make(url)
+    with pytest.raises(Newer, match="9999"):
+        await opened.start()
+    with pytest.raises(Newer):
+        await looking.examine(locator.read(url), "")
+    await opened.stop()
+    await ask(url, "DELETE FROM migrations WHERE number = 9999")
+
+
+async def test_a_step_that_fails_leaves_nothing(postgres: servers.Server) -> None:
+    postgres.psql("CREATE DATABASE failing")
+    async with another(postgres.url("failing")) as db:
+        with pytest.raises(asyncpg.UndefinedTableError):
+            await schema.migrate(db, (*migrations.STEPS, ("CREATE TABLE more (id int)", "DROP TABLE nowhere")))
+        assert await schema.version(db) == 0
+        await schema.migrate(db)
+        assert await schema.version(db) == schema.LATEST
+    assert "will be made" not in await looking.examine(locator.read(postgres.url("failing")), "")
+
+
+async def test_each_column_is_there(url: str) -> None:
+    async with another(url) as db:
+        there = await schema.types(db)
+    for table in tables.ALL:
+        assert {f"{table.name}.{column}" for column in table.columns} == {
+            name for name in there if name.startswith(f"{table.name}.")
+        }
+
+
+async def test_no_database_and_no_server_are_said(postgres: servers.Server) -> None:
+    for wrong, words in ((postgres.url("nowhere"), "nowhere"), ("postgresql://u@127.0.0.1:1/db", "127.0.0.1:1/db: ")):
+        opened = make(wrong, IMPATIENT)
+        with pytest.raises(Unavailable, match=words):
+            await opened.start()
+        with pytest.raises(Unavailable, match=words):
+            await opened.events()
+        with pytest.raises(Unavailable, match=words):
+            await looking.examine(locator.read(wrong), "")
+        await opened.stop()
+
+
+# -- group commit ------------------------------------------------------------------------------------------------------
+
+
+async def batches(url: str) -> int:
+    return int(await ask(url, "SELECT coalesce(sum(batch), 0)::bigint FROM writers"))
+
+
+async def test_what_has_queued_is_one_transaction(store: Postgres, url: str) -> None:
+    before = await batches(url)
+    await asyncio.gather(
+        *(store.record_sent(sent(f"m{n}")) for n in range(50)),
+        *(store.append(click(n % 3, f"m{n}")) for n in range(50)),
+        store.record_replies([UpstreamReply("m1", ("c@example.org",), "done", "250 ok")]),
+        store.sync_endpoints([endpoint()]),
+    )
+    assert await batches(url) == before + 1
+    assert len(await store.events(limit=1000)) == 50
+
+
+async def test_few_round_trips(store: Postgres, url: str) -> None:
+    """As the driver makes them: the lock, what is known, what is written, the commit."""
+    await store.record_sent(sent())
+    await store.sync_endpoints([endpoint("e1", "message.link_clicked")])
+    calls: list[str] = []
+    session = store.writer._session
+    assert session is not None
+
+    def heard(query: Any) -> None:
+        calls.append(query.query)
+
+    with session._db.query_logger(heard):
+        await asyncio.gather(*(store.append(click(n % 3)) for n in range(100)))
+    assert len(calls) == 4, calls
+
+
+async def test_text_that_the_database_refuses_is_kept_all_the_same(store: Postgres) -> None:
+    await asyncio.gather(
+        store.append(event(user_agent="good")),
+        store.append(event(user_agent="a\0b \udcff", recipient_index=1, data={"a": ["\0"]})),
+        store.record_sent(sent("m7", subject="Gr\0ße", metadata={"key1": "x\0", "n": "\ud800"})),
+    )
+    stored = {e.recipient_index: e for e in await store.events()}
+    assert stored[0].user_agent == "good"
+    assert (stored[1].user_agent, stored[1].data) == ("a\N{REPLACEMENT CHARACTER}b ?", {"a": ["\0"]})
+    message = await store.sent("m7")
+    assert message is not None
+    assert (message.subject, message.metadata) == ("Gr\N{REPLACEMENT CHARACTER}ße", {"key1": "x\0", "n": "?"})
+    assert await store.find_sent(["\0@x"], "", ["\0", "\ud800"]) is None
+
+
+async def test_one_bad_operation_harms_no_other(store: Postgres) -> None:
+    def bad() -> Any:
+        yield "INSERT INTO nowhere VALUES (1)", ()
+
+    results = await asyncio.gather(
+        *(store.append(e) for e in (click(0), event(recipient_index=2**40), click(1))),
+        store.writer.submit(bad),
+        store.append(click(2)),
+        return_exceptions=True,
+    )
+    assert [type(r).__name__ for r in results if isinstance(r, BaseException)] == ["DataError", "UndefinedTableError"]
+    assert [(e.sequence, e.link_index) for e in await store.events()] == [(1, 0), (2, 1), (3, 2)]
+
+
+async def test_what_has_queued_is_written_by_a_stop(url: str) -> None:
+    store = make(url)
+    await store.start()
+    tasks = [asyncio.ensure_future(store.append(click(n))) for n in range(100)]
+    await asyncio.sleep(0)
+    await store.stop()
+    assert all(await asyncio.gather(*tasks))
+    assert await ask(url, "SELECT count(*) FROM events") == 100
+    with pytest.raises(Unavailable, match="stopped"):
+        await store.append(click())
+
+
+async def test_stores_of_several_processes_claim_each_delivery_once(store: Postgres, url: str) -> None:
+    async with running(url) as other:
+        await store.sync_endpoints([endpoint()])
+        await asyncio.gather(*(it.append(click(n)) for n in range(50) for it in (store, other)))
+        claims = await asyncio.gather(*(it.claim_due(1e11, limit=20) for _ in range(10) for it in (store, other)))
+        ids = [d.delivery_id for claim in claims for d in claim]
+        assert len(ids) == len(set(ids)) == 100
+
+
+# -- a commit whose outcome is not known -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_connection_that_is_lost_around_the_commit(postgres: servers.Server, url: str, when: cut.When) -> None:
+    """The server never had the COMMIT, or its answer was lost: either way all is there, once, and each caller hears so."""
+    async with cut.way(postgres.port, b"; COMMIT") as way, running(through(url, way)) as store:
+        await store.record_sent(sent())
+        await store.sync_endpoints([endpoint("e1", "message.link_clicked")])
+        way.when = when
+        done = await asyncio.gather(
+            *(store.append(click(n % 3)) for n in range(20)),
+            store.record_sent(sent("m2")),
+            store.add_endpoint(endpoint("e9")),
+        )
+        assert way.cuts == 1
+        assert [e.sequence for e in done[:20] if isinstance(e, Event)] == list(range(1, 21))
+        assert await store.events(limit=100) == list(done[:20])
+        assert await store.sent("m2") is not None
+        assert len(await store.notifications(limit=100)) == 20
+        assert [e.endpoint_id for e in await store.endpoints()] == ["e1", "e9"]
+
+
+def through(url: str, way: cut.Way) -> str:
+    return f"postgresql://postgres@127.0.0.1:{way.port}/{url.rpartition('/')[2]}"
+
+
+@pytest.mark.parametrize(("when", "stored"), [("before", 0), ("after", 1)])
+async def test_who_gave_up_in_doubt_is_written_once_or_not_at_all(
+    postgres: servers.Server, url: str, when: cut.When, stored: int
+) -> None:
+    async with cut.way(postgres.port, b"; COMMIT") as way, running(through(url, way)) as store:
+        way.when = when
+        hit = click()
+        waiting = asyncio.ensure_future(store.append(hit))
+        await until(lambda: way.cuts)
+        way.shut = True  # nobody finds out for now
+        waiting.cancel()
+        await asyncio.wait({waiting})
+        way.shut = False
+        await store.check()
+        assert len(await store.events()) == stored
+        assert (await store.append(hit) is None) == bool(stored)  # as the journal does
+        assert len(await store.events()) == 1
+
+
+async def test_a_doubt_that_nobody_can_clear_is_said_at_a_stop(postgres: servers.Server, url: str) -> None:
+    async with cut.way(postgres.port, b"; COMMIT") as way:
+        store = make(through(url, way), IMPATIENT)
+        await store.start()
+        way.when = "after"
+        waiting = asyncio.ensure_future(store.append(click()))
+        await until(lambda: way.cuts)
+        way.shut = True
+        await store.stop()
+        with pytest.raises(Unavailable, match="may have been written"):
+            await waiting
+
+
+# -- servers that go and come back -------------------------------------------------------------------------------------
+
+
+async def test_connections_that_are_cut_off_are_made_again(store: Postgres, url: str) -> None:
+    await store.append(click())
+    await store.events()
+    await cut_off(url)
+    assert len(await store.events()) == 1
+    assert await store.append(click(1)) is not None
+    assert len(await store.events()) == 2
+
+
+async def test_a_server_that_takes_no_writes_is_away(url: str) -> None:
+    async with running(url, IMPATIENT) as store:
+        name = url.rpartition("/")[2]
+        await ask(url, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        await cut_off(url)
+        with pytest.raises(Unavailable, match="read-write"):
+            await store.append(click())
+        with pytest.raises(Unavailable, match="takes no writes"):
+            await looking.examine(locator.read(f"{url}?target_session_attrs=any"), "")
+        await ask(f"{url.rpartition('/')[0]}/postgres", f"ALTER DATABASE {name} RESET ALL")
+        await until(lambda: written(store))
+        assert len(await store.events()) == 1  # and the one refused was not done
+
+
+async def written(store: Postgres) -> bool:
+    try:
+        return await store.append(click(5)) is not None
+    except Unavailable:
+        return False
+
+
+async def test_a_process_that_hangs_with_the_lock(url: str) -> None:
+    async with running(url, IMPATIENT) as store, another(url) as other:
+        await other.execute(writer.BEGIN)
+        assert await other.fetchval("SHOW idle_in_transaction_session_timeout") == "10s"
+        assert await other.fetchval("SHOW statement_timeout") == "10s"
+        with pytest.raises(Unavailable, match="lock"):
+            await store.append(click())
+        waiting = asyncio.ensure_future(store.append(click(1)))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        assert await store.events() == []  # reading goes on
+        await other.execute("ROLLBACK")
+        assert await until(lambda: written(store))
+        assert [e.link_index for e in await store.events()] == [5]  # neither refused nor given up ones are done later
+
+
+async def test_a_standby_that_was_promoted_is_found() -> None:
+    """What was acknowledged is on both, since the primary waits for its standby."""
+    with servers.running({"synchronous_standby_names": "*", "synchronous_commit": "local"}) as primary:
+        standby = servers.Server(of=primary)
+        try:
+            standby.start()
+            primary.psql("CREATE DATABASE relay")
+            primary.psql("ALTER SYSTEM SET synchronous_commit = 'remote_apply'")
+            primary.psql("SELECT pg_reload_conf()")
+            async with running(primary.url("relay", standby)) as store:
+                await store.record_sent(sent())
+                first = await store.append(click())
+                assert len(await store.events()) == 1
+                primary.kill()
+                waiting = [asyncio.ensure_future(store.append(click(n))) for n in range(5)]
+                standby.psql("ALTER SYSTEM SET synchronous_standby_names = ''")
+                standby.psql("SELECT pg_promote()")
+                done = await asyncio.gather(*waiting)
+                assert await store.events() == [first, *done]
+                assert [e.sequence for e in await store.events()] == [1, 2, 3, 4, 5, 6]
+        finally:
+            standby.remove()
+
+
+async def test_a_server_that_is_killed_and_started_again_has_all_that_was_acknowledged() -> None:
+    with servers.running() as server:
+        server.psql("CREATE DATABASE relay")
+        async with running(server.url("relay")) as store:
+            acknowledged: list[str] = []
+
+            async def work(number: int) -> None:
+                for n in range(40):
+                    done = await store.append(click(n % 3, f"m{number}"))
+                    assert isinstance(done, Event)
+                    acknowledged.append(done.event_id)
+
+            working = [asyncio.ensure_future(work(n)) for n in range(8)]
+            for at in (40, 160):
+                await until(lambda: len(acknowledged) >= at)  # noqa: B023
+                server.kill()
+                await asyncio.to_thread(server.start)
+            await asyncio.gather(*working)
+            stored = [e.event_id for e in await store.events(limit=1000)]
+            assert sorted(stored) == sorted(acknowledged)
+            assert [e.position for e in await store.events(limit=1000)] == list(range(1, 321))
+
+
+# -- who hears of it ---------------------------------------------------------------------------------------------------
+
+
+async def test_others_hear_at_once_what_was_appended(store: Postgres, url: str) -> None:
+    heard = asyncio.Event()
+    store.watch(heard.set)
+    await asyncio.wait_for(heard.wait(), 20)  # it listens from now on
+    heard.clear()
+    async with running(url) as other:
+        await other.append(click())
+        await asyncio.wait_for(heard.wait(), 20)
+        assert len(await store.events()) == 1
+
+
+# -- TLS, passwords, poolers -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "hosts", "tls"),
+    [
+        ("postgresql://u@db/r", (("db", 5432),), "verify-full"),
+        ("postgres://u@a:1,b/r?sslmode=require", (("a", 1), ("b", 5432)), "require"),
+        ("postgresql://u@127.0.0.1,[::1]:7/r", (("127.0.0.1", 5432), ("::1", 7)), "disable"),
+        ("postgresql://u@[2001:db8::1]:7/r", (("2001:db8::1", 7),), "verify-full"),
+        ("postgresql://u@/r?host=/run/postgresql", (("/run/postgresql", 5432),), "disable"),
+        ("postgresql://u@%2Frun%2Fpostgresql/r", (("/run/postgresql", 5432),), "disable"),
+        ("postgresql://u@/r?host=a,b&port=1,2", (("a", 1), ("b", 2)), "verify-full"),
+        ("postgresql://u@127.0.0.1,db/r", (("127.0.0.1", 5432), ("db", 5432)), "verify-full"),
+    ],
+)
+def test_a_url_says_where(url: str, hosts: tuple[tuple[str, int], ...], tls: str) -> None:
+    found = locator.read(url)
+    assert (found.hosts, found.tls, found.user, found.database) == (hosts, tls, "u", "r")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql:db", "postgresql://db/r", "postgresql://u@/r", "postgresql://u@db", "postgresql://u:p@db/r",
+     "postgresql://u@db:x/r", "postgresql://u@db:70000/r", "postgresql://u@db/r?sslmode=prefer", "postgresql://u@db/r?a=b",
+     "postgresql://u@db/r?password=x", "postgresql://u@db/r?connect_timeout=0", "postgresql://u@db/r#x",
+     "postgresql://u@[::1/r"],
+)  # fmt: skip
+def test_what_is_no_url(url: str) -> None:
+    with pytest.raises(ValueError) as wrong:
+        locator.read(url)
+    assert "p@db" not in str(wrong.value)
