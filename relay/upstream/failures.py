@@ -6,6 +6,7 @@ refused. Leaves to others: what goes wrong within a transaction (`transaction`).
 
 from __future__ import annotations
 
+import re
 import ssl
 from dataclasses import dataclass
 from typing import Literal
@@ -19,10 +20,13 @@ from relay.core.model import Later, Never, Outcome, Reply
 Kind = Literal["unreachable", "tls", "greeting", "name", "login"]
 
 
+ADDRESS = re.compile(r"[^\s<>\"'(),;:=]+@[^\s<>\"'(),;:]+")
+
+
 @dataclass(frozen=True, slots=True)
 class Trouble:
     """What keeps all mail from an upstream: at which step, and the sentence that the operator is told, by `trackrelay
-    check` and by the service alike."""
+    check` and by the service alike. It has no mail address of those that servers repeat: /readyz is open."""
 
     kind: Kind
     sentence: str
@@ -39,7 +43,8 @@ class CannotConnect(Exception):
         super().__init__(str(reply))
         self.refused = refused
         status = envelopes.ENHANCED.match(reply.text)
-        self.trouble = Trouble(kind, reply.text[status.end() :].strip() if status else reply.text)
+        sentence = reply.text[status.end() :].strip() if status else reply.text
+        self.trouble = Trouble(kind, ADDRESS.sub("[address]", sentence))
         self.outcome: Outcome = Never(reply) if never else Later(reply)
 
 

@@ -46,8 +46,9 @@ async def by_password(
             kind="login",
         )
     if not offered:
+        others = _listed(smtp.server_auth_methods)
         raise CannotConnect(
-            451, f"4.7.4 The upstream {server} offers none of AUTH PLAIN, LOGIN and CRAM-MD5", kind="login"
+            451, f"4.7.4 The upstream {server} offers none of AUTH PLAIN, LOGIN and CRAM-MD5{others}", kind="login"
         )
     said = await _first_taken(smtp, server, [(BY_PASSWORD[method], *credentials) for method in offered])
     if said.code // 100 != 2:
@@ -63,8 +64,9 @@ async def by_token(smtp: aiosmtplib.SMTP, server: networks.Server, tokens: oauth
     by_name: dict[str, Exchange] = {"xoauth2": _xoauth2, "oauthbearer": oauthbearer}
     offered = [exchange for method, exchange in by_name.items() if method in smtp.server_auth_methods]
     if not offered:
+        others = _listed(smtp.server_auth_methods)
         raise CannotConnect(
-            451, f"4.7.4 The upstream {server} offers neither AUTH XOAUTH2 nor OAUTHBEARER", kind="login"
+            451, f"4.7.4 The upstream {server} offers neither AUTH XOAUTH2 nor OAUTHBEARER{others}", kind="login"
         )
     for fresh in (False, True):  # a token that was good for another minute may have been revoked
         token = await tokens.access(fresh=fresh)
@@ -72,6 +74,10 @@ async def by_token(smtp: aiosmtplib.SMTP, server: networks.Server, tokens: oauth
         if said.code // 100 == 2:
             return
     raise refused(said, server, [token], ours=True)
+
+
+def _listed(methods: Sequence[str]) -> str:
+    return f", only {', '.join(methods).upper()}" if methods else ""
 
 
 async def _first_taken(

@@ -21,7 +21,7 @@ LITERAL = r"\[(?:IPv6:)?[0-9A-Fa-f.:]+\]"
 COMMENT = r"\((?:[ !-'*-\[\]-~]|\\[ -~])*\)"
 STAMP = re.compile(
     rf"Received:(?:{FWS}from{FWS}(?:{DOMAIN}|{LITERAL})(?:{FWS}\({LITERAL}\))?(?:{FWS}{COMMENT})?)?"
-    rf"{FWS}by{FWS}{DOMAIN}{FWS}with{FWS}(?:SMTP|(?:ESMTP|UTF8SMTP)S?A?){FWS}id{FWS}[0-9a-v]{{20}}"
+    rf"{FWS}by{FWS}(?:{DOMAIN}|{LITERAL}){FWS}with{FWS}(?:SMTP|(?:ESMTP|UTF8SMTP)S?A?){FWS}id{FWS}[0-9a-v]{{20}}"
     rf"(?:{FWS}for{FWS}<[!-;=?-~]+>)?;{FWS}[A-Z][a-z]{{2}}, \d\d [A-Z][a-z]{{2}} \d{{4}} \d\d:\d\d:\d\d \+0000\r\n"
 )
 
@@ -79,7 +79,8 @@ def test_what_a_client_may_say(helo: str, peer: str, expected: str) -> None:
 
 @pytest.mark.parametrize(
     ("host", "expected"),
-    [("relay", "relay"), ("my_relay.example.com", "my-relay.example.com"), ("-", "unknown"), ("ü", "unknown"), ("", "unknown")],
+    [        ("[192.0.2.1]", "[192.0.2.1]"), ("[IPv6:2001:db8::1]", "[IPv6:2001:db8::1]"),
+("relay", "relay"), ("my_relay.example.com", "my-relay.example.com"), ("-", "unknown"), ("ü", "unknown"), ("", "unknown")],
 )  # fmt: skip
 def test_our_own_name(host: str, expected: str) -> None:
     assert f"by {expected} with" in field(host=host)

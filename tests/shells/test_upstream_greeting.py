@@ -238,7 +238,7 @@ async def test_a_login_as_servers_have_it(offer: str, replies: list[str], heard:
         ("AUTH LOGIN", [U, U, U], ["AUTH LOGIN", USER, USER, "*"], "asks in AUTH LOGIN for what can't be answered: 334"),
         ("AUTH LOGIN", [U, P, P], ["AUTH LOGIN", USER, WORD, "*"], "asks in AUTH LOGIN for what can't be answered: 334"),
         ("AUTH CRAM-MD5", ["334 !"], ["AUTH CRAM-MD5", "*"], "asks in AUTH CRAM-MD5 for what can't be answered: 334 !"),
-        ("AUTH GSSAPI NTLM", [OK], [], "offers none of AUTH PLAIN, LOGIN and CRAM-MD5"),
+        ("AUTH GSSAPI NTLM", [OK], [], "offers none of AUTH PLAIN, LOGIN and CRAM-MD5, only GSSAPI, NTLM"),
         ("DSN", [OK], [], "offers no AUTH; take the user out of the URL"),
     ],
 )  # fmt: skip
@@ -318,6 +318,17 @@ async def test_a_refusal_of_us_is_none_of_the_message(
         assert isinstance(await sent(out), Done)
         assert out.troubles.now is None
         assert sample("upstream_trouble", upstream="default", kind=kind) == 0
+
+
+async def test_what_is_told_has_no_address() -> None:
+    """/readyz is open to all who reach it; the message's own record has the whole reply."""
+    words = "530 5.7.0 <b@there.example>: log in first, a@here.example (to=b@there.example)"
+    server = fake.Upstream({"rcpt": words})
+    async with at(server) as out:
+        outcome = await sent(out)
+        assert words in str(outcome.reply)
+        assert out.troubles.now is not None
+        assert "530 5.7.0 <[address]>: log in first, [address] (to=[address])" in out.troubles.now.sentence
 
 
 async def test_one_recipient_that_is_refused_for_our_name_is_no_trouble_of_all() -> None:
