@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import re
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -118,3 +119,27 @@ def watched() -> Iterator[None]:
     SAID.clear()
     yield
     assert not (found := "".join(map(wrong, sorted(SAID)))), found
+
+
+# -- PostgreSQL --------------------------------------------------------------------------------------------------------
+
+
+async def postgres_plan(db: Any, sql: str) -> Iterator[Mapping[str, Any]]:
+    """Its steps, as they are where reading a table from end to end is the last resort, and whatever the values are."""
+    await db.execute("SET enable_seqscan = off; SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan")
+    await db.execute(f"PREPARE asked AS {sql}")
+    values = ", ".join(["NULL"] * len(set(re.findall(r"\$\d+", sql))))
+    text = await db.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE asked{f'({values})' if values else ''}")
+    await db.execute("DEALLOCATE asked")
+    return steps(json.loads(text)[0]["Plan"])
+
+
+def steps(step: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    yield step
+    for below in step.get("Plans", ()):
+        yield from steps(below)
+
+
+def reads_all(step: Mapping[str, Any]) -> bool:
+    """Of a big table, or of an index of it, from end to end."""
+    return step.get("Relation Name") in BIG and "Scan" in step["Node Type"] and "Index Cond" not in step

@@ -6,20 +6,22 @@ import pkgutil
 import re
 from collections.abc import Iterator
 
+import asyncpg
 import pytest
 
 from relay.store import sql
+from relay.store.sql import counts
 from relay.store.sql.program import Rows
 from relay.store.sqlite import programs
+from tests.peers import postgres as servers
 from tests.store import plans
 
+Text = str | Rows
 
-def texts(value: object) -> Iterator[str]:
-    if isinstance(value, str):
+
+def texts(value: object) -> Iterator[Text]:
+    if isinstance(value, str | Rows):
         yield value
-    elif isinstance(value, Rows):
-        made = programs.statements(value)
-        yield from (made[size] for size in (1, programs.SIZES[-1]))
     elif isinstance(value, dict):
         for one in value.values():
             yield from texts(one)
@@ -28,18 +30,34 @@ def texts(value: object) -> Iterator[str]:
             yield from texts(one)
 
 
-def statements() -> dict[str, str]:
-    """Those that are whole, each by its module and name."""
-    found = {}
+def named() -> Iterator[tuple[str, Text]]:
     for info in pkgutil.iter_modules(sql.__path__):
         for name, value in vars(importlib.import_module(f"relay.store.sql.{info.name}")).items():
             for number, text in enumerate(texts(value) if name.isupper() else ()):
-                if re.match(
-                    r"\s*(SELECT|WITH|INSERT|UPDATE|DELETE)\b.*\b(FROM|INTO|SET)\b", text, re.S
-                ) and not re.search(r"\{\w*\}", text):
-                    found[f"{info.name}.{name}.{number}"] = text
-    # What others begin with is no statement of its own.
+                yield f"{info.name}.{name}.{number}", text
+
+
+def whole(found: dict[str, str]) -> dict[str, str]:
+    """Those that can be run as they are. What others begin with is no statement of its own."""
+    found = {
+        name: text
+        for name, text in found.items()
+        if re.match(r"\s*(SELECT|WITH|INSERT|UPDATE|DELETE)\b.*\b(FROM|INTO|SET)\b", text, re.S)
+        and not re.search(r"\{\w*\}", text)
+    }
     return {k: sql for k, sql in found.items() if not any(x.startswith(sql) and x != sql for x in found.values())}
+
+
+def statements() -> dict[str, str]:
+    """Each by its module and name, as SQLite has it."""
+    found = {}
+    for name, text in named():
+        if isinstance(text, Rows):
+            made = programs.statements(text)
+            found |= {f"{name}.{size}": made[size] for size in (1, programs.SIZES[-1])}
+        else:
+            found[name] = text
+    return whole(found)
 
 
 STATEMENTS = statements()
@@ -66,3 +84,23 @@ def test_what_would_be_wrong_is_found() -> None:
 def test_what_is_let_off_is_there_and_must_be(sql: str) -> None:
     assert sql in STATEMENTS.values()
     assert list(plans.dear(sql))
+
+
+async def test_no_statement_reads_a_big_table_of_postgresql_from_end_to_end(postgres: servers.Server) -> None:
+    from relay.store.postgres import programs, schema
+
+    async with postgres.database() as url:
+        db = await asyncpg.connect(url)
+        types = await schema.types(db)
+        found = {
+            name: programs.combined((text,), types) if isinstance(text, Rows) else programs.numbered(text)[0]
+            for name, text in named()
+        }
+        let_off = {programs.numbered(sql)[0] for sql in (*plans.FEW, *counts.CLEAR)}
+        asked = {name: text for name, text in whole(found).items() if text not in let_off}
+        for name, text in asked.items():
+            wrong = [step for step in await plans.postgres_plan(db, text) if plans.reads_all(step)]
+            assert not wrong, (name, text, wrong)
+        assert len(asked) > 100
+        assert [*filter(plans.reads_all, await plans.postgres_plan(db, "SELECT at FROM events WHERE url = $1"))]
+        await db.close()

@@ -3,7 +3,8 @@ back, nodes that start or write at once, who hears of it."""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -14,9 +15,11 @@ from relay.core.model import Event
 from relay.store import Newer, Unavailable, UpstreamReply, locator, tables
 from relay.store.postgres import Postgres, looking, migrations, schema, writer
 from relay.store.postgres.writer import Times
-from tests.fakes import cut
+from tests.fakes import certificates, cut
+from tests.peers import pgbouncer
 from tests.peers import postgres as servers
 from tests.store.contract import click, endpoint, event, sent
+from tests.store.test_drafts import schedule
 from tests.until import until
 
 UNLIMITED = floods.Limits(0, 0)
@@ -380,6 +383,89 @@ async def test_others_hear_at_once_what_was_appended(store: Postgres, url: str) 
 
 
 # -- TLS, passwords, poolers -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[servers.Server, Path]]:
+    """A server that wants TLS and a password, and the certificate that it is to be known by."""
+    pair = certificates.make(tmp_path_factory.mktemp("tls"))
+    server = servers.Server()
+    try:
+        files = {"ssl_cert_file": server.owned(pair.certificate), "ssl_key_file": server.owned(pair.key)}
+        with (server.data / "postgresql.conf").open("a") as file:
+            file.write("ssl = on\n" + "".join(f"{name} = '{path}'\n" for name, path in files.items()))
+        (server.data / "pg_hba.conf").write_text("local all all trust\nhostssl all relay 127.0.0.1/32 scram-sha-256\n")
+        server.start()
+        server.psql("CREATE ROLE relay LOGIN PASSWORD 'pässword'")
+        server.psql("CREATE DATABASE relay OWNER relay")
+        yield server, pair.certificate
+    finally:
+        server.remove()
+
+
+async def test_tls_is_verified_and_a_password_is_needed(guarded: tuple[servers.Server, Path], tmp_path: Path) -> None:
+    server, certificate = guarded
+    url = f"postgresql://relay@127.0.0.1:{server.port}/relay?sslmode=verify-full"
+    trusting = f"{url}&sslrootcert={certificate}"
+    other = certificates.make(tmp_path / "other").certificate
+    passfile = tmp_path / "pgpass"
+    passfile.write_text("*:*:relay:relay:pässword\n")
+    passfile.chmod(0o600)
+    for wrong, password, words in (
+        (url, "pässword", "certificate"),
+        (f"{url}&sslrootcert={other}", "pässword", "certificate"),
+        (f"{url}&sslrootcert={tmp_path}/none.pem", "pässword", "No such file"),
+        (trusting, "wrong", "password authentication failed"),
+        (url.replace("verify-full", "disable"), "pässword", "no encryption"),
+    ):
+        store = Postgres(locator.read(wrong), password, times=PATIENT)  # said at once all the same
+        with pytest.raises(Unavailable, match=words):
+            await store.start()
+        with pytest.raises(Unavailable, match=words):
+            await store.events()
+        await store.stop()
+    for right, password in ((trusting, "pässword"), (f"{trusting}&passfile={passfile}", "")):
+        store = Postgres(locator.read(right), password, times=PATIENT)
+        await store.start()
+        await store.record_sent(sent())
+        assert await store.sent("m1") is not None
+        assert "with TLS) has schema" in await looking.examine(locator.read(right), password)
+        await store.stop()
+
+
+async def test_a_role_without_rights_is_told(guarded: tuple[servers.Server, Path]) -> None:
+    server, certificate = guarded
+    server.psql("CREATE DATABASE closed")
+    where = locator.read(
+        f"postgresql://relay@127.0.0.1:{server.port}/closed?sslrootcert={certificate}&sslmode=verify-ca"
+    )
+    with pytest.raises(Unavailable, match="no right to make tables"):
+        await looking.examine(where, "pässword")
+    store = Postgres(where, "pässword", times=PATIENT)
+    with pytest.raises(Unavailable, match="permission denied"):
+        await store.start()
+    await store.stop()
+
+
+async def test_a_pooler_may_give_each_transaction_another_connection(postgres: servers.Server, url: str) -> None:
+    with pgbouncer.running(postgres) as port:
+        pooled = f"postgresql://postgres@127.0.0.1:{port}/{url.rpartition('/')[2]}?pooler=transaction"
+        async with running(pooled) as store, running(pooled) as other:
+            store.watch(lambda: None)
+            await store.sync_endpoints([endpoint()])
+            await asyncio.gather(*(it.record_sent(sent(f"m{n}")) for n in range(20) for it in (store, other)))
+            hits = [it.append(click(n % 3, f"m{n % 20}")) for n in range(60) for it in (store, other)]
+            reads = [it.sent(f"m{n}") for n in range(20) for it in (store, other)]
+            done, found = await asyncio.gather(asyncio.gather(*hits), asyncio.gather(*reads))
+            assert all(done)
+            assert all(found)
+            assert [e.position for e in await other.events(limit=1000)] == list(range(1, 121))
+            claimed = await asyncio.gather(*(it.claim_due(1e11, limit=50) for it in (store, other) * 2))
+            assert len({d.delivery_id for some in claimed for d in some}) == 120
+            with pytest.raises(ValueError, match="exists"):
+                await store.add_endpoint(endpoint())
+            assert await store.add_schedule(schedule(), [b"octets"])
+            assert "PostgreSQL" in await looking.examine(locator.read(pooled), "")
 
 
 @pytest.mark.parametrize(
