@@ -244,6 +244,7 @@ JAPANESE = {
     "JIS X 0213": b"\x1b$(O.!\x1b$(P!!\x1b$(Q.!\x1b(B",
     "Chinese and Korean": b"\x1b$AVP\x1b$(C<<>>\x1b(B",
     "Greek by SS2": b"\x1b.F\x1bNA\x1bNB",
+    "pictures of phones": b'\x1b$Gj<\x0f x \x1b$Bu!z~\x1b(B\x1b$O!"\x0f',
     "broken: half a character": b"\x1b$BF|K\x1b(B",
     "broken: eight bits": b"\x1b$BF\xff\x1b(B \xff ",
     "broken: an escape alone": b"\x1b \x1bx ",
@@ -387,6 +388,17 @@ def test_a_broken_octet_before_a_url_in_plain_text() -> None:
     """It may take the first letter with it."""
     found = prepared(message(b"x \xffhttps://a.example/ https://b.example/ x", kind="text/plain", charset="gbk"), text_links=True)  # fmt: skip
     assert found.links == ("https://b.example/",)
+
+
+@pytest.mark.parametrize(
+    ("label", "before", "tracked"),
+    [("shift_jis", b"\x83", False), ("shift_jis", b"\x93\xfa", True), ("shift_jis", b"\x93\xfa\x83", False), ("shift_jis", b"\xb1", True), ("gb2312", b"\xd6\xd0", True), ("gb2312", b"\xd6\xd0\xd6", False),
+     ("big5", b"\xa4", False), ("euc-kr", b"\xb0", False), ("euc-jp", b"\xc6\xfc", True), ("utf-8", "\u65e5".encode(), True), ("iso-8859-1", b"\xe9", True), ("shift_jis", b"\x93\xfa" * 900, False)],
+)  # fmt: skip
+def test_a_url_does_not_begin_within_a_character(label: str, before: bytes, tracked: bool) -> None:
+    body = b"x " + before + b"https://a.example/ \r\nhttps://b.example/"
+    found = prepared(message(body, kind="text/plain", charset=label), text_links=True)
+    assert [report.reason for report in found.link_reports] == [None if tracked else "charset", None]
 
 
 # -- for every label -----------------------------------------------------------------------------------------------------

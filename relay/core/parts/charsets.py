@@ -59,6 +59,7 @@ SOUND = tuple(
         ("", b"", rb"[\x81-\xfe][A-Za-z\x81-\xfe]"),
     )
 )
+LINE = 1_000  # octets before a URL in plain text
 FAULTS = 10_000  # in one text; one that has more is none of this charset
 # From an octet that is no character's on: as far as readers may take it, the next one of ASCII with it.
 BROKEN = re.compile(rb"[\x80-\xff0-9]*+[\x00-\x7f]?")
@@ -330,6 +331,18 @@ def following(body: bytes, label: str, at: int) -> str:
         return ((match and decode(match[0], label)) or "")[:1]
     name = "utf-8" if name == "us-ascii" else MULTIPLE.get(name, (name,))[0]
     return body[at : at + 4].decode(name, "ignore")[:1] if name in SINGLE or name in MULTIPLE or name == "utf-8" else ""
+
+
+def begins(body: bytes, label: str, at: int) -> bool:
+    """Does a character begin at this octet of ASCII? Behind a lead octet it may be the second half of one."""
+    if at == 0 or body[at - 1] < 0x80 or (name := codec(label)) not in MULTIPLE:
+        return True
+    start = at - 1
+    while start > 0 and body[start - 1] >= 0x40 and at - start < LINE:  # below, no octet is a second half
+        start -= 1
+    sound = next(pattern for beginning, pattern in SOUND if name.startswith(beginning))
+    whole = sound.match(body, start, at)
+    return at - start < LINE and whole is not None and whole.end() == at
 
 
 def queried(url: str, label: str) -> str:

@@ -15,9 +15,10 @@ from typing import NamedTuple
 SHIFTS = 250_000  # in one text; the time is for each
 MASK = b"\xff"  # in a view: an octet that is not ASCII, whatever it looks like
 MARKUP = re.compile(rb"[<>\"'&=/]")
-# ISO 2022: what G0 becomes, of one octet or of two; what goes into G1 to G3; the shifts.
+# ISO 2022: what G0 becomes, of one octet or of two; what goes into G1 to G3; the shifts. Before
+# them, the pictures of a maker of phones, which shift nothing.
 TOKEN = re.compile(
-    rb"\x1b\((?P<one>[@-~])|\x1b\$\(?(?P<two>[@-~])|\x1b(?:\$[)*+]|[)*+./-])[@-~]|\x1b&[@-~]"
+    rb"\x1b\$[EFGOPQ][!-~]*+\x0f|\x1b\((?P<one>[@-~])|\x1b\$\(?(?P<two>[@-~])|\x1b(?:\$[)*+]|[)*+./-])[@-~]|\x1b&[@-~]"
     rb"|\x1b(?P<once>[NO])|(?P<shift>[\x0e\x0f])"
 )
 DESIGNATION = re.compile(rb"\x1b[$()*+./&N-]")

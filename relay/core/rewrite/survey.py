@@ -231,6 +231,8 @@ class _Preparation:
         delsp = flowed and part.parameters.get("delsp", "").lower() == "yes"
         following = partial(charsets.following, text.decoded, text.codec) if text.latin else None
         for start, end, reason in plain.scan(text.view, following=following, delsp=delsp):
+            if text.latin and not charsets.begins(text.decoded, text.codec, start):
+                reason = "charset"
             yield start, end, "text", "", reason, None
 
     # -- the pixel -------------------------------------------------------------------------------------------------
