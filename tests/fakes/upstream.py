@@ -347,3 +347,28 @@ class Upstream:
 def _path(command: str) -> str:
     found = re.search(r"<(.*)>", command)
     return found[1] if found else ""
+
+
+class Prompting(Upstream):
+    """Answers AUTH, and what is said in it, by its `replies`, one after another; the last one for ever. `offer` are lines of
+    the reply to EHLO, with "|" between them; `heard` has what was said. A reply that is no 334 ends the exchange."""
+
+    def __init__(self, offer: str, replies: Sequence[str]) -> None:
+        super().__init__(offers=(*USUAL, *offer.split("|")))
+        self.replies, self.heard = list(replies), list[str]()
+
+    async def _auth(self, session: Session, command: str) -> None:
+        self.heard.append(command)
+        while True:
+            does = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
+            reply = does.removeprefix("close:")
+            session.writer.write(reply.replace("\n", "\r\n").encode() + b"\r\n")
+            await session.writer.drain()
+            if does != reply:
+                raise Gone
+            if not reply.startswith("334"):
+                return
+            self.heard.append(await self._line(session))
+            if self.heard[-1] == "*":
+                session.writer.write(b"501 5.7.0 cancelled\r\n")
+                return
