@@ -36,6 +36,7 @@ LEXEME = re.compile(_LEX % r"\"((?>[^\"\\]*+(?:\\.[^\"\\]*+)*))\"", re.S)
 UNQUOTED = re.compile(_LEX % "((?!))", re.S)
 INSIDE = re.compile(r"\\.|[()]", re.S)  # what counts in a comment
 ESCAPED = re.compile(r"\\(.)", re.S)
+NAMED = re.compile(r"[A-Za-z][A-Za-z0-9*-]*=")
 SLASH = re.compile(r"(/)")
 SECTION = re.compile(r"([^*]+)(?:\*(0|[1-9][0-9]{0,3}))?(\*)?")  # RFC 2231 7
 EXTENDED = re.compile(r"([^']*)'[^']*'(.*)", re.S)
@@ -59,6 +60,13 @@ class Lexeme(NamedTuple):
     kind: str
     text: str
     start: int
+    end: int
+
+
+class Segment(NamedTuple):
+    """Lexemes up to a semicolon, which stands at `end`."""
+
+    lexemes: Sequence[Lexeme]
     end: int
 
 
@@ -86,14 +94,15 @@ def _read(text: str) -> Structured:
         if match[2]:
             for name, token, quoted in PLAIN_PARAMETER.findall(match[2]):
                 value = token or quoted
-                sound = plainly.setdefault(name.lower(), value) == value and sound
+                sound = _same(name.lower(), plainly.setdefault(name.lower(), value), value) and sound
         if len(text) <= LONGEST:
             return Structured(match[1].lower(), plainly, sound)
     if len(text) > LONGEST:
-        return Structured(_word(_segments(text[:SHORT])[0])[0], NONE, False)
+        return Structured(_word(_segments(text[:SHORT])[0].lexemes)[0], NONE, False)
     first, *others = _segments(text)
-    word, sound, rest = _word(first)  # where a semicolon is missing, parameters begin behind the word
-    parameters, agreed = _parameters([pair for lexemes in (rest, *others) if (pair := _pair(lexemes, text))])
+    word, sound, rest = _word(first.lexemes)  # where a semicolon is missing, parameters begin behind the word
+    segments = (Segment(rest, first.end), *others)
+    parameters, agreed = _parameters([pair for segment in segments for pair in _pairs(segment, text)])
     return Structured(word, parameters, sound and agreed)
 
 
@@ -104,9 +113,10 @@ _remembered_of = lru_cache(maxsize=512)(_of)
 # -- lexemes -----------------------------------------------------------------------------------------------------------
 
 
-def _segments(text: str) -> list[list[Lexeme]]:
-    """The lexemes between the semicolons; there is always a first segment."""
-    segments: list[list[Lexeme]] = [[]]
+def _segments(text: str) -> list[Segment]:
+    """What stands between the semicolons; there is always a first segment."""
+    segments: list[Segment] = []
+    lexemes: list[Lexeme] = []
     at, comments, lexeme = 0, "(" in text, LEXEME.match
     while at < len(text):
         if comments and text[at] == "(":
@@ -120,14 +130,15 @@ def _segments(text: str) -> list[list[Lexeme]]:
         if match[4] == '"':
             lexeme = UNQUOTED.match  # likewise
         if match[1]:
-            segments.append([])
+            segments.append(Segment(lexemes, at))
+            lexemes = []
         elif match.lastindex:
             group = match.lastindex
             kind = ("", "", "quoted", "atom", "stray")[group]
             found = ESCAPED.sub(r"\1", match[group]) if group == 2 and "\\" in match[group] else match[group]
-            segments[-1].append(Lexeme(kind, found, at, match.end()))
+            lexemes.append(Lexeme(kind, found, at, match.end()))
         at = match.end()
-    return segments
+    return [*segments, Segment(lexemes, at)]
 
 
 def _comment_end(text: str, at: int) -> int:
@@ -163,23 +174,35 @@ def _word(lexemes: Sequence[Lexeme]) -> tuple[str, bool, Sequence[Lexeme]]:
 # -- parameters --------------------------------------------------------------------------------------------------------
 
 
-def _pair(lexemes: Sequence[Lexeme], text: str) -> tuple[str, str] | None:
-    """Name, in lower case, and value as it is written. A value of several words that nobody put in quotes (the name of a
-    file, mostly) is all of them; one in quotes ends with them; one whose quotes nothing ends goes on to the semicolon."""
-    at = next((n for n, lexeme in enumerate(lexemes) if lexeme.kind == "atom" and "=" in lexeme.text), -1)
-    if at < 0:
-        return None
-    before, _, rest = lexemes[at].text.partition("=")
-    name = " ".join([*(lexeme.text for lexeme in lexemes[:at]), before]).strip().lower()
-    value = list(lexemes[at + 1 :])
-    if rest:
-        value.insert(0, Lexeme("atom", rest, lexemes[at].end - len(rest), lexemes[at].end))
-    if not value:
-        return name, ""
-    if value[0].kind == "quoted" or (value[0].kind == "atom" and len(value) == 1):
-        return name, value[0].text
-    written = text[value[0].start : value[-1].end]
-    return name, ESCAPED.sub(r"\1", written[1:]) if written[0] == '"' else written
+def _pairs(segment: Segment, text: str) -> list[tuple[str, str]]:
+    """Names, in lower case, and values as they are written: one pair, or more where semicolons are missing."""
+    lexemes = segment.lexemes
+    marks: list[int] = []  # where the signs of equality are
+    for n, lexeme in enumerate(lexemes):
+        if lexeme.kind != "atom" or "=" not in lexeme.text:
+            continue
+        bare = marks and n == marks[-1] + 1 and lexemes[marks[-1]].text.endswith("=")  # then this is the value
+        if not marks or (not bare and NAMED.match(lexeme.text)):
+            marks.append(n)
+    pairs: list[tuple[str, str]] = []
+    for mark, after in zip(marks, [*marks, len(lexemes)][1:], strict=True):
+        before, _, rest = lexemes[mark].text.partition("=")
+        name = before or (lexemes[mark - 1].text if mark else "")
+        value = list(lexemes[mark + 1 : after])
+        if rest:
+            value.insert(0, Lexeme("atom", rest, lexemes[mark].end - len(rest), lexemes[mark].end))
+        end = segment.end if after == len(lexemes) else lexemes[after].start
+        pairs.append((name.lower(), _value(value, text[lexemes[mark].end - len(rest) : end].strip())))
+    return pairs
+
+
+def _value(lexemes: Sequence[Lexeme], written: str) -> str:
+    """A value of several words that nobody put in quotes (the name of a file, mostly) is all that is written; so is one
+    that is nothing but a comment, since there has to be one. One in quotes ends with them; one whose quotes nothing ends
+    goes on to the semicolon."""
+    if lexemes and (lexemes[0].kind == "quoted" or (lexemes[0].kind == "atom" and len(lexemes) == 1)):
+        return lexemes[0].text
+    return ESCAPED.sub(r"\1", written[1:]) if written[:1] == '"' else written
 
 
 def _parameters(pairs: Sequence[tuple[str, str]]) -> tuple[Mapping[str, str], bool]:
@@ -191,7 +214,7 @@ def _parameters(pairs: Sequence[tuple[str, str]]) -> tuple[Mapping[str, str], bo
     for name, value in pairs:
         match = SECTION.fullmatch(name) if "*" in name else None
         if match is None:
-            agreed = plain.setdefault(name, value) == value and agreed
+            agreed = _same(name, plain.setdefault(name, value), value) and agreed
         else:
             given = (value, match[3] is not None)
             there = sections.setdefault(match[1], {})
@@ -199,10 +222,15 @@ def _parameters(pairs: Sequence[tuple[str, str]]) -> tuple[Mapping[str, str], bo
     for name, there in sections.items():
         joined = _joined(there)
         if joined is not None:
-            if name in CONTRADICTING and plain.get(name, joined) != joined:
+            if name in CONTRADICTING and not _same(name, plain.get(name, joined), joined):
                 agreed = False
             plain[name] = joined
     return plain, agreed
+
+
+def _same(name: str, one: str, other: str) -> bool:
+    """Whether it does not matter which of them counts: only boundaries have a case (RFC 2046 5.1.1)."""
+    return one == other or (name != "boundary" and one.lower() == other.lower())
 
 
 def _joined(sections: Mapping[int, tuple[str, bool]]) -> str | None:

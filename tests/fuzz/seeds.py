@@ -90,6 +90,11 @@ EIGHT = [
 MILTER_OFFER = mta.packet(b"O", bytes.fromhex("00000006000001ff001fffff"))
 SEEDS: dict[str, list[bytes]] = {
     "headers": [HEADER, ASKED, REPORT],
+    "structured": [
+        b'multipart/signed (a (b) \\)); protocol="application/pgp-signature"; boundary="x\\"y" (c)',
+        b"text/html; charset*0*=utf-8'en'%C3; charset*1*=%A9; name=my report (1).html format=flowed",
+        b'attachment; filename="a; b.html; size=1',
+    ],
     "addresses": [
         b'"A \\"B\\", C" <@r:"a b"@x.test> (c (d)), =?utf-8?q?e=40f=2C?= <g@h>, I: j@k, l . m@[192.0.2.1];\r\nTo: n@x;o@y\r\n\r\n',
         b"<177.The Bot <a@b>> <\"c d\"@e>\r\n <f\r\n g@h>\r\n\r\n",

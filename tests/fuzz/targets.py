@@ -66,6 +66,20 @@ def field_spans(data: bytes) -> None:
     dkim.broken(top, changed={"from", "subject"}, body=True)
 
 
+def structured_values(data: bytes) -> None:
+    """For any octets: a sound word is one token, or two with a slash between them; a comment before a value, which also takes
+    it the long way, changes nothing in what it says; and a value says the same as octets and as text."""
+    text = data.decode("latin-1").replace("\r\n", "").replace("\n", "").strip(" \t\r")
+    found = structured.read(text)
+    assert found == structured.of(text.encode("latin-1"))
+    assert not found.sound or structured.PLAIN.fullmatch(found.word)
+    if len(text) < structured.LONGEST - 20:
+        assert structured.read(f'(a;"(b\\)) c) {text}') == found
+    for name, value in found.parameters.items():
+        assert name == name.lower()
+        assert len(value) <= len(text)
+
+
 def address_fields(data: bytes) -> None:
     """For any bytes: the short way and the long way read the same addresses; each stands alone in angle brackets too;
     every identifier and domain is spelt as it is spelt again."""
@@ -474,6 +488,7 @@ def milter_packets(data: bytes) -> None:
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "headers": field_spans,
+    "structured": structured_values,
     "addresses": address_fields,
     "encoded_words": words_decoded,
     "threads": references,

@@ -24,6 +24,7 @@ NO_FILES: frozenset[int] = frozenset()
 WHOLE_TYPES: dict[str, Reason] = {
     "multipart/signed": "signed",
     "multipart/encrypted": "encrypted",
+    "multipart/report": "auto_reply",
     "application/pgp": "pgp",
     "application/pgp-encrypted": "encrypted",
     "text/calendar": "calendar",
