@@ -138,6 +138,16 @@ def test_base64_that_readers_disagree_about(body: bytes) -> None:
     assert transfer.exact(body, "base64") is None
 
 
+@pytest.mark.parametrize("size", [5_000, 5_700, 11_399, 11_400, 11_401, 20_000])
+def test_base64_of_many_lines_is_as_one_would_write_it(size: int) -> None:
+    decoded = bytes(number % 251 for number in range(size))
+    frame = transfer.frame(
+        memoryview(base64.encodebytes(decoded)), decoded, "base64", [(100, 110), (4_000, 4_003)], b"\n"
+    )
+    edited = decoded[:100] + b"one" + decoded[110:4_000] + b"another" + decoded[4_003:]
+    assert b"".join(frame.fill([b"one", b"another"])) == base64.encodebytes(edited)
+
+
 def test_base64_keeps_the_lines_before_the_edit() -> None:
     decoded = bytes(range(256)) * 4
     travels = base64.encodebytes(decoded)
