@@ -56,10 +56,13 @@ def token(identifier: str) -> str | None:
 
 
 def names(identifier: str, key: bytes, keys: Keys) -> bool:
-    """Whether the message with this Message-ID is the one that has this key: bound to it, or in an identifier of ours."""
+    """Whether the message with this Message-ID is the one that has this key: bound to it, or in an identifier that was made
+    here, of a message that had none, or of one that was composed here (it begins with its id)."""
     ours = token(identifier)
     known = tokens.read(ours, "reference", keys) if ours else None
-    return (known is not None and known.message_key == key) or tokens.is_bound(key, identifier, keys)
+    if (known and known.message_key == key) or tokens.is_bound(key, identifier, keys):
+        return True
+    return identifier.rpartition("@")[0] == tokens.message_id(key)
 
 
 def envelope_id(token: str, times: int = 1) -> str:

@@ -240,7 +240,8 @@ def of_parts() -> Iterator[Attack]:
 MARKUP = [
     "<a ", "<a href=", "<a href='", '<a href="https://a.example/">', "<a x=y ", "<!--", "-->", "<!--[if mso]>",
     "<!--[if mso]>href<![endif]-->", "<![endif]-->", "<", ">", "</", "</a", "&", "&amp;", "&amp", "&#x", "'", '"', "=",
-    "<b>", "</b>", "<template>", "<noscript>", "<textarea>", "<title>", "<plaintext>", "<img src=//t.example.net>",
+    "<b>", "</b>", "<template>", "<noscript>", "<textarea>", "<title>", "<plaintext>", "<img src=//t.example.net>", "<svg/>",
+    "<img src=https://t.example.net/o/%d>", "<img src=https://t.example.net%d/o/x>", "<a href=https://t.example.net/c/%d>",
     "<blockquote>", "<base href=x>", "<a href=x>", "</body>", "<svg>", "<a data-track=off href=https://a.example/>",
     "é", "日", " ", "\r\n", "{{", "%a", "%25", "*|", "https://", "https://a.example/?", "x", "=3D",
     # Comments that end otherwise, or not where they seem to.

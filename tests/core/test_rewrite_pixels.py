@@ -203,6 +203,8 @@ def test_an_identifier_of_ours_names_its_message() -> None:
     assert not threads.names(entry, OLDER, KEYS)
     assert not threads.names(entry, RANDOM, OTHERS)
     assert not threads.names("", RANDOM, KEYS)
+    assert threads.names(f"{tokens.message_id(RANDOM)}@mine.example", RANDOM, KEYS)
+    assert not threads.names(f"{tokens.message_id(OLDER)}@mine.example", RANDOM, KEYS)
 
 
 URLS = [

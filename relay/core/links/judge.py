@@ -163,9 +163,7 @@ def _web(url: str, criteria: Criteria) -> Reason | None:
     match = AUTHORITY.match(url)
     if not match:
         return "scheme"
-    known = criteria.hosts.get(match[1])
-    if known is None:
-        known = criteria.hosts[match[1]] = _host(match[1], criteria)
+    known = _known(match[1], criteria)
     if known.ours:
         after = match.end()
         for path in known.ours:
@@ -181,10 +179,17 @@ def path_of_ours(url: str, criteria: Criteria) -> str:
     url = url.strip(CONTROLS)
     if match := AUTHORITY.match(f"https:{url}" if url.startswith("//") else url):
         path = urls.plain(re.split("[?#]", match.string[match.end() :], maxsplit=1)[0])
-        for ours in _host(match[1], criteria).ours:
+        for ours in _known(match[1], criteria).ours:
             if path.startswith(f"{ours}/"):
                 return path[len(ours) :]
     return ""
+
+
+def _known(authority: str, criteria: Criteria) -> Host:
+    known = criteria.hosts.get(authority)
+    if known is None:
+        known = criteria.hosts[authority] = _host(authority, criteria)
+    return known
 
 
 def _host(authority: str, criteria: Criteria) -> Host:
