@@ -18,6 +18,7 @@ from tests.fakes import tap
 from tests.fakes.upstream import Upstream
 from tests.peers import nodemailer
 from tests.scenarios import hostile, service
+from tests.until import eventually
 
 SENDER, TO = "a@example.test", "b@example.test"
 LINK = '<a href="https://example.com/page?a=1&amp;b=é">there</a>'
@@ -137,8 +138,9 @@ def test_a_file_arrives_as_it_is(
 ) -> None:
     letter = tmp_path / "letter.eml"
     letter.write_bytes(before + LETTER)
+    already = len(world.upstream.taken)
     send(world.relay.smtp, letter)
-    arrived = last(world)
+    arrived = next_of(world, already)
     assert b"/c/" in arrived
     assert b"/o/" in arrived
     meant = LETTER.replace(b"\n", b"\r\n")
@@ -149,9 +151,11 @@ def test_who_ends_lines_in_lf_is_named_once(world: World, tmp_path: Path) -> Non
     letter = tmp_path / "letter.eml"
     letter.write_bytes(LETTER)
     before = hostile.metrics(world.relay.admin)["trackrelay_bare_newlines_total"]
+    already = len(world.upstream.taken)
     for _ in range(2):
         by_curl(world.relay.smtp, letter)
     by_curl_crlf(world.relay.smtp, letter)
+    eventually(lambda: len(world.upstream.taken) == already + 3)
     assert hostile.metrics(world.relay.admin)["trackrelay_bare_newlines_total"] == before + 2
     assert world.relay.log.count("bare_newlines") == 1
 
@@ -230,10 +234,11 @@ COMPOSING: tuple[Callable[[int, Path], None], ...] = (
 def test_what_a_program_writes_arrives_as_it_sent_it(
     world: World, send: Callable[[int, Path], None], tmp_path: Path
 ) -> None:
+    already = len(world.upstream.taken)
     with tap.on(world.relay.smtp) as line:
         send(line.port, tmp_path / "0001-letter.patch")
         sent = line.message()
-    arrived = last(world)
+    arrived = next_of(world, already)
     assert re.search(rb"/c/", arrived)
     assert re.search(rb"/o/", arrived)
     assert b"\n" not in sent.replace(b"\r\n", b"")  # these all end lines as SMTP has it
@@ -251,9 +256,10 @@ def base(world: World) -> str:
     return f"http://127.0.0.1:{world.relay.http}"
 
 
-def last(world: World) -> bytes:
-    """What arrived last, below our trace field."""
-    kept = world.upstream.taken[-1]
+def next_of(world: World, before: int) -> bytes:
+    """What arrived after so many, below our trace field."""
+    eventually(lambda: len(world.upstream.taken) > before)
+    (kept,) = world.upstream.taken[before:]
     assert kept.recipients == [TO]
     return oracle.below_trace(kept.content)
 
