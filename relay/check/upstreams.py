@@ -9,7 +9,7 @@ import os
 from relay import config, oauth
 from relay.check import Finding, failure, ok, warning
 from relay.core import envelopes, networks, providers
-from relay.upstream import choice, connections, failures, transaction
+from relay.upstream import choice, connections, failures, logins, transaction
 
 
 async def look(settings: config.Settings) -> list[Finding]:
@@ -73,8 +73,9 @@ def _offers(
     own = address.login and (up.password or up.oauth2)
     done = f"took the login {address.login} {over}" if own else f"answers {over}"
     found = [ok(what, f"{address} {done.rstrip(',')}")]
-    if settings.smtp.auth == "upstream" and not connection.auth_methods:
-        found.append(failure(what, f'{address} offers no AUTH, and smtp.auth = "upstream" needs it'))
+    if settings.smtp.auth == "upstream":
+        missing = logins.without_method(address, connection.auth_methods, ours=False)
+        found += [failure(what, missing.trouble.sentence)] if missing else []
     if not settings.smtp.hostname and connection.name != os.uname().nodename:
         found.append(warning(what, f'{address} hears {connection.name} as our name, since the machine\'s name, '
                              f'"{os.uname().nodename}", is no full one, and strict servers may refuse that; set smtp.hostname '

@@ -34,14 +34,21 @@ class Trouble:
 
 class CannotConnect(Exception):
     """A connection that is ready for MAIL can't be had: no answer, no TLS, no login. `outcome` is what that means for a
-    message that needs it; `trouble`: the same for the operator; `refused`: our own credentials were refused for good."""
+    message that needs it; `trouble`: the same for the operator; `refused`: our own credentials were refused for good; `personal`: it says nothing to any other client."""
 
     def __init__(
-        self, code: int, text: str, *, kind: Kind = "unreachable", never: bool = False, refused: bool = False
+        self,
+        code: int,
+        text: str,
+        *,
+        kind: Kind = "unreachable",
+        never: bool = False,
+        refused: bool = False,
+        personal: bool = False,
     ) -> None:
         reply = envelopes.reply(code, [text])
         super().__init__(str(reply))
-        self.refused = refused
+        self.refused, self.personal = refused, personal
         status = envelopes.ENHANCED.match(reply.text)
         sentence = reply.text[status.end() :].strip() if status else reply.text
         self.trouble = Trouble(kind, ADDRESS.sub("[address]", sentence))

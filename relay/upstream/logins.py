@@ -37,22 +37,26 @@ async def by_password(
     smtp: aiosmtplib.SMTP, server: networks.Server, credentials: tuple[str, str], *, ours: bool
 ) -> None:
     """Raises `CannotConnect`. `ours`: they are the settings', not a client's."""
-    offered = [method for method in BY_PASSWORD if method in smtp.server_auth_methods]
-    if not smtp.server_auth_methods and ours:
-        raise CannotConnect(
-            451,
-            f"4.7.4 The upstream {server} offers no AUTH; take the user out of the URL where it wants no login, or choose its "
-            "port for submission (587)",
-            kind="login",
-        )
-    if not offered:
-        others = _listed(smtp.server_auth_methods)
-        raise CannotConnect(
-            451, f"4.7.4 The upstream {server} offers none of AUTH PLAIN, LOGIN and CRAM-MD5{others}", kind="login"
-        )
+    methods = smtp.server_auth_methods
+    if missing := without_method(server, methods, ours=ours):
+        raise missing
+    offered = [method for method in BY_PASSWORD if method in methods]
     said = await _first_taken(smtp, server, [(BY_PASSWORD[method], *credentials) for method in offered])
     if said.code // 100 != 2:
         raise refused(said, server, _secrets(*credentials), ours=ours)
+
+
+def without_method(server: networks.Server, methods: Sequence[str], *, ours: bool) -> CannotConnect | None:
+    """Why there is no login by password where these methods are offered; None where there is one."""
+    if any(method in methods for method in BY_PASSWORD):
+        return None
+    if methods:
+        said = f"offers none of AUTH PLAIN, LOGIN and CRAM-MD5, only {', '.join(methods).upper()}"
+    elif ours:
+        said = "offers no AUTH; take the user out of the URL where it wants no login, or choose its port for submission (587)"
+    else:
+        said = 'offers no AUTH, and smtp.auth = "upstream" needs it'
+    return CannotConnect(451, f"4.7.4 The upstream {server} {said}", kind="login")
 
 
 async def by_token(smtp: aiosmtplib.SMTP, server: networks.Server, tokens: oauth.Tokens) -> None:
@@ -64,9 +68,11 @@ async def by_token(smtp: aiosmtplib.SMTP, server: networks.Server, tokens: oauth
     by_name: dict[str, Exchange] = {"xoauth2": _xoauth2, "oauthbearer": oauthbearer}
     offered = [exchange for method, exchange in by_name.items() if method in smtp.server_auth_methods]
     if not offered:
-        others = _listed(smtp.server_auth_methods)
+        others = ", ".join(smtp.server_auth_methods).upper()
         raise CannotConnect(
-            451, f"4.7.4 The upstream {server} offers neither AUTH XOAUTH2 nor OAUTHBEARER{others}", kind="login"
+            451,
+            f"4.7.4 The upstream {server} offers neither AUTH XOAUTH2 nor OAUTHBEARER{others and ', only '}{others}",
+            kind="login",
         )
     for fresh in (False, True):  # a token that was good for another minute may have been revoked
         token = await tokens.access(fresh=fresh)
@@ -74,10 +80,6 @@ async def by_token(smtp: aiosmtplib.SMTP, server: networks.Server, tokens: oauth
         if said.code // 100 == 2:
             return
     raise refused(said, server, [token], ours=True)
-
-
-def _listed(methods: Sequence[str]) -> str:
-    return f", only {', '.join(methods).upper()}" if methods else ""
 
 
 async def _first_taken(
@@ -196,7 +198,11 @@ def refused(said: Said, server: networks.Server, secrets: Sequence[str], *, ours
     if ours or of_method or reply.code // 100 != 5:  # our own credentials are the operator's to mend: mail waits for it
         final = ours and refusals.smtp_login(reply.code, reply.text)
         return CannotConnect(
-            451, f"4.7.8 The upstream {server} refused the login: {reply}", kind="login", refused=final
+            451,
+            f"4.7.8 The upstream {server} refused the login: {reply}",
+            kind="login",
+            refused=final,
+            personal=not (ours or of_method),
         )
     return CannotConnect(535, reply.text if envelopes.ENHANCED.match(reply.text) else f"5.7.8 {reply.text}", never=True)
 

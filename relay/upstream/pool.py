@@ -48,7 +48,7 @@ class Pool:
         try:
             connection = await self.connector.open(credentials)
         except failures.CannotConnect as failure:
-            if isinstance(failure.outcome, Later):
+            if isinstance(failure.outcome, Later) and not failure.personal:
                 self.troubles.cannot_connect(failure.trouble, ours=credentials is None)
             raise
         self.troubles.connected(ours=credentials is None)

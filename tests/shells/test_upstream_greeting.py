@@ -241,6 +241,7 @@ async def test_what_a_server_repeats_of_a_login_is_not_told() -> None:
     ("replies", "kind", "words"),
     [
         ([U, P, "535 5.7.8 wrong"], Never, "535 5.7.8 wrong"),
+        ([U, P, "454 4.7.0 too many failures of this user"], Later, "454 4.7.0"),
         (["504 5.7.4 no LOGIN"], Later, "504 5.7.4 no LOGIN"),  # says nothing of the client's password
         ([U, U, U], Later, "can't be answered"),
         ([U, P, "454 4.7.0 later"], Later, "454 4.7.0 later"),
@@ -253,6 +254,23 @@ async def test_a_clients_own_login(replies: list[str], kind: type[Outcome], word
         outcome = await out.try_login("u", SECRET)
         assert isinstance(outcome, kind)
         assert words in str(outcome.reply)
+        # Anybody can have a login refused: that is no trouble of the upstream. What no login can have is.
+        assert (out.troubles.now is not None) is (words in ("can't be answered", "504 5.7.4 no LOGIN"))
+
+
+async def test_logins_of_clients_that_it_does_not_have_are_told_as_check_tells_them() -> None:
+    server = fake.Upstream()
+    async with at(server) as out:
+        outcome = await out.try_login("u", SECRET)
+        assert isinstance(outcome, Later)
+        assert out.troubles.now is not None
+        assert (
+            out.troubles.now.sentence
+            == f'The upstream {out.address} offers no AUTH, and smtp.auth = "upstream" needs it'
+        )
+        server.users = {"u": SECRET}
+        assert isinstance(await out.try_login("u", SECRET), Done)
+        assert out.troubles.now is None
 
 
 # -- what is told of us, whatever the message --------------------------------------------------------------------------
