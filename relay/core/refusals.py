@@ -107,15 +107,18 @@ HELLO = re.compile(r"\b(?:HELO|EHLO)\b", re.I)
 SECURE = re.compile(r"STARTTLS|\bTLS\b|\bSSL\b|encrypt", re.I)
 
 
-def of_us(reply: Reply) -> Literal["login", "tls", "name"] | None:
+MACHINE = re.compile(r"\bclient host\b.{0,120}?\b(?:rejected|blocked)\b", re.I | re.S)
+
+
+def of_us(reply: Reply) -> Literal["login", "tls", "name", "greeting"] | None:
     """What of us this reply to a message refuses, where it is no word on the message: every other one would hear the same.
-    530 is for a login or TLS that is missing (RFC 4954 6, RFC 3207 4); many servers check the name of EHLO only when they
-    hear of a recipient."""
+    530 is for a login or TLS that is missing (RFC 4954 6, RFC 3207 4); many servers check the name of EHLO, and the address that
+    we come from, only when they hear of a recipient."""
     if reply.code == 530:
         return "tls" if SECURE.search(reply.text) else "login"
-    if reply.code // 100 in (4, 5) and reply.code != 503 and HELLO.search(reply.text):
-        return "name"
-    return None
+    if reply.code // 100 not in (4, 5) or reply.code == 503:
+        return None
+    return "name" if HELLO.search(reply.text) else "greeting" if MACHINE.search(reply.text) else None
 
 
 def folder(words: str) -> bool:

@@ -66,7 +66,9 @@ def of_us(reply: Reply, server: networks.Server, name: str, *, login: bool) -> C
             said = 'wants TLS; set its tls = "required"'
         case "name":
             said = f"refuses our name {name}; set smtp.hostname to a full name that resolves to this machine"
-        case _:
+        case "greeting":
+            said = "takes no mail from this machine"
+        case None:
             return None
     return CannotConnect(451, f"4.7.0 The upstream {server} {said}: {reply}", kind=kind)
 

@@ -284,6 +284,12 @@ HELLO = "504 5.5.2 <srv1>: Helo command rejected: need fully-qualified hostname"
         ({"mail": "530 5.7.0 Authentication required"}, "", "wants a login; name its user in the URL", "login"),
         ({"mail": "530 5.7.0 Authentication required"}, "u", "wants another login: 530 5.7.0", "login"),
         ({"mail": "530 5.7.0 Must issue a STARTTLS command first"}, "", 'wants TLS; set its tls = "required"', "tls"),
+        (
+            {"rcpt": "554 5.7.1 <x[127.0.0.1]>: Client host rejected: no"},
+            "",
+            "takes no mail from this machine",
+            "greeting",
+        ),
         ({"mail": HELLO}, "", "refuses our name relay.test; set smtp.hostname", "name"),
         ({"rcpt": HELLO}, "", "refuses our name relay.test; set smtp.hostname", "name"),
         ({"data": HELLO}, "", "refuses our name relay.test; set smtp.hostname", "name"),
