@@ -15,6 +15,9 @@ COMMANDS = (
 )  # fmt: skip
 
 
+CONFIG = "the settings; else $TRACKRELAY_CONFIG, ./relay.toml, /etc/trackrelay/relay.toml"
+
+
 def module_of(command: str) -> str:
     return f"relay.commands.{command.replace('-', '_')}"
 
@@ -24,6 +27,7 @@ def parser(only: str | None = None) -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="trackrelay", description="Open, click and reply tracking for the mail you send."
     )
+    top.add_argument("--config", metavar="FILE", help=CONFIG)
     top.add_argument("--version", action="version", version=f"trackrelay {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name in COMMANDS:
@@ -32,11 +36,7 @@ def parser(only: str | None = None) -> argparse.ArgumentParser:
             continue
         room = importlib.import_module(module_of(name))
         own = commands.add_parser(name, help=room.HELP, description=room.__doc__ or room.HELP)
-        own.add_argument(
-            "--config",
-            metavar="FILE",
-            help="the settings; else $TRACKRELAY_CONFIG, ./relay.toml, /etc/trackrelay/relay.toml",
-        )
+        own.add_argument("--config", metavar="FILE", default=argparse.SUPPRESS, help=CONFIG)
         room.arguments(own)
         config_everywhere(own)
         own.set_defaults(run=room.run)
@@ -44,7 +44,7 @@ def parser(only: str | None = None) -> argparse.ArgumentParser:
 
 
 def config_everywhere(parser: argparse.ArgumentParser) -> None:
-    """--config after a verb too: `trackrelay user list --config FILE`. What stood before the verb is kept."""
+    """--config after a verb too: `trackrelay user list --config FILE`. What stood before the command or the verb is kept."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for verb in action.choices.values():
@@ -52,13 +52,21 @@ def config_everywhere(parser: argparse.ArgumentParser) -> None:
                 config_everywhere(verb)
 
 
+def command_in(words: list[str]) -> str | None:
+    """The command that is meant; None where that takes all of the command line to say."""
+    rest = iter(words)
+    for word in rest:
+        if word == "--config":
+            next(rest, None)
+        elif not word.startswith("--config="):
+            return word if word in COMMANDS else None
+    return None
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Exit code 0 is done, 1 a check that failed, 2 bad usage or configuration."""
     words = sys.argv[1:] if arguments is None else arguments
-    only = next((word for word in words if word in COMMANDS), None)
-    if words and words[0].startswith("-") and words[0] not in COMMANDS:
-        only = None
-    args = parser(only).parse_args(words)
+    args = parser(command_in(words)).parse_args(words)
     try:
         return int(args.run(args))
     except KeyboardInterrupt:
@@ -66,6 +74,11 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # `trackrelay events | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as reason:  # a file or folder that can't be had, wherever a command meets it
+        from relay import causes
+
+        print(f"trackrelay {args.command}: {causes.at(reason)}", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

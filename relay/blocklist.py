@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from relay import files, log
+from relay import causes, files, log
 from relay.core import blocks, identifiers
 from relay.core.blocks import Block, Blocks
 from relay.core.model import Sent
@@ -103,7 +103,7 @@ def read(path: Path) -> tuple[Block, ...]:
     except FileNotFoundError:
         return ()
     except OSError as reason:
-        raise Unusable(f"{path}: {reason.strerror or reason}") from reason
+        raise Unusable(f"{path}: {causes.of(reason)}") from reason
     except (msgspec.MsgspecError, UnicodeDecodeError) as reason:
         raise Unusable(f"{path} is damaged ({reason}): put it back from a backup, or remove it") from reason
 
@@ -131,5 +131,5 @@ def _change(path: Path, change: Callable[[list[Block]], list[Block] | None]) -> 
                 return False
             files.write(path, msgspec.json.format(msgspec.json.encode(Document(wanted)), indent=2) + b"\n")
     except OSError as reason:
-        raise Unusable(f"{path}: {reason.strerror or reason}") from reason
+        raise Unusable(f"{path}: {causes.of(reason)}") from reason
     return True

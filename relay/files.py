@@ -11,6 +11,7 @@ Everything here blocks: call it off the loop. What fails raises OSError.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import secrets
@@ -71,7 +72,7 @@ def make_folder(path: Path) -> None:
     except FileExistsError:
         if path.is_dir():  # another process was faster
             return
-        raise
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from None
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:

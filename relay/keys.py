@@ -22,7 +22,7 @@ from pathlib import Path
 
 import msgspec
 
-from relay import files, log
+from relay import causes, files, log
 from relay.core import tokens
 from relay.core.model import Keys
 
@@ -106,7 +106,7 @@ def rotate(path: Path) -> Listed:
     try:
         return added(path)
     except OSError as reason:
-        raise Unusable(f"{path}: {reason.strerror}") from reason
+        raise Unusable(f"{causes.at(reason, path)}") from reason
 
 
 def added(path: Path) -> Listed:
@@ -131,7 +131,7 @@ def listing(path: Path) -> list[Listed]:
     except FileNotFoundError as reason:
         raise Unusable(f"there is no {path}: the first start makes it") from reason
     except OSError as reason:
-        raise Unusable(f"{path}: {reason.strerror}") from reason
+        raise Unusable(f"{causes.at(reason, path)}") from reason
     rows = [Listed(int(n), key.created, int(n) == document.current) for n, key in document.keys.items()]
     return sorted(rows, key=lambda row: (row.created, row.key_id))
 
@@ -162,7 +162,7 @@ def read_or_make(path: Path) -> tuple[tuple[int, ...], Keys]:
                     replace(path, Document(0, {"0": fresh()}))
         return load(path)
     except OSError as reason:
-        raise Unusable(f"{path}: {reason.strerror}") from reason
+        raise Unusable(f"{causes.at(reason, path)}") from reason
 
 
 def load(path: Path) -> tuple[tuple[int, ...], Keys]:

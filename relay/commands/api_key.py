@@ -8,9 +8,18 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from relay.config import Settings
+    from relay.store.contract import Store
 
 HELP = "create, list and revoke keys for the admin listener"
 SCOPES = ("send", "read", "manage", "admin")
+
+
+def some_scopes(text: str) -> tuple[str, ...]:
+    given = tuple(word.strip() for word in text.split(","))
+    unknown = [word for word in given if word not in SCOPES]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is no scope; there are {', '.join(SCOPES)}")
+    return given
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,8 +29,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     create.add_argument(
         "--scope",
         action="append",
-        choices=SCOPES,
-        help="what it may do: send, read what happened, manage webhooks, links and the queue; everything by default",
+        type=some_scopes,
+        metavar="SCOPE",
+        help=f"what it may do, of {', '.join(SCOPES)}: send, read what happened, manage webhooks, links and the queue; everything by default",
     )
     create.add_argument("--grant", default="", metavar="ID", help="only the mail of this grant")
     verbs.add_parser("list", help="names, grants, scopes, when made and last used")
@@ -38,56 +48,51 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def act(settings: Settings, args: argparse.Namespace) -> int:
+    from relay import opening, store
+
+    verbs = {"list": listing, "revoke": revoke, "create": create}
+    try:
+        async with opening.opened(settings, "make" if args.verb == "create" else "refuse") as opened:
+            return await verbs[args.verb](opened, settings, args)
+    except store.Unavailable as reason:
+        print(f"trackrelay api-key: {reason}", file=sys.stderr)
+        return 1
+
+
+async def listing(opened: Store, settings: Settings, args: argparse.Namespace) -> int:
+    import time
+
+    for key in await opened.api_keys():
+        made = time.strftime("%Y-%m-%d", time.localtime(key.created_at))
+        used = time.strftime("%Y-%m-%d %H:%M", time.localtime(key.last_used_at)) if key.last_used_at else "never"
+        print(f"{key.name}\t{made}\t{key.grant or 'all grants'}\t{','.join(key.scopes)}\tused {used}")
+    return 0
+
+
+async def revoke(opened: Store, settings: Settings, args: argparse.Namespace) -> int:
+    if await opened.revoke_api_key(args.name):
+        return 0
+    print(f"trackrelay api-key: there is no key named {args.name!r}; see: trackrelay api-key list", file=sys.stderr)
+    return 1
+
+
+async def create(opened: Store, settings: Settings, args: argparse.Namespace) -> int:
     import hashlib
     import secrets
     import time
 
     from relay import store
 
-    opened = store.open(settings.store.url, settings.state_dir, password=settings.store.password)
-    try:
-        await opened.start()
-    except store.Unavailable as reason:
-        print(f"trackrelay api-key: {reason}", file=sys.stderr)
+    if args.name in {key.name for key in await opened.api_keys()}:
+        print(f"trackrelay api-key: there is a key named {args.name!r} already; revoke it, or choose another name",
+              file=sys.stderr)  # fmt: skip
         return 1
-    try:
-        known = {key.name: key for key in await opened.api_keys()}
-        if args.verb == "list":
-            for key in known.values():
-                made = time.strftime("%Y-%m-%d", time.localtime(key.created_at))
-                used = (
-                    time.strftime("%Y-%m-%d %H:%M", time.localtime(key.last_used_at)) if key.last_used_at else "never"
-                )
-                print(f"{key.name}\t{made}\t{key.grant or 'all grants'}\t{','.join(key.scopes)}\tused {used}")
-            return 0
-        if args.verb == "revoke":
-            if not await opened.revoke_api_key(args.name):
-                print(
-                    f"trackrelay api-key: there is no key named {args.name!r}; see: trackrelay api-key list",
-                    file=sys.stderr,
-                )
-                return 1
-            return 0
-        if args.name in known:
-            print(
-                f"trackrelay api-key: there is a key named {args.name!r} already; revoke it, or choose another name",
-                file=sys.stderr,
-            )
-            return 1
-        if args.grant and args.grant not in {grant.id for grant in settings.grants}:
-            print(f"trackrelay api-key: there is no grant {args.grant!r} in {settings.file}", file=sys.stderr)
-            return 2
-        secret = "tr_" + secrets.token_urlsafe(32)
-        await opened.add_api_key(
-            store.ApiKey(
-                name=args.name,
-                digest=hashlib.sha256(secret.encode()).hexdigest(),
-                scopes=tuple(args.scope or SCOPES),
-                grant=args.grant,
-                created_at=time.time(),
-            )
-        )
-        print(secret)
-        return 0
-    finally:
-        await opened.stop()
+    if args.grant and args.grant not in {grant.id for grant in settings.grants}:
+        print(f"trackrelay api-key: there is no grant {args.grant!r} in {settings.file}", file=sys.stderr)
+        return 2
+    secret = "tr_" + secrets.token_urlsafe(32)
+    digest = hashlib.sha256(secret.encode()).hexdigest()
+    scopes = tuple(dict.fromkeys(scope for given in args.scope or [SCOPES] for scope in given))
+    await opened.add_api_key(store.ApiKey(args.name, digest, scopes, args.grant, time.time()))
+    print(secret)
+    return 0

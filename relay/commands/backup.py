@@ -32,30 +32,34 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def copy(settings: Settings, to: Path) -> int:
-    from relay import files, store
+    from relay import causes, files, opening, store
 
-    if to.exists() and (not to.is_dir() or any(to.iterdir())):
+    try:
+        full = any(to.iterdir())
+    except FileNotFoundError:
+        full = False
+    except OSError as reason:
+        print(f"trackrelay backup: {causes.at(reason, to)}; name a new folder", file=sys.stderr)
+        return 1 if isinstance(reason, PermissionError) else 2
+    if full:
         print(f"trackrelay backup: {to} exists and is not empty; name a new folder", file=sys.stderr)
         return 2
-    if not settings.state_dir.is_dir():
-        print(
-            f"trackrelay backup: {settings.state_dir} does not exist: no service has run with {settings.file}",
-            file=sys.stderr,
-        )
+    try:
+        async with opening.opened(settings) as opened:
+            files.make_folder(to)
+            try:
+                count = sum(copy_folder(settings.state_dir / name, to / name) for name in files.FOLDERS)
+                whole = await opened.backup(to / "trackrelay.db")
+            except OSError as reason:
+                return not_whole(to, causes.at(reason, to))
+            except store.Unavailable as reason:
+                return not_whole(to, str(reason))
+    except store.Unavailable as reason:  # nothing was copied
+        print(f"trackrelay backup: {reason}", file=sys.stderr)
         return 1
-    try:
-        files.make_folder(to)
-        count = sum(copy_folder(settings.state_dir / name, to / name) for name in files.FOLDERS)
     except OSError as reason:
-        return not_whole(to, f"{reason.filename or to}: {reason.strerror}")
-    opened = store.open(settings.store.url, settings.state_dir, password=settings.store.password)
-    try:
-        await opened.start()
-        whole = await opened.backup(to / "trackrelay.db")
-    except store.Unavailable as reason:
-        return not_whole(to, str(reason))
-    finally:
-        await opened.stop()
+        print(f"trackrelay backup: {causes.at(reason, to)}", file=sys.stderr)
+        return 1
     os.sync()  # once, and not for each of the files: there may be thousands
     what = f"{count} files of {', '.join(files.FOLDERS)}"
     print(f"{to}: the database and {what}" if whole else f"{to}: {what}. The database is not in it: save it by pg_dump")

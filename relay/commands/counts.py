@@ -31,25 +31,22 @@ async def count(settings: Settings, *, anew: bool) -> int:
     """Progress goes to stderr, the result to stdout."""
     import time
 
-    from relay import store
+    from relay import opening, store
 
-    opened = store.open(settings.store.url, settings.state_dir, password=settings.store.password)
     done, total, said = 0, 0, time.monotonic()
     try:
-        await opened.start()
-        total = await opened.begin_recount() if anew else 0
-        while (more := await opened.recount()) is not None:
-            done += more
-            if time.monotonic() - said >= 1:
-                said = time.monotonic()
-                print(f"{done} of {total} messages" if anew else f"{done} messages", file=sys.stderr)
+        async with opening.opened(settings) as opened:
+            total = await opened.begin_recount() if anew else 0
+            while (more := await opened.recount()) is not None:
+                done += more
+                if time.monotonic() - said >= 1:
+                    said = time.monotonic()
+                    print(f"{done} of {total} messages" if anew else f"{done} messages", file=sys.stderr)
     except store.Unavailable as reason:
-        print(
-            f"trackrelay counts: {reason}; {done} messages were counted, `trackrelay counts resume` goes on from there",
-            file=sys.stderr,
+        more_of_it = (
+            f"; {done} messages were counted, `trackrelay counts resume` goes on from there" if done or total else ""
         )
+        print(f"trackrelay counts: {reason}{more_of_it}", file=sys.stderr)
         return 1
-    finally:
-        await opened.stop()
     print(f"{done} messages counted")
     return 0

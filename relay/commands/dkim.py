@@ -25,7 +25,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from relay import config, files
+    from relay import causes, config, files
     from relay.core import dkim
 
     try:
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         )
         return 1
     except OSError as reason:
-        print(f"trackrelay dkim: {path}: {reason.strerror}", file=sys.stderr)
+        print(f"trackrelay dkim: {causes.at(reason, path)}", file=sys.stderr)
         return 1
     print(instructions(dkim.zone_line(signer), dkim.record(signer), path.absolute(), signer.domain, signer.selector))
     return 0

@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from relay.config import Settings
     from relay.core.model import Event, Sent
     from relay.store.contract import Store
 
@@ -34,35 +35,41 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     import asyncio
 
-    from relay import config, store
+    from relay import config
 
     settings = config.settings_of(args)
     if args.limit < 1:
         print("trackrelay events: --limit must be at least 1", file=sys.stderr)
         return 2
-    return asyncio.run(show(store.open(settings.store.url, settings.state_dir, password=settings.store.password), args))
+    return asyncio.run(show(settings, args))
 
 
-async def show(opened: Store, args: argparse.Namespace) -> int:
-    from relay import log, store
-    from relay.commands import messages
+async def show(settings: Settings, args: argparse.Namespace) -> int:
+    from relay import opening, store
 
     try:
-        await opened.start()
-        if args.message:
-            sent = await messages.find(opened, args.message)
-            args.message = sent.message_id if sent else args.message
-            if sent is None and not await opened.events(limit=1, message_id=args.message):
-                print(f"trackrelay events: there is no message {log.safe(args.message)}; see: trackrelay messages list",
-                      file=sys.stderr)  # fmt: skip
+        async with opening.opened(settings) as opened:
+            if args.message and not await named(opened, args):
                 return 1
-        await Shown(opened, args).run()
+            await Shown(opened, args).run()
     except store.Unavailable as reason:
         print(f"trackrelay events: {reason}", file=sys.stderr)
         return 1
-    finally:
-        await opened.stop()
     return 0
+
+
+async def named(opened: Store, args: argparse.Namespace) -> bool:
+    """Whether something is known of the message that was named; its id is in `args.message` then."""
+    from relay import log
+    from relay.commands import messages
+
+    sent = await messages.find(opened, args.message)
+    args.message = sent.message_id if sent else args.message
+    if sent or await opened.events(limit=1, message_id=args.message):
+        return True
+    print(f"trackrelay events: there is no message {log.safe(args.message)}; see: trackrelay messages list",
+          file=sys.stderr)  # fmt: skip
+    return False
 
 
 class Shown:

@@ -70,20 +70,18 @@ def show(blocks: tuple[Block, ...]) -> int:
 
 async def named(settings: Settings, what: str) -> Block | str:
     """What is meant, or a sentence that says why that is nothing that could be blocked. Only a Message-ID needs the
-    database."""
+    database. Raises `blocklist.Unusable` where that can't be asked."""
     import time
 
-    from relay import blocklist, store
+    from relay import blocklist, opening, store
 
     async def find(internet_id: str) -> Sent | None:
-        opened = store.open(settings.store.url, settings.state_dir, password=settings.store.password)
-        try:
-            await opened.start()
+        async with opening.opened(settings) as opened:
             return await opened.find_sent([internet_id])
-        finally:
-            await opened.stop()
 
     try:
         return await blocklist.meant(what, time.time(), find)
     except store.Unavailable as reason:
-        return f"a Message-ID is looked up in the database, and that is away ({reason}); name the message's own id"
+        raise blocklist.Unusable(
+            f"a Message-ID is looked up in the database, and that can't be asked ({reason}); name the message's own id"
+        ) from reason

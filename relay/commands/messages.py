@@ -62,17 +62,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def answer(settings: Any, args: argparse.Namespace) -> int:
-    from relay import store
+    from relay import opening, store
 
-    opened = store.open(settings.store.url, settings.state_dir, password=settings.store.password)
     try:
-        await opened.start()
-        return await (listing if args.verb == "list" else show)(opened, args)
+        async with opening.opened(settings) as opened:
+            return await (listing if args.verb == "list" else show)(opened, args)
     except store.Unavailable as reason:
         print(f"trackrelay messages: {reason}", file=sys.stderr)
         return 1
-    finally:
-        await opened.stop()
 
 
 # -- list --------------------------------------------------------------------------------------------------------------

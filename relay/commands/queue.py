@@ -46,14 +46,7 @@ def run(args: argparse.Namespace) -> int:
     args.settings = config.settings_of(args)
     kept = disk.Disk(args.settings.state_dir / "spool")
     verbs = {"list": listing, "show": show, "retry": retry, "drop": drop}
-    try:
-        return verbs[args.verb](kept, args)
-    except PermissionError as reason:
-        print(
-            f"trackrelay queue: {reason.filename}: permission denied; run this as root or as the service's user",
-            file=sys.stderr,
-        )
-        return 1
+    return verbs[args.verb](kept, args)
 
 
 def listing(kept: disk.Disk, args: argparse.Namespace) -> int:
@@ -178,16 +171,12 @@ def record(settings: Settings, gone: list[queue.Entry]) -> None:
     """The messages' record says "given up". Where it can't be written now, who sends writes it later."""
     import asyncio
 
-    from relay import store
+    from relay import opening, store
     from relay.spool import requests
 
     async def write() -> None:
-        opened = store.open(settings.store.url, settings.state_dir, password=settings.store.password)
-        try:
-            await opened.start()
+        async with opening.opened(settings) as opened:
             await requests.record_dropped(opened, gone)
-        finally:
-            await opened.stop()
 
     if gone:
         try:

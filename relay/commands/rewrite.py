@@ -49,7 +49,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from relay import keys, outbound
+    from relay import causes, keys, outbound
     from relay.core import dkim
 
     settings = with_defaults(settings_or_none(args), args)
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         found = keys.TokenKeys(path).now() if settings.file and path.exists() else keys.dry_run()
         signers = outbound.signers(settings)
     except OSError as reason:
-        print(f"trackrelay rewrite: {reason.filename}: {reason.strerror}", file=sys.stderr)
+        print(f"trackrelay rewrite: {causes.at(reason)}", file=sys.stderr)
         return 2
     except (keys.Unusable, dkim.BadKey) as reason:
         print(f"trackrelay rewrite: {reason}", file=sys.stderr)

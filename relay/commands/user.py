@@ -25,7 +25,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     import sys
 
-    from relay import config, log
+    from relay import causes, config, log
     from relay.smtp import accounts, users
 
     settings = config.settings_of(args)
@@ -37,7 +37,10 @@ def run(args: argparse.Namespace) -> int:
                     print("\t".join([log.safe(name), *([log.safe(" ".join(login.senders))] if login.senders else [])]))
             case "remove":
                 if not users.remove(file, args.name):
-                    print(f"there is no login {log.safe(args.name)}", file=sys.stderr)
+                    print(
+                        f"trackrelay user remove: there is no login {log.safe(args.name)}; see: trackrelay user list",
+                        file=sys.stderr,
+                    )
                     return 1
                 print(f"removed {args.name}", file=sys.stderr)
             case _:
@@ -51,12 +54,8 @@ def run(args: argparse.Namespace) -> int:
     except users.InvalidLogin as error:
         print(f"trackrelay user {args.verb}: {error}", file=sys.stderr)
         return 2
-    except PermissionError as error:
-        print(f"trackrelay user {args.verb}: {error.filename}: permission denied; run this as root or as the service's user",
-              file=sys.stderr)  # fmt: skip
-        return 1
     except OSError as error:
-        print(f"trackrelay user {args.verb}: {error}", file=sys.stderr)
+        print(f"trackrelay user {args.verb}: {causes.at(error, file)}", file=sys.stderr)
         return 1
     if args.verb != "list" and settings.smtp.auth != "users":
         print(f'{settings.file}: smtp.auth is "{settings.smtp.auth}": logins are used only with "users"',
@@ -68,6 +67,7 @@ def password(file: str | None) -> str:
     """The first line of the file, or what a person types twice, or without a terminal the first line of the input."""
     import sys
 
+    from relay import causes
     from relay.smtp import users
 
     if file:
@@ -75,7 +75,8 @@ def password(file: str | None) -> str:
             with open(file, encoding="utf-8") as lines:
                 return lines.readline().rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
-            raise users.InvalidLogin(f"{file}: {getattr(error, 'strerror', None) or error}") from error
+            why = causes.of(error) if isinstance(error, OSError) else "it is no text in UTF-8"
+            raise users.InvalidLogin(f"{file}: {why}") from error
     if not sys.stdin.isatty():
         return sys.stdin.readline().rstrip("\r\n")
     import getpass

@@ -72,22 +72,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def act(settings: Settings, args: argparse.Namespace) -> int:
-    from relay import store
+    from relay import opening, store
 
-    opened = store.open(settings.store.url, settings.state_dir, password=settings.store.password)
+    verbs = {"list": show, "test": try_out, "replay": replay}
     try:
-        await opened.start()
-        match args.verb:
-            case "list":
-                return await show(settings, opened, args)
-            case "test":
-                return await try_out(settings, opened, args)
-        return await replay(settings, opened, args)
+        async with opening.opened(settings, "refuse" if args.verb == "replay" else "empty") as opened:
+            return await verbs[args.verb](settings, opened, args)
     except store.Unavailable as reason:
         print(f"trackrelay webhooks: {reason}", file=sys.stderr)
         return 1
-    finally:
-        await opened.stop()
 
 
 # -- list --------------------------------------------------------------------------------------------------------------

@@ -63,6 +63,14 @@ def find(path: str | Path | None, environ: Mapping[str, str] = os.environ, syste
     for candidate in (Path("relay.toml"), system):
         if os.path.isfile(candidate):
             return candidate
+    try:
+        os.stat(system)
+    except PermissionError as error:
+        from relay import causes
+
+        raise Missing(f"{system} can't be read: {causes.of(error)}") from None
+    except OSError:
+        pass
     raise Missing(f"no configuration: neither ./relay.toml nor {system} exists; name a file by --config")
 
 
@@ -75,7 +83,9 @@ def load(
     try:
         text = file.read_bytes()
     except OSError as error:
-        raise Missing(f"{file} can't be read: {error.strerror}") from None
+        from relay import causes
+
+        raise Missing(f"{file} can't be read: {causes.of(error)}") from None
     return _Reader(file, environ, roles).run(text)
 
 

@@ -51,7 +51,9 @@ def _present(value: Any, use: Use) -> Path:
     except FileNotFoundError:
         raise Wrong(f"there is no file {path}") from None
     except OSError as error:
-        raise Wrong(f"{path} can't be read: {error.strerror}") from None
+        from relay import causes
+
+        raise Wrong(f"{path} can't be read: {causes.of(error)}") from None
 
 
 PRESENT = Kind("the path of a file that exists", _present, lambda path: "" if path is None else str(path))

@@ -53,7 +53,9 @@ def from_file(given: Any, use: Use) -> tuple[str, str]:
     except FileNotFoundError:
         raise Wrong(f"there is no file {file}") from None
     except OSError as error:
-        raise Wrong(f"{file} can't be read: {error.strerror}") from None
+        from relay import causes
+
+        raise Wrong(f"{file} can't be read: {causes.of(error)}") from None
     try:
         text = content.decode().strip()
     except UnicodeDecodeError:

@@ -259,6 +259,19 @@ async def test_the_form_makes_a_session_that_a_revoked_key_ends(tmp_path: Path) 
             assert answer.status == 401
 
 
+async def test_the_form_says_that_a_key_has_another_scope(tmp_path: Path) -> None:
+    """It is no wrong key, and no page that shows nothing."""
+    async with serving(tmp_path) as server:
+        async with server.ask("/login", method="POST", data={"key": KEYS["hooks"]}) as answer:
+            text = await answer.text()
+            assert answer.status == 403
+            assert "Set-Cookie" not in answer.headers
+        assert "The key hooks may not see this page: its scope is" in text
+        assert "trackrelay api-key create NAME --scope read" in text
+        async with server.ask("/login", method="POST", data={"key": "wrong"}) as answer:
+            assert "That is not one of this installation" in await answer.text()
+
+
 async def test_a_cookie_alone_shows_nothing(tmp_path: Path) -> None:
     """Every other port of the host gets it from the browser."""
     async with serving(tmp_path, extra=[web.get("/extra", extra)]) as server:

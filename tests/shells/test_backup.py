@@ -57,6 +57,6 @@ def test_a_disk_that_is_full(folder, capsys, monkeypatch):
     monkeypatch.setattr(files, "fill", full)
     assert backup(folder, str(folder / "copy")) == 1
     said = capsys.readouterr()
-    assert "No space left on device; the backup in" in said.err
+    assert "the disk is full; make room; the backup in" in said.err
     assert "is incomplete: remove it" in said.err
     assert said.out == ""

@@ -38,7 +38,7 @@ def test_user_names_the_mistakes_of_the_file(folder, capsys, verb):
 
 def test_rewrite_of_a_file_that_is_not_there(folder, capsys):
     assert main(["rewrite", "gone.eml"]) == 2
-    assert said(capsys) == "trackrelay rewrite: gone.eml: No such file or directory\n"
+    assert said(capsys) == "trackrelay rewrite: gone.eml: there is no such file or folder; check the path\n"
 
 
 def test_rewrite_with_a_damaged_key_file(folder, capsys):

@@ -82,6 +82,8 @@ def test_a_folder_that_may_not_be_entered_has_no_file(folder):
             os.stat("relay.toml")
         with pytest.raises(config.Missing, match="no configuration"):
             config.find(None, {}, Path("/dev/null/none"))
+        with pytest.raises(config.Missing, match=r"trackrelay\.toml can't be read: permission denied to the user "):
+            config.find(None, {}, folder / "trackrelay.toml")
         with pytest.raises(config.Missing, match="or its folder may not be entered"):
             config.find("relay.toml", {})
     finally:
@@ -753,12 +755,12 @@ def test_a_byte_order_mark_and_dos_lines_are_no_mistake(folder):
 
 
 def test_a_file_that_cannot_be_read(folder):
-    with pytest.raises(config.Missing, match="can't be read: Is a directory"):
+    with pytest.raises(config.Missing, match="can't be read: it is a folder, and a file is needed"):
         config.load(folder)
     if os.getuid() == 0:
         pytest.skip("root reads everything")
     (folder / "relay.toml").touch(mode=0)
-    with pytest.raises(config.Missing, match="can't be read: Permission denied"):
+    with pytest.raises(config.Missing, match="can't be read: permission denied to the user "):
         config.load(folder / "relay.toml")
 
 

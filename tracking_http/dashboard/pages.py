@@ -269,6 +269,9 @@ async def login(request: web.Request) -> web.Response:
         return answer
     if key is None:
         return page("login.html", status=401, wrong="That is not one of this installation's keys.")
+    if not access.permits(key, "read"):
+        LOG.info("login_without_scope", key=key.name, scopes=" ".join(key.scopes), peer=request.remote)
+        return page("login.html", status=403, wrong=unreadable(key))
     name, half = control.begin(key)
     # No server hears of a fragment; the page keeps it and takes it out of the address.
     location = f"/#{access.HALF}={half}"
@@ -276,6 +279,14 @@ async def login(request: web.Request) -> web.Response:
     access.set_cookie(response, request, name)
     LOG.info("login", key=key.name, peer=request.remote)
     return response
+
+
+def unreadable(key: store.ApiKey) -> str:
+    """What a key that this installation knows, and that may not look at this page, is told."""
+    return (
+        f"The key {key.name} may not see this page: its scope is {', '.join(key.scopes) or 'none'}, and read is needed. "
+        "Make one with trackrelay api-key create NAME --scope read."
+    )
 
 
 async def logout(request: web.Request) -> web.Response:
