@@ -74,13 +74,14 @@ def attempts_text(attempts: Sequence[Attempt]) -> str:
 
 class Table(Generic[T]):
     """The table `name`, a row of which is a value of `made`. `columns` stand in the order of its fields; the first one
-    is never NULL. `beside` are columns that the value has not."""
+    is never NULL. `beside` are columns that the value has not, `flags` those that are true or false."""
 
     def __init__(
         self, name: str, made: Callable[..., T], columns: Sequence[Column], beside: Sequence[str] = ()
     ) -> None:
         self.name = name
         self.columns = (*(column.name for column in columns), *beside)
+        self.flags = frozenset(column.name for column in columns if column.read is bool)
         self._own = len(columns)
         self._made = made
         self._fields = [column.field or column.name for column in columns]

@@ -23,7 +23,8 @@ from tests.store.test_drafts import schedule
 from tests.until import until
 
 UNLIMITED = floods.Limits(0, 0)
-IMPATIENT = Times(patience=0.4, impatience=0.2)
+IMPATIENT = Times(patience=60.0, impatience=0.2)  # once something is known to be wrong
+HASTY = Times(patience=0.4, impatience=0.2)
 PATIENT = Times(patience=60.0, impatience=60.0)
 
 
@@ -43,6 +44,20 @@ async def running(url: str, times: Times = PATIENT) -> AsyncIterator[Postgres]:
     await opened.start()
     yield opened
     await opened.stop()
+
+
+@contextlib.asynccontextmanager
+async def starting(url: str, times: Times) -> AsyncIterator[Postgres]:
+    opened = make(url, times)
+    yield opened
+    await opened.stop()
+
+
+async def checked(store: Postgres) -> bool:
+    with contextlib.suppress(Unavailable):
+        await store.check()
+        return True
+    return False
 
 
 @pytest.fixture
@@ -261,8 +276,8 @@ async def test_who_gave_up_in_doubt_is_written_once_or_not_at_all(
 
 async def test_a_doubt_that_nobody_can_clear_is_said_at_a_stop(postgres: servers.Server, url: str) -> None:
     async with cut.way(postgres.port, b"; COMMIT") as way:
-        store = make(through(url, way), IMPATIENT)
-        await store.start()
+        store = make(through(url, way), HASTY)
+        await until(lambda: checked(store))
         way.when = "after"
         waiting = asyncio.ensure_future(store.append(click()))
         await until(lambda: way.cuts)
@@ -306,7 +321,8 @@ async def written(store: Postgres) -> bool:
 
 
 async def test_a_process_that_hangs_with_the_lock(url: str) -> None:
-    async with running(url, IMPATIENT) as store, another(url) as other:
+    async with starting(url, HASTY) as store, another(url) as other:
+        await until(lambda: checked(store))
         await other.execute(writer.BEGIN)
         assert await other.fetchval("SHOW idle_in_transaction_session_timeout") == "10s"
         assert await other.fetchval("SHOW statement_timeout") == "10s"

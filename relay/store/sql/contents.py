@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from relay.store.sql.program import Program, insert, write
 
-ADD = insert("contents", ("owner_id", "number", "octets"))
+COLUMNS = ("owner_id", "number", "octets")
+ADD = insert("contents", COLUMNS)
 OF = "SELECT octets FROM contents WHERE owner_id = ? ORDER BY number"
 REMOVE = "DELETE FROM contents WHERE owner_id = ?"
 

@@ -1,7 +1,7 @@
 """The store over a SQL database, put together.
 
 Owns: which program is whose, and what is done in several transactions. Leaves to others: the programs (one module per
-subject), running them (the engines: `_read`, `_write` and `_bulk`).
+subject), running them (the engines: `read`, `write` and `_bulk`).
 """
 
 from __future__ import annotations
@@ -74,10 +74,10 @@ class Engine(ABC):
         self._asking = events.Asking()
 
     @abstractmethod
-    async def _read(self, program: Callable[P, Program[T]], *args: P.args, **kwargs: P.kwargs) -> T: ...
+    async def read(self, program: Callable[P, Program[T]], *args: P.args, **kwargs: P.kwargs) -> T: ...
 
     @abstractmethod
-    async def _write(self, program: Callable[P, Program[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def write(self, program: Callable[P, Program[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """All of it in one transaction, durable when it returns, or nothing. A program that is begun again has
         done nothing."""
 
@@ -98,7 +98,7 @@ class Engine(ABC):
         return events.append(batch, self._asking, self._clock(), self._limits)
 
     async def check(self) -> None:
-        await self._write(probe, self._clock())
+        await self.write(probe, self._clock())
 
     # -- messages ------------------------------------------------------------------------------------------------------
 
@@ -109,27 +109,27 @@ class Engine(ABC):
         await self._bulk(messages.Replies(tuple(replies)))
 
     async def sent(self, message_id: str) -> Sent | None:
-        return await self._read(messages.one, message_id)
+        return await self.read(messages.one, message_id)
 
     async def find_sent(
         self, internet_ids: Sequence[str], grant_id: str = "", recipients: Sequence[str] = ()
     ) -> Sent | None:
-        return await self._read(messages.find, internet_ids, grant_id, recipients)
+        return await self.read(messages.find, internet_ids, grant_id, recipients)
 
     async def find_answer(self, internet_ids: Sequence[str], grant_id: str) -> Answer | None:
-        return await self._read(answers.find, internet_ids, grant_id)
+        return await self.read(answers.find, internet_ids, grant_id)
 
     async def thread_root(self, thread_id: str, grant_id: str) -> Sent | None:
-        return await self._read(messages.root, thread_id, grant_id)
+        return await self.read(messages.root, thread_id, grant_id)
 
     async def find_queued(self, queue_id: str) -> Sent | None:
-        return await self._read(messages.queued, decisions.mended(queue_id))
+        return await self.read(messages.queued, decisions.mended(queue_id))
 
     async def recent_sent(self, limit: int = 50, before: float | None = None, *, grant_id: str = "") -> list[Sent]:
-        return await self._read(messages.recent, limit, before, grant_id)
+        return await self.read(messages.recent, limit, before, grant_id)
 
     async def remove_message(self, message_id: str) -> bool:
-        return await self._write(messages.remove, message_id)
+        return await self.write(messages.remove, message_id)
 
     # -- events --------------------------------------------------------------------------------------------------------
 
@@ -140,7 +140,7 @@ class Engine(ABC):
         return done
 
     async def fold(self, folds: Sequence[floods.Fold]) -> None:
-        await self._write(events.fold, folds)
+        await self.write(events.fold, folds)
 
     async def events(
         self,
@@ -152,15 +152,15 @@ class Engine(ABC):
         types: Sequence[str] = (),
         grant_id: str = "",
     ) -> list[Event]:
-        return await self._read(events.listed, after, limit, newest, message_id, types, grant_id)
+        return await self.read(events.listed, after, limit, newest, message_id, types, grant_id)
 
     async def history(self, event_id: str) -> History | None:
-        return await self._read(events.history, event_id)
+        return await self.read(events.history, event_id)
 
     # -- counters ------------------------------------------------------------------------------------------------------
 
     async def correct(self, event_id: str, verdict: Verdict, reason: str) -> Event | None:
-        return await self._write(events.correct, event_id, verdict, reason)
+        return await self.write(events.correct, event_id, verdict, reason)
 
     async def aggregates(
         self,
@@ -174,67 +174,67 @@ class Engine(ABC):
         after: tuple[int, str] | None = None,
         limit: int = 1000,
     ) -> list[Aggregate]:
-        return await self._read(counts.listed, by, since, until, step, offset, grant_id, after, limit)
+        return await self.read(counts.listed, by, since, until, step, offset, grant_id, after, limit)
 
     async def top_links(
         self, since: int, until: int, *, grant_id: str = "", limit: int = 20
     ) -> tuple[list[tuple[str, int]], int]:
-        return await self._read(counts.top_links, since, until, grant_id, limit)
+        return await self.read(counts.top_links, since, until, grant_id, limit)
 
     async def engagements(self, message_ids: Sequence[str]) -> dict[str, Engagement]:
-        return await self._read(counts.engagements, message_ids)
+        return await self.read(counts.engagements, message_ids)
 
     async def begin_recount(self) -> int:
-        return await self._write(counts.begin)
+        return await self.write(counts.begin)
 
     async def recount(self) -> int | None:
-        return await self._write(messages.recount)
+        return await self.write(messages.recount)
 
     async def counting(self) -> bool:
-        return await self._read(counts.counting)
+        return await self.read(counts.counting)
 
     # -- lists ---------------------------------------------------------------------------------------------------------
 
     async def list_messages(self, asked: Messages, limit: int) -> Listed[Sent]:
-        return await self._read(lists.listed, asked, limit)
+        return await self.read(lists.listed, asked, limit)
 
     async def list_threads(self, asked: Threads, limit: int) -> Listed[Thread]:
-        return await self._read(lists.threads, asked, limit)
+        return await self.read(lists.threads, asked, limit)
 
     async def list_events(self, asked: Events, limit: int) -> Listed[Event]:
-        return await self._read(lists.events, asked, limit)
+        return await self.read(lists.events, asked, limit)
 
     async def thread(self, thread_id: str, grant_id: str) -> Thread | None:
-        return await self._read(lists.thread, thread_id, grant_id)
+        return await self.read(lists.thread, thread_id, grant_id)
 
     async def answer(self, answer_id: str, grant_id: str = "") -> Answer | None:
-        return await self._read(answers.one, answer_id, grant_id)
+        return await self.read(answers.one, answer_id, grant_id)
 
     # -- cursors of mailboxes ------------------------------------------------------------------------------------------
 
     async def cursor(self, mailbox: str) -> Cursor | None:
-        return await self._read(cursors.one, mailbox)
+        return await self.read(cursors.one, mailbox)
 
     async def save_cursor(self, cursor: Cursor) -> None:
-        await self._write(cursors.save, [cursor])
+        await self.write(cursors.save, [cursor])
 
     # -- endpoints -----------------------------------------------------------------------------------------------------
 
     async def sync_endpoints(self, configured: Sequence[Endpoint]) -> None:
-        await self._write(endpoints.sync, configured)
+        await self.write(endpoints.sync, configured)
 
     async def endpoints(self) -> list[Endpoint]:
-        return await self._read(endpoints.listed)
+        return await self.read(endpoints.listed)
 
     async def add_endpoint(self, endpoint: Endpoint) -> None:
-        await self._write(endpoints.add, endpoint)
+        await self.write(endpoints.add, endpoint)
 
     async def update_endpoint(self, endpoint: Endpoint) -> bool:
-        return await self._write(endpoints.update, endpoint)
+        return await self.write(endpoints.update, endpoint)
 
     async def remove_endpoint(self, endpoint_id: str) -> bool:
-        removed = await self._write(endpoints.remove, endpoint_id)
-        while removed and (await self._write(outbox.forgive, endpoint_id)) > 0:
+        removed = await self.write(endpoints.remove, endpoint_id)
+        while removed and (await self.write(outbox.forgive, endpoint_id)) > 0:
             pass
         return removed
 
@@ -249,32 +249,32 @@ class Engine(ABC):
         since: float = 0.0,
     ) -> bool:
         error = decisions.mended(error)
-        return await self._write(endpoints.set_status, endpoint_id, status, at, was, error, since)
+        return await self.write(endpoints.set_status, endpoint_id, status, at, was, error, since)
 
     async def notices(self) -> list[Notice]:
-        return await self._read(notices.listed)
+        return await self.read(notices.listed)
 
     async def hand_notice(self, notice_id: str, entry: str) -> bool:
-        return await self._write(notices.hand, notice_id, entry)
+        return await self.write(notices.hand, notice_id, entry)
 
     async def remove_notice(self, notice_id: str) -> None:
-        await self._write(notices.remove, notice_id)
+        await self.write(notices.remove, notice_id)
 
     # -- the outbox ----------------------------------------------------------------------------------------------------
 
     async def claim_due(
         self, now: float, *, busy: Mapping[str, int] = NONE, each: int = 50, limit: int = 50
     ) -> list[Delivery]:
-        return await self._write(outbox.claim, now, busy, each, limit)
+        return await self.write(outbox.claim, now, busy, each, limit)
 
     async def settle(self, delivery_id: int, settlement: Settlement) -> None:
         await self._bulk(outbox.Settle(delivery_id, settlement))
 
     async def hasten(self, after: float, seconds: float) -> None:
-        await self._write(outbox.hasten, after, seconds)
+        await self.write(outbox.hasten, after, seconds)
 
     async def next_due(self) -> float | None:
-        return await self._read(outbox.next_due)
+        return await self.read(outbox.next_due)
 
     async def notifications(
         self,
@@ -290,13 +290,13 @@ class Engine(ABC):
         which = outbox.Which(
             decisions.chosen_endpoints(endpoint_id, endpoint_ids), state, event_id, message_id, before or outbox.LAST
         )
-        return await self._read(outbox.newest, which, limit)
+        return await self.read(outbox.newest, which, limit)
 
     async def notification(self, delivery_id: int) -> Notification | None:
-        return await self._read(outbox.one, delivery_id)
+        return await self.read(outbox.one, delivery_id)
 
     async def backlog(self) -> list[Backlog]:
-        return await self._read(outbox.backlog)
+        return await self.read(outbox.backlog)
 
     async def replay(
         self,
@@ -309,110 +309,110 @@ class Engine(ABC):
         endpoint_id: str = "",
     ) -> int:
         count = await self._renew_dead(endpoint_id, now) if dead else 0
-        count += await self._write(outbox.renew_these, delivery_ids, endpoint_id, now)
-        some = await self._read(events.chosen, event_ids)
-        count += await self._write(outbox.renew_of, some, endpoint_id, now)
+        count += await self.write(outbox.renew_these, delivery_ids, endpoint_id, now)
+        some = await self.read(events.chosen, event_ids)
+        count += await self.write(outbox.renew_of, some, endpoint_id, now)
         if since is not None:
             count += await self._renew_since(since, endpoint_id, now, set(event_ids))
         return count
 
     async def _renew_dead(self, endpoint_id: str, now: float) -> int:
         count = 0
-        for one in [endpoint_id] if endpoint_id else await self._read(outbox.owed_to):
+        for one in [endpoint_id] if endpoint_id else await self.read(outbox.owed_to):
             last, renewed = 0, 1
             while renewed:
-                renewed, last = await self._write(outbox.renew_dead, one, last, now)
+                renewed, last = await self.write(outbox.renew_dead, one, last, now)
                 count += renewed
         return count
 
     async def _renew_since(self, since: float, endpoint_id: str, now: float, had: Collection[str]) -> int:
         """Of what was there when it began: what comes meanwhile is owed anyway."""
-        count, last, behind = 0, await self._read(events.last), (since, 0)
-        while found := await self._read(events.following, behind, outbox.STEP):
+        count, last, behind = 0, await self.read(events.last), (since, 0)
+        while found := await self.read(events.following, behind, outbox.STEP):
             some = [event for event in found if event.position <= last]
             if not some:
                 break
             some = [event for event in some if event.event_id not in had]
-            count += await self._write(outbox.renew_of, some, endpoint_id, now)
+            count += await self.write(outbox.renew_of, some, endpoint_id, now)
             behind = lists.mark(found[-1])
         return count
 
     # -- keys of the API -----------------------------------------------------------------------------------------------
 
     async def add_api_key(self, key: ApiKey) -> None:
-        await self._write(keys.add, key)
+        await self.write(keys.add, key)
 
     async def api_keys(self) -> list[ApiKey]:
-        return await self._read(keys.listed)
+        return await self.read(keys.listed)
 
     async def find_api_key(self, digest: str) -> ApiKey | None:
-        return await self._read(keys.of_digest, digest)
+        return await self.read(keys.of_digest, digest)
 
     async def revoke_api_key(self, name: str) -> bool:
-        return await self._write(keys.revoke, name)
+        return await self.write(keys.revoke, name)
 
     async def use_api_key(self, digest: str, at: float) -> None:
-        await self._write(keys.use, digest, at)
+        await self.write(keys.use, digest, at)
 
     # -- drafts --------------------------------------------------------------------------------------------------------
 
     async def save_draft(self, draft: Draft, contents: Sequence[bytes] | None = None) -> bool:
         mended: Draft = decisions.mended(draft)
-        return await self._write(drafts.save, mended, contents)
+        return await self.write(drafts.save, mended, contents)
 
     async def draft(self, grant_id: str, draft_id: str) -> Draft | None:
-        return await self._read(drafts.one, grant_id, draft_id)
+        return await self.read(drafts.one, grant_id, draft_id)
 
     async def drafts(self, grant_id: str, limit: int = 50, before: str = "") -> list[Draft]:
-        return await self._read(drafts.listed, grant_id, limit, before)
+        return await self.read(drafts.listed, grant_id, limit, before)
 
     async def contents(self, owner_id: str) -> list[bytes]:
-        return await self._read(octets.of, owner_id)
+        return await self.read(octets.of, owner_id)
 
     async def remove_draft(self, grant_id: str, draft_id: str) -> bool:
-        return await self._write(drafts.remove, grant_id, draft_id)
+        return await self.write(drafts.remove, grant_id, draft_id)
 
     # -- messages that are sent later ----------------------------------------------------------------------------------
 
     async def add_schedule(self, schedule: Schedule, contents: Sequence[bytes]) -> bool:
         mended: Schedule = decisions.mended(schedule)
-        return await self._write(schedules.add, mended, contents)
+        return await self.write(schedules.add, mended, contents)
 
     async def schedule(self, grant_id: str, schedule_id: str) -> Schedule | None:
-        return await self._read(schedules.one, grant_id, schedule_id)
+        return await self.read(schedules.one, grant_id, schedule_id)
 
     async def schedules(self, grant_id: str, limit: int = 50, before: str = "") -> list[Schedule]:
-        return await self._read(schedules.listed, grant_id, limit, before)
+        return await self.read(schedules.listed, grant_id, limit, before)
 
     async def cancel_schedule(self, grant_id: str, schedule_id: str, now: float, notice: float) -> bool:
-        return await self._write(schedules.cancel, grant_id, schedule_id, now, notice)
+        return await self.write(schedules.cancel, grant_id, schedule_id, now, notice)
 
     async def claim_schedules(self, now: float, limit: int = 10) -> list[Schedule]:
-        return await self._write(schedules.claim, now, limit)
+        return await self.write(schedules.claim, now, limit)
 
     async def settle_schedule(self, schedule: Schedule) -> bool:
-        return await self._write(schedules.settle, decisions.mended(schedule))
+        return await self.write(schedules.settle, decisions.mended(schedule))
 
     async def next_schedule(self) -> float | None:
-        return await self._read(schedules.next_due)
+        return await self.read(schedules.next_due)
 
     # -- calls that may be repeated ------------------------------------------------------------------------------------
 
     async def begin_request(self, request: Request, oldest: float) -> Request | None:
         mended: Request = decisions.mended(request)
-        return await self._write(requests.begin, mended, oldest)
+        return await self.write(requests.begin, mended, oldest)
 
     async def settle_request(self, request: Request) -> None:
         mended: Request = decisions.mended(request)
-        await self._write(requests.settle, mended)
+        await self.write(requests.settle, mended)
 
     async def drop_request(self, request_key: str) -> None:
-        await self._write(requests.drop, request_key)
+        await self.write(requests.drop, request_key)
 
     # -- what messages said ----------------------------------------------------------------------------------------------
 
     async def keep_message(self, message_id: str, at: float, octets: bytes, *, oldest: float, most: int) -> None:
-        await self._write(kept.keep, message_id, at, octets, oldest, most)
+        await self.write(kept.keep, message_id, at, octets, oldest, most)
 
     async def kept_message(self, message_id: str) -> bytes | None:
-        return await self._read(kept.one, message_id)
+        return await self.read(kept.one, message_id)

@@ -52,10 +52,10 @@ class Sqlite(Engine):
         await self.writer.stop()
         await self.readers.stop()
 
-    async def _read(self, program: Callable[P, Program[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def read(self, program: Callable[P, Program[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         return await self.readers.read(lambda db: run(db, program(*args, **kwargs)))
 
-    async def _write(self, program: Callable[P, Program[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def write(self, program: Callable[P, Program[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         done: T = await self.writer.submit(lambda db: run(db, program(*args, **kwargs)))
         return done
 

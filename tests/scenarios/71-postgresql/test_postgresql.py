@@ -1,5 +1,5 @@
-"""The whole program over PostgreSQL: mail, an open, a click, their notifications; and a server that is killed under load.
-Two nodes share the database: one takes mail, opens and clicks, the other sends notifications."""
+"""The whole program over PostgreSQL: mail, an open, a click, their notifications; a server that is killed under load; and
+a move to SQLite. Two nodes share the database: one takes mail, opens and clicks, the other sends notifications."""
 
 import asyncio
 import re
@@ -26,7 +26,7 @@ url = "{hook}"
 triggers = ["message.opened", "message.link_clicked"]
 secret = "a-secret-of-sixteen-or-more"
 """
-MAIL, HITS, SENDERS = 20, 60, 3  # each of so many clients sends and clicks so often
+MAIL, HITS, SENDERS = 10, 30, 3  # each of so many clients sends and clicks so often
 
 
 @contextmanager
@@ -120,6 +120,19 @@ def journey(folder: Path, hook: hooks.Hooks) -> None:
             assert again <= 60
             metrics = hostile.metrics(relay.admin)
             assert metrics["trackrelay_events_lost_total"] == 0
+            events = relay.events()
+        moved(relay, events)
+
+
+def moved(relay: service.Service, events: list[dict[str, Any]]) -> None:
+    """With the service stopped, everything goes into a file, and another machine's program goes on with that."""
+    said = relay.command("store", "copy", "--to", "sqlite:moved.db").stdout
+    assert re.fullmatch(r"\d{3,} rows are the same in both; now set store.url to the new one\n", said)
+    again = relay.command("store", "copy", "--from", "sqlite:moved.db", "--to", "sqlite:again.db").stdout
+    assert again == said
+    text = relay.config.read_text()
+    relay.config.write_text(re.sub(r'url = "postgresql:.*"', 'url = "sqlite:again.db"', text))
+    assert relay.events() == events
 
 
 def subject(content: bytes) -> str:

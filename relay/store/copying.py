@@ -1,0 +1,102 @@
+"""All that one store remembers, taken into another, of whatever engine.
+
+Owns: the order of things, going on where an earlier copy ended, and the comparison. Leaves to others: the tables
+(`sql.copying`), saying how far it is (`commands.store`).
+
+Rows are copied in the order of their keys, so the last row that is there says how far a copy came. Neither store may be
+in use meanwhile: the comparison shows it, where one was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Callable
+from typing import NamedTuple
+
+import msgspec
+
+from relay.store import decisions
+from relay.store.sql import copying
+from relay.store.sql.copying import Copied
+from relay.store.sql.engine import Engine
+from relay.store.sql.program import Row
+
+Progress = Callable[[str, str, int, int], None]  # what is done, with which table, how many rows of how many
+MODULUS = 1 << 128
+
+
+class Different(Exception):
+    """The other store holds something else. The text says what."""
+
+
+class Compared(NamedTuple):
+    """A table as it is in a store: how many rows, and a sum over all of them that tells two such tables apart."""
+
+    rows: int
+    sum: int
+
+
+async def copy(source: Engine, target: Engine, progress: Progress) -> int:
+    """The number of rows that both have then. Raises `Different`, `Unavailable`."""
+    for table in copying.TABLES:
+        await check(source, target, table)
+    for table in copying.TABLES:
+        await carry(source, target, table, progress)
+    await target.write(copying.close, await source.read(copying.ends))
+    return await compare(source, target, progress)
+
+
+async def check(source: Engine, target: Engine, table: Copied) -> None:
+    """What is there must have been copied from here."""
+    last = await target.read(copying.last, table)
+    if last is None:
+        return
+    same = await source.read(copying.at, table, copying.key_of(table, last))
+    if same is None or encoded(same) != encoded(last):
+        raise Different(f"{table.name} of the store to copy to has rows that are not of this store")
+
+
+async def carry(source: Engine, target: Engine, table: Copied, progress: Progress) -> None:
+    last, done = await target.read(copying.last, table), await target.read(copying.count, table)
+    whole = await source.read(copying.count, table)
+    async for rows in pages(source, table, copying.key_of(table, last) if last else None):
+        await target.write(copying.add, table, rows)
+        done += len(rows)
+        progress("copied", table.name, done, whole)
+
+
+async def pages(store: Engine, table: Copied, after: Row | None = None) -> AsyncIterator[list[Row]]:
+    while rows := await store.read(copying.page, table, after):
+        yield rows
+        after = copying.key_of(table, rows[-1])
+
+
+async def compare(source: Engine, target: Engine, progress: Progress) -> int:
+    number = 0
+    for table in copying.TABLES:
+        ours, theirs = [await compared(store, table, progress) for store in (source, target)]
+        if ours != theirs:
+            raise Different(
+                f"{table.name} is not the same in both: {ours.rows} and {theirs.rows} rows; was one in use meanwhile?"
+            )
+        number += ours.rows
+    if await source.read(copying.ends) != await target.read(copying.ends):
+        raise Different("the numbers that are given next are not the same in both; was one in use meanwhile?")
+    return number
+
+
+async def compared(store: Engine, table: Copied, progress: Progress) -> Compared:
+    number, total = 0, 0
+    async for rows in pages(store, table):
+        for row in rows:
+            total = (total + int.from_bytes(hashlib.blake2b(encoded(row), digest_size=16).digest(), "big")) % MODULUS
+        number += len(rows)
+        progress("compared", table.name, number, number)
+    return Compared(number, total)
+
+
+def encoded(row: Row) -> bytes:
+    """As any of the engines has it: U+0000 is not in all of them."""
+    return msgspec.json.encode([decisions.mended(value) for value in row]).replace(
+        b"\\u0000", "\N{REPLACEMENT CHARACTER}".encode()
+    )
