@@ -3,7 +3,7 @@
 Servers on the way break a longer line (Postfix: `smtp_line_length_limit`), and a signature over it no longer holds (RFC
 6376 5.3). Owns: which parts and fields have such a line, what becomes of them, and why a message can't be had without.
 Bodies are encoded anew, and mean the same octet by octet; fields are folded at white space, or where white space means
-nothing: after a comma between addresses, between message identifiers. All other bytes stay.
+nothing: after a comma in a list of addresses or URLs, between message identifiers. All other bytes stay.
 Leaves to others: how a part is encoded (`recoding`), when it is needed and what happens to a message that stays as it is
 (`outbound`: it goes out unsigned).
 """
@@ -20,7 +20,7 @@ from relay.core.model import Edit
 from relay.core.parts import Part, transfer
 from relay.core.recoding import LEVELS, Unfit
 
-LINE = transfer.LINE
+LINE, decode = transfer.LINE, transfer.decode
 BARE = Unfit("the message has a bare CR or LF")
 FIELD = Unfit("a header field has no white space where it could be folded")
 BETWEEN = Unfit("the line is a delimiter, or stands outside the parts")
@@ -35,6 +35,8 @@ ADDRESSES = frozenset(
 IDENTIFIERS = frozenset({"references", "in-reply-to"})
 # Where a comma divides addresses, and where it can't be told: an unclosed quote, a comment.
 COMMA = re.compile(rb'"(?:[^"\\]|\\.)*"|<[^<>]*>|(,)|(["<(])')
+QUOTE = re.compile(rb'\\.|"', re.S)
+ELSEWHERE = re.compile(rb"(?<!;)[ \t]+")
 BETWEEN_IDENTIFIERS = re.compile(rb">(?=<)")
 WIDTH = 76  # of lines that are made of a longer one
 
@@ -109,7 +111,8 @@ def _shorter(part: Part, body: bytes, levels: int) -> tuple[str, bytes] | Unfit:
         return recoding.LABEL
     cut = _cut if part.encoding == "base64" else transfer.softened
     new = b"\r\n".join([line if len(line) <= LINE else cut(line) for line in body.split(b"\r\n")])
-    return (part.encoding, new) if new.count(b"\n--") == body.count(b"\n--") else recoding.DOUBT
+    same = new.count(b"\n--") == body.count(b"\n--") and decode(new, part.encoding) == decode(body, part.encoding)
+    return (part.encoding, new) if same else recoding.DOUBT  # as of a long row of "=", which is no quoted-printable
 
 
 def _cut(line: bytes) -> bytes:
@@ -121,18 +124,25 @@ def _cut(line: bytes) -> bytes:
 
 
 def _folds(raw: bytes, field: Field) -> list[Edit] | Unfit:
-    """Line breaks before white space that is there (RFC 5322 2.2.3): unfolded it is the same field. Where there is none,
-    a break and a space where a space means nothing."""
+    """Line breaks before white space that is there (RFC 5322 2.2.3): unfolded it is the same field. Not inside quotes if
+    there is other white space; and with a boundary, which not every reader unfolds, only behind a semicolon. Where there is
+    none, a break and a space where a space means nothing."""
     edits: list[Edit] = []
     loose: list[int] | None = None
+    bare = _without_quoted(raw, field)
+    divided = b"boundary" in raw[field.value : field.end].lower()
+    if divided:
+        bare = ELSEWHERE.sub(lambda match: b"x" * len(match[0]), bare)
     at = field.start
     while at < field.end:
         end = raw.find(b"\n", at, field.end) + 1 or field.end
         line = raw[at:end].rstrip(b"\r\n")
         stop, last = at + len(line), at + len(line.rstrip(SPACE))
         while stop - at > LINE:
-            place = _white(raw, at, last)
-            if place >= 0:
+            place = _white(bare, at - field.start, last - field.start) + field.start
+            if place < field.start and not divided:
+                place = _white(raw, at, last)
+            if place >= field.start:
                 edits.append(Edit(place, place, b"\r\n"))
                 at = place
                 continue
@@ -144,6 +154,21 @@ def _folds(raw: bytes, field: Field) -> list[Edit] | Unfit:
             at = loose[index] - 1  # the new line has one octet more
         at = end
     return edits
+
+
+def _without_quoted(raw: bytes, field: Field) -> bytes:
+    """The field, with other octets in place of its quoted strings (RFC 5322 3.2.4)."""
+    text = bytearray(raw[field.start : field.end])
+    opened = -1
+    for match in QUOTE.finditer(raw, field.value, field.end):
+        if match[0] != b'"':
+            continue
+        if opened < 0:
+            opened = match.start()
+        else:
+            text[opened - field.start : match.end() - field.start] = b"x" * (match.end() - opened)
+            opened = -1
+    return bytes(text)
 
 
 def _white(raw: bytes, at: int, last: int) -> int:
@@ -158,7 +183,7 @@ def _loose(raw: bytes, field: Field) -> Iterator[int]:
     """Where white space may be put into a field without a change of what it means."""
     if field.name in IDENTIFIERS:
         yield from (match.end() for match in BETWEEN_IDENTIFIERS.finditer(raw, field.value, field.end))
-    elif field.name in ADDRESSES:
+    elif field.name in ADDRESSES or field.name.startswith("list-"):  # of URLs in angle brackets (RFC 2369 2)
         for match in COMMA.finditer(raw, field.value, field.end):
             if match[2]:
                 return

@@ -42,10 +42,12 @@ WHOLE = Unfit("the message has a part of a kind that may not be encoded (RFC 204
 
 
 def shut(part: Part, body: bytes) -> Unfit | None:
-    """Why nothing of this part and of what is in it may change."""
+    """Why nothing of this part and of what is in it may change. (An encoding of a multipart, which there is none, is said by
+    programs and heeded by no reader.)"""
     if part.content_type in SEALED or PGP in body:
         return SEAL
-    return DOUBT if part.doubtful or (composite(part) and part.encoding not in transfer.IDENTITY) else None
+    inner = part.content_type.startswith("message/")
+    return DOUBT if part.doubtful or (inner and part.encoding not in transfer.IDENTITY) else None
 
 
 def composite(part: Part) -> bool:

@@ -147,4 +147,6 @@ def report(message: plans.Message, group: plans.Group, made: copies.Copy) -> dic
         "headers": {"removed": [head.spelling(field) for field in removed], "added": added},
         "dkim": made.dkim,
     }
+    if made.rendering.shortened:
+        found["lines_shortened"] = True
     return found | invalid(message)

@@ -45,7 +45,7 @@ def read(raw: bytes) -> list[email.message.Message]:
 def same(raw: bytes, out: bytes) -> None:
     """By the standard library's reading: every part decodes to the same octets, and every field means the same."""
     before, after = read(raw), read(out)
-    assert [part.get_content_type() for part in after] == [part.get_content_type() for part in before]
+    assert [unfolded(part.get_content_type()) for part in after] == [unfolded(p.get_content_type()) for p in before]
     for was, now in zip(before, after, strict=True):
         assert payload(now) == payload(was)
         assert now.get_boundary() == was.get_boundary()
@@ -53,17 +53,22 @@ def same(raw: bytes, out: bytes) -> None:
         assert (now.preamble, now.epilogue) == (was.preamble, was.epilogue)
 
 
+def unfolded(text: str) -> str:
+    return text.replace("\r\n", "").replace("\n", "")
+
+
 def fields(part: email.message.Message) -> list[tuple[str, Any]]:
     found: list[tuple[str, Any]] = []
     for name, value in part.items():
         if name.lower() in ("content-transfer-encoding", "mime-version"):
             continue
-        text = str(value).replace("\r\n", "").replace("\n", "").strip()
+        text = unfolded(str(value)).strip()
         low = name.lower()
         if low in lines.ADDRESSES:
             found.append((low, email.utils.getaddresses([text])))
         else:
-            found.append((low, re.findall(r"<[^<>]*>", text) if low in lines.IDENTIFIERS else text))
+            listed = low in lines.IDENTIFIERS or low.startswith("list-")
+            found.append((low, re.findall(r"<[^<>]*>", text) if listed else text))
     return found
 
 
@@ -113,6 +118,7 @@ BODIES: list[tuple[str, bytes, str]] = [
     ("base64 in one line", leaf(BASE64, PLAIN, "Content-Transfer-Encoding: base64"), "base64"),
     ("base64 of 1,000", leaf(b"QUJD" * 250 + b"\r\nQUJD\r\n", PLAIN, "Content-Transfer-Encoding: BASE64"), "base64"),
     ("quoted-printable in one line", leaf(QUOTED, PLAIN, "Content-Transfer-Encoding: quoted-printable"), "quoted-printable"),
+    ("no quoted-printable", leaf(b"<a href=x=y&z=1> " * 90, PLAIN, "Content-Transfer-Encoding: quoted-printable"), "quoted-printable"),
     ("soft break at its end", leaf(QUOTED + b"=\r\nx", PLAIN, "Content-Transfer-Encoding: quoted-printable"), "quoted-printable"),
     ("white at its end", leaf(QUOTED + b" \t \r\nx", PLAIN, "Content-Transfer-Encoding: quoted-printable"), "quoted-printable"),
     ("dots", leaf(b"." * 1500 + b"\r\n.\r\n..\r\n", PLAIN), "quoted-printable"),
@@ -155,6 +161,16 @@ def test_nested(kind: str) -> None:
     assert b"short\r\n" in out or kind == "digest"
 
 
+@pytest.mark.parametrize("encoding", ["base64", "quoted-printable", "8bit", "x"])
+def test_an_encoding_of_a_multipart_is_none(encoding: str) -> None:
+    """Programs say one, against RFC 2045 (6.4); readers heed that of the parts."""
+    extra = f"Content-Transfer-Encoding: {encoding}\r\n"
+    raw = TOP + multipart("mixed", leaf(WORDS, PLAIN), extra=extra)
+    out = shortened(raw)
+    same(raw, out)
+    assert out.count(b"Content-Transfer-Encoding") == 2
+
+
 def test_a_message_in_the_message() -> None:
     inner = b"Subject: " + WORDS + b"\r\nContent-Type: text/plain\r\n\r\n" + WORDS
     raw = TOP + multipart("mixed", leaf(inner, "message/rfc822"))
@@ -191,6 +207,7 @@ FIELDS: list[tuple[str, bytes]] = [
     ("addresses", b"Cc: " + b", ".join(MANY)),
     ("addresses without white space", b"Cc:" + b",".join(MANY)),
     ("names without white space", b"Cc: " + b",".join(b'"Doe,J%d"<%b>' % pair for pair in enumerate(MANY))),
+    ("URLs without white space", b"List-Unsubscribe: " + b",".join(b"<https://a.test/?u=%d,%d>" % (n, n) for n in range(60))),
     ("a group", b"Reply-To: team:" + b",".join(MANY) + b";"),
     ("Subject", b"Subject: " + WORDS),
     ("encoded words", b"Subject: " + b" ".join([b"=?utf-8?B?R3LDvMOfZQ==?="] * 80)),
@@ -234,7 +251,23 @@ def test_fields_of_a_part_are_folded() -> None:
     raw = TOP + multipart("mixed", leaf(b"y"), part)
     out = shortened(raw)
     same(raw, out)
-    assert out.count(b"\r\n") == raw.count(b"\r\n") + 1
+    assert out.count(b"\r\n") == raw.count(b"\r\n") + 2  # before filename, and in it
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        b'Content-Type: text/plain; name="' + b"n m " * 240 + b'"; charset=utf-8',
+        b'Content-Type: multipart/mixed; name="' + b"n m " * 240 + b'"; boundary="a b"',
+        b'Cc: "' + b"Doe, " * 194 + b'J" <a@b.test>, "K L" <c@d.test>',
+        b'X-Note: "' + b'a \\" ' * 150 + b'b" ' + b'"c d" ' * 100,
+    ],
+)
+def test_a_quoted_string_stays_in_one_line_where_it_can(field: bytes) -> None:
+    out = shortened(field + b"\r\n" + TOP + b"\r\nbody\r\n")
+    folded = out[: out.index(TOP)]
+    assert len(folded.split(b"\r\n ")) == 2
+    assert all(part.replace(b'\\"', b"").count(b'"') % 2 == 0 for part in folded.split(b"\r\n "))
 
 
 def test_only_what_must_change_does() -> None:
@@ -270,6 +303,7 @@ UNFIT: list[tuple[recoding.Unfit, bytes]] = [
     (lines.FIELD, b'Cc: "' + b",".join(MANY) + b'"<a@b>\r\n\r\nx'),
     (lines.FIELD, b"x" * 1000 + b": a\r\n\r\nx"),
     (lines.FIELD, multipart("mixed", leaf(b"x", "text/plain; name=" + "x" * 1500))),
+    (lines.FIELD, multipart("mixed", leaf(b"x"), boundary="b " * 499 + "c")),
     (lines.FIELD, leaf(b"Subject: " + LONG + b"\r\n\r\nx", "message/rfc822")),
     (lines.BETWEEN, b'Content-Type: multipart/mixed; boundary="b"\r\n\r\n' + WORDS + b"\r\n--b\r\n\r\nx\r\n--b--\r\n"),
     (lines.BETWEEN, b'Content-Type: multipart/mixed; boundary="b"\r\n\r\n--b\r\n\r\nx\r\n--b--\r\n' + WORDS),
@@ -279,6 +313,8 @@ UNFIT: list[tuple[recoding.Unfit, bytes]] = [
     (recoding.DOUBT, b"no field\r\n" + WORDS),
     (recoding.DOUBT, b"Content-Transfer-Encoding: 8bit\r\nContent-Transfer-Encoding: base64\r\n\r\n" + WORDS),
     (recoding.DOUBT, leaf(b"Subject: x\r\n\r\n" + WORDS, "message/rfc822", "Content-Transfer-Encoding: base64")),
+    (recoding.DOUBT, leaf(b"x" * 61 + b"=" * 301 + b"y" * 700, PLAIN, "Content-Transfer-Encoding: quoted-printable")),
+    (lines.FIELD, b'Content-Type: multipart/mixed; boundary="b" ' + WORDS + b"\r\n\r\n--b\r\n\r\nx\r\n--b--\r\n"),
     (recoding.LABEL, leaf(WORDS, PLAIN, "Content-Transfer-Encoding: x-uuencode")),
     (recoding.WHOLE, leaf(b"Reporting-MTA: dns; x\r\n\r\nDiagnostic-Code: " + WORDS, "message/delivery-status")),
     (recoding.WHOLE, leaf(WORDS, "multipart/mixed")),

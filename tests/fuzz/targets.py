@@ -201,6 +201,17 @@ def short(data: bytes) -> None:
     assert not recoding.long_line(made)
     assert lines.shortened(made) == made
     assert recoding.long_line(raw) or made == raw
+    assert meant(made) == meant(raw)
+
+
+def meant(raw: bytes) -> list[Any]:
+    """The parts, and what those that may be encoded mean."""
+    found = parts.scan(raw, headers.read(raw)).parts
+    bodies = [
+        None if recoding.composite(part) else transfer.decode(raw[part.start : part.end], part.encoding)
+        for part in found
+    ]
+    return [(part.path, part.content_type, body) for part, body in zip(found, bodies, strict=True)]
 
 
 UNENCODED = frozenset({"content-transfer-encoding", "mime-version", "dkim-signature"})

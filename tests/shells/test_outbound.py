@@ -284,6 +284,7 @@ async def test_any_bytes_leave(content: bytes) -> None:
                 b"References: <1@x>", b"Content-Type: text/html", b"<a href=https://example.test/>x</a>", b"From a@b",
                 b">From a@b", b"\xef\xbb\xbfFrom: a@example.test",
                 b"DKIM-Signature: v=1; d=x; h=from; bh=a; b=c", b"Message-ID: <1@x>", b"Content-Transfer-Encoding: 7bit",
+                b"X-Note: " + b"word " * 300, b"word " * 300, b"Cc:" + b"a@b," * 300, b"x" * 1000,
             ]
         ),
         max_size=12,
