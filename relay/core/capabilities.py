@@ -90,7 +90,9 @@ PAIR = re.compile(r"[?&;#]([^?&;#=]++)=([^?&;#]*+)")
 MEMBER = re.compile(r"\"([^\"]{1,100}+)\"\s*+:\s*+\"([^\"]*+)\"")  # of JSON in a parameter
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|[0-9]+")
 LOGIN = re.compile(r"://[^/?#&;@\s\"']*+@")
-SELF = re.compile(r"eyJ[\w-]{6,}+\.(?:eyJ)?[\w-]*+\.[\w-]*+")  # a JSON Web Token (RFC 7519), signed or encrypted
+SELF = re.compile(
+    r"(?<![\w-])eyJ[\w-]{6,}+\.(?:eyJ)?[\w-]*+\.[\w-]*+"
+)  # a JSON Web Token (RFC 7519), signed or encrypted
 CODED = re.compile(r"aHR0c[\w+/-]{8,}+")  # "http" in base64: a URL within
 SESSION = re.compile(r"/\([SXF]\([a-z0-9]{20,}+\)")  # ASP.NET's, in the path
 MARKED = re.compile(rb"@|eyJ|aHRc|\([SXF]\(")  # a login, and the beginnings of these three, without digits
@@ -221,11 +223,13 @@ class Table:
             return True
         names: dict[str, str] = {}
         for name, value in PAIR.findall(text) + (MEMBER.findall(text) if '"' in text else []):
-            names[name.lower()] = value
+            lower = name.lower()
+            names[lower] = value
+            bare = lower == "key"
             match self.rule(name):
                 case "always":
                     return True
-                case "opaque" if opaque(value, 8 if name == "key" else 16) and not (leaving and name != "key"):
+                case "opaque" if opaque(value, 8 if bare else 16) and (bare or not leaving):
                     return True
                 case "opaque" | "door" if door and value:
                     return True

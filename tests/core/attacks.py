@@ -268,6 +268,27 @@ def a_text(data: bytes) -> None:
     judge.looks_like_url(text)
 
 
+# What a URL can be full of: beginnings of what says itself that it is a secret, doors, names, URLs within, placeholders.
+IN_URLS = [
+    "eyJ", "eyJaaaaaa.", "eyJaaaaaa.eyJ", "aHR0c", "aHR0cDovL2EvYUhSMGM", "a=b&", "t%dken=x&", "code=a&state=bc&", "/reset/", "/reset/abcde",
+    "/reset/a-", "%2525", "%3F", "%25", "://", "://a", "://a@", '"a":', '"a":"b"', '"a"  ', "(S(", "/(S(a", "/x=y;", "aA", "A", "a1", "a_",
+    "=", "?", "[a]", "key=a1b2c3d4e5&", "{{a", "{{${", "{{ ", "%%a", "[[a", "[[a]", "<%a", "*|a", "*|a|", "{%a%", "${a", "#{", "{#a", "%a.", "1-",
+]  # fmt: skip
+
+
+def a_url(data: bytes) -> None:
+    found = judge.criteria(plan().tracking, (BASE,), (), length)
+    text = data.decode()
+    for url in (
+        text,
+        f"https://a.example/{text}",
+        f"https://a.example/verify?{text}=",
+        f"https://a.example/reset/#{text}",
+    ):
+        judge.judge(url, "", found)
+        found.capabilities.within(url, 0)
+
+
 def a_message(data: bytes) -> None:
     wanted = plan(text_links=True, skip_visible_urls=True, max_links=100_000, append={"a": "b"}, pixel_min_text=10_000)
     found = rewrite.prepare(data, headers.read(data), wanted)
@@ -283,6 +304,8 @@ def of_texts() -> Iterator[Attack]:
         for encoding in ("8bit", "quoted-printable", "base64"):
             for kind in ("text/html", "text/plain"):
                 yield Attack(f"{kind} in {encoding}: {unit!r}", a_message, in_a_message(make, encoding, kind))
+    for unit in IN_URLS:
+        yield Attack(f"URL {unit!r}", a_url, grown(unit.encode()))
     # Two things that grow together.
     yield Attack("links to a long base", a_message, in_a_message(links_to_a_base, "8bit", "text/html"))
     yield Attack("many parts and many links", a_message, parts_and_links)
