@@ -99,9 +99,7 @@ class UpstreamClient:
 
     async def _send(self, envelope: Envelope, content: bytes) -> tuple[tuple[Outcome, ...], bool]:
         outcomes, reached, eight = await self._transfer(envelope, content)
-        again = (
-            [i for i, o in enumerate(outcomes) if isinstance(o, Never) and refusals.of_8bit(o.reply)] if eight else []
-        )
+        again = [i for i, outcome in enumerate(outcomes) if eight and _of_8bit(outcome)]
         if not again:
             return outcomes, reached
         # It offers 8BITMIME, and whoever has the message after it does not: in 7bit it may do, and is tried once.
@@ -135,11 +133,8 @@ class UpstreamClient:
                 outcomes, of_us = self._judged(result, connection, credentials)
                 if "dsn" not in connection.offered:
                     outcomes = _unconfirmed(envelope, outcomes)
-                return (
-                    outcomes,
-                    not (result.unsent or of_us),
-                    "8bitmime" in connection.offered and not content.isascii(),
-                )
+                eight = "8bitmime" in connection.offered and not content.isascii()
+                return outcomes, not (result.unsent or of_us), eight
 
     def _judged(
         self, result: transaction.Result, connection: connections.Connection, credentials: pool.Credentials
@@ -226,6 +221,10 @@ class UpstreamClient:
 def count(outcomes: Sequence[Outcome]) -> None:
     for outcome in outcomes:
         OUTCOMES[type(outcome)].inc()
+
+
+def _of_8bit(outcome: Outcome) -> bool:
+    return isinstance(outcome, Never) and refusals.of_8bit(outcome.reply)
 
 
 def _unconfirmed(envelope: Envelope, outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:

@@ -21,7 +21,7 @@ import aiosmtplib
 from relay import config, oauth
 from relay.core import envelopes, greetings, networks
 from relay.core.model import Later, Reply
-from relay.upstream import failures, logins, transaction
+from relay.upstream import choice, failures, logins, transaction
 from relay.upstream.failures import CannotConnect
 
 
@@ -133,6 +133,7 @@ class Connector:
         self._logged_in = logged_in
         self.settings, self.hostname, self.times = settings, hostname, times
         self.address = address(settings.url)
+        self._section = choice.section(choice.name_of(settings))
         self.tokens = oauth.Tokens(settings.oauth2, folder=tokens_in) if settings.oauth2 else None
         self._trust = trust
 
@@ -197,7 +198,7 @@ class Connector:
         elif self.settings.tls == "required":
             raise CannotConnect(
                 451,
-                f'4.7.4 The upstream {self.address} does not offer STARTTLS, and upstream.tls is "required"',
+                f'4.7.4 The upstream {self.address} does not offer STARTTLS, and {self._section}.tls is "required"',
                 kind="tls",
             )
 
@@ -205,36 +206,42 @@ class Connector:
         """EHLO; or HELO where it is refused for good and nothing is needed that only EHLO offers (RFC 5321 3.2)."""
         name = smtp.local_hostname = greetings.name(self.hostname, smtp.get_transport_info("sockname")[0])
         try:
-            return await smtp.hello(name)
+            await smtp.hello(name)
         except aiosmtplib.SMTPHeloError as refusal:
             if refusal.code // 100 != 5:
                 raise
-            said = envelopes.reply(refusal.code, refusal.message.split("\n"))
-        needed = ""
+            said = _reply(refusal)
+            needed = self._only_by_ehlo(smtp, login=login, secured=secured)
+            if needed:
+                raise CannotConnect(
+                    451, f"4.7.4 The upstream {self.address} refuses {smtp.verb}, and {needed}: {said}", kind="greeting"
+                ) from refusal
+            await self._helo(smtp, name, said, again=self.address.scheme == "smtps" or not secured)
+
+    def _only_by_ehlo(self, smtp: Smtp, *, login: bool, secured: bool) -> str:
+        """What is needed that HELO has not, after "and"; or ""."""
         if isinstance(smtp, Lmtp):
-            needed = "LMTP has no other greeting"
-        elif not secured and self.settings.tls == "required":
-            needed = 'without it there is no STARTTLS, while upstream.tls is "required"'
-        elif login:
-            needed = "without it there is no AUTH, which the login needs"
-        if needed:
-            raise CannotConnect(
-                451, f"4.7.4 The upstream {self.address} refuses {smtp.verb}, and {needed}: {said}", kind="greeting"
-            )
+            return "LMTP has no other greeting"
+        if not secured and self.settings.tls == "required":
+            return f'without it there is no STARTTLS, while {self._section}.tls is "required"'
+        return "without it there is no AUTH, which the login needs" if login else ""
+
+    async def _helo(self, smtp: Smtp, name: str, said: Reply, *, again: bool) -> None:
+        """`said` is the reply to EHLO. `again`: it may be on a new connection, where the server leaves after it refused EHLO."""
         try:
             try:
                 await smtp.helo(hostname=name)
-            except aiosmtplib.SMTPServerDisconnected:  # it left after its refusal, and may know HELO all the same
-                if secured and self.address.scheme != "smtps":
+            except aiosmtplib.SMTPServerDisconnected:
+                if not again:
                     raise
                 await smtp.connect()
                 await smtp.helo(hostname=name)
         except aiosmtplib.SMTPHeloError as refusal:
-            also = envelopes.reply(refusal.code, refusal.message.split("\n"))
             raise CannotConnect(
-                451, f"4.4.1 The upstream {self.address} takes neither EHLO nor HELO from us as {name}: {said}; {also}",
+                451,
+                f"4.4.1 The upstream {self.address} takes neither EHLO nor HELO from us as {name}: {said}; {_reply(refusal)}",
                 kind="greeting",
-            ) from refusal  # fmt: skip
+            ) from refusal
 
     def _may_log_in(self, smtp: Smtp) -> None:
         verified = smtp.get_transport_info("sslcontext") is not None  # `open` chose a context that verifies
@@ -244,3 +251,7 @@ class Connector:
                 f"4.7.11 No credentials go to the upstream {self.address} over a connection without TLS",
                 kind="tls",
             )
+
+
+def _reply(refusal: aiosmtplib.SMTPResponseException) -> Reply:
+    return envelopes.reply(refusal.code, refusal.message.split("\n"))

@@ -39,8 +39,8 @@ class Troubles:
         self._tell()
 
     def connected(self, *, ours: bool) -> None:
-        """A client's login that is taken says nothing of ours that is not."""
-        if self.connecting and (ours or not self._ours or self.connecting.kind != "login"):
+        """A login of a client's says nothing of ours, nor ours of those."""
+        if self.connecting and (self.connecting.kind != "login" or ours is self._ours):
             self.connecting = None
             self._tell()
 

@@ -268,6 +268,8 @@ async def test_logins_of_clients_that_it_does_not_have_are_told_as_check_tells_t
             out.troubles.now.sentence
             == f'The upstream {out.address} offers no AUTH, and smtp.auth = "upstream" needs it'
         )
+        assert isinstance(await out.probe(), Done)  # which needs no login
+        assert out.troubles.now is not None
         server.users = {"u": SECRET}
         assert isinstance(await out.try_login("u", SECRET), Done)
         assert out.troubles.now is None

@@ -20,7 +20,7 @@ SERVERS = {
     "noauth": ({}, True, "offers no AUTH; take the user out of the URL", "login"),
     "greeting": ({"ehlo": "550 no", "helo": "550 5.7.1 not you"}, False, "takes neither EHLO nor HELO from us as relay", "greeting"),
     "banner": ({"banner": "554 5.3.2 not here"}, False, "does not take us: 554 5.3.2 not here", "greeting"),
-    "secure": ({}, False, 'does not offer STARTTLS, and upstream.tls is "required"', "tls"),
+    "secure": ({}, False, 'does not offer STARTTLS, and upstreams.secure.tls is "required"', "tls"),
     "name": ({"rcpt": HELLO}, False, "refuses our name relay.example.test; set smtp.hostname", "name"),
     "missing": ({"mail": "530 5.7.0 Authentication required"}, False, "wants a login; name its user in the URL", "login"),
     "encrypt": ({"mail": "530 5.7.0 Must issue a STARTTLS command first"}, False, 'wants TLS; set its tls = "required"', "tls"),

@@ -96,7 +96,7 @@ def test_its_certificate_has_expired(tmp_path: Path) -> None:
         ) as relay:
             send(relay)
             (line,) = warned(relay)
-            assert "certificate has expired" in line
+            assert "is refused: it has expired" in line
             assert b"MAIL" not in upstream.raw
             server.load_cert_chain(*new)
             relay.command("queue", "retry", "--all")
