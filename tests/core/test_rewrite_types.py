@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.core import headers, instructions
-from tests.core.rewriting import MARKUP, check, href, prepared, rendered
+from tests.core.rewriting import MARKUP, check, href, leaf, multipart, prepared, rendered
 
 LINK = b'<p>Hello <a href="https://example.com/a">offer</a></p>\r\n'
 TOP = b"From: Ada <ada@mine.example>\r\nTo: b@example.org\r\nSubject: s\r\nMIME-Version: 1.0\r\n"
@@ -183,7 +183,6 @@ def test_parts_that_are_found(field: str) -> None:
         ('Content-Type: "multipart/signed"; boundary=x', "signed"),
         ('Content-Type: multipart/signed; protocol="application/pgp-signature micalg=pgp-sha256; boundary=x', "signed"),
         ("Content-Type: multipart/signed; boundary=y; boundary=x", "signed"),
-        ("Content-Type: multipart/report (within another); boundary=x", "auto_reply"),
         ("Content-Type: multipart/encrypted (PGP); boundary=x", "encrypted"),
         ("Content-Type: multipart/encrypted protocol=x; boundary=x", "encrypted"),
         ("Content-Type: multipart/mixed boundary=x", "unsafe_place"),
@@ -204,6 +203,16 @@ def test_all_in_it_is_left(field: str, reason: str) -> None:
     found, out = check(outer)
     assert out == outer
     assert {report.reason for report in found.part_reports[1:]} == {reason}
+
+
+@pytest.mark.parametrize("kind", ["multipart/report", "Multipart (c) / Report", "multipart/report report-type=x"])
+def test_a_report_within_a_message_is_left(kind: str) -> None:
+    report = leaf(BOUNDED, f"{kind}; boundary=x")
+    raw = multipart("mixed", leaf(LINK, "text/html"), report, boundary="o", extra="MIME-Version: 1.0\r\n")
+    found = prepared(raw)
+    assert [part.reason for part in found.part_reports[2:]] == ["auto_reply", "auto_reply"]
+    assert taken_back(rendered(found)) == raw
+    assert len(found.links) == 1
 
 
 @pytest.mark.parametrize(

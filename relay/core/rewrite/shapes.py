@@ -24,7 +24,6 @@ NO_FILES: frozenset[int] = frozenset()
 WHOLE_TYPES: dict[str, Reason] = {
     "multipart/signed": "signed",
     "multipart/encrypted": "encrypted",
-    "multipart/report": "auto_reply",
     "application/pgp": "pgp",
     "application/pgp-encrypted": "encrypted",
     "text/calendar": "calendar",
@@ -52,6 +51,8 @@ def closed(part: Part) -> Reason | None:
         return WHOLE_TYPES[kind]
     if kind in ("application/pkcs7-mime", "application/x-pkcs7-mime"):
         return "signed" if part.parameters.get("smime-type", "").lower() == "signed-data" else "encrypted"
+    if kind == "multipart/report" and part.parent >= 0:  # of a whole message `instructions.never` says so
+        return "auto_reply"
     if kind.startswith("message/"):
         return "embedded"
     if part.disposition not in ("", "inline"):  # RFC 2183 2.8: one that is unknown is an attachment
