@@ -140,6 +140,10 @@ def left(explanation: Mapping[str, Any]) -> list[tuple[str, str]]:
     removed = explanation.get("signatures_removed")
     if removed:
         found.append(("signatures", f"{removed} DKIM-Signature of others taken out, which would not hold any more"))
+    if unsigned := explanation.get("unsigned"):
+        found.append(("signature", f"none of ours: {unsigned}"))
+    if explanation.get("lines_shortened"):
+        found.append(("signature", "over lines of at most 998 octets; longer ones were encoded or folded before"))
     return found
 
 

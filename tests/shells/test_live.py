@@ -172,6 +172,7 @@ def test_what_was_left_alone_says_why() -> None:
             ["1.2", "", "credentials", 1],
         ],
         "pixel": [None, None, "unsafe_place"],
+        "unsigned": "a line has over 998 octets, and …",
     }
     found = shape.details(SENT.with_(explanation=explanation), ())["left"]
     assert [(one["what"], one["why"]) for one in found] == [
@@ -180,6 +181,7 @@ def test_what_was_left_alone_says_why() -> None:
         ("A link", reasons.WORDS["credentials"]),
         ("Part 2 (text/html)", reasons.WORDS["attachment"]),
         ("The pixel", reasons.WORDS["unsafe_place"]),
+        ("The message, by us", "Not signed: a line has over 998 octets, and …"),
     ]
     for broken in ({"left": "x", "parts": [[1]], "pixel": 3}, {"reason": "no_html"}, {}):
         assert shape.details(SENT.with_(explanation=broken), ())["left"] == []

@@ -211,6 +211,19 @@ def test_an_older_record(folder: Path, capsys: pytest.CaptureFixture[str], older
     assert said(capsys, "messages", "show", f"{1:020d}")[1] == "Message-ID    none"
 
 
+def test_what_became_of_the_signature_is_shown(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    why = "a line has over 998 octets, and a header field has no white space where it could be folded"
+    shown = []
+    for number, explanation in ((7, {"unsigned": why}), (8, {"lines_shortened": True})):
+        asyncio.run(keep(folder, sent(number, copy(), explanation=explanation)))
+        lines = said(capsys, "messages", "show", f"{number:020d}")
+        shown += [line.partition(" ")[2].strip() for line in lines if line.startswith("signature ")]
+    assert shown == [
+        f"none of ours: {why}",
+        "over lines of at most 998 octets; longer ones were encoded or folded before",
+    ]
+
+
 # -- events ------------------------------------------------------------------------------------------------------------
 
 

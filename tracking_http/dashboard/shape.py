@@ -272,7 +272,7 @@ def links(sent: Sent, events: Sequence[Event]) -> list[dict[str, Any]]:
 
 
 def left(explanation: Mapping[str, Any]) -> list[dict[str, str]]:
-    """What was left as it was, and why: links, parts, and a pixel that was not placed. This comes from the record's
+    """What was left as it was, and why: links, parts, a pixel that was not placed, a message that was not signed. This comes from the record's
     compact explanation: `left` is [part, scheme and host or "", reason, how many], `parts` [path, type, "edited" or
     reason], `pixel` [part, place, reason]."""
     found = [
@@ -287,6 +287,8 @@ def left(explanation: Mapping[str, Any]) -> list[dict[str, str]]:
     ]
     pixel = explanation.get("pixel")
     found += [{"what": "The pixel", "why": reasons.said(str(code))} for *_, code in rows([pixel], 3) if code]
+    if unsigned := explanation.get("unsigned"):
+        found.append({"what": "The message, by us", "why": f"Not signed: {clip(str(unsigned), 500)}"})
     return found
 
 
