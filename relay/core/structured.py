@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from relay.core import encoded_words
+from relay.core import charset_names
 
 LONGEST = 16_384  # characters that are read; the parameters of a longer value are nobody's
 SHORT = 200  # characters of a value that is remembered
@@ -248,7 +248,7 @@ def _joined(sections: Mapping[int, tuple[str, bool]]) -> str | None:
         value, extended = (value, extended) if not number else sections[number]
         octets.append(unquote_to_bytes(value) if extended else value.encode("utf-8", "replace"))
     whole = b"".join(octets)
-    for codec in (charset if charset and encoded_words.exists(charset) else "utf-8", "latin-1"):
+    for codec in ((charset and charset_names.codec(charset)) or "utf-8", "latin-1"):
         try:
             return whole.decode(codec)
         except (LookupError, ValueError):

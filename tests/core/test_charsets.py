@@ -11,7 +11,8 @@ import webencodings
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from relay.core.parts import charsets, labels
+from relay.core import charset_names
+from relay.core.parts import charsets
 from tests.core.rewriting import MARKUP, href, leaves, message, payload, prepared, rendered
 
 URL = "https://a.example/x?a=1&amp;b=2"
@@ -33,16 +34,16 @@ def edited(raw: bytes) -> tuple[list[str], bytes]:
 @cache
 def characters(label: str) -> str:
     """What an encoding has of the sample."""
-    name = charsets.codec(label)
-    if name == "iso2022_cn" or name == charsets.USER_DEFINED or not name:
+    name = charset_names.codec(label)
+    if name == "iso2022_cn" or name == charset_names.USER_DEFINED or not name:
         return "x"
     kept = [one for one in SAMPLE if one.encode("utf-8" if name == "us-ascii" else name, "ignore")]
     return "".join(kept) or "x"
 
 
 def octets(text: str, label: str) -> bytes:
-    name = charsets.codec(label)
-    if name == "iso2022_cn" or name == charsets.USER_DEFINED or not name:
+    name = charset_names.codec(label)
+    if name == "iso2022_cn" or name == charset_names.USER_DEFINED or not name:
         return text.encode("ascii")
     return text.encode("utf-8" if name == "us-ascii" else name)
 
@@ -52,8 +53,8 @@ def octets(text: str, label: str) -> bytes:
 
 def test_the_table_of_the_standard() -> None:
     """Its 228 labels of 40 encodings, as another program has them."""
-    assert dict(webencodings.labels.LABELS) == labels.NAMES
-    assert (len(labels.NAMES), len(set(labels.NAMES.values()))) == (228, 40)
+    assert dict(webencodings.labels.LABELS) == charset_names.NAMES
+    assert (len(charset_names.NAMES), len(set(charset_names.NAMES.values()))) == (228, 40)
 
 
 @pytest.mark.parametrize(
@@ -77,21 +78,21 @@ def test_the_table_of_the_standard() -> None:
     ],
 )  # fmt: skip
 def test_labels(label: str, name: str) -> None:
-    assert charsets.codec(label) == name
+    assert charset_names.codec(label) == name
 
 
-@pytest.mark.parametrize("label", sorted(labels.NAMES))
+@pytest.mark.parametrize("label", sorted(charset_names.NAMES))
 def test_every_label_of_the_standard(label: str) -> None:
     """Text around a link, and in it. What the replacement encoding stands for is text too, but for its own name."""
     around = octets(characters(label), label)
     link = octets(LINK.decode(), label)
     body = around + link + around + octets("</a>", label) + around
-    if charsets.codec(label) == "utf-16":
+    if charset_names.codec(label) == "utf-16":
         body = b"".join(octets(text, "utf-16le") for text in (characters(label), LINK.decode(), "</a>"))
         link = octets(LINK.decode(), "utf-16le")
     links, out = edited(html(body, label))
     assert links == ["https://a.example/x?a=1&b=2"]
-    code = "utf-16-be" if charsets.codec(label) == "utf-16-be" else "utf-16-le" if charsets.codec(label) in WIDE else "ascii"  # fmt: skip
+    code = "utf-16-be" if charset_names.codec(label) == "utf-16-be" else "utf-16-le" if charset_names.codec(label) in WIDE else "ascii"  # fmt: skip
     assert out == body.replace(URL.encode(code), href(0).encode(code)) + MARKUP.encode(code)
 
 
@@ -404,7 +405,7 @@ def test_a_url_does_not_begin_within_a_character(label: str, before: bytes, trac
 # -- for every label -----------------------------------------------------------------------------------------------------
 
 
-EVERY = sorted(label for label in labels.NAMES if charsets.codec(label) not in (*WIDE, ""))
+EVERY = sorted(label for label in charset_names.NAMES if charset_names.codec(label) not in (*WIDE, ""))
 
 
 @settings(deadline=None, suppress_health_check=list(HealthCheck))
@@ -447,9 +448,9 @@ def test_broken_octets_under_any_label(label: str, encoding: str, data: st.DataO
     made = payload(leaves(out)[0])
     before = payload(leaves(raw)[0])
     for report in reversed(found.link_reports):
-        if report.number >= 0 and charsets.codec(label) not in (*WIDE, "utf-7"):
+        if report.number >= 0 and charset_names.codec(label) not in (*WIDE, "utf-7"):
             before = before[: report.start] + href(report.number).encode() + before[report.end :]
-    if charsets.codec(label) not in (*WIDE, "utf-7"):
+    if charset_names.codec(label) not in (*WIDE, "utf-7"):
         assert made.replace(MARKUP.encode(), b"") == before.replace(MARKUP.encode(), b"")
 
 

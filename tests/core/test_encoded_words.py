@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.core import encoded_words
+from relay.core import charset_names, encoded_words
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,15 @@ from relay.core import encoded_words
         ("=?utf-8?b?a?=", "=?utf-8?b?a?="),
         ("=?utf-8?x?a?=", "=?utf-8?x?a?="),
         ("=?utf-8?q??=", ""),
-        ("=?rot13?q?nop?=", "nop"),
+        ("=?rot13?q?nop?=", "=?rot13?q?nop?="),
+        ("=?iso-8859-1?q?it=92s?=", "it\u2019s"),
+        ("=?iso-8859-8-i?q?=F9=EC=E5=ED?=", "\u05e9\u05dc\u05d5\u05dd"),
+        ("=?windows-949?b?sKE=?= =?ks_c_5601-1989?b?sKE=?=", "\uac00\uac00"),
+        ("=?x-mac-cyrillic?q?=80?=", "\u0410"),
+        ("=?unicode-1-1-utf-8?q?=C3=BC?=", "\u00fc"),
+        ("=?gb2312?b?6UY=?=", "\u9555"),
+        ("=?x-user-defined?q?=FC?=", "=?x-user-defined?q?=FC?="),
+        ("=?iso-2022-cn?q?a?=", "=?iso-2022-cn?q?a?="),
         ("=?punycode?q?bcher-kva?=", "=?punycode?q?bcher-kva?="),
         ("=?iso-2022-jp?b?GyRCRnxLXBsoQg==?=", "日本"),
         ("=?utf-8?q?Gr\u00fc?=", "Grü"),
@@ -90,7 +98,7 @@ def test_every_encoding_of_the_library_is_known_and_no_other_is_looked_for():
     names = {n for n in names if found(n)}
     assert len(names) > 300
     for name in names | {n.upper().replace("_", "-") for n in names}:
-        assert encoded_words.exists(name) == found(name), name
+        assert charset_names.exists(name) == found(name), name
     before = len(encodings._cache)
     encoded_words.decoded("".join(f"=?no-such-{n}?q?a?= " for n in range(1_000)))
     assert len(encodings._cache) == before

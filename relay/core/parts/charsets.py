@@ -1,8 +1,8 @@
 """Body bytes as text.
 
-Owns: what a label means, which octets of a body are markup whatever the others are, what the octets of a link mean.
-Leaves to others: where to edit (`links`) and the transfer encoding (`parts.transfer`). The table of labels is in
-`parts.labels`, charsets with escape sequences in `parts.escapes`.
+Owns: which octets of a body are markup whatever the others are, what the octets of a link mean.
+Leaves to others: where to edit (`links`) and the transfer encoding (`parts.transfer`). What labels mean is in
+`charset_names`, charsets with escape sequences in `parts.escapes`.
 
 A body is edited as bytes wherever it can be: then nothing outside the edits can change, and an octet that is broken
 costs nothing. A label that is unknown is never guessed at; ASCII alone is ASCII under each.
@@ -10,14 +10,12 @@ costs nothing. A label that is unknown is never guessed at; ASCII alone is ASCII
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections.abc import Sequence
-from functools import lru_cache
 from urllib.parse import quote_from_bytes
 
-from relay.core import encoded_words
-from relay.core.parts import escapes, labels
+from relay.core import charset_names
+from relay.core.parts import escapes
 
 # Charsets in which no byte of a character beyond ASCII is one of < > " ' = & / or white space: what is markup in
 # a Latin-1 view of the bytes is markup. Tried code point by code point. Of those with more than one byte to a
@@ -71,36 +69,6 @@ IN_VALUE = re.compile(
 OVERLONG = re.compile(rb"[\xc0\xc1][\x80-\xbf]|\xe0[\x80\x81][\x80-\xbf]|\xf0\x80[\x80\x81][\x80-\xbf]")  # of ASCII
 NO_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 NO_ASCII = re.compile(rb"[\0\x0e\x0f\x1b]")  # where these are, the rest may be something else
-USER_DEFINED = "x-user-defined"
-# Text encodings of Python that no message names; some are slow to decode.
-NO_CHARSETS = frozenset(
-    {"idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined", "mbcs", "oem", "palmos"}
-)
-# The encodings of the standard that Python calls otherwise, or has not.
-CODECS = {
-    "ibm866": "cp866", "iso-8859-8-i": "iso8859-8", "macintosh": "mac-roman", "x-mac-cyrillic": "mac-cyrillic",
-    "windows-874": "cp874", "euc-kr": "cp949", "utf-16le": "utf-16", "utf-16be": "utf-16-be", USER_DEFINED: USER_DEFINED,
-}  # fmt: skip
-# Names that the standard has, but not as what they are in mail.
-MAIL = {
-    "ascii": "us-ascii", "us-ascii": "us-ascii", "ansi_x3.4-1968": "us-ascii", "iso-2022-kr": "iso2022_kr",
-    "csiso2022kr": "iso2022_kr", "iso-2022-cn": "iso2022_cn", "iso-2022-cn-ext": "iso2022_cn", "hz-gb-2312": "hz",
-    "utf-16le": "utf-16-le", "replacement": "",
-}  # fmt: skip
-# Names that it has not.
-MORE = {
-    "utf8mb3": "utf-8", "utf8mb4": "utf-8", "utf-8mb4": "utf-8", "x-mac-ce": "mac-latin2", "x-mac-centraleurroman": "mac-latin2",
-    "x-mac-greek": "mac-greek", "x-mac-turkish": "mac-turkish", "x-mac-icelandic": "mac-iceland", "x-mac-croatian": "mac-croatian",
-    "x-mac-romanian": "mac-romanian", "x-mac-japanese": "shift_jis", "x-mac-korean": "cp949", "x-mac-chinesesimp": "gbk",
-    "x-mac-chinesetrad": "big5", "cp50220": "iso2022_jp", "cp50221": "iso2022_jp", "cp50222": "iso2022_jp",
-    "iso-2022-jp-ms": "iso2022_jp", "x-iso-2022-jp": "iso2022_jp", "x-sjis-jp": "shift_jis", "x-euc": "euc_jp", "x-eucjp": "euc_jp",
-    "eucjp-ms": "euc_jp", "x-euc-kr": "cp949", "ms949": "cp949", "x-big5": "big5", "x-gb2312": "gbk", "x-hz": "hz",
-}  # fmt: skip
-PAGE = re.compile(r"(?:x-)?(?:windows|win|cp|ms)[-_]?(\d{3,5})")  # as many programs write the number of a code page
-PAGES = {"932": "cp932", "936": "gbk", "949": "cp949", "950": "big5", "65001": "utf-8", "874": "cp874"} | {
-    str(n): f"cp{n}" for n in range(1250, 1259)
-}
-LABEL = re.compile(r"[\s\"'=]*+(?:charset[\s\"'=]++)?([^\s\"';,()]*)")
 MARKS = (
     (b"\xff\xfe\0\0", "utf-32-le"),
     (b"\0\0\xfe\xff", "utf-32-be"),
@@ -116,39 +84,6 @@ BEYOND = re.compile(r"[^\x00-\x7f]+")
 C1 = re.compile(r"[\x80-\x9f]")
 
 
-@lru_cache(maxsize=256)
-def codec(label: str) -> str:
-    """The codec that a charset label names, or "" for one that is unknown or no charset at all. Some are no codecs of
-    Python: `read` has all that can be read."""
-    match = LABEL.match(label.lower())
-    name = match[1] if match else ""
-    if not name:
-        return "us-ascii"
-    if len(name) > 40 or not name.isascii() or "\0" in name:
-        return ""
-    if name in MAIL:
-        return MAIL[name]
-    if name in MORE:
-        return MORE[name]
-    if name in labels.NAMES:
-        name = labels.NAMES[name]
-        name = CODECS.get(name, name)
-    elif (page := PAGE.fullmatch(name)) and page[1] in PAGES:
-        name = PAGES[page[1]]
-    return USER_DEFINED if name == USER_DEFINED else _python(name)
-
-
-def _python(label: str) -> str:
-    if not encoded_words.exists(label):
-        return ""
-    try:
-        found = codecs.lookup(label)
-    except (LookupError, ValueError):
-        return ""
-    name = "us-ascii" if found.name == "ascii" else found.name
-    return name if found._is_text_encoding and name not in NO_CHARSETS else ""
-
-
 def marked(body: bytes, label: str) -> str:
     """The label, or what a byte order mark says instead (WHATWG Encoding 6)."""
     if not body.startswith(ANY_MARK):
@@ -162,12 +97,12 @@ def view(body: bytes, label: str) -> str | None:
     """The body as Latin-1, where it may be edited as bytes: what is markup in this view is markup for every reader of
     the label. Octets are masked that are not what they look like, so offsets are the same. None where it must be
     decoded (`decoded`), or can't be edited at all."""
-    name = codec(label)
+    name = charset_names.codec(label)
     if name == "utf-8" or name == "us-ascii":  # or no label
         if 0 in body or (0x1B in body and escapes.DESIGNATION.search(body)):
             return None  # UTF-16 or ISO 2022 under another label
         return body.decode("latin-1") if body.isascii() or _is(body, ("utf-8",)) or _like_utf_8(body) else None
-    if name in SINGLE or name == USER_DEFINED:
+    if name in SINGLE or name == charset_names.USER_DEFINED:
         return None if 0 in body or (0x1B in body and escapes.DESIGNATION.search(body)) else body.decode("latin-1")
     if name in MULTIPLE:
         if 0 in body or (0x1B in body and escapes.DESIGNATION.search(body)):
@@ -232,7 +167,7 @@ def _inside(beginning: bytes) -> bool:
 
 def spells(label: str, urls: Sequence[str]) -> bool:
     """Is each character of these URLs of ours itself in a body of this charset, wherever it is put?"""
-    name = codec(label)
+    name = charset_names.codec(label)
     if name != "hz" and name != "utf-7" and not name.startswith("iso2022"):
         return True
     return not any(set(url) & set("\\~+") for url in urls)
@@ -241,10 +176,10 @@ def spells(label: str, urls: Sequence[str]) -> bool:
 def decoded(body: bytes, label: str) -> tuple[str, str] | None:
     """The text of a body that has no `view`, and the codec with which each piece of it between edits gives the same bytes
     (`offsets` says where those may be); None where there is none such."""
-    name = codec(label)
+    name = charset_names.codec(label)
     if not name or name == "us-ascii" or name == "utf-8" or name in SINGLE or name in MULTIPLE:
         return None
-    if name == "hz" or name == USER_DEFINED or name.startswith("iso2022"):
+    if name == "hz" or name == charset_names.USER_DEFINED or name.startswith("iso2022"):
         return None
     if name in ("utf-16", "utf-32"):
         name = _ordered(body, name)
@@ -290,16 +225,16 @@ def offsets(text: str, name: str, body: bytes, places: Sequence[int]) -> list[in
 
 def decode(body: bytes, label: str) -> str | None:
     """`body` as text for reading; None where the charset is unknown or the bytes are not of it."""
-    name = codec(label)
+    name = charset_names.codec(label)
     candidates = ("utf-8", "cp1252", "latin-1") if name == "us-ascii" else MULTIPLE.get(name, (name,))
     return _read(body, candidates, name)
 
 
 def linked(octets: bytes, label: str) -> str | None:
     """What the octets of a link's value mean, as browsers read them; None where that is not certain."""
-    name = codec(label)
+    name = charset_names.codec(label)
     if name == "us-ascii":
-        match = LABEL.match(label)
+        match = charset_names.LABEL.match(label)
         text = _read(octets, ("utf-8", "cp1252") if match and match[1] else ("utf-8",), name)
     elif name.startswith("iso2022_jp"):
         text = escapes.japanese(octets)
@@ -325,7 +260,7 @@ def _read(octets: bytes, candidates: Sequence[str], name: str) -> str | None:
 
 def following(body: bytes, label: str, at: int) -> str:
     """The character that begins at an octet of a body that has a `view`; "" where there is none."""
-    name = codec(label)
+    name = charset_names.codec(label)
     if name == "hz" or name.startswith("iso2022"):
         match = SHIFTED.match(body, at)
         return ((match and decode(match[0], label)) or "")[:1]
@@ -335,7 +270,7 @@ def following(body: bytes, label: str, at: int) -> str:
 
 def begins(body: bytes, label: str, at: int) -> bool:
     """Does a character begin at this octet of ASCII? Behind a lead octet it may be the second half of one."""
-    if at == 0 or body[at - 1] < 0x80 or (name := codec(label)) not in MULTIPLE:
+    if at == 0 or body[at - 1] < 0x80 or (name := charset_names.codec(label)) not in MULTIPLE:
         return True
     start = at - 1
     while start > 0 and body[start - 1] >= 0x40 and at - start < LINE:  # below, no octet is a second half
@@ -353,7 +288,7 @@ def queried(url: str, label: str) -> str:
     at = url.find("?", 0, end)
     if at < 0 or url[at:end].isascii() or NOT_WEB.match(url):
         return url
-    name = codec(label)
+    name = charset_names.codec(label)
     if name in MULTIPLE:
         name = {"gb2312": "gbk", "euc_kr": "cp949"}.get(name, MULTIPLE[name][0] if name != "gbk" else name)
     elif name not in SINGLE and name != "iso2022_jp":
