@@ -43,6 +43,7 @@ class Cursor:
     seen: tuple[str, ...] = ()  # file names of a Maildir
     at: float = 0.0  # Unix seconds: what arrived before was dealt with; 0.0 where that is not known
     passed: tuple[str, ...] = ()  # the last messages that could not be read, a sentence each
+    holder: str = ""  # who moves it: see `Store.take_leases`. Not kept
 
 
 class UpstreamReply(Value, frozen=True):

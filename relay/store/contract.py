@@ -8,13 +8,14 @@ An engine never blocks the event loop. A method that raises `Unavailable` has do
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, Protocol
 
 from relay.core import floods
 from relay.core.model import Delivery, Endpoint, EndpointStatus, Event, History, Notice, Sent, Settlement, Verdict
+from relay.core.nodes import Node, Roll
 from relay.store import (
     Aggregate,
     ApiKey,
@@ -165,6 +166,24 @@ class Store(Protocol):
     # -- cursors of mailboxes
     async def cursor(self, mailbox: str) -> Cursor | None: ...
     async def save_cursor(self, cursor: Cursor) -> None: ...
+
+    async def take_leases(self, mailboxes: Collection[str], holder: str, seconds: float) -> frozenset[str]:
+        """Those of the mailboxes that are `holder`'s from now on, for `seconds` of the store's clock: all but those whose
+        lease another has. While it has, no cursor is moved but by it, neither by `append` nor by `save_cursor`:
+        of others' the event is written, and the cursor left. A lease that ran out holds until another takes it."""
+
+    async def release_leases(self, holder: str) -> None:
+        """All that are `holder`'s."""
+
+    # -- nodes: see `relay.core.nodes`. What they say is of no use in another store, and is not copied there
+    async def beat(self, node: Node) -> Roll:
+        """The node is there, by the store's clock, and says this. All nodes, with this; those that are gone without mail
+        are forgotten after `nodes.FORGET`."""
+
+    async def leave(self, node: Node) -> None:
+        """It stops: what is still in its spool stays known. Nothing, where another `process` has its place."""
+
+    async def nodes(self) -> Roll: ...
 
     # -- endpoints
     async def sync_endpoints(self, configured: Sequence[Endpoint]) -> None:

@@ -1,7 +1,7 @@
 """What every engine decides alike. Pure; an engine reads rows, asks here, and writes what it is told.
 
 Owns: what a batch of events makes of what is known of their messages, how a message finds its thread and its names,
-which endpoints take notifications and whose turn it is, how a notification goes on. Leaves to others: what counts
+which endpoints take notifications and whose turn it is, how a notification goes on, who hears of which node. Leaves to others: what counts
 (`core.tally`), which endpoint asks for what (`core.payload`), rows, statements, transactions (the engines).
 """
 
@@ -14,7 +14,7 @@ from itertools import zip_longest
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
-from relay.core import floods, identifiers, payload, tally, urls
+from relay.core import floods, identifiers, nodes, payload, tally, urls
 from relay.core.model import Delivery, Endpoint, EndpointStatus, Event, Notice, Sent, Settlement, Value
 from relay.store import Attempt, Notification, Schedule, UpstreamReply
 
@@ -276,6 +276,32 @@ def due(schedule: Schedule, now: float) -> bool:
 def leased(schedule: Schedule, now: float) -> Schedule:
     """The claim that begins now."""
     return schedule.with_(attempt=schedule.attempt + 1, next_at=now + LEASE)
+
+
+# -- nodes -------------------------------------------------------------------------------------------------------------
+
+
+def called(before: nodes.Roll, node: nodes.Node) -> nodes.Roll:
+    """What a node that said `node` hears."""
+    key = node.name, node.roles
+    others = [one for one in before.nodes if (one.name, one.roles) != key]
+    kept = [one for one in others if one.queue or one.at >= before.now - nodes.FORGET]
+    was = next((one for one in before.nodes if (one.name, one.roles) == key), None)
+    all_of_them = sorted((*kept, node.with_(at=before.now)), key=lambda one: (one.name, one.roles))
+    return nodes.Roll(before.now, tuple(all_of_them), was)
+
+
+def left(before: nodes.Roll, node: nodes.Node) -> nodes.Node | None:
+    """The node as it stopped. None where another process has its place by now."""
+    was = next((one for one in before.nodes if (one.name, one.roles) == (node.name, node.roles)), None)
+    if was is None or was.process != node.process:
+        return None
+    return node.with_(at=before.now, stopped=True)
+
+
+def leased_to_another(by: str, until: float, holder: str, now: float, seconds: float) -> bool:
+    """A lease that ends later than one that is taken now was taken by another clock: it is void."""
+    return by != holder and now < until <= now + seconds
 
 
 # -- text --------------------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ import msgspec
 from msgspec.structs import astuple
 
 from relay.core.model import Endpoint, Event, Notice, Sent, SentCopy
+from relay.core.nodes import Node
 from relay.store import ApiKey, Attempt, Cursor, Draft, Notification, Request, Schedule
 from relay.store.lists import Answer
 
@@ -234,7 +235,20 @@ ANSWERS = Table(
         *flags("automatic"),
     ],
 )
+NODES = Table(
+    "nodes",
+    Node,
+    [
+        *plain("name"),
+        *lists("roles"),
+        *plain("process", "version", "started_at", "at", "queue", "oldest"),
+        *objects("keys"),
+        *plain("signs"),
+        *objects("endpoints"),
+        *flags("stopped"),
+    ],
+)
 ALL: tuple[Table[Any], ...] = (
     MESSAGES, COPIES, EVENTS, CURSORS, ENDPOINTS, DELIVERIES, API_KEYS, DRAFTS, SCHEDULES,
-    REQUESTS, ANSWERS, NOTICES,
+    REQUESTS, ANSWERS, NOTICES, NODES,
 )  # fmt: skip

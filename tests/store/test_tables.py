@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from relay.core.model import Endpoint, Event, Notice, Sent, SentCopy
+from relay.core.nodes import Node
 from relay.store import ApiKey, Attempt, Cursor, Notification, tables
 
 SENT = Sent(
@@ -71,6 +72,11 @@ VALUES: list[tuple[tables.Table[Any], Any, dict[str, Any]]] = [
         {"event_id": "e1", "message_id": "m1"},
     ),
     (tables.API_KEYS, ApiKey("name", "digest", ("a", "b"), "sales", 1.5, 2.5), {}),
+    (
+        tables.NODES,
+        Node("one", ("http", "smtp"), "p1", "0.1", 1.5, 2.5, 3, 4.5, {"0": "abc"}, 5, {"w1": "d.e"}, True),
+        {},
+    ),
 ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import replace
 
 from relay.core import counts, floods, tally
 from relay.core.model import Event, History, Sent
@@ -11,15 +12,16 @@ from relay.store import Cursor, decisions
 from relay.store.lists import Answer
 from relay.store.memory.counts import Counts
 from relay.store.memory.lists import Lists
+from relay.store.memory.nodes import Nodes
 from relay.store.memory.outbox import Outbox
 
 
-class Events(Counts, Lists, Outbox):
+class Events(Counts, Lists, Outbox, Nodes):
     async def append(
         self, event: Event, cursor: Cursor | None = None, answer: Answer | None = None
     ) -> Event | floods.Folded | None:
         if cursor is not None:
-            self._cursors[cursor.mailbox] = cursor
+            await self.save_cursor(cursor)
         known = event.event_id in self._by_id, origin(self._sent(event.message_id), event)
         facts = {event.message_id: self._messages[event.message_id].facts}
         now = self._clock()
@@ -91,7 +93,8 @@ class Events(Counts, Lists, Outbox):
         return self._cursors.get(mailbox)
 
     async def save_cursor(self, cursor: Cursor) -> None:
-        self._cursors[cursor.mailbox] = cursor
+        if self._may_move(cursor.mailbox, cursor.holder):
+            self._cursors[cursor.mailbox] = replace(cursor, holder="")
 
 
 def origin(sent: Sent | None, event: Event) -> tally.Origin:

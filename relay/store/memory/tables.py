@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from relay.core import counts, floods, tally
 from relay.core.model import Endpoint, Event, Notice, Sent
+from relay.core.nodes import Node
 from relay.store import ApiKey, Cursor, Draft, Notification, Request, Schedule
 from relay.store.lists import Answer
 
@@ -37,6 +38,8 @@ class Tables:
         self._seen: dict[str, dict[int, counts.Seen]] = defaultdict(dict)
         self._upto: str | None = None  # see sqlite.counts
         self._cursors: dict[str, Cursor] = {}
+        self._leases: dict[str, tuple[str, float]] = {}  # holder, until
+        self._nodes: dict[tuple[str, tuple[str, ...]], Node] = {}
         self._endpoints: dict[str, Endpoint] = {}
         self._notices: dict[str, Notice] = {}
         self._notifications: dict[int, Notification] = {}

@@ -322,4 +322,27 @@ END $$
     " FOR EACH STATEMENT EXECUTE FUNCTION events_made()",
 )
 
-STEPS: tuple[tuple[str, ...], ...] = ((*TABLES, METADATA, *(f"CREATE INDEX {index}" for index in INDEXES), *TRIGGERS),)
+# Who shares the store: see relay.core.nodes. And which process watches which mailbox, until when.
+NODES = (
+    table(
+        "nodes",
+        (TEXT, ("name", "roles", "process", "version")),
+        (TIME, ("started_at", "at")),
+        (BIG, ("queue",)),
+        (TIME, ("oldest",)),
+        (TEXT, ("keys",)),
+        (INT, ("signs",)),
+        (TEXT, ("endpoints",)),
+        (FLAG, ("stopped",)),
+        "PRIMARY KEY (name, roles)",
+        settings="fillfactor = 50",
+    ),
+    table(
+        "leases", (TEXT, ("mailbox", "holder")), (TIME, ("until",)), "PRIMARY KEY (mailbox)", settings="fillfactor = 50"
+    ),
+)
+
+STEPS: tuple[tuple[str, ...], ...] = (
+    (*TABLES, METADATA, *(f"CREATE INDEX {index}" for index in INDEXES), *TRIGGERS),
+    NODES,
+)

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple, ParamSpec, TypeVar
 
 from relay.core import floods
 from relay.core.model import Delivery, Endpoint, EndpointStatus, Event, History, Notice, Sent, Settlement, Verdict
+from relay.core.nodes import Node, Roll
 from relay.store import (
     Aggregate,
     ApiKey,
@@ -39,6 +40,7 @@ from relay.store.sql import (
     keys,
     lists,
     messages,
+    nodes,
     notices,
     outbox,
     requests,
@@ -217,6 +219,23 @@ class Engine(ABC):
 
     async def save_cursor(self, cursor: Cursor) -> None:
         await self.write(cursors.save, [cursor])
+
+    async def take_leases(self, mailboxes: Collection[str], holder: str, seconds: float) -> frozenset[str]:
+        return await self._write(nodes.take, mailboxes, holder, seconds, self._clock())
+
+    async def release_leases(self, holder: str) -> None:
+        await self._write(nodes.release, holder)
+
+    # -- nodes ---------------------------------------------------------------------------------------------------------
+
+    async def beat(self, node: Node) -> Roll:
+        return await self._write(nodes.beat, node, self._clock())
+
+    async def leave(self, node: Node) -> None:
+        await self._write(nodes.leave, node, self._clock())
+
+    async def nodes(self) -> Roll:
+        return await self._read(nodes.listed, self._clock())
 
     # -- endpoints -----------------------------------------------------------------------------------------------------
 

@@ -527,7 +527,42 @@ def sixteenth(db: Database) -> None:
         db.execute(sql)
 
 
+# Who shares the store: see relay.core.nodes. And which process watches which mailbox, until when.
+NODES = (
+    """
+CREATE TABLE nodes (
+  name TEXT NOT NULL,
+  roles TEXT NOT NULL,                 -- JSON
+  process TEXT NOT NULL,
+  version TEXT NOT NULL,
+  started_at REAL NOT NULL,
+  at REAL NOT NULL,
+  queue INTEGER NOT NULL,
+  oldest REAL NOT NULL,
+  keys TEXT NOT NULL,                  -- JSON: key id -> fingerprint
+  signs INTEGER NOT NULL,
+  endpoints TEXT NOT NULL,             -- JSON: endpoint_id -> likeness
+  stopped INTEGER NOT NULL,
+  PRIMARY KEY (name, roles)
+) WITHOUT ROWID
+""",
+    """
+CREATE TABLE leases (
+  mailbox TEXT PRIMARY KEY,
+  holder TEXT NOT NULL,
+  until REAL NOT NULL
+) WITHOUT ROWID
+""",
+)
+
+
+def seventeenth(db: Database) -> None:
+    """The nodes, and their leases of mailboxes."""
+    for sql in NODES:
+        db.execute(sql)
+
+
 STEPS: tuple[Step, ...] = (
     first, second, third, fourth, fifth, sixth, seventh, eighth, ninth, tenth, eleventh, twelfth,
-    thirteenth, fourteenth, fifteenth, sixteenth,
+    thirteenth, fourteenth, fifteenth, sixteenth, seventeenth,
 )  # fmt: skip

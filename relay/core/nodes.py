@@ -1,0 +1,211 @@
+"""The processes that share a store, and what is wrong among them.
+
+Owns: what a node says of itself, who is taken for gone, what must not differ. Leaves to others: keeping what they say
+(`store`), saying it and hearing the others (`relay.nodes`).
+
+All times are the store's own: the clocks of the machines do not matter.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Literal
+
+from relay.core.model import Endpoint, Keys, Value
+
+EVERY = 10.0  # seconds between two signs of life
+GONE = 60.0  # seconds without one, after which a node is taken for gone
+FORGET = 86_400.0  # seconds after which one that is gone, and has no mail, is forgotten
+
+Kind = Literal["gone", "name", "keys", "endpoints"]
+KINDS: tuple[Kind, ...] = ("gone", "name", "keys", "endpoints")
+
+
+class Node(Value, frozen=True):
+    """A process, as it said last. Its machine may run others of the same `name` in other `roles`; `process` is another
+    at each start. `queue` messages are in its spool, since `oldest` (0: none). `keys` are the token keys that it has: id,
+    as text, and `fingerprint`; `signs` is the id of that which it signs with, -1 where it signs nothing. `endpoints` are
+    those of its configuration: id and `likeness`."""
+
+    name: str
+    roles: tuple[str, ...]
+    process: str
+    version: str = ""
+    started_at: float = 0.0
+    at: float = 0.0
+    queue: int = 0
+    oldest: float = 0.0
+    keys: Mapping[str, str] = {}
+    signs: int = -1
+    endpoints: Mapping[str, str] = {}
+    stopped: bool = False
+
+    @property
+    def called(self) -> str:
+        return f"{self.name} ({', '.join(self.roles)})"
+
+
+class Roll(Value, frozen=True):
+    """All nodes at this time, by name and roles. `was` is what stood in the place of the one that asks."""
+
+    now: float
+    nodes: tuple[Node, ...] = ()
+    was: Node | None = None
+
+
+class Trouble(Value, frozen=True):
+    """Something for the operator, in a sentence. The same trouble has the same `subject`, whatever the sentence."""
+
+    kind: Kind
+    subject: str
+    sentence: str
+
+
+def fingerprint(secret: bytes) -> str:
+    """Tells one key from another, and nothing of the key."""
+    return hashlib.sha256(b"trackrelay token key " + secret).hexdigest()[:12]
+
+
+def ring(keys: Keys) -> dict[str, str]:
+    return {str(key_id): fingerprint(secret) for key_id, secret in sorted(keys.secrets.items())}
+
+
+def likeness(endpoint: Endpoint) -> str:
+    """What an endpoint of the configuration is, and after a dot its secret, where this process reads it."""
+    said = "\0".join((endpoint.url, *sorted(endpoint.triggers), "", *sorted(endpoint.verdicts), "", endpoint.format))
+    secret = hashlib.sha256(b"trackrelay secret " + endpoint.secret.encode()).hexdigest()[:12]
+    return f"{hashlib.sha256(said.encode()).hexdigest()[:12]}.{secret if endpoint.secret else ''}"
+
+
+# -- what is wrong -----------------------------------------------------------------------------------------------------
+
+
+def troubles(roll: Roll, *, since: float = 0.0, process: str = "") -> list[Trouble]:
+    """`since` is when whoever asks began to hear the others, and has done so ever since: it calls nobody gone whom it
+    could not have heard. `process` is its own, once it has said something."""
+    living = [node for node in roll.nodes if alive(node, roll.now, since)]
+    found = [*gone(roll, living)]
+    if process and roll.was is not None and roll.was.process != process:
+        found.append(twin(roll.was))
+    found += keys_apart(living)
+    found += endpoints_apart(living)
+    return found
+
+
+def alive(node: Node, now: float, since: float = 0.0) -> bool:
+    return not node.stopped and now - max(node.at, since) <= GONE
+
+
+def missing(node: Node, now: float, since: float = 0.0) -> bool:
+    """Also one that was stopped: a restart takes no minute."""
+    return now - max(node.at, since) > GONE
+
+
+def gone(roll: Roll, living: Collection[Node]) -> Iterator[Trouble]:
+    for node in roll.nodes:
+        if node in living or not node.queue or roll.now - node.at <= GONE:
+            continue
+        how = "stopped" if node.stopped else "is gone: it was heard last"
+        mail = "1 message" if node.queue == 1 else f"{node.queue} messages"
+        yield Trouble(
+            "gone",
+            node.called,
+            f"{node.called} {how} {age(roll.now - node.at)} ago, with {mail} in its spool, the oldest of "
+            f"{age(roll.now - node.oldest)} ago. Nobody else can send these: start it again, or move its spool",
+        )
+
+
+def twin(other: Node) -> Trouble:
+    return Trouble(
+        "name",
+        other.called,
+        f"two processes call themselves {other.called}, and neither is seen for the other: give each machine its own "
+        "`node` in relay.toml, and run each role once",
+    )
+
+
+def keys_apart(living: Sequence[Node]) -> Iterator[Trouble]:
+    """What one signs with, all that have keys must have."""
+    said = set()
+    for signer in living:
+        key_id = str(signer.signs)
+        if signer.signs < 0 or key_id not in signer.keys:
+            continue
+        for node in living:
+            if not node.keys or node.keys.get(key_id) == signer.keys[key_id]:
+                continue
+            subject = f"{signer.name} {key_id} {node.name}"
+            if subject in said:  # by processes of the same machines
+                continue
+            said.add(subject)
+            other = f"has another key of the number {key_id}" if key_id in node.keys else f"lacks key {key_id}"
+            yield Trouble(
+                "keys",
+                subject,
+                f"{node.called} {other}, with which {signer.called} signs: links and pixels of the one are dead at the "
+                f"other. Add it there: trackrelay token-key add --from FILE",
+            )
+
+
+def endpoints_apart(living: Sequence[Node]) -> Iterator[Trouble]:
+    """Each against the first. Whoever starts makes the store's endpoints those of its own file."""
+    first, told = living[0] if living else None, set()
+    for node in living[1:]:
+        if first is None or node.name in told:
+            continue
+        differences = [*different(first, node)]
+        if differences:
+            told.add(node.name)
+            yield Trouble(
+                "endpoints",
+                f"{first.name} {node.name}",
+                f"the [[webhooks]] of {first.called} and {node.called} differ ({'; '.join(differences[:5])}): whichever "
+                "starts last decides. Give both the same",
+            )
+
+
+def different(one: Node, other: Node) -> Iterator[str]:
+    for endpoint_id in sorted({*one.endpoints, *other.endpoints}):
+        mine, theirs = one.endpoints.get(endpoint_id), other.endpoints.get(endpoint_id)
+        if mine is None or theirs is None:
+            yield f"only {one.name if theirs is None else other.name} has {endpoint_id}"
+        elif not alike(mine, theirs):
+            yield f"{endpoint_id} is another"
+
+
+def alike(one: str, other: str) -> bool:
+    """Secrets are compared where both are known."""
+    (is_one, secret), (is_other, other_secret) = one.split("."), other.split(".")
+    return is_one == is_other and (not secret or not other_secret or secret == other_secret)
+
+
+# -- for a new key -----------------------------------------------------------------------------------------------------
+
+
+def lacking(nodes: Iterable[Node], key_id: int, is_: str) -> list[str]:
+    """The nodes with keys that do not have this one."""
+    found: dict[str, None] = defaultdict()
+    for node in nodes:
+        if node.keys and node.keys.get(str(key_id)) != is_:
+            found[node.name] = None
+    return [*found]
+
+
+# -- in words ----------------------------------------------------------------------------------------------------------
+
+
+def age(seconds: float) -> str:
+    """ "5 s", "3 min", "7 h", "4 days"."""
+    seconds = max(0.0, seconds)
+    for unit, size in (("days", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds // size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def state(node: Node, now: float, since: float = 0.0) -> Literal["running", "stopped", "gone"]:
+    if alive(node, now, since):
+        return "running"
+    return "stopped" if node.stopped else "gone"
