@@ -108,6 +108,7 @@ MAILJET = Provider(  # "is not an authorized sender email address for your accou
     "Mailjet", under("mailjet.com"), refuses_null_reverse_path=True
 )
 PROVIDERS = (AMAZON, GOOGLE, MICROSOFT, BREVO, MAILERSEND, EMAILIT, POSTMARK, SENDGRID, MAILGUN, MANDRILL, MAILJET)
+REPLACED = frozenset[str]().union(*(provider.replaces for provider in PROVIDERS))  # by any of them
 
 # The identifier in a 250. Amazon SES: "Ok 0102018f-…-000000", the left part of it only (the right part is its region:
 # https://docs.aws.amazon.com/ses/latest/dg/header-fields.html). Exchange, in the cloud and on premises, in full:

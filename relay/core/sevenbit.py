@@ -14,7 +14,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from relay.core import addresses, dkim, envelopes, headers, parts, recoding
+from relay.core import addresses, dkim, envelopes, headers, parts, providers, recoding
 from relay.core.headers import Headers
 from relay.core.model import Edit
 from relay.core.parts import Part, transfer
@@ -54,8 +54,9 @@ def convert(raw: bytes, signers: Sequence[dkim.Signer] = ()) -> Converted | Unfi
     ours = _ours(head, broken, signers)
     if ours is None:
         return Converted(content, len(broken))
+    left_out = dkim.left_out(head, ours.place) & providers.REPLACED  # whoever wrote that field says no more than this
     try:
-        made = dkim.sign(content, ours.signer, ours.at, dkim.left_out(head, ours.place))
+        made = dkim.sign(content, ours.signer, ours.at, left_out)
     except dkim.Unsignable:
         return SIGNATURE
     taken[ours.place] = taken[ours.place].with_(new=made)  # where the old one stood: trace fields stay above it

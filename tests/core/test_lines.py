@@ -328,6 +328,13 @@ def test_what_can_not_be_had(why: recoding.Unfit, raw: bytes) -> None:
     assert why.reason.isascii()
 
 
+def test_the_fields_of_a_sealed_message_are_outside_of_its_seal() -> None:
+    seal = multipart("signed", leaf(b"signed  \r\n", PLAIN), leaf(b"x", "application/pgp-signature"))
+    raw = b"X-Note: " + WORDS + b"\r\n" + TOP + seal
+    out = shortened(raw)
+    assert out.endswith(TOP + seal)
+
+
 def test_a_seal_without_a_long_line_stays_whole_beside_one() -> None:
     seal = multipart("signed", leaf(b"signed  \r\n", PLAIN), leaf(b"x", "application/pgp-signature"), boundary="s")
     enclosed = leaf(FOREIGN + b"From: c@x.test\r\n\r\nshort", "message/rfc822")

@@ -311,6 +311,13 @@ def test_what_our_signature_leaves_out_the_new_one_leaves_out_too() -> None:
     assert dkimpy.DKIM(replaced).verify(dnsfunc=lambda name, timeout=5: record)
 
 
+def test_a_signature_that_covers_less_than_ours_do_is_no_model() -> None:
+    """Anybody may write such a field."""
+    raw = b"DKIM-Signature: v=1; d=example.com; s=t1; t=1; h=From\r\n" + LETTER
+    out = converted(raw, OURS)
+    assert {"from", "to", "mime-version", "content-type"} <= dkim.signed_fields(headers.read(out), 0)
+
+
 def test_what_was_signed_without_long_lines_has_none_in_7bit() -> None:
     """Two steps: lines are made shorter before the signature, and another part is converted for the server at hand."""
     parts_ = leaf(b"word " * 300, "text/plain"), leaf(GREETING, "text/plain; charset=utf-8", EIGHT)
