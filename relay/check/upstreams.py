@@ -36,7 +36,8 @@ async def _upstream(settings: config.Settings, what: str, up: config.Upstream) -
     except failures.CannotConnect as failed:
         return [failure(what, failed.trouble.sentence)]
     try:
-        about_us = await _sender(up, connection, connector)
+        others = settings.smtp.auth == "upstream" and not connection.logged_in  # it is for the clients to log in
+        about_us = None if others else await _sender(up, connection, connector)
         if about_us:
             return [failure(what, about_us.trouble.sentence)]
         return _offers(settings, what, up, connection, connector.address) + advice(settings, what, up)

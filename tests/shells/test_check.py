@@ -334,6 +334,14 @@ async def test_the_name_that_an_upstream_hears(tmp_path, monkeypatch, machine):
         assert len(await upstreams.look(settings(tmp_path, upstream=up(upstream)))) == 1
 
 
+async def test_an_upstream_where_the_clients_log_in(tmp_path):
+    script = {"mail": "530 5.7.0 Authentication required"}
+    async with Upstream(script, users={"c": "word"}) as upstream:
+        here = settings(tmp_path, upstream=up(upstream))
+        found = await upstreams.look(replace(here, smtp=replace(here.smtp, auth="upstream")))
+    assert [each.kind for each in found] == ["ok"]
+
+
 async def test_an_upstream_that_has_no_logins_for_the_clients(tmp_path):
     async with Upstream() as upstream:
         here = settings(tmp_path, upstream=up(upstream))
