@@ -128,8 +128,9 @@ class Upstreams:
 
     @property
     def stopped(self) -> bool:
-        """Whether neither [upstream] nor a fallback of it takes mail now, as far as is known."""
-        return all(self._clients[name].troubles.now for name in self._chains[DEFAULT_UPSTREAM])
+        """Whether no connection can be had to [upstream] or a fallback of it, as far as is known. Where one is had and a message
+        then refused, another message may not be."""
+        return all(self._clients[name].troubles.connecting for name in self._chains[DEFAULT_UPSTREAM])
 
     async def try_login(self, user: str, password: str) -> Outcome:
         return await self._default.try_login(user, password)

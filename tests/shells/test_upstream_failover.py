@@ -254,10 +254,14 @@ async def test_what_says_nothing_of_the_message_is_a_reason_for_the_fallback_and
         assert "wants a login" in found["default"]
         assert "does not answer" in found["other"]
         assert not out.stopped
+        servers["spare"].script.update(script)
+        assert isinstance((await out.send(envelope(), MESSAGE))[0], Later)
+        assert len(await out.troubles()) == 3
+        assert not out.stopped  # they speak with us
         servers["other"].script.clear()
         assert "other" in await out.troubles()  # it was looked at a moment ago
         now[0] += failover.PROBE_SECONDS + 1
-        assert list(await out.troubles()) == ["default"]
+        assert list(await out.troubles()) == ["default", "spare"]
         assert not servers["other"].taken
 
 
