@@ -221,21 +221,21 @@ class Engine(ABC):
         await self.write(cursors.save, [cursor])
 
     async def take_leases(self, mailboxes: Collection[str], holder: str, seconds: float) -> frozenset[str]:
-        return await self._write(nodes.take, mailboxes, holder, seconds, self._clock())
+        return await self.write(nodes.take, mailboxes, holder, seconds, self._clock())
 
     async def release_leases(self, holder: str) -> None:
-        await self._write(nodes.release, holder)
+        await self.write(nodes.release, holder)
 
     # -- nodes ---------------------------------------------------------------------------------------------------------
 
     async def beat(self, node: Node) -> Roll:
-        return await self._write(nodes.beat, node, self._clock())
+        return await self.write(nodes.beat, node, self._clock())
 
     async def leave(self, node: Node) -> None:
-        await self._write(nodes.leave, node, self._clock())
+        await self.write(nodes.leave, node, self._clock())
 
     async def nodes(self) -> Roll:
-        return await self._read(nodes.listed, self._clock())
+        return await self.read(nodes.listed, self._clock())
 
     # -- endpoints -----------------------------------------------------------------------------------------------------
 
