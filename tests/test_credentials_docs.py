@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 from itertools import product
 from pathlib import Path
 
@@ -54,3 +57,23 @@ def test_changes(change: str, counts: str, not_any_more: str) -> None:
     if not_any_more:
         assert not changed.within(f"https://a.example{not_any_more}", 17)
         assert Table(()).within(f"https://a.example{not_any_more}", 17)
+
+
+def test_explained_with_the_settings_of_a_rule(tmp_path: Path) -> None:
+    """As the page says: a dry run tells what becomes of each link, in HTML and in plain text."""
+    config = tmp_path / "relay.toml"
+    config.write_text(
+        'state_dir = "var"\n[upstream]\nurl = "smtp://127.0.0.1:25"\n[tracking]\nurl = "https://t.example.com"\ntext_links = true\n'
+        '[[rules]]\nfrom = "*@shop.example"\ncredential_params = ["-*", "voucher"]\n'
+    )
+    links = ("https://a.example/?voucher=1", "https://a.example/?reset_token=1", "https://a.example/verify/3f9c0a12")
+    body = f"--x\nContent-Type: text/plain\n\n{' '.join(links)}\n--x\nContent-Type: text/html\n\n"
+    body += "".join(f"<a href={link}>x</a>" for link in links) + "\n--x--\n"
+    for domain, expected in (
+        ("example.com", [None, "credentials", "credentials"]),
+        ("shop.example", ["credentials", None, None]),
+    ):
+        message = f"From: a@{domain}\nTo: b@example.org\nContent-Type: multipart/alternative; boundary=x\n\n{body}"
+        words = [sys.executable, "-m", "relay", "rewrite", "--links", "--explain", "--config", str(config)]
+        done = subprocess.run(words, input=message.encode(), capture_output=True, check=True)
+        assert [link["reason"] for link in json.loads(done.stdout)["links"]] == expected * 2

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.core.links import placeholders
+from relay.core.links import placeholders, plain
 from tests.core.rewriting import prepared
 
 # Handlebars, Mustache, Liquid, Jinja, Go; Braze, Marketo, Mailjet, SendGrid, Klaviyo, Brevo, HubSpot, Listmonk.
@@ -14,7 +14,7 @@ BRACES = (
     "{{name}}", "{{ name }}", "{{{name}}}", "{{#if a}}", "{{/if}}", "{{> part}}", "{{&name}}", "{{^name}}", "{{~name~}}",
     "{{! note }}", "{{else}}", "{{ .Subscriber.Name }}", '{{ "now" | date: "%Y" }}', "{{user.name | default:'x'}}",
     "{{ contact['NAME'] }}", "{{unsubscribe()}}", "{{${first_name}}}", "{{custom_attribute.${x}}}", "{{1}}",
-    "{{lead.First Name:default=you}}", '{{var:name:"you"}}', '{{insert name "default=friend"}}', "{{ 名前 }} {{x}}",
+    "{{lead.First Name:default=you}}", '{{var:name:"you"}}', '{{insert name "default=friend"}}', "{{ 名前 }}", "{{prénom}}", "[[名前]]", "*|名前|*", "${名前}", "<%= 名前 %>", "{% ändern %}",
     "{% url %}", "{%name%}", "{%- if a -%}", "{% if a % b %}", "{# note #}", "[% name %]", "[%name%]",
     "${name}", "${user.name}", "${ name }", "${{ name }}", "#{name}", "@{name}", "$!{name}",
     "{$name}", "{$unsubscribe}", "{!firstname}", "{!Contact.FirstName}",
@@ -64,6 +64,31 @@ def test_half_a_pair_is_none(text: str) -> None:
     """Without an opening mark, or without a closing one, nothing is found, whatever else is there."""
     for marks in ("{[<*#%", "}]>*#%"):
         assert not placeholders.within("https://a.example/" + "".join(c for c in text if c not in marks))
+
+
+@pytest.mark.parametrize("form", BRACES + OTHERS)
+def test_placeholder_in_plain_text(form: str) -> None:
+    for before, behind in (("", ""), ("see ", " for more"), ("(", ")"), ("- ", ".\r\nNext")):
+        text = f"{before}https://a.example/?n={form}{behind}"
+        found = plain.scan(text)
+        judged = [
+            part.reason or ("placeholder" if placeholders.within(text[part.start : part.end]) else None)
+            for part in found
+        ]
+        assert judged[0] in ("placeholder", "unsafe_place"), text  # the second where a URL may go on in letters
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "**https://a.example/** {{name}}", "https://a.example/ *|NAME|*", "https://a.example/x <%= name %>", "https://a.example/?a=<b>",
+        "https://a.example/[1] [[name]]", "https://a.example/?q={ {{name}}", "https://a.example/#x\r\n{{name}}", "https://a.example/100%. %name%",
+    ],
+)  # fmt: skip
+def test_placeholder_beside_a_url(text: str) -> None:
+    (found,) = plain.scan(text)
+    assert found.reason is None
+    assert not placeholders.within(text[found.start : found.end])
 
 
 def test_json_in_a_query_is_tracked_as_the_attribute_means_it() -> None:

@@ -13,38 +13,50 @@ import re
 
 # A word: a name, with what the languages allow before and behind it (a filter, a default, an argument). No form goes over
 # a mark that opens it anew, so that many of them cost one way through the text.
-_NAME = r"[A-Za-z_][^{}\[\]<>%|*#]*+"
+_NAME = r"[A-Za-z_\x80-\U0010ffff][^{}\[\]<>%|*#]*+"
 _JSON = r"(?!true\b|false\b|null\b)"
 FORMS = (
     # {{name}} {{{name}}} {{#if x}} {{/if}} {{> part}} {{ .Name }} {{ "now" | date: "%Y" }} {{${name}}} {{1}}
-    r"\{\{(?!\s*+[\"'][^\"'{}]*+[\"']\s*+:)(?=[^{}]*?[A-Za-z0-9_]|\$\{)(?>(?:[^{}]|\$\{[^{}]*+\})+)\}\}",
+    r"\{\{(?!\s*+[\"'][^\"'{}]*+[\"']\s*+:)(?=[^{}]*?[A-Za-z0-9_\x80-\U0010ffff]|\$\{)(?>(?:[^{}]|\$\{[^{}]*+\})+)\}\}",
     # {% if x %} {%- x -%} {# note #}, and [% x %] of Template Toolkit
-    r"\{%[-+]?+\s*+[A-Za-z_](?>(?:[^{}%]|%(?!\}))*)%\}",
+    r"\{%[-+]?+\s*+[A-Za-z_\x80-\U0010ffff](?>(?:[^{}%]|%(?!\}))*)%\}",
     r"\{#[^{}#]++#\}",
-    r"\[%[-+=~]?+\s*+[A-Za-z_](?>(?:[^\[\]%]|%(?!\]))*)%\]",
+    r"\[%[-+=~]?+\s*+[A-Za-z_\x80-\U0010ffff](?>(?:[^\[\]%]|%(?!\]))*)%\]",
     # ${name} #{name} @{name} $!{name}, ${{ name }} above; {$name} of Smarty and MailerLite; {!Name} of AWeber and Salesforce
-    r"[$#@]!?+\{\s*+!?+[A-Za-z_][^{}]*+\}",
+    r"[$#@]!?+\{\s*+!?+[A-Za-z_\x80-\U0010ffff][^{}]*+\}",
     rf"\{{[$!]{_NAME}\}}",
     # <%= name %> <% if %> <%name%>
-    r"<%[-=_#@]{0,2}+\s*+[A-Za-z_@$](?>(?:[^<>%]|%(?!>))*)%>",
+    r"<%[-=_#@]{0,2}+\s*+[A-Za-z_@$\x80-\U0010ffff](?>(?:[^<>%]|%(?!>))*)%>",
     # %%name%% %%=v(@name)=%%, and %%[ … ]%% of AMPscript
-    r"%%(?:=?[A-Za-z_][^%]*+|\[[^%]++(?<=\]))%%",
+    r"%%(?:=?[A-Za-z_\x80-\U0010ffff][^%]*+|\[[^%]++(?<=\]))%%",
     # *|NAME|* *|IF:NAME|* *|DATE:d/m/y|*
-    r"\*\|[A-Za-z_][^|*]*+\|\*",
+    r"\*\|[A-Za-z_\x80-\U0010ffff][^|*]*+\|\*",
     # [[name]] [[data:name:"you"]] [[name, you]], but no JSON: [[true]] [[1,2]] [["a"]]
-    rf"\[\[\s*+[#/%$@!]?+{_JSON}[A-Za-z_][^\[\]]*+\]\]",
+    rf"\[\[\s*+[#/%$@!]?+{_JSON}[A-Za-z_\x80-\U0010ffff][^\[\]]*+\]\]",
     r"##[A-Za-z_]++##",
     # %name% %recipient.name%. Two hexadecimal digits behind a sign make it an escape; a digit before it a price in percent.
-    r"(?:(?<![0-9%])|(?<=%[0-9A-Fa-f]{2}))%(?:[A-Za-z_][A-Za-z0-9_.:-]{2,}+|(?![0-9A-Fa-f]{2}%)[A-Za-z_][A-Za-z0-9_]?+)%"
+    r"%(?:(?<![0-9%]%)|(?<=%[0-9A-Fa-f]{2}%))(?:[A-Za-z_][A-Za-z0-9_.:-]{2,}+|(?![0-9A-Fa-f]{2}%)[A-Za-z_][A-Za-z0-9_]?+)%"
     r"(?![0-9A-Fa-f]{2})",
-    # As the whole value: [unsubscribe] {view_in_browser} [name,fallback=you]
-    r"\A\s*+\[[A-Za-z_][A-Za-z0-9_. :,=-]*+\]\s*+\Z",
-    r"\A\s*+\{[A-Za-z_][A-Za-z0-9_. :-]*+\}\s*+\Z",
 )
-FORM = re.compile("|".join(FORMS))
+FORM = re.compile(
+    "|".join(FORMS)
+)  # each begins with a character, none with a look back: so the search passes over all others
+WHOLE = re.compile(
+    r"\s*+(?:\[[A-Za-z_][A-Za-z0-9_. :,=-]*+\]|\{[A-Za-z_][A-Za-z0-9_. :-]*+\})\s*+"
+)  # [unsubscribe] {web_view}
+LONGEST = 300  # characters of one that goes on behind a URL
 MARK = re.compile(r"[{}\[\]%<*#]")  # one of these is in every form
 
 
 def within(value: str) -> bool:
     """Is something in this link value still to be filled in?"""
-    return MARK.search(value) is not None and FORM.search(value) is not None
+    return MARK.search(value) is not None and (FORM.search(value) or WHOLE.fullmatch(value)) is not None
+
+
+def across(text: str, start: int, end: int, stop: int) -> bool:
+    """Does a placeholder begin in the URL from `start` on, of which the characters up to `stop` may be, and end beyond its
+    `end`? Plain text has what no URL has: `?id=<%= id %>`, `?n={{ name }}`, and `/*|NAME|*` ends in what ends a sentence."""
+    if not text.startswith("<%", stop) and not MARK.search(text, start, stop):
+        return False
+    found = FORM.search(text, start, stop + LONGEST)
+    return found is not None and found.start() <= stop and found.end() > end

@@ -1,7 +1,7 @@
 """URLs in plain text, where people find them: the spans.
 
 Owns: where a URL in text/plain begins and ends (RFC 3986 appendix C, and what mail readers make clickable).
-Leaves to others: whether it is tracked (`links.judge`).
+Leaves to others: whether it is tracked (`links.judge`), what a placeholder is (`links.placeholders`).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
+from relay.core.links import placeholders
 from relay.core.model import Reason
 
 # From the scheme on, up to what no URL has. Beyond ASCII nothing belongs to it: in Chinese or Japanese text no space
@@ -56,6 +57,8 @@ def scan(text: str, *, following: Callable[[int], str] | None = None, delsp: boo
             reason = "unsafe_place"  # it goes on in the next line
         elif refusal < stop:
             reason = "refused"
+        elif placeholders.across(text, start, end, stop):
+            reason = "placeholder"  # the URL is whole once that is filled in
         found.append(Found(start, end, reason))
     return tuple(found)
 
