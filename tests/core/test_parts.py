@@ -125,12 +125,18 @@ def test_splice_refuses(edits: list[Edit]) -> None:
     ("fields", "body", "expected"),
     [
         ("text/plain; charset=iso-8859-1", "é".encode("latin-1"), "é"),
-        ("text/plain; charset=utf-8", "é".encode("latin-1"), None),
+        ("text/plain; charset=utf-8", b"a\xe9b", "a\ufffdb"),
+        ("text/plain; charset=gb2312", b"a\xff b\xd6\xd0", "a\ufffd b\u4e2d"),
+        ("text/plain; charset=iso-2022-jp", b"\x1b$B-!\x1b(B", "\u2460"),
+        ("text/plain; charset=iso-8859-1", b"\x92", "\u2019"),
+        ("text/plain; charset=iso-8859-8-i", b"\xe0", "\u05d0"),
         ("text/plain", "é".encode(), "é"),
-        ("text/plain; charset=x-unknown", b"e", None),
+        ("text/plain; charset=x-unknown", b"e", "e"),
+        ("text/plain; charset=x-unknown", b"\xe9", None),
+        ("text/plain; charset=x-user-defined", b"\xe9", None),
         ("text/plain; charset=iso-2022-jp", "日本".encode("iso-2022-jp"), "日本"),
         ("image/gif", b"GIF", None),
-        ("text/plain; charset=zlib", b"GIF", None),
+        ("text/plain; charset=zlib", b"\xff", None),
     ],
 )
 def test_text(fields: str, body: bytes, expected: str | None) -> None:

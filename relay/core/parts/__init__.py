@@ -78,11 +78,11 @@ def scan(raw: bytes, headers: Headers) -> Scan:
 
 
 def text(raw: bytes, part: Part) -> str | None:
-    """The decoded text of a text part; None where its encoding or charset is unknown or wrong."""
+    """The decoded text of a text part, for people; None where its encoding or charset is unknown."""
     if not part.content_type.startswith("text/"):
         return None
     body = transfer.decode(raw[part.start : part.end], part.encoding)
-    return None if body is None else charsets.decode(body, part.parameters.get("charset", ""))
+    return None if body is None else charsets.shown(body, part.parameters.get("charset", ""))
 
 
 def splice(raw: bytes, edits: Iterable[Edit]) -> bytes:

@@ -230,6 +230,18 @@ def decode(body: bytes, label: str) -> str | None:
     return _read(body, candidates, name)
 
 
+def shown(body: bytes, label: str) -> str | None:
+    """`body` for people, with U+FFFD where it is broken; None where nobody knows the charset, and it is not ASCII."""
+    text = decode(body, label)
+    if text is not None:
+        return text
+    name = charset_names.codec(label)
+    try:
+        return body.decode(MULTIPLE.get(name, (name,))[0] if name else "ascii", "replace" if name else "strict")
+    except (UnicodeError, ValueError, LookupError):
+        return None
+
+
 def linked(octets: bytes, label: str) -> str | None:
     """What the octets of a link's value mean, as browsers read them; None where that is not certain."""
     name = charset_names.codec(label)
