@@ -21,8 +21,8 @@ LONGEST = 300  # characters of somebody else's words
 
 PAIR = "the key does not belong to the certificate; name the key that this very certificate was made for"
 NO_TLS = (
-    "the server does not speak TLS on this port; check port and scheme (TLS at once: smtps:// 465, imaps:// 993; by "
-    "STARTTLS: smtp:// 587 or 25)"
+    "the server does not speak TLS on this port; check port and scheme (for mail, TLS at once is smtps:// 465 or imaps:// 993, "
+    "by STARTTLS smtp:// 587 or 25)"
 )
 NO_PEM = "it is not in PEM form (-----BEGIN …), or damaged; convert it with openssl"
 PASSPHRASE = "the key is encrypted, and nobody is there to type its passphrase; store it without one"  # noqa: S105
@@ -136,6 +136,18 @@ def of(error: BaseException, *, listening: bool = False) -> str:
         if found:
             return found
     return words(error)
+
+
+def brief(error: BaseException) -> str:
+    """What is wrong, and no more: for those who can do nothing about it, such as a client or whoever asks for /readyz."""
+    if isinstance(error, PermissionError):
+        return "permission denied"
+    return of(error).partition("; ")[0].partition(" (")[0]
+
+
+def table(error: BaseException) -> str:
+    """As `of`; "" for what is not in the table."""
+    return next((found for each in chain(error) if (found := known(each, listening=False))), "")
 
 
 def words(error: BaseException) -> str:

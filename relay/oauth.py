@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from relay import config, files, log, metrics
+from relay import causes, config, files, log, metrics
 from relay.core import networks
 
 LOG = log.room("oauth")
@@ -120,7 +120,7 @@ class Tokens:
                     final = response.status in (400, 401) and answer.get("error") in FINAL
                     raise TokenRefused(f"{response.status} {words}".strip(), final=final)
         except (aiohttp.ClientError, TimeoutError, OSError) as reason:
-            raise TokenRefused(f"the token endpoint does not answer: {type(reason).__name__}") from reason
+            raise TokenRefused(f"the token endpoint does not answer: {causes.of(reason)}") from reason
         token, life = answer.get("access_token"), answer.get("expires_in", DEFAULT_LIFE)
         if not isinstance(token, str) or not token.isascii() or not token.isprintable():
             raise TokenRefused("the token endpoint's answer has no access_token")

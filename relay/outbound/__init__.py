@@ -282,5 +282,12 @@ def wanted(message: plans.Message, groups: Sequence[plans.Group], switch: Switch
 
 
 def signers(settings: config.Settings) -> tuple[dkim.Signer, ...]:
-    """The keys of [[dkim]], read and parsed once: parsing one takes 40 ms."""
-    return tuple(dkim.load(d.key.read_bytes(), d.domain, d.selector, d.unsigned_headers) for d in settings.dkim)
+    """The keys of [[dkim]], read and parsed once: parsing one takes 40 ms. Raises `dkim.BadKey`, which names the file, or
+    OSError."""
+    found = []
+    for entry in settings.dkim:
+        try:
+            found.append(dkim.load(entry.key.read_bytes(), entry.domain, entry.selector, entry.unsigned_headers))
+        except dkim.BadKey as reason:
+            raise dkim.BadKey(f"{entry.key}: {reason}") from reason
+    return tuple(found)

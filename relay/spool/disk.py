@@ -28,7 +28,7 @@ from pathlib import Path
 
 import msgspec
 
-from relay import files, log
+from relay import causes, files, log
 from relay.core import queue
 
 LOG = log.room("spool")
@@ -114,7 +114,7 @@ class Disk:
             with tempfile.TemporaryFile(dir=self.directory) as file:
                 file.write(b"x" * 4096)
         except OSError as reason:
-            return reason.strerror or str(reason)
+            return causes.brief(reason)
         return ""
 
     def put(self, entry: queue.Entry, content: bytes) -> Claim:
@@ -125,7 +125,7 @@ class Disk:
         try:
             descriptor = files.create(temporary)
         except OSError as reason:
-            raise Unwritable(f"{reason.strerror or reason}") from reason
+            raise Unwritable(causes.brief(reason)) from reason
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             files.fill(descriptor, queue.write(entry), content)
@@ -140,7 +140,7 @@ class Disk:
                 self._refused.append((final, descriptor))
             else:
                 os.close(descriptor)
-            raise Unwritable(f"{reason.strerror or reason}") from reason
+            raise Unwritable(causes.brief(reason)) from reason
         return Claim(self, entry, descriptor)
 
     def hold(self, entry: queue.Entry, content: bytes) -> None:
@@ -149,7 +149,7 @@ class Disk:
         try:
             files.write(self._path(entry.entry_id, "held"), queue.write(entry) + content)
         except OSError as reason:
-            raise Unwritable(f"{reason.strerror or reason}") from reason
+            raise Unwritable(causes.brief(reason)) from reason
 
     def admit(self, prefix: str) -> list[str]:
         """What is held under such names becomes entries: their ids. What became one before, and may be gone since, is
@@ -188,7 +188,7 @@ class Disk:
         try:
             files.write(self._path(entry.entry_id, "now"), queue.write(entry))
         except OSError as reason:
-            raise Unwritable(f"{reason.strerror or reason}") from reason
+            raise Unwritable(causes.brief(reason)) from reason
 
     def remove(self, entry_id: str) -> None:
         """For who holds its claim."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from relay import causes
 from relay.core import queue
 from relay.spool import disk
 
@@ -55,7 +56,7 @@ class Keeping:
         try:
             self.start()
         except OSError as reason:
-            raise disk.Unwritable(f"{reason.strerror or reason}") from reason
+            raise disk.Unwritable(causes.brief(reason)) from reason
         return self._disk.put(entry, content)
 
     def start(self) -> None:
@@ -76,7 +77,7 @@ class Keeping:
         try:
             self.start()
         except OSError as reason:
-            raise disk.Unwritable(f"{reason.strerror or reason}") from reason
+            raise disk.Unwritable(causes.brief(reason)) from reason
         self._disk.hold(entry, content)
 
     async def admit(self, prefix: str) -> None:

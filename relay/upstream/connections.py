@@ -198,7 +198,8 @@ class Connector:
         elif self.settings.tls == "required":
             raise CannotConnect(
                 451,
-                f'4.7.4 The upstream {self.address} does not offer STARTTLS, and {self._section}.tls is "required"',
+                f'4.7.4 The upstream {self.address} does not offer STARTTLS, and {self._section}.tls is "required"; '
+                "choose its port with TLS (587, or smtps:// with 465)",
                 kind="tls",
             )
 

@@ -20,7 +20,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
-from relay import __version__
+from relay import __version__, causes
 from relay.core import domains, urls
 from relay.webhooks import answers
 from relay.webhooks.guard import AddressRefused, Guard, Resolver
@@ -192,7 +192,9 @@ def said(error: BaseException) -> str:
             return "the endpoint closed the connection without an answer"
         case aiohttp.ClientResponseError() | aiohttp.ClientPayloadError():
             return UNREADABLE
-    return urls.redacted(f"{type(error).__name__}: {error}")[:300]
+        case aiohttp.ClientConnectorCertificateError():
+            return f"the endpoint's certificate is refused: {causes.of(error)}"
+    return causes.table(error) or urls.redacted(f"{type(error).__name__}: {error}")[:300]
 
 
 def retry_after(text: str, now: float) -> float:

@@ -67,6 +67,11 @@ def test_what_waits_is_listed_shown_and_dropped(relay: service.Service) -> None:
     relay.command("queue", "drop", entry["entry_id"])
     eventually(lambda: "bob@example.test" not in relay.command("queue", "list").stdout)
     assert spooled(relay) == []
+    line = eventually(lambda: re.findall(r" spool dropped .*", relay.log))[0]
+    assert f"entry={entry['entry_id']} message_id={message_id} kind=mail by=" in line
+    (copy,) = json.loads(relay.command("messages", "show", "--json", message_id).stdout)["copies"]
+    assert (copy["state"], copy["reply"][:42]) == ("never", "given up: dropped from the queue; the last")
+    assert get(f"http://127.0.0.1:{relay.admin}/live/messages/{message_id}")[1].count(b'"Given up"') == 1
 
 
 def test_events_of_a_running_service(relay: service.Service) -> None:

@@ -49,7 +49,7 @@ def test_a_spool_that_cannot_be_written(tmp_path: Path) -> None:
             spool.rmdir()
             spool.write_text("in its place\n")
             status, said = health(relay)
-            assert (status, said["reasons"]) == (503, ["spool: Not a directory"])
+            assert (status, said["reasons"]) == (503, ["spool: a part of the path is a file, and no folder"])
             with hostile.Smtp(relay.smtp) as client:
                 assert client.mail(hostile.letter()).startswith("452 4.3.1")
             spool.unlink()
