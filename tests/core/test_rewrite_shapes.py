@@ -66,6 +66,7 @@ def related(*parts: bytes) -> bytes:
         (mixed(NAMED, NOTES), ["1.1"], "1.1"),
         (mixed(leaf(LINK, "text/html", "Content-Disposition: attachment; filename=a.html"), NAMED, NAMED), ["1.2"], "1.2"),
         (mixed(leaf(b"x", "text/calendar"), NAMED), ["1.2"], "1.2"),
+        (mixed(b"Content-Disposition: attachment\r\n" + mixed(PLAIN), NAMED), ["1.2"], "1.2"),
         (mixed(leaf(b"x", "message/rfc822"), NAMED), ["1.2"], "1.2"),
         (message(LINK, kind='text/html; name="mail.html"'), ["1"], "1"),
         (message(LINK, extra='Content-Disposition: inline; filename="mail.html"\n'), ["1"], "1"),

@@ -71,12 +71,16 @@ def files(found: Sequence[Part]) -> frozenset[int]:
     roots = {index: _root(found, index) for index, part in enumerate(found) if part.content_type == RELATED}
     named: dict[int, list[int]] = {}
     bodies: set[int] = set()  # rows that have a text without a name
+    attached: set[int] = set()
     for index, part in enumerate(found):
         scope = scopes[part.parent] if part.parent >= 0 else index
         if part.parent >= 0 and (found[part.parent].content_type == ALTERNATIVE or roots.get(part.parent) == index):
             within[index], scope = scope, index
         scopes.append(scope)
-        if part.content_type not in WRITTEN or part.disposition not in ("", "inline"):
+        if part.disposition not in ("", "inline") or part.parent in attached:
+            attached.add(index)
+            continue
+        if part.content_type not in WRITTEN:
             continue
         if part.named:
             named.setdefault(scope, []).append(index)
