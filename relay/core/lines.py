@@ -21,6 +21,7 @@ from relay.core.parts import Part, transfer
 from relay.core.recoding import LEVELS, Unfit
 
 LINE, decode = transfer.LINE, transfer.decode
+SENDMAIL = 990  # it breaks longer lines, where nobody has told it otherwise
 BARE = Unfit("the message has a bare CR or LF")
 FIELD = Unfit("a header field has no white space where it could be folded")
 BETWEEN = Unfit("the line is a delimiter, or stands outside the parts")
@@ -172,11 +173,14 @@ def _without_quoted(raw: bytes, field: Field) -> bytes:
 
 
 def _white(raw: bytes, at: int, last: int) -> int:
-    """The last white space at which the line that begins at `at` may be broken, or -1. `last` is where nothing but white
+    """White space, as far on as can be, at which the line that begins at `at` may be broken, or -1. `last` is where nothing but white
     follows: no line may be white alone (RFC 5322 3.2.2)."""
-    most = min(at + LINE, last - 1)
-    place = max(raw.rfind(b" ", at + 1, most + 1), raw.rfind(b"\t", at + 1, most + 1))
-    return place if place > 0 and raw[at:place].strip(SPACE) else -1
+    for width in (SENDMAIL, LINE):
+        most = min(at + width, last - 1)
+        place = max(raw.rfind(b" ", at + 1, most + 1), raw.rfind(b"\t", at + 1, most + 1))
+        if place > 0 and raw[at:place].strip(SPACE):
+            return place
+    return -1
 
 
 def _loose(raw: bytes, field: Field) -> Iterator[int]:

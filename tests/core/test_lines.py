@@ -246,6 +246,12 @@ def test_a_field_with_white_space_before_its_colon_is_folded() -> None:
     assert out.replace(b"\r\n", b"") == (b"Subject : " + WORDS + TOP + b"body").replace(b"\r\n", b"")
 
 
+def test_a_fold_leaves_room_for_sendmail() -> None:
+    """It breaks lines at 990 octets by default."""
+    out = shortened(b"X-Note: " + b"ab " * 600 + b"\r\n" + TOP + b"\r\nbody\r\n")
+    assert most(out) <= 990
+
+
 def test_fields_of_a_part_are_folded() -> None:
     part = leaf(b"x", "text/plain", 'Content-Disposition: attachment; filename="' + "name " * 300 + '"')
     raw = TOP + multipart("mixed", leaf(b"y"), part)
