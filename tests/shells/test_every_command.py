@@ -57,6 +57,7 @@ links unblock https://e.test/
 dkim create --ed25519 e.test s1
 counts rebuild
 counts resume
+store copy --to sqlite:other.db
 backup copy
 """.strip().splitlines()
 UNCONFIGURED = {"rewrite message.eml", "inspect message.eml", "inspect gone.eml"}  # work without a file
