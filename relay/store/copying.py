@@ -60,7 +60,7 @@ async def carry(source: Engine, target: Engine, table: Copied, progress: Progres
     last, done = await target.read(copying.last, table), await target.read(copying.count, table)
     whole = await source.read(copying.count, table)
     async for rows in pages(source, table, copying.key_of(table, last) if last else None):
-        await target.write(copying.add, table, rows)
+        await target.write(target.adding, table, rows)
         done += len(rows)
         progress("copied", table.name, done, whole)
 

@@ -166,6 +166,8 @@ async def test_few_round_trips(store: Postgres, url: str) -> None:
     """As the driver makes them: the lock, what is known, what is written, the commit."""
     await store.record_sent(sent())
     await store.sync_endpoints([endpoint("e1", "message.link_clicked")])
+    for _ in range(2):  # the month's table is there, and known to be
+        await store.append(click())
     calls: list[str] = []
     session = store.writer._session
     assert session is not None
@@ -226,6 +228,42 @@ async def test_stores_of_several_processes_claim_each_delivery_once(store: Postg
         claims = await asyncio.gather(*(it.claim_due(1e11, limit=20) for _ in range(10) for it in (store, other)))
         ids = [d.delivery_id for claim in claims for d in claim]
         assert len(ids) == len(set(ids)) == 100
+
+
+async def months(url: str) -> dict[str, int]:
+    async with another(url) as db:
+        found = await db.fetch("SELECT tableoid::regclass::text AS month, count(*) FROM events GROUP BY 1 ORDER BY 1")
+    return {str(row[0]): int(row[1]) for row in found}
+
+
+async def test_each_month_has_a_table_of_its_own(store: Postgres, url: str) -> None:
+    november, december = 1_700_000_000.0, 1_701_388_800.0  # the second is the first moment of its month
+    times = (november, december - 0.001, december, december + 1, 0.0, -1e300, 4_102_444_800.0, 1e300)
+    hits = [click(at=at) for at in times]
+    done = await asyncio.gather(*map(store.append, hits))
+    assert await months(url) == {"events_2023_11": 2, "events_2023_12": 2, "events_after": 2, "events_before": 2}
+    assert await store.events() == list(done)
+    assert [await store.append(hit) for hit in hits] == [None] * len(hits)
+    reply = event("thread.replied", at=november)
+    assert await store.append(reply) is not None
+    assert await store.append(reply.with_(at=december)) is None  # seen again, a month later
+
+
+async def test_a_dump_holds_up_no_new_month(store: Postgres, url: str) -> None:
+    await store.append(click(at=1_700_000_000.0))
+    async with another(url) as dump, dump.transaction():
+        await dump.execute("LOCK TABLE events IN ACCESS SHARE MODE")
+        assert await store.append(click(at=1_710_000_000.0)) is not None
+    assert await months(url) == {"events_2023_11": 1, "events_2024_03": 1}
+
+
+async def test_a_month_that_was_dropped_is_made_again(store: Postgres, url: str) -> None:
+    for _ in range(3):
+        await store.append(click())
+    await ask(url, "DROP TABLE events_2023_11")
+    assert await store.events() == []
+    assert await store.append(click()) is not None
+    assert [e.position for e in await store.events()] == [4]
 
 
 # -- a commit whose outcome is not known -------------------------------------------------------------------------------

@@ -140,7 +140,7 @@ def broken(error: BaseException) -> bool:
     """Is it the database that failed, or the way to it, and not this one statement?"""
     if isinstance(error, exceptions.PostgresError):
         return state(error)[:2] in BROKEN
-    if isinstance(error, TARGET):
+    if isinstance(error, exceptions.InternalClientError):  # also of a connection that the server ended just now
         return True
     if isinstance(error, exceptions.InterfaceError):
         return not isinstance(error, ValueError)  # a value that it can't encode is one

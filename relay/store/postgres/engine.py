@@ -7,7 +7,7 @@ Owns: what runs where: `writer` gets what writes, `readers` what reads. Leaves t
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -16,10 +16,12 @@ from relay.core import floods
 from relay.store.locator import Locator
 from relay.store.postgres.connections import Connector
 from relay.store.postgres.listener import Listener
+from relay.store.postgres.months import Months
 from relay.store.postgres.readers import Readers
 from relay.store.postgres.writer import USUAL, Times, Writer
-from relay.store.sql.engine import Engine
-from relay.store.sql.program import Program
+from relay.store.sql import copying, events
+from relay.store.sql.engine import Bulk, Engine
+from relay.store.sql.program import Program, Row
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -38,10 +40,21 @@ class Postgres(Engine):
         times: Times = USUAL,
     ) -> None:
         super().__init__(limits, clock)
+        self._months = Months(self._hits)
         connector = Connector(locator, password)
         self.readers = Readers(connector)
         self.listener = Listener(connector)
         self.writer = Writer(connector, self.bulk(), times=times)
+
+    def bulk(self) -> dict[type, Bulk]:
+        kinds = super().bulk()
+        return kinds | {events.Hit: kinds[events.Hit]._replace(write=self._months.append, mend=self._months.mended)}
+
+    def adding(self, table: copying.Copied, rows: Sequence[Row]) -> Program[None]:
+        if table.name == "events":
+            at = table.columns.index("at")
+            yield from self._months.make(row[at] for row in rows)
+        yield from super().adding(table, rows)
 
     async def start(self) -> None:
         await self.check()

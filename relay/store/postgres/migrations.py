@@ -70,7 +70,8 @@ TABLES = (
     # Every Message-ID by which an answer may name a message: its own, and what the upstream made of it.
     table("identifiers", (TEXT, ("identifier", "message_id")), "PRIMARY KEY (identifier, message_id)"),
     # What happened. position is the cursor of those who follow, and never used twice: it is given while a lock is held
-    # that goes with the commit, so nobody sees a later one before an earlier one.
+    # that goes with the commit, so nobody sees a later one before an earlier one. A table per month (see `events_month`):
+    # to let go of a month is to drop it.
     table(
         "events",
         (BIG, ("position",)),
@@ -84,10 +85,10 @@ TABLES = (
         (FLAG, ("counted",)),
         (INT, ("ordinal",)),
         (TEXT, ("link_counts",)),
-        "PRIMARY KEY (position)",
-        "UNIQUE (event_id)",
-        settings=LARGE,
-    ),
+        "PRIMARY KEY (position, at)",
+        "UNIQUE (event_id, at)",  # of all months together the lock sees to it
+    )
+    + " PARTITION BY RANGE (at)",
     # core.tally's Facts per message, as JSON. Also of messages whose row is gone.
     table("tallies", (TEXT, ("message_id", "facts")), "PRIMARY KEY (message_id)", settings=f"fillfactor = 70, {LARGE}"),
     # The outbox: one row per notification owed. A lease is next_at moved ahead.
@@ -250,6 +251,36 @@ EXCEPTION WHEN data_exception THEN
   RETURN NULL;
 END $$
 """
+# The table of a month's events, made by who writes the first one. It is attached, which holds up neither readers nor a dump.
+# True where it was there. What is before 2020 or after 2099 has a table each, so that no clock makes very many.
+MONTHS = f"""
+CREATE FUNCTION events_month(moment double precision) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+  first CONSTANT double precision := extract(epoch FROM timestamptz '2020-01-01 00:00Z');
+  last CONSTANT double precision := extract(epoch FROM timestamptz '2100-01-01 00:00Z');
+  month timestamp;
+  name text;
+  bounds text;
+BEGIN
+  IF moment < first THEN
+    name := 'events_before';
+    bounds := format('FROM (MINVALUE) TO (%s)', first);
+  ELSIF moment >= last THEN
+    name := 'events_after';
+    bounds := format('FROM (%s) TO (MAXVALUE)', last);
+  ELSE
+    month := date_trunc('month', to_timestamp(moment) AT TIME ZONE 'UTC');
+    name := to_char(month, '"events_"YYYY_MM');
+    bounds := format('FROM (%s) TO (%s)', extract(epoch FROM month), extract(epoch FROM month + interval '1 month'));
+  END IF;
+  IF to_regclass(name) IS NOT NULL THEN
+    RETURN true;
+  END IF;
+  EXECUTE format('CREATE TABLE %I (LIKE events) WITH ({LARGE})', name);
+  EXECUTE format('ALTER TABLE events ATTACH PARTITION %I FOR VALUES %s', name, bounds);
+  RETURN false;
+END $$
+"""
 # Each list's ends in its order, so that a page walks along it. Addresses are found without regard to case.
 INDEXES = (
     "messages_submitted ON messages (submitted_at, message_id)",
@@ -343,6 +374,6 @@ NODES = (
 )
 
 STEPS: tuple[tuple[str, ...], ...] = (
-    (*TABLES, METADATA, *(f"CREATE INDEX {index}" for index in INDEXES), *TRIGGERS),
+    (*TABLES, METADATA, MONTHS, *(f"CREATE INDEX {index}" for index in INDEXES), *TRIGGERS),
     NODES,
 )

@@ -31,6 +31,7 @@ from relay.store.contract import NONE
 from relay.store.lists import Answer, Events, Listed, Messages, Thread, Threads
 from relay.store.sql import (
     answers,
+    copying,
     counts,
     cursors,
     drafts,
@@ -47,7 +48,7 @@ from relay.store.sql import (
     schedules,
 )
 from relay.store.sql import contents as octets
-from relay.store.sql.program import Program
+from relay.store.sql.program import Program, Row
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -98,6 +99,10 @@ class Engine(ABC):
 
     def _hits(self, batch: Sequence[events.Hit]) -> Program[list[Event | floods.Folded | None]]:
         return events.append(batch, self._asking, self._clock(), self._limits)
+
+    def adding(self, table: copying.Copied, rows: Sequence[Row]) -> Program[None]:
+        """Rows of another store, as they stand there."""
+        return copying.add(table, rows)
 
     async def check(self) -> None:
         await self.write(probe, self._clock())

@@ -33,7 +33,7 @@ SELECT (SELECT {{group}}({{array}}(asked.column1, e.position, m.grant_id, m.subm
         WHERE s.message_id = asked.column3 AND s.idx = asked.column4)) END FROM copies c
       WHERE c.message_id = asked.column3 AND c.idx = asked.column4 LIMIT 1))){{text}}
   FROM {{rows}} AS asked
-  LEFT JOIN events e ON e.event_id = asked.column2
+  LEFT JOIN events e ON e.event_id = asked.column2 {{near}}
   LEFT JOIN messages m ON m.message_id = asked.column3
   LEFT JOIN tallies t ON t.message_id = asked.column3
   LEFT JOIN seen s ON s.message_id = asked.column3 AND s.idx = asked.column4
@@ -42,9 +42,10 @@ SELECT (SELECT {{group}}({{array}}(asked.column1, e.position, m.grant_id, m.subm
   (SELECT {{group}}({{array}}({ENDPOINTS.names("l")})){{text}} FROM endpoints l WHERE {endpoints.IS_LIVE}),
   (SELECT upto FROM counting)
 """,
+        near=("", "AND e.at BETWEEN asked.column5 AND asked.column6"),  # its tables are by time
         last=("(SELECT seq FROM sqlite_sequence WHERE name = 'events')", "(SELECT position FROM counting)"),
     ),
-    ("events.sequence", "events.event_id", "events.message_id", "copies.idx"),
+    ("events.sequence", "events.event_id", "events.message_id", "copies.idx", "events.at", "events.at"),
 )
 APPEND = insert("events", EVENTS.columns)
 TALLIES = ("message_id", "facts")
@@ -70,6 +71,8 @@ SELECT count(*) FROM messages m {join} events e ON e.message_id = m.message_id
 WHERE m.thread_id = ? AND m.grant_id = ? AND e.type = ? AND e.ordinal >= 0 AND e.position <= ?
 """
 )
+
+ALWAYS = (float("-inf"), float("inf"))
 
 encode_facts = msgspec.json.Encoder().encode
 decode_facts = msgspec.json.Decoder(tally.Facts).decode
@@ -205,7 +208,8 @@ def read(batch: Sequence[Event], asking: Asking) -> Program[Found]:
     facts: dict[str, tally.Facts] = {}
     abouts: dict[str, counts.About] = {}
     seen: dict[tuple[str, int], counts.Seen] = {}
-    found = yield Over(KNOWN, [(n, e.event_id, e.message_id, e.recipient_index) for n, e in enumerate(batch)])
+    asked = [(n, e.event_id, e.message_id, e.recipient_index, *span(e)) for n, e in enumerate(batch)]
+    found = yield Over(KNOWN, asked)
     _, last, live, _ = found[0]
     for text, _, _, upto in found:
         for n, position, grant, submitted_at, ip, fact, label, sender, *times, recipient in decode_known(text):
@@ -222,6 +226,12 @@ def read(batch: Sequence[Event], asking: Asking) -> Program[Found]:
             if message_id not in facts:
                 facts[message_id] = decode_facts(fact) if fact else tally.Facts()
     return Found(known, facts, last or 0, asking.read(live or "[]"), abouts, seen)
+
+
+def span(event: Event) -> tuple[float, float]:
+    """When the event is, where it is there already: a hit has one time, whatever way it comes. What is seen in a mailbox
+    may be seen again, later."""
+    return (event.at, event.at) if event.type in tally.HITS else ALWAYS
 
 
 def mended(hit: Hit) -> Hit:
