@@ -125,8 +125,7 @@ def watched() -> Iterator[None]:
 
 
 async def postgres_plan(db: Any, sql: str) -> Iterator[Mapping[str, Any]]:
-    """Its steps, as they are where reading a table from end to end is the last resort, and whatever the values are."""
-    await db.execute("SET enable_seqscan = off; SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan")
+    """Its steps, on a connection that is set as the program's are."""
     await db.execute(f"PREPARE asked AS {sql}")
     values = ", ".join(["NULL"] * len(set(re.findall(r"\$\d+", sql))))
     text = await db.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE asked{f'({values})' if values else ''}")

@@ -87,10 +87,10 @@ def test_what_is_let_off_is_there_and_must_be(sql: str) -> None:
 
 
 async def test_no_statement_reads_a_big_table_of_postgresql_from_end_to_end(postgres: servers.Server) -> None:
-    from relay.store.postgres import programs, schema
+    from relay.store.postgres import connections, programs, schema
 
     async with postgres.database() as url:
-        db = await asyncpg.connect(url)
+        db = await asyncpg.connect(url, server_settings=connections.PLANNING)
         types = await schema.types(db)
         found = {
             name: programs.combined((text,), types) if isinstance(text, Rows) else programs.numbered(text)[0]

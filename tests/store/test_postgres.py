@@ -361,7 +361,7 @@ async def written(store: Postgres) -> bool:
 async def test_a_process_that_hangs_with_the_lock(url: str) -> None:
     async with starting(url, HASTY) as store, another(url) as other:
         await until(lambda: checked(store))
-        await other.execute(writer.BEGIN)
+        await other.execute(writer.BEGIN.format(planned=""))
         assert await other.fetchval("SHOW idle_in_transaction_session_timeout") == "10s"
         assert await other.fetchval("SHOW statement_timeout") == "10s"
         with pytest.raises(Unavailable, match="lock"):

@@ -25,6 +25,17 @@ GRACE = 2.0  # seconds beyond that after which the connection counts as lost
 BROKEN = {"08", "25", "40", "53", "55", "57", "58", "XX", "F0"}
 # What waiting does not mend: passwords, names of databases, what a server can't do; no tables, no right to them.
 HOPELESS = ("28", "3D", "0A", "42P01", "42501", "3F")
+# Statements here ask for few rows, by an index, whatever the statistics say: of tables that were empty when a plan was
+# made, or were just filled, they say that it is quicker to read all. A cost of that kind would also call the compiler.
+PLANNING = {
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "plan_cache_mode": "force_generic_plan",
+    "jit": "off",
+}
+PLANNED = "".join(f"; SET LOCAL {name} = {value}" for name, value in PLANNING.items())  # of one transaction
 TRANSIENT = {"08", "25", "40", "55", "57"}
 TARGET = exceptions.TargetServerAttributeNotMatched
 
@@ -114,7 +125,8 @@ class Connector:
             statement_cache_size=0 if locator.pooler else 500,
             max_cached_statement_lifetime=0,
             max_cacheable_statement_size=0,
-            server_settings={"application_name": locator.application},
+            # Behind a pooler it goes with each transaction.
+            server_settings={"application_name": locator.application, **({} if locator.pooler else PLANNING)},
         )
 
     def _unavailable(self, error: Exception) -> Exception:

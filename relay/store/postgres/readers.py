@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from relay.store import Unavailable
-from relay.store.postgres.connections import Connector, Session, broken, hopeless
+from relay.store.postgres.connections import PLANNED, Connector, Session, broken, hopeless
 from relay.store.postgres.programs import run
 from relay.store.sql.program import Program
 
@@ -51,7 +51,7 @@ class Readers:
     async def _reading(self, session: Session, program: Program[T], careful: bool) -> T:
         if not self._pooled:
             return await run(session, program, careful=careful)
-        await session.execute("BEGIN READ ONLY")
+        await session.execute(f"BEGIN READ ONLY{PLANNED}")
         result = await run(session, program, careful=careful)
         await session.execute("COMMIT")
         return result

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 from relay import log, metrics
 from relay.store import Unavailable
 from relay.store.postgres import schema
-from relay.store.postgres.connections import PATIENCE, Connector, Session, broken, hopeless, transient
+from relay.store.postgres.connections import PATIENCE, PLANNED, Connector, Session, broken, hopeless, transient
 from relay.store.postgres.programs import run
 from relay.store.sql.engine import Bulk
 from relay.store.sql.program import Program
@@ -38,7 +38,7 @@ DOUBT = 30.0  # seconds after which a doubt is said
 FORGET = 86_400.0  # seconds after which another process's last transaction is of no interest
 MILLISECONDS = int(PATIENCE * 1000)
 BEGIN = (
-    f"BEGIN; SET LOCAL statement_timeout = {MILLISECONDS}; SET LOCAL lock_timeout = {MILLISECONDS // 2};"
+    f"BEGIN{{planned}}; SET LOCAL statement_timeout = {MILLISECONDS}; SET LOCAL lock_timeout = {MILLISECONDS // 2};"
     f" SET LOCAL idle_in_transaction_session_timeout = {MILLISECONDS}; {schema.LOCK.format(which=0)}"
 )
 COMMIT = (
@@ -90,6 +90,7 @@ class Writer:
         self._connector = connector
         self._bulk = bulk
         self._times = times
+        self._begin = BEGIN.format(planned=PLANNED if connector.locator.pooler else "")
         self._id = secrets.token_hex(8)
         self._batch = 0
         self._queue: deque[Operation] = deque()
@@ -199,7 +200,7 @@ class Writer:
     async def _turn(self) -> None:
         """One transaction over what has queued by the time the lock is held."""
         session = await self._connected()
-        await session.execute(BEGIN)
+        await session.execute(self._begin)
         if self._doubt is not None:
             await self._ask(session, self._doubt)
         operations = self._take()
@@ -259,7 +260,7 @@ class Writer:
             if broken(error):
                 raise
         await session.execute("ROLLBACK")
-        await session.execute(BEGIN)
+        await session.execute(self._begin)
         return [await self._alone(session, operation) for operation in operations]
 
     async def _together(self, session: Session, operations: Sequence[Operation]) -> list[Outcome]:
