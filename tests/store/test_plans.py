@@ -92,6 +92,7 @@ async def test_no_statement_reads_a_big_table_of_postgresql_from_end_to_end(post
     async with postgres.database() as url:
         db = await asyncpg.connect(url, server_settings=connections.PLANNING)
         types = await schema.types(db)
+        await db.execute("SELECT events_month(1700000000), events_month(1710000000)")
         found = {
             name: programs.combined((text,), types) if isinstance(text, Rows) else programs.numbered(text)[0]
             for name, text in named()
