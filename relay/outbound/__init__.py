@@ -145,7 +145,10 @@ class Tracker:
                 LOG.exception(
                     "untracked", reason="internal_error", peer=submission.peer, login=submission.login or None
                 )
-            return self.plain(submission, planned, given)
+            tracked = self.plain(submission, planned, given)
+            if tracked.copies and not isinstance(reason, store.Unavailable | TimeoutError):
+                await self.record_failed(submission, tracked, handed=one_group)
+            return tracked
         received = self.received(submission, message.message_id, (*sent.to, *sent.cc))
         pending = [
             self.renderer.pending(message, group, index, recipients, received) for index, recipients, group in shares
@@ -176,6 +179,26 @@ class Tracker:
                 raise
             metrics.FAILED_OPEN.labels("record").inc()
             LOG.warning("not_recorded", message_id=sent.message_id, reason=str(reason) or "the store is slow")
+
+    async def record_failed(self, submission: Submission, tracked: Tracked, *, handed: bool) -> None:
+        """That it leaves as it came, and by whom to whom. It does in any case."""
+        try:
+            head = headers.read(submission.content)
+            sender = plans.sender_of(head, submission)
+            grant = self.planner.grant_of(sender)
+            sent = records.failed(
+                tracked.message_id,
+                submission,
+                head,
+                sender,
+                grant.id,
+                submission.received_at or self.clock(),
+                handed=handed,
+            )
+            async with asyncio.timeout(RECORD_SECONDS):
+                await self.store.record_sent(sent)
+        except Exception:  # whatever broke the tracking may break this too
+            LOG.exception("not_recorded", message_id=tracked.message_id)
 
     async def pass_by(self, submission: Submission, reason: Reason, size: int) -> None:
         """Records a message of `size` octets that a mail server delivers as it is; of its content, what is there."""

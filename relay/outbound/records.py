@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
-from relay.core import addresses, instructions, rewrite, threads, urls
-from relay.core.model import Recipient, Sent, SentCopy
+from relay.core import addresses, headers, identifiers, instructions, rewrite, threads, urls
+from relay.core.model import Recipient, Sent, SentCopy, Submission
 from relay.outbound import copies, plans
 
 MAX_ROWS = 200  # parts or links in a recorded explanation
@@ -61,6 +61,41 @@ def sent(
         copies=tuple(made.values()),
         references=threads.references(head),
         explanation={**invalid(message), **signing(groups), **(explanation(told_by(groups)) if groups else {})},
+        login=submission.login,
+        queue_id=submission.queue_id,
+        daemon=submission.daemon,
+    )
+
+
+def failed(
+    message_id: str,
+    submission: Submission,
+    head: headers.Headers,
+    sender: str,
+    grant_id: str,
+    now: float,
+    *,
+    handed: bool,
+) -> Sent:
+    """The record of what leaves as it came, since tracking failed: the envelope, and what names the message."""
+    state: Literal["pending", "handed"] = "handed" if handed else "pending"
+    alike = {r.address: SentCopy(r.address, 0, False, "internal_error", state) for r in submission.recipients}
+    return Sent(
+        message_id,
+        grant_id,
+        identifiers.own(head),
+        now,
+        sender=sender,
+        reverse_path=submission.reverse_path,
+        to=addresses.listed(head, "to"),
+        cc=addresses.listed(head, "cc"),
+        subject=head.get("subject")[:998],
+        metadata=dict(submission.metadata),
+        submitter_ip=submission.peer,
+        size=len(submission.content),
+        reason="internal_error",
+        copies=tuple(alike.values()),
+        explanation={"reason": "internal_error"},
         login=submission.login,
         queue_id=submission.queue_id,
         daemon=submission.daemon,

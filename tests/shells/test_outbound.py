@@ -256,6 +256,29 @@ async def test_the_upstream_is_chosen_once_by_the_sender_also_where_tracking_fai
     assert done.copies
 
 
+@pytest.mark.parametrize("one_group", [False, True])
+async def test_what_leaves_as_it_came_since_tracking_failed_is_on_record(
+    monkeypatch: pytest.MonkeyPatch, *, one_group: bool
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("on fire")
+
+    monkeypatch.setattr(instructions, "read", fail)
+    kept = memory.Memory()
+    there = replace(settings(opens=True), grants=(config.Grant("sales", addresses=("*@example.test",)),))
+    message = submission(HTML % b"", "bob@example.test", "eve@example.test")
+    done = await tracker(there, kept).track(message, one_group=one_group)
+    sent = await kept.sent(done.message_id)
+    assert sent is not None
+    state = "handed" if one_group else "pending"
+    assert [(c.recipient, c.tracked, c.reason, c.state) for c in sent.copies] == [
+        ("bob@example.test", False, "internal_error", state), ("eve@example.test", False, "internal_error", state),
+    ]  # fmt: skip
+    assert (sent.reason, sent.internet_message_id, sent.grant_id) == ("internal_error", "first@example.test", "sales")
+    monkeypatch.setattr(kept, "record_sent", fail)
+    assert (await tracker(there, kept).track(message)).copies  # whatever becomes of the record
+
+
 async def test_it_fails_open_when_a_copy_can_not_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: Any, **__: Any) -> bytes:
         raise ZeroDivisionError
