@@ -36,7 +36,8 @@ def render(before: bytes, after: bytes, *, colour: bool) -> str:
 def _pairs(before: bytes, after: bytes) -> Iterator[tuple[str, list[str], list[str]]]:
     """(title, old lines, new lines) of the top-level header and of every part's header and text."""
     tops = headers.read(before), headers.read(after)
-    yield "header", _fields(tops[0]), _fields(tops[1])
+    above = [_lines(top.raw[: top.start]) for top in tops]  # what a file has before a message
+    yield "header", above[0] + _fields(tops[0]), above[1] + _fields(tops[1])
     old, new = (
         {part.path: part for part in parts.scan(raw, top).parts} for raw, top in zip((before, after), tops, strict=True)
     )
@@ -51,11 +52,12 @@ def _pairs(before: bytes, after: bytes) -> Iterator[tuple[str, list[str], list[s
         yield f"part {path} {kind}", texts[0], texts[1]
 
 
-def _fields(top: headers.Headers) -> list[str]:
-    lines = top.raw[: top.start].decode("utf-8", "replace").splitlines()
-    for field in top.fields:
-        lines += top.raw[field.start : field.end].decode("utf-8", "replace").splitlines()
-    return lines
+def _fields(head: headers.Headers) -> list[str]:
+    return [line for field in head.fields for line in _lines(head.raw[field.start : field.end])]
+
+
+def _lines(text: bytes) -> list[str]:
+    return text.decode("utf-8", "replace").splitlines()
 
 
 def _text(raw: bytes, part: parts.Part | None) -> list[str]:

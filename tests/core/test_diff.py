@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from relay.core import diff, headers
 from relay.core.model import Edit
-from tests.core.rewriting import MARKUP, href, message, prepared, rendered
+from tests.core.rewriting import MARKUP, href, leaf, message, multipart, prepared, rendered
 
 
 def test_equal() -> None:
@@ -52,6 +52,15 @@ def test_what_stood_before_the_message() -> None:
         "-From a@b Mon Jan  5 10:00:00 2026",
         " From: a@example.com",
     ]
+
+
+def test_of_a_part_only_what_is_its_own_is_shown() -> None:
+    raw = multipart("mixed", leaf(b"one\r\n", "text/plain"), leaf(b"two\r\n", "text/plain"))
+    out = raw.replace(b"one", b"1").replace(b"two", b"2")
+    assert diff.render(raw, out, colour=False).splitlines() == [
+        "--- part 1.1 text/plain", "+++ part 1.1 text/plain", "@@ -1,2 +1,2 @@", "-one", "+1", " ",
+        "--- part 1.2 text/plain", "+++ part 1.2 text/plain", "@@ -1,2 +1,2 @@", "-two", "+2", " ",
+    ]  # fmt: skip
 
 
 def test_long_lines_are_broken_at_tags() -> None:
