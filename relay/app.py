@@ -339,6 +339,7 @@ class Service:
         from relay import submitting
         from tracking_http import admin
         from tracking_http.api import calls, problems
+        from tracking_http.dashboard import feed
 
         door = None
         if self.settings.upstream.url:  # else a mail server asks by the milter, and nothing is sent from here
@@ -348,8 +349,10 @@ class Service:
                 self.send_later(tracker, kept)
             door = submitting.Submitting(self.settings, self.store, tracker, kept, self.deliverer)
         services = calls.Services(settings=self.settings, store=self.store, submitting=door)
+        news = feed.Feed(self.store)
+        self.store.watch(news.wake)
         application = admin.application(
-            self.settings, self.store, state=self, extra=self.extra_routes, services=services
+            self.settings, self.store, state=self, extra=self.extra_routes, services=services, news=news
         )
         await self.listen(
             "admin", application, self.settings.admin.listen, behind=admin.MANY, unreadable=problems.unreadable,

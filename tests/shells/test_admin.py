@@ -586,6 +586,17 @@ def test_a_slow_page_costs_a_bounded_queue() -> None:
     assert page.frames.get_nowait() is feed.RESET
 
 
+async def test_a_page_moves_at_once_where_the_store_hears_of_others(tmp_path: Path) -> None:
+    async with serving(tmp_path, open_=True, news={"beat": 60.0, "look": 3600.0}) as server:
+        await server.sent(1)
+        async with server.ask("/live/events") as answer:
+            await answer.content.readuntil(b"here\n\n")
+            await server.happened(1, "message.opened")
+            server.app[pages.FEED].wake()
+            event, message = await frames(answer, 2)
+    assert (event["kind"], message["kind"]) == ("event", "message")
+
+
 async def test_a_revoked_key_ends_its_stream(tmp_path: Path) -> None:
     async with serving(tmp_path, news={"beat": 0.05}) as server, server.ask("/live/events", key=KEYS["all"]) as answer:
         await server.known.revoke_api_key("all")

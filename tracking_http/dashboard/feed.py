@@ -12,6 +12,7 @@ never asked. A page that reads too slowly loses its queue and gets `reset`: it c
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from tracking_http.dashboard import marks, shape
 LOG = log.room("feed")
 
 LOOK_SECONDS = 0.3
+SOON = 0.05  # the least that is between two looks
 STANDS_SECONDS = 1.0  # after which a page's key is asked for again, before a frame and by the clock
 BEAT_SECONDS = 15.0  # between comments, by which proxies keep the connection and a lost page is noticed
 PAGES = 64  # open at once
@@ -124,6 +126,7 @@ class Feed:
         self.position = 0
         self.recent: dict[str, Sent] = {}
         self.task: asyncio.Task[None] | None = None
+        self.heard = asyncio.Event()
         self.closed = False
 
     async def watch(
@@ -226,7 +229,18 @@ class Feed:
                     LOG.warning("no_look", reason=str(reason) or type(reason).__name__)
                 failed = True
             if not more:
-                await asyncio.sleep(self.look * (10 if failed else 1))
+                await self.rest(self.look * (10 if failed else 1))
+
+    async def rest(self, seconds: float) -> None:
+        """Until then, or until another process has appended something; a while in any case."""
+        soon = min(SOON, seconds)
+        await asyncio.sleep(soon)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.heard.wait(), seconds - soon)
+        self.heard.clear()
+
+    def wake(self) -> None:
+        self.heard.set()
 
     async def step(self) -> bool:
         """One look. True if there is more to see at once."""
