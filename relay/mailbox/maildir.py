@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from relay import causes
 from relay.core import headers
 from relay.core.reports import inspected
 from relay.mailbox.source import LONGEST_HEADERS, LONGEST_MESSAGE, Fetched, LoginRefused, Unreachable
@@ -109,9 +110,9 @@ class Maildir:
         try:
             yield
         except FileNotFoundError as reason:
-            raise Unreachable(f"{self.path} is no Maildir: {reason.strerror}: {reason.filename}") from reason
+            raise Unreachable(f"{self.path} is no Maildir: {causes.at(reason)}") from reason
         except OSError as reason:
-            raise LoginRefused(f"{reason.filename or self.path} can't be read: {reason.strerror}") from reason
+            raise LoginRefused(f"{reason.filename or self.path} can't be read: {causes.of(reason)}") from reason
 
     def whole(self, name: str) -> bytes:
         return read(self.path, name, LONGEST_MESSAGE) or b""

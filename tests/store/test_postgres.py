@@ -468,7 +468,7 @@ async def test_tls_is_verified_and_a_password_is_needed(guarded: tuple[servers.S
     for wrong, password, words in (
         (url, "pässword", "certificate"),
         (f"{url}&sslrootcert={other}", "pässword", "certificate"),
-        (f"{url}&sslrootcert={tmp_path}/none.pem", "pässword", "No such file"),
+        (f"{url}&sslrootcert={tmp_path}/none.pem", "pässword", "there is no such file"),
         (trusting, "wrong", "password authentication failed"),
         (url.replace("verify-full", "disable"), "pässword", "no encryption"),
     ):

@@ -13,6 +13,7 @@ from typing import Any
 import asyncpg
 from asyncpg import exceptions
 
+from relay import causes
 from relay.store import Newer, Unavailable
 from relay.store.locator import Locator
 from relay.store.postgres import schema
@@ -132,8 +133,7 @@ class Connector:
     def _unavailable(self, error: Exception) -> Exception:
         if isinstance(error, Unavailable) or not (broken(error) or hopeless(error)):
             return error
-        words = "no answer in time" if isinstance(error, TimeoutError) else str(error).strip() or type(error).__name__
-        return Unavailable(f"{self.locator.shown}: {words}")
+        return Unavailable(f"{self.locator.shown}: {causes.of(error)}")
 
 
 def tls(locator: Locator) -> ssl.SSLContext | bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 import asyncpg
 
+from relay import causes
 from relay.store import Newer, Unavailable
 from relay.store.locator import Locator
 from relay.store.postgres import schema
@@ -63,6 +64,6 @@ async def _looking(locator: Locator, password: str) -> AsyncIterator[asyncpg.Con
     try:
         yield db
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-        raise Unavailable(f"{locator.shown}: {error or type(error).__name__}") from error
+        raise Unavailable(f"{locator.shown}: {causes.of(error)}") from error
     finally:
         db.terminate()

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
+from relay import causes
 from relay.store import Unavailable
 from relay.store.postgres.connections import PLANNED, Connector, Session, broken, hopeless
 from relay.store.postgres.programs import run
@@ -40,7 +41,7 @@ class Readers:
                     if broken(error) or hopeless(error):
                         if known and not hopeless(error):
                             continue  # it may have been lost long ago
-                        raise Unavailable(f"{self._connector.locator.shown}: {error or 'no answer in time'}") from error
+                        raise Unavailable(f"{self._connector.locator.shown}: {causes.of(error)}") from error
                     if careful:
                         raise
                     careful = True  # text that the database refuses, or a mistake, which shows again

@@ -266,7 +266,7 @@ class Writer:
         """These were not written, and why. The next operation tries anew."""
         if not self._stuck:
             self._stuck = True
-            LOG.error("unavailable", path=self.path, error=str(error))
+            LOG.error("unavailable", path=self.path, error=faults.said(error))
         if code(error) != sqlite3.SQLITE_FULL:
             self._file.close()
         raised = error if isinstance(error, Unavailable) else Unavailable(f"{self.path.name}: {faults.said(error)}")
