@@ -422,6 +422,11 @@ async def test_a_server_that_is_killed_and_started_again_has_all_that_was_acknow
             assert [e.position for e in await store.events(limit=1000)] == list(range(1, 321))
 
 
+async def test_a_backup_is_for_the_databases_own_tools(store: Postgres, tmp_path: Path) -> None:
+    assert await store.backup(tmp_path / "copy.db") is False
+    assert not list(tmp_path.iterdir())
+
+
 # -- who hears of it ---------------------------------------------------------------------------------------------------
 
 

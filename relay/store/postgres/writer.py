@@ -28,11 +28,10 @@ from relay.store.postgres import schema
 from relay.store.postgres.connections import PATIENCE, PLANNED, Connector, Session, broken, hopeless, transient
 from relay.store.postgres.programs import run
 from relay.store.sql.engine import Bulk
+from relay.store.sql.operations import BATCH, QUEUE, Operation, Outcome, settle
 from relay.store.sql.program import Program
 
 LOG = log.room("store")
-BATCH = 512
-QUEUE = 20_000  # operations that may wait; beyond, Unavailable at once
 PAUSES = (0.05, 1.0)  # seconds between two attempts to connect: the first, and the longest
 DOUBT = 30.0  # seconds after which a doubt is said
 FORGET = 86_400.0  # seconds after which another process's last transaction is of no interest
@@ -48,7 +47,6 @@ COMMIT = (
 LAST = "SELECT batch FROM writers WHERE writer_id = $1"
 OLD = "DELETE FROM writers WHERE at < $1"
 
-Outcome = tuple["asyncio.Future[Any]", Any, BaseException | None]
 Function = Callable[[], Program[Any]]  # makes the program anew each time it is tried
 
 
@@ -60,17 +58,6 @@ class Times(NamedTuple):
 
 
 USUAL = Times()
-
-
-class Operation:
-    """Something to be written: a value of a class that goes in bulk with others, or a program."""
-
-    __slots__ = ("at", "future", "work")
-
-    def __init__(self, work: Any, future: asyncio.Future[Any], at: float) -> None:
-        self.work = work
-        self.future = future
-        self.at = at
 
 
 class Doubt(NamedTuple):
@@ -292,13 +279,3 @@ class Writer:
             return (operation.future, None, error)
         await session.execute("RELEASE alone")
         return (operation.future, result, None)
-
-
-def settle(outcomes: Sequence[Outcome]) -> None:
-    for future, result, error in outcomes:
-        if future.done():
-            continue
-        if error is None:
-            future.set_result(result)
-        else:
-            future.set_exception(error)

@@ -23,25 +23,22 @@ from typing import Any, NamedTuple
 from relay import log, metrics
 from relay.store import Newer, Unavailable
 from relay.store.sql.engine import Bulk
+from relay.store.sql.operations import BATCH, QUEUE, Operation, Outcome, settle
 from relay.store.sqlite import faults, schema
 from relay.store.sqlite.database import Database
 from relay.store.sqlite.programs import run
 
 LOG = log.room("store")
-BATCH = 512
 # Each transaction takes the interpreter's lock from the event loop a dozen times. While several wait at a time, fewer and
 # larger ones let all get on faster (as PostgreSQL's commit_delay and commit_siblings); one alone never waits.
 CROWD = 3  # operations that somebody waits for in one transaction, from which on there is one a GAP
 GAP = 0.004  # seconds between the beginnings of two transactions then
 CROWDED = 32  # transactions with fewer until there is none
-QUEUE = 20_000  # operations that may wait; beyond, Unavailable at once
 LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 BROKEN = LOCKED | {
     sqlite3.SQLITE_PERM, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT,
     sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_NOLFS, sqlite3.SQLITE_NOTADB,
 }  # fmt: skip
-
-Outcome = tuple["asyncio.Future[Any]", Any, BaseException | None]
 
 
 class Times(NamedTuple):
@@ -56,17 +53,6 @@ class Times(NamedTuple):
 
 
 USUAL = Times()
-
-
-class Operation:
-    """Something to be written: a value of a class that goes in bulk with others, or a function of the connection."""
-
-    __slots__ = ("at", "future", "work")
-
-    def __init__(self, work: Any, future: asyncio.Future[Any], at: float) -> None:
-        self.work = work
-        self.future = future
-        self.at = at
 
 
 class Writer:
@@ -288,13 +274,3 @@ def code(error: BaseException) -> int:
 def broken(error: BaseException) -> bool:
     """Is it the database that failed, and not this one operation?"""
     return isinstance(error, Newer | OSError | MemoryError) or code(error) in BROKEN
-
-
-def settle(outcomes: list[Outcome]) -> None:
-    for future, result, error in outcomes:
-        if future.done():
-            continue
-        if error is None:
-            future.set_result(result)
-        else:
-            future.set_exception(error)
