@@ -43,8 +43,9 @@ def answer(challenge: str, given: Sequence[Asked]) -> Asked | None:
     wanted = asked(challenge) or ("user" if not given else "password")
     if wanted == "password" and "password" not in given:
         return wanted
-    # Some ask for the user name twice in a row: a second time is no harm, a third one has no end.
-    return wanted if wanted == "user" and "password" not in given and given.count("user") < 2 else None
+    # Some ask for the user name twice in a row: a second time is no harm, a third one has no end. Some ask for it last.
+    most = 1 if "password" in given else 2
+    return wanted if wanted == "user" and given.count("user") < most else None
 
 
 def _of_line(line: str) -> Asked | None:

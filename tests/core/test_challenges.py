@@ -76,7 +76,10 @@ U, P = packed("Username:"), packed("Password:")
     ("prompts", "answers"),
     [
         ([U, P], ["user", "password"]),
-        ([P, U], ["password", None]),  # whoever has the password and asks for more gets nothing more
+        ([P, U], ["password", "user"]),  # the other way round, and each by what it asks for
+        ([P, U, U], ["password", "user", None]),  # whoever has both and asks for more gets nothing more
+        ([P, U, P], ["password", "user", None]),
+        ([P, ""], ["password", None]),
         ([P], ["password"]),
         (["", ""], ["user", "password"]),
         (["", "", ""], ["user", "password", None]),
