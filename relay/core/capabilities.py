@@ -97,6 +97,7 @@ CODED = re.compile(r"aHR0c[\w+/-]{8,}+")  # "http" in base64: a URL within
 SESSION = re.compile(r"/\([SXF]\([a-z0-9]{20,}+\)")  # ASP.NET's, in the path
 MARKED = re.compile(rb"@|eyJ|aHRc|\([SXF]\(")  # a login, and the beginnings of these three, without digits
 FLAT = bytes.maketrans(b"?#&;=:", b"//////")
+DIGITS = b"0123456789"
 LOWER = bytes(range(256)).lower()
 NO_LETTERS = bytes(sorted(set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")))
 JOINTS = re.compile(r"[-_.~+ ]")
@@ -175,15 +176,18 @@ class Table:
     def within(self, url: str, at: int) -> bool:
         """In the URL, from `at` on, where its host ends, or in one that it carries, however often percent-encoded. For any
         text; never raises."""
+        # What nearly all URLs of nearly all messages have in common: their parts without digits are known.
         text = url[at:]
+        parts = text.encode("utf-8", "replace").translate(FLAT, DIGITS).split(b"/")
+        if self.harmless.issuperset(parts) and "%" not in text:
+            return False
         for _ in range(DEEPEST):
-            # What nearly all URLs of nearly all messages have in common: their parts without digits are known.
-            parts = text.encode("utf-8", "replace").translate(FLAT, b"0123456789").split(b"/")
-            if not self.harmless.issuperset(parts) and self.suspicious(parts) and self.here(text):
+            if self.suspicious(parts) and self.here(text):
                 return True
             if "%" not in text or (decoded := unquote(text)) == text:
-                return False
+                break
             text = decoded
+            parts = text.encode("utf-8", "replace").translate(FLAT, DIGITS).split(b"/")
         return False
 
     def suspicious(self, parts: Iterable[bytes]) -> bool:

@@ -98,6 +98,8 @@ def test_longest(body: bytes, places: list[int], lengths: list[int]) -> None:
     lines = [line.removesuffix(b"\r") for line in made(body, spans, values).split(b"\n")]
     edited = [len(line) for line in lines if b"v" in line]
     told = transfer.longest(body, spans, lengths[: len(spans)])
+    for least in (0, 5, 998):
+        assert transfer.longest(body, spans, lengths[: len(spans)], least) == max(least, told)
     assert max(edited, default=0) <= told <= max(map(len, lines)) + 1  # CR and LF may be parted
 
 

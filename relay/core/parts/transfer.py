@@ -292,20 +292,21 @@ def softened(line: bytes) -> bytes:
     return _wrapped(text, 0, b"=\r\n")[0] + line[len(text) :]
 
 
-def longest(body: bytes, spans: Sequence[tuple[int, int]], lengths: Sequence[int]) -> int:
-    """Octets in the longest line of `body` that a value is in, where values of these lengths replace the spans."""
-    most = column = at = 0
+def longest(body: bytes, spans: Sequence[tuple[int, int]], lengths: Sequence[int], least: int = 0) -> int:
+    """Octets in the longest line of `body` that a value is in, where values of these lengths replace the spans; `least` if
+    none has more, which is told faster."""
+    most, column, at = least, 0, 0
     for index, ((start, end), length) in enumerate(zip(spans, lengths, strict=True)):
         last = body.rfind(b"\n", at, start)
         if last < 0:
             column += start - at
         else:
-            if index:
+            if column + last - at > most and index:  # the line may end long before its last possible place
                 most = max(most, column + _rest(body, at))
             column = start - last - 1
         column += length
         at = end
-    return max(most, column + _rest(body, at)) if spans else 0
+    return max(most, column + _rest(body, at)) if spans else least
 
 
 def _rest(body: bytes, at: int) -> int:

@@ -42,7 +42,7 @@ def _fitting(section: Section, values: Sequence[bytes]) -> tuple[transfer.Frame,
     pieces = [bytes(piece) for piece in section.frame.pieces]
     ends = list(accumulate(map(len, pieces)))[:-1]
     body, spans = b"".join(pieces), [(end, end) for end in ends]
-    if transfer.longest(body, spans, [len(v) for v in values]) <= transfer.LINE:
+    if transfer.longest(body, spans, [len(v) for v in values], transfer.LINE) <= transfer.LINE:
         return section.frame, False
     return transfer.to_quoted(section.frame.pieces, section.newline), True
 

@@ -284,7 +284,7 @@ class _Preparation:
         recoded = False
         if isinstance(frame, transfer.Plain):
             room = tuple(change[4] for change in changes)
-            if transfer.longest(text.decoded, spans, room) > transfer.LINE:
+            if transfer.longest(text.decoded, spans, room, transfer.LINE) > transfer.LINE:
                 frame, room, recoded = transfer.to_quoted(frame.pieces, newline), None, True
         codec = "ascii" if text.latin else text.codec
         slots = tuple(changes)
