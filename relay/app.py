@@ -27,6 +27,7 @@ from relay import (
     keys,
     log,
     metrics,
+    nodes,
     notify,
     recounts,
     roles,
@@ -139,6 +140,7 @@ class Service:
         self.spool: spool.Spool | None = None
         self.deliverer: delivery.Delivery | None = None
         self.wake: Callable[[], None] = lambda: None
+        self.among: nodes.Nodes | None = None
         self.stop_at = 0.0
 
     async def start(self) -> Addresses:
@@ -158,6 +160,10 @@ class Service:
         except (store.Unavailable, keys.Unusable) as reason:
             raise CannotStart(str(reason), 1) from reason
         self.closers.append(self.store.stop)
+        self.among = nodes.Nodes(
+            settings, self.only, self.store, keys=self.keys.now if self.only & WITH_TOKENS else None
+        )
+        self.closers.append(self.among.leave)
         try:
             await self.open_store()
         except store.Unavailable as reason:
@@ -181,6 +187,7 @@ class Service:
         for start in dict.fromkeys(starts[role] for role in starts if role in self.only):
             await start()
         self.supervise("counts", lambda: recounts.run(self.store))
+        self.supervise("nodes", self.among.run)
         seconds = notify.watchdog()
         if seconds:
             self.supervise("watchdog", lambda: beat(seconds))
@@ -229,6 +236,8 @@ class Service:
         self.out, self.spool = out, queue
         if "queue" in self.only:
             self.supervise("queue", queue.run)
+            if self.among:
+                self.among.spool = queue.standing
             told = notices.Notices(self.settings, self.store, queue, hostname=self.hostname)
             self.supervise("notices", told.run)
         if "smtp" not in self.only:
@@ -373,7 +382,13 @@ class Service:
             unwritable = await self.spool.trouble()
             if unwritable:
                 reasons.append(f"spool: {unwritable}")
+        if self.among:
+            warnings += [f"nodes: {sentence}" for sentence in self.among.troubles]
         return reasons, warnings
+
+    def nodes(self) -> list[dict[str, Any]]:
+        """Those that share the store, for /readyz."""
+        return self.among.shown if self.among else []
 
     # -- the means -----------------------------------------------------------------------------------------------------
 

@@ -68,6 +68,11 @@ FAILOVERS = Counter("trackrelay_upstream_failovers", "Messages that went to a fa
 PASSED_OVER = Counter(
     "trackrelay_mailbox_messages_passed_over", "Messages in mailboxes that their server could not hand out"
 )
+NODE_TROUBLE = Gauge(
+    "trackrelay_node_trouble",
+    "What is wrong among the nodes: gone (with mail in its spool), name, keys, endpoints; as many as it concerns",
+    ["kind"],
+)
 
 
 def value(name: str, **labels: str) -> float:

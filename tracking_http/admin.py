@@ -77,6 +77,10 @@ class State(Protocol):
         """What keeps this process from doing its work, and what only delays it, as sentences."""
         ...
 
+    def nodes(self) -> list[dict[str, Any]]:
+        """The processes that share the store, as they were heard last."""
+        ...
+
 
 RATES = web.AppKey("rates", rates.Rates)
 STORE = web.AppKey("checked", Store)
@@ -144,6 +148,7 @@ async def readyz(request: web.Request) -> web.Response:
     except TimeoutError:
         reasons.append(f"store: no answer within {CHECK_SECONDS:.0f} seconds")
     listeners: dict[str, list[str]] = {}
+    nodes: list[dict[str, Any]] = []
     state = request.app.get(STATE)
     if state is not None:
         if not state.ready:
@@ -154,9 +159,10 @@ async def readyz(request: web.Request) -> web.Response:
             reasons += more
         except TimeoutError:
             warnings = [f"mail: no answer within {CHECK_SECONDS:.0f} seconds"]
+        nodes = state.nodes()
         listeners = {role: [f"{a[0]}:{a[1]}" for a in found] for role, found in state.addresses.items()}
     return web.json_response(
-        {"ready": not reasons, "reasons": reasons, "warnings": warnings, "listeners": listeners},
+        {"ready": not reasons, "reasons": reasons, "warnings": warnings, "listeners": listeners, "nodes": nodes},
         status=503 if reasons else 200,
         headers={"Cache-Control": "no-store"},
     )

@@ -163,6 +163,7 @@ class Privacy:
 class Settings:
     application_id: str = "trackrelay"
     state_dir: Path = Path("./var")  # absolute once loaded
+    node: str = ""  # "" is the machine's name
     smtp: Smtp = Smtp()
     users: tuple[User, ...] = ()
     upstream: Upstream = Upstream()

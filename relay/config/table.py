@@ -98,6 +98,9 @@ TOP = Section(
                "Keys, the SQLite file, the spool and the journal. Relative to this file. Under systemd the default "
                "is $STATE_DIRECTORY; if you also run commands by hand, name the same folder here. Back it up: "
                "losing the token keys in it kills every link that was ever sent."),
+        Option("node", locators.IDENTIFIER,
+               "What this machine is called where several share one store: in `trackrelay nodes`, the log and /readyz.",
+               default="the machine's name", example="relay-1"),
     ),
 )  # fmt: skip
 

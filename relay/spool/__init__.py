@@ -154,6 +154,10 @@ class Spool:
         """Why nothing could be kept now, or ""."""
         return await self._kept.trouble()
 
+    async def standing(self) -> tuple[int, float]:
+        """How many messages there are, and when the oldest came; 0.0 where there is none."""
+        return await self._kept.standing()
+
     async def run(self) -> None:
         """Sends what is due until cancelled."""
         await asyncio.to_thread(self._kept.start)

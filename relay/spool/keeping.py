@@ -126,6 +126,17 @@ class Keeping:
         """Why nothing could be kept now, or ""."""
         return await asyncio.to_thread(self._disk.trouble)
 
+    async def standing(self) -> tuple[int, float]:
+        """How many entries there are, and when the oldest came; 0.0 where there is none."""
+        if self._told is None:
+            return await asyncio.to_thread(self._count)
+        return len(self._known), min((entry.created_at for entry in self.entries()), default=0.0)
+
+    def _count(self) -> tuple[int, float]:
+        names = [*self._disk.scan()]
+        read = (self._disk.read(name) for name in names)
+        return len(names), next((entry.created_at for entry in read if entry), 0.0)
+
     # -- knowing -------------------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager

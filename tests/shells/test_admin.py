@@ -42,6 +42,9 @@ class State:
     async def troubles(self) -> tuple[list[str], list[str]]:
         return list(self.known[0]), list(self.known[1])
 
+    def nodes(self) -> list[dict[str, Any]]:
+        return [{"name": "relay-1"}]
+
 
 @dataclass
 class Server:
@@ -124,7 +127,8 @@ async def test_health_is_open_to_all(tmp_path: Path) -> None:
         async with server.ask("/readyz") as answer:
             assert answer.status == 200
             assert await answer.json() == {
-                "ready": True, "reasons": [], "warnings": [], "listeners": {"admin": ["127.0.0.1:1"]}
+                "ready": True, "reasons": [], "warnings": [], "listeners": {"admin": ["127.0.0.1:1"]},
+                "nodes": [{"name": "relay-1"}],
             }  # fmt: skip
 
 

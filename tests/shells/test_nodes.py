@@ -1,0 +1,135 @@
+"""The heartbeat of a process, and what it makes of the others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from relay import config, metrics, nodes, store
+from relay.core.model import Keys
+from relay.core.nodes import Node, Roll
+from relay.store.memory import Memory
+
+KEYS = Keys(0, {0: b"x" * 32})
+OTHERS = Keys(0, {0: b"y" * 32})
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.at = 1000.0
+
+    def __call__(self) -> float:
+        return self.at
+
+
+class Away(Memory):
+    """Until it is let."""
+
+    away = True
+
+    async def beat(self, node: Node) -> Roll:
+        if self.away:
+            raise store.Unavailable("away")
+        return await super().beat(node)
+
+    async def leave(self, node: Node) -> None:
+        if self.away:
+            raise store.Unavailable("away")
+        await super().leave(node)
+
+
+def made(known: Memory, clock: Clock, name: str = "one", *, keys: Keys | None = KEYS, **how: str) -> nodes.Nodes:
+    return nodes.Nodes(
+        config.Settings(node=name), frozenset({"smtp", "http"}), known, keys=(lambda: keys) if keys else None,
+        clock=clock, **how,
+    )  # fmt: skip
+
+
+def trouble(kind: str) -> float:
+    return metrics.value("trackrelay_node_trouble", kind=kind)
+
+
+async def test_one_that_is_gone_with_mail_is_said_once_until_it_is_back(caplog: pytest.LogCaptureFixture) -> None:
+    clock = Clock()
+    known = Memory(clock=clock)
+    one, two = made(known, clock), made(known, clock, "two")
+
+    async def spool() -> tuple[int, float]:
+        return 3, 900.0
+
+    two.spool = spool
+    await two.beat()
+    for _ in range(14):
+        await one.beat()
+        clock.at += 10
+    assert [sentence.partition(" is gone")[0] for sentence in one.troubles] == ["two (smtp, http)"]
+    assert [(n["name"], n["state"], n["queue"]) for n in one.shown] == [("one", "running", 0), ("two", "gone", 3)]
+    assert trouble("gone") == 1
+    said = [r for r in caplog.records if r.getMessage().startswith("node_trouble")]
+    assert [r.levelname for r in said] == ["ERROR"]
+    await two.beat()
+    await one.beat()
+    assert one.troubles == []
+    assert trouble("gone") == 0
+
+
+async def test_after_the_store_was_away_nobody_is_gone() -> None:
+    clock = Clock()
+    known = Away(clock=clock)
+    known.away = False
+    one, two = made(known, clock), made(known, clock, "two")
+
+    async def spool() -> tuple[int, float]:
+        return 3, 900.0
+
+    two.spool = spool
+    await two.beat()
+    await one.beat()
+    known.away = True
+    with pytest.raises(store.Unavailable):
+        await one.beat()
+    await one.leave()
+    clock.at += 300
+    assert one.troubles == []
+    known.away = False
+    await one.beat()
+    assert one.troubles == []
+
+
+async def test_before_anything_was_heard_it_shows_itself() -> None:
+    (shown,) = made(Away(), Clock()).shown
+    assert (shown["name"], shown["state"], shown["roles"]) == ("one", "running", ["smtp", "http"])
+
+
+async def test_a_key_that_differs_is_said_by_both(caplog: pytest.LogCaptureFixture) -> None:
+    clock = Clock()
+    known = Memory(clock=clock)
+    one, two = made(known, clock), made(known, clock, "two", keys=OTHERS)
+    for each in (one, two, one):
+        await each.beat()
+    assert len(one.troubles) == 2
+    assert one.troubles == two.troubles
+    assert "two (smtp, http) has another key of the number 0" in one.troubles[0]
+
+
+async def test_two_of_one_name_are_said_where_it_stays_so() -> None:
+    clock = Clock()
+    known = Memory(clock=clock)
+    one, again = made(known, clock, process="p1"), made(known, clock, process="p2")
+    for each in (one, again, one):
+        await each.beat()
+    assert one.troubles == []
+    for each in (again, one):
+        await each.beat()
+    assert ["call themselves one (smtp, http)" in sentence for sentence in one.troubles] == [True]
+    await again.leave()
+    assert [node.process for node in (await known.nodes()).nodes] == ["p1"]
+
+
+async def test_who_stops_is_forgotten(tmp_path: Path) -> None:
+    known, clock = Memory(), Clock()
+    one = made(known, clock)
+    await one.beat()
+    await one.leave()
+    assert (await known.nodes()).nodes == ()
