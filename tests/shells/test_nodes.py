@@ -39,10 +39,10 @@ class Away(Memory):
         await super().leave(node)
 
 
-def made(known: Memory, clock: Clock, name: str = "one", *, keys: Keys | None = KEYS, **how: str) -> nodes.Nodes:
+def made(known: Memory, clock: Clock, name: str = "one", *, keys: Keys | None = KEYS, process: str = "") -> nodes.Nodes:
     return nodes.Nodes(
         config.Settings(node=name), frozenset({"smtp", "http"}), known, keys=(lambda: keys) if keys else None,
-        clock=clock, **how,
+        clock=clock, process=process,
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from tests.until import eventually
 # tests/shells.
 OF_FAULTS = {
     "failed_open", "journaled", "events_lost", "errors", "journal_bytes", "smtp_turned_away", "store_queue",
-    "blocked_clicks", "folded_hits", "mailbox_messages_passed_over",
+    "blocked_clicks", "folded_hits", "mailbox_messages_passed_over", "node_trouble",
 }  # fmt: skip
 TRIGGERS = ["email.sent", "email.delivered", "email.failed", "email.bounced", "email.opened", "email.clicked"]
 
