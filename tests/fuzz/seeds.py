@@ -157,6 +157,9 @@ FOUND: list[tuple[str, bytes]] = [
         b"\0Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: text/html\r\n\r\n--b\r\n\r\nx\r\n--b--\r\n",
     ),
     ("paths", b"FROM:<a@b> ENVID=e>"),
+    ("links", b"<a " + b"x='y'" * 150 + b">"),
+    ("links", b"<a " + b"x=y " * 150 + b"x='y>"),
+    ("links", b"<a" + b'/x="\'"' * 199 + b" href='x"),
 ]
 
 

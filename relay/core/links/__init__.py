@@ -26,7 +26,9 @@ _SPACE = r"[ \t\f/]*+"
 _NAME = r"[^ \t\f/>][^ \t\f/>=]*+"
 _EQUALS = r"[ \t\f]*+=[ \t\f]*+"
 _BARE = r"[^ \t\f>\"'][^ \t\f>]*+|(?=>)"
-_OTHER = rf"{_SPACE}(?!href[ \t\f/>=]){_NAME}(?:{_EQUALS}(?:\"[^\"]*+\"|'[^']*+'|{_BARE}))?"
+# An attribute that is another has one reading: with two of each, a tag of a hundred would have as many as there are ways
+# to choose.
+_OTHER = rf"{_SPACE}(?!href[ \t\f/>=]){_NAME}(?>(?:{_EQUALS}(?:\"[^\"]*+\"|'[^']*+'|{_BARE}))?)"
 ATTRIBUTE = re.compile(rf"{_SPACE}({_NAME})(?:{_EQUALS}(?:\"([^\"]*+)\"|'([^']*+)'|({_BARE})))?")
 HREF = re.compile(
     rf"(?>(?:{_OTHER}){{0,{ATTRIBUTES}}}){_SPACE}href{_EQUALS}(?:\"([^\"]*+)\"|'([^']*+)'|({_BARE}))", re.I | re.A
