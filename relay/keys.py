@@ -109,7 +109,55 @@ def rotate(path: Path) -> Listed:
         raise Unusable(f"{causes.at(reason, path)}") from reason
 
 
-def added(path: Path) -> Listed:
+def add(path: Path) -> Listed:
+    """Adds a key that verifies, and signs nothing before `activate`. Raises `Unusable`, as `rotate`."""
+    read_or_make(path)
+    try:
+        return added(path, signs=False)
+    except OSError as reason:
+        raise Unusable(f"{path}: {reason.strerror}") from reason
+
+
+def merge(path: Path, content: bytes) -> list[int]:
+    """Adds the keys of another node's file that are lacking here, under their numbers; they sign nothing before
+    `activate`. Where there is no file yet it begins with these, and signs with what the other did. Gives the numbers that
+    are new. Raises `Unusable`, and nothing was done, where a number is another key's here."""
+    others = parsed(content, Path("what is to be added"))
+    files.make_folder(path.parent)
+    try:
+        with locking(path):
+            document = parsed(path.read_bytes(), path) if path.exists() else Document(others.current, {})
+            for number, key in others.keys.items():
+                if document.keys.get(number, key).secret != key.secret:
+                    raise Unusable(
+                        f"{path} has another key {number}: two nodes made keys of their own. Nothing was added"
+                    )
+            new = [number for number in others.keys if number not in document.keys]
+            if new:
+                document.keys |= {number: others.keys[number] for number in new}
+                replace(path, document)
+    except OSError as reason:
+        raise Unusable(f"{path}: {reason.strerror}") from reason
+    return sorted(map(int, new))
+
+
+def activate(path: Path, key_id: int) -> None:
+    """That key signs from now on; the others go on verifying. Raises `Unusable` where it is not there."""
+    try:
+        with locking(path):
+            document = parsed(path.read_bytes(), path)
+            if str(key_id) not in document.keys:
+                raise Unusable(f"{path} has no key {key_id}; see: trackrelay token-key list")
+            if document.current != key_id:
+                document.current = key_id
+                replace(path, document)
+    except FileNotFoundError as reason:
+        raise Unusable(f"there is no {path}: the first start makes it") from reason
+    except OSError as reason:
+        raise Unusable(f"{path}: {reason.strerror}") from reason
+
+
+def added(path: Path, *, signs: bool = True) -> Listed:
     with locking(path):
         document = parsed(path.read_bytes(), path)
         free = next((n for n in range(tokens.KEY_IDS) if str(n) not in document.keys), None)
@@ -118,10 +166,11 @@ def added(path: Path) -> Listed:
                 f"{path} holds {tokens.KEY_IDS} keys, and a token has room for no more: the current key stays. "
                 "A key can only be taken out by hand, and every link signed with it dies."
             )
-        document.current = free
+        if signs:
+            document.current = free
         document.keys[str(free)] = fresh()
         replace(path, document)
-        return Listed(free, document.keys[str(free)].created, True)
+        return Listed(free, document.keys[str(free)].created, signs)
 
 
 def listing(path: Path) -> list[Listed]:
