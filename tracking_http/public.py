@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
-from urllib.parse import quote, unquote_plus
+from urllib.parse import quote, unquote_plus, urlsplit
 
 import idna  # aiohttp's own dependency, through yarl
 from aiohttp import web
@@ -63,7 +63,8 @@ PAGE = {
 LOCATION, FORWARDED = istr("Location"), istr("X-Forwarded-For")
 USER_AGENT, REFERER = istr("User-Agent"), istr("Referer")
 
-TOKEN = re.compile(r"/(?:[oc]|(?:api/)?v1/track/(?:open|click))/([A-Za-z0-9_-]+)")
+HIT = r"/(?:[oc]|(?:api/)?v1/track/(?:open|click))/([A-Za-z0-9_-]+)"
+PLAIN_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
 SCHEMES = re.compile(r"(?:https?|mailto|tel):", re.I)
 HOST = re.compile(r"(https?://(?:[^/?#]*@)?)([^/?#:@]*)(.*)", re.I | re.S)
 CONTROL = re.compile("[\x00-\x1f\x7f]")
@@ -91,14 +92,23 @@ def application(
     app = web.Application()
     app.on_cleanup.append(lambda _: record.close())
     app.on_response_prepare.append(without_body)
-    for prefix in ("/o/", "/v1/track/open/", "/api/v1/track/open/"):
-        app.router.add_get(prefix + r"{token:[\s\S]+}", handlers.opened, expect_handler=unasked)
-    for prefix in ("/c/", "/v1/track/click/", "/api/v1/track/click/"):
-        app.router.add_get(prefix + r"{token:[\s\S]+}", handlers.clicked, expect_handler=unasked)
-    app.router.add_get("/", handlers.disclosure, expect_handler=unasked)
+    for path in paths(settings):
+        app.router.add_get(path + "/", handlers.disclosure, expect_handler=unasked)
+        for prefix in ("/o/", "/v1/track/open/", "/api/v1/track/open/"):
+            app.router.add_get(path + prefix + r"{token:[\s\S]+}", handlers.opened, expect_handler=unasked)
+        for prefix in ("/c/", "/v1/track/click/", "/api/v1/track/click/"):
+            app.router.add_get(path + prefix + r"{token:[\s\S]+}", handlers.clicked, expect_handler=unasked)
     app.router.add_get("/robots.txt", robots, expect_handler=unasked)
     app.router.add_route("*", r"/{tail:[\s\S]*}", handlers.absent, expect_handler=unasked)
     return app
+
+
+def paths(settings: Settings) -> tuple[str, ...]:
+    """The paths that tracking URLs have, the longest first and none last: some proxies take a path off, and some don't."""
+    found = {urlsplit(url).path.rstrip("/") for url in (settings.tracking.url, *settings.tracking.domains)}
+    return tuple(
+        sorted({"", *(path for path in found if PLAIN_PATH.fullmatch(path))}, key=lambda path: (-len(path), path))
+    )
 
 
 Hit = tuple[Token | None, Event | None]
@@ -117,6 +127,7 @@ class Handlers:
     ) -> None:
         self.keys = keys
         self.blocks = blocks
+        self.path = re.compile(f"(?:{'|'.join(map(re.escape, paths(settings)))}){HIT}")
         self.pages = pages.made(settings.http.abuse)
         self.recorder = record
         self.clock = clock
@@ -195,7 +206,7 @@ class Handlers:
     def token(self, request: web.Request, kind: TokenKind) -> Token | None:
         """What the path says. Behind a link there often stands what a mail program took for a part of it: a full stop,
         a bracket, a quotation mark. None of it can be the token's, and the signature covers all that leads anywhere."""
-        found = TOKEN.match(urls.plain(request.rel_url.raw_path))
+        found = self.path.match(urls.plain(request.rel_url.raw_path))
         return tokens.read(found[1], kind, self.keys()) if found else None
 
     def event(self, request: web.Request, token: Token) -> Event:

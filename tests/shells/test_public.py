@@ -131,6 +131,24 @@ async def test_the_aliases_answer_as_the_short_paths_do(tmp_path: Path, prefix: 
         assert len(s.store.taken) == 2
 
 
+@pytest.mark.parametrize("path", ["", "/t", "/o", "/c", "/mail/t", "/v1"])
+async def test_a_path_of_the_tracking_url_may_come_along_or_not(tmp_path: Path, path: str) -> None:
+    """A proxy hands on the path that recipients asked for, or takes its own part of it off."""
+    tracking = replace(Settings().tracking, url="https://www.example.com" + path, domains=("https://t2.example.com/u",))
+    async with site(tmp_path, replace(Settings(), tracking=tracking)) as s:
+        for before in {"", path, "/u"}:
+            assert (await s.get(f"{before}/")).headers["Content-Type"] == "text/html; charset=utf-8"
+            assert (await s.get(f"{before}/o/{OPEN}")).headers["Content-Type"] == "image/gif"
+            assert (await s.get(f"{before}/c/{CLICK}")).headers["Location"] == URL
+            assert (await s.get(f"{before}/v1/track/click/{CLICK}")).headers["Location"] == URL
+            assert [event.type for event in s.store.taken[-3:]] == [
+                "message.opened",
+                "message.link_clicked",
+                "message.link_clicked",
+            ]
+        assert (await s.get(f"/elsewhere/c/{CLICK}")).status == 404
+
+
 async def test_a_head_request_is_kept_as_one(tmp_path: Path) -> None:
     async with site(tmp_path) as s:
         pixel, link = await s.get(f"/o/{OPEN}", "HEAD"), await s.get(f"/c/{CLICK}", "HEAD")
