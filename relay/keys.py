@@ -115,7 +115,7 @@ def add(path: Path) -> Listed:
     try:
         return added(path, signs=False)
     except OSError as reason:
-        raise Unusable(f"{path}: {reason.strerror}") from reason
+        raise Unusable(f"{causes.at(reason, path)}") from reason
 
 
 def merge(path: Path, content: bytes) -> list[int]:
@@ -123,8 +123,8 @@ def merge(path: Path, content: bytes) -> list[int]:
     `activate`. Where there is no file yet it begins with these, and signs with what the other did. Gives the numbers that
     are new. Raises `Unusable`, and nothing was done, where a number is another key's here."""
     others = parsed(content, Path("what is to be added"))
-    files.make_folder(path.parent)
     try:
+        files.make_folder(path.parent)
         with locking(path):
             document = parsed(path.read_bytes(), path) if path.exists() else Document(others.current, {})
             for number, key in others.keys.items():
@@ -137,7 +137,7 @@ def merge(path: Path, content: bytes) -> list[int]:
                 document.keys |= {number: others.keys[number] for number in new}
                 replace(path, document)
     except OSError as reason:
-        raise Unusable(f"{path}: {reason.strerror}") from reason
+        raise Unusable(f"{causes.at(reason, path)}") from reason
     return sorted(map(int, new))
 
 
@@ -154,7 +154,7 @@ def activate(path: Path, key_id: int) -> None:
     except FileNotFoundError as reason:
         raise Unusable(f"there is no {path}: the first start makes it") from reason
     except OSError as reason:
-        raise Unusable(f"{path}: {reason.strerror}") from reason
+        raise Unusable(f"{causes.at(reason, path)}") from reason
 
 
 def added(path: Path, *, signs: bool = True) -> Listed:

@@ -39,13 +39,15 @@ class CannotTell(Exception):
 
 
 def read(file: str) -> bytes:
+    from relay import causes
+
     try:
         if file == "-":
             return sys.stdin.buffer.read()
         with open(file, "rb") as opened:
             return opened.read()
     except OSError as reason:
-        raise CannotTell(f"{file}: {reason.strerror}") from reason
+        raise CannotTell(f"{file}: {causes.of(reason)}") from reason
 
 
 def who_lacks(settings: Settings, path: Path, key_id: int) -> list[str]:
@@ -56,10 +58,15 @@ def who_lacks(settings: Settings, path: Path, key_id: int) -> list[str]:
 
 
 async def lacking(settings: Settings, path: Path, key_id: int) -> list[str]:
-    from relay import keys, store
+    from relay import causes, keys, store
     from relay.core import nodes
 
-    own = nodes.ring(keys.load(path)[1]) if path.exists() else {}
+    try:
+        own = nodes.ring(keys.load(path)[1])
+    except FileNotFoundError:
+        return []
+    except OSError as reason:
+        raise CannotTell(causes.at(reason, path)) from reason
     if str(key_id) not in own:
         return []  # which is said by who activates
     opened = store.open(settings.store.url, settings.state_dir, password=settings.store.password)

@@ -50,6 +50,9 @@ api-key create k
 api-key revoke k
 token-key list
 token-key rotate
+token-key add
+token-key add --from gone.json
+token-key activate 1
 links list
 links block https://e.test/
 links block <m@x.test>
@@ -58,6 +61,8 @@ dkim create --ed25519 e.test s1
 counts rebuild
 counts resume
 store copy --to sqlite:other.db
+nodes
+nodes --json
 backup copy
 """.strip().splitlines()
 UNCONFIGURED = {"rewrite message.eml", "inspect message.eml", "inspect gone.eml"}  # work without a file
@@ -205,7 +210,8 @@ def test_settings_that_are_no_toml(folder: Path, capsys: pytest.CaptureFixture[s
 # -- the state folder --------------------------------------------------------------------------------------------------
 
 EMPTY = {"queue list", "queue retry --all", "user list", "links list"}  # nothing is there, and that is no fault
-OWN = {"user add ann --password-file password", "token-key rotate", "links block https://e.test/",
+OWN = {"user add ann --password-file password", "token-key rotate", "token-key add",
+       "links block https://e.test/",
        "dkim create --ed25519 e.test s1"}  # fmt: skip
 # What makes its own file in it, whatever became of the database.
 UNDONE = {"user remove ann", "links unblock https://e.test/"}  # what those before it did
