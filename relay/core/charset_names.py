@@ -107,7 +107,8 @@ MORE = {
     "x-mac-romanian": "mac-romanian", "x-mac-japanese": "shift_jis", "x-mac-korean": "cp949", "x-mac-chinesesimp": "gbk",
     "x-mac-chinesetrad": "big5", "cp50220": "iso2022_jp", "cp50221": "iso2022_jp", "cp50222": "iso2022_jp",
     "iso-2022-jp-ms": "iso2022_jp", "x-iso-2022-jp": "iso2022_jp", "x-sjis-jp": "shift_jis", "x-euc": "euc_jp", "x-eucjp": "euc_jp",
-    "eucjp-ms": "euc_jp", "x-euc-kr": "cp949", "ms949": "cp949", "x-big5": "big5", "x-gb2312": "gbk", "x-hz": "hz",
+    "eucjp-ms": "euc_jp", "eucjp-win": "euc_jp", "cp51932": "euc_jp", "sjis-win": "shift_jis",
+    "x-euc-kr": "cp949", "ms949": "cp949", "x-big5": "big5", "x-gb2312": "gbk", "x-hz": "hz",
 }  # fmt: skip
 PAGE = re.compile(r"(?:x-)?(?:windows|win|cp|ms)[-_]?(\d{3,5})")  # as many programs write the number of a code page
 PAGES = {"932": "cp932", "936": "gbk", "949": "cp949", "950": "big5", "65001": "utf-8", "874": "cp874"} | {
