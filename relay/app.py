@@ -319,7 +319,9 @@ class Service:
     async def start_mailbox(self) -> None:
         from relay import mailbox
 
-        watcher = mailbox.Watcher(self.settings, self.store, self.keys.now, appended=self.appended)
+        watcher = mailbox.Watcher(
+            self.settings, self.store, self.keys.now, holder=nodes.name(self.settings), appended=self.appended
+        )
         self.supervise("mailbox", watcher.run)
 
     async def start_http(self) -> None:

@@ -1,7 +1,8 @@
 """The senders' mailboxes: new mail -> events.
 
-Owns: one watcher per mailbox, when it is tried again, the cursor. Leaves to others: what one message means
-(`mailbox.reading`, `mailbox.matching`), how a mailbox is read (`mailbox.imap`, `mailbox.maildir`), counting and notifying (the store).
+Owns: one watcher per mailbox, when it is tried again, the cursor. Leaves to others: which node watches it
+(`mailbox.leases`), what one message means (`mailbox.reading`, `mailbox.matching`), how a mailbox is read (`mailbox.imap`,
+`mailbox.maildir`), counting and notifying (the store).
 
 Nothing in a mailbox is changed: it is opened read-only and no message is marked as seen. The first time it begins at
 the present; after that at the cursor, which the store moves in the same transaction as the event.
@@ -14,7 +15,8 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, Protocol
 from urllib.parse import unquote, urlsplit
 
@@ -23,7 +25,7 @@ from relay import store as stores
 from relay.config import Grant, Settings
 from relay.core import floods, networks
 from relay.core.model import Event, Keys
-from relay.mailbox import imap, maildir, reading, session
+from relay.mailbox import imap, leases, maildir, reading, session
 from relay.mailbox.places import Places
 from relay.mailbox.source import (
     CredentialsRefused,
@@ -43,7 +45,7 @@ MAX_LOGINS = 50  # connections that are set up at once
 PROGRESS = 1_000  # messages without an event after which the cursor is stored
 
 
-class Store(replies.SentMail, credentials.Records, Protocol):
+class Store(replies.SentMail, credentials.Records, leases.Records, Protocol):
     """What is asked of a store here."""
 
     async def cursor(self, mailbox: str) -> stores.Cursor | None: ...
@@ -65,7 +67,8 @@ class State:
 
 
 class Watcher:
-    """Watches the mailboxes of all grants that have one. `states` says how each does."""
+    """Watches the mailboxes of all grants that have one, but for those that another node watches. `states` says how each
+    does. `holder` is this node's name."""
 
     def __init__(
         self,
@@ -73,6 +76,7 @@ class Watcher:
         store: Store,
         keys: Callable[[], Keys],
         *,
+        holder: str = "",
         appended: Callable[[], None] | None = None,
         clock: Callable[[], float] = time.time,
         jitter: Callable[[], float] = random.random,
@@ -82,6 +86,7 @@ class Watcher:
         self.settings = settings
         self.store = store
         self.keys = keys
+        self.holder = holder
         self.appended = appended
         self.clock = clock
         self.jitter = jitter
@@ -97,10 +102,13 @@ class Watcher:
 
     async def run(self) -> None:
         """Until cancelled; returns at once where no grant has a mailbox."""
-        async with asyncio.TaskGroup() as tasks:
-            for grant in self.settings.grants:
-                for url in grant.mailbox:
-                    tasks.create_task(self.watch(grant, url))
+        mailboxes = {
+            named(grant, url): partial(self.watch, grant, url)
+            for grant in self.settings.grants
+            for url in grant.mailbox
+        }
+        if mailboxes:
+            await leases.watch(mailboxes, self.store, self.holder, every=self.times.leases)
 
     async def watch(self, grant: Grant, url: str) -> None:
         """One mailbox, whatever breaks."""
@@ -110,6 +118,13 @@ class Watcher:
         )  # fmt: skip
         state = State(source.name, grant.id)
         self.states.append(state)
+        try:
+            await self.follow_on(grant, source, state)
+        finally:
+            self.states.remove(state)
+
+    async def follow_on(self, grant: Grant, source: Source, state: State) -> None:
+        """Follows the mailbox, and after each trouble again."""
         began, failures, unfetched = self.clock(), 0, 0
         while True:
             try:
@@ -192,11 +207,11 @@ class Watcher:
                     if await self.record(reader, found):
                         saved, unsaved = found.cursor, 0
                     elif unsaved >= PROGRESS:
-                        await self.store.save_cursor(found.cursor)
+                        await self.save(found.cursor)
                         saved, unsaved = found.cursor, 0
                     continue
                 if isinstance(found, PassedOver):
-                    await self.store.save_cursor(found.cursor)
+                    await self.save(found.cursor)
                     saved, unsaved = found.cursor, 0
                     metrics.PASSED_OVER.inc()
                     LOG.error(
@@ -204,7 +219,7 @@ class Watcher:
                     )
                     continue
                 if found != saved:
-                    await self.store.save_cursor(found)
+                    await self.save(found)
                     saved, unsaved = found, 0
                 await self.works(grant, source)
                 if state.state == "starting" or (state.told and lasting):
@@ -213,6 +228,9 @@ class Watcher:
                 state.state, state.reason = "watching", ""
                 yield lasting
                 lasting = True
+
+    async def save(self, cursor: stores.Cursor) -> None:
+        await self.store.save_cursor(replace(cursor, holder=self.holder))
 
     async def record(self, reader: reading.Reader, fetched: Fetched) -> bool:
         """Whether the cursor was stored: it goes with the last event of a message, in one transaction."""
@@ -225,7 +243,7 @@ class Watcher:
             LOG.exception("message_skipped", mailbox=fetched.cursor.mailbox, uid=fetched.cursor.uid)
             return False
         for number, event in enumerate(events, 1):
-            cursor = fetched.cursor if number == len(events) else None
+            cursor = replace(fetched.cursor, holder=self.holder) if number == len(events) else None
             answer = await reader.kept(fetched, event) if event.type in reading.ANSWERS else None
             if answer is not None and answer.excerpt:
                 event = event.with_(data={**event.data, "excerpt": answer.excerpt})
@@ -235,6 +253,15 @@ class Watcher:
                 if self.appended is not None:
                     self.appended()
         return bool(events)
+
+
+def named(grant: Grant, url: str) -> str:
+    """One of the grant's mailboxes: its URL without secrets."""
+    scheme, _, _ = url.partition(":")
+    if scheme == "maildir":
+        return f"{grant.id} {url}"
+    parts = urlsplit(url)
+    return f"{grant.id} {scheme}://{parts.netloc.rpartition('@')[2]}{parts.path} {networks.server(url).login}"
 
 
 def open_source(
@@ -254,10 +281,10 @@ def open_source(
     scheme, _, rest = url.partition(":")
     interval = settings.mailbox.poll_interval
     if scheme == "maildir":
-        return maildir.Maildir(f"{grant.id} {url}", unquote(rest.removeprefix("//")), interval)
+        return maildir.Maildir(named(grant, url), unquote(rest.removeprefix("//")), interval)
     parts, server = urlsplit(url), networks.server(url)
     return imap.Imap(
-        f"{grant.id} {scheme}://{parts.netloc.rpartition('@')[2]}{parts.path} {server.login}",
+        named(grant, url),
         session.Account(
             host=server.host,
             port=server.port,

@@ -45,7 +45,8 @@ class Times:
     looks back for what arrived meanwhile. `broken` are the pauses after a connection that failed or broke, `refused`
     those after a refusal: asked too often, providers lock an account. `unfetched` are those before a message is tried
     again, `noisy` those after word of nothing new, again and again. Where waiting for word, or as many connections as
-    there are folders, went wrong, a mailbox is looked at from time to time for as long as `visits`."""
+    there are folders, went wrong, a mailbox is looked at from time to time for as long as `visits`. `leases` are between two
+    times that the mailboxes' leases are taken."""
 
     connect: float = 30.0
     answer: float = 60.0
@@ -56,6 +57,7 @@ class Times:
     unfetched: tuple[float, ...] = (2.0, 4.0, 8.0)
     noisy: tuple[float, ...] = (0.0, 0.0, 0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
     visits: float = 3600.0
+    leases: float = 10.0
     refused: tuple[float, ...] = (60.0, 300.0, 900.0, 3600.0)
 
 
