@@ -198,6 +198,7 @@ class Tracker:
             async with asyncio.timeout(RECORD_SECONDS):
                 await self.store.record_sent(sent)
         except Exception:  # whatever broke the tracking may break this too
+            metrics.ERRORS.labels("outbound").inc()
             LOG.exception("not_recorded", message_id=tracked.message_id)
 
     async def pass_by(self, submission: Submission, reason: Reason, size: int) -> None:

@@ -16,7 +16,7 @@ from relay import config, keys, outbound, store
 from relay.core import dkim, headers, instructions, recoding, rewrite, threads, tokens
 from relay.core.model import Event, Keys, Recipient, Rule, Sent, Submission, Token, Tracking
 from relay.store import memory
-from tests import oracle
+from tests import oracle, samples
 from tests.core import rewriting
 from tests.fakes import certificates
 
@@ -276,7 +276,9 @@ async def test_what_leaves_as_it_came_since_tracking_failed_is_on_record(
     ]  # fmt: skip
     assert (sent.reason, sent.internet_message_id, sent.grant_id) == ("internal_error", "first@example.test", "sales")
     monkeypatch.setattr(kept, "record_sent", fail)
+    before = samples.sample("errors_total", room="outbound")
     assert (await tracker(there, kept).track(message)).copies  # whatever becomes of the record
+    assert samples.sample("errors_total", room="outbound") == before + 1
 
 
 async def test_it_fails_open_when_a_copy_can_not_be_made(monkeypatch: pytest.MonkeyPatch) -> None:

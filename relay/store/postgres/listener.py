@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from relay import log
+from relay import log, metrics
 from relay.store import Unavailable
 from relay.store.postgres.connections import Connector, broken
 
@@ -41,6 +41,7 @@ class Listener:
                 await self._listen()
             except Exception as error:
                 if not broken(error) and not isinstance(error, Unavailable):
+                    metrics.ERRORS.labels("store").inc()
                     LOG.exception("listener_failed")
             await asyncio.sleep(PAUSE)
 

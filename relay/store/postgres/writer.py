@@ -170,6 +170,7 @@ class Writer:
     def _failed(self, error: Exception) -> None:
         """Of a turn, before any operation was taken, or after it was put back."""
         if not broken(error) and not hopeless(error):
+            metrics.ERRORS.labels("store").inc()
             LOG.exception("writer_failed")
         if self._session is not None:
             self._session.drop()
@@ -202,6 +203,7 @@ class Writer:
                 self._queue.extendleft(reversed(operations))
             else:
                 if not broken(error):
+                    metrics.ERRORS.labels("store").inc()
                     LOG.exception("batch_failed")
                 self._refuse(operations, f"{self._connector.locator.shown}: {error or type(error).__name__}")
             raise

@@ -159,6 +159,7 @@ class Writer:
                 self._turn()
             except Exception as error:
                 if not isinstance(error, sqlite3.Error | OSError | Unavailable):
+                    metrics.ERRORS.labels("store").inc()
                     LOG.exception("writer_failed")
                 if code(error) in LOCKED:  # the operations wait on, until the event loop takes them back
                     time.sleep(0.01)
@@ -185,6 +186,7 @@ class Writer:
             except BaseException as error:
                 self._undo(db)
                 if not isinstance(error, sqlite3.Error | OSError):
+                    metrics.ERRORS.labels("store").inc()
                     LOG.exception("batch_failed")
                 self._broken(error, operations)
                 return
