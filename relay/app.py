@@ -1,7 +1,7 @@
-"""Wiring and shutdown: builds what the chosen roles need, keeps it running, stops it in order.
+"""The service of one process: starts the chosen roles, keeps them running, stops them in order.
 
-Owns: which room gets which other, signals, readiness, the 30 seconds of a clean stop.
-Leaves to others: everything else. A role that fails is logged, counted and restarted; mail does not wait for it.
+Owns: signals, the store's opening, readiness, the 30 seconds of a clean stop. A role that fails is logged, counted and restarted;
+mail does not wait for it. Leaves to others: what a role needs (`wiring`), everything else.
 """
 
 from __future__ import annotations
@@ -14,35 +14,31 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from relay import (
     allocator,
     causes,
-    certificates,
     collector,
     config,
     files,
     keys,
     log,
     metrics,
-    nodes,
     notify,
     recounts,
     roles,
+    starting,
     store,
     webhooks,
+    wiring,
 )
-from relay.config.settings import DEFAULT_UPSTREAM
 from relay.core import floods
 
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from relay import delivery, milter, outbound, outcomes, smtp, spool
-    from relay.core import dkim
-    from relay.upstream import failover
+    from relay import spool
 
 LOG = log.room("app")
 
@@ -50,8 +46,6 @@ STORE_SECONDS = 2.0  # between attempts to open a store that could not be opened
 AGAIN_SECONDS = 1.0  # before a failed role is restarted; doubles up to a minute
 
 WITH_TOKENS = frozenset({"smtp", "http", "admin", "mailbox", "milter"})  # the roles that sign tokens, or verify them
-
-Addresses = dict[str, list[tuple[str, int]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +59,6 @@ class Times:
 
 
 TIMES = Times()
-
-
-class CannotStart(Exception):
-    """The service can't start. The text is a sentence for the operator. `code` is the exit code: 2 is a mistake in the
-    settings, which starting again does not mend; 1 is all else, and systemd starts it again."""
-
-    def __init__(self, sentence: str, code: int = 2) -> None:
-        super().__init__(sentence)
-        self.code = code
 
 
 def main(settings: config.Settings, **how: Any) -> None:
@@ -91,7 +76,7 @@ async def run(
     settings: config.Settings,
     *,
     only: frozenset[str] = frozenset(roles.ALL),
-    ready: Callable[[Addresses], None] | None = None,
+    ready: Callable[[starting.Addresses], None] | None = None,
     extra_routes: Sequence[web.AbstractRouteDef] = (),
 ) -> None:
     """Runs until SIGTERM or SIGINT, then drains. `ready` gets the addresses once every listener is up."""
@@ -129,77 +114,60 @@ class Service:
         times: Times = TIMES,
     ) -> None:
         self.settings, self.only, self.extra_routes, self.times = settings, only, extra_routes, times
-        self.addresses: Addresses = {}
         self.ready = False
         self.tasks: list[asyncio.Task[None]] = []
         self.closers: list[Callable[[], Awaitable[None]]] = []  # called last to first
         self.renewals: list[Callable[[], object]] = []  # of keys and certificates; each may raise OSError
-        self.server: smtp.Server | None = None
-        self.milter: milter.Server | None = None
-        self.out: failover.Upstreams | None = None
-        self.spool: spool.Spool | None = None
-        self.deliverer: delivery.Delivery | None = None
-        self.wake: Callable[[], None] = lambda: None
-        self.among: nodes.Nodes | None = None
+        self.wiring: wiring.Wiring | None = None
         self.stop_at = 0.0
 
-    async def start(self) -> Addresses:
+    async def start(self) -> starting.Addresses:
         settings = self.settings
         tokens = settings.state_dir / "keys" / "tokens.json"
+        token_keys = None
         try:
             self.prepare_state()
             hidden = tokens.parent.is_dir() and not os.access(tokens.parent, os.X_OK)  # by the unit, from this role
             known = hidden or tokens.exists()
             if self.only & WITH_TOKENS:
-                self.keys = keys.TokenKeys(tokens)
-                self.renewals.append(self.keys.reload_if_changed)
+                token_keys = keys.TokenKeys(tokens)
+                self.renewals.append(token_keys.reload_if_changed)
             limits = floods.Limits(settings.http.hits_per_token, settings.http.hits_per_message)
             self.store = store.open(settings.store.url, settings.state_dir, limits, password=settings.store.password)
         except OSError as reason:
-            raise CannotStart(causes.at(reason, settings.state_dir), 1) from reason
+            raise starting.CannotStart(causes.at(reason, settings.state_dir), 1) from reason
         except (store.Unavailable, keys.Unusable) as reason:
-            raise CannotStart(str(reason), 1) from reason
+            raise starting.CannotStart(str(reason), 1) from reason
         self.closers.append(self.store.stop)
-        self.among = nodes.Nodes(
-            settings, self.only, self.store, keys=self.keys.now if self.only & WITH_TOKENS else None
-        )
-        self.closers.append(self.among.leave)
+        self.wiring = wiring.Wiring(
+            self, settings, self.only, self.store, token_keys,
+            extra_routes=self.extra_routes, spool_times=self.times.spool,
+        )  # fmt: skip
         try:
             await self.open_store()
         except store.Unavailable as reason:
             if isinstance(reason, store.Newer) or not known:
-                raise CannotStart(str(reason), 1) from reason
+                raise starting.CannotStart(str(reason), 1) from reason
             # It has run here before: a full disk or a damaged file must not stop mail after a restart.
             metrics.ERRORS.labels("app").inc()
             LOG.error(
                 "store_unavailable", reason=str(reason), meanwhile="mail goes out untracked, events are journaled"
             )
             self.supervise("store", self.open_store_later)
-        starts = {
-            "webhooks": self.start_webhooks,
-            "queue": self.start_mail,
-            "smtp": self.start_mail,
-            "milter": self.start_milter,
-            "mailbox": self.start_mailbox,
-            "http": self.start_http,
-            "admin": self.start_admin,
-        }
-        for start in dict.fromkeys(starts[role] for role in starts if role in self.only):
-            await start()
+        await self.wiring.start()
         self.supervise("counts", lambda: recounts.run(self.store))
-        self.supervise("nodes", self.among.run)
         seconds = notify.watchdog()
         if seconds:
             self.supervise("watchdog", lambda: beat(seconds))
         self.ready = True
-        return self.addresses
+        return self.wiring.addresses
 
     def prepare_state(self) -> None:
         folder = self.settings.state_dir
         files.make_folder(folder)
         exposed = files.exposed(folder)
         if exposed:
-            raise CannotStart(exposed, 1)
+            raise starting.CannotStart(exposed, 1)
         if files.readable(folder):
             LOG.warning("state_dir_readable", folder=folder, advice="chmod 700")
         if self.only & {"smtp", "queue"}:  # the roles that every part of it is open to
@@ -219,217 +187,8 @@ class Service:
             except store.Unavailable:
                 continue
 
-    # -- roles ---------------------------------------------------------------------------------------------------------
-
-    async def start_webhooks(self) -> None:
-        room = webhooks.Webhooks(self.settings, self.store)
-        self.wake = room.wake
-        self.store.watch(room.wake)
-        self.supervise("webhooks", room.run)
-
-    async def start_mail(self) -> None:
-        """smtp and queue, which share the upstreams and the spool if one process has both."""
-        from relay import delivery, notices, smtp
-
-        signers = self.signers()
-        out, heard, queue = self.mail(signers)
-        self.out, self.spool = out, queue
-        if "queue" in self.only:
-            self.supervise("queue", queue.run)
-            if self.among:
-                self.among.spool = queue.standing
-            told = notices.Notices(self.settings, self.store, queue, hostname=self.hostname)
-            self.supervise("notices", told.run)
-        if "smtp" not in self.only:
-            return
-        tracker = self.tracker(signers)
-        self.send_later(tracker, queue)
-        deliverer = delivery.Delivery(self.settings, tracker, out, queue, heard)
-        self.deliverer = deliverer
-        self.closers.append(lambda: deliverer.close(self.left() / 2))
-        try:
-            self.server = await smtp.serve(self.settings, deliverer.take, verify_upstream=out.try_login)
-        except smtp.CannotListen as reason:
-            raise CannotStart(f"smtp: {reason}", 1 if reason.now else 2) from reason
-        self.addresses["smtp"] = list(self.server.addresses)
-        self.renewals.append(self.server.reload)
-
-    def send_later(self, tracker: outbound.Tracker, queue: spool.Spool) -> None:
-        """Of each process that can: a message is sent by one of them."""
-        from relay import schedules
-
-        later = schedules.Schedules(self.store, tracker, queue, settings=self.settings.admin, appended=self.appended)
-        self.supervise("schedules", later.run)
-
-    def mail(self, signers: Sequence[dkim.Signer]) -> tuple[failover.Upstreams, outcomes.Outcomes, spool.Spool]:
-        """What sending needs. Nothing is opened before it is used."""
-        from relay import credentials, outcomes, spool
-        from relay.upstream import choice, failover
-
-        grants = credentials.OfUpstreams(
-            credentials.Credentials(self.store, appended=self.appended), lambda name: choice.grants(self.settings, name)
-        )
-        out = failover.Upstreams(self.settings, hostname=self.hostname, signers=signers, told=grants.told)
-        self.closers.append(out.close)
-        heard = outcomes.Outcomes(self.store, host=out.host, appended=self.appended)
-        self.closers.append(heard.flush)
-        times = self.times.spool or spool.Times()
-        return out, heard, spool.Spool(self.settings.state_dir / "spool", self.settings, out, heard, times=times)
-
-    async def start_milter(self) -> None:
-        from relay import milter
-
-        if not self.settings.milter.listen:
-            return
-        try:
-            self.milter = await milter.serve(self.settings, self.tracker(self.signers()))
-        except milter.CannotListen as reason:
-            raise CannotStart(f"milter: {reason}", 1 if reason.now else 2) from reason
-        self.addresses["milter"] = list(self.milter.addresses)
-
-    @property
-    def hostname(self) -> str:
-        return self.settings.smtp.hostname or os.uname().nodename
-
-    def signers(self) -> tuple[dkim.Signer, ...]:
-        from relay import outbound
-        from relay.core import dkim
-
-        try:
-            return outbound.signers(self.settings)
-        except OSError as reason:
-            raise CannotStart(f"dkim: {causes.at(reason)}") from reason
-        except dkim.BadKey as reason:
-            raise CannotStart(f"dkim: {reason}") from reason
-
-    def tracker(self, signers: Sequence[dkim.Signer]) -> outbound.Tracker:
-        from relay import outbound
-
-        recorded = None
-        if self.settings.mailbox.notify_self:
-            from relay import followups
-
-            following = followups.FollowUps(self.store, appended=self.appended)
-            self.closers.append(following.close)
-            recorded = following.recorded
-        return outbound.Tracker(
-            self.settings, self.keys.now, self.store, signers, hostname=self.hostname, recorded=recorded
-        )
-
-    async def start_mailbox(self) -> None:
-        from relay import mailbox
-
-        watcher = mailbox.Watcher(
-            self.settings, self.store, self.keys.now, holder=nodes.name(self.settings), appended=self.appended
-        )
-        self.supervise("mailbox", watcher.run)
-
-    async def start_http(self) -> None:
-        from relay import blocklist, journal
-        from tracking_http import public
-
-        events = journal.Journal(self.settings.state_dir / "journal")
-        self.closers.append(events.stop)
-        self.supervise("journal", lambda: events.run(self.store))
-        blocked = blocklist.Blocklist(blocklist.path_in(self.settings.state_dir))
-        application = public.application(
-            self.settings, self.store, self.keys.now, events, blocks=blocked.now, appended=self.appended
-        )
-        http = self.settings.http
-        await self.listen(
-            "http",
-            application,
-            *http.listen,
-            certificate=http.certificate,
-            key=http.key,
-            behind=http.trusted_proxies,
-            **public.RUNNER,
-        )
-
-    async def start_admin(self) -> None:
-        from relay import submitting
-        from tracking_http import admin
-        from tracking_http.api import calls, problems
-        from tracking_http.dashboard import feed
-
-        door = None
-        if self.settings.upstream.url:  # else a mail server asks by the milter, and nothing is sent from here
-            signers = self.signers()
-            kept, tracker = self.spool or self.mail(signers)[2], self.tracker(signers)
-            if "smtp" not in self.only:
-                self.send_later(tracker, kept)
-            door = submitting.Submitting(self.settings, self.store, tracker, kept, self.deliverer)
-        services = calls.Services(settings=self.settings, store=self.store, submitting=door)
-        news = feed.Feed(self.store)
-        self.store.watch(news.wake)
-        application = admin.application(
-            self.settings, self.store, state=self, extra=self.extra_routes, services=services, news=news
-        )
-        await self.listen(
-            "admin", application, self.settings.admin.listen, behind=admin.MANY, unreadable=problems.unreadable,
-            **admin.RUNNER,
-        )  # fmt: skip
-
-    async def troubles(self) -> tuple[list[str], list[str]]:
-        """What keeps mail from being accepted, and what only delays it; for /readyz."""
-        from relay.upstream import choice
-
-        reasons: list[str] = []
-        warnings: list[str] = []
-        if self.out and self.spool:
-            keeps = self.settings.upstream.on_defer == "spool" and self.settings.smtp.auth != "upstream"
-            for name, sentence in (await self.out.troubles()).items():
-                stops = name == DEFAULT_UPSTREAM and self.out.stopped and not keeps
-                (reasons if stops else warnings).append(f"{choice.section(name)}: {sentence}")
-            unwritable = await self.spool.trouble()
-            if unwritable:
-                reasons.append(f"spool: {unwritable}")
-        if self.among:
-            warnings += [f"nodes: {sentence}" for sentence in self.among.troubles]
-        return reasons, warnings
-
-    def nodes(self) -> list[dict[str, Any]]:
-        """Those that share the store, for /readyz."""
-        return self.among.shown if self.among else []
-
-    # -- the means -----------------------------------------------------------------------------------------------------
-
-    async def listen(
-        self,
-        role: str,
-        application: web.Application,
-        *listen: str,
-        certificate: Path | None = None,
-        key: Path | None = None,
-        **how: Any,
-    ) -> None:
-        from tracking_http.listener import Listener
-
-        context = None
-        if certificate and key:
-            try:
-                used = certificates.Certificate(certificate, key)
-            except certificates.Unusable as reason:
-                raise CannotStart(f"{role}.certificate: {reason}") from reason
-            context = used.context
-            self.renewals.append(used.reload)
-        listener = Listener(application, **how)
-        self.closers.append(listener.stop)
-        for address in listen:
-            host, _, port = address.rpartition(":")
-            try:
-                await listener.start(host.strip("[]"), int(port), context)
-            except OSError as reason:
-                why = causes.of(reason, listening=True)
-                raise CannotStart(f"{role}: can't listen on {address}: {why}", 1) from reason
-        self.addresses[role] = listener.addresses
-
     def supervise(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         self.tasks.append(asyncio.create_task(restarted(name, work), name=name))
-
-    def appended(self) -> None:
-        """An event was stored in this process: its notifications can go out at once."""
-        self.wake()
 
     def reload(self) -> None:
         """SIGHUP: certificates and token keys, without dropping a session."""
@@ -459,7 +218,9 @@ class Service:
             await self.end(close)
 
     async def drain_clients(self) -> None:
-        servers = [server for server in (self.server, self.milter) if server]
+        if not self.wiring:
+            return
+        servers = [server for server in (self.wiring.server, self.wiring.milter) if server]
         for server in servers:
             server.stop_listening()
         await asyncio.gather(*(server.drain(self.times.drain) for server in servers))

@@ -1,6 +1,6 @@
 """The roles of the service, as `trackrelay run --only` names them.
 
-Owns: their names. Leaves to others: what a role does (`app`).
+Owns: their names. Leaves to others: what a role does (`wiring`).
 """
 
 from __future__ import annotations

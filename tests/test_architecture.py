@@ -101,7 +101,7 @@ def test_a_room_says_what_it_owns(path: Path) -> None:
     "path", [p for p in ALL if "relay" in p.relative_to(ROOT).parts[0]], ids=lambda p: str(p.relative_to(ROOT))
 )
 def test_the_relay_does_not_know_the_pages(path: Path) -> None:
-    wiring = {"app.py", "demo.py"}
+    wiring = {"wiring.py", "demo.py"}
     if path.name in wiring or "demo" in path.parts:
         return
     assert not [n for n in imports(path) if n.startswith("tracking_http")], path

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from relay import app, roles
+from relay import roles, starting
 from relay.config import table
 from tests import peers
 
@@ -104,7 +104,7 @@ def test_no_unit_can_take_the_machine_or_dump_core(unit):
 
 def test_code_units_and_docs_agree_on_what_starting_again_mends():
     """2 is a mistake in the settings; 1 may pass by itself: an address that is not there yet, a database that is locked."""
-    assert app.CannotStart("the settings").code == 2
+    assert starting.CannotStart("the settings").code == 2
     for unit in SERVICES:
         found = settings(unit)
         assert (found["Restart"], found["RestartPreventExitStatus"]) == (["on-failure"], ["2"])

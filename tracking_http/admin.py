@@ -1,7 +1,7 @@
 """The admin server: health, metrics, the live page, the APIs.
 
 Owns: which routes are open and which need a key, and the headers of every answer. Leaves to others: keys and sessions
-(`access`), the live page (`dashboard`), the APIs (`api`), the facts (`store`, `metrics`, the supervisor).
+(`access`), the live page (`dashboard`), the APIs (`api`), the facts (`store`, `metrics`, `wiring`).
 
 `/healthz` says that the process answers. `/readyz` says whether it can do its work, and if not, why. These and
 `/metrics` need no key, since they name no addresses and no subjects; nor do the description of the APIs, which is the same
@@ -68,7 +68,8 @@ class State(Protocol):
     """What the supervisor knows: whether all listeners are up and it is not stopping, their addresses, and how mail is
     doing."""
 
-    ready: bool
+    @property
+    def ready(self) -> bool: ...
 
     @property
     def addresses(self) -> Mapping[str, Sequence[tuple[str, int]]]: ...

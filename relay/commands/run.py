@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         return 2
     log.start(args.log_format, logging.DEBUG if args.verbose else logging.INFO)
 
-    from relay import app
+    from relay import app, starting
 
     for warning in settings.warnings:
         log.room("config").warning("doubtful", what=warning)
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
 
     try:
         app.main(settings, only=chosen, ready=ready)
-    except app.CannotStart as reason:
+    except starting.CannotStart as reason:
         print(f"trackrelay: {reason}", file=sys.stderr)
         return reason.code
     return 0

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from relay import app, config
+from relay import app, config, starting
 from relay.core.model import Tracking
 from relay.demo import inbox, pages, writing
 
@@ -73,7 +73,7 @@ async def run(smtp: int, http: int, admin: int, *, say: Callable[[str], None]) -
             writing.make_mailbox(folder / "Maildir")
             places = pages.Places((HOST, chosen[1]), own.tracking.url, f"http://{HOST}:{chosen[3]}", folder / "Maildir")
 
-            def ready(addresses: app.Addresses) -> None:
+            def ready(addresses: starting.Addresses) -> None:
                 say(f"Open {places.admin}/")
                 say(
                     f"Mail sent to {HOST}:{chosen[1]} (SMTP, no login) arrives there too. Ctrl-C ends the demo and forgets all."
@@ -98,7 +98,7 @@ def main(smtp: int, http: int, admin: int) -> int:
         runner = uvloop.run
     try:
         runner(run(smtp, http, admin, say=say))
-    except (app.CannotStart, NoPort) as reason:
+    except (starting.CannotStart, NoPort) as reason:
         print(f"trackrelay demo: {reason}", file=sys.stderr)
         return 1
     return 0

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from relay import __main__ as main
-from relay import app, config, files, metrics, spool
+from relay import app, config, files, metrics, spool, starting
 from relay.core import queue
 from relay.spool.disk import Disk
 from tests.fakes import upstream
@@ -65,7 +65,7 @@ async def test_a_step_of_the_stop_that_fails_keeps_none_of_the_others_from_being
         raise AttributeError("a transport that is gone")
 
     service.closers.insert(0, note)
-    monkeypatch.setattr(service.server, "drain", fail)
+    monkeypatch.setattr(service.wiring.server, "drain", fail)
     failed = metrics.ERRORS.labels("app")
     before = failed._value.get()
     await service.stop()
@@ -77,7 +77,7 @@ async def test_a_step_of_the_stop_that_fails_keeps_none_of_the_others_from_being
 async def test_a_state_dir_that_others_can_write_is_refused(tmp_path):
     tmp_path.chmod(0o777)
     service = app.Service(settings(tmp_path, 1), frozenset({"http"}))
-    with pytest.raises(app.CannotStart) as refused:
+    with pytest.raises(starting.CannotStart) as refused:
         await service.start()
     assert (refused.value.code, str(refused.value)) == (1, files.exposed(tmp_path))
     assert list(tmp_path.iterdir()) == []
@@ -147,10 +147,10 @@ def listening(folder, role: str, address: str) -> config.Settings:
             return replace(given, milter=replace(given.milter, listen=f"inet:{address}"))
 
 
-async def refusal(given: config.Settings, role: str) -> app.CannotStart:
+async def refusal(given: config.Settings, role: str) -> starting.CannotStart:
     service = app.Service(given, frozenset({role}))
     try:
-        with pytest.raises(app.CannotStart) as stopped:
+        with pytest.raises(starting.CannotStart) as stopped:
             await service.start()
     finally:
         await service.stop()

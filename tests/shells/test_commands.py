@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from relay import app, config
+from relay import app, config, starting
 from relay.__main__ import main
 
 GOOD = '[upstream]\nurl = "smtp://127.0.0.1:25"\n'
@@ -81,7 +81,7 @@ async def test_a_state_folder_that_may_not_be_entered_ends_a_start_with_a_senten
     try:
         if root:
             os.seteuid(65534)
-        with pytest.raises(app.CannotStart) as stopped:
+        with pytest.raises(starting.CannotStart) as stopped:
             await service.start()
         assert stopped.value.code == 1
     finally:

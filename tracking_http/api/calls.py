@@ -43,7 +43,7 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """What the handlers work with; `app` gives it. One line for each."""
+    """What the handlers work with; `wiring` gives it. One line for each."""
 
     settings: Settings
     store: Store

@@ -1,0 +1,304 @@
+"""What the roles of one process need: which room gets which other.
+
+Owns: the rooms of each role, made and put together; what mail and the nodes are up to, for `/readyz`. Leaves to others: when a
+role starts, that it keeps running, and how all of it stops (`app`, to which everything is told that has to be supervised, closed or
+read anew); everything else (the rooms).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from relay import causes, certificates, nodes, starting, webhooks
+from relay.config import Settings
+from relay.config.settings import DEFAULT_UPSTREAM
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from relay import delivery, keys, milter, outbound, outcomes, smtp, spool
+    from relay.core import dkim
+    from relay.store.contract import Store
+    from relay.upstream import failover
+
+
+class Host(Protocol):
+    """The process that the roles are in. `closers` are called last to first when it stops; `renewals`, of keys and
+    certificates, may raise OSError."""
+
+    @property
+    def ready(self) -> bool:
+        """All listeners are up, and it is not stopping."""
+        ...
+
+    @property
+    def closers(self) -> list[Callable[[], Awaitable[None]]]: ...
+
+    @property
+    def renewals(self) -> list[Callable[[], object]]: ...
+
+    def supervise(self, name: str, work: Callable[[], Awaitable[None]]) -> None: ...
+
+    def left(self) -> float:
+        """Seconds that a stop may still take."""
+        ...
+
+
+class Wiring:
+    """`only` are the roles of this process. `token_keys` are None where none of them signs tokens, or verifies them."""
+
+    def __init__(
+        self,
+        host: Host,
+        settings: Settings,
+        only: frozenset[str],
+        kept: Store,
+        token_keys: keys.TokenKeys | None,
+        *,
+        extra_routes: Sequence[web.AbstractRouteDef] = (),
+        spool_times: spool.Times | None = None,
+    ) -> None:
+        self.host, self.settings, self.only, self.store = host, settings, only, kept
+        self.extra_routes, self.spool_times = extra_routes, spool_times
+        self._keys = token_keys
+        self.among = nodes.Nodes(settings, only, kept, keys=token_keys.now if token_keys else None)
+        host.closers.append(self.among.leave)
+        self.addresses: starting.Addresses = {}
+        self.server: smtp.Server | None = None
+        self.milter: milter.Server | None = None
+        self.out: failover.Upstreams | None = None
+        self.spool: spool.Spool | None = None
+        self.deliverer: delivery.Delivery | None = None
+        self.wake: Callable[[], None] = lambda: None
+
+    @property
+    def ready(self) -> bool:
+        return self.host.ready
+
+    @property
+    def keys(self) -> keys.TokenKeys:
+        assert self._keys is not None, self.only
+        return self._keys
+
+    async def start(self) -> None:
+        """Starts the roles. Raises `CannotStart`."""
+        starts = {
+            "webhooks": self.start_webhooks,
+            "queue": self.start_mail,
+            "smtp": self.start_mail,
+            "milter": self.start_milter,
+            "mailbox": self.start_mailbox,
+            "http": self.start_http,
+            "admin": self.start_admin,
+        }
+        for start in dict.fromkeys(starts[role] for role in starts if role in self.only):
+            await start()
+        self.host.supervise("nodes", self.among.run)
+
+    # -- roles ---------------------------------------------------------------------------------------------------------
+
+    async def start_webhooks(self) -> None:
+        room = webhooks.Webhooks(self.settings, self.store)
+        self.wake = room.wake
+        self.store.watch(room.wake)
+        self.host.supervise("webhooks", room.run)
+
+    async def start_mail(self) -> None:
+        """smtp and queue, which share the upstreams and the spool if one process has both."""
+        from relay import delivery, notices, smtp
+
+        signers = self.signers()
+        out, heard, queue = self.mail(signers)
+        self.out, self.spool = out, queue
+        if "queue" in self.only:
+            self.host.supervise("queue", queue.run)
+            self.among.spool = queue.standing
+            told = notices.Notices(self.settings, self.store, queue, hostname=self.hostname)
+            self.host.supervise("notices", told.run)
+        if "smtp" not in self.only:
+            return
+        tracker = self.tracker(signers)
+        self.send_later(tracker, queue)
+        deliverer = delivery.Delivery(self.settings, tracker, out, queue, heard)
+        self.deliverer = deliverer
+        self.host.closers.append(lambda: deliverer.close(self.host.left() / 2))
+        try:
+            self.server = await smtp.serve(self.settings, deliverer.take, verify_upstream=out.try_login)
+        except smtp.CannotListen as reason:
+            raise starting.CannotStart(f"smtp: {reason}", 1 if reason.now else 2) from reason
+        self.addresses["smtp"] = list(self.server.addresses)
+        self.host.renewals.append(self.server.reload)
+
+    def send_later(self, tracker: outbound.Tracker, queue: spool.Spool) -> None:
+        """Of each process that can: a message is sent by one of them."""
+        from relay import schedules
+
+        later = schedules.Schedules(self.store, tracker, queue, settings=self.settings.admin, appended=self.appended)
+        self.host.supervise("schedules", later.run)
+
+    def mail(self, signers: Sequence[dkim.Signer]) -> tuple[failover.Upstreams, outcomes.Outcomes, spool.Spool]:
+        """What sending needs. Nothing is opened before it is used."""
+        from relay import credentials, outcomes, spool
+        from relay.upstream import choice, failover
+
+        grants = credentials.OfUpstreams(
+            credentials.Credentials(self.store, appended=self.appended), lambda name: choice.grants(self.settings, name)
+        )
+        out = failover.Upstreams(self.settings, hostname=self.hostname, signers=signers, told=grants.told)
+        self.host.closers.append(out.close)
+        heard = outcomes.Outcomes(self.store, host=out.host, appended=self.appended)
+        self.host.closers.append(heard.flush)
+        times = self.spool_times or spool.Times()
+        return out, heard, spool.Spool(self.settings.state_dir / "spool", self.settings, out, heard, times=times)
+
+    async def start_milter(self) -> None:
+        from relay import milter
+
+        if not self.settings.milter.listen:
+            return
+        try:
+            self.milter = await milter.serve(self.settings, self.tracker(self.signers()))
+        except milter.CannotListen as reason:
+            raise starting.CannotStart(f"milter: {reason}", 1 if reason.now else 2) from reason
+        self.addresses["milter"] = list(self.milter.addresses)
+
+    @property
+    def hostname(self) -> str:
+        return self.settings.smtp.hostname or os.uname().nodename
+
+    def signers(self) -> tuple[dkim.Signer, ...]:
+        from relay import outbound
+        from relay.core import dkim
+
+        try:
+            return outbound.signers(self.settings)
+        except OSError as reason:
+            raise starting.CannotStart(f"dkim: {causes.at(reason)}") from reason
+        except dkim.BadKey as reason:
+            raise starting.CannotStart(f"dkim: {reason}") from reason
+
+    def tracker(self, signers: Sequence[dkim.Signer]) -> outbound.Tracker:
+        from relay import outbound
+
+        recorded = None
+        if self.settings.mailbox.notify_self:
+            from relay import followups
+
+            following = followups.FollowUps(self.store, appended=self.appended)
+            self.host.closers.append(following.close)
+            recorded = following.recorded
+        return outbound.Tracker(
+            self.settings, self.keys.now, self.store, signers, hostname=self.hostname, recorded=recorded
+        )
+
+    async def start_mailbox(self) -> None:
+        from relay import mailbox
+
+        watcher = mailbox.Watcher(
+            self.settings, self.store, self.keys.now, holder=nodes.name(self.settings), appended=self.appended
+        )
+        self.host.supervise("mailbox", watcher.run)
+
+    async def start_http(self) -> None:
+        from relay import blocklist, journal
+        from tracking_http import public
+
+        events = journal.Journal(self.settings.state_dir / "journal")
+        self.host.closers.append(events.stop)
+        self.host.supervise("journal", lambda: events.run(self.store))
+        blocked = blocklist.Blocklist(blocklist.path_in(self.settings.state_dir))
+        application = public.application(
+            self.settings, self.store, self.keys.now, events, blocks=blocked.now, appended=self.appended
+        )
+        http = self.settings.http
+        await self.listen(
+            "http",
+            application,
+            *http.listen,
+            certificate=http.certificate,
+            key=http.key,
+            behind=http.trusted_proxies,
+            **public.RUNNER,
+        )
+
+    async def start_admin(self) -> None:
+        from relay import submitting
+        from tracking_http import admin
+        from tracking_http.api import calls, problems
+        from tracking_http.dashboard import feed
+
+        door = None
+        if self.settings.upstream.url:  # else a mail server asks by the milter, and nothing is sent from here
+            signers = self.signers()
+            kept, tracker = self.spool or self.mail(signers)[2], self.tracker(signers)
+            if "smtp" not in self.only:
+                self.send_later(tracker, kept)
+            door = submitting.Submitting(self.settings, self.store, tracker, kept, self.deliverer)
+        services = calls.Services(settings=self.settings, store=self.store, submitting=door)
+        news = feed.Feed(self.store)
+        self.store.watch(news.wake)
+        application = admin.application(
+            self.settings, self.store, state=self, extra=self.extra_routes, services=services, news=news
+        )
+        await self.listen(
+            "admin", application, self.settings.admin.listen, behind=admin.MANY, unreadable=problems.unreadable,
+            **admin.RUNNER,
+        )  # fmt: skip
+
+    async def troubles(self) -> tuple[list[str], list[str]]:
+        """What keeps mail from being accepted, and what only delays it; for /readyz."""
+        from relay.upstream import choice
+
+        reasons: list[str] = []
+        warnings: list[str] = []
+        if self.out and self.spool:
+            keeps = self.settings.upstream.on_defer == "spool" and self.settings.smtp.auth != "upstream"
+            for name, sentence in (await self.out.troubles()).items():
+                stops = name == DEFAULT_UPSTREAM and self.out.stopped and not keeps
+                (reasons if stops else warnings).append(f"{choice.section(name)}: {sentence}")
+            unwritable = await self.spool.trouble()
+            if unwritable:
+                reasons.append(f"spool: {unwritable}")
+        warnings += [f"nodes: {sentence}" for sentence in self.among.troubles]
+        return reasons, warnings
+
+    def nodes(self) -> list[dict[str, Any]]:
+        """Those that share the store, for /readyz."""
+        return self.among.shown
+
+    async def listen(
+        self,
+        role: str,
+        application: web.Application,
+        *listen: str,
+        certificate: Path | None = None,
+        key: Path | None = None,
+        **how: Any,
+    ) -> None:
+        from tracking_http.listener import Listener
+
+        context = None
+        if certificate and key:
+            try:
+                used = certificates.Certificate(certificate, key)
+            except certificates.Unusable as reason:
+                raise starting.CannotStart(f"{role}.certificate: {reason}") from reason
+            context = used.context
+            self.host.renewals.append(used.reload)
+        listener = Listener(application, **how)
+        self.host.closers.append(listener.stop)
+        for address in listen:
+            host, _, port = address.rpartition(":")
+            try:
+                await listener.start(host.strip("[]"), int(port), context)
+            except OSError as reason:
+                why = causes.of(reason, listening=True)
+                raise starting.CannotStart(f"{role}: can't listen on {address}: {why}", 1) from reason
+        self.addresses[role] = listener.addresses
+
+    def appended(self) -> None:
+        """An event was stored in this process: its notifications can go out at once."""
+        self.wake()
