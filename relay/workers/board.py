@@ -1,0 +1,337 @@
+"""Memory that all processes of a service see: what each of them holds, and what was seen last.
+
+Owns: the layout, who writes where, and what the others read. Leaves to others: what is counted, and what follows from it
+(`smtp.limits`, `smtp.throttle`, `tracking_http.listener`); the processes (`supervisor`).
+
+A process writes in its own slot only, and reads all of them, so nobody waits for a lock, and one that dies holds none.
+Three things are kept:
+
+- a `Sum`: a number of each process, which are added up (connections, octets in flight);
+- `Held`: such numbers by a key (connections of an address);
+- `Latest`: a value by a key, where what was written last counts, whoever wrote it (failed logins, buckets of rates).
+
+A key is known by 60 bits of a hash that is keyed anew at each start, so nobody can look for two that are the same. Its
+place is one of a few; where all are taken, `Held` does without (its process still counts it for itself), and `Latest`
+forgets the one that was written longest ago. Who reads while another writes sees that or what was before. So of what
+several processes do within the same few microseconds, each but the last may be unseen: such a limit lets one more pass
+for each further process, and no more than that at any moment.
+
+In a single process there is `ALONE`, which costs nothing: sums and held numbers of others are 0, and `Latest` is a
+dictionary.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import mmap
+import os
+import secrets
+from collections import OrderedDict
+from typing import Literal, NamedTuple, Protocol
+
+Sums = Literal["smtp.connections", "smtp.in_flight", "http.connections"]
+Helds = Literal["smtp.addresses", "smtp.trying", "http.clients"]
+Latests = Literal["smtp.failures", "smtp.friends", "smtp.budget", "smtp.rates"]
+
+SUMS: tuple[Sums, ...] = ("smtp.connections", "smtp.in_flight", "http.connections")
+HELDS: dict[Helds, int] = {"smtp.addresses": 2048, "smtp.trying": 256, "http.clients": 8192}  # sets of places
+LATESTS: dict[Latests, int] = {"smtp.failures": 8192, "smtp.friends": 8192, "smtp.budget": 1, "smtp.rates": 4096}
+
+WAYS = 4  # places of a key in each slot
+WORD = 8  # octets
+MAX_SLOTS = 256
+MAX_KEYS = 20_000  # of a `Latest` in a single process
+
+MAGIC = int.from_bytes(b"relay 1\0", "little")
+SECRET_AT, SECRET = 16, 16  # octets
+
+
+class Told(NamedTuple):
+    """The value of a key, and when that was so, as whoever wrote it has the time."""
+
+    value: float
+    at: float
+
+
+class Sum(Protocol):
+    def others(self) -> int:
+        """What all others hold together."""
+        ...
+
+    def hold(self, value: int) -> None:
+        """So much is held here now."""
+        ...
+
+
+class Held(Protocol):
+    def others(self, key: str) -> int:
+        """What all others hold of it together."""
+        ...
+
+    def hold(self, key: str, value: int) -> None:
+        """So much of it is held here now."""
+        ...
+
+
+class Latest(Protocol):
+    def get(self, key: str) -> Told | None:
+        """What was put last, by any of them."""
+        ...
+
+    def put(self, key: str, value: float, at: float) -> None: ...
+
+
+class Shared(Protocol):
+    """What a process has in common with the others of its service."""
+
+    @property
+    def alone(self) -> bool: ...
+
+    def sum(self, name: Sums) -> Sum: ...
+
+    def held(self, name: Helds) -> Held: ...
+
+    def latest(self, name: Latests) -> Latest: ...
+
+
+# -- a single process --------------------------------------------------------------------------------------------------
+
+
+class Nobody:
+    """There are no others."""
+
+    def others(self, key: str = "") -> int:
+        return 0
+
+    def hold(self, *what: object) -> None:
+        return None
+
+
+class Own:
+    """A `Latest` of one process: of the keys beyond `keys`, the ones written longest ago are forgotten."""
+
+    def __init__(self, keys: int = MAX_KEYS) -> None:
+        self._keys = keys
+        self._told: OrderedDict[str, Told] = OrderedDict()
+
+    def get(self, key: str) -> Told | None:
+        return self._told.get(key)
+
+    def put(self, key: str, value: float, at: float) -> None:
+        self._told[key] = Told(value, at)
+        self._told.move_to_end(key)
+        while len(self._told) > self._keys:
+            self._told.popitem(last=False)
+
+
+class Alone:
+    alone = True
+
+    def sum(self, name: Sums) -> Sum:
+        return Nobody()
+
+    def held(self, name: Helds) -> Held:
+        return Nobody()
+
+    def latest(self, name: Latests) -> Latest:
+        return Own()
+
+
+ALONE = Alone()
+
+
+# -- several -----------------------------------------------------------------------------------------------------------
+
+
+class Board:
+    """`slot` is this process' place, from 0; -1 for one that only looks, such as the supervisor. `fd` is to be
+    inherited by whoever attaches it."""
+
+    alone = False
+
+    def __init__(self, fd: int, slot: int = -1) -> None:
+        self.fd, self.slot = fd, slot
+        self._map = mmap.mmap(fd, 0)
+        self._words = memoryview(self._map).cast("q")
+        self._reals: memoryview[float] = memoryview(self._map).cast("d")
+        if self._words[0] != MAGIC:
+            raise ValueError("this is no memory of a service of this version")
+        self.slots = self._words[1]
+        if slot >= self.slots:
+            raise ValueError(f"there is no slot {slot} of {self.slots}")
+        self._secret = self._map[SECRET_AT : SECRET_AT + SECRET]
+        self._at, _ = layout(self.slots)
+
+    def sum(self, name: Sums) -> SharedSum:
+        return SharedSum(self._words, self._at[name], self.slots, self.slot)
+
+    def held(self, name: Helds) -> SharedHeld:
+        return SharedHeld(self._table(name, HELDS[name]))
+
+    def latest(self, name: Latests) -> SharedLatest:
+        return SharedLatest(self._table(name, LATESTS[name]), self._reals)
+
+    def _table(self, name: Helds | Latests, sets: int) -> Table:
+        return Table(self._words, self._at[name], sets, 2 if name in HELDS else 4, self.slots, self.slot, self._secret)
+
+    def clear(self, slot: int) -> None:
+        """The process that was there has died: it holds nothing any more. What it has seen stays."""
+        for name in SUMS:
+            self._words[self._at[name] + slot] = 0
+        nothing = memoryview(bytes(WORD * WAYS)).cast("q")
+        for held, sets in HELDS.items():
+            width = self.slots * WAYS
+            for place in range(self._at[held], self._at[held] + sets * 2 * width, 2 * width):
+                at = place + slot * WAYS
+                self._words[at : at + WAYS] = nothing  # the keys first: a number without one is nobody's
+                self._words[at + width : at + width + WAYS] = nothing
+
+    def close(self) -> None:
+        self._words.release()
+        self._reals.release()
+        self._map.close()
+        os.close(self.fd)
+
+
+def layout(slots: int) -> tuple[dict[str, int], int]:
+    """Where each begins, in words, and how many there are in all."""
+    found: dict[str, int] = {}
+    at = 512  # the first page says what this is
+    for name in SUMS:
+        found[name] = at
+        at += slots
+    for held, sets in HELDS.items():
+        found[held] = at
+        at += sets * slots * WAYS * 2
+    for latest, sets in LATESTS.items():
+        found[latest] = at
+        at += sets * slots * WAYS * 4
+    return found, at
+
+
+def create(slots: int) -> Board:
+    """For so many processes. It is memory and no file, takes room as it is filled, and is gone with the last of them.
+    Raises OSError."""
+    if not 0 < slots <= MAX_SLOTS:
+        raise ValueError(f"1 to {MAX_SLOTS} slots")
+    fd = os.memfd_create("trackrelay", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        os.ftruncate(fd, layout(slots)[1] * WORD)
+        # Nobody can take it away below the others, who would be killed by the next look at it.
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+        head = b"".join(n.to_bytes(WORD, "little") for n in (MAGIC, slots)) + secrets.token_bytes(SECRET)
+        os.pwrite(fd, head, 0)
+        return Board(fd)
+    except BaseException:
+        os.close(fd)
+        raise
+
+
+class SharedSum:
+    def __init__(self, words: memoryview, at: int, slots: int, slot: int) -> None:
+        self._words, self._from, self._to, self._slot = words, at, at + slots, slot
+
+    def others(self) -> int:
+        found = self._words[self._from : self._to].tolist()
+        return sum(found) - (found[self._slot] if self._slot >= 0 else 0)
+
+    def hold(self, value: int) -> None:
+        self._words[self._from + self._slot] = value
+
+
+class Table:
+    """Sets of places, each with the keys of all slots and then, as often as `planes` less one, what belongs to them."""
+
+    def __init__(
+        self, words: memoryview, at: int, sets: int, planes: int, slots: int, slot: int, secret: bytes
+    ) -> None:
+        self.words, self._at, self._sets, self._secret = words, at, sets, secret
+        self.width = slots * WAYS  # from one plane to the next
+        self._step = self.width * planes
+        self.mine, self.end = slot * WAYS, (slot + 1) * WAYS
+
+    def find(self, key: str) -> tuple[int, int, list[int]]:
+        """What the key is known by, where its set begins, and the keys that are there."""
+        digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8, key=self._secret).digest()
+        mark = int.from_bytes(digest, "little") >> 4 or 1
+        at = self._at + mark % self._sets * self._step
+        return mark, at, self.words[at : at + self.width].tolist()
+
+
+class SharedHeld:
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def others(self, key: str) -> int:
+        table = self._table
+        mark, at, marks = table.find(key)
+        found = 0
+        if mark in marks:
+            words, width = table.words, table.width
+            for place, each in enumerate(marks):
+                if each == mark and not table.mine <= place < table.end:
+                    value = words[at + width + place]
+                    if words[at + place] == mark:  # it is still its place
+                        found += value
+        return found
+
+    def hold(self, key: str, value: int) -> None:
+        table = self._table
+        mark, at, marks = table.find(key)
+        mine = marks[table.mine : table.end]
+        words, width = table.words, table.width
+        if mark in mine:
+            place = at + table.mine + mine.index(mark)
+            if value:
+                words[place + width] = value
+            else:
+                words[place] = 0
+        elif value and 0 in mine:
+            place = at + table.mine + mine.index(0)
+            words[place + width] = value
+            words[place] = mark
+
+
+class SharedLatest:
+    """Each value has a number: one more than the highest that was seen. Of two with the same, written at the same time,
+    the higher value counts."""
+
+    def __init__(self, table: Table, reals: memoryview[float]) -> None:
+        self._table, self._reals = table, reals
+
+    def get(self, key: str) -> Told | None:
+        mark, at, marks = self._table.find(key)
+        if mark not in marks:
+            return None
+        _, value, when = self._newest(mark, at, marks)
+        return Told(value, when)
+
+    def _newest(self, mark: int, at: int, marks: list[int]) -> tuple[int, float, float]:
+        words, reals, width = self._table.words, self._reals, self._table.width
+        newest = (0, 0.0, 0.0)
+        for place, each in enumerate(marks):
+            if each == mark:
+                cell = at + place
+                found = (words[cell + width], reals[cell + 2 * width], reals[cell + 3 * width])
+                if found > newest and words[cell] == mark:
+                    newest = found
+        return newest
+
+    def put(self, key: str, value: float, at: float) -> None:
+        table, words, reals, width = self._table, self._table.words, self._reals, self._table.width
+        mark, start, marks = table.find(key)
+        number = self._newest(mark, start, marks)[0] + 1 if mark in marks else 1
+        first = start + table.mine
+        mine = marks[table.mine : table.end]
+        if mark in mine:
+            cell = first + mine.index(mark)
+        elif 0 in mine:
+            cell = first + mine.index(0)
+        else:  # the one that was written longest ago
+            cell = min(range(first, first + WAYS), key=lambda cell: reals[cell + 3 * width])
+            words[cell] = 0
+        reals[cell + 2 * width] = value
+        reals[cell + 3 * width] = at
+        words[cell + width] = number
+        words[cell] = mark
