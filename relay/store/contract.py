@@ -16,6 +16,7 @@ from typing import Literal, Protocol
 from relay.core import floods
 from relay.core.model import Delivery, Endpoint, EndpointStatus, Event, History, Notice, Sent, Settlement, Verdict
 from relay.core.nodes import Node, Roll
+from relay.core.suppressions import Erasure, Suppression
 from relay.store import (
     Aggregate,
     ApiKey,
@@ -29,7 +30,7 @@ from relay.store import (
     Schedule,
     UpstreamReply,
 )
-from relay.store.lists import Answer, Events, Listed, Messages, Thread, Threads
+from relay.store.lists import Answer, Events, Listed, Messages, Suppressions, Thread, Threads
 
 NONE: Mapping[str, int] = MappingProxyType({})
 
@@ -338,6 +339,33 @@ class Store(Protocol):
         octets in all."""
 
     async def kept_message(self, message_id: str) -> bytes | None: ...
+
+    # -- recipients who are not tracked, or not written to: see `relay.core.suppressions`
+    async def suppress(self, those: Sequence[Suppression]) -> int:
+        """All of them or none, durable when it returns; the number of those that are new. One of the same `digest`,
+        `grant_id` and `reason` that is there stays as it is."""
+
+    async def suppressed(self, digests: Collection[str]) -> list[Suppression]:
+        """All entries of these mailboxes, in any order; with what any process wrote before."""
+
+    async def list_suppressions(self, asked: Suppressions, limit: int) -> list[Suppression]:
+        """Newest first."""
+
+    async def unsuppress(self, those: Sequence[tuple[str, str, str]]) -> int:
+        """Those of this (`digest`, `grant_id`, `reason`) go, all at once. The number of those that were there."""
+
+    async def forget_suppressed(self, digests: Collection[str]) -> int:
+        """Address and note of these mailboxes' entries go, and the entries stay: they go on being found by their digest.
+        How many there are."""
+
+    async def ask_erasure(self, erasure: Erasure) -> bool:
+        """Durable when it returns. False where one of that `digest` is there: it stays as it is."""
+
+    async def erasures(self, limit: int = 100, after: tuple[float, str] = (0.0, "")) -> list[Erasure]:
+        """What was asked for and not settled, oldest first; behind the `at` and `digest` of one."""
+
+    async def settle_erasure(self, digest: str) -> bool:
+        """It was done, or is not to be. False where there is none."""
 
     # -- the whole
     async def backup(self, path: Path) -> bool:

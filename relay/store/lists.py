@@ -15,6 +15,7 @@ from typing import Generic, Literal, NamedTuple, TypeVar
 
 from relay.core import addresses, domains
 from relay.core.model import Event, Sent, Value
+from relay.core.suppressions import Ground, Suppression
 
 T = TypeVar("T")
 
@@ -116,6 +117,29 @@ class Events(Value, frozen=True):
     def of_mail(self) -> bool:
         """Whether the messages must be asked too."""
         return bool(self.label or self.sending_domain or self.sender)
+
+
+SuppressionKey = tuple[float, str, str, str]  # since, digest, grant, reason
+
+
+class Suppressions(Value, frozen=True):
+    """Which entries of the list. `grant_id` None is those of any grant, "" those that are for all. `after` is the key of
+    the last one of the page before."""
+
+    grant_id: str | None = None
+    reason: Ground | Literal[""] = ""
+    after: SuppressionKey = (ENDLESS, "", "", "")
+
+    def fits(self, one: Suppression) -> bool:
+        return (
+            self.grant_id in (None, one.grant_id)
+            and self.reason in ("", one.reason)
+            and suppression_key(one) < self.after
+        )
+
+
+def suppression_key(one: Suppression) -> SuppressionKey:
+    return (one.since, one.digest, one.grant_id, one.reason)
 
 
 class Listed(NamedTuple, Generic[T]):

@@ -18,6 +18,7 @@ from msgspec.structs import astuple
 
 from relay.core.model import Endpoint, Event, Notice, Sent, SentCopy
 from relay.core.nodes import Node
+from relay.core.suppressions import Erasure, Suppression
 from relay.store import ApiKey, Attempt, Cursor, Draft, Notification, Request, Schedule
 from relay.store.lists import Answer
 
@@ -248,7 +249,13 @@ NODES = Table(
         *flags("stopped"),
     ],
 )
+SUPPRESSIONS = Table(
+    "suppressions",
+    Suppression,
+    plain("digest", "grant_id", "reason", "recipient", "since", "source", "event_id", "note"),
+)
+ERASURES = Table("erasures", Erasure, plain("digest", "recipient", "at", "message_id"))
 ALL: tuple[Table[Any], ...] = (
     MESSAGES, COPIES, EVENTS, CURSORS, ENDPOINTS, DELIVERIES, API_KEYS, DRAFTS, SCHEDULES,
-    REQUESTS, ANSWERS, NOTICES, NODES,
+    REQUESTS, ANSWERS, NOTICES, NODES, SUPPRESSIONS, ERASURES,
 )  # fmt: skip

@@ -19,7 +19,7 @@ from relay.store.sqlite import schema
 
 BIG = {
     "messages", "copies", "identifiers", "events", "tallies", "deliveries", "counts", "seen", "answers", "requests",
-    "drafts", "schedules", "contents",
+    "drafts", "schedules", "contents", "suppressions", "erasures",
 }  # fmt: skip
 ONE_MESSAGE = "the events of one message, which `http.hits_per_message` bounds"
 ROWS = "the counters of the hours asked for: a row an hour, grant and value, however many events"

@@ -10,6 +10,7 @@ import pytest
 
 from relay import store as stores
 from relay.core.model import Settlement
+from relay.core.suppressions import Erasure, Suppression
 from relay.store import ApiKey, Cursor, Request, UpstreamReply, copying
 from relay.store.lists import Answer
 from relay.store.sql.copying import TABLES, count
@@ -54,6 +55,8 @@ async def fill(store: Engine, number: int = 30) -> None:
     await store.add_schedule(schedule(), [b"message"])
     await store.begin_request(Request("k1", "d", "m001", T0), 0.0)
     await store.keep_message("m003", T0, b"kept \xff", oldest=0.0, most=1000)
+    await store.suppress([Suppression("d1", "", "refusal", "bob@example.org", T0)])
+    await store.ask_erasure(Erasure("d1", "bob@example.org", T0))
     await store.remove_message("m006")  # so that numbers are missing
     await store.append(click(message_id="m029"))
     await store.remove_message("m029")

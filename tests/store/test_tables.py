@@ -6,6 +6,7 @@ import pytest
 
 from relay.core.model import Endpoint, Event, Notice, Sent, SentCopy
 from relay.core.nodes import Node
+from relay.core.suppressions import Erasure, Suppression
 from relay.store import ApiKey, Attempt, Cursor, Notification, tables
 
 SENT = Sent(
@@ -77,6 +78,8 @@ VALUES: list[tuple[tables.Table[Any], Any, dict[str, Any]]] = [
         Node("one", ("http", "smtp"), "p1", "0.1", 1.5, 2.5, 3, 4.5, {"0": "abc"}, 5, {"w1": "d.e"}, True),
         {},
     ),
+    (tables.SUPPRESSIONS, Suppression("d", "sales", "manual", "bob@x", 1.5, "page", "e1", "note"), {}),
+    (tables.ERASURES, Erasure("d", "bob@x", 1.5, "m1"), {}),
 ]
 
 

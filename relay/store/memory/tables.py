@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from relay.core import counts, floods, tally
 from relay.core.model import Endpoint, Event, Notice, Sent
 from relay.core.nodes import Node
+from relay.core.suppressions import Erasure, Suppression
 from relay.store import ApiKey, Cursor, Draft, Notification, Request, Schedule
 from relay.store.lists import Answer
 
@@ -51,6 +52,8 @@ class Tables:
         self._requests: dict[str, Request] = {}
         self._contents: dict[str, list[bytes]] = {}
         self._kept: dict[str, tuple[float, bytes]] = {}
+        self._suppressions: dict[tuple[str, str, str], Suppression] = {}  # digest, grant_id, reason
+        self._erasures: dict[str, Erasure] = {}
         self._answers: dict[tuple[str, str], Answer] = {}
 
     def _sent(self, message_id: str) -> Sent | None:

@@ -373,7 +373,30 @@ NODES = (
     ),
 )
 
+# Recipients who are not tracked, or not written to (see relay.core.suppressions); and who wants to be forgotten.
+SUPPRESSIONS = (
+    table(
+        "suppressions",
+        (TEXT, ("digest", "grant_id", "reason", "recipient")),
+        (TIME, ("since",)),
+        (TEXT, ("source", "event_id", "note")),
+        "PRIMARY KEY (digest, grant_id, reason)",
+    ),
+    "CREATE INDEX suppressions_since ON suppressions (since, digest, grant_id, reason)",
+    "CREATE INDEX suppressions_grant ON suppressions (grant_id, since, digest, reason)",
+    "CREATE INDEX suppressions_reason ON suppressions (reason, since, digest, grant_id)",
+    table(
+        "erasures",
+        (TEXT, ("digest", "recipient")),
+        (TIME, ("at",)),
+        (TEXT, ("message_id",)),
+        "PRIMARY KEY (digest)",
+    ),
+    "CREATE INDEX erasures_at ON erasures (at, digest)",
+)
+
 STEPS: tuple[tuple[str, ...], ...] = (
     (*TABLES, METADATA, MONTHS, *(f"CREATE INDEX {index}" for index in INDEXES), *TRIGGERS),
     NODES,
+    SUPPRESSIONS,
 )

@@ -47,6 +47,8 @@ TABLES = (
     Copied("contents", contents.COLUMNS, ("owner_id", "number"), FEW),
     copied(tables.REQUESTS, "request_key"),
     Copied("kept", kept.COLUMNS, ("message_id",), FEW),
+    copied(tables.SUPPRESSIONS, "digest", "grant_id", "reason"),
+    copied(tables.ERASURES, "digest"),
     Copied("counts", (*counts.KEY, *COUNTERS), counts.KEY),
     Copied("seen", counts.SEEN, ("message_id", "idx")),
 )

@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple, ParamSpec, TypeVar
 from relay.core import floods
 from relay.core.model import Delivery, Endpoint, EndpointStatus, Event, History, Notice, Sent, Settlement, Verdict
 from relay.core.nodes import Node, Roll
+from relay.core.suppressions import Erasure, Suppression
 from relay.store import (
     Aggregate,
     ApiKey,
@@ -28,7 +29,7 @@ from relay.store import (
     decisions,
 )
 from relay.store.contract import NONE
-from relay.store.lists import Answer, Events, Listed, Messages, Thread, Threads
+from relay.store.lists import Answer, Events, Listed, Messages, Suppressions, Thread, Threads
 from relay.store.sql import (
     answers,
     copying,
@@ -46,6 +47,7 @@ from relay.store.sql import (
     outbox,
     requests,
     schedules,
+    suppressions,
 )
 from relay.store.sql import contents as octets
 from relay.store.sql.program import Program, Row
@@ -440,3 +442,30 @@ class Engine(ABC):
 
     async def kept_message(self, message_id: str) -> bytes | None:
         return await self.read(kept.one, message_id)
+
+    # -- recipients who are not tracked, or not written to -------------------------------------------------------------
+
+    async def suppress(self, those: Sequence[Suppression]) -> int:
+        return await self.write(suppressions.add, [decisions.mended(one) for one in those])
+
+    async def suppressed(self, digests: Collection[str]) -> list[Suppression]:
+        return await self.read(suppressions.of, digests)
+
+    async def list_suppressions(self, asked: Suppressions, limit: int) -> list[Suppression]:
+        return await self.read(suppressions.listed, asked, limit)
+
+    async def unsuppress(self, those: Sequence[tuple[str, str, str]]) -> int:
+        return await self.write(suppressions.remove, those)
+
+    async def forget_suppressed(self, digests: Collection[str]) -> int:
+        return await self.write(suppressions.forget, digests)
+
+    async def ask_erasure(self, erasure: Erasure) -> bool:
+        mended: Erasure = decisions.mended(erasure)
+        return await self.write(suppressions.ask, mended)
+
+    async def erasures(self, limit: int = 100, after: tuple[float, str] = (0.0, "")) -> list[Erasure]:
+        return await self.read(suppressions.asked, limit, after)
+
+    async def settle_erasure(self, digest: str) -> bool:
+        return await self.write(suppressions.settle, digest)

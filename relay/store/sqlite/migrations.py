@@ -562,7 +562,43 @@ def seventeenth(db: Database) -> None:
         db.execute(sql)
 
 
+# Recipients who are not tracked, or not written to (see relay.core.suppressions); and who wants to be forgotten.
+SUPPRESSIONS = (
+    """
+CREATE TABLE suppressions (
+  digest TEXT NOT NULL,
+  grant_id TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  recipient TEXT NOT NULL,             -- empty once it was erased
+  since REAL NOT NULL,
+  source TEXT NOT NULL,
+  event_id TEXT NOT NULL,
+  note TEXT NOT NULL,
+  PRIMARY KEY (digest, grant_id, reason)
+) WITHOUT ROWID
+""",
+    "CREATE INDEX suppressions_since ON suppressions (since, digest, grant_id, reason)",
+    "CREATE INDEX suppressions_grant ON suppressions (grant_id, since, digest, reason)",
+    "CREATE INDEX suppressions_reason ON suppressions (reason, since, digest, grant_id)",
+    """
+CREATE TABLE erasures (
+  digest TEXT PRIMARY KEY,
+  recipient TEXT NOT NULL,
+  at REAL NOT NULL,
+  message_id TEXT NOT NULL
+) WITHOUT ROWID
+""",
+    "CREATE INDEX erasures_at ON erasures (at, digest)",
+)
+
+
+def eighteenth(db: Database) -> None:
+    """Recipients who are not tracked, or not written to; and who wants to be forgotten."""
+    for sql in SUPPRESSIONS:
+        db.execute(sql)
+
+
 STEPS: tuple[Step, ...] = (
     first, second, third, fourth, fifth, sixth, seventh, eighth, ninth, tenth, eleventh, twelfth,
-    thirteenth, fourteenth, fifteenth, sixteenth, seventeenth,
+    thirteenth, fourteenth, fifteenth, sixteenth, seventeenth, eighteenth,
 )  # fmt: skip

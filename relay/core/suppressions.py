@@ -1,0 +1,101 @@
+"""Who is not to be tracked, or not to be written to, and what that comes to for a message.
+
+Owns: which addresses are one mailbox's, the keyed digest by which it is known, what a reason does under which setting.
+Leaves to others: keeping it (`store`), looking it up (`relay.suppressions`), where a reason comes from.
+
+One mailbox: the address without regard to case, of the domain and of the local part; the domain in its one spelling
+(`domains`), so that "bücher.example" is "xn--bcher-kva.example"; the local part without quotes that it does not need (RFC
+5321 4.1.2), in NFC. What stands behind a "+", and Gmail's dots, are as they were written: only the server knows whose such
+an address is.
+
+The digest is HMAC-SHA256 with a key that is made of the oldest token key: that is never removed, is in each backup, and
+all nodes have it. Without it nobody can try addresses against what an erasure left.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Literal, get_args
+
+from relay.core import addresses
+from relay.core.model import Keys, Value
+
+Ground = Literal["refusal", "bounce", "complaint", "manual"]
+GROUNDS: tuple[Ground, ...] = get_args(Ground)
+Setting = Literal["off", "untrack", "reject"]
+Effect = Literal["", "untrack", "reject"]
+
+PURPOSE = b"trackrelay: recipients"
+DIGITS = 32  # hexadecimal: 128 bits
+# A quoted string whose content needs no quotes: a dot-atom, pairs of a backslash and a character resolved.
+QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.S)
+PAIR = re.compile(r"\\(.)", re.S)
+DOT_ATOM = re.compile(r"[^\s\x00-\x1f\x7f()<>\[\]:;,@\\\".]+(?:\.[^\s\x00-\x1f\x7f()<>\[\]:;,@\\\".]+)*")
+
+SENTENCES: dict[Ground, str] = {
+    "refusal": "the recipient refused to be tracked",
+    "bounce": "an earlier message could not be delivered there for good",
+    "complaint": "the recipient complained about an earlier message",
+    "manual": "the operator put it on the list",
+}
+
+
+class Suppression(Value, frozen=True):
+    """That one mailbox is on the list, for one reason. `digest` names it; `recipient` is its address, "" once that was
+    erased. `grant_id` "" is for the mail of all grants. `since` in Unix seconds, `event_id` is of the event that it
+    comes from, if any. `source` says who put it there: "page", "mailbox", "command" or "api"."""
+
+    digest: str
+    grant_id: str
+    reason: Ground
+    recipient: str
+    since: float
+    source: str = ""
+    event_id: str = ""
+    note: str = ""
+
+
+class Erasure(Value, frozen=True):
+    """That somebody asked at `at` to have deleted what is kept of this mailbox, from the page of that message."""
+
+    digest: str
+    recipient: str
+    at: float
+    message_id: str = ""
+
+
+def mailbox(address: str) -> str:
+    """The spelling that the addresses of one mailbox share."""
+    local, at, domain = addresses.comparable(address.strip()).rpartition("@")
+    if at and (match := QUOTED.fullmatch(local)):
+        plain = PAIR.sub(r"\1", match[1])
+        local = plain if DOT_ATOM.fullmatch(plain) else local
+    return f"{local}{at}{domain}"
+
+
+def digest(address: str, keys: Keys) -> str:
+    """What the mailbox is known by, also when its address is erased."""
+    return hmac.digest(
+        _key(keys.secrets[min(keys.secrets)]), mailbox(address).encode(errors="surrogatepass"), "sha256"
+    ).hex()[:DIGITS]
+
+
+@lru_cache(maxsize=8)
+def _key(secret: bytes) -> bytes:
+    return hmac.digest(secret, PURPOSE, hashlib.sha256)
+
+
+def effect(setting: Setting, found: Iterable[Suppression], grant_id: str) -> tuple[Effect, Ground | None]:
+    """What becomes of the copy to a mailbox with these entries, and for which reason. A refusal says that somebody does not want to be
+    tracked, and nothing of not being written to: it untracks, whatever is set. The others do what the setting says."""
+    grounds = {one.reason for one in found if one.grant_id in ("", grant_id)}
+    hard = next((ground for ground in GROUNDS if ground != "refusal" and ground in grounds), None)
+    if setting == "reject" and hard:
+        return "reject", hard
+    if "refusal" in grounds:
+        return "untrack", "refusal"
+    return ("untrack", hard) if setting == "untrack" and hard else ("", None)

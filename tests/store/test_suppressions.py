@@ -1,0 +1,73 @@
+"""What every store does with the recipients who are not tracked, or not written to, and with wishes to be forgotten."""
+
+from typing import Any, Literal
+
+from relay.core.suppressions import GROUNDS, Erasure, Ground, Suppression
+from relay.store.contract import Store
+from relay.store.lists import Suppressions, suppression_key
+from tests.store.contract import T0
+
+REASONS: tuple[Ground | Literal[""], ...] = ("", *GROUNDS)
+
+
+def entry(digest: str = "d1", grant_id: str = "", reason: str = "refusal", **changes: Any) -> Suppression:
+    values: dict[str, Any] = {"recipient": f"{digest}@example.com", "since": T0, "source": "page", "event_id": "e1"}
+    return Suppression(digest, grant_id, reason, **({**values, "note": "on the phone \N{BELL}"} | changes))  # type: ignore[arg-type]
+
+
+async def test_an_entry_is_found_by_its_digest_and_stays_as_it_was(store: Store, another: Store) -> None:
+    first, second = entry(), entry("d2", "sales", "bounce")
+    assert await store.suppress([first, second, first]) == 2
+    assert await another.suppress([first.with_(since=T0 + 1, note="later")]) == 0
+    assert await another.suppressed(["d1", "d3"]) == [first]
+    assert {one.digest for one in await store.suppressed(["d1", "d2", "d2"])} == {"d1", "d2"}
+    assert await store.suppressed([]) == []
+    assert await store.suppressed(["D1", "d", ""]) == []
+
+
+async def test_reasons_and_grants_stand_beside_each_other_and_go_alone(store: Store, another: Store) -> None:
+    all_of_them = [entry("d1", grant, reason) for grant in ("", "sales") for reason in GROUNDS]
+    assert await store.suppress(all_of_them) == 8
+    assert await another.unsuppress([("d1", "", "bounce"), ("d1", "sales", "refusal"), ("d2", "", "bounce")]) == 2
+    left = {(one.grant_id, one.reason) for one in await store.suppressed(["d1"])}
+    assert left == {(one.grant_id, one.reason) for one in all_of_them} - {("", "bounce"), ("sales", "refusal")}
+    assert await store.unsuppress([("d1", "", "bounce")]) == 0
+
+
+async def test_the_list_goes_from_the_newest_to_the_oldest_page_by_page(store: Store) -> None:
+    made = [entry(f"d{n}", ("", "sales", "news")[n % 3], GROUNDS[n % 4], since=T0 + n // 5) for n in range(40)]
+    await store.suppress(made)
+    for grant in (None, "", "sales", "none"):
+        for reason in REASONS:
+            wanted = Suppressions(grant, reason)
+            expected = sorted((one for one in made if wanted.fits(one)), key=suppression_key, reverse=True)
+            found: list[Suppression] = []
+            while page := await store.list_suppressions(wanted, 4):
+                assert len(page) <= 4
+                found += page
+                wanted = wanted.with_(after=suppression_key(page[-1]))
+            assert found == expected
+
+
+async def test_what_is_forgotten_goes_on_being_found(store: Store, another: Store) -> None:
+    await store.suppress([entry("d1"), entry("d1", "sales", "manual"), entry("d2")])
+    assert await another.forget_suppressed(["d1", "d9"]) == 2
+    found = await store.suppressed(["d1"])
+    assert {(one.recipient, one.note, one.since) for one in found} == {("", "", T0)}
+    assert {one.reason for one in found} == {"refusal", "manual"}
+    assert await store.suppressed(["d2"]) == [entry("d2")]
+    assert await store.suppress([entry("d1")]) == 0  # nor does the address come back by another refusal
+    assert {one.recipient for one in await store.suppressed(["d1"])} == {""}
+
+
+async def test_who_wants_to_be_forgotten_is_asked_for_once(store: Store, another: Store) -> None:
+    first, second = Erasure("d1", "bob@example.com", T0 + 1, "m1"), Erasure("d2", "ann@example.com", T0)
+    assert await store.ask_erasure(first)
+    assert await another.ask_erasure(second)
+    assert not await store.ask_erasure(first.with_(at=T0 + 9))
+    assert await another.erasures() == [second, first]
+    assert await another.erasures(1) == [second]
+    assert await another.erasures(1, (second.at, second.digest)) == [first]
+    assert await store.settle_erasure("d2")
+    assert not await another.settle_erasure("d2")
+    assert await store.erasures() == [first]
