@@ -1,7 +1,7 @@
 """What `trackrelay check` tries: does what the settings say really work, from here, now?
 
 Owns: the order, the form of a finding, that one check that fails stops no other. `state_dir` and `listeners` look at this
-machine, `upstreams` and `mailboxes` at other mail servers, `tracking_host` and `dkim_records` at what recipients and
+machine, `nodes` at what others said to the store, `upstreams` and `mailboxes` at other mail servers, `tracking_host` and `dkim_records` at what recipients and
 their servers see. Where the service does a thing, its own code does it here, within its times, so that both say the same.
 Nothing is changed anywhere; no mail is sent. Leaves to others: what is wrong with the file itself (`config`).
 """
@@ -50,13 +50,14 @@ def failure(what: str, sentence: str) -> Finding:
 async def run(settings: Settings) -> AsyncIterator[Finding]:
     """All findings, in a fixed order, each as soon as those before it are known. This machine comes first, since the
     others listen on its ports; then all run side by side: a slow peer costs its own time only."""
-    from relay.check import dkim_records, listeners, mailboxes, state_dir, tracking_host, upstreams
+    from relay.check import dkim_records, listeners, mailboxes, nodes, state_dir, tracking_host, upstreams
 
     here: list[tuple[str, Check]] = [
         ("state_dir", state_dir.folder),
         ("keys", state_dir.keys),
         ("logins", state_dir.logins),
         ("store", state_dir.store),
+        ("nodes", nodes.look),
         ("listeners", listeners.addresses),
         ("certificates", listeners.certificates),
     ]

@@ -44,7 +44,7 @@ class Node(Value, frozen=True):
 
     @property
     def called(self) -> str:
-        return f"{self.name} ({', '.join(self.roles)})"
+        return f"{self.name} ({', '.join(self.roles)})" if self.roles else self.name
 
 
 class Roll(Value, frozen=True):
@@ -108,12 +108,11 @@ def gone(roll: Roll, living: Collection[Node]) -> Iterator[Trouble]:
         if node in living or not node.queue or roll.now - node.at <= GONE:
             continue
         how = "stopped" if node.stopped else "is gone: it was heard last"
-        mail = "1 message" if node.queue == 1 else f"{node.queue} messages"
         yield Trouble(
             "gone",
             node.called,
-            f"{node.called} {how} {age(roll.now - node.at)} ago, with {mail} in its spool, the oldest of "
-            f"{age(roll.now - node.oldest)} ago. Nobody else can send these: start it again, or move its spool",
+            f"{node.called} {how} {age(roll.now - node.at)} ago, with {mail(node.queue)} in its spool, the oldest of "
+            f"{age(roll.now - node.oldest)} ago. Nobody else can send these: start it again, or move its spool, then: trackrelay nodes remove {node.name}",
         )
 
 
@@ -147,6 +146,34 @@ def keys_apart(living: Sequence[Node]) -> Iterator[Trouble]:
                 f"{node.called} {other}, with which {signer.called} signs: links and pixels of the one are dead at the "
                 f"other. Add it there: trackrelay token-key add --from FILE",
             )
+
+
+def rings_apart(own: Node, living: Iterable[Node]) -> Iterator[tuple[bool, str]]:
+    """Every key that this node and another do not share, in a sentence; and whether one of the two signs with it, or has
+    another of its number. One that signs nothing may have, and may yet. Of several processes of one machine the first is
+    looked at."""
+    for node in {node.name: node for node in reversed([*living]) if node.keys}.values():
+        shared = own.keys.keys() & node.keys.keys()
+        signing = {str(own.signs), str(node.signs)}
+        for how, ids in (
+            ("others", {key_id for key_id in shared if own.keys[key_id] != node.keys[key_id]}),
+            ("there", own.keys.keys() - shared),
+            ("here", node.keys.keys() - shared),
+        ):
+            if ids:
+                number = f"key{'s' if len(ids) > 1 else ''} {', '.join(sorted(ids, key=int))}"
+                grave = how == "others" or not signing.isdisjoint(ids)
+                yield grave, APART[how].format(number=number, here=own.name, there=node.name)
+
+
+APART = {
+    "others": "{number} of {here} and {there} are not the same: each made its own, and what one signs with it is dead at "
+    "the other. No program can mend that: keep the keys/tokens.json of one, and put it in place of the other's",
+    "there": "{there} lacks {number}, which {here} has: links and pixels that were signed with it are dead there. "
+    "On {there}: trackrelay token-key add --from FILE, with a copy of this machine's keys/tokens.json",
+    "here": "{here} lacks {number}, which {there} has: links and pixels that were signed with it are dead here. "
+    "Here: trackrelay token-key add --from FILE, with a copy of the keys/tokens.json of {there}",
+}
 
 
 def endpoints_apart(living: Sequence[Node]) -> Iterator[Trouble]:
@@ -193,6 +220,11 @@ def lacking(nodes: Iterable[Node], key_id: int, is_: str) -> list[str]:
     return [*found]
 
 
+def others(roll: Roll, name: str) -> list[Node]:
+    """The nodes of other machines that run and have keys."""
+    return [node for node in roll.nodes if node.name != name and node.keys and alive(node, roll.now)]
+
+
 # -- in words ----------------------------------------------------------------------------------------------------------
 
 
@@ -203,6 +235,10 @@ def age(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds // size:.0f} {unit}"
     return f"{seconds:.0f} s"
+
+
+def mail(queue: int) -> str:
+    return "1 message" if queue == 1 else f"{queue} messages"
 
 
 def state(node: Node, now: float, since: float = 0.0) -> Literal["running", "stopped", "gone"]:

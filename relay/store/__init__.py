@@ -19,6 +19,7 @@ from relay.core.model import Value
 from relay.store import locator
 
 if TYPE_CHECKING:
+    from relay.core.nodes import Roll
     from relay.store.contract import Store
 
 POSTGRESQL = ("postgresql:", "postgres:")
@@ -222,6 +223,18 @@ async def passed_over(url: str, state_dir: Path, mailbox: str, password: str = "
     from relay.store.sqlite import schema
 
     return schema.passed_over(sqlite_file(url, state_dir), mailbox)
+
+
+async def roll(url: str, state_dir: Path, password: str = "") -> Roll:
+    """Who shares the store, as `Store.nodes`. Only looks, as `examine`; nobody where it has no such thing yet. Raises
+    `Unavailable`."""
+    if url.startswith(POSTGRESQL):
+        from relay.store.postgres import looking
+
+        return await looking.roll(locator.read(url), password)
+    from relay.store.sqlite import schema
+
+    return schema.roll(sqlite_file(url, state_dir))
 
 
 def sqlite_file(url: str, state_dir: Path) -> Path:

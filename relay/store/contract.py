@@ -185,6 +185,8 @@ class Store(Protocol):
         """It stops: what is still in its spool stays known. Nothing, where another `process` has its place."""
 
     async def nodes(self) -> Roll: ...
+    async def remove_node(self, name: str) -> tuple[Node, ...]:
+        """Forgets those of that name that do not run, and gives them as they were."""
 
     # -- endpoints
     async def sync_endpoints(self, configured: Sequence[Endpoint]) -> None:

@@ -299,6 +299,10 @@ def left(before: nodes.Roll, node: nodes.Node) -> nodes.Node | None:
     return node.with_(at=before.now, stopped=True)
 
 
+def removable(before: nodes.Roll, name: str) -> tuple[nodes.Node, ...]:
+    return tuple(one for one in before.nodes if one.name == name and not nodes.alive(one, before.now))
+
+
 def leased_to_another(by: str, until: float, holder: str, now: float, seconds: float) -> bool:
     """A lease that ends later than one that is taken now was taken by another clock: it is void."""
     return by != holder and now < until <= now + seconds

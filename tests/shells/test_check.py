@@ -1,6 +1,7 @@
 """`trackrelay check`: each thing that it looks at against something real, or a named fake, on loopback."""
 
 import asyncio
+import contextlib
 import errno
 import os
 import re
@@ -17,7 +18,10 @@ from relay import causes, config, files, keys, mailbox
 from relay import check as checks
 from relay import store as stores
 from relay.check import dkim_records, listeners, mailboxes, state_dir, tracking_host, upstreams
+from relay.check import nodes as check_nodes
+from relay.core import nodes
 from relay.core.model import Tracking
+from relay.core.nodes import Node
 from relay.mailbox import source
 from relay.store import memory
 from tests import peers
@@ -86,7 +90,7 @@ async def test_all_is_well(tmp_path):
     lines = done.stdout.splitlines()
     assert lines[0] == f"ok       file: {path} has no mistakes"
     assert [line.split(":")[0].split()[1] for line in lines] == [
-        "file", "state_dir", "keys", "store", "smtp.listen", "http.listen", "admin.listen", "upstream", "tracking.url",
+        "file", "state_dir", "keys", "store", "nodes", "smtp.listen", "http.listen", "admin.listen", "upstream", "tracking.url",
     ]  # fmt: skip
     assert "losing it kills every link" in done.stdout
     assert not (tmp_path / "var").exists(), "a check changes nothing"
@@ -628,3 +632,77 @@ async def test_a_dkim_key_that_is_none(tmp_path):
     (tmp_path / "dkim.pem").write_text("nonsense")
     here = settings(tmp_path, dkim=(config.Dkim("example.com", "t1", tmp_path / "dkim.pem"),))
     assert "this is no private key in PEM form" in only(await dkim_records.look(here)).sentence
+
+
+# -- the other nodes ---------------------------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def others(tmp_path, *others):
+    """What they said a moment ago."""
+    (tmp_path / "var").mkdir(exist_ok=True)
+    known = stores.open("sqlite:trackrelay.db", tmp_path / "var")
+    await known.start()
+    for other in others:
+        await known.beat(other)
+    yield
+    await known.stop()
+
+
+def ring(tmp_path):
+    return nodes.ring(keys.TokenKeys(tmp_path / "var" / "keys" / "tokens.json").now())
+
+
+async def test_alone(tmp_path):
+    assert told(await check_nodes.look(settings(tmp_path))) == [
+        f"ok       nodes: no other than {os.uname().nodename} runs with this store"
+    ]
+    async with others(tmp_path, Node(os.uname().nodename, ("http",), "p", keys={"0": "another"})):
+        assert only(await check_nodes.look(settings(tmp_path))).kind == "ok"  # it is this one
+
+
+async def test_others_that_have_the_same(tmp_path):
+    own = ring(tmp_path)
+    two = Node("two", ("smtp", "queue"), "p", keys=own, signs=0)
+    async with others(tmp_path, two, two.with_(roles=("http",)), Node("three", ("webhooks",), "q")):
+        found = only(await check_nodes.look(settings(tmp_path, node="one")))
+    assert str(found) == "ok       nodes: one has the same token keys and [[webhooks]] as three, two"
+
+
+@pytest.mark.parametrize(
+    ("theirs", "signs", "kind", "words"),
+    [
+        ({"0": "another"}, 0, "failure", "key 0 of one and two are not the same"),
+        ({"0": ..., "1": "x", "2": "y"}, 0, "warning", "one lacks keys 1, 2, which two has"),
+        ({"0": ..., "1": "x"}, 1, "failure", "one lacks key 1, which two has"),
+        ({"1": "x"}, -1, "failure", "two lacks key 0, which one has"),
+    ],
+)
+async def test_each_key_that_differs_is_said(tmp_path, theirs, signs, kind, words):
+    own = ring(tmp_path)
+    theirs = {key: own[key] if is_ is ... else is_ for key, is_ in theirs.items()}
+    async with others(tmp_path, Node("two", ("smtp",), "p", keys=theirs, signs=signs)):
+        found = await check_nodes.look(settings(tmp_path, node="one"))
+    assert (found[0].kind, words in found[0].sentence) == (kind, True)
+    assert "token-key add --from" in found[0].sentence or "put it in place" in found[0].sentence
+
+
+async def test_a_machine_that_would_make_keys_of_its_own(tmp_path):
+    async with others(tmp_path, Node("two", ("smtp",), "p", keys={"0": "x"}, signs=0)):
+        found = only(await check_nodes.look(settings(tmp_path, node="one")))
+    assert (found.kind, "would make others than those of two" in found.sentence) == ("failure", True)
+
+
+async def test_webhooks_that_differ_and_one_that_is_gone(tmp_path):
+    hook = config.Webhook("https://e.test/", ("message.opened",), secret="a-secret-of-sixteen-or-more")
+    async with others(tmp_path, Node("two", ("webhooks",), "p")):
+        found = only(await check_nodes.look(settings(tmp_path, node="one", webhooks=(hook,))))
+    assert (found.kind, found.sentence.startswith("the [[webhooks]] of one and two (webhooks) differ (only one has wh_")) == (
+        "failure", True,
+    )  # fmt: skip
+
+
+async def test_a_store_that_is_away_is_said_by_its_own_line(tmp_path):
+    (tmp_path / "var").mkdir()
+    (tmp_path / "var" / "trackrelay.db").write_bytes(b"no database" * 100)
+    assert await check_nodes.look(settings(tmp_path)) == []

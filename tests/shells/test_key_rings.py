@@ -55,33 +55,82 @@ def test_two_keys_of_one_number_are_refused_whole(path: Path, tmp_path: Path) ->
     assert path.read_bytes() == before
 
 
-def test_nothing_signs_while_a_node_that_runs_lacks_the_key(
-    path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = tmp_path / "relay.toml"
-    file.write_text(f'state_dir = "{tmp_path}"\n')
+class Installation:
+    """Two machines: this one, and another by what it says of itself."""
 
-    def said(*words: str) -> tuple[int, str]:
-        code = main.main(["token-key", *words, "--config", str(file)])
-        out = capsys.readouterr()
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder, self._capsys = folder, capsys
+        self._file = folder / "relay.toml"
+        self._file.write_text(f'node = "one"\nstate_dir = "{folder}"\n')
+
+    def said(self, *words: str) -> tuple[int, str]:
+        code = main.main(["token-key", *words, "--config", str(self._file)])
+        out = self._capsys.readouterr()
         return code, out.out + out.err
 
-    async def beat(node: Node) -> None:
-        known = store.open("sqlite:trackrelay.db", tmp_path)
-        await known.start()
-        await known.beat(node)
-        await known.stop()
+    def beat(self, name: str, keys: dict[str, str], *, leaves: bool = False) -> None:
+        async def once() -> None:
+            known = store.open("sqlite:trackrelay.db", self.folder)
+            await known.start()
+            node = Node(name, ("http",), "p", queue=int(leaves), keys=keys)
+            await known.beat(node)
+            if leaves:
+                await known.leave(node)
+            await known.stop()
 
+        asyncio.run(once())
+
+
+@pytest.fixture
+def here(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Installation:
     keys.TokenKeys(path)
-    assert said("add")[1].startswith("key 1 verifies")
+    return Installation(tmp_path, capsys)
+
+
+def test_nothing_signs_while_a_node_that_runs_lacks_the_key(path: Path, here: Installation) -> None:
+    assert here.said("add")[1].startswith("key 1 verifies")
     ring = nodes.ring(keys.load(path)[1])
-    asyncio.run(beat(Node("two", ("http",), "p", keys={"0": ring["0"]})))
-    code, words = said("activate", "1")
-    assert (code, "two lacks key 1" in words) == (1, True)
+    here.beat("two", {"0": ring["0"]})
+    code, words = here.said("activate", "1")
+    assert (code, "two lacks key 1" in words, "Nothing was changed" in words) == (1, True, True)
     assert keys.load(path)[1].current == 0
-    asyncio.run(beat(Node("two", ("http",), "p", keys=ring)))
-    assert said("activate", "1")[0] == 0
+    code, words = here.said("activate", "1", "--force")
+    assert (code, "two lacks key 1" in words, keys.load(path)[1].current) == (0, True, 1)
+    keys.activate(path, 0)
+    here.beat("two", ring)
+    assert here.said("activate", "1") == (0, "key 1 signs from now on; running services notice within a second\n")
     assert keys.load(path)[1].current == 1
-    assert said("activate", "9")[0] == 1
-    assert said("add", "--from", str(path)) == (0, "nothing is lacking\n")
-    assert said("add", "--from", str(tmp_path / "nowhere"))[0] == 1
+    assert here.said("activate", "9")[0] == 1
+    assert here.said("add", "--from", str(path)) == (0, "nothing is lacking\n")
+    assert here.said("add", "--from", str(here.folder / "nowhere"))[0] == 1
+
+
+def test_one_that_does_not_run_holds_up_nothing_and_is_named(path: Path, here: Installation) -> None:
+    here.beat("two", nodes.ring(keys.load(path)[1]), leaves=True)
+    here.said("add")
+    code, words = here.said("activate", "1")
+    assert (code, "two does not run, and lacked key 1" in words, keys.load(path)[1].current) == (0, True, 1)
+
+
+def test_rotate_is_for_one_machine(path: Path, here: Installation) -> None:
+    here.beat("one", nodes.ring(keys.load(path)[1]))  # other processes of this machine read the same file
+    here.beat("hooks", {})
+    assert here.said("rotate")[0] == 0
+    here.beat("two", nodes.ring(keys.load(path)[1]))
+    code, words = here.said("rotate")
+    assert (code, words.startswith("trackrelay token-key: two would not have the new key")) == (1, True)
+    assert "token-key add" in words
+    assert "activate" in words
+    assert len(keys.listing(path)) == 2
+    assert here.said("rotate", "--force")[0] == 0
+    assert keys.load(path)[1].current == 2
+
+
+@pytest.mark.parametrize("verb", [("rotate",), ("activate", "1")])
+def test_while_the_store_is_away_nobody_knows_who_lacks_it(path: Path, here: Installation, verb: tuple[str]) -> None:
+    here.said("add")
+    (here.folder / "trackrelay.db").write_bytes(b"no database" * 100)
+    code, words = here.said(*verb)
+    assert (code, "the other nodes are not known" in words, keys.load(path)[1].current) == (1, True, 0)
+    assert here.said(*verb, "--force")[0] == 0
+    assert keys.load(path)[1].current > 0

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
-from relay import config, metrics, nodes, store
+from relay import __main__, config, metrics, nodes, store
 from relay.core.model import Keys
 from relay.core.nodes import Node, Roll
 from relay.store.memory import Memory
@@ -133,3 +134,31 @@ async def test_who_stops_is_forgotten(tmp_path: Path) -> None:
     await one.beat()
     await one.leave()
     assert (await known.nodes()).nodes == ()
+
+
+# -- the command -------------------------------------------------------------------------------------------------------
+
+
+async def test_one_that_will_not_come_back_is_removed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "relay.toml"
+    file.write_text(f'state_dir = "{tmp_path}"\n')
+    known = store.open("sqlite:trackrelay.db", tmp_path)
+    await known.start()
+
+    async def remove(*words: str) -> tuple[int, str]:
+        code = await asyncio.to_thread(__main__.main, ["nodes", "remove", *words, "--config", str(file)])
+        said = capsys.readouterr()
+        return code, said.out + said.err
+
+    node = Node("two", ("smtp", "queue"), "p", queue=3)
+    await known.beat(node)
+    assert await remove("three") == (1, "trackrelay nodes: there is no node three\n")
+    assert await remove("two", "--force") == (1, "trackrelay nodes: two runs: stop it first. Nothing was changed\n")
+    await known.leave(node)
+    code, words = await remove("two")
+    assert (code, words.startswith("trackrelay nodes: two had 3 messages in its spool")) == (1, True)
+    assert len((await known.nodes()).nodes) == 1
+    code, words = await remove("two", "--force")
+    assert (code, words.startswith("two is forgotten. It had 3 messages in its spool")) == (0, True)
+    assert (await known.nodes()).nodes == ()
+    await known.stop()

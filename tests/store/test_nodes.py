@@ -1,5 +1,8 @@
 """What every store does with the processes that share it, and with the leases of mailboxes."""
 
+from pathlib import Path
+
+from relay import store as stores
 from relay.core.nodes import Node
 from relay.store import Cursor
 from relay.store.contract import Store
@@ -49,6 +52,29 @@ async def test_who_stops_leaves_the_place_of_its_successor(store: Store) -> None
     await store.leave(ONE)
     await store.leave(TWO)
     assert [(node.process, node.stopped) for node in (await store.nodes()).nodes] == [("p3", False)]
+
+
+async def test_who_does_not_run_can_be_removed(store: Store, another: Store) -> None:
+    for node in (ONE, ONE.with_(roles=("mailbox",)), TWO):
+        await store.beat(node)
+    await store.leave(ONE)
+    assert await another.remove_node("nobody") == await another.remove_node("two") == ()
+    assert [node.with_(at=0.0) for node in await another.remove_node("one")] == [ONE.with_(stopped=True)]
+    assert [(node.name, node.roles) for node in (await store.nodes()).nodes] == [
+        ("one", ("mailbox",)), ("two", ("webhooks",)),
+    ]  # fmt: skip
+
+
+async def test_it_can_be_looked_at_without_a_start(store: Store, url: str, tmp_path: Path) -> None:
+    await store.beat(ONE)
+    if url != "memory:":
+        seen = await stores.roll(url, tmp_path)
+        assert (seen.nodes, seen.now >= seen.nodes[0].at) == ((await store.nodes()).nodes, True)
+
+
+async def test_where_no_service_has_run_nobody_is_seen(tmp_path: Path) -> None:
+    assert (await stores.roll("sqlite:trackrelay.db", tmp_path)).nodes == ()
+    assert [*tmp_path.iterdir()] == []
 
 
 # -- leases ------------------------------------------------------------------------------------------------------------

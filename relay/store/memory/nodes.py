@@ -27,6 +27,12 @@ class Nodes(Tables):
             case left:
                 self._nodes[node.name, node.roles] = left
 
+    async def remove_node(self, name: str) -> tuple[Node, ...]:
+        removed = decisions.removable(await self.nodes(), name)
+        for one in removed:
+            del self._nodes[one.name, one.roles]
+        return removed
+
     async def take_leases(self, mailboxes: Collection[str], holder: str, seconds: float) -> frozenset[str]:
         now = self._clock()
         others = {

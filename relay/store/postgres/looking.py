@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 
 from relay import causes
+from relay.core.nodes import Roll
 from relay.store import Newer, Unavailable
 from relay.store.locator import Locator
 from relay.store.postgres import schema
 from relay.store.postgres.connections import Connector, Session
 from relay.store.postgres.programs import run
-from relay.store.sql import cursors
+from relay.store.sql import cursors, nodes
+from relay.store.sql.program import Program
 
+T = TypeVar("T")
 READ_ONLY = "SELECT current_setting('transaction_read_only')"
 MAY_MAKE = "SELECT has_schema_privilege(current_schema(), 'CREATE')"
 MAY_WRITE = (
@@ -50,11 +53,22 @@ async def examine(locator: Locator, password: str) -> str:
 
 async def passed_over(locator: Locator, mailbox: str, password: str) -> tuple[str, ...]:
     """See `relay.store.passed_over`."""
-    async with _looking(locator, password) as db:
-        if await schema.version(db) != schema.LATEST:
-            return ()
-        found = await run(Session(db, {}), cursors.one(mailbox))
+    found = await _asked(locator, password, cursors.one(mailbox))
     return found.passed if found else ()
+
+
+async def roll(locator: Locator, password: str) -> Roll:
+    """See `relay.store.roll`."""
+    return await _asked(locator, password, nodes.listed(0.0)) or Roll(0.0)
+
+
+async def _asked(locator: Locator, password: str, program: Program[T]) -> T | None:
+    """None where the tables are of an older version."""
+    async with _looking(locator, password) as db:
+        at = await schema.version(db)
+        if at > schema.LATEST:
+            raise Newer(f"{locator.shown}: {schema.newer(at, schema.LATEST)}")
+        return None if at < schema.LATEST else await run(Session(db, {}), program)
 
 
 @asynccontextmanager

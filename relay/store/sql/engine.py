@@ -241,6 +241,9 @@ class Engine(ABC):
     async def leave(self, node: Node) -> None:
         await self.write(nodes.leave, node, self._clock())
 
+    async def remove_node(self, name: str) -> tuple[Node, ...]:
+        return await self.write(nodes.remove, name, self._clock())
+
     async def nodes(self) -> Roll:
         return await self.read(nodes.listed, self._clock())
 

@@ -55,6 +55,13 @@ def leave(node: Node, now: float) -> Program[None]:
             yield SAVE, NODES.row(left)
 
 
+def remove(name: str, now: float) -> Program[tuple[Node, ...]]:
+    removed = decisions.removable((yield from listed(now)), name)
+    for node in removed:
+        yield REMOVE, NODES.row(node)[:2]
+    return removed
+
+
 def take(mailboxes: Collection[str], holder: str, seconds: float, now: float) -> Program[frozenset[str]]:
     now = yield from clock(now)
     rows = yield LEASES, (Many(mailboxes),)

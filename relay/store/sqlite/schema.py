@@ -11,11 +11,16 @@ import sqlite3
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
+from relay.core.nodes import Roll
 from relay.store import Newer, Unavailable
-from relay.store.sql import cursors
+from relay.store.sql import cursors, nodes
+from relay.store.sql.program import Program
 from relay.store.sqlite import faults, migrations
 from relay.store.sqlite.programs import run
+
+T = TypeVar("T")
 
 LATEST = len(migrations.STEPS)
 
@@ -71,14 +76,27 @@ def examine(path: Path) -> str:
 
 def passed_over(path: Path, mailbox: str) -> tuple[str, ...]:
     """See `relay.store.passed_over`."""
+    found = _asked(path, cursors.one(mailbox))
+    return found.passed if found else ()
+
+
+def roll(path: Path) -> Roll:
+    """See `relay.store.roll`."""
+    return _asked(path, nodes.listed(time.time())) or Roll(0.0)
+
+
+def _asked(path: Path, program: Program[T]) -> T | None:
+    """None where there is no file, or its tables are of an older version."""
     if not path.exists():
-        return ()
+        return None
     try:
         with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)) as db:
-            found = run(db, cursors.one(mailbox)) if version(db) == LATEST else None
+            at = version(db)
+            if at > LATEST:
+                raise Newer(f"{path}: {newer(at, LATEST)}")
+            return None if at < LATEST else run(db, program)
     except sqlite3.Error as error:
         raise Unavailable(f"{path} can't be read: {faults.said(error)}") from error
-    return found.passed if found else ()
 
 
 def newer(at: int, known: int) -> str:
