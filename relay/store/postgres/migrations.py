@@ -394,9 +394,13 @@ SUPPRESSIONS = (
     ),
     "CREATE INDEX erasures_at ON erasures (at, digest)",
 )
+# An EXCEPTION block is a subtransaction, which no parallel worker may begin: an index of a large table could not be built
+# again, also not from a dump.
+SERIAL = ("ALTER FUNCTION metadata_of(text, text) PARALLEL UNSAFE",)
 
 STEPS: tuple[tuple[str, ...], ...] = (
     (*TABLES, METADATA, MONTHS, *(f"CREATE INDEX {index}" for index in INDEXES), *TRIGGERS),
     NODES,
     SUPPRESSIONS,
+    SERIAL,
 )
