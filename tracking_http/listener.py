@@ -24,6 +24,7 @@ from aiohttp.log import server_logger
 
 from relay import log
 from relay.core import networks
+from relay.workers import board
 
 LOG = log.room("listener")
 
@@ -132,7 +133,8 @@ class Counted(asyncio.Protocol):
 
 class Listener:
     """`how` are options of aiohttp's AppRunner. One client (an IPv4 address, an IPv6 /64) gets a fourth of the `most`
-    connections, unless it is in one of the networks `behind`: a proxy, behind which are many. `unreadable` makes the answer
+    connections, unless it is in one of the networks `behind`: a proxy, behind which are many. Those of all processes of the
+    `service` count. `unreadable` makes the answer
     to what is no HTTP, of its status and a sentence; without it, that is aiohttp's. `start` raises OSError if
     it can't listen on the address."""
 
@@ -143,6 +145,7 @@ class Listener:
         most: int | None = None,
         behind: Sequence[str] = (),
         unreadable: Unreadable | None = None,
+        service: board.Shared = board.ALONE,
         **how: Any,
     ) -> None:
         self.kind = answering(unreadable) if unreadable else None
@@ -150,6 +153,8 @@ class Listener:
         self._most = connections() if most is None else most
         self._behind = tuple(map(networks.network, behind))
         self._clients: Counter[str] = Counter()
+        self._here = 0  # that were admitted, and have not left
+        self._all, self._others = service.sum("http.connections"), service.held("http.clients")
         self._full = False
         self._listening: list[asyncio.Server] = []
         self.addresses: list[tuple[str, int]] = []
@@ -171,20 +176,26 @@ class Listener:
         """The client of a new connection beside so many; None for one that is turned away. `left` follows."""
         address = networks.peer(str(peer[0])) if isinstance(peer, tuple) and peer else None
         client = "" if networks.within(address, self._behind) else networks.client(address)
-        mine = self._clients[client] if client else 0
+        mine = self._clients[client] + self._others.others(client) if client else 0
+        connections += self._all.others()
         full = connections >= self._most or mine >= max(1, self._most // CLIENT_SHARE)
         if full and not self._full:  # one line for each spell of trouble
             LOG.warning("full", listener=self.addresses, connections=connections, client=client or None, its=mine)
         self._full = full
         if full:
             return None
-        if client:
-            self._clients[client] += 1
+        self._count(client, 1)
         return client
 
     def left(self, client: str) -> None:
+        self._count(client, -1)
+
+    def _count(self, client: str, more: int) -> None:
+        self._here += more
+        self._all.hold(self._here)
         if client:
-            self._clients[client] -= 1
+            self._clients[client] += more
+            self._others.hold(client, self._clients[client])
             if not self._clients[client]:
                 del self._clients[client]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import binascii
+import contextlib
 from collections.abc import Awaitable, Callable
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Protocol
@@ -15,6 +16,7 @@ from typing import Any, Protocol
 from relay import config, log, metrics
 from relay.core.model import Done, Later, Outcome, Reply
 from relay.smtp import accounts, throttle
+from relay.workers import board
 
 LOG = log.room("smtp")
 
@@ -25,6 +27,8 @@ BAD = Reply(535, "5.7.8 Login or password is wrong")
 LOCKED = Reply(454, "4.7.0 Too many failed logins, try again later")
 SPENT = Reply(454, "4.7.0 Too many failed logins at the upstream, try again later")
 UNAVAILABLE = Reply(454, "4.7.0 Logins can't be checked now, try again later")
+
+LOOK_SECONDS = 0.1  # between two looks at what the other processes are trying
 
 Ask = Callable[[bytes], Awaitable[bytes]]  # the text of a 334 -> the client's line
 VerifyUpstream = Callable[[str, str], Awaitable[Outcome]]
@@ -97,7 +101,7 @@ def pair(login: bytes, password: bytes) -> tuple[str, str] | Reply:
 
 class Authenticator:
     """Says whether a login is good. With neither `users` nor `verify_upstream` there are no logins. `guesses`: what
-    whoever guesses is held to."""
+    whoever guesses is held to, by all processes of the service."""
 
     def __init__(
         self,
@@ -106,15 +110,17 @@ class Authenticator:
         guesses: throttle.Guesses | None = None,
         *,
         settings: config.Settings | None = None,
+        service: board.Shared = board.ALONE,
     ) -> None:
         self._users, self._verify_upstream = users, verify_upstream
         self._accounts = accounts.Accounts(settings or config.Settings())
         allowed = guesses or (throttle.ELSEWHERE if verify_upstream else throttle.HERE)
-        self._throttle = throttle.Throttle(asyncio.get_running_loop().time, allowed)
         clock, each = asyncio.get_running_loop().time, (settings or config.Settings()).smtp.failed_logins_per_hour
-        self._budget = throttle.Budget(clock, each if verify_upstream else 0)
-        self._known = throttle.Known()
-        self._ended = asyncio.Event()  # a try has
+        self._throttle = throttle.Throttle(clock, allowed, service)
+        self._budget = throttle.Budget(clock, each if verify_upstream else 0, service)
+        self._known = throttle.Known(clock, service)
+        self._ended = asyncio.Event()  # a try has, in this process …
+        self._look = None if service.alone else LOOK_SECONDS  # … or in another
 
     @property
     def offered(self) -> bool:
@@ -140,7 +146,9 @@ class Authenticator:
         the log, if one is due."""
         known = self._known.has(login, password)
         while self._waits(address, login, known=known):
-            await self._ended.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._look):
+                    await self._ended.wait()
         pause = 0.0
         if self._throttle.locked(address, login):
             outcome, refusal = "locked", LOCKED

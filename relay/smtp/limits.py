@@ -1,6 +1,7 @@
 """What one client, one address and all together may use.
 
-Owns: the numbers, with their reasons, and the counters of connections, of bytes in flight and of messages per minute.
+Owns: the numbers, with their reasons, and the counters of connections, of bytes in flight and of messages per minute. They
+hold for the service: what its other processes have counts too (`workers.board`).
 Leaves to others: what is said to a client that passes one.
 """
 
@@ -11,6 +12,8 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from relay.workers import board
 
 MAX_CONNECTIONS = 1000  # a connection costs some 20 kB, with TLS 160; the file limit of the process may lower it
 RESERVED_FILES = 48  # listeners, database, spool, logs, mailboxes
@@ -64,8 +67,9 @@ class Places(Generic[Holder]):
     """Who is here: in all no more than `total`, and `each` per client's network (`networks.client`), of which none gets
     more than a fourth of all. Loopback is bounded by the whole alone."""
 
-    def __init__(self, total: int, each: int) -> None:
+    def __init__(self, total: int, each: int, service: board.Shared = board.ALONE) -> None:
         self._total, self._each = total, min(each, max(1, total // 4))
+        self._all, self._addresses = service.sum("smtp.connections"), service.held("smtp.addresses")
         self._holders: dict[Holder, str] = {}  # and their addresses
         self._by_address: Counter[str] = Counter()
         self._said = float("-inf")
@@ -85,22 +89,20 @@ class Places(Generic[Holder]):
         """None and the place is taken, or why not."""
         if self.closed:
             return STOPPING
-        if len(self._holders) >= self._total:
+        if len(self._holders) + self._all.others() >= self._total:
             return "4.3.2 Too many connections, try again later"
-        if not loopback and self._by_address[address] >= self._each:
+        if not loopback and self._full(address):
             return "4.7.0 Too many connections from your address, try again later"
-        self._holders[holder] = address
-        self._by_address[address] += 1
+        self._add(holder, address)
         return None
 
     def move(self, holder: Holder, address: str, *, loopback: bool) -> str | None:
         """None and its place is counted at this address, or why not: then it stays as it was."""
         before = self._holders[holder]
-        if address != before and not loopback and self._by_address[address] >= self._each:
+        if address != before and not loopback and self._full(address):
             return "4.7.0 Too many connections from your address, try again later"
         self.leave(holder)
-        self._holders[holder] = address
-        self._by_address[address] += 1
+        self._add(holder, address)
         return None
 
     def leave(self, holder: Holder) -> bool:
@@ -109,9 +111,23 @@ class Places(Generic[Holder]):
         if address is None:
             return False
         self._by_address[address] -= 1
+        self._say(address)
         if not self._by_address[address]:
             del self._by_address[address]
         return True
+
+    def _full(self, address: str) -> bool:
+        mine = self._by_address[address]
+        return mine >= self._each or mine + self._addresses.others(address) >= self._each
+
+    def _add(self, holder: Holder, address: str) -> None:
+        self._holders[holder] = address
+        self._by_address[address] += 1
+        self._say(address)
+
+    def _say(self, address: str) -> None:
+        self._all.hold(len(self._holders))
+        self._addresses.hold(address, self._by_address[address])
 
     def close(self) -> None:
         """Nobody gets a place any more."""
@@ -129,35 +145,36 @@ class Places(Generic[Holder]):
 class Flight:
     """Octets of the messages that are being received or delivered."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, service: board.Shared = board.ALONE) -> None:
         self._limit, self.used = limit, 0
+        self._all = service.sum("smtp.in_flight")
 
     def room(self, octets: int = 0) -> bool:
         """For so many more?"""
-        return self.used + octets <= self._limit
+        return self.used + octets + self._all.others() <= self._limit
 
     def add(self, octets: int) -> None:
         self.used += octets
+        self._all.hold(self.used)
 
 
 class Rates:
-    """Messages per minute of each client: a bucket that holds `each` and fills evenly. `each` 0 is no limit. So many
-    clients are remembered."""
+    """Messages per minute of each client: a bucket that holds `each` and drains evenly. `each` 0 is no limit."""
 
-    def __init__(self, each: int, *, clients: int = 10_000) -> None:
-        self._each, self._clients = each, clients
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # client -> what is left, when that was
+    def __init__(self, each: int, service: board.Shared = board.ALONE) -> None:
+        self._each = each
+        self._buckets = service.latest("smtp.rates")  # client -> what is in it
 
     def take(self, client: str, now: float) -> bool:
         """May this client begin another message? `now` is a monotonic time in seconds."""
         if not self._each:
             return True
-        left, at = self._buckets.pop(client, (float(self._each), now))
-        left = min(float(self._each), left + (now - at) * self._each / 60)
-        self._buckets[client] = (left - 1, now) if left >= 1 else (left, now)
-        while len(self._buckets) > self._clients:  # the one that was quiet for longest: its bucket is the fullest
-            self._buckets.popitem(last=False)
-        return left >= 1
+        told = self._buckets.get(client)
+        used = max(0.0, told.value - max(0.0, now - told.at) * self._each / 60) if told else 0.0
+        allowed = used <= self._each - 1 + 1e-9
+        # Also one that gets nothing: who is remembered are those that were heard of last.
+        self._buckets.put(client, used + 1 if allowed else used, max(now, told.at) if told else now)
+        return allowed
 
 
 class Remembered:

@@ -15,6 +15,7 @@ from relay import causes, certificates, log, metrics
 from relay.config import Settings
 from relay.core import networks
 from relay.smtp import accounts, auth, commands, intake, limits, session, submitters, throttle
+from relay.workers import board
 
 LOG = log.room("smtp")
 
@@ -117,10 +118,11 @@ async def serve(
     verify_upstream: auth.VerifyUpstream | None = None,
     held_to: limits.Limits | None = None,
     guesses: throttle.Guesses | None = None,
+    service: board.Shared = board.ALONE,
 ) -> Server:
     """Opens the listeners of [smtp]. `take` gets each message; `users` is asked with auth = "users" (without one the
-    file of `users` is), `verify_upstream` with auth = "upstream". `held_to` and `guesses` are what clients may use.
-    Raises `CannotListen`."""
+    file of `users` is), `verify_upstream` with auth = "upstream". `held_to` and `guesses` are what clients may use, of
+    all processes of the `service`. Raises `CannotListen`."""
     smtp = settings.smtp
     found = submitters.problems(settings)
     if smtp.auth == "upstream" and verify_upstream is None:
@@ -128,7 +130,8 @@ async def serve(
     found += unbound(settings)
     if found:
         raise CannotListen("\n".join(found))
-    server = Server(share(settings, take, authenticator(settings, users, verify_upstream, guesses), held_to))
+    asked = authenticator(settings, users, verify_upstream, guesses, service)
+    server = Server(share(settings, take, asked, held_to, service))
     metrics.SMTP_CONNECTIONS.set_function(lambda: server.connections)
     metrics.SMTP_IN_FLIGHT.set_function(lambda: server.in_flight)
     try:
@@ -157,12 +160,16 @@ def unbound(settings: Settings) -> list[str]:
 
 
 def share(
-    settings: Settings, take: intake.Take, authenticator: auth.Authenticator, held_to: limits.Limits | None = None
+    settings: Settings,
+    take: intake.Take,
+    authenticator: auth.Authenticator,
+    held_to: limits.Limits | None = None,
+    service: board.Shared = board.ALONE,
 ) -> session.Shared:
     """What the sessions of one server are given."""
     smtp = settings.smtp
     held_to = held_to or limits.Limits(in_flight=smtp.max_in_flight)
-    flight = limits.Flight(max(held_to.in_flight, 2 * smtp.max_message_size))
+    flight = limits.Flight(max(held_to.in_flight, 2 * smtp.max_message_size), service)
     return session.Shared(
         hostname=smtp.hostname or os.uname().nodename,
         allow=submitters.allow_list(smtp.allow),
@@ -172,9 +179,9 @@ def share(
         normalizes=smtp.bare_newline == "normalize",
         certificate=certificate(settings),
         held_to=held_to,
-        places=limits.Places(limits.connections(held_to.connections), held_to.per_address),
+        places=limits.Places(limits.connections(held_to.connections), held_to.per_address, service),
         flight=flight,
-        rates=limits.Rates(smtp.messages_per_minute),
+        rates=limits.Rates(smtp.messages_per_minute, service),
         clients_told=limits.Remembered(),
         authenticator=authenticator,
         taking=intake.Intake(take, flight),
@@ -196,6 +203,7 @@ def authenticator(
     users: auth.Users | None = None,
     verify_upstream: auth.VerifyUpstream | None = None,
     guesses: throttle.Guesses | None = None,
+    service: board.Shared = board.ALONE,
 ) -> auth.Authenticator:
     match settings.smtp.auth:
         case "users":
@@ -203,8 +211,8 @@ def authenticator(
                 from relay.smtp import users as book  # with argon2, which others need not wait for
 
                 users = book.Book(book.path(settings))
-            return auth.Authenticator(users, None, guesses, settings=settings)
+            return auth.Authenticator(users, None, guesses, settings=settings, service=service)
         case "upstream":
-            return auth.Authenticator(None, verify_upstream, guesses, settings=settings)
+            return auth.Authenticator(None, verify_upstream, guesses, settings=settings, service=service)
         case _:
-            return auth.Authenticator(None, None, guesses, settings=settings)
+            return auth.Authenticator(None, None, guesses, settings=settings, service=service)

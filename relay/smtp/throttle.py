@@ -4,20 +4,21 @@ Owns: the counts of failed logins per client's network, per login and per both, 
 all together where an upstream is asked, and which logins are known to be good. Pure but for its
 clock, an argument. Who has logged in from an address before is locked out there by failures of that login alone:
 otherwise a stranger could shut a user out by guessing, and one user of a webmail all others. What is being tried counts
-as failed until it is known: guesses made at the same time are no more than guesses made in turn.
+as failed until it is known: guesses made at the same time are no more than guesses made in turn. All of it holds for the
+service, whichever of its processes a client comes to.
 """
 
 from __future__ import annotations
 
 import hmac
-import secrets
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from relay.core import networks
+from relay.workers import board
 
 MEMORY = 900.0  # seconds after its last failure that a key is remembered
 
@@ -34,47 +35,52 @@ class Guesses(NamedTuple):
 
 HERE = Guesses(10, 30, 30)  # where nobody but us counts
 ELSEWHERE = Guesses(5, 15, 8)  # below the ten at which providers lock an account: a stranger must not lock a user's
-MAX_KEYS = 20_000  # remembered at most; the oldest go first
-
-Key = tuple[str | None, str | None]  # address and login, None for any
+ALL = "*"  # who is tried at all, beside the keys of `keys_of`
 
 
 class Throttle:
-    """`clock` gives monotonic seconds; at most `keys` are remembered of each kind."""
+    """`clock` gives monotonic seconds."""
 
-    def __init__(self, clock: Callable[[], float], allowed: Guesses = HERE, *, keys: int = MAX_KEYS) -> None:
-        self._clock, self._allowed, self._keys = clock, allowed, keys
-        self._trying: Counter[Key] = Counter()
-        self._failures: OrderedDict[Key, tuple[int, float]] = OrderedDict()
-        self._friends: OrderedDict[Key, None] = OrderedDict()
+    def __init__(
+        self, clock: Callable[[], float], allowed: Guesses = HERE, service: board.Shared = board.ALONE
+    ) -> None:
+        self._clock, self._allowed = clock, allowed
+        self._trying: Counter[str] = Counter()
+        self._tried = service.held("smtp.trying")
+        self._failures, self._friends = service.latest("smtp.failures"), service.latest("smtp.friends")
 
     def locked(self, address: IPv4Address | IPv6Address | None, login: str) -> bool:
         return self._over(self._count, address, login)
 
     def full(self, address: IPv4Address | IPv6Address | None, login: str) -> bool:
         """Would it be locked if all failed that is being tried? Then it has to wait for that."""
-        return self._over(lambda key: self._count(key) + self._trying[key], address, login)
+        return self._over(lambda key: self._count(key) + self._trying[key] + self._tried.others(key), address, login)
 
-    def _over(self, count: Callable[[Key], int], address: IPv4Address | IPv6Address | None, login: str) -> bool:
+    def _over(self, count: Callable[[str], int], address: IPv4Address | IPv6Address | None, login: str) -> bool:
         place, name, pair = keys_of(address, login)
         if count(pair) >= self._allowed.pair:
             return True
-        return pair not in self._friends and (
-            count(place) >= self._allowed.address or count(name) >= self._allowed.login
-        )
+        over = count(place) >= self._allowed.address or count(name) >= self._allowed.login
+        return over and self._friends.get(pair) is None
 
     @contextmanager
     def trying(self, address: IPv4Address | IPv6Address | None, login: str) -> Iterator[None]:
         """While a login is checked."""
         mine = keys_of(address, login)
         self._trying.update(mine)
+        self._say(mine)
         try:
             yield
         finally:
             self._trying.subtract(mine)
+            self._say(mine)
             for key in mine:
                 if not self._trying[key]:
                     del self._trying[key]
+
+    def _say(self, keys: tuple[str, ...]) -> None:
+        for key in keys:
+            self._tried.hold(key, self._trying[key])
 
     def failed(self, address: IPv4Address | IPv6Address | None, login: str) -> float:
         """Counts a failure; the seconds to wait before the client hears of it."""
@@ -82,93 +88,92 @@ class Throttle:
         counts = []
         for key in keys_of(address, login):
             count = self._count(key) + 1
-            self._failures[key] = (count, now)
-            self._failures.move_to_end(key)
+            self._failures.put(key, count, now)
             counts.append(count)
-        self._trim(self._failures)
         return float(min(self._allowed.first_pause * 2 ** min(max(counts) - 1, 10), self._allowed.longest_pause))
 
     def passed(self, address: IPv4Address | IPv6Address | None, login: str) -> None:
         """Forgets the login's failures. The address' stay: its owner may have one good login and guess at others."""
         _, name, pair = keys_of(address, login)
-        self._failures.pop(name, None)
-        self._failures.pop(pair, None)
-        self._friends[pair] = None
-        self._friends.move_to_end(pair)
-        self._trim(self._friends)
+        now = self._clock()
+        for key in (name, pair):
+            if self._failures.get(key) is not None:
+                self._failures.put(key, 0, now)
+        self._friends.put(pair, 1, now)
 
-    def _trim(self, table: OrderedDict[Key, Any]) -> None:
-        while len(table) > self._keys:
-            table.popitem(last=False)
-
-    def _count(self, key: Key) -> int:
-        count, last = self._failures.get(key, (0, 0.0))
-        return count if count and self._clock() - last < MEMORY else 0
+    def _count(self, key: str) -> int:
+        told = self._failures.get(key)
+        return int(told.value) if told and self._clock() - told.at < MEMORY else 0
 
 
 class Budget:
-    """Failed logins per hour over all clients, where somebody else counts them too: a bucket that holds `each` and fills
+    """Failed logins per hour over all clients, where somebody else counts them too: a bucket that holds `each` and drains
     evenly; 0 is no limit. What is being tried counts as failed until it is known. `clock` gives monotonic seconds."""
 
-    def __init__(self, clock: Callable[[], float], each: int) -> None:
+    def __init__(self, clock: Callable[[], float], each: int, service: board.Shared = board.ALONE) -> None:
         self._clock, self._each = clock, each
-        self._left, self._at, self._trying = float(each), clock(), 0
+        self._failed, self._trying = service.latest("smtp.budget"), 0
+        self._tried = service.held("smtp.trying")
 
-    def _now(self) -> float:
-        now = self._clock()
-        self._left = min(float(self._each), self._left + (now - self._at) * self._each / 3600)
-        self._at = now
-        return self._left
+    def _left(self) -> float:
+        told = self._failed.get(ALL)
+        if told is None:
+            return float(self._each)
+        drained = max(0.0, self._clock() - told.at) * self._each / 3600
+        return self._each - max(0.0, told.value - drained)
 
     @property
     def spent(self) -> bool:
-        return bool(self._each) and self._now() < 1
+        return bool(self._each) and self._left() < 1
 
     @property
     def full(self) -> bool:
         """Would it be spent if all failed that is being tried?"""
-        return bool(self._each) and self._now() - self._trying < 1
+        return bool(self._each) and self._left() - self._trying - self._tried.others(ALL) < 1
 
     @contextmanager
     def trying(self) -> Iterator[None]:
-        self._trying += 1
+        self._count(1)
         try:
             yield
         finally:
-            self._trying -= 1
+            self._count(-1)
+
+    def _count(self, more: int) -> None:
+        self._trying += more
+        self._tried.hold(ALL, self._trying)
 
     def failed(self) -> None:
         if self._each:
-            self._left = self._now() - 1
+            self._failed.put(ALL, self._each - self._left() + 1, self._clock())
 
 
 class Known:
-    """Logins with the password that was good last, as digests by a key of this process. At most `keys`; the oldest go."""
+    """Logins with the password that was good last, as 48 bits of a digest by the service's own secret: who guesses them
+    finds out whether a password is asked for while others have spent the budget, and nothing else."""
 
-    def __init__(self, *, keys: int = MAX_KEYS) -> None:
-        self._secret, self._keys = secrets.token_bytes(32), keys
-        self._digests: OrderedDict[str, bytes] = OrderedDict()
+    def __init__(self, clock: Callable[[], float], service: board.Shared = board.ALONE) -> None:
+        self._clock, self._secret, self._digests = clock, service.secret, service.latest("smtp.known")
 
-    def _digest(self, password: str) -> bytes:
-        return hmac.digest(self._secret, password.encode("utf-8", "surrogatepass"), "sha256")
+    def _digest(self, login: str, password: str) -> int:
+        text = f"{len(login)} {login}{password}".encode("utf-8", "surrogatepass")
+        return int.from_bytes(hmac.digest(self._secret, text, "sha256")[:6], "big")
 
     def add(self, login: str, password: str) -> None:
-        self._digests[login] = self._digest(password)
-        self._digests.move_to_end(login)
-        while len(self._digests) > self._keys:
-            self._digests.popitem(last=False)
+        self._digests.put(login, self._digest(login, password), self._clock())
 
     def remove(self, login: str) -> None:
-        self._digests.pop(login, None)
+        self._digests.put(login, -1, self._clock())
 
     def has(self, login: str, password: str) -> bool:
-        return hmac.compare_digest(self._digests.get(login, b""), self._digest(password))
+        told = self._digests.get(login)
+        return told is not None and told.value == self._digest(login, password)
 
 
-def keys_of(address: IPv4Address | IPv6Address | None, login: str) -> tuple[Key, Key, Key]:
+def keys_of(address: IPv4Address | IPv6Address | None, login: str) -> tuple[str, str, str]:
     """Of the client's network, the login, and both. To many servers a login is the same in capitals."""
     name, place = spelt(login), networks.client(address)
-    return (place, None), (None, name), (place, name)
+    return f"from {place}", f"as {name}", f"from {place} as {name}"
 
 
 def spelt(login: str) -> str:

@@ -32,11 +32,13 @@ from typing import Literal, NamedTuple, Protocol
 
 Sums = Literal["smtp.connections", "smtp.in_flight", "http.connections"]
 Helds = Literal["smtp.addresses", "smtp.trying", "http.clients"]
-Latests = Literal["smtp.failures", "smtp.friends", "smtp.budget", "smtp.rates"]
+Latests = Literal["smtp.failures", "smtp.friends", "smtp.known", "smtp.budget", "smtp.rates"]
 
 SUMS: tuple[Sums, ...] = ("smtp.connections", "smtp.in_flight", "http.connections")
 HELDS: dict[Helds, int] = {"smtp.addresses": 2048, "smtp.trying": 256, "http.clients": 8192}  # sets of places
-LATESTS: dict[Latests, int] = {"smtp.failures": 8192, "smtp.friends": 8192, "smtp.budget": 1, "smtp.rates": 4096}
+LATESTS: dict[Latests, int] = {
+    "smtp.failures": 8192, "smtp.friends": 8192, "smtp.known": 8192, "smtp.budget": 1, "smtp.rates": 8192,
+}  # fmt: skip
 
 WAYS = 4  # places of a key in each slot
 WORD = 8  # octets
@@ -83,10 +85,14 @@ class Latest(Protocol):
 
 
 class Shared(Protocol):
-    """What a process has in common with the others of its service."""
+    """What a process has in common with the others of its service. `secret` is the same in all of them, and another one
+    after each start."""
 
     @property
     def alone(self) -> bool: ...
+
+    @property
+    def secret(self) -> bytes: ...
 
     def sum(self, name: Sums) -> Sum: ...
 
@@ -111,7 +117,7 @@ class Nobody:
 class Own:
     """A `Latest` of one process: of the keys beyond `keys`, the ones written longest ago are forgotten."""
 
-    def __init__(self, keys: int = MAX_KEYS) -> None:
+    def __init__(self, keys: int) -> None:
         self._keys = keys
         self._told: OrderedDict[str, Told] = OrderedDict()
 
@@ -126,7 +132,13 @@ class Own:
 
 
 class Alone:
+    """`keys` are remembered of each `Latest`."""
+
     alone = True
+
+    def __init__(self, keys: int = MAX_KEYS) -> None:
+        self._keys = keys
+        self.secret = secrets.token_bytes(SECRET)
 
     def sum(self, name: Sums) -> Sum:
         return Nobody()
@@ -135,7 +147,7 @@ class Alone:
         return Nobody()
 
     def latest(self, name: Latests) -> Latest:
-        return Own()
+        return Own(self._keys)
 
 
 ALONE = Alone()
@@ -160,7 +172,7 @@ class Board:
         self.slots = self._words[1]
         if slot >= self.slots:
             raise ValueError(f"there is no slot {slot} of {self.slots}")
-        self._secret = self._map[SECRET_AT : SECRET_AT + SECRET]
+        self.secret = self._map[SECRET_AT : SECRET_AT + SECRET]
         self._at, _ = layout(self.slots)
 
     def sum(self, name: Sums) -> SharedSum:
@@ -173,7 +185,7 @@ class Board:
         return SharedLatest(self._table(name, LATESTS[name]), self._reals)
 
     def _table(self, name: Helds | Latests, sets: int) -> Table:
-        return Table(self._words, self._at[name], sets, 2 if name in HELDS else 4, self.slots, self.slot, self._secret)
+        return Table(self._words, self._at[name], sets, 2 if name in HELDS else 4, self.slots, self.slot, self.secret)
 
     def clear(self, slot: int) -> None:
         """The process that was there has died: it holds nothing any more. What it has seen stays."""

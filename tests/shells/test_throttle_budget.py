@@ -1,6 +1,7 @@
 """What all clients together may guess, and who is exempt."""
 
 from relay.smtp import throttle
+from relay.workers import board
 
 
 def test_a_budget_is_spent_and_fills_again() -> None:
@@ -39,7 +40,7 @@ def test_none_is_no_limit() -> None:
 
 
 def test_a_login_is_known_by_its_last_good_password_and_only_so_many() -> None:
-    known = throttle.Known(keys=2)
+    known = throttle.Known(lambda: 0.0, board.Alone(keys=2))
     assert not known.has("jane", "")
     for login in ("jane", "joe", "ann"):
         known.add(login, "right")
