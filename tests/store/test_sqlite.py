@@ -8,6 +8,7 @@ import random
 import signal
 import sqlite3
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -395,10 +396,45 @@ async def test_a_crowd_shares_transactions_and_one_alone_never_waits(path: Path)
     await asyncio.gather(*(alone(number) for number in range(writer.CROWD)))
     await alone(0)
     assert slept
-    assert max(slept) <= writer.GAP
+    assert max(slept) <= writer.SLICE
     for number in range(2 * writer.CROWDED):
         await alone(number)
     slept.clear()
     await alone(0)
     assert not slept
+    await it.stop()
+
+
+async def test_what_keeps_coming_shares_the_transaction(path: Path) -> None:
+    """As long as something comes within each slice of the pause, the clock of which stands still here."""
+    loop, batches = asyncio.get_running_loop(), list[int]()
+    later: list[asyncio.Future[Any]] = []
+    coming = threading.Semaphore(5)
+
+    def count(batch: Sequence[Any]) -> Program[Sequence[Any]]:
+        batches.append(len(batch))
+        yield "SELECT 1", ()
+        return batch
+
+    def sleep(_: float) -> None:
+        came = threading.Event()
+
+        def bring() -> None:
+            if coming.acquire(blocking=False):
+                later.append(it.submit(0))
+            came.set()
+
+        loop.call_soon_threadsafe(bring)
+        came.wait(30)
+
+    it = writer.Writer(path, {int: engine.Bulk(count, int)}, sleep=sleep, clock=lambda: 0.0)
+    gate = threading.Event()
+    begun = it.submit(lambda _: gate.wait(30))
+    crowd = [it.submit(number) for number in range(writer.CROWD)]
+    gate.set()
+    await asyncio.gather(begun, *crowd)
+    await it.submit(0)
+    await asyncio.gather(*later)
+    assert sum(batches) == writer.CROWD + 1 + 5
+    assert batches[-1] == 1 + 5
     await it.stop()

@@ -30,9 +30,11 @@ from relay.store.sqlite.programs import run
 
 LOG = log.room("store")
 # Each transaction takes the interpreter's lock from the event loop a dozen times. While several wait at a time, fewer and
-# larger ones let all get on faster (as PostgreSQL's commit_delay and commit_siblings); one alone never waits.
+# larger ones let all get on faster (as PostgreSQL's commit_delay and commit_siblings); one alone never waits. Once nothing
+# comes any more, all who could bring something may be among those that wait.
 CROWD = 3  # operations that somebody waits for in one transaction, from which on there is one a GAP
-GAP = 0.004  # seconds between the beginnings of two transactions then
+GAP = 0.012  # seconds between the beginnings of two transactions then, at most …
+SLICE = 0.002  # … and less where nothing comes for so long
 CROWDED = 32  # transactions with fewer until there is none
 LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 BROKEN = LOCKED | {
@@ -66,11 +68,13 @@ class Writer:
         *,
         times: Times = USUAL,
         sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.path = path
         self._bulk = bulk
         self._times = times
         self._sleep = sleep
+        self._clock = clock
         self._file = Database(path, schema.migrate, busy=times.busy, look=times.look)
         self._queue: deque[Operation] = deque()
         self._taking = threading.Lock()
@@ -151,11 +155,10 @@ class Writer:
                     self._wake.get()
                 self._asleep = False
                 continue
-            pause = self._began + GAP - time.monotonic() if self._crowded else 0.0
-            if pause > 0 and not self._stopping:
-                self._sleep(pause)
+            if self._crowded:
+                self._linger()
             try:
-                self._began = time.monotonic()
+                self._began = self._clock()
                 self._turn()
             except Exception as error:
                 if not isinstance(error, sqlite3.Error | OSError | Unavailable):
@@ -166,6 +169,14 @@ class Writer:
                     continue
                 self._broken(error, self._take())
         self._file.close()
+
+    def _linger(self) -> None:
+        """While more keeps coming, it shares the transaction."""
+        while not self._stopping and (pause := self._began + GAP - self._clock()) > 0:
+            count = len(self._queue)
+            self._sleep(min(pause, SLICE))
+            if count >= BATCH or len(self._queue) == count:
+                return
 
     def _turn(self) -> None:
         """One transaction over what has queued by the time the lock is held."""
