@@ -25,8 +25,10 @@ from relay import (
     keys,
     log,
     metrics,
+    nodes,
     notify,
     recounts,
+    retention,
     roles,
     starting,
     store,
@@ -156,6 +158,12 @@ class Service:
             self.supervise("store", self.open_store_later)
         await self.wiring.start()
         self.supervise("counts", lambda: recounts.run(self.store))
+        privacy = settings.privacy
+        kept = retention.Retention(
+            self.store, days=privacy.retention_days, ip_days=privacy.ip_days, folder=settings.state_dir,
+            holder=f"{nodes.name(settings)} {os.getpid()}",
+        )  # fmt: skip
+        self.supervise("retention", kept.run)
         seconds = notify.watchdog()
         if seconds:
             self.supervise("watchdog", lambda: beat(seconds))

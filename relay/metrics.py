@@ -74,6 +74,15 @@ NODE_TROUBLE = Gauge(
     ["kind"],
 )
 
+RETENTION_DELETED = Counter(
+    "trackrelay_retention_deleted_rows", "Rows (and files) that went because they were too old, by table", ["table"]
+)
+RETENTION_CUT = Counter("trackrelay_retention_cut_rows", "Rows whose addresses were cut by privacy.ip_days", ["table"])
+RETENTION_OLDEST = Gauge(
+    "trackrelay_retention_oldest_seconds", "Age of the oldest message that is kept, at the last look"
+)
+RETENTION_SECONDS = Counter("trackrelay_retention_seconds", "Time that the store took to let go of what is too old")
+
 
 def value(name: str, **labels: str) -> float:
     """A sample as /metrics would show it, or 0 if there is none yet: value("trackrelay_accepted_total")."""

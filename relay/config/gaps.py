@@ -30,10 +30,7 @@ class Gap:
         return f"has no effect in this version: {self.instead}"
 
 
-SETTINGS = (
-    Gap("tracking", "suppress", "there is no list of such recipients"),
-    Gap("privacy", "retention_days", "nothing is deleted"),
-)
+SETTINGS = (Gap("tracking", "suppress", "there is no list of such recipients"),)
 
 # Verdicts that no notification has: the first five are never given, and a sender's own hit is never notified.
 VERDICTS = ("human", "proxy", "prefetch", "scanner", "crawler", "self")

@@ -157,6 +157,7 @@ class Privacy:
     user_agent: Literal["full", "family", "none"] = "full"
     referer: Literal["full", "origin", "none"] = "full"
     retention_days: int = 365
+    ip_days: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -563,7 +563,9 @@ PRIVACY = Section(
         Option("referer", kinds.choice("full", "origin", "none"),
                "The page that a click came from. origin: only its scheme and host."),
         Option("retention_days", kinds.number(1, 36_500),
-               "How long messages and events are meant to stay. Links keep working in any case."),
+               "How long messages and events are kept. Counters stay, and links keep working."),
+        Option("ip_days", kinds.number(0, 36_500),
+               "After so many days IP addresses and user agents are cut from what is kept. 0: they stay as long as all else."),
     ),
 )  # fmt: skip
 

@@ -53,7 +53,8 @@ class Facts(msgspec.Struct, array_like=True):
     `counts` is per event type, `links` per link index, and `opened` the time of the last counted open per recipient
     index, as long as it matters. So is `clicked`, per link and client. `levels` are the message's buckets, once it has so many
     events that they matter; `folded` is per token, and under "" what is too much to tell apart. `turns` is per recipient
-    index: behind which time the next notification of its hits queues."""
+    index: behind which time the next notification of its hits queues. `erased` are the recipient indexes of those who were
+    erased: of them nothing is kept any more."""
 
     sequence: int = 0
     counts: dict[str, int] = {}
@@ -63,6 +64,7 @@ class Facts(msgspec.Struct, array_like=True):
     levels: dict[str, floods.Level] = {}
     folded: dict[str, int] = {}
     turns: dict[int, float] = {}
+    erased: list[int] = []
 
 
 class Origin(NamedTuple):

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from relay.core import floods
 from relay.core.model import Value
@@ -183,6 +183,20 @@ class Request(Value, frozen=True):
     at: float
     state: RequestState = "begun"
     answer: str = ""
+
+
+class PurgeMark(NamedTuple):
+    """How far a purge has come: what it looks at, and behind what. An engine's own."""
+
+    stage: int = 0
+    after: str = ""
+
+
+class Purged(NamedTuple):
+    """What one step took away or cut, in rows by table, and where the next step begins; None where all is done."""
+
+    rows: Mapping[str, int]
+    next: PurgeMark | None
 
 
 def open(url: str, state_dir: Path, limits: floods.Limits = floods.LIMITS, *, password: str = "") -> Store:

@@ -26,6 +26,8 @@ from relay.store import (
     Engagement,
     Notification,
     NotificationState,
+    Purged,
+    PurgeMark,
     Request,
     Schedule,
     UpstreamReply,
@@ -144,7 +146,8 @@ class Store(Protocol):
         """Of these messages, those of which an open or a click is known."""
 
     async def begin_recount(self) -> int:
-        """Empties the counters, and counts anew with each `recount`. The number of messages that are there."""
+        """Empties the counters, but for hours before the oldest message, and counts anew with each `recount`. The number of
+        messages that are there."""
 
     async def recount(self) -> int | None:
         """Goes on with counting what was there before: so many messages further; None where all is counted. Meanwhile
@@ -368,6 +371,19 @@ class Store(Protocol):
 
     async def settle_erasure(self, digest: str) -> bool:
         """It was done, or is not to be. False where there is none."""
+
+    # -- what is too old
+    async def purge(self, mark: PurgeMark, before: float, most: int) -> Purged:
+        """A step in one small transaction: of what is older than `before` some `most` rows go, from `mark` on. An event goes by
+        its own age, with its notifications; a message by its own, with all that hangs on it but younger events; drafts
+        that were not touched since, messages sent later that were closed before. Counters stay, and while `counting`
+        nothing goes. To begin anew at any time does no harm."""
+
+    async def cut_addresses(self, mark: PurgeMark, since: float, before: float, most: int) -> Purged:
+        """The same for `ip` and `user_agent` of hits, and `submitter_ip` of messages, from `since` on: they become ""."""
+
+    async def oldest(self) -> float | None:
+        """When the oldest message was submitted; None where there is none."""
 
     # -- the whole
     async def backup(self, path: Path) -> bool:

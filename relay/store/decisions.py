@@ -143,7 +143,11 @@ def append(
             results.append(None)
             continue
         fresh.add(event.event_id)
-        fact = moved[event.message_id] = facts[event.message_id]
+        fact = facts[event.message_id]
+        if event.recipient_index in fact.erased and event.type in tally.HITS:
+            results.append(None)
+            continue
+        moved[event.message_id] = fact
         complete = tally.complete(event, fact, origin, position + 1, limits)
         results.append(complete)
         if isinstance(complete, floods.Folded):

@@ -554,6 +554,7 @@ WRONG = [
         '2: upstream.oauth2.token_url: "http://x.test" is http',
     ),
     ("[privacy]\nretention_days = 0", "2: privacy.retention_days: 0 is out of range"),
+    ("[privacy]\nip_days = -1", "2: privacy.ip_days: -1 is out of range"),
     ('[[dkim]]\ndomain = "e.test"\nselector = "t1"\nkey = "gone.pem"', "4: dkim[0].key: there is no file "),
     ('[[dkim]]\ndomain = "e.test"\nkey = "key.pem"', "1: dkim[0].selector: is needed here"),
     # secrets
@@ -705,10 +706,6 @@ def test_these_are_right(folder, text):
         ("[tracking]\nthread_replies = true", "2: tracking.thread_replies: is on, but no grant has a mailbox"),
         ('[tracking]\nsuppress = "reject"', "2: tracking.suppress: has no effect in this version"),
         ('[milter]\nlisten = "inet:0.0.0.0:8891"\n' + URL, "2: milter.listen: is reached from other machines"),
-        (
-            "[privacy]\nretention_days = 30",
-            "2: privacy.retention_days: has no effect in this version: nothing is deleted",
-        ),
         ('[[rules]]\nsuppress = "untrack"', "2: rules[0].suppress: has no effect in this version"),
         (
             HOOK.replace('"x"', '"env:S"') + 'url = "https://x.test"\nverdicts = ["human"]',

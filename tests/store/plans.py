@@ -34,6 +34,7 @@ FEW: Mapping[str, str] = {
     outbox.HASTEN[1]: "what waits, once at a start and where the clock was set",
     counts.TOP: ROWS,
     counts.COUNT: BY_HAND,
+    counts.CLEAR: BY_HAND,
     messages.COPIES_OF: "the copies of one message",
     messages.FOUND: "the last 100 messages with one Message-ID",
     keys.ALL: "keys of the API: some dozens",

@@ -12,7 +12,7 @@ import pytest
 
 from relay.core import floods
 from relay.core.model import Event
-from relay.store import Newer, Unavailable, UpstreamReply, locator, tables
+from relay.store import Newer, PurgeMark, Unavailable, UpstreamReply, locator, tables
 from relay.store.postgres import Postgres, looking, migrations, schema, writer
 from relay.store.postgres.writer import Times
 from tests.fakes import certificates, cut
@@ -556,3 +556,53 @@ def test_what_is_no_url(url: str) -> None:
     with pytest.raises(ValueError) as wrong:
         locator.read(url)
     assert "p@db" not in str(wrong.value)
+
+
+async def purged(store: Postgres, before: float) -> dict[str, int]:
+    rows: dict[str, int] = {}
+    mark: PurgeMark | None = PurgeMark()
+    while mark is not None:
+        done = await store.purge(mark, before, 100)
+        mark = done.next
+        rows |= {table: rows.get(table, 0) + number for table, number in done.rows.items() if number}
+    return rows
+
+
+async def test_whole_months_are_dropped(store: Postgres, url: str) -> None:
+    october, november, december = 1_698_000_000.0, 1_700_000_000.0, 1_702_000_000.0
+    await store.sync_endpoints([endpoint()])
+    for number, at in enumerate((october, november, december)):
+        await store.record_sent(sent(f"m{number}", submitted_at=at))
+        await store.append(click(message_id=f"m{number}", at=at))
+        await store.append(click(message_id=f"m{number}", at=at + 10))
+    await store.append(click(message_id="m1", at=0.0))
+    rows = await purged(store, november + 5)
+    assert (rows["events"], rows["deliveries"], rows["messages"]) == (4, 4, 2)
+    assert await months(url) == {"events_2023_11": 1, "events_2023_12": 2}
+    for table, there in (("events_2023_10", False), ("events_before", False), ("events_2023_11", True)):
+        assert bool(await ask(url, f"SELECT to_regclass('{table}') IS NOT NULL")) is there
+    assert [row.pending for row in await store.backlog()] == [3]
+    assert await purged(store, november + 5) == {}
+    # The months' tables come again, for whoever knew the old ones too.
+    assert await store.append(click(message_id="m9", at=october)) is not None
+    assert await months(url) == {"events_2023_10": 1, "events_2023_11": 1, "events_2023_12": 2}
+
+
+async def test_a_month_that_was_detached_only_is_dropped_the_next_time(store: Postgres, url: str) -> None:
+    october = 1_698_000_000.0
+    await store.append(click(at=october))
+    async with another(url) as db:
+        await db.execute("ALTER TABLE events DETACH PARTITION events_2023_10")
+    assert await purged(store, october + 86_400 * 40) == {"events": 1}
+    async with another(url) as db:
+        assert await db.fetchval("SELECT to_regclass('events_2023_10')") is None
+
+
+async def test_a_table_that_somebody_else_needs_stays_until_it_can_go(store: Postgres, url: str) -> None:
+    october = 1_698_000_000.0
+    await store.append(click(at=october))
+    await ask(url, "CREATE VIEW theirs AS SELECT * FROM events_2023_10")
+    assert await purged(store, october + 86_400 * 40) == {}
+    assert await store.events() == []  # it is no part of the events any more
+    await ask(url, "DROP VIEW theirs")
+    assert await purged(store, october + 86_400 * 40) == {"events": 1}

@@ -92,7 +92,10 @@ class Counts(Tables):
         return found
 
     async def begin_recount(self) -> int:
-        self._counts, self._upto = {}, ""
+        oldest = min((m.sent.submitted_at for m in self._messages.values() if m.sent), default=None)
+        if oldest is not None:
+            self._counts = {key: row for key, row in self._counts.items() if key[1] < oldest // 3600}
+        self._upto = ""
         self._seen.clear()
         return sum(message.sent is not None for message in self._messages.values())
 

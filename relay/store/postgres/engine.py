@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from relay.core import floods
+from relay.store import Purged, PurgeMark
 from relay.store.locator import Locator
+from relay.store.postgres import expiry
 from relay.store.postgres.connections import Connector
 from relay.store.postgres.listener import Listener
 from relay.store.postgres.months import Months
@@ -23,6 +25,8 @@ from relay.store.sql import copying, events
 from relay.store.sql.engine import Bulk, Engine
 from relay.store.sql.program import Program, Row
 
+ROWS = "rows"
+PAGE = 1000  # positions of a month that are looked at at once
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -42,6 +46,7 @@ class Postgres(Engine):
         super().__init__(limits, clock)
         self._months = Months(self._hits)
         connector = Connector(locator, password)
+        self._connector = connector
         self.readers = Readers(connector)
         self.listener = Listener(connector)
         self.writer = Writer(connector, self.bulk(), times=times)
@@ -76,6 +81,25 @@ class Postgres(Engine):
 
     async def _bulk(self, value: Any) -> Any:
         return await self.writer.submit(value)
+
+    async def purge(self, mark: PurgeMark, before: float, most: int) -> Purged:
+        """Whole months first: `mark.after` is the month that is under way, the last position and the number of rows in it;
+        or ROWS."""
+        if mark.stage or mark.after == ROWS or await self.counting():
+            return await super().purge(mark, before, most)
+        months = await self.read(expiry.expired, before)
+        table, *reached = mark.after.split() or [""]
+        month = next((one for one in months if one.table >= table), None)
+        if month is None:
+            return Purged({}, PurgeMark(0, ROWS))
+        position, rows = map(int, reached if reached and table == month.table else (0, 0))
+        positions, owed = await self.read(expiry.owed, month.table, position, PAGE)
+        gone = await self.write(expiry.forgive, owed) if owed else 0
+        if positions:
+            return Purged({"deliveries": gone}, PurgeMark(0, f"{month.table} {positions[-1]} {rows + len(positions)}"))
+        if not await expiry.drop(self._connector, month):
+            return Purged({}, PurgeMark(0, f"{month.table}~"))
+        return Purged({"events": rows}, PurgeMark(0, ""))
 
     async def backup(self, path: Path) -> bool:
         return False

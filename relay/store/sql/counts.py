@@ -33,7 +33,11 @@ UPTO = "SELECT upto FROM counting"
 # What adds nothing any more is no row.
 EMPTY = f"DELETE FROM counts WHERE dimension = ? AND hour = ? AND grant_id = ? AND value = ? AND {' AND '.join(f'{n} = 0' for n in COUNTERS)}"
 EVENTS_OF = f"SELECT {EVENTS.names()} FROM events WHERE message_id = ? ORDER BY position"
-CLEAR = ("DELETE FROM counts", "DELETE FROM seen", "UPDATE counting SET upto = ''")
+# Of hours before the oldest message nothing could be counted again: what was purged stays counted.
+FIRST = "SELECT min(submitted_at) FROM messages"
+CLEAR = "DELETE FROM counts WHERE hour >= ?"
+CLEAR_SEEN = "DELETE FROM seen"
+FROM_BEGINNING = "UPDATE counting SET upto = ''"
 COUNT = "SELECT count(*) FROM messages"
 NEXT = "SELECT message_id FROM messages WHERE message_id > ? ORDER BY message_id LIMIT ?"
 CAME_TO = "UPDATE counting SET upto = ?"
@@ -103,8 +107,11 @@ def events_of(message_id: str) -> Program[list[Event]]:
 
 
 def begin() -> Program[int]:
-    for sql in CLEAR:
-        yield sql, ()
+    ((first,),) = yield FIRST, ()
+    if first is not None:
+        yield CLEAR, (int(first // 3600),)
+    yield CLEAR_SEEN, ()
+    yield FROM_BEGINNING, ()
     rows = yield COUNT, ()
     return int(rows[0][0])
 

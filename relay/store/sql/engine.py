@@ -23,6 +23,8 @@ from relay.store import (
     Engagement,
     Notification,
     NotificationState,
+    Purged,
+    PurgeMark,
     Request,
     Schedule,
     UpstreamReply,
@@ -45,6 +47,7 @@ from relay.store.sql import (
     nodes,
     notices,
     outbox,
+    purging,
     requests,
     schedules,
     suppressions,
@@ -472,3 +475,14 @@ class Engine(ABC):
 
     async def settle_erasure(self, digest: str) -> bool:
         return await self.write(suppressions.settle, digest)
+
+    # -- what is too old -----------------------------------------------------------------------------------------------
+
+    async def purge(self, mark: PurgeMark, before: float, most: int) -> Purged:
+        return await self.write(purging.step, mark, before, most)
+
+    async def cut_addresses(self, mark: PurgeMark, since: float, before: float, most: int) -> Purged:
+        return await self.write(purging.cut, mark, since, before, most)
+
+    async def oldest(self) -> float | None:
+        return await self.read(purging.oldest)
