@@ -262,12 +262,15 @@ class Wiring:
             unwritable = await self.spool.trouble()
             if unwritable:
                 reasons.append(f"spool: {unwritable}")
-        warnings += [f"nodes: {sentence}" for sentence in self.among.troubles]
+        warnings += [f"nodes: {sentence}" for sentence in self.node_troubles()]
         return reasons, warnings
 
     def nodes(self) -> list[dict[str, Any]]:
         """Those that share the store, for /readyz."""
         return self.among.shown
+
+    def node_troubles(self) -> list[str]:
+        return self.among.troubles
 
     async def listen(
         self,

@@ -35,7 +35,7 @@ LOG = log.room("access")
 COOKIE = "trackrelay_session"
 HALF, HALF_HEADER = "half", "X-Session-Half"
 FRAMES = frozenset(
-    {"/", "/live", "/live/rates", "/live/webhooks", "/logout"}
+    {"/", "/live", "/live/rates", "/live/webhooks", "/live/nodes", "/logout"}
 )  # where a browser goes by itself; nothing about mail is there
 SESSION_SECONDS = 12 * 3600.0
 SESSIONS = 1_000  # beyond that, the oldest ends

@@ -82,6 +82,10 @@ class State(Protocol):
         """The processes that share the store, as they were heard last."""
         ...
 
+    def node_troubles(self) -> list[str]:
+        """What is wrong among them, as sentences."""
+        ...
+
 
 RATES = web.AppKey("rates", rates.Rates)
 STORE = web.AppKey("checked", Store)
@@ -105,7 +109,7 @@ def application(
     app[RATES] = rates.Rates(settings.admin.calls_per_minute)
     app[pages.FEED] = news or feed.Feed(known)
     if state is not None:
-        app[STATE] = state
+        app[STATE] = app[pages.AMONG] = state
     app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", counted)])
     app.add_routes(pages.routes())
     services = services or calls.Services(settings=settings, store=known)

@@ -112,7 +112,8 @@ def gone(roll: Roll, living: Collection[Node]) -> Iterator[Trouble]:
             "gone",
             node.called,
             f"{node.called} {how} {age(roll.now - node.at)} ago, with {mail(node.queue)} in its spool, the oldest of "
-            f"{age(roll.now - node.oldest)} ago. Nobody else can send these: start it again, or move its spool, then: trackrelay nodes remove {node.name}",
+            f"{age(roll.now - node.oldest)} ago. Nobody else can send these: start it again, or move its spool and forget it: "
+            f"trackrelay nodes remove {node.name}",
         )
 
 

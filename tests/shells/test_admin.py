@@ -10,7 +10,7 @@ import re
 import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,11 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from relay import config, store
+from relay import config, nodes, store
+from relay.core import nodes as core
 from relay.core.floods import Folded
 from relay.core.model import Endpoint, Event, EventType, Sent, SentCopy, Verdict
+from relay.core.nodes import Node, Roll
 from relay.store.contract import Store
 from tests.peers import browser
 from tests.until import until
@@ -38,12 +40,19 @@ class State:
     ready: bool = True
     addresses: Any = None
     known: tuple[Sequence[str], Sequence[str]] = ((), ())
+    roll: list[dict[str, Any]] = field(
+        default_factory=lambda: nodes.described(Roll(1000.0, (Node("relay-1", ("smtp",), "p", at=995.0),)))
+    )
+    trouble: list[str] = field(default_factory=list)
 
     async def troubles(self) -> tuple[list[str], list[str]]:
         return list(self.known[0]), list(self.known[1])
 
     def nodes(self) -> list[dict[str, Any]]:
-        return [{"name": "relay-1"}]
+        return self.roll
+
+    def node_troubles(self) -> list[str]:
+        return self.trouble
 
 
 @dataclass
@@ -128,7 +137,7 @@ async def test_health_is_open_to_all(tmp_path: Path) -> None:
             assert answer.status == 200
             assert await answer.json() == {
                 "ready": True, "reasons": [], "warnings": [], "listeners": {"admin": ["127.0.0.1:1"]},
-                "nodes": [{"name": "relay-1"}],
+                "nodes": server.state.roll,
             }  # fmt: skip
 
 
@@ -164,6 +173,8 @@ GUARDED = [
     "/live/rates/data",
     "/live/webhooks",
     "/live/webhooks/data",
+    "/live/nodes",
+    "/live/nodes/data",
     "/live/messages",
     "/live/messages/00000000000000000001",
     "/live/events",
@@ -666,7 +677,7 @@ async def test_the_page_moves_without_a_reload(tmp_path: Path) -> None:
             await server.happened(1, type_, **more)  # type: ignore[arg-type]
             await page.locator("#messages .chip", has_text=chip).wait_for()
         await server.happened(1, "message.opened")
-        for _ in range(5):  # by the keyboard alone
+        for _ in range(6):  # by the keyboard alone
             await page.keyboard.press("Tab")
             if await page.evaluate("document.activeElement.matches('a.message')"):
                 break
@@ -843,3 +854,39 @@ async def test_the_login_form_in_a_browser(tmp_path: Path) -> None:
         await page.get_by_text("Live", exact=True).wait_for()
         await page.get_by_role("button", name="Log out").click()
         await page.get_by_label("API key").wait_for()
+
+
+ROLL = Roll(1000.0, (
+    Node("mail-1", ("smtp", "queue"), "p", "0.1.0", 1.0, 995.0, 0, 0.0, {"0": "a", "1": "b"}, 1),
+    Node("mail-2", ("smtp", "queue"), "q", "0.1.0", 1.0, 100.0, 3, 50.0, {"0": "a"}, 0),
+    Node("<b>hooks</b>", ("webhooks",), "r", "0.1.0", 1.0, 990.0),
+))  # fmt: skip
+
+
+async def test_nodes_in_a_browser(tmp_path: Path) -> None:
+    """On a desk and on a phone; a node that is gone with mail in its spool stands above all, on the live page too."""
+    async with serving(tmp_path, open_=True) as server, browser.running_async() as chromium:
+        server.state.roll, server.state.trouble = nodes.described(ROLL), [one.sentence for one in core.troubles(ROLL)]
+        page = await chromium.new_page(viewport={"width": 390, "height": 844})
+        seen = browser.watch(page)
+        await page.goto(f"http://127.0.0.1:{server.port}/")
+        said = page.get_by_role("alert").filter(has_text="mail-2 (smtp, queue) is gone: it was heard last 15 min ago")
+        await said.get_by_role("link").click()
+        await said.wait_for()
+        assert (await page.title()).startswith("Nodes")
+        for name, words in {
+            "mail-1": ("smtp, queue", "running", "5 s ago", "0, 1 · signs with 1"),
+            "mail-2": ("gone", "15 min ago", "3", "0 · signs with 0"),
+            "<b>hooks</b>": ("webhooks", "running"),
+        }.items():
+            row = page.get_by_role("row").filter(has=page.get_by_role("rowheader", name=name, exact=True))
+            for word in words:
+                await row.get_by_text(word, exact=True).wait_for()
+        # What is too wide goes sideways within the table, which the keyboard can reach.
+        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert await page.get_by_role("region", name="Nodes").nth(1).get_attribute("tabindex") == "0"
+        server.state.trouble = []
+        await page.reload()
+        await page.get_by_text("Each says every 10 seconds how it is.").wait_for()
+        assert await page.get_by_role("alert").inner_text() == ""
+        assert seen.clean, seen

@@ -16,6 +16,7 @@ from aiohttp import web
 
 from relay import log, store
 from relay.config import Settings
+from relay.core import nodes as ages
 from relay.core.model import Endpoint
 from relay.store import Aggregate, Backlog
 from tracking_http import access
@@ -44,6 +45,15 @@ class Reads(feeds.Reads, Protocol):
     ) -> list[Aggregate]: ...
 
 
+class Among(Protocol):
+    """The processes that share the store, as they were heard last."""
+
+    def nodes(self) -> list[dict[str, Any]]: ...
+    def node_troubles(self) -> list[str]:
+        """What is wrong among them, in sentences."""
+        ...
+
+
 HERE = Path(__file__).parent
 STATIC = {p.name: p for p in (HERE / "static").iterdir() if p.is_file()}
 TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -56,6 +66,7 @@ STREAM = {"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "
 ACCESS = web.AppKey("access", access.Access)
 FEED = web.AppKey("feed", feeds.Feed)
 STORE = web.AppKey("store", Reads)
+AMONG = web.AppKey("among", Among)
 SETTINGS = web.AppKey("settings", Settings)
 
 
@@ -84,6 +95,8 @@ def routes() -> list[web.AbstractRouteDef]:
         web.get("/live/rates/data", rates_data),
         web.get("/live/webhooks", endpoints_page),
         web.get("/live/webhooks/data", endpoints_data),
+        web.get("/live/nodes", nodes_page),
+        web.get("/live/nodes/data", nodes_data),
         web.get("/live/messages", messages),
         web.get("/live/messages/{id}", message),
         web.get("/live/events", events),
@@ -193,6 +206,24 @@ async def endpoints_data(request: web.Request) -> web.Response:
     return web.json_response(
         {"endpoints": endpoints.table(await known.endpoints(), stands, who.grant)},
         headers={"Cache-Control": "no-store"},
+    )
+
+
+async def nodes_page(request: web.Request) -> web.Response:
+    who: store.ApiKey = request[access.WHO]
+    return page("nodes.html", who=who.name)
+
+
+async def nodes_data(request: web.Request) -> web.Response:
+    """As this process heard them last; times in words."""
+    check(request)
+    among = request.app.get(AMONG)
+    rows = [
+        {**node, "heard": ages.age(node["heard_seconds"]), "oldest": ages.age(node["oldest_seconds"])}
+        for node in (among.nodes() if among else [])
+    ]
+    return web.json_response(
+        {"nodes": rows, "troubles": among.node_troubles() if among else []}, headers={"Cache-Control": "no-store"}
     )
 
 
