@@ -11,7 +11,7 @@ from relay import __version__
 
 COMMANDS = (
     "demo", "run", "check", "rewrite", "inspect", "events", "messages", "queue", "webhooks", "user", "api-key", "token-key",
-    "links", "dkim", "counts", "store", "nodes", "backup",
+    "links", "suppress", "dkim", "counts", "store", "nodes", "backup",
 )  # fmt: skip
 
 

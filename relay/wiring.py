@@ -108,7 +108,7 @@ class Wiring:
 
     async def start_mail(self) -> None:
         """smtp and queue, which share the upstreams and the spool if one process has both."""
-        from relay import delivery, notices, smtp
+        from relay import delivery, notices, smtp, suppressions
 
         signers = self.signers()
         out, heard, queue = self.mail(signers)
@@ -126,7 +126,10 @@ class Wiring:
         self.deliverer = deliverer
         self.host.closers.append(lambda: deliverer.close(self.host.left() / 2))
         try:
-            self.server = await smtp.serve(self.settings, deliverer.take, verify_upstream=out.try_login)
+            at_once = suppressions.AtOnce(self.settings, tracker.lookup)
+            self.server = await smtp.serve(
+                self.settings, deliverer.take, verify_upstream=out.try_login, refuses=at_once.refusal
+            )
         except smtp.CannotListen as reason:
             raise starting.CannotStart(f"smtp: {reason}", 1 if reason.now else 2) from reason
         self.addresses["smtp"] = list(self.server.addresses)

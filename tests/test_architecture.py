@@ -15,7 +15,7 @@ CORE = sorted((ROOT / "relay" / "core").rglob("*.py"))
 ALL = sorted([*(ROOT / "relay").rglob("*.py"), *(ROOT / "tracking_http").rglob("*.py")])
 # What the core may use beside itself: computation only. No event loop, sockets, files, clock, randomness, database.
 PURE = {
-    "__future__", "base64", "binascii", "bisect", "codecs", "collections", "colorsys", "contextlib", "copy", "dataclasses", "datetime",
+    "__future__", "base64", "binascii", "bisect", "codecs", "collections", "colorsys", "contextlib", "copy", "csv", "dataclasses", "datetime",
     "difflib", "email", "encodings", "enum", "fnmatch", "functools", "hashlib", "heapq", "hmac", "html", "ipaddress", "itertools",
     "json", "math", "operator", "quopri", "re", "reprlib", "string", "struct", "textwrap", "types", "typing", "unicodedata",
     "urllib.parse", "uuid", "zlib",

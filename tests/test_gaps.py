@@ -125,9 +125,9 @@ def test_each_verdict_is_given_or_is_a_gap():
 # -- warnings ----------------------------------------------------------------------------------------------------------
 
 
-def warnings(found: config.Settings) -> dict[str, str]:
+def warnings(found: config.Settings, *settings: gaps.Gap) -> dict[str, str]:
     said: dict[str, str] = {}
-    gaps.look(found, lambda path, sentence: said.update({".".join(map(str, path)): sentence}))
+    gaps.look(found, lambda path, sentence: said.update({".".join(map(str, path)): sentence}), settings)
     return said
 
 
@@ -136,15 +136,18 @@ def other(value: Any) -> Any:
     return value + 1 if isinstance(value, int) else f"{value}x"
 
 
-@pytest.mark.parametrize("gap", gaps.SETTINGS, ids=lambda g: f"{g.section}.{g.key}")
+MADE = (gaps.Gap("tracking", "suppress", "it is made up"), gaps.Gap("privacy", "retention_days", "it is made up"))
+
+
+@pytest.mark.parametrize("gap", [*gaps.SETTINGS, *MADE], ids=lambda g: f"{g.section}.{g.key}")
 def test_a_gap_that_is_set_is_warned_of(gap):
     section = getattr(config.Settings(), gap.section)
     set_ = dataclasses.replace(section, **{gap.key: other(getattr(section, gap.key))})
-    assert warnings(config.Settings()) == {}
-    assert warnings(config.Settings(**{gap.section: set_})) == {f"{gap.section}.{gap.key}": gap.sentence}
+    assert warnings(config.Settings(), gap) == {}
+    assert warnings(config.Settings(**{gap.section: set_}), gap) == {f"{gap.section}.{gap.key}": gap.sentence}
     if gap.section == "tracking":
         rule = Rule("*", "*", set_, frozenset({gap.key}))
-        assert warnings(config.Settings(rules=(rule,))) == {f"rules.0.{gap.key}": gap.sentence}
+        assert warnings(config.Settings(rules=(rule,)), gap) == {f"rules.0.{gap.key}": gap.sentence}
 
 
 def hook(verdicts: tuple[str, ...] = (), triggers: tuple[str, ...] = ("message.opened",)) -> config.Settings:

@@ -11,11 +11,12 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from relay.config import Settings
     from relay.core import dkim
     from relay.core.model import Keys
+    from relay.core.suppressions import Suppression
 
 HELP = "dry run: show what would be sent, and why"
 
@@ -123,7 +124,29 @@ def dry_run(
         received_at=time.time(),
     )
     tracker = outbound.Tracker(settings, lambda: found, memory.Memory(), signers)
-    return tracker.explain(submission, recipients[0])
+    return tracker.explain(submission, recipients[0], suppressed(settings, found, recipients))
+
+
+def suppressed(settings: Settings, found: Keys, recipients: Sequence[str]) -> Mapping[str, Sequence[Suppression]]:
+    """Those of them who are on the list of the installation, if there is one."""
+    import asyncio
+
+    from relay import store
+    from relay.core import suppressions
+
+    if not settings.file:
+        return {}
+    digests = {address: suppressions.digest(address, found) for address in recipients}
+    try:
+        rows = asyncio.run(
+            store.suppressed(settings.store.url, settings.state_dir, set(digests.values()), settings.store.password)
+        )
+    except (store.Unavailable, OSError) as reason:
+        print(f"trackrelay rewrite: the list of suppressed recipients can't be asked: {reason}", file=sys.stderr)
+        return {}
+    return {
+        address: own for address, digest in digests.items() if (own := [one for one in rows if one.digest == digest])
+    }
 
 
 def show(content: bytes, result: bytes, report: dict[str, Any], args: argparse.Namespace) -> None:

@@ -7,7 +7,7 @@ Leaves to others: what is wrong (`contradictions`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +30,7 @@ class Gap:
         return f"has no effect in this version: {self.instead}"
 
 
-SETTINGS = (Gap("tracking", "suppress", "there is no list of such recipients"),)
+SETTINGS: tuple[Gap, ...] = ()
 
 # Verdicts that no notification has: the first five are never given, and a sender's own hit is never notified.
 VERDICTS = ("human", "proxy", "prefetch", "scanner", "crawler", "self")
@@ -40,9 +40,9 @@ def find(section: str, key: str) -> Gap | None:
     return next((gap for gap in SETTINGS if (gap.section, gap.key) == (section, key)), None)
 
 
-def look(found: Settings, warn: Warn) -> None:
+def look(found: Settings, warn: Warn, settings: Sequence[Gap] = SETTINGS) -> None:
     """Warns of everything that is set to something other than its default and has no effect."""
-    for gap in SETTINGS:
+    for gap in settings:
         for path, values in _places(found, gap):
             if getattr(values, gap.key) != getattr(type(values)(), gap.key):
                 warn((*path, gap.key), gap.sentence)

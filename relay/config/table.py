@@ -299,8 +299,9 @@ TRACKING = Section(
                "fields, or one without an address). deliver: the mail goes out untracked, and the "
                "reason is recorded. reject: it is refused with 550 and a sentence, which a developer will notice."),
         Option("suppress", kinds.choice("off", "untrack", "reject"),
-               "What recipients get who refused tracking or whose address bounces: a copy like everybody's, an "
-               "untracked one, or none (550)."),
+               "What recipients get whose address bounced, who complained, or whom you put on the list (trackrelay "
+               "suppress): a copy like everybody's, an untracked one, or none (550). Who refused to be tracked gets an "
+               "untracked copy in any case. docs/consent.md says more."),
     ),
 )  # fmt: skip
 

@@ -13,7 +13,7 @@ WORDS: dict[Reason, str] = {
     "no_html": "it has no HTML part",
     "no_mailbox": "there is no mailbox in which its replies could be seen",
     "excluded_recipient": "this recipient was excluded by X-Track-Exclude",
-    "suppressed": "this recipient has refused tracking",
+    "suppressed": "this recipient is on the list of those who are not tracked, or not written to",
     "null_sender": "it has no sender, as a bounce has none",
     "auto_reply": "it is an automatic reply or a report",
     "signed": "it is signed, and any change would break the signature",

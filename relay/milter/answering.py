@@ -15,7 +15,7 @@ from typing import Protocol
 from relay import config, event_loop, log, metrics, outbound
 from relay.core import headers
 from relay.core.milter import Message, changes, packets
-from relay.core.model import Reason, Submission
+from relay.core.model import Reason, Reply, Submission
 from relay.core.rewrite import Edits, Removed
 
 LOG = log.room("milter")
@@ -71,14 +71,11 @@ class Answering:
             raise Failed("unsafe_place")  # the mail server counts its fields otherwise than we would
         tracked = await self._tracker.track(submission(message, content, self._clock()), one_group=True)
         if tracked.refusal:
-            OUTCOMES["refused"].inc()
-            LOG.info(
-                "refused", message_id=tracked.message_id, queue_id=message.queue_id, peer=message.client.address,
-                login=message.client.login, reply=tracked.refusal,
-            )  # fmt: skip
-            return packets.reply(tracked.refusal.code, tracked.refusal.text)
+            return self._refused(message, tracked, tracked.refusal)
         if tracked.failed and self._tempfail:
             raise Failed("internal_error")
+        if not tracked.copies:  # no recipient is left
+            return self._refused(message, tracked, tracked.refused[0][1])
         (copy,) = tracked.copies
         large = len(content) > event_loop.LARGEST
         edits = await asyncio.to_thread(copy.edits) if large else copy.edits()
@@ -91,6 +88,14 @@ class Answering:
             login=message.client.login,
         )  # fmt: skip
         return changes.answer(edits, leading_space=message.leading_space)
+
+    def _refused(self, message: Message, tracked: outbound.Tracked, reply: Reply) -> bytes:
+        OUTCOMES["refused"].inc()
+        LOG.info(
+            "refused", message_id=tracked.message_id, queue_id=message.queue_id, peer=message.client.address,
+            login=message.client.login, reply=reply,
+        )  # fmt: skip
+        return packets.reply(reply.code, reply.text)
 
     def _failed(self, message: Message, reason: str, *, recorded: bool = False) -> bytes:
         metrics.FAILED_OPEN.labels("milter").inc()

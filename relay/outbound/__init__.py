@@ -11,13 +11,15 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from relay import config, event_loop, log, metrics, store
+from relay import config, event_loop, log, metrics, store, suppressions
 from relay.config.settings import DEFAULT_UPSTREAM
 from relay.core import addresses, dkim, headers, parts, rewrite, senders, tokens, trace
-from relay.core.model import Edit, Keys, Reason, Recipient, Reply, Sent, Submission, Switch, Value
+from relay.core import suppressions as core
+from relay.core.model import Decision, Edit, Keys, Reason, Recipient, Reply, Sent, Submission, Switch, Value
+from relay.core.suppressions import Ground, Suppression
 from relay.outbound import copies, loops, plans, records
 from relay.outbound.copies import PendingCopy
 from relay.upstream import choice
@@ -58,10 +60,45 @@ class Tracked(Value, frozen=True):
     failed: bool = False
 
 
-class Records(Protocol):
+class Records(suppressions.Entries, Protocol):
     """What is asked of a store here."""
 
     async def record_sent(self, sent: Sent) -> None: ...
+
+
+class Suppressed:
+    """What is done for each recipient, in order, with who is on the list. `refused` are those that nothing leaves for;
+    `by_recipient` says why each of these, and of those who are not tracked, is on it."""
+
+    def __init__(self, decisions: list[Decision]) -> None:
+        self.decisions = decisions
+        self.refused: dict[Recipient, Reply] = {}
+        self.by_recipient: dict[str, Ground] = {}
+
+    @classmethod
+    def by(
+        cls, listed: Mapping[str, Sequence[Suppression]], message: plans.Message, decisions: list[Decision]
+    ) -> Suppressed:
+        made = cls(list(decisions))
+        for place, recipient in enumerate(message.submission.recipients if listed else ()):
+            decision = made.decisions[place]
+            setting = decision.tracking.suppress
+            effect, ground = core.effect(setting, listed.get(recipient.address, ()), message.grant.id)
+            if effect == "reject" and message.submission.reverse_path:  # else nobody could be told
+                made.refused[recipient] = suppressions.refusal(ground)
+            elif not (effect and decision.any):
+                continue
+            if ground:
+                made.by_recipient[recipient.address] = ground
+            made.decisions[place] = decision.with_(opens=False, links=False, thread_replies=False, reason="suppressed")
+        return made
+
+    @property
+    def grounds(self) -> list[str]:
+        return sorted(set(self.by_recipient.values()))
+
+    def left(self, recipients: tuple[Recipient, ...]) -> tuple[Recipient, ...]:
+        return tuple(r for r in recipients if r not in self.refused) if self.refused else recipients
 
 
 class Supply:
@@ -99,6 +136,7 @@ class Tracker:
         self.recorded = recorded
         self.settings, self.keys, self.store, self.hostname = settings, keys, store, hostname
         self.clock, self.random_bytes = clock, random_bytes or Supply().take
+        self.lookup = suppressions.Lookup(store, keys)
         self.planner = plans.Planner(settings, keys, signers, clock, cpu)
         self.renderer = copies.Renderer(settings, keys, clock)
 
@@ -114,12 +152,15 @@ class Tracker:
             if refusal:
                 return Tracked(tokens.message_id(key), (), refusal)
             if len(submission.content) > event_loop.LARGEST:
-                message, groups = await asyncio.to_thread(
-                    self.planner.plan, submission, key, one_group=one_group, given=bool(given)
-                )
+                message, decisions = await asyncio.to_thread(self.planner.begin, submission, key, given=bool(given))
             else:
-                message, groups = self.planner.plan(submission, key, one_group=one_group, given=bool(given))
+                message, decisions = self.planner.begin(submission, key, given=bool(given))
             planned = message
+            found = await self.suppressed(message, decisions)
+            if len(submission.content) > event_loop.LARGEST:
+                groups = await asyncio.to_thread(self.planner.groups, message, found.decisions, one_group=one_group)
+            else:
+                groups = self.planner.groups(message, found.decisions, one_group=one_group)
             refusal = (
                 loops.refusal_by_trace(message.headers, self.hostname)
                 or senders.refusal_of_message(message.headers, submission.senders)
@@ -129,7 +170,7 @@ class Tracker:
                 return Tracked(message.message_id, (), refusal, upstream=choice.name_of(message.upstream))
             self.say_invalid(message)
             shares = shared(submission.recipients, groups, one_group=one_group)
-            sent = records.sent(message, groups, shares, self.clock(), handed=one_group)
+            sent = records.sent(message, groups, shares, self.clock(), handed=one_group, grounds=found.grounds)
             await self.record(sent)
             if self.recorded is not None:
                 self.recorded(sent)
@@ -151,9 +192,29 @@ class Tracker:
             return tracked
         received = self.received(submission, message.message_id, (*sent.to, *sent.cc))
         pending = [
-            self.renderer.pending(message, group, index, recipients, received) for index, recipients, group in shares
+            self.renderer.pending(message, group, index, left, received)
+            for index, recipients, group in shares
+            if (left := found.left(recipients))
         ]
-        return Tracked(message.message_id, tuple(pending), upstream=choice.name_of(message.upstream))
+        upstream = choice.name_of(message.upstream)
+        return Tracked(message.message_id, tuple(pending), None, tuple(found.refused.items()), upstream)
+
+    async def suppressed(self, message: plans.Message, decisions: list[Decision]) -> Suppressed:
+        """What is done for each recipient, now that it is known who is on the list. Mail goes first: where the list can't be
+        asked, what would be tracked fails open, as without a record; all other mail goes on."""
+        recipients = message.submission.recipients
+        tracked = any(decision.any for decision in decisions)
+        if not (tracked or any(decision.tracking.suppress != "off" for decision in decisions)):
+            return Suppressed(decisions)
+        try:
+            listed = await self.lookup.of({recipient.address for recipient in recipients})
+        except (store.Unavailable, TimeoutError) as reason:
+            if tracked:
+                raise
+            metrics.FAILED_OPEN.labels("suppress").inc()
+            LOG.warning("suppress_not_asked", message_id=message.message_id, reason=str(reason) or "the store is slow")
+            return Suppressed(decisions)
+        return Suppressed.by(listed, message, decisions) if listed else Suppressed(decisions)
 
     def say_invalid(self, message: plans.Message) -> None:
         """Whoever sends such mail does not hear of it."""
@@ -255,14 +316,23 @@ class Tracker:
             at=submission.received_at or self.clock(),
         )
 
-    def explain(self, submission: Submission, recipient: str) -> tuple[bytes, dict[str, Any]]:
-        """The dry run of one copy: its bytes, and why each thing was or was not tracked. Nothing is recorded."""
+    def explain(
+        self, submission: Submission, recipient: str, listed: Mapping[str, Sequence[Suppression]] = suppressions.NOBODY
+    ) -> tuple[bytes, dict[str, Any]]:
+        """The dry run of one copy: its bytes, and why each thing was or was not tracked. Nothing is recorded. `listed` are the
+        recipients that the list of suppressed ones has."""
         key = tokens.message_key(submission.received_at or self.clock(), self.random_bytes(6))
-        message, groups = self.planner.plan(submission, key)
+        message, decisions = self.planner.begin(submission, key)
+        found = Suppressed.by(listed, message, decisions)
+        groups = self.planner.groups(message, found.decisions)
         index = next((i for i, r in enumerate(submission.recipients) if r.address == recipient), 0)
         group = groups[index]
         made = self.renderer.render(message, group, index)
         report = records.report(message, group, made)
+        if ground := found.by_recipient.get(recipient):
+            report["suppressed"] = {"reason": ground}
+        if refused := next((reply for r, reply in found.refused.items() if r.address == recipient), None):
+            report["refused"] = str(refused)
         if group.prepared:
             report |= rewrite.explain(group.prepared, hrefs=made.hrefs)
         return made.rendering.content(), report

@@ -114,22 +114,23 @@ class Planner:
         every = (settings.tracking, *(rule.tracking for rule in settings.rules))
         self.dialects = tuple(dict.fromkeys(dialect for tracking in every for dialect in tracking.dialects))
 
-    def plan(
-        self, submission: Submission, key: bytes, *, one_group: bool = False, given: bool = False
-    ) -> tuple[Message, list[Group]]:
-        """The submission read, and a group for each recipient, in order; the same for all where they have `one_group`. `given`
-        says that the message has had this key before. CPU only; what is not read through within `CPU_SECONDS` of it passes
-        as it is."""
-        end = self.cpu() + CPU_SECONDS
+    def begin(self, submission: Submission, key: bytes, *, given: bool = False) -> tuple[Message, list[Decision]]:
+        """The submission read, and what is wanted for each recipient, in order. `given` says that the message has had this
+        key before."""
         message = self.read(submission, key, given=given)
-        decisions = self.decisions(message)
+        return message, self.decisions(message)
+
+    def groups(self, message: Message, decisions: list[Decision], *, one_group: bool = False) -> list[Group]:
+        """A group for each recipient, in order; the same for all where they have `one_group`. CPU only; what is not read
+        through within `CPU_SECONDS` of it passes as it is."""
+        end = self.cpu() + CPU_SECONDS
         if one_group and decisions:
             decisions = [instructions.common(decisions)] * len(decisions)
         groups: list[Group] = []
         for decision in decisions:
             alike = next((group for group in groups if group.decision == decision), None)
             groups.append(alike or self.group(message, decision, groups, lambda: self.cpu() > end))
-        return message, groups
+        return groups
 
     def decisions(self, message: Message) -> list[Decision]:
         reason = instructions.never(message.headers, message.submission.reverse_path)

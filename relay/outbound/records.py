@@ -20,10 +20,16 @@ Share = tuple[int, tuple[Recipient, ...], plans.Group]
 
 
 def sent(
-    message: plans.Message, groups: Sequence[plans.Group], shares: Sequence[Share], now: float, *, handed: bool = False
+    message: plans.Message,
+    groups: Sequence[plans.Group],
+    shares: Sequence[Share],
+    now: float,
+    *,
+    handed: bool = False,
+    grounds: Sequence[str] = (),
 ) -> Sent:
     """The record of what is about to leave. `shares` has (token index, recipients, group) per set of bytes. `handed`
-    where whoever asked delivers it, and no more is heard of it."""
+    where whoever asked delivers it, and no more is heard of it. `grounds`: why recipients of it are suppressed."""
     state: Literal["pending", "handed"] = "handed" if handed else "pending"
     head, submission = message.headers, message.submission
     links: list[str] = []
@@ -60,7 +66,12 @@ def sent(
         links=tuple(links),
         copies=tuple(made.values()),
         references=threads.references(head),
-        explanation={**invalid(message), **signing(groups), **(explanation(told_by(groups)) if groups else {})},
+        explanation={
+            **({"suppressed": list(grounds)} if grounds else {}),
+            **invalid(message),
+            **signing(groups),
+            **(explanation(told_by(groups)) if groups else {}),
+        },
         login=submission.login,
         queue_id=submission.queue_id,
         daemon=submission.daemon,

@@ -162,6 +162,13 @@ class Commands(proxied.Proxied):
             return await self.say(recipient, utf8=transaction.utf8)
         if len(transaction.recipients) >= self.shared.held_to.recipients:
             return await self.push("452 4.5.3 Too many recipients, send the rest in another message")
+        refusal = await self.shared.refuses(transaction.mail.reverse_path, recipient.address)
+        if refusal:
+            LOG.info("recipient_suppressed", peer=self.address, login=self.login or None, reply=refusal)
+            errors = self.errors
+            await self.say(refusal, utf8=transaction.utf8)
+            self.errors = errors  # none of the client's
+            return None
         transaction.recipients.setdefault(recipient.address, recipient)  # named twice is sent once
         await self.push(b"250 2.1.5 Ok")
 

@@ -119,10 +119,11 @@ async def serve(
     held_to: limits.Limits | None = None,
     guesses: throttle.Guesses | None = None,
     service: board.Shared = board.ALONE,
+    refuses: session.Refuses = session.refuses_nobody,
 ) -> Server:
     """Opens the listeners of [smtp]. `take` gets each message; `users` is asked with auth = "users" (without one the
     file of `users` is), `verify_upstream` with auth = "upstream". `held_to` and `guesses` are what clients may use, of
-    all processes of the `service`. Raises `CannotListen`."""
+    all processes of the `service`. `refuses` is asked about each recipient. Raises `CannotListen`."""
     smtp = settings.smtp
     found = submitters.problems(settings)
     if smtp.auth == "upstream" and verify_upstream is None:
@@ -131,7 +132,7 @@ async def serve(
     if found:
         raise CannotListen("\n".join(found))
     asked = authenticator(settings, users, verify_upstream, guesses, service)
-    server = Server(share(settings, take, asked, held_to, service))
+    server = Server(share(settings, take, asked, held_to, service, refuses))
     metrics.SMTP_CONNECTIONS.set_function(lambda: server.connections)
     metrics.SMTP_IN_FLIGHT.set_function(lambda: server.in_flight)
     try:
@@ -165,6 +166,7 @@ def share(
     authenticator: auth.Authenticator,
     held_to: limits.Limits | None = None,
     service: board.Shared = board.ALONE,
+    refuses: session.Refuses = session.refuses_nobody,
 ) -> session.Shared:
     """What the sessions of one server are given."""
     smtp = settings.smtp
@@ -185,6 +187,7 @@ def share(
         clients_told=limits.Remembered(),
         authenticator=authenticator,
         taking=intake.Intake(take, flight),
+        refuses=refuses,
     )
 
 

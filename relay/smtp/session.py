@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 from collections import defaultdict
-from collections.abc import Coroutine, Generator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -30,6 +30,7 @@ REMOVED = "421 4.7.0 This login was removed or has another password"
 NO_SMTP = "421 4.7.0 This is an SMTP server"
 # How a client begins that speaks TLS to a port in clear, or SSH. HTTP's methods are commands that end the session.
 OTHERS = (b"\x16\x03", b"SSH-")
+Refuses = Callable[[str, str], Awaitable[Reply | None]]  # reverse-path, recipient
 NOBODY = accounts.Account(None)
 NOTHING: Mapping[str, str | None] = {}
 CLOSING = f"421 {limits.STOPPING}"
@@ -54,6 +55,11 @@ class Shared:
     clients_told: limits.Remembered  # whose bare LFs the log has
     authenticator: auth.Authenticator
     taking: intake.Intake
+    refuses: Refuses
+
+
+async def refuses_nobody(reverse_path: str, recipient: str) -> Reply | None:
+    return None
 
 
 class Transaction:

@@ -9,13 +9,14 @@ package knows which engine it has. A caller declares a Protocol of the few metho
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from relay.core import floods
 from relay.core.model import Value
+from relay.core.suppressions import Suppression
 from relay.store import locator
 
 if TYPE_CHECKING:
@@ -249,6 +250,17 @@ async def roll(url: str, state_dir: Path, password: str = "") -> Roll:
     from relay.store.sqlite import schema
 
     return schema.roll(sqlite_file(url, state_dir))
+
+
+async def suppressed(url: str, state_dir: Path, digests: Collection[str], password: str = "") -> Sequence[Suppression]:
+    """The entries of these mailboxes. Only looks, as `passed_over`."""
+    if url.startswith(POSTGRESQL):
+        from relay.store.postgres import looking
+
+        return await looking.suppressed(locator.read(url), digests, password)
+    from relay.store.sqlite import schema
+
+    return schema.suppressed(sqlite_file(url, state_dir), digests)
 
 
 def sqlite_file(url: str, state_dir: Path) -> Path:

@@ -704,9 +704,7 @@ def test_these_are_right(folder, text):
         ('[admin]\nlisten = "0.0.0.0:8081"', "2: admin.listen: is reached from other machines"),
         ('[tracking]\nurl = "http://t.example.com"', "2: tracking.url: is http"),
         ("[tracking]\nthread_replies = true", "2: tracking.thread_replies: is on, but no grant has a mailbox"),
-        ('[tracking]\nsuppress = "reject"', "2: tracking.suppress: has no effect in this version"),
         ('[milter]\nlisten = "inet:0.0.0.0:8891"\n' + URL, "2: milter.listen: is reached from other machines"),
-        ('[[rules]]\nsuppress = "untrack"', "2: rules[0].suppress: has no effect in this version"),
         (
             HOOK.replace('"x"', '"env:S"') + 'url = "https://x.test"\nverdicts = ["human"]',
             "5: webhooks[0].verdicts: names only",

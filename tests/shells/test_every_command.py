@@ -59,6 +59,10 @@ links list
 links block https://e.test/
 links block <m@x.test>
 links unblock https://e.test/
+suppress add bob@e.test
+suppress add --csv gone.csv
+suppress list
+suppress remove bob@e.test
 dkim create --ed25519 e.test s1
 counts rebuild
 counts resume
@@ -227,7 +231,12 @@ def test_before_the_first_start(folder: Path, capsys: pytest.CaptureFixture[str]
     for line in LINES[1:]:  # `run` would be that start
         codes |= walk(capsys, [line])
         shutil.rmtree(folder / "var", ignore_errors=True)
-    works = EMPTY | OWN | UNCONFIGURED | {"api-key create k", "webhooks list", "webhooks list --dead"}
+    works = (
+        EMPTY
+        | OWN
+        | UNCONFIGURED
+        | {"api-key create k", "webhooks list", "webhooks list --dead", "suppress add bob@e.test"}
+    )
     assert ended(codes, 0) == works
     assert ended(codes, 1) == codes.keys() - works
     assert main(["events"]) == 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -10,12 +10,13 @@ import asyncpg
 
 from relay import causes
 from relay.core.nodes import Roll
+from relay.core.suppressions import Suppression
 from relay.store import Newer, Unavailable
 from relay.store.locator import Locator
 from relay.store.postgres import schema
 from relay.store.postgres.connections import Connector, Session
 from relay.store.postgres.programs import run
-from relay.store.sql import cursors, nodes
+from relay.store.sql import cursors, nodes, suppressions
 from relay.store.sql.program import Program
 
 T = TypeVar("T")
@@ -55,6 +56,11 @@ async def passed_over(locator: Locator, mailbox: str, password: str) -> tuple[st
     """See `relay.store.passed_over`."""
     found = await _asked(locator, password, cursors.one(mailbox))
     return found.passed if found else ()
+
+
+async def suppressed(locator: Locator, digests: Collection[str], password: str) -> Sequence[Suppression]:
+    """See `relay.store.suppressed`."""
+    return await _asked(locator, password, suppressions.of(digests)) or ()
 
 
 async def roll(locator: Locator, password: str) -> Roll:

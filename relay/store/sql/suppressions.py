@@ -7,10 +7,10 @@ from collections.abc import Collection, Sequence
 
 from relay.core.suppressions import Erasure, Suppression
 from relay.store.lists import Suppressions
-from relay.store.sql.program import Many, Program, added, spelt
+from relay.store.sql.program import Many, Program, added, insert, spelt, write
 from relay.store.tables import ERASURES, SUPPRESSIONS
 
-ADD = f"{added(SUPPRESSIONS, 'DO NOTHING')} RETURNING 1"
+ADD = insert("suppressions", SUPPRESSIONS.columns, "DO NOTHING")
 ALL = f"SELECT {SUPPRESSIONS.names()} FROM suppressions"
 OF = spelt(f"{ALL} WHERE digest {{many}}")
 ORDER = "since DESC, digest DESC, grant_id DESC, reason DESC LIMIT :limit"
@@ -28,10 +28,17 @@ SETTLE = "DELETE FROM erasures WHERE digest = ? RETURNING 1"
 
 
 def add(those: Sequence[Suppression]) -> Program[int]:
-    number = 0
+    there = {key(one) for one in (yield from of({one.digest for one in those}))}
+    new: dict[tuple[str, str, str], Suppression] = {}
     for one in those:
-        number += len((yield ADD, SUPPRESSIONS.row(one)))
-    return number
+        if key(one) not in there:
+            new.setdefault(key(one), one)
+    yield from write((ADD, [SUPPRESSIONS.row(one) for one in new.values()]))
+    return len(new)
+
+
+def key(one: Suppression) -> tuple[str, str, str]:
+    return (one.digest, one.grant_id, one.reason)
 
 
 def of(digests: Collection[str]) -> Program[list[Suppression]]:

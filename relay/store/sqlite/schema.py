@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from relay.core.nodes import Roll
+from relay.core.suppressions import Suppression
 from relay.store import Newer, Unavailable
-from relay.store.sql import cursors, nodes
+from relay.store.sql import cursors, nodes, suppressions
 from relay.store.sql.program import Program
 from relay.store.sqlite import faults, migrations
 from relay.store.sqlite.programs import run
@@ -83,6 +84,11 @@ def passed_over(path: Path, mailbox: str) -> tuple[str, ...]:
 def roll(path: Path) -> Roll:
     """See `relay.store.roll`."""
     return _asked(path, nodes.listed(time.time())) or Roll(0.0)
+
+
+def suppressed(path: Path, digests: Collection[str]) -> Sequence[Suppression]:
+    """See `relay.store.suppressed`."""
+    return _asked(path, suppressions.of(digests)) or ()
 
 
 def _asked(path: Path, program: Program[T]) -> T | None:
