@@ -36,6 +36,7 @@ from relay import (
     wiring,
 )
 from relay.core import floods
+from relay.workers import member as members
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -80,22 +81,25 @@ async def run(
     only: frozenset[str] = frozenset(roles.ALL),
     ready: Callable[[starting.Addresses], None] | None = None,
     extra_routes: Sequence[web.AbstractRouteDef] = (),
+    member: members.Member | None = None,
 ) -> None:
-    """Runs until SIGTERM or SIGINT, then drains. `ready` gets the addresses once every listener is up."""
-    service = Service(settings, only, extra_routes)
+    """Runs until SIGTERM or SIGINT, then drains. `ready` gets the addresses once every listener is up. As a `member` of a
+    service of several processes it does what its supervisor says."""
+    service = Service(settings, only, extra_routes, member=member)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for name in (signal.SIGTERM, signal.SIGINT):
+    for name in (signal.SIGTERM,) if member else (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stopping.set)
     loop.add_signal_handler(signal.SIGHUP, service.reload)
+    if member:
+        member.begin(stopping.set)
     try:
         addresses = await service.start()
         collector.settle()
         if ready:
             ready(addresses)
-        LOG.info(
-            "ready", **{role: " ".join(f"{h}:{p}" if p else h for h, p in found) for role, found in addresses.items()}
-        )
+        service.member.ready(addresses)
+        LOG.info("worker_ready" if member else "ready", **starting.shown(addresses))
         notify.tell(READY=1, STATUS=f"running: {', '.join(sorted(addresses) or sorted(only))}")
         await stopping.wait()
         notify.tell(STOPPING=1, STATUS="draining")
@@ -114,7 +118,9 @@ class Service:
         extra_routes: Sequence[web.AbstractRouteDef] = (),
         *,
         times: Times = TIMES,
+        member: members.Member | None = None,
     ) -> None:
+        self.member = member or members.alone(only)
         self.settings, self.only, self.extra_routes, self.times = settings, only, extra_routes, times
         self.ready = False
         self.tasks: list[asyncio.Task[None]] = []
@@ -131,7 +137,7 @@ class Service:
             self.prepare_state()
             hidden = tokens.parent.is_dir() and not os.access(tokens.parent, os.X_OK)  # by the unit, from this role
             known = hidden or tokens.exists()
-            if self.only & WITH_TOKENS:
+            if (self.member.roles if self.member.leads else self.only) & WITH_TOKENS:
                 token_keys = keys.TokenKeys(tokens)
                 self.renewals.append(token_keys.reload_if_changed)
             limits = floods.Limits(settings.http.hits_per_token, settings.http.hits_per_message)
@@ -142,7 +148,7 @@ class Service:
             raise starting.CannotStart(str(reason), 1) from reason
         self.closers.append(self.store.stop)
         self.wiring = wiring.Wiring(
-            self, settings, self.only, self.store, token_keys,
+            self, settings, self.only, self.store, token_keys, self.member,
             extra_routes=self.extra_routes, spool_times=self.times.spool,
         )  # fmt: skip
         try:
@@ -157,18 +163,19 @@ class Service:
             )
             self.supervise("store", self.open_store_later)
         await self.wiring.start()
-        self.supervise("counts", lambda: recounts.run(self.store))
-        privacy = settings.privacy
-        kept = retention.Retention(
-            self.store, days=privacy.retention_days, ip_days=privacy.ip_days, folder=settings.state_dir,
-            holder=f"{nodes.name(settings)} {os.getpid()}",
-        )  # fmt: skip
-        self.supervise("retention", kept.run)
+        if self.member.leads:  # once for the service
+            self.supervise("counts", lambda: recounts.run(self.store))
+            privacy = settings.privacy
+            kept = retention.Retention(
+                self.store, days=privacy.retention_days, ip_days=privacy.ip_days, folder=settings.state_dir,
+                holder=f"{nodes.name(settings)} {os.getpid()}",
+            )  # fmt: skip
+            self.supervise("retention", kept.run)
         seconds = notify.watchdog()
         if seconds:
             self.supervise("watchdog", lambda: beat(seconds))
         self.ready = True
-        return self.wiring.addresses
+        return self.wiring.own
 
     def prepare_state(self) -> None:
         folder = self.settings.state_dir
@@ -212,6 +219,7 @@ class Service:
         if whole:
             LOG.info("reloaded")
         notify.tell(READY=1)
+        self.member.reloaded()
 
     async def stop(self) -> None:
         """Stops listeners first, then what is under way, then the store; within `times.stop`, whatever upstreams do."""
@@ -267,5 +275,5 @@ async def restarted(name: str, work: Callable[[], Awaitable[None]]) -> None:
 async def beat(seconds: float) -> None:
     """Gives systemd signs of life, with figures. They come from the event loop, so a loop that hangs gives none."""
     while True:
-        notify.tell(WATCHDOG=1, STATUS=metrics.figures())
+        notify.tell(WATCHDOG=1, STATUS=metrics.sentence(metrics.figures()))
         await asyncio.sleep(seconds)

@@ -95,6 +95,8 @@ class Form(logging.Formatter):
             self._second, self._stamp = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
         stamp = f"{self._stamp}.{int((at - second) * 1000):03d}Z"
         name = logger.removeprefix("trackrelay.")
+        if _marks:
+            fields = {**_marks, **fields}
         if self.form == "json":
             told = {k: v if k == WHOLE else clipped(v) for k, v in fields.items()}
             line = {"time": stamp, "level": level.lower(), "room": name, "event": event, **told}
@@ -124,6 +126,8 @@ class Lines:
 # Without `start`, as in most commands, nothing is written: Python would print bare events to stderr.
 logging.getLogger("trackrelay").addHandler(logging.NullHandler())
 
+_marks: dict[str, Any] = {}  # fields of each line of this process
+
 _lines: list[Lines] = []  # set by `start`; without it (in tests) lines go through Python's logging
 
 
@@ -138,6 +142,11 @@ def quoted(value: Any, most: int | None = MAX_VALUE) -> str:
     if BARE.fullmatch(text):
         return text
     return '"' + safe(text.replace("\\", "\\\\").replace('"', '\\"')) + '"'
+
+
+def mark(**fields: Any) -> None:
+    """From now on each line of this process has these fields too, before its own."""
+    _marks.update(fields)
 
 
 def start(form: Literal["text", "json"] = "text", level: int = logging.INFO) -> None:

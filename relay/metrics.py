@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
@@ -73,6 +75,8 @@ NODE_TROUBLE = Gauge(
     "What is wrong among the nodes: gone (with mail in its spool), name, keys, endpoints; as many as it concerns",
     ["kind"],
 )
+WORKERS = Gauge("trackrelay_workers", "Processes of the service, by role: up, missing", ["role", "state"])
+WORKER_DEATHS = Counter("trackrelay_worker_deaths", "Processes of the service that died and were replaced")
 
 RETENTION_DELETED = Counter(
     "trackrelay_retention_deleted_rows", "Rows (and files) that went because they were too old, by table", ["table"]
@@ -89,12 +93,33 @@ def value(name: str, **labels: str) -> float:
     return REGISTRY.get_sample_value(name, labels) or 0.0
 
 
-def figures() -> str:
+MAIN = {
+    "accepted": "trackrelay_accepted_total",
+    "clients": "trackrelay_smtp_connections",
+    "in_flight": "trackrelay_smtp_in_flight_bytes",
+    "queue": "trackrelay_queue_messages",
+    "oldest": "trackrelay_queue_oldest_seconds",
+}
+
+
+def figures() -> dict[str, float]:
+    """The main figures of this process."""
+    return {key: value(name) for key, name in MAIN.items()}
+
+
+def added(found: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """The figures of several processes, of which one has the queue."""
+    total = dict.fromkeys(MAIN, 0.0)
+    for each in found:
+        for key, number in each.items():
+            total[key] += number
+    return total
+
+
+def sentence(found: Mapping[str, float]) -> str:
     """The main figures in one line."""
-    oldest = value("trackrelay_queue_oldest_seconds")
-    age = f", the oldest for {oldest / 60:.0f} min" if oldest else ""
+    age = f", the oldest for {found['oldest'] / 60:.0f} min" if found["oldest"] else ""
     return (
-        f"{value('trackrelay_accepted_total'):.0f} accepted; {value('trackrelay_smtp_connections'):.0f} clients, "
-        f"{value('trackrelay_smtp_in_flight_bytes') / 1e6:.1f} MB in flight; "
-        f"{value('trackrelay_queue_messages'):.0f} in the queue{age}"
+        f"{found['accepted']:.0f} accepted; {found['clients']:.0f} clients, {found['in_flight'] / 1e6:.1f} MB in flight; "
+        f"{found['queue']:.0f} in the queue{age}"
     )

@@ -7,6 +7,9 @@ read anew); everything else (the rooms).
 
 from __future__ import annotations
 
+import asyncio
+import importlib
+import importlib.util
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -15,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from relay import causes, certificates, nodes, starting, webhooks
 from relay.config import Settings
 from relay.config.settings import DEFAULT_UPSTREAM
+from relay.workers import member as members
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -23,6 +27,28 @@ if TYPE_CHECKING:
     from relay.core import dkim
     from relay.store.contract import Store
     from relay.upstream import failover
+
+
+# Of each role, the modules that are loaded when it starts.
+LOADED = {
+    "smtp": ("relay.delivery", "relay.smtp", "relay.smtp.users", "relay.schedules"),
+    "queue": ("relay.notices", "relay.spool"),
+    "milter": ("relay.milter",),
+    "mailbox": ("relay.mailbox",),
+    "http": ("relay.journal", "relay.blocklist", "tracking_http.public", "tracking_http.listener"),
+    "admin": ("relay.submitting", "tracking_http.admin", "tracking_http.listener"),
+}
+OF_MAIL = ("relay.outbound", "relay.credentials", "relay.outcomes", "relay.spool", "relay.upstream.failover")
+
+
+def load(settings: Settings, only: frozenset[str]) -> None:
+    """Loads what the roles will need, and starts nothing: for a process that is to have children."""
+    wanted = [name for role in LOADED if role in only for name in LOADED[role]]
+    wanted += OF_MAIL if only & {"smtp", "queue", "admin", "milter"} else ()
+    wanted += ["relay.store.postgres" if settings.store.url.startswith("postgres") else "relay.store.sqlite"]
+    wanted += ["uvloop"] if importlib.util.find_spec("uvloop") else []
+    for name in wanted:
+        importlib.import_module(name)
 
 
 class Host(Protocol):
@@ -57,16 +83,21 @@ class Wiring:
         only: frozenset[str],
         kept: Store,
         token_keys: keys.TokenKeys | None,
+        member: members.Member,
         *,
         extra_routes: Sequence[web.AbstractRouteDef] = (),
         spool_times: spool.Times | None = None,
     ) -> None:
         self.host, self.settings, self.only, self.store = host, settings, only, kept
         self.extra_routes, self.spool_times = extra_routes, spool_times
+        self.member = member
         self._keys = token_keys
-        self.among = nodes.Nodes(settings, only, kept, keys=token_keys.now if token_keys else None)
-        host.closers.append(self.among.leave)
-        self.addresses: starting.Addresses = {}
+        self.among = nodes.Nodes(
+            settings, member.roles, kept, keys=token_keys.now if token_keys else None, process=member.process
+        )
+        if member.leads:
+            host.closers.append(self.among.leave)
+        self.own: starting.Addresses = {}
         self.server: smtp.Server | None = None
         self.milter: milter.Server | None = None
         self.out: failover.Upstreams | None = None
@@ -77,6 +108,11 @@ class Wiring:
     @property
     def ready(self) -> bool:
         return self.host.ready
+
+    @property
+    def addresses(self) -> starting.Addresses:
+        """Where the service listens."""
+        return {**self.member.addresses, **self.own}
 
     @property
     def keys(self) -> keys.TokenKeys:
@@ -96,7 +132,10 @@ class Wiring:
         }
         for start in dict.fromkeys(starts[role] for role in starts if role in self.only):
             await start()
-        self.host.supervise("nodes", self.among.run)
+        if not self.member.alone:
+            self.host.supervise("troubles", self.tell_troubles)
+        if self.member.leads:  # a service is one node, whatever its processes
+            self.host.supervise("nodes", self.among.run)
 
     # -- roles ---------------------------------------------------------------------------------------------------------
 
@@ -128,11 +167,16 @@ class Wiring:
         try:
             at_once = suppressions.AtOnce(self.settings, tracker.lookup)
             self.server = await smtp.serve(
-                self.settings, deliverer.take, verify_upstream=out.try_login, refuses=at_once.refusal
+                self.settings,
+                deliverer.take,
+                verify_upstream=out.try_login,
+                service=self.member.shared,
+                refuses=at_once.refusal,
+                inherited=self.member.sockets,
             )
         except smtp.CannotListen as reason:
             raise starting.CannotStart(f"smtp: {reason}", 1 if reason.now else 2) from reason
-        self.addresses["smtp"] = list(self.server.addresses)
+        self.own["smtp"] = list(self.server.addresses)
         self.host.renewals.append(self.server.reload)
 
     def send_later(self, tracker: outbound.Tracker, queue: spool.Spool) -> None:
@@ -166,7 +210,7 @@ class Wiring:
             self.milter = await milter.serve(self.settings, self.tracker(self.signers()))
         except milter.CannotListen as reason:
             raise starting.CannotStart(f"milter: {reason}", 1 if reason.now else 2) from reason
-        self.addresses["milter"] = list(self.milter.addresses)
+        self.own["milter"] = list(self.milter.addresses)
 
     @property
     def hostname(self) -> str:
@@ -224,6 +268,7 @@ class Wiring:
             certificate=http.certificate,
             key=http.key,
             behind=http.trusted_proxies,
+            service=self.member.shared,
             **public.RUNNER,
         )
 
@@ -252,7 +297,21 @@ class Wiring:
         )  # fmt: skip
 
     async def troubles(self) -> tuple[list[str], list[str]]:
-        """What keeps mail from being accepted, and what only delays it; for /readyz."""
+        """What keeps the service from its work, and what only delays it; for /readyz."""
+        reasons, warnings = await self.own_troubles()
+        missing, fewer = self.member.troubles()
+        # The same upstream may be in trouble for several.
+        reasons = list(dict.fromkeys([*reasons, *missing]))
+        return reasons, [each for each in dict.fromkeys([*warnings, *fewer]) if each not in reasons]
+
+    async def tell_troubles(self) -> None:
+        """To the process that answers /readyz, until cancelled."""
+        while True:
+            self.member.own = await self.own_troubles()
+            await asyncio.sleep(self.member.every)
+
+    async def own_troubles(self) -> tuple[list[str], list[str]]:
+        """Those of this process."""
         from relay.upstream import choice
 
         reasons: list[str] = []
@@ -267,6 +326,10 @@ class Wiring:
                 reasons.append(f"spool: {unwritable}")
         warnings += [f"nodes: {sentence}" for sentence in self.node_troubles()]
         return reasons, warnings
+
+    def workers(self) -> list[dict[str, Any]]:
+        """The processes of this service, where it has several; for /readyz."""
+        return self.member.others
 
     def nodes(self) -> list[dict[str, Any]]:
         """Those that share the store, for /readyz."""
@@ -296,14 +359,15 @@ class Wiring:
             self.host.renewals.append(used.reload)
         listener = Listener(application, **how)
         self.host.closers.append(listener.stop)
-        for address in listen:
+        for at, address in enumerate(listen):
             host, _, port = address.rpartition(":")
             try:
-                await listener.start(host.strip("[]"), int(port), context)
+                inherited = self.member.sockets.get((f"{role}.listen", at), ())
+                await listener.start(host.strip("[]"), int(port), context, inherited=inherited)
             except OSError as reason:
                 why = causes.of(reason, listening=True)
                 raise starting.CannotStart(f"{role}: can't listen on {address}: {why}", 1) from reason
-        self.addresses[role] = listener.addresses
+        self.own[role] = listener.addresses
 
     def appended(self) -> None:
         """An event was stored in this process: its notifications can go out at once."""

@@ -86,6 +86,10 @@ class State(Protocol):
         """What is wrong among them, as sentences."""
         ...
 
+    def workers(self) -> list[dict[str, Any]]:
+        """The processes of this service, where it has several."""
+        ...
+
 
 RATES = web.AppKey("rates", rates.Rates)
 STORE = web.AppKey("checked", Store)
@@ -154,6 +158,7 @@ async def readyz(request: web.Request) -> web.Response:
         reasons.append(f"store: no answer within {CHECK_SECONDS:.0f} seconds")
     listeners: dict[str, list[str]] = {}
     nodes: list[dict[str, Any]] = []
+    workers: list[dict[str, Any]] = []
     state = request.app.get(STATE)
     if state is not None:
         if not state.ready:
@@ -164,10 +169,11 @@ async def readyz(request: web.Request) -> web.Response:
             reasons += more
         except TimeoutError:
             warnings = [f"mail: no answer within {CHECK_SECONDS:.0f} seconds"]
-        nodes = state.nodes()
+        nodes, workers = state.nodes(), state.workers()
         listeners = {role: [f"{a[0]}:{a[1]}" for a in found] for role, found in state.addresses.items()}
+    told = {"ready": not reasons, "reasons": reasons, "warnings": warnings, "listeners": listeners, "nodes": nodes}
     return web.json_response(
-        {"ready": not reasons, "reasons": reasons, "warnings": warnings, "listeners": listeners, "nodes": nodes},
+        {**told, "workers": workers} if workers else told,
         status=503 if reasons else 200,
         headers={"Cache-Control": "no-store"},
     )

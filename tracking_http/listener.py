@@ -14,6 +14,7 @@ import contextlib
 import logging
 import re
 import resource
+import socket
 import ssl
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -159,18 +160,23 @@ class Listener:
         self._listening: list[asyncio.Server] = []
         self.addresses: list[tuple[str, int]] = []
 
-    async def start(self, host: str, port: int, context: ssl.SSLContext | None = None) -> None:
-        """On one more address; what is allowed is for all of them together."""
+    async def start(
+        self, host: str, port: int, context: ssl.SSLContext | None = None, *, inherited: Sequence[socket.socket] = ()
+    ) -> None:
+        """On one more address, by the sockets that are bound to it where there are such; what is allowed is for all of
+        them together."""
         if self._runner.server is None:
             await self._runner.setup()
         server = self._runner.server
         assert server is not None
-        listening = await asyncio.get_running_loop().create_server(
-            lambda: Counted(self, server), host, port, ssl=context, backlog=BACKLOG, reuse_address=True,
-            ssl_handshake_timeout=HANDSHAKE_SECONDS if context else None,
-        )  # fmt: skip
-        self._listening.append(listening)
-        self.addresses += [socket.getsockname()[:2] for socket in listening.sockets]
+        places: list[dict[str, Any]] = [{"sock": each} for each in inherited]
+        for place in places or [{"host": host, "port": port, "reuse_address": True}]:
+            listening = await asyncio.get_running_loop().create_server(
+                lambda: Counted(self, server), **place, ssl=context, backlog=BACKLOG,
+                ssl_handshake_timeout=HANDSHAKE_SECONDS if context else None,
+            )  # fmt: skip
+            self._listening.append(listening)
+            self.addresses += [each.getsockname()[:2] for each in listening.sockets]
 
     def admitted(self, peer: object, connections: int) -> str | None:
         """The client of a new connection beside so many; None for one that is turned away. `left` follows."""

@@ -57,6 +57,7 @@ async def run(settings: Settings) -> AsyncIterator[Finding]:
         ("keys", state_dir.keys),
         ("logins", state_dir.logins),
         ("store", state_dir.store),
+        ("workers", state_dir.processes),
         ("nodes", nodes.look),
         ("listeners", listeners.addresses),
         ("certificates", listeners.certificates),

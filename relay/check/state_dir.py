@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 
-from relay import causes, config, files
+from relay import causes, config, files, roles, workers
 from relay import store as stores
 from relay.check import Finding, failure, ok, warning
 
@@ -74,6 +74,21 @@ async def logins(settings: config.Settings) -> list[Finding]:
     if path.stat().st_mode & 0o077:
         found.append(warning("logins", f"others on this machine can read the hashes in {path}; chmod 600 it"))
     return found
+
+
+async def processes(settings: config.Settings) -> list[Finding]:
+    """Whether several of them bring what they cost."""
+    parts = workers.parts(settings, frozenset(roles.ALL))
+    if len(parts) == 1:
+        return []
+    several = {role: sum(role in part.roles for part in parts) for role in ("smtp", "http")}
+    found = " and ".join(f"{number} of {role}" for role, number in several.items() if number > 1)
+    if not settings.store.url.startswith("sqlite"):
+        return [ok("workers", f"{found}, under a supervisor")]
+    return [
+        warning("workers", f"{found} bring little with SQLite, where one of them writes at a time; PostgreSQL does the writing "
+                'beside them: [store] url = "postgresql://…" (docs/postgresql.md)')
+    ]  # fmt: skip
 
 
 async def store(settings: config.Settings) -> list[Finding]:

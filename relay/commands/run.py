@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         return 2
     log.start(args.log_format, logging.DEBUG if args.verbose else logging.INFO)
 
-    from relay import app, starting
+    from relay import app, starting, workers
 
     for warning in settings.warnings:
         log.room("config").warning("doubtful", what=warning)
@@ -59,7 +59,13 @@ def run(args: argparse.Namespace) -> int:
         print("trackrelay ready", file=sys.stderr, flush=True)
 
     try:
-        app.main(settings, only=chosen, ready=ready)
+        parts = workers.parts(settings, chosen)
+        if len(parts) > 1:
+            from relay.workers import supervisor
+
+            supervisor.main(settings, parts, ready=ready)
+        else:
+            app.main(settings, only=chosen, ready=ready)
     except starting.CannotStart as reason:
         print(f"trackrelay: {reason}", file=sys.stderr)
         return reason.code

@@ -58,6 +58,9 @@ def _exposure(problems: Iterable[exposure.Problem], mistake: Say) -> None:
 
 def _listeners(found: Settings, mistake: Say, warn: Warn) -> None:
     _exposure(exposure.pair("http", found.http.certificate, found.http.key), mistake)
+    if found.smtp.auth == "upstream" and isinstance(found.smtp.workers, int) and found.smtp.workers > 1:
+        mistake(("smtp", "workers"), 'can\'t be more than 1 with smtp.auth = "upstream": users\' passwords are in the memory '
+                "of one process only, and another could not send their mail", ("auth",))  # fmt: skip
     if not found.smtp.listen and not found.smtp.listen_tls:
         warn(("smtp", "listen"), "is empty, and so is listen_tls: no mail can come in")
     if found.admin.open and exposure.beyond([found.admin.listen]):

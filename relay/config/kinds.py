@@ -127,6 +127,22 @@ def number(least: int, most: int | None = None) -> Kind:
     return Kind(words, read)
 
 
+def number_or(name: str, least: int, most: int) -> Kind:
+    """A number, or one word."""
+    whole = number(least, most)
+    words = f'{whole.words}, or "{name}"'
+
+    def read(value: Any, use: Use) -> int | str:
+        if value == name:
+            return name
+        if isinstance(value, str):
+            raise Wrong(f"{shown(value)} should be {words}")
+        found: int = whole.read(value, use)
+        return found
+
+    return Kind(words, read)
+
+
 def choice(*names: str) -> Kind:
     words = " or ".join([", ".join(f'"{n}"' for n in names[:-1]), f'"{names[-1]}"']) if names[1:] else f'"{names[0]}"'
 

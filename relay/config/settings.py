@@ -29,6 +29,7 @@ class Smtp:
     failed_logins_per_hour: int = 100  # passed on to the upstream, of all clients together; 0 is no limit
     bare_newline: Literal["normalize", "reject"] = "normalize"  # a line feed alone, within a message
     received: Literal["full", "private", "none"] = "full"  # the trace field; of a client with a login at most "private"
+    workers: int | Literal["auto"] = 1  # processes that take mail
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,7 @@ class Http:
     abuse: str = ""
     hits_per_token: int = 200  # that are kept within an hour, of one pixel or link; 0 is no limit
     hits_per_message: int = 2000  # and of one recipient's copy
+    workers: int | Literal["auto"] = 1  # processes
 
 
 @dataclass(frozen=True, slots=True)

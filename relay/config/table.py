@@ -13,7 +13,7 @@ from typing import Any
 from relay import roles
 from relay.config import kinds, locators, settings
 from relay.config.kinds import Kind
-from relay.core import model
+from relay.core import model, workers
 
 
 @dataclass(frozen=True)
@@ -159,6 +159,10 @@ SMTP = Section(
                "The Received field on top of each copy. full: it names a client of allow, with its address. private: it "
                "does not; clients with a login always get this one. none: no field; loops are then recognised by the "
                "envelope identifier alone, which not every server passes on."),
+        Option("workers", kinds.number_or("auto", 1, workers.MAX),
+               "How many processes take mail; \"auto\" is one per processor. Each is replaced if it dies, and all of them "
+               "together keep to the limits. More than one pay off with PostgreSQL as the store; on SQLite one writes at a "
+               'time. With auth = "upstream" there is one: users\' passwords are in its memory only.'),
     ),
 )  # fmt: skip
 
@@ -369,6 +373,8 @@ HTTP = Section(
                "list whose members click more. 0: no limit."),
         Option("hits_per_message", kinds.number(0),
                "The same for all pixels and links of a message together, as one recipient has them."),
+        Option("workers", kinds.number_or("auto", 1, workers.MAX),
+               'How many processes answer; "auto" is one per processor. See [smtp] workers.'),
     ),
 )  # fmt: skip
 

@@ -10,6 +10,8 @@ import asyncio
 import contextlib
 import os
 import socket
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from relay import causes, certificates, log, metrics
 from relay.config import Settings
@@ -53,21 +55,28 @@ class Server:
         """Octets of messages that are being received, or wait for their answer."""
         return self._shared.flight.used
 
-    async def listen(self, host: str, port: int, *, implicit_tls: bool) -> None:
+    async def listen(
+        self, host: str, port: int, *, implicit_tls: bool, inherited: Sequence[socket.socket] = ()
+    ) -> None:
+        """By the sockets that are bound to the address where there are such."""
         # Made by the loop, which knows them as TCP: a socket of our own would lack TCP_NODELAY under asyncio.
-        try:
-            listener = await self._loop.create_server(
-                lambda: commands.Commands(self._shared, implicit_tls=implicit_tls, pattern=self._pattern),
-                host or None, port, backlog=AT_ONCE,
-            )  # fmt: skip
-        except OSError as reason:
-            where = networks.written(host, port)
-            raise CannotListen(f"can't listen on {where}: {causes.of(reason, listening=True)}", now=True) from reason
-        self._listeners.append(listener)
-        for bound in listener.sockets:
-            with socket.socket(fileno=os.dup(bound.fileno())) as same:
-                same.listen(BACKLOG)
-        self.addresses += [s.getsockname()[:2] for s in listener.sockets]
+        places: list[dict[str, Any]] = [{"sock": each} for each in inherited]
+        for place in places or [{"host": host or None, "port": port}]:
+            try:
+                listener = await self._loop.create_server(
+                    lambda: commands.Commands(self._shared, implicit_tls=implicit_tls, pattern=self._pattern),
+                    **place, backlog=AT_ONCE,
+                )  # fmt: skip
+            except OSError as reason:
+                where = networks.written(host, port)
+                raise CannotListen(
+                    f"can't listen on {where}: {causes.of(reason, listening=True)}", now=True
+                ) from reason
+            self._listeners.append(listener)
+            for bound in listener.sockets:
+                with socket.socket(fileno=os.dup(bound.fileno())) as same:
+                    same.listen(BACKLOG)
+            self.addresses += [s.getsockname()[:2] for s in listener.sockets]
 
     def watch(self) -> None:
         """Ends the sessions of logins that were removed, now and by the clock: who is idle asks for nothing."""
@@ -120,8 +129,10 @@ async def serve(
     guesses: throttle.Guesses | None = None,
     service: board.Shared = board.ALONE,
     refuses: session.Refuses = session.refuses_nobody,
+    inherited: Mapping[tuple[str, int], Sequence[socket.socket]] | None = None,
 ) -> Server:
-    """Opens the listeners of [smtp]. `take` gets each message; `users` is asked with auth = "users" (without one the
+    """Opens the listeners of [smtp], on sockets that are bound already where they are `inherited` (by setting, and place
+    in it). `take` gets each message; `users` is asked with auth = "users" (without one the
     file of `users` is), `verify_upstream` with auth = "upstream". `held_to` and `guesses` are what clients may use, of
     all processes of the `service`. `refuses` is asked about each recipient. Raises `CannotListen`."""
     smtp = settings.smtp
@@ -136,10 +147,13 @@ async def serve(
     metrics.SMTP_CONNECTIONS.set_function(lambda: server.connections)
     metrics.SMTP_IN_FLIGHT.set_function(lambda: server.in_flight)
     try:
-        for text in smtp.listen:
-            await server.listen(*networks.endpoint(text), implicit_tls=False)
-        for text in smtp.listen_tls:
-            await server.listen(*networks.endpoint(text), implicit_tls=True)
+        for name, texts in (("smtp.listen", smtp.listen), ("smtp.listen_tls", smtp.listen_tls)):
+            for at, text in enumerate(texts):
+                await server.listen(
+                    *networks.endpoint(text),
+                    implicit_tls=name == "smtp.listen_tls",
+                    inherited=(inherited or {}).get((name, at), ()),
+                )
     except BaseException:
         server.stop_listening()
         raise

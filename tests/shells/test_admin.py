@@ -54,6 +54,9 @@ class State:
     def node_troubles(self) -> list[str]:
         return self.trouble
 
+    def workers(self) -> list[dict[str, Any]]:
+        return []
+
 
 @dataclass
 class Server:

@@ -16,6 +16,7 @@ from tests.until import eventually
 OF_FAULTS = {
     "failed_open", "journaled", "events_lost", "errors", "journal_bytes", "smtp_turned_away", "store_queue",
     "blocked_clicks", "folded_hits", "mailbox_messages_passed_over", "node_trouble",
+    "workers", "worker_deaths",  # of a service of several processes: 72-workers
 }  # fmt: skip
 TRIGGERS = ["email.sent", "email.delivered", "email.failed", "email.bounced", "email.opened", "email.clicked"]
 
