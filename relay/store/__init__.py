@@ -200,6 +200,37 @@ class Purged(NamedTuple):
     next: PurgeMark | None
 
 
+class PersonMark(NamedTuple):
+    """How far a walk for one person has come: in which table, behind which key. An engine's own."""
+
+    table: int = 0
+    after: tuple[Any, ...] | None = None
+
+
+class PersonRow(NamedTuple):
+    """A row that names a person: its table, its key, its columns by name."""
+
+    table: str
+    key: tuple[Any, ...]
+    row: Mapping[str, Any]
+
+
+class PersonPage(NamedTuple):
+    """Of `looked` rows of a table those that name the person; where the walk goes on, None at its end."""
+
+    table: str
+    found: Sequence[PersonRow]
+    looked: int
+    next: PersonMark | None
+
+
+class Erased(NamedTuple):
+    """What an erasure changed, in rows by table; what it left, and why: "" for nothing."""
+
+    rows: Mapping[str, int]
+    left: str = ""
+
+
 def open(url: str, state_dir: Path, limits: floods.Limits = floods.LIMITS, *, password: str = "") -> Store:
     """The store at `url`: "sqlite:FILE" (relative to `state_dir`), "postgresql://…" or "memory:". Nothing is touched before
     `start`. `limits` says how many hits are kept. Raises ValueError, whose text says what `url` should be."""

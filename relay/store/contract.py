@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from relay.core import floods
 from relay.core.model import Delivery, Endpoint, EndpointStatus, Event, History, Notice, Sent, Settlement, Verdict
 from relay.core.nodes import Node, Roll
+from relay.core.persons import Person
 from relay.core.suppressions import Erasure, Suppression
 from relay.store import (
     Aggregate,
@@ -24,8 +25,11 @@ from relay.store import (
     Cursor,
     Draft,
     Engagement,
+    Erased,
     Notification,
     NotificationState,
+    PersonMark,
+    PersonPage,
     Purged,
     PurgeMark,
     Request,
@@ -384,6 +388,24 @@ class Store(Protocol):
 
     async def oldest(self) -> float | None:
         """When the oldest message was submitted; None where there is none."""
+
+    # -- one person
+    async def messages_to(self, address: str, mark: tuple[float, str], limit: int) -> list[str]:
+        """The messages of which a copy went to just this address, in any case: behind (`submitted_at`, `message_id`)."""
+
+    async def person_page(self, who: Person, mark: PersonMark) -> PersonPage:
+        """A walk through all that is kept, a page at a time: what names the person in any column."""
+
+    async def erase_person(self, who: Person, table: str, key: Sequence[Any]) -> Erased:
+        """What becomes of a row that such a page had, in one transaction. What is the person's own goes: a message that
+        went to nobody else, with all that hangs on it; hits of their copies, what they answered. Of the rest the address
+        goes. Counters stay; later hits of their copies are not kept. To ask again does no harm."""
+
+    async def erased_marks(self, message_ids: Sequence[str]) -> dict[str, list[int]]:
+        """Of each of these messages that has some the recipient indexes of those who were erased."""
+
+    async def overwrite(self, who: Person) -> str:
+        """What was erased goes from the files of the store too, as far as the engine can: what it can't, in a sentence."""
 
     # -- the whole
     async def backup(self, path: Path) -> bool:

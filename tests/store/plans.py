@@ -14,7 +14,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from relay.store.sql import counts, events, keys, lists, messages, outbox
+from relay.store.sql import copying, counts, events, keys, lists, messages, outbox
 from relay.store.sqlite import schema
 
 BIG = {
@@ -23,6 +23,7 @@ BIG = {
 }  # fmt: skip
 ONE_MESSAGE = "the events of one message, which `http.hits_per_message` bounds"
 ROWS = "the counters of the hours asked for: a row an hour, grant and value, however many events"
+A_PAGE = "a page along the key: who looks for a person in texts, or copies everything, reads everything in pages"
 BY_HAND = "`trackrelay recount`, and a start behind an upgrade"
 FEW: Mapping[str, str] = {
     lists.NAMED: "the messages with one Message-ID",
@@ -35,6 +36,7 @@ FEW: Mapping[str, str] = {
     counts.TOP: ROWS,
     counts.COUNT: BY_HAND,
     counts.CLEAR: BY_HAND,
+    **dict.fromkeys((copying.page_sql(table, behind=False) for table in copying.TABLES), A_PAGE),
     messages.COPIES_OF: "the copies of one message",
     messages.FOUND: "the last 100 messages with one Message-ID",
     keys.ALL: "keys of the API: some dozens",

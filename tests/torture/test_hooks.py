@@ -77,6 +77,9 @@ class Endpoints:
         return found
 
 
+KEEPS = "[privacy]\nretention_days = 36500\n"  # the events are of 2023
+
+
 class Process:
     """`trackrelay run --only webhooks`."""
 
@@ -122,7 +125,7 @@ def configure(folder: Path, there: Endpoints) -> None:
         f'[[webhooks]]\nurl = "{hook.url}/{name}"\ntriggers = ["message.link_clicked"]\nsecret = "{SECRET}"\n'
         for name, hook in there.hooks.items()
     )
-    service.settings(folder, upstream=9, more=f'{more}[webhook_delivery]\nallow_private = ["127.0.0.0/8"]\n')
+    service.settings(folder, upstream=9, more=f'{more}[webhook_delivery]\nallow_private = ["127.0.0.0/8"]\n{KEEPS}')
 
 
 async def append(known: Any, number: int) -> list[str]:

@@ -11,13 +11,14 @@ from relay.store.memory.events import Events
 from relay.store.memory.kept import Kept
 from relay.store.memory.keys import Keys
 from relay.store.memory.messages import Messages
+from relay.store.memory.persons import Persons
 from relay.store.memory.purging import Purging
 from relay.store.memory.requests import Requests
 from relay.store.memory.schedules import Schedules
 from relay.store.memory.suppressions import SuppressedRecipients
 
 
-class Memory(Events, Messages, Keys, Drafts, Schedules, Requests, Kept, Purging, SuppressedRecipients):
+class Memory(Events, Messages, Keys, Drafts, Schedules, Requests, Kept, Purging, Persons, SuppressedRecipients):
     """See `relay.store.contract.Store`."""
 
     def watch(self, changed: Callable[[], None]) -> None: ...

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from relay.core import floods
+from relay.core.persons import Person
 from relay.store import Purged, PurgeMark
 from relay.store.locator import Locator
 from relay.store.postgres import expiry
@@ -100,6 +101,9 @@ class Postgres(Engine):
         if not await expiry.drop(self._connector, month):
             return Purged({}, PurgeMark(0, f"{month.table}~"))
         return Purged({"events": rows}, PurgeMark(0, ""))
+
+    async def overwrite(self, who: Person) -> str:
+        return await expiry.vacuum(self._connector)
 
     async def backup(self, path: Path) -> bool:
         return False

@@ -17,6 +17,7 @@ import asyncpg
 
 from relay import log
 from relay.store.postgres.connections import Connector
+from relay.store.sql import copying
 from relay.store.sql.program import Many, Program
 
 LOG = log.room("store")
@@ -33,6 +34,12 @@ OWED = "SELECT position FROM deliveries WHERE position = ANY(CAST(? AS bigint[])
 FORGIVE = "DELETE FROM deliveries WHERE position = ANY(CAST(? AS bigint[])) RETURNING 1"
 # A lock that is not to be had soon is not waited for: others would wait behind us.
 PATIENCE = ("SET lock_timeout = '2s'", "SET statement_timeout = '60s'")
+
+
+STAYS = (
+    "PostgreSQL keeps the octets of deleted rows in its pages until these are used again (VACUUM FULL writes the tables anew, and"
+    " locks them), in its WAL until that is recycled, and in standbys, archives and backups"
+)
 
 
 class Month(NamedTuple):
@@ -62,6 +69,19 @@ def owed(table: str, after: int, most: int) -> Program[tuple[list[int], list[int
 
 def forgive(positions: Sequence[int]) -> Program[int]:
     return len((yield FORGIVE, (Many(positions),)))
+
+
+async def vacuum(connector: Connector) -> str:
+    """The space of dead rows can be used again. What PostgreSQL keeps all the same, in a sentence."""
+    db = await connector.raw()
+    try:
+        await db.execute("SET statement_timeout = 0")
+        await db.execute(f"VACUUM {', '.join(table.name for table in copying.TABLES)}")
+    except asyncpg.PostgresError as reason:
+        return f"{STAYS}; VACUUM failed: {reason}"
+    finally:
+        db.terminate()
+    return STAYS
 
 
 async def drop(connector: Connector, month: Month) -> bool:

@@ -106,10 +106,13 @@ def at(table: Copied, key: Row) -> Program[Row | None]:
 
 def page(table: Copied, after: Row | None) -> Program[list[Row]]:
     """The next rows behind that key, or the first."""
-    where = f"WHERE ({names(table.key)}) > ({', '.join('?' * len(table.key))})" if after is not None else ""
-    sql = f"SELECT {names(table.columns)} FROM {table.name} {where} ORDER BY {names(table.key)} LIMIT ?"
-    rows = yield sql, (*(after or ()), table.most)
+    rows = yield page_sql(table, after is not None), (*(after or ()), table.most)
     return [fit(table, row) for row in rows]
+
+
+def page_sql(table: Copied, behind: bool) -> str:
+    where = f"WHERE ({names(table.key)}) > ({', '.join('?' * len(table.key))})" if behind else ""
+    return f"SELECT {names(table.columns)} FROM {table.name} {where} ORDER BY {names(table.key)} LIMIT ?"
 
 
 def key_of(table: Copied, row: Row) -> Row:

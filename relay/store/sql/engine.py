@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple, ParamSpec, TypeVar
 from relay.core import floods
 from relay.core.model import Delivery, Endpoint, EndpointStatus, Event, History, Notice, Sent, Settlement, Verdict
 from relay.core.nodes import Node, Roll
+from relay.core.persons import Person
 from relay.core.suppressions import Erasure, Suppression
 from relay.store import (
     Aggregate,
@@ -21,8 +22,11 @@ from relay.store import (
     Cursor,
     Draft,
     Engagement,
+    Erased,
     Notification,
     NotificationState,
+    PersonMark,
+    PersonPage,
     Purged,
     PurgeMark,
     Request,
@@ -47,6 +51,7 @@ from relay.store.sql import (
     nodes,
     notices,
     outbox,
+    persons,
     purging,
     requests,
     schedules,
@@ -486,3 +491,20 @@ class Engine(ABC):
 
     async def oldest(self) -> float | None:
         return await self.read(purging.oldest)
+
+    # -- one person ----------------------------------------------------------------------------------------------------
+
+    async def messages_to(self, address: str, mark: tuple[float, str], limit: int) -> list[str]:
+        return await self.read(persons.messages_to, decisions.mended(address), mark, limit)
+
+    async def person_page(self, who: Person, mark: PersonMark) -> PersonPage:
+        return await self.read(persons.page, who, mark)
+
+    async def erase_person(self, who: Person, table: str, key: Sequence[Any]) -> Erased:
+        return await self.write(persons.erase, who, table, key)
+
+    async def erased_marks(self, message_ids: Sequence[str]) -> dict[str, list[int]]:
+        return await self.read(persons.marks, message_ids)
+
+    @abstractmethod
+    async def overwrite(self, who: Person) -> str: ...

@@ -16,6 +16,8 @@ from pathlib import Path
 from relay import files, log
 
 LOG = log.room("store")
+PATIENCE = 10.0  # seconds that an erasure waits for who reads
+PIECE, OVERLAP = 1 << 20, 4096  # octets of the file that are looked at at once
 WAL_LIMIT = 64_000_000  # bytes that the WAL file may keep once it was emptied
 
 
@@ -35,6 +37,8 @@ def connect(path: Path, *, busy: float, reading: bool = False) -> sqlite3.Connec
         db.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT}")
         db.execute("PRAGMA cache_size = -16000")
         db.execute("PRAGMA temp_store = MEMORY")
+        # What is deleted is overwritten, on the pages that become free too.
+        db.execute("PRAGMA secure_delete = ON")
         if reading:
             db.execute("PRAGMA query_only = ON")
     except BaseException:
@@ -104,6 +108,41 @@ class Database:
                 LOG.error("not_closed", path=self.path, error=str(error))
         if lock is not None:
             os.close(lock)
+
+
+def overwrite(path: Path, named: Callable[[bytes], bool]) -> None:
+    """What was deleted stands in no file any more: the WAL goes into the database, and where something is left there, in pages
+    that became free before they were overwritten or in gaps where a page was split, the whole file is written anew."""
+    lock = files.open(path.with_name(path.name + ".lock"))
+    db = connect(path, busy=PATIENCE)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        truncate(db)
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        if residue(path, named):
+            LOG.info("rewritten", path=path, octets=path.stat().st_size)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            db.execute("VACUUM")
+            truncate(db)
+    finally:
+        db.close()
+        os.close(lock)
+
+
+def truncate(db: sqlite3.Connection) -> None:
+    ((busy, _, _),) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    if busy:
+        raise sqlite3.OperationalError("somebody reads for so long that the WAL can't be emptied: try again")
+
+
+def residue(path: Path, named: Callable[[bytes], bool]) -> bool:
+    with path.open("rb") as file:
+        before = b""
+        while chunk := file.read(PIECE):
+            if named(before + chunk):
+                return True
+            before = chunk[-OVERLAP:]
+    return False
 
 
 def backup(source: Path, target: Path) -> None:

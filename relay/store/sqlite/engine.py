@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from relay.core import floods
+from relay.core.persons import Person
 from relay.store import Unavailable
 from relay.store.sql.engine import Engine
 from relay.store.sql.program import Program
@@ -61,6 +62,13 @@ class Sqlite(Engine):
 
     async def _bulk(self, value: Any) -> Any:
         return await self.writer.submit(value)
+
+    async def overwrite(self, who: Person) -> str:
+        try:
+            await asyncio.to_thread(database.overwrite, self.path, who.named_in)
+        except (sqlite3.Error, OSError) as error:
+            raise Unavailable(f"{self.path.name}: {faults.said(error)}") from error
+        return ""
 
     async def backup(self, path: Path) -> bool:
         try:
