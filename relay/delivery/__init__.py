@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from relay import config, event_loop, log, metrics, outcomes, spool
@@ -63,7 +63,8 @@ class Delivery:
         self.settings, self.tracker, self.outcomes = settings, tracker, outcomes
         self._carrier = carrying.Carrier(upstreams, spool)
         self._resubmissions = resubmissions.Resubmissions(clock=clock)
-        self._tasks: set[asyncio.Task[Reply]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._alone: set[asyncio.Task[object]] = set()  # those of them that carry their message's one copy themselves
 
     async def take(self, submission: Submission, *, message_key: bytes = b"") -> Handle:
         """Begins to deliver a message, in a task that ends whatever its client does. `message_key` is the message's where
@@ -74,20 +75,35 @@ class Delivery:
         if earlier:
             LOG.info("joined", peer=submission.peer, login=submission.login or None)
             return Handle(earlier, key, self._resubmissions)
-        task = asyncio.create_task(self._take(submission, message_key))
+        reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._start(self._take(submission, message_key, reply))
+        return Handle(reply, key, self._resubmissions)
+
+    def _start(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return Handle(task, key, self._resubmissions)
 
-    async def _take(self, submission: Submission, key: bytes) -> Reply:
-        peer, work = submission.peer, self._deliver(submission, key)
+    async def _take(self, submission: Submission, key: bytes, reply: asyncio.Future[Reply]) -> None:
+        peer, work = submission.peer, self._deliver(submission, key, reply)
         del submission  # large, and done with once its copies are made
+        await self._say_to(reply, work, peer)
+
+    async def _say_to(
+        self, reply: asyncio.Future[Reply], work: Coroutine[object, object, Reply | None], peer: str
+    ) -> None:
+        """The answer, where this work has it."""
         try:
-            return await work
+            said = await work
+        except asyncio.CancelledError:
+            reply.cancel()
+            raise
         except Exception:  # the edge: the client keeps the message, and tries again
             metrics.ERRORS.labels("delivery").inc()
             LOG.exception("not_taken", peer=peer)
-            return attempts.FAILED
+            said = attempts.FAILED
+        if said is not None and not reply.done():
+            reply.set_result(said)
 
     def delivered(self, message_id: str) -> set[str]:
         """To whom it was, as far as the store may not know of it yet."""
@@ -95,7 +111,8 @@ class Delivery:
 
     # -- one submission --------------------------------------------------------------------------------------------------
 
-    async def _deliver(self, submission: Submission, key: bytes) -> Reply:
+    async def _deliver(self, submission: Submission, key: bytes, reply: asyncio.Future[Reply]) -> Reply | None:
+        """What its client is to hear; None where `_outlast` says it."""
         began = time.perf_counter()
         tracked = await (self.tracker.track(submission, key=key) if key else self.tracker.track(submission))
         TRACK_SECONDS.observe(time.perf_counter() - began)
@@ -105,17 +122,67 @@ class Delivery:
             return self._say(answer.Answer(tracked.refusal, "refused"), journey)
         found = attempts.of(submission, tracked)
         del submission, tracked
-        running = self._carrier.send([a for a in found if a.under_way], journey)
-        if running:
-            patience = upstream.patience if journey.on_defer == "spool" else None
+        under_way = [a for a in found if a.under_way]
+        patience = upstream.patience if journey.on_defer == "spool" else None
+        if len(under_way) == 1:  # as of nearly all
+            if not await self._carry_alone(under_way[0], patience, found, journey, reply):
+                return None
+        elif under_way:
+            running = self._carrier.send(under_way, journey)
             _, slow = await asyncio.wait(running.values(), timeout=patience)
             if slow:
-                await self._carrier.hand_over(running, journey)
-                # Those that have their outcome but are not kept yet, and those that the disk did not take.
-                ending = [task for a, task in running.items() if not a.in_spool and not task.done()]
-                if ending:
-                    await asyncio.wait(ending)
+                await self._hand_over(running, journey)
         return await self._answer(found, journey)
+
+    async def _carry_alone(
+        self,
+        attempt: attempts.Attempt,
+        patience: float | None,
+        found: Sequence[attempts.Attempt],
+        journey: carrying.Journey,
+        reply: asyncio.Future[Reply],
+    ) -> bool:
+        """The one copy, in the message's own task. False where that took longer than its client waits: then that one's
+        answer comes from elsewhere."""
+        task = asyncio.current_task()
+        assert task is not None
+        late = False
+
+        def over() -> None:
+            nonlocal late
+            late = True
+            self._start(self._say_to(reply, self._outlast({attempt: task}, found, journey), journey.peer))
+
+        timer = asyncio.get_running_loop().call_later(patience, over) if patience is not None else None
+        self._alone.add(task)
+        try:
+            await self._carrier.carry(attempt, journey)
+        except asyncio.CancelledError:  # by `close`, or since the spool has it
+            task.uncancel()
+        finally:
+            self._alone.discard(task)
+            if timer:
+                timer.cancel()
+        return not late
+
+    async def _outlast(
+        self,
+        running: dict[attempts.Attempt, asyncio.Task[object]],
+        found: Sequence[attempts.Attempt],
+        journey: carrying.Journey,
+    ) -> Reply:
+        await self._hand_over(running, journey)
+        return await self._answer(found, journey)
+
+    async def _hand_over(
+        self, running: Mapping[attempts.Attempt, asyncio.Task[object]], journey: carrying.Journey
+    ) -> None:
+        """Their client waits no longer."""
+        await self._carrier.hand_over(running, journey)
+        # Those that have their outcome but are not kept yet, and those that the disk did not take.
+        ending = [task for a, task in running.items() if not a.in_spool and not task.done()]
+        if ending:
+            await asyncio.wait(ending)
 
     def _journey(self, submission: Submission, message_id: str, upstream: config.Upstream) -> carrying.Journey:
         # A client's own login goes along only where the upstream is who checked it.
@@ -199,6 +266,8 @@ class Delivery:
         until = asyncio.get_running_loop().time() + seconds
         if self._tasks:
             await asyncio.wait(set(self._tasks), timeout=seconds)
+        for alone in set(self._alone):
+            alone.cancel()
         await self._carrier.close(until - asyncio.get_running_loop().time())
         if self._tasks:
             _, left = await asyncio.wait(set(self._tasks), timeout=ANSWER_SECONDS)

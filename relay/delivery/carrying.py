@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -76,16 +76,16 @@ class Carrier:
     def __init__(self, upstreams: Upstreams, spool: spool.Spool) -> None:
         self.upstreams, self.spool = upstreams, spool
         self._to_upstream, self._to_disk = Gate(), Gate()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[object]] = set()
 
     # -- to the upstream -----------------------------------------------------------------------------------------------
 
-    def send(self, found: Sequence[attempts.Attempt], journey: Journey) -> dict[attempts.Attempt, asyncio.Task[None]]:
-        """Begins the attempts. Each task ends with the attempt's last word, which is kept by then where it has to be."""
+    def send(self, found: Sequence[attempts.Attempt], journey: Journey) -> dict[attempts.Attempt, asyncio.Task[object]]:
+        """Begins several attempts. Each task ends with the attempt's last word, which is kept by then where it has to be."""
         gate = self._to_upstream.of(len(found), journey.size)
         return {attempt: self._task(self._send(attempt, journey, gate)) for attempt in found}
 
-    def _task(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
+    def _task(self, work: Coroutine[object, object, object]) -> asyncio.Task[object]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -93,19 +93,23 @@ class Carrier:
 
     async def _send(self, attempt: attempts.Attempt, journey: Journey, gate: asyncio.Semaphore) -> None:
         async with gate:
-            try:
-                content = await _content(attempt, journey)
-                envelope = Envelope(
-                    journey.reverse_path, attempt.recipients, attempt.options, journey.credentials, journey.upstream
-                )
-                outcomes = await self.upstreams.send(envelope, content, started=attempt.began)
-            except Exception:  # the edge of one copy: the others go on
-                metrics.ERRORS.labels("delivery").inc()
-                LOG.exception("not_sent", message_id=journey.message_id)
-                outcomes = (Later(attempts.FAILED),) * len(attempt.recipients)
-            attempt.answered(outcomes)
-            if attempt.state is State.DEFERRED and journey.on_defer == "spool":
-                await self.keep(attempt, journey)
+            await self.carry(attempt, journey)
+
+    async def carry(self, attempt: attempts.Attempt, journey: Journey) -> None:
+        """To its last word, which is kept then where it has to be."""
+        try:
+            content = await _content(attempt, journey)
+            envelope = Envelope(
+                journey.reverse_path, attempt.recipients, attempt.options, journey.credentials, journey.upstream
+            )
+            outcomes = await self.upstreams.send(envelope, content, started=attempt.began)
+        except Exception:  # the edge of one copy: the others go on
+            metrics.ERRORS.labels("delivery").inc()
+            LOG.exception("not_sent", message_id=journey.message_id)
+            outcomes = (Later(attempts.FAILED),) * len(attempt.recipients)
+        attempt.answered(outcomes)
+        if attempt.state is State.DEFERRED and journey.on_defer == "spool":
+            await self.keep(attempt, journey)
 
     # -- into the spool --------------------------------------------------------------------------------------------------
 
@@ -124,13 +128,13 @@ class Carrier:
             attempt.written()
             LOG.info("kept", entry=entry.entry_id, message_id=journey.message_id, reply=entry.last_reply)
 
-    async def hand_over(self, running: dict[attempts.Attempt, asyncio.Task[None]], journey: Journey) -> None:
+    async def hand_over(self, running: Mapping[attempts.Attempt, asyncio.Task[object]], journey: Journey) -> None:
         """Keeps the copies whose attempts take longer than a client waits. Those that the disk does not take go on."""
         gate = self._to_disk.of(len(running), journey.size)
         await asyncio.gather(*(self._hand_over(attempt, task, journey, gate) for attempt, task in running.items()))
 
     async def _hand_over(
-        self, attempt: attempts.Attempt, task: asyncio.Task[None], journey: Journey, gate: asyncio.Semaphore
+        self, attempt: attempts.Attempt, task: asyncio.Task[object], journey: Journey, gate: asyncio.Semaphore
     ) -> None:
         """An attempt that a server heard of owns what is kept, also where it ends while that is written; one that waits
         for a place ends here, so that a slow upstream fills the disk and not the memory."""
@@ -154,7 +158,7 @@ class Carrier:
             else:
                 self._task(self._own(attempt, task, claim))
 
-    async def _own(self, attempt: attempts.Attempt, task: asyncio.Task[None], claim: spool.Claim) -> None:
+    async def _own(self, attempt: attempts.Attempt, task: asyncio.Task[object], claim: spool.Claim) -> None:
         """The end of an attempt that outlasts its client."""
         try:
             await asyncio.wait({task})

@@ -57,29 +57,33 @@ class Intake:
         self._pending.add(handle.reply)
         if taken:
             taken(handle)
-        handle.reply.add_done_callback(partial(self._answered, octets))
+        heard: asyncio.Future[Reply] = (
+            asyncio.get_running_loop().create_future()
+        )  # the reply itself outlives the client
+        handle.reply.add_done_callback(partial(self._answered, octets, heard))
         try:
-            return await asyncio.shield(handle.reply)
+            return await heard
         except asyncio.CancelledError:
             handle.client_gone()
             raise
-        except Exception:  # said by `_answered`
-            return FAILED
 
-    def _answered(self, octets: int, answered: asyncio.Future[Reply]) -> None:
+    def _answered(self, octets: int, heard: asyncio.Future[Reply], answered: asyncio.Future[Reply]) -> None:
         self._pending.discard(answered)
         self._flight.add(-octets)
         try:
             reply = answered.result()
         except asyncio.CancelledError:
+            heard.cancel()
             return
         except Exception:
-            failed()
-            return
-        if reply.code < 300:
-            metrics.ACCEPTED.inc()
+            reply = failed()
         else:
-            metrics.REFUSED.labels(reply.code).inc()
+            if reply.code < 300:
+                metrics.ACCEPTED.inc()
+            else:
+                metrics.REFUSED.labels(reply.code).inc()
+        if not heard.done():
+            heard.set_result(reply)
 
 
 def failed() -> Reply:
