@@ -10,7 +10,7 @@ import sys
 from relay import __version__
 
 COMMANDS = (
-    "demo", "run", "check", "rewrite", "inspect", "events", "messages", "queue", "webhooks", "user", "api-key", "token-key",
+    "demo", "run", "check", "rewrite", "inspect", "classify", "events", "messages", "queue", "webhooks", "user", "api-key", "token-key",
     "links", "suppress", "dkim", "counts", "store", "nodes", "backup",
 )  # fmt: skip
 

@@ -250,15 +250,23 @@ class Wiring:
         self.host.supervise("mailbox", watcher.run)
 
     async def start_http(self) -> None:
-        from relay import blocklist, journal
+        from relay import blocklist, journal, network_list
+        from relay.core import agents
         from tracking_http import public
 
         events = journal.Journal(self.settings.state_dir / "journal")
         self.host.closers.append(events.stop)
         self.host.supervise("journal", lambda: events.run(self.store))
         blocked = blocklist.Blocklist(blocklist.path_in(self.settings.state_dir))
+        agents.load()  # now, not with the first hit
         application = public.application(
-            self.settings, self.store, self.keys.now, events, blocks=blocked.now, appended=self.appended
+            self.settings,
+            self.store,
+            self.keys.now,
+            events,
+            blocks=blocked.now,
+            network=network_list.load(self.settings.verdicts.networks).of,
+            appended=self.appended,
         )
         http = self.settings.http
         await self.listen(

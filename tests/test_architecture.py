@@ -17,9 +17,9 @@ ALL = sorted([*(ROOT / "relay").rglob("*.py"), *(ROOT / "tracking_http").rglob("
 PURE = {
     "__future__", "base64", "binascii", "bisect", "codecs", "collections", "colorsys", "contextlib", "copy", "csv", "dataclasses", "datetime",
     "difflib", "email", "encodings", "enum", "fnmatch", "functools", "hashlib", "heapq", "hmac", "html", "ipaddress", "itertools",
-    "json", "math", "operator", "quopri", "re", "reprlib", "string", "struct", "textwrap", "types", "typing", "unicodedata",
+    "json", "math", "operator", "quopri", "re", "reprlib", "statistics", "string", "struct", "textwrap", "types", "typing", "unicodedata",
     "urllib.parse", "uuid", "zlib",
-    "cryptography", "dkim", "idna", "msgspec", "nacl", "publicsuffixlist", "turbohtml",
+    "crawleruseragents", "cryptography", "dkim", "idna", "msgspec", "nacl", "publicsuffixlist", "turbohtml",
 }  # fmt: skip
 FORBIDDEN_CALLS = {"open", "print", "input", "exec", "eval"}
 VAGUE = {"utils", "helpers", "manager", "base", "common", "misc"}

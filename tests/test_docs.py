@@ -82,6 +82,7 @@ def uncommented(text: str) -> str:
 @pytest.fixture
 def folder(tmp_path):
     """A folder with the files that the examples name."""
+    (tmp_path / "networks.txt").write_text("192.0.2.0/24 gateway example\n")
     (tmp_path / "secrets").mkdir()
     for name in ("cert.pem", "key.pem", "dkim.pem", "upstream", "client", "refresh", "sales", "webhook"):
         (tmp_path / "secrets" / name).write_text("x\n")

@@ -117,8 +117,9 @@ def literals(*files: str) -> set[str]:
 
 
 def test_each_verdict_is_given_or_is_a_gap():
-    """`core.classify` gives them; `core.tally` adds "self", of which nobody is notified."""
-    assert set(table.VERDICTS) - set(gaps.VERDICTS) == set(table.VERDICTS) & literals("relay/core/classify.py")
+    """`core.agents` and `core.classify` give them; `core.tally` adds "self", of which nobody is notified."""
+    given = literals("relay/core/agents.py", "relay/core/classify.py")
+    assert set(table.VERDICTS) - set(gaps.VERDICTS) == set(table.VERDICTS) & given
     assert set(table.VERDICTS) & literals("relay/core/tally.py") == {"self"}
 
 
@@ -155,10 +156,8 @@ def hook(verdicts: tuple[str, ...] = (), triggers: tuple[str, ...] = ("message.o
 
 
 def test_verdicts_that_never_come_are_warned_of():
-    assert warnings(hook()) == warnings(hook(("unknown",))) == {}
-    assert warnings(hook(("human", "proxy"))) == {
-        "webhooks.0.verdicts": "names only verdicts that this version never sends, so no open and no click is sent at "
-        "all; leave it out"
+    assert warnings(hook()) == warnings(hook(("unknown", "human"))) == {}
+    assert warnings(hook(("self",))) == {
+        "webhooks.0.verdicts": "names only verdicts that are never sent, so no open and no click is sent at all; leave it out"
     }
-    said = warnings(hook(("unknown", "human")))
-    assert said == {"webhooks.0.verdicts.1": '"human" is a verdict that this version never sends'}
+    assert warnings(hook(("human", "self"))) == {"webhooks.0.verdicts.1": '"self" is a verdict that is never sent'}

@@ -60,6 +60,7 @@ PAGE = {
     "Referrer-Policy": "no-referrer",
     **COMMON,
 }
+AHEAD = tuple(map(istr, classify.LOOKED_AT))
 LOCATION, FORWARDED = istr("Location"), istr("X-Forwarded-For")
 USER_AGENT, REFERER = istr("User-Agent"), istr("Referer")
 
@@ -80,15 +81,16 @@ def application(
     journal: journals.Journal,
     *,
     blocks: Callable[[], Blocks] = Blocks,
+    network: classify.Networks = lambda _: "",
     clock: Callable[[], float] = time.time,
     appended: Callable[[], None] | None = None,
 ) -> web.Application:
     """The application; run it with `web.AppRunner(app, **RUNNER)`. `keys` gives the keys that verify tokens now,
-    `blocks` what is blocked now, `clock` Unix seconds. `appended` is called when the store has taken an event, so that its notification goes
+    `blocks` what is blocked now, `network` whose network an address is in (see `classify.hit`), `clock` Unix seconds. `appended` is called when the store has taken an event, so that its notification goes
     out at once."""
     limits = floods.Limits(settings.http.hits_per_token, settings.http.hits_per_message)
     record = recorder.Recorder(store, journal, appended, limits)
-    handlers = Handlers(settings, keys, record, blocks, clock)
+    handlers = Handlers(settings, keys, record, blocks, network, clock)
     app = web.Application()
     app.on_cleanup.append(lambda _: record.close())
     app.on_response_prepare.append(without_body)
@@ -123,10 +125,12 @@ class Handlers:
         keys: Callable[[], Keys],
         record: recorder.Recorder,
         blocks: Callable[[], Blocks],
+        network: classify.Networks,
         clock: Callable[[], float],
     ) -> None:
         self.keys = keys
         self.blocks = blocks
+        self.network = network
         self.path = re.compile(f"(?:{'|'.join(map(re.escape, paths(settings)))}){HIT}")
         self.pages = pages.made(settings.http.abuse)
         self.recorder = record
@@ -212,11 +216,14 @@ class Handlers:
     def event(self, request: web.Request, token: Token) -> Event:
         headers = request.headers
         agent = headers.get(USER_AGENT, "")
-        verdict, reason = classify.hit(method=request.method)
+        ahead = {str(name): headers[name] for name in AHEAD if name in headers}
         peer = request.transport.get_extra_info("peername") if request.transport else None
         forwarded = ",".join(headers.getall(FORWARDED)) if FORWARDED in headers else ""
         address = self.client(peer[0] if isinstance(peer, tuple) else "", forwarded)
         click = token.kind == "click"
+        verdict, reason = classify.hit(
+            method=request.method, agent=agent, headers=ahead, network=self.network(address), click=click
+        )
         data = tid(request.rel_url.raw_query_string)
         if self.privacy.ip != "full" and address:  # for telling the sender's own hit; the store keeps it not
             data[tally.TRANSIENT] = address

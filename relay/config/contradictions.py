@@ -11,9 +11,10 @@ from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
+from relay import network_list
 from relay.config import exposure, table
 from relay.config.settings import DEFAULT_UPSTREAM, Grant, Settings, Upstream, Webhook
-from relay.core import domains, networks, urls
+from relay.core import domains, networks, origins, urls
 
 U = TypeVar("U", bound=Upstream)
 Path = tuple[str | int, ...]
@@ -33,6 +34,7 @@ def resolve(found: Settings, tree: dict[str, Any], mistake: Say, warn: Warn) -> 
     found = _tracking(found, tree, mistake, warn)
     _dkim(found, mistake)
     _webhooks(found, mistake)
+    _networks(found, mistake)
     return _grants(found, mistake, warn)
 
 
@@ -85,6 +87,16 @@ def _listeners(found: Settings, mistake: Say, warn: Warn) -> None:
             if address and not address.endswith(":0") and address in seen:
                 mistake((section, key), f"{address} is taken by {seen[address]} already")
             seen.setdefault(address, f"{section}.{key}")
+
+
+def _networks(found: Settings, mistake: Say) -> None:
+    if found.verdicts.networks is not None and found.verdicts.networks.is_file():
+        try:
+            network_list.load(found.verdicts.networks)
+        except origins.Unreadable as reason:
+            mistake(("verdicts", "networks"), f"{found.verdicts.networks.name}:{reason.line}: {reason}")
+        except OSError as reason:
+            mistake(("verdicts", "networks"), str(reason.strerror))
 
 
 # -- upstream ----------------------------------------------------------------------------------------------------------

@@ -32,8 +32,7 @@ class Gap:
 
 SETTINGS: tuple[Gap, ...] = ()
 
-# Verdicts that no notification has: the first five are never given, and a sender's own hit is never notified.
-VERDICTS = ("human", "proxy", "prefetch", "scanner", "crawler", "self")
+VERDICTS = ("self",)  # that no notification has: a sender's own hit is never notified
 
 
 def find(section: str, key: str) -> Gap | None:
@@ -49,12 +48,12 @@ def look(found: Settings, warn: Warn, settings: Sequence[Gap] = SETTINGS) -> Non
     for index, hook in enumerate(found.webhooks):
         path = ("webhooks", index)
         if hook.verdicts and set(hook.verdicts) <= set(VERDICTS):
-            warn((*path, "verdicts"), "names only verdicts that this version never sends, so no open and no click is "
+            warn((*path, "verdicts"), "names only verdicts that are never sent, so no open and no click is "
                  "sent at all; leave it out")  # fmt: skip
             continue
         for number, verdict in enumerate(hook.verdicts):
             if verdict in VERDICTS:
-                warn((*path, "verdicts", number), f'"{verdict}" is a verdict that this version never sends')
+                warn((*path, "verdicts", number), f'"{verdict}" is a verdict that is never sent')
 
 
 def _places(found: Settings, gap: Gap) -> Iterator[tuple[Path, Any]]:

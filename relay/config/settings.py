@@ -163,6 +163,11 @@ class Privacy:
 
 
 @dataclass(frozen=True, slots=True)
+class Verdicts:
+    networks: Path | None = None  # None is the table that comes with us
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     application_id: str = "trackrelay"
     state_dir: Path = Path("./var")  # absolute once loaded
@@ -183,5 +188,6 @@ class Settings:
     webhooks: tuple[Webhook, ...] = ()
     webhook_delivery: WebhookDelivery = WebhookDelivery()
     privacy: Privacy = Privacy()
+    verdicts: Verdicts = Verdicts()
     file: Path | None = None  # where it was read from
     warnings: tuple[str, ...] = ()  # what is no mistake, but should be known: FILE:LINE: key: sentence

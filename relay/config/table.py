@@ -540,7 +540,7 @@ WEBHOOKS = Section(
         Option("secret", SECRET, "Signs every notification: whsec_ and base64, or any text.", secret=True,
                example="secrets/webhook", required=True, roles=NOTIFIERS),
         Option("verdicts", kinds.listing(kinds.choice(*VERDICTS)),
-               'Only opens and clicks with these verdicts; empty means all. This version sends "unknown" only.'),
+               'Only opens and clicks with these verdicts; empty means all. Those of the sender ("self") are never sent.'),
         Option("format", kinds.choice("nylas", "nylas-v2", "unosend"),
                "nylas (v3), nylas-v2 (bare deltas, for code that never left v2) or unosend."),
     ),
@@ -576,8 +576,19 @@ PRIVACY = Section(
     ),
 )  # fmt: skip
 
+VERDICT = Section(
+    "verdicts",
+    settings.Verdicts,
+    "How a person's open or click is told from a machine's. docs/verdicts.md says more.",
+    (
+        Option("networks", locators.PRESENT,
+               "A table of networks from which machines look at mail, instead of relay/networks.txt: lines NETWORK KIND NAME. "
+               "Read at the start.", example="networks.txt", default="the table that comes with us", roles=PUBLIC),
+    ),
+)  # fmt: skip
+
 SECTIONS = (
     TOP, SMTP, USERS, UPSTREAM, UPSTREAMS, TRACKING, RULES, DKIM, HTTP, ADMIN, MILTER, STORE, GRANTS, MAILBOX, WEBHOOKS,
-    WEBHOOK_DELIVERY, PRIVACY,
+    WEBHOOK_DELIVERY, PRIVACY, VERDICT,
 )  # fmt: skip
 BY_KEY: Mapping[str, Section] = {section.key: section for section in SECTIONS}

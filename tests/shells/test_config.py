@@ -706,7 +706,7 @@ def test_these_are_right(folder, text):
         ("[tracking]\nthread_replies = true", "2: tracking.thread_replies: is on, but no grant has a mailbox"),
         ('[milter]\nlisten = "inet:0.0.0.0:8891"\n' + URL, "2: milter.listen: is reached from other machines"),
         (
-            HOOK.replace('"x"', '"env:S"') + 'url = "https://x.test"\nverdicts = ["human"]',
+            HOOK.replace('"x"', '"env:S"') + 'url = "https://x.test"\nverdicts = ["self"]',
             "5: webhooks[0].verdicts: names only",
         ),
         ('[[rules]]\nopens = true\n[[rules]]\nfrom = "a@b.test"', "1: rules[0]: matches all mail"),

@@ -29,6 +29,7 @@ check
 rewrite message.eml
 inspect message.eml
 inspect gone.eml
+classify hits.json
 events
 events --message x
 messages list
@@ -73,7 +74,12 @@ nodes remove other
 nodes remove other --force
 backup copy
 """.strip().splitlines()
-UNCONFIGURED = {"rewrite message.eml", "inspect message.eml", "inspect gone.eml"}  # work without a file
+UNCONFIGURED = {
+    "rewrite message.eml",
+    "inspect message.eml",
+    "inspect gone.eml",
+    "classify hits.json",
+}  # work without a file
 SENTENCE = re.compile(r"trackrelay(?: [a-z-]+)*: |(?:added|removed) ann$|.*relay\.toml: smtp\.auth is ")
 RAW = re.compile(r"Traceback|\[Errno|Permission denied|Not a directory|No such file|File exists|Is a directory")
 SETTINGS = """
@@ -101,6 +107,7 @@ def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     made.chmod(0o755)
     (made / "relay.toml").write_text(SETTINGS)
     (made / "message.eml").write_bytes(b"Subject: x\r\n\r\nhello\r\n")
+    (made / "hits.json").write_text('{"kind":"open","at":1}')
     (made / "password").write_text("a long password\n")
     for path in made.iterdir():
         path.chmod(0o644)
@@ -197,7 +204,7 @@ def test_settings_that_may_not_be_read(folder: Path, capsys: pytest.CaptureFixtu
     (folder / "relay.toml").chmod(0)
     with somebody_else():
         codes = walk(capsys)
-    assert ended(codes, 2) == {line for line in codes if not line.startswith("inspect")}
+    assert ended(codes, 2) == {line for line in codes if not line.startswith(("inspect", "classify"))}
     with somebody_else(), pytest.raises(SystemExit):
         main(["events"])
     assert re.fullmatch(
@@ -208,7 +215,7 @@ def test_settings_that_may_not_be_read(folder: Path, capsys: pytest.CaptureFixtu
 def test_settings_that_are_no_toml(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     no_toml(folder)
     for line in LINES:
-        if not line.startswith("inspect"):
+        if not line.startswith(("inspect", "classify")):
             with pytest.raises(SystemExit) as stopped:
                 main(line.split())
             assert stopped.value.code == 2
@@ -268,7 +275,7 @@ def test_a_state_folder_that_may_not_be_entered(folder: Path, capsys: pytest.Cap
     with somebody_else():
         codes = walk(capsys)
     assert ended(codes, 2) == {"rewrite message.eml"}
-    assert ended(codes, 0) == {"inspect message.eml", "inspect gone.eml"}
+    assert ended(codes, 0) == {"inspect message.eml", "inspect gone.eml", "classify hits.json"}
 
 
 def test_a_state_folder_that_may_only_be_read(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

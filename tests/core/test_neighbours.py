@@ -1,0 +1,179 @@
+"""Hits correct each other: gateways are found, people are left alone."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay import network_list
+from relay.core import neighbours, traces
+from tests.core import hit_traces
+
+NETWORKS = network_list.load()
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+CURL = "curl/8.5.0"
+
+
+def judged(hits: list[hit_traces.Labelled]) -> list[traces.Judged]:
+    return traces.judge([traces.read(line) for line in hit_traces.lines(hits)], NETWORKS.of)
+
+
+def wrong(kind: Callable[[hit_traces.Scene], None], number: int) -> tuple[int, int, int, int]:
+    """People, those of them taken for machines; machines, those taken for people."""
+    people = mistaken = machines = missed = 0
+    for hits in hit_traces.scenes(kind, number):
+        for (_, machine), one in zip(hits, judged(hits), strict=True):
+            taken = one.verdict not in neighbours.PEOPLE
+            people, mistaken = people + (not machine), mistaken + (not machine and taken)
+            machines, missed = machines + machine, missed + (machine and not taken)
+    return people, mistaken, machines, missed
+
+
+def test_the_table_of_confusion() -> None:
+    """See docs/verdicts.md, which has it by kind: `python -m bench verdicts`."""
+    kinds = [*hit_traces.MACHINES, *hit_traces.PEOPLE]
+    people, mistaken, machines, missed = (
+        sum(column) for column in zip(*(wrong(kind, 60) for kind in kinds), strict=True)
+    )
+    assert mistaken <= 0.005 * people
+    assert missed <= 0.03 * machines
+
+
+def test_one_address_over_many_recipients() -> None:
+    for hits in hit_traces.many_recipients(5):
+        taken = [one.verdict == "scanner" for one in judged(hits)]
+        assert sum(taken) >= 0.9 * len(taken)
+
+
+def scene(*hits: tuple[float, str, int, str, str], links: int = 5) -> list[traces.Judged]:
+    """(after, kind, link, ip, agent)"""
+    lines = [
+        traces.Line(kind, 1000.0 + after, "m", "a@example.com", link, links, 900.0, "GET", ip, agent)  # type: ignore[arg-type]
+        for after, kind, link, ip, agent in hits
+    ]
+    return traces.judge(lines, NETWORKS.of)
+
+
+def verdicts(found: list[traces.Judged]) -> list[tuple[str, str]]:
+    return [(one.verdict, one.reason) for one in found]
+
+
+HERE, THERE = "203.0.113.5", "198.51.100.7"
+
+
+def test_earlier_hits_are_corrected_and_say_what_they_were() -> None:
+    found = scene(*((n / 5, "click", n, HERE, FIREFOX) for n in range(5)))
+    assert verdicts(found) == [("scanner", "burst")] * 5
+    assert {one.first_verdict for one in found} == {"human"}
+
+
+def test_who_had_loaded_the_picture_opens_tabs_in_a_row() -> None:
+    found = scene((0, "open", 0, HERE, FIREFOX), *((9 + n * 0.6, "click", n, HERE, FIREFOX) for n in range(5)))
+    assert {one.verdict for one in found} == {"human"}
+
+
+def test_the_picture_among_the_links_makes_no_person() -> None:
+    found = scene((0, "open", 0, HERE, FIREFOX), *((0.1 + n / 5, "click", n, HERE, FIREFOX) for n in range(4)))
+    assert {one.verdict for one in found} == {"scanner"}
+
+
+def test_a_person_stays_one_beside_a_gateway() -> None:
+    gateway = [(n / 5, "click", n, THERE, FIREFOX) for n in range(5)]
+    found = scene(*gateway, (500, "open", 0, HERE, FIREFOX), (520, "click", 1, HERE, FIREFOX))
+    assert [one.verdict for one in found] == ["scanner"] * 5 + ["human"] * 2
+
+
+def test_the_canary_tells_of_what_was_done_around_it() -> None:
+    found = scene((0, "click", 1, HERE, FIREFOX), (30, "canary", 0, HERE, FIREFOX), (900, "click", 1, HERE, FIREFOX))
+    assert verdicts(found) == [("scanner", "around_canary"), ("scanner", "canary"), ("human", "browser")]
+    assert found[1].first_verdict == "human"
+
+
+def test_a_machine_by_its_name_keeps_its_reason() -> None:
+    found = scene(*((n / 5, "click", n, HERE, CURL) for n in range(5)))
+    assert verdicts(found) == [("crawler", "crawler_agent")] * 5
+
+
+def test_nobody_is_not_somebody() -> None:
+    """Hits without address and agent have nothing in common."""
+    found = scene((0, "open", 0, "", ""), (5, "click", 0, "", ""), (70, "click", 1, "", ""))
+    assert {one.verdict for one in found} == {"unknown"}
+
+
+def test_hashes_of_an_address() -> None:
+    key = b"k" * 32
+    one = neighbours.identity(key, "2001:db8:0:1::5", "x")
+    assert one == neighbours.identity(key, "2001:DB8::1:0:0:0:7", "x")
+    assert one.where != neighbours.identity(key, "2001:db8:0:2::5", "x").where
+    assert one.where == neighbours.identity(key, "2001:db8:0:1::5", "y").where != 0
+    assert one != neighbours.identity(b"l" * 32, "2001:db8:0:1::5", "x")
+    assert neighbours.identity(key, "", "") == (0, 0)
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(0, 2000), st.sampled_from(["open", "click", "canary"]), st.integers(0, 40), st.sampled_from([HERE, THERE, ""])),
+        max_size=120,
+    )
+)  # fmt: skip
+def test_what_is_remembered_is_little(hits: list[tuple[float, str, int, str]]) -> None:
+    marks: list[neighbours.Mark] = []
+    crowd = neighbours.Crowd()
+    changed: set[str] = set()
+    for number, (at, kind, link, ip) in enumerate(sorted(hits)):
+        who = neighbours.identity(b"", ip, FIREFOX)
+        mark = neighbours.Mark([str(number)], at, kind, link, who.who, who.where, "human")  # type: ignore[arg-type]
+        for change in neighbours.judge(marks, crowd, mark, neighbours.Copy(41, 0.0), "copy"):
+            assert (change.verdict, change.reason in neighbours.REASONS) == ("scanner", True)
+            assert not changed & set(change.ids)  # nothing is said twice
+            if change.reason != "many_recipients":
+                changed |= set(change.ids)
+        assert len(marks) <= neighbours.CLICKS + neighbours.OPENS + len([m for m in marks if m.kind == "canary"])
+        assert [m.at for m in marks] == sorted(m.at for m in marks)
+        assert all(len(m.ids) <= neighbours.IDS for m in marks)
+
+
+# -- lines of JSON -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"kind":"open","at":1000}',
+        b'{"kind":"click","at":1000.5,"link":null,"links":null,"headers":null,"ip":null,"user_agent":null,"sent_at":null}',
+        b'{"kind":"click","at":"2026-01-02T03:04:05Z","link":"https://example.com/","links":["a","b"],"headers":[["Via","x"]]}',
+        b'{"kind":"canary","at":"2026-01-02T03:04:05+02:00","more":{"is":"ignored"}}',
+    ],
+)
+def test_a_line_that_can_be_read(line: bytes) -> None:
+    assert len(traces.judge([traces.read(line)], NETWORKS.of)) == 1
+
+
+@pytest.mark.parametrize(
+    "line", [b"", b"{", b"[]", b'{"at":1}', b'{"kind":"look","at":1}', b'{"kind":"open","at":"soon"}']
+)
+def test_a_line_that_can_not(line: bytes) -> None:
+    with pytest.raises(traces.Unreadable, match=r"\w"):
+        traces.read(line)
+
+
+def test_links_may_be_named_by_their_url() -> None:
+    lines = [
+        traces.Line("click", 1000 + n / 5, link=url, ip=HERE, user_agent=FIREFOX, links=4, sent_at=900)
+        for n, url in enumerate("abcd")
+    ]
+    assert {one.verdict for one in traces.judge(lines, NETWORKS.of)} == {"scanner"}
+
+
+def test_copies_are_apart() -> None:
+    pairs: Any = itertools.product("mn", "ab")
+    lines = [
+        traces.Line("click", 1000 + n * 7, message, recipient, n, 5, 900, ip=f"203.0.113.{n}", user_agent=FIREFOX)
+        for n, (message, recipient) in enumerate(pairs)
+    ]
+    assert {one.verdict for one in traces.judge(lines, NETWORKS.of)} == {"human"}
