@@ -59,7 +59,7 @@ class Journal:
         self._refusing = False
         self._work = asyncio.Event()
         self._lock = asyncio.Lock()  # over the segment being written
-        metrics.JOURNAL.set_function(self._measure)
+        metrics.follow(metrics.JOURNAL, self._measure)
 
     async def append(self, event: Event) -> bool:
         """The event is durable when this returns True. False: the journal is full or the disk refuses, and the event is

@@ -1,10 +1,23 @@
-"""What is counted, for /metrics. Names begin with trackrelay_; units are in the name."""
+"""What is counted, for /metrics. Names begin with trackrelay_; units are in the name.
+
+A gauge says what it is over all processes of a service and all units: `LIVESUM`, `LIVEMAX`, or nothing, where each has its
+own. Counters and histograms are added up. Leaves to others: where the values are kept (`samples`), whose there are (`units`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import contextlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Literal
 
+import prometheus_client
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram
+from prometheus_client.metrics import MetricWrapperBase
+
+from relay import samples
+
+LIVESUM: Literal["livesum"] = "livesum"
+LIVEMAX: Literal["livemax"] = "livemax"
 
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)
@@ -28,12 +41,19 @@ JOURNALED = Counter("trackrelay_journaled", "Events kept in the journal because 
 LOST = Counter("trackrelay_events_lost", "Events that neither the store nor the journal took")
 WEBHOOKS = Counter("trackrelay_webhook_attempts", "Attempts to deliver a notification", ["outcome"])
 LOGINS = Counter("trackrelay_smtp_logins", "SMTP login attempts: good, bad, locked, spent, unavailable", ["outcome"])
-SMTP_CONNECTIONS = Gauge("trackrelay_smtp_connections", "SMTP connections of clients")
+SMTP_CONNECTIONS = Gauge("trackrelay_smtp_connections", "SMTP connections of clients", multiprocess_mode=LIVESUM)
 TURNED_AWAY = Counter("trackrelay_smtp_turned_away", "SMTP connections refused because there were too many")
 SMTP_REFUSED = Counter("trackrelay_smtp_refused_commands", "SMTP commands refused, by reply code", ["code"])
-SMTP_IN_FLIGHT = Gauge("trackrelay_smtp_in_flight_bytes", "Bytes of messages being received or delivered")
-MILTER_CONNECTIONS = Gauge("trackrelay_milter_connections", "Connections of mail servers to the milter")
-MILTER_IN_FLIGHT = Gauge("trackrelay_milter_in_flight_bytes", "Bytes of messages that the milter is being asked about")
+SMTP_IN_FLIGHT = Gauge(
+    "trackrelay_smtp_in_flight_bytes", "Bytes of messages being received or delivered", multiprocess_mode=LIVESUM
+)
+MILTER_CONNECTIONS = Gauge(
+    "trackrelay_milter_connections", "Connections of mail servers to the milter", multiprocess_mode=LIVESUM
+)
+MILTER_IN_FLIGHT = Gauge(
+    "trackrelay_milter_in_flight_bytes", "Bytes of messages that the milter is being asked about",
+    multiprocess_mode=LIVESUM,
+)  # fmt: skip
 MILTER_MESSAGES = Counter(
     "trackrelay_milter_messages",
     "Messages by the milter's answer: changed, unchanged, refused, failed (went on untracked), put_off, passed (not of a "
@@ -44,27 +64,33 @@ MILTER_TURNED_AWAY = Counter(
     "trackrelay_milter_turned_away", "Connections to the milter closed: too many, or no milter's"
 )
 ERRORS = Counter("trackrelay_errors", "Unexpected exceptions, by room", ["room"])
-QUEUE = Gauge("trackrelay_queue_messages", "Messages in the spool")
-QUEUE_AGE = Gauge("trackrelay_queue_oldest_seconds", "Age of the oldest message in the spool")
+QUEUE = Gauge("trackrelay_queue_messages", "Messages in the spool", multiprocess_mode=LIVEMAX)
+QUEUE_AGE = Gauge(
+    "trackrelay_queue_oldest_seconds", "Age of the oldest message in the spool", multiprocess_mode=LIVEMAX
+)
 STAGE = Histogram(
     "trackrelay_stage_seconds",
     "Time per stage of a message: receive, track (with record within it), record, render, connect, upstream",
     ["stage"],
     buckets=FAST,
 )
-STORE_QUEUE = Gauge("trackrelay_store_queue", "Operations waiting for the database")
+STORE_QUEUE = Gauge("trackrelay_store_queue", "Operations waiting for the database", multiprocess_mode=LIVESUM)
 STORE_BATCH = Histogram("trackrelay_store_batch", "Operations per database transaction", buckets=SIZES)
 STORE_SECONDS = Histogram(
     "trackrelay_store_seconds", "Time per database transaction, including its fsync", buckets=FAST
 )
-JOURNAL = Gauge("trackrelay_journal_bytes", "Bytes of events that wait in the journal for the database")
-CONNECTIONS = Gauge(
-    "trackrelay_upstream_connections", "Connections to each upstream: idle, busy", ["upstream", "state"]
+JOURNAL = Gauge(
+    "trackrelay_journal_bytes", "Bytes of events that wait in the journal for the database", multiprocess_mode=LIVEMAX
 )
+CONNECTIONS = Gauge(
+    "trackrelay_upstream_connections", "Connections to each upstream: idle, busy", ["upstream", "state"],
+    multiprocess_mode=LIVESUM,
+)  # fmt: skip
 UPSTREAM_TROUBLE = Gauge(
     "trackrelay_upstream_trouble",
     "1 while no mail gets to an upstream, whatever the message: unreachable, tls, greeting, name, login",
     ["upstream", "kind"],
+    multiprocess_mode=LIVEMAX,
 )
 FAILOVERS = Counter("trackrelay_upstream_failovers", "Messages that went to a fallback, by its name", ["upstream"])
 PASSED_OVER = Counter(
@@ -74,6 +100,7 @@ NODE_TROUBLE = Gauge(
     "trackrelay_node_trouble",
     "What is wrong among the nodes: gone (with mail in its spool), name, keys, endpoints; as many as it concerns",
     ["kind"],
+    multiprocess_mode=LIVEMAX,
 )
 WORKERS = Gauge("trackrelay_workers", "Processes of the service, by role: up, missing", ["role", "state"])
 WORKER_DEATHS = Counter("trackrelay_worker_deaths", "Processes of the service that died and were replaced")
@@ -83,13 +110,67 @@ RETENTION_DELETED = Counter(
 )
 RETENTION_CUT = Counter("trackrelay_retention_cut_rows", "Rows whose addresses were cut by privacy.ip_days", ["table"])
 RETENTION_OLDEST = Gauge(
-    "trackrelay_retention_oldest_seconds", "Age of the oldest message that is kept, at the last look"
-)
+    "trackrelay_retention_oldest_seconds", "Age of the oldest message that is kept, at the last look",
+    multiprocess_mode=LIVEMAX,
+)  # fmt: skip
 RETENTION_SECONDS = Counter("trackrelay_retention_seconds", "Time that the store took to let go of what is too old")
 
 
+BY_NAME: dict[str, MetricWrapperBase] = {
+    next(iter(each.describe())).name: each for each in list(vars().values()) if isinstance(each, MetricWrapperBase)
+}
+FOLLOWED: dict[Gauge, Callable[[], float]] = {}
+
+
+def follow(gauge: Gauge, now: Callable[[], float]) -> None:
+    """The gauge is what `now` says, whenever it is looked at."""
+    FOLLOWED[gauge] = now
+
+
+def refresh() -> None:
+    """Gauges that are followed are what they are now. Others read them then."""
+    for gauge, now in FOLLOWED.items():
+        with contextlib.suppress(OSError):  # of a disk: it stays as it was
+            gauge.set(now())
+
+
+def share(page: samples.Page) -> None:
+    """From now on the figures are in that page, where others see them: what this process has counted is added to what
+    its predecessor had."""
+    samples.move(page)
+    for key, _ in list(page.read()):
+        there(key)
+
+
+def exposition(others: Iterable[tuple[samples.Page, bool]] = ()) -> bytes:
+    """All figures in Prometheus' text format: this process' and the others', with whether each of them runs."""
+    refresh()
+    elsewhere = {key: found for key, found in samples.added(others).items() if there(key)}
+    try:
+        for key, found in elsewhere.items():
+            samples.ALL[key].elsewhere = found
+        return prometheus_client.generate_latest()
+    finally:
+        for key in elsewhere:
+            samples.ALL[key].elsewhere = 0.0
+
+
+def there(key: samples.Key) -> bool:
+    """Whether it is a sample of ours; one with labels that have not been seen here is made."""
+    if key in samples.ALL:
+        return True
+    metric = BY_NAME.get(key.metric)
+    if metric is None:
+        return False
+    of = [value for label, value in zip(key.labels, key.values, strict=True) if label != "le"]
+    with contextlib.suppress(ValueError):  # of a version with other labels
+        metric.labels(*of)
+    return key in samples.ALL
+
+
 def value(name: str, **labels: str) -> float:
-    """A sample as /metrics would show it, or 0 if there is none yet: value("trackrelay_accepted_total")."""
+    """A sample of this process as /metrics would show it, or 0 if there is none yet: value("trackrelay_accepted_total")."""
+    refresh()
     return REGISTRY.get_sample_value(name, labels) or 0.0
 
 

@@ -181,7 +181,7 @@ async def readyz(request: web.Request) -> web.Response:
 
 async def counted(request: web.Request) -> web.Response:
     """The figures in Prometheus' text format."""
-    body = prometheus_client.generate_latest()
+    body = metrics.exposition()
     return web.Response(body=body, headers={"Content-Type": prometheus_client.CONTENT_TYPE_LATEST})
 
 

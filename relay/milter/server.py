@@ -213,6 +213,6 @@ async def serve(settings: Settings, tracker: answering.Tracker, *, limits: Limit
     except BaseException:
         server.stop_listening()
         raise
-    metrics.MILTER_CONNECTIONS.set_function(lambda: server.connections)
-    metrics.MILTER_IN_FLIGHT.set_function(lambda: server.in_flight)
+    metrics.follow(metrics.MILTER_CONNECTIONS, lambda: server.connections)
+    metrics.follow(metrics.MILTER_IN_FLIGHT, lambda: server.in_flight)
     return server

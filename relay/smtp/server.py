@@ -144,8 +144,8 @@ async def serve(
         raise CannotListen("\n".join(found))
     asked = authenticator(settings, users, verify_upstream, guesses, service)
     server = Server(share(settings, take, asked, held_to, service, refuses))
-    metrics.SMTP_CONNECTIONS.set_function(lambda: server.connections)
-    metrics.SMTP_IN_FLIGHT.set_function(lambda: server.in_flight)
+    metrics.follow(metrics.SMTP_CONNECTIONS, lambda: server.connections)
+    metrics.follow(metrics.SMTP_IN_FLIGHT, lambda: server.in_flight)
     try:
         for name, texts in (("smtp.listen", smtp.listen), ("smtp.listen_tls", smtp.listen_tls)):
             for at, text in enumerate(texts):

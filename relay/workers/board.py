@@ -4,11 +4,12 @@ Owns: the layout, who writes where, and what the others read. Leaves to others: 
 (`smtp.limits`, `smtp.throttle`, `tracking_http.listener`); the processes (`supervisor`).
 
 A process writes in its own slot only, and reads all of them, so nobody waits for a lock, and one that dies holds none.
-Three things are kept:
+Kept are:
 
 - a `Sum`: a number of each process, which are added up (connections, octets in flight);
 - `Held`: such numbers by a key (connections of an address);
-- `Latest`: a value by a key, where what was written last counts, whoever wrote it (failed logins, buckets of rates).
+- `Latest`: a value by a key, where what was written last counts, whoever wrote it (failed logins, buckets of rates);
+- the page of each process' figures (`samples`).
 
 A key is known by 60 bits of a hash that is keyed anew at each start, so nobody can look for two that are the same. Its
 place is one of a few; where all are taken, `Held` does without (its process still counts it for itself), and `Latest`
@@ -22,13 +23,17 @@ dictionary.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import mmap
 import os
 import secrets
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Literal, NamedTuple, Protocol
+
+from relay import samples
 
 Sums = Literal["smtp.connections", "smtp.in_flight", "http.connections"]
 Helds = Literal["smtp.addresses", "smtp.trying", "http.clients"]
@@ -100,6 +105,14 @@ class Shared(Protocol):
 
     def latest(self, name: Latests) -> Latest: ...
 
+    def page(self) -> memoryview | None:
+        """Where this process' figures are to be, if others look there."""
+        ...
+
+    def pages(self) -> Sequence[memoryview]:
+        """Those of the others."""
+        ...
+
 
 # -- a single process --------------------------------------------------------------------------------------------------
 
@@ -149,6 +162,12 @@ class Alone:
     def latest(self, name: Latests) -> Latest:
         return Own(self._keys)
 
+    def page(self) -> None:
+        return None
+
+    def pages(self) -> tuple[memoryview, ...]:
+        return ()
+
 
 ALONE = Alone()
 
@@ -173,7 +192,7 @@ class Board:
         if slot >= self.slots:
             raise ValueError(f"there is no slot {slot} of {self.slots}")
         self.secret = self._map[SECRET_AT : SECRET_AT + SECRET]
-        self._at, _ = layout(self.slots)
+        self._at, self._pages = layout(self.slots)
 
     def sum(self, name: Sums) -> SharedSum:
         return SharedSum(self._words, self._at[name], self.slots, self.slot)
@@ -183,6 +202,16 @@ class Board:
 
     def latest(self, name: Latests) -> SharedLatest:
         return SharedLatest(self._table(name, LATESTS[name]), self._reals)
+
+    def page(self) -> memoryview:
+        return self._page(self.slot)
+
+    def pages(self) -> list[memoryview]:
+        return [self._page(slot) for slot in range(-1, self.slots) if slot != self.slot]
+
+    def _page(self, slot: int) -> memoryview:
+        at = self._pages * WORD + (slot if slot >= 0 else self.slots) * samples.SIZE  # the supervisor's is the last
+        return memoryview(self._map)[at : at + samples.SIZE]
 
     def _table(self, name: Helds | Latests, sets: int) -> Table:
         return Table(self._words, self._at[name], sets, 2 if name in HELDS else 4, self.slots, self.slot, self.secret)
@@ -198,16 +227,20 @@ class Board:
                 at = place + slot * WAYS
                 self._words[at : at + WAYS] = nothing  # the keys first: a number without one is nobody's
                 self._words[at + width : at + width + WAYS] = nothing
+        page = self._page(slot)
+        if any(page[:WORD]):
+            samples.Page(page, writes=False).rest()
 
     def close(self) -> None:
         self._words.release()
         self._reals.release()
-        self._map.close()
+        with contextlib.suppress(BufferError):  # a page is in use
+            self._map.close()
         os.close(self.fd)
 
 
 def layout(slots: int) -> tuple[dict[str, int], int]:
-    """Where each begins, in words, and how many there are in all."""
+    """Where each begins, in words, and where the pages do, behind them."""
     found: dict[str, int] = {}
     at = 512  # the first page says what this is
     for name in SUMS:
@@ -219,7 +252,7 @@ def layout(slots: int) -> tuple[dict[str, int], int]:
     for latest, sets in LATESTS.items():
         found[latest] = at
         at += sets * slots * WAYS * 4
-    return found, at
+    return found, -(-at // 512) * 512
 
 
 def create(slots: int) -> Board:
@@ -229,7 +262,7 @@ def create(slots: int) -> Board:
         raise ValueError(f"1 to {MAX_SLOTS} slots")
     fd = os.memfd_create("trackrelay", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
-        os.ftruncate(fd, layout(slots)[1] * WORD)
+        os.ftruncate(fd, layout(slots)[1] * WORD + (slots + 1) * samples.SIZE)
         # Nobody can take it away below the others, who would be killed by the next look at it.
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
         head = b"".join(n.to_bytes(WORD, "little") for n in (MAGIC, slots)) + secrets.token_bytes(SECRET)

@@ -98,7 +98,7 @@ class Writer:
             future.set_exception(Unavailable("stopped" if self._stopping else f"{QUEUE} operations wait already"))
             return future
         if self._task is None:
-            metrics.STORE_QUEUE.set_function(lambda: len(self._queue))
+            metrics.follow(metrics.STORE_QUEUE, lambda: len(self._queue))
             self._task = loop.create_task(self._run(), name="store-writer")
         self._queue.append(Operation(work, future, loop.time()))
         self._wake.set()

@@ -118,7 +118,7 @@ class Writer:
 
     def _start(self) -> asyncio.AbstractEventLoop:
         loop = self._loop = asyncio.get_running_loop()
-        metrics.STORE_QUEUE.set_function(lambda: len(self._queue))
+        metrics.follow(metrics.STORE_QUEUE, lambda: len(self._queue))
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
         return loop
