@@ -30,7 +30,7 @@ NAMES_AT, NOTE_AT, CELLS_AT, SIZE = 64, 163_840, 196_608, 262_144  # octets
 MOST = (SIZE - CELLS_AT) // 8  # samples
 
 # The words of the head.
-MADE, USED, COUNT, NOTE, CHECK = range(5)
+MADE, USED, COUNT, NOTE, CHECK, SERVICE = range(6)
 
 
 class Key(NamedTuple):
@@ -85,6 +85,15 @@ class Page:
         self._head[USED], self._head[COUNT] = used + len(line), count + 1
         self._places[key] = count
         return count
+
+    @property
+    def service(self) -> int:
+        """The same for all processes of a service; 0 for one that is alone."""
+        return int(self._head[SERVICE])
+
+    @service.setter
+    def service(self, number: int) -> None:
+        self._head[SERVICE] = number
 
     def say(self, note: Mapping[str, Any]) -> None:
         """In place of the note before. One that is too long is not said."""

@@ -86,6 +86,7 @@ class Units:
         ):  # else the predecessor was of this service, and it says more than its file
             memory[: len(before)] = before
         self._mine = samples.Page(memory)
+        self._mine.service = self._shared.number
         metrics.share(self._mine)
 
     def _sweep(self) -> None:
@@ -188,7 +189,7 @@ class Units:
             with contextlib.suppress(OSError):  # gone meanwhile
                 octets = path.read_bytes()[: samples.SIZE].ljust(samples.SIZE, b"\0")
                 page = read(memoryview(octets))
-                if page:
+                if page and not 0 != page.service == self._shared.number:  # those of this service are in memory
                     found.append((page, runs))
         return found
 

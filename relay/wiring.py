@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from relay import causes, certificates, nodes, starting, webhooks
+from relay import causes, certificates, nodes, roles, starting, units, webhooks
 from relay.config import Settings
 from relay.config.settings import DEFAULT_UPSTREAM
 from relay.workers import member as members
@@ -97,6 +97,7 @@ class Wiring:
         )
         if member.leads:
             host.closers.append(self.among.leave)
+        self.units = units.Units(settings.state_dir, self.unit, member.shared, ask=self.mail_troubles)
         self.own: starting.Addresses = {}
         self.server: smtp.Server | None = None
         self.milter: milter.Server | None = None
@@ -110,6 +111,23 @@ class Wiring:
         return self.host.ready
 
     @property
+    def shares(self) -> bool:
+        """There are other processes, of its service or units."""
+        return bool(self.unit) or not self.member.alone
+
+    @property
+    def unit(self) -> str:
+        """What this process is called among the units; "" where its service has all roles: then there are no others."""
+        every, wanted = self.member.roles, set(roles.ALL)
+        if not self.settings.milter.listen:
+            wanted -= {"milter"}
+        if not self.settings.upstream.url:
+            wanted -= roles.OF_UPSTREAM
+        if every >= wanted:
+            return ""
+        return "-".join(sorted(every)) + ("" if self.member.alone else f".{self.member.part.name}")
+
+    @property
     def addresses(self) -> starting.Addresses:
         """Where the service listens."""
         return {**self.member.addresses, **self.own}
@@ -121,6 +139,10 @@ class Wiring:
 
     async def start(self) -> None:
         """Starts the roles. Raises `CannotStart`."""
+        if self.shares:
+            self.units.start()
+            self.host.closers.append(self.units.stop)
+            self.host.supervise("units", self.units.run)
         starts = {
             "webhooks": self.start_webhooks,
             "queue": self.start_mail,
@@ -308,9 +330,14 @@ class Wiring:
         """What keeps the service from its work, and what only delays it; for /readyz."""
         reasons, warnings = await self.own_troubles()
         missing, fewer = self.member.troubles()
+        stops, delays = await self.units.troubles()
         # The same upstream may be in trouble for several.
-        reasons = list(dict.fromkeys([*reasons, *missing]))
-        return reasons, [each for each in dict.fromkeys([*warnings, *fewer]) if each not in reasons]
+        reasons = list(dict.fromkeys([*reasons, *missing, *stops]))
+        return reasons, [each for each in dict.fromkeys([*warnings, *fewer, *delays]) if each not in reasons]
+
+    async def figures(self) -> units.Pages:
+        """Those of the other processes, for /metrics."""
+        return await self.units.others()
 
     async def tell_troubles(self) -> None:
         """To the process that answers /readyz, until cancelled."""
@@ -320,6 +347,10 @@ class Wiring:
 
     async def own_troubles(self) -> tuple[list[str], list[str]]:
         """Those of this process."""
+        reasons, warnings = await self.mail_troubles()
+        return reasons, warnings + [f"nodes: {sentence}" for sentence in self.node_troubles()]
+
+    async def mail_troubles(self) -> tuple[list[str], list[str]]:
         from relay.upstream import choice
 
         reasons: list[str] = []
@@ -332,7 +363,6 @@ class Wiring:
             unwritable = await self.spool.trouble()
             if unwritable:
                 reasons.append(f"spool: {unwritable}")
-        warnings += [f"nodes: {sentence}" for sentence in self.node_troubles()]
         return reasons, warnings
 
     def workers(self) -> list[dict[str, Any]]:

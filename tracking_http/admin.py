@@ -19,7 +19,7 @@ from typing import Any, Protocol, TypeVar
 import prometheus_client
 from aiohttp import web
 
-from relay import __version__, log, metrics, store
+from relay import __version__, log, metrics, samples, store
 from relay.config import Settings
 from relay.store.contract import Store
 from relay.webhooks.guard import Guard
@@ -76,6 +76,10 @@ class State(Protocol):
 
     async def troubles(self) -> tuple[list[str], list[str]]:
         """What keeps this process from doing its work, and what only delays it, as sentences."""
+        ...
+
+    async def figures(self) -> Sequence[tuple[samples.Page, bool]]:
+        """Those of the other processes, and whether each runs."""
         ...
 
     def nodes(self) -> list[dict[str, Any]]:
@@ -181,7 +185,8 @@ async def readyz(request: web.Request) -> web.Response:
 
 async def counted(request: web.Request) -> web.Response:
     """The figures in Prometheus' text format."""
-    body = metrics.exposition()
+    state = request.app.get(STATE)
+    body = metrics.exposition(await state.figures() if state else ())
     return web.Response(body=body, headers={"Content-Type": prometheus_client.CONTENT_TYPE_LATEST})
 
 

@@ -40,12 +40,14 @@ Helds = Literal["smtp.addresses", "smtp.trying", "http.clients"]
 Latests = Literal["smtp.failures", "smtp.friends", "smtp.known", "smtp.budget", "smtp.rates"]
 
 SUMS: tuple[Sums, ...] = ("smtp.connections", "smtp.in_flight", "http.connections")
-HELDS: dict[Helds, int] = {"smtp.addresses": 2048, "smtp.trying": 256, "http.clients": 8192}  # sets of places
+# Sets of places, of two processes. Of more each has fewer, since each has fewer of the keys.
+HELDS: dict[Helds, int] = {"smtp.addresses": 2048, "smtp.trying": 256, "http.clients": 8192}
 LATESTS: dict[Latests, int] = {
     "smtp.failures": 8192, "smtp.friends": 8192, "smtp.known": 8192, "smtp.budget": 1, "smtp.rates": 8192,
 }  # fmt: skip
 
 WAYS = 4  # places of a key in each slot
+FEWEST = 256  # sets
 WORD = 8  # octets
 MAX_SLOTS = 256
 MAX_KEYS = 20_000  # of a `Latest` in a single process
@@ -99,6 +101,11 @@ class Shared(Protocol):
     @property
     def secret(self) -> bytes: ...
 
+    @property
+    def number(self) -> int:
+        """What tells this service from another one; 0 for a single process."""
+        ...
+
     def sum(self, name: Sums) -> Sum: ...
 
     def held(self, name: Helds) -> Held: ...
@@ -148,6 +155,7 @@ class Alone:
     """`keys` are remembered of each `Latest`."""
 
     alone = True
+    number = 0
 
     def __init__(self, keys: int = MAX_KEYS) -> None:
         self._keys = keys
@@ -192,16 +200,17 @@ class Board:
         if slot >= self.slots:
             raise ValueError(f"there is no slot {slot} of {self.slots}")
         self.secret = self._map[SECRET_AT : SECRET_AT + SECRET]
+        self.number = int.from_bytes(hashlib.blake2b(self.secret, digest_size=8).digest(), "little") or 1
         self._at, self._pages = layout(self.slots)
 
     def sum(self, name: Sums) -> SharedSum:
         return SharedSum(self._words, self._at[name], self.slots, self.slot)
 
     def held(self, name: Helds) -> SharedHeld:
-        return SharedHeld(self._table(name, HELDS[name]))
+        return SharedHeld(self._table(name, sets(HELDS[name], self.slots)))
 
     def latest(self, name: Latests) -> SharedLatest:
-        return SharedLatest(self._table(name, LATESTS[name]), self._reals)
+        return SharedLatest(self._table(name, sets(LATESTS[name], self.slots)), self._reals)
 
     def page(self) -> memoryview:
         return self._page(self.slot)
@@ -213,17 +222,17 @@ class Board:
         at = self._pages * WORD + (slot if slot >= 0 else self.slots) * samples.SIZE  # the supervisor's is the last
         return memoryview(self._map)[at : at + samples.SIZE]
 
-    def _table(self, name: Helds | Latests, sets: int) -> Table:
-        return Table(self._words, self._at[name], sets, 2 if name in HELDS else 4, self.slots, self.slot, self.secret)
+    def _table(self, name: Helds | Latests, of: int) -> Table:
+        return Table(self._words, self._at[name], of, 2 if name in HELDS else 4, self.slots, self.slot, self.secret)
 
     def clear(self, slot: int) -> None:
         """The process that was there has died: it holds nothing any more. What it has seen stays."""
         for name in SUMS:
             self._words[self._at[name] + slot] = 0
         nothing = memoryview(bytes(WORD * WAYS)).cast("q")
-        for held, sets in HELDS.items():
-            width = self.slots * WAYS
-            for place in range(self._at[held], self._at[held] + sets * 2 * width, 2 * width):
+        width = self.slots * WAYS
+        for held, wanted in HELDS.items():
+            for place in range(self._at[held], self._at[held] + sets(wanted, self.slots) * 2 * width, 2 * width):
                 at = place + slot * WAYS
                 self._words[at : at + WAYS] = nothing  # the keys first: a number without one is nobody's
                 self._words[at + width : at + width + WAYS] = nothing
@@ -239,6 +248,10 @@ class Board:
         os.close(self.fd)
 
 
+def sets(wanted: int, slots: int) -> int:
+    return max(min(wanted, FEWEST), 2 * wanted // max(2, slots))
+
+
 def layout(slots: int) -> tuple[dict[str, int], int]:
     """Where each begins, in words, and where the pages do, behind them."""
     found: dict[str, int] = {}
@@ -246,12 +259,12 @@ def layout(slots: int) -> tuple[dict[str, int], int]:
     for name in SUMS:
         found[name] = at
         at += slots
-    for held, sets in HELDS.items():
+    for held, wanted in HELDS.items():
         found[held] = at
-        at += sets * slots * WAYS * 2
-    for latest, sets in LATESTS.items():
+        at += sets(wanted, slots) * slots * WAYS * 2
+    for latest, wanted in LATESTS.items():
         found[latest] = at
-        at += sets * slots * WAYS * 4
+        at += sets(wanted, slots) * slots * WAYS * 4
     return found, -(-at // 512) * 512
 
 

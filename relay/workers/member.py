@@ -71,7 +71,6 @@ class Member:
             [],
         )  # troubles of this process, which are told with each sign of life
         self._line = line
-        self._deaths = 0
 
     @property
     def alone(self) -> bool:
@@ -124,9 +123,6 @@ class Member:
             up = sum(each["state"] == "up" for each in mine)
             metrics.WORKERS.labels(role, "up").set(up)
             metrics.WORKERS.labels(role, "missing").set(len(mine) - up)
-        deaths = sum(each["deaths"] for each in self.others)
-        metrics.WORKER_DEATHS.inc(max(0, deaths - self._deaths))
-        self._deaths = deaths
 
     def troubles(self) -> tuple[list[str], list[str]]:
         """What keeps the service from its work, and what only delays it: somebody is missing, or says so."""

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from relay import allocator, app, config, log, metrics, notify, starting, wiring
+from relay import allocator, app, config, log, metrics, notify, samples, starting, wiring
 from relay.core import workers
 from relay.core.workers import Part
 from relay.workers import board, member, sockets
@@ -79,6 +79,7 @@ class Supervisor:
         sharing = [part.roles for part in parts]
         self.processes = [Process(p, places[p.roles], shares=sharing.count(p.roles) > 1) for p in parts]
         self.board = board.create(len(parts))
+        metrics.share(samples.Page(self.board.page()))
         self.service = secrets.token_hex(8)
         self.ready = self.stopping = False
         self.failure: starting.CannotStart | None = None
@@ -267,6 +268,7 @@ class Supervisor:
             LOG.error("worker_died", name=name, pid=pid, reason=process.why, again_in=f"{pause:.0f}s")
         if pause > KEEP_SOCKET and process.shares:
             process.close()
+        metrics.WORKER_DEATHS.inc()
         self.tell()
 
     def failed(self, process: Process) -> None:

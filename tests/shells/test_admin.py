@@ -18,7 +18,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from relay import config, nodes, store
+from relay import config, nodes, samples, store
 from relay.core import nodes as core
 from relay.core.floods import Folded
 from relay.core.model import Endpoint, Event, EventType, Sent, SentCopy, Verdict
@@ -44,9 +44,13 @@ class State:
         default_factory=lambda: nodes.described(Roll(1000.0, (Node("relay-1", ("smtp",), "p", at=995.0),)))
     )
     trouble: list[str] = field(default_factory=list)
+    pages: list[tuple[samples.Page, bool]] = field(default_factory=list)
 
     async def troubles(self) -> tuple[list[str], list[str]]:
         return list(self.known[0]), list(self.known[1])
+
+    async def figures(self) -> Sequence[tuple[samples.Page, bool]]:
+        return self.pages
 
     def nodes(self) -> list[dict[str, Any]]:
         return self.roll
