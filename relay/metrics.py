@@ -37,6 +37,8 @@ BLOCKED = Counter("trackrelay_blocked_clicks", "Requests for links that the oper
 FOLDED = Counter(
     "trackrelay_folded_hits", "Requests only counted, beyond http.hits_per_token or http.hits_per_message", ["type"]
 )
+SUPPRESSED = Counter("trackrelay_suppressed", "Recipients put on the list of suppressed ones by an event", ["reason"])
+WISHES = Counter("trackrelay_wishes", "What recipients asked for on the page about a message", ["wish", "outcome"])
 JOURNALED = Counter("trackrelay_journaled", "Events kept in the journal because the store did not take them")
 LOST = Counter("trackrelay_events_lost", "Events that neither the store nor the journal took")
 WEBHOOKS = Counter("trackrelay_webhook_attempts", "Attempts to deliver a notification", ["outcome"])

@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Literal, Protocol
 
-from relay import log, metrics, store
+from relay import log, metrics, store, suppressing
 from relay.core import dsn, envelopes, floods, payload, providers, queue
 from relay.core.model import Done, Endpoint, Event, EventType, Later, Never, Outcome
 
@@ -51,7 +51,7 @@ class Records(Protocol):
 
 
 class Outcomes:
-    """`appended` is called when an event was stored. `host` is that of [upstream]. Whoever makes it calls `flush` when
+    """`appended` is called when an event was stored. `heard` makes of an event what is to be stored. `host` is that of [upstream]. Whoever makes it calls `flush` when
     those who tell it have ended."""
 
     _replies: list[store.UpstreamReply]
@@ -62,9 +62,11 @@ class Outcomes:
         *,
         host: str = "",
         appended: Callable[[], None] = lambda: None,
+        heard: suppressing.Heard = suppressing.unheard,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.store, self.host, self.appended, self._clock = store, host, appended, clock
+        self.heard = heard
         self._pending: dict[str, tuple[asyncio.Task[None], list[Callable[[], Awaitable[None]]]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._replies = []
@@ -212,7 +214,8 @@ class Outcomes:
                 await self._hurry.wait()
 
     async def _append(self, event: Event) -> None:
-        if await self.store.append(event):
+        heard = await self.heard(event)
+        if heard is not None and await self.store.append(heard):
             self.appended()
 
     def _tell(self, message_id: str, write: Callable[[], Awaitable[None]]) -> asyncio.Task[None] | None:

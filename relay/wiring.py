@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from relay import causes, certificates, nodes, roles, starting, units, webhooks
+from relay import causes, certificates, nodes, roles, starting, suppressing, units, webhooks
 from relay.config import Settings
 from relay.config.settings import DEFAULT_UPSTREAM
 from relay.workers import member as members
@@ -218,7 +218,7 @@ class Wiring:
         )
         out = failover.Upstreams(self.settings, hostname=self.hostname, signers=signers, told=grants.told)
         self.host.closers.append(out.close)
-        heard = outcomes.Outcomes(self.store, host=out.host, appended=self.appended)
+        heard = outcomes.Outcomes(self.store, host=out.host, appended=self.appended, heard=self.heard)
         self.host.closers.append(heard.flush)
         times = self.spool_times or spool.Times()
         return out, heard, spool.Spool(self.settings.state_dir / "spool", self.settings, out, heard, times=times)
@@ -267,7 +267,12 @@ class Wiring:
         from relay import mailbox
 
         watcher = mailbox.Watcher(
-            self.settings, self.store, self.keys.now, holder=nodes.name(self.settings), appended=self.appended
+            self.settings,
+            self.store,
+            self.keys.now,
+            holder=nodes.name(self.settings),
+            appended=self.appended,
+            heard=self.heard,
         )
         self.host.supervise("mailbox", watcher.run)
 
@@ -278,7 +283,7 @@ class Wiring:
 
         events = journal.Journal(self.settings.state_dir / "journal")
         self.host.closers.append(events.stop)
-        self.host.supervise("journal", lambda: events.run(self.store))
+        self.host.supervise("journal", lambda: events.run(suppressing.Suppressing(self.store, self.keys.now)))
         blocked = blocklist.Blocklist(blocklist.path_in(self.settings.state_dir))
         agents.load()  # now, not with the first hit
         application = public.application(
@@ -288,6 +293,7 @@ class Wiring:
             events,
             blocks=blocked.now,
             network=network_list.load(self.settings.verdicts.networks).of,
+            service=self.member.shared,
             appended=self.appended,
         )
         http = self.settings.http
@@ -406,6 +412,11 @@ class Wiring:
                 why = causes.of(reason, listening=True)
                 raise starting.CannotStart(f"{role}: can't listen on {address}: {why}", 1) from reason
         self.own[role] = listener.addresses
+
+    @property
+    def heard(self) -> suppressing.Heard:
+        """Puts on the list of suppressed recipients whom events name; nobody, in a process without token keys."""
+        return suppressing.Suppressing(self.store, self.keys.now).heard if self._keys else suppressing.unheard
 
     def appended(self) -> None:
         """An event was stored in this process: its notifications can go out at once."""

@@ -1,12 +1,22 @@
 """What a person reads on the tracking host: what it is for, that a link is broken, that a link was blocked.
 
-Owns: the texts, and that they ask no other host for anything. Leaves to others: when each is shown (`public`).
+Owns: the texts, their header fields, and that they ask no other host for anything. Leaves to others: when each is shown (`public`).
 """
 
 from __future__ import annotations
 
 from html import escape
 from typing import NamedTuple
+
+NO_STORE = "no-store, no-cache, must-revalidate, proxy-revalidate, private"
+COMMON = {"Server": "trackrelay", "X-Robots-Tag": "noindex, nofollow", "X-Content-Type-Options": "nosniff"}
+UNCACHED = {"Cache-Control": NO_STORE, "Pragma": "no-cache", "Expires": "0"}
+PAGE = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    **COMMON,
+}
+HEADERS = {**PAGE, **UNCACHED}
 
 HTML = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{title}</title><style>body{{font:1rem/1.5 system-ui,sans-serif;max-width:36rem;margin:15vh auto;padding:0 1rem;

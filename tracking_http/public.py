@@ -16,7 +16,7 @@ import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote, unquote_plus, urlsplit
 
 import idna  # aiohttp's own dependency, through yarl
@@ -24,12 +24,13 @@ from aiohttp import web
 from multidict import CIMultiDict, istr
 
 from relay import journal as journals
-from relay import log, metrics
+from relay import log, metrics, suppressing
 from relay.config import Settings
 from relay.core import classify, floods, tally, tokens, urls
 from relay.core.blocks import Blocks
 from relay.core.model import Event, Keys, Token, TokenKind
-from tracking_http import pages, ready, recorder, visitor
+from relay.workers import board
+from tracking_http import about, pages, ready, recorder, visitor
 
 LOG = log.room("public")
 
@@ -48,18 +49,11 @@ RUNNER: dict[str, Any] = {
 
 # A transparent GIF of one pixel, 43 octets.
 PIXEL = bytes.fromhex("47494638396101000100800000ffffff00000021f90401000000002c00000000010001000002024401003b")
-NO_STORE = "no-store, no-cache, must-revalidate, proxy-revalidate, private"
-COMMON = {"Server": "trackrelay", "X-Robots-Tag": "noindex, nofollow", "X-Content-Type-Options": "nosniff"}
-UNCACHED = {"Cache-Control": NO_STORE, "Pragma": "no-cache", "Expires": "0"}
+COMMON, UNCACHED = pages.COMMON, pages.UNCACHED
 PICTURE = CIMultiDict({"Content-Type": "image/gif", "Content-Length": str(len(PIXEL)), **UNCACHED, **COMMON})
 # No Referrer-Policy: browsers never tell the destination about a redirecting address, and what they tell it about the
 # page with the link should be the same as without us.
 REDIRECT = CIMultiDict({"Content-Length": "0", **UNCACHED, **COMMON})
-PAGE = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-    **COMMON,
-}
 AHEAD = tuple(map(istr, classify.LOOKED_AT))
 LOCATION, FORWARDED = istr("Location"), istr("X-Forwarded-For")
 USER_AGENT, REFERER = istr("User-Agent"), istr("Referer")
@@ -74,9 +68,13 @@ AS_IS = "".join(chr(c) for c in range(0x21, 0x7F))
 LONGEST_TID = 256
 
 
+class Store(recorder.Store, about.Store, suppressing.Records, Protocol):
+    """What is asked of a store here."""
+
+
 def application(
     settings: Settings,
-    store: recorder.Store,
+    store: Store,
     keys: Callable[[], Keys],
     journal: journals.Journal,
     *,
@@ -84,18 +82,25 @@ def application(
     network: classify.Networks = lambda _: "",
     clock: Callable[[], float] = time.time,
     appended: Callable[[], None] | None = None,
+    service: board.Shared = board.ALONE,
 ) -> web.Application:
     """The application; run it with `web.AppRunner(app, **RUNNER)`. `keys` gives the keys that verify tokens now,
     `blocks` what is blocked now, `network` whose network an address is in (see `classify.hit`), `clock` Unix seconds. `appended` is called when the store has taken an event, so that its notification goes
     out at once."""
     limits = floods.Limits(settings.http.hits_per_token, settings.http.hits_per_message)
     record = recorder.Recorder(store, journal, appended, limits)
-    handlers = Handlers(settings, keys, record, blocks, network, clock)
+    told = about.Handlers(
+        settings, store, keys, suppressing.Suppressing(store, keys), journal, paths=paths(settings), clock=clock,
+        appended=appended, service=service,
+    )  # fmt: skip
+    handlers = Handlers(settings, keys, record, blocks, network, clock, told)
     app = web.Application()
     app.on_cleanup.append(lambda _: record.close())
     app.on_response_prepare.append(without_body)
     for path in paths(settings):
         app.router.add_get(path + "/", handlers.disclosure, expect_handler=unasked)
+        app.router.add_get(path + r"/about/{token:[\s\S]+}", handlers.about, expect_handler=unasked)
+        app.router.add_post(path + r"/about/{token:[\s\S]+}", handlers.about, expect_handler=unasked)
         for prefix in ("/o/", "/v1/track/open/", "/api/v1/track/open/"):
             app.router.add_get(path + prefix + r"{token:[\s\S]+}", handlers.opened, expect_handler=unasked)
         for prefix in ("/c/", "/v1/track/click/", "/api/v1/track/click/"):
@@ -127,7 +132,9 @@ class Handlers:
         blocks: Callable[[], Blocks],
         network: classify.Networks,
         clock: Callable[[], float],
+        told: about.Handlers,
     ) -> None:
+        self.told = told
         self.keys = keys
         self.blocks = blocks
         self.network = network
@@ -178,8 +185,14 @@ class Handlers:
     async def absent(self, _request: web.Request) -> web.Response:
         return page(self.pages.not_found, 404)
 
+    async def about(self, request: web.Request) -> web.StreamResponse:
+        try:
+            return await (self.told.choose if request.method == "POST" else self.told.show)(request)
+        except web.HTTPNotFound:
+            return await self.absent(request)
+
     async def disclosure(self, _request: web.Request) -> web.Response:
-        return web.Response(text=self.pages.disclosure, content_type="text/html", headers=PAGE)
+        return web.Response(text=self.pages.disclosure, content_type="text/html", headers=pages.PAGE)
 
     def hit(self, request: web.Request, kind: TokenKind) -> asyncio.Future[Hit]:
         """What a request's token says, and its event. Those of all requests of one turn of the loop are made one after
@@ -262,7 +275,7 @@ async def robots(_request: web.Request) -> web.Response:
 
 
 def page(text: str, status: int) -> web.Response:
-    return web.Response(status=status, text=text, content_type="text/html", headers={**PAGE, **UNCACHED})
+    return web.Response(status=status, text=text, content_type="text/html", headers=pages.HEADERS)
 
 
 def location(url: str) -> str | None:

@@ -24,7 +24,7 @@ PAGE = 500
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    verbs = parser.add_subparsers(dest="verb", metavar="add|list|remove", required=True)
+    verbs = parser.add_subparsers(dest="verb", metavar="add|list|remove|requests", required=True)
     add = verbs.add_parser("add", help="put addresses on the list")
     add.add_argument("recipients", nargs="*", metavar="ADDRESS")
     add.add_argument("--csv", metavar="FILE", help="a list of them; - is standard input")
@@ -43,6 +43,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     remove.add_argument("recipients", nargs="+", metavar="ADDRESS")
     remove.add_argument("--grant", metavar="ID", help='only what is for this grant; "" is what is for all')
     remove.add_argument("--reason", choices=GROUNDS, help="only for this reason")
+    requests = verbs.add_parser("requests", help="who asked to be erased, oldest first")
+    requests.add_argument("--done", metavar="ADDRESS", help="take one off: it was done")
+    requests.add_argument("--json", action="store_true", help="a JSON object a line")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -56,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
 async def act(settings: Settings, args: argparse.Namespace) -> int:
     from relay import keys, opening, store
 
-    verbs = {"add": add, "list": show, "remove": remove}
+    verbs = {"add": add, "list": show, "remove": remove, "requests": requests}
     try:
         async with opening.opened(settings, "make" if args.verb == "add" else "refuse") as opened:
             secrets = keys.TokenKeys(settings.state_dir / "keys" / "tokens.json").now()
@@ -169,3 +172,26 @@ async def remove(opened: Store, settings: Settings, secrets: Keys, args: argpars
     for address in missing:
         wrong(f"{address} is not on the list", 1)
     return 1 if missing else 0
+
+
+async def requests(opened: Store, settings: Settings, secrets: Keys, args: argparse.Namespace) -> int:
+    import json
+
+    import msgspec
+
+    from relay.core import suppression_lists as lists
+    from relay.core import suppressions
+
+    if args.done:
+        if await opened.settle_erasure(suppressions.digest(args.done, secrets)):
+            return 0
+        return wrong(f"{args.done} has not asked to be erased", 1)
+    after = (0.0, "")
+    while page := await opened.erasures(PAGE, after):
+        for one in page:
+            if args.json:
+                print(json.dumps(msgspec.to_builtins(one), ensure_ascii=False))
+            else:
+                print(f"{lists.when(one.at)[:19]}Z\t{one.recipient or one.digest}\t{one.message_id}")
+        after = (page[-1].at, page[-1].digest)
+    return 0

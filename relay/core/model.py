@@ -116,7 +116,7 @@ class Decision(Value, frozen=True):
 
 # -- tokens ------------------------------------------------------------------------------------------------------------
 
-TokenKind = Literal["open", "click", "reference"]
+TokenKind = Literal["open", "click", "reference", "about"]
 
 
 class Token(Value, frozen=True):
@@ -300,6 +300,7 @@ EventType = Literal[
     "message.opened", "message.link_clicked", "thread.replied", "message.bounce_detected", "message.delayed",
     "message.complained", "message.auto_replied", "message.read_receipt", "message.sent", "message.delivered", "message.failed",
     "message.send_success", "message.send_failed", "grant.expired", "grant.updated",
+    "message.tracking_refused", "message.erasure_requested",
 ]  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from functools import lru_cache
 from typing import Literal, get_args
 
 from relay.core import addresses
-from relay.core.model import Keys, Value
+from relay.core.model import Event, EventType, Keys, Value
 
 Ground = Literal["refusal", "bounce", "complaint", "manual"]
 GROUNDS: tuple[Ground, ...] = get_args(Ground)
@@ -99,3 +99,49 @@ def effect(setting: Setting, found: Iterable[Suppression], grant_id: str) -> tup
     if "refusal" in grounds:
         return "untrack", "refusal"
     return ("untrack", hard) if setting == "untrack" and hard else ("", None)
+
+
+# -- where entries come from -------------------------------------------------------------------------------------------
+
+WISHES: tuple[EventType, ...] = ("message.tracking_refused", "message.erasure_requested")
+# Statuses of class 5 that say that nobody is there (RFC 3463 3.2, 3.3; RFC 7505): not that a mailbox is full, or the message
+# not welcome.
+NOBODY_THERE = frozenset({"1.0", "1.1", "1.2", "1.3", "1.6", "1.10", "2.0", "2.1"})
+VAGUE = frozenset({"", "0.0", "4.0", "4.4"})  # then its words must say so
+NOBODY_WORDS = re.compile(
+    r"unknown (?:user|recipient|address|mailbox|local)|(?:user|recipient|address|mailbox|account|domain)(?: name)? (?:is )?unknown"
+    r"|no such (?:user|person|recipient|address|mailbox|account|domain)|(?:does not|doesn't|doesn&#39;t) exist|not exist"
+    r"|(?:user|recipient|address|mailbox|account|host|domain)[^.;]{0,40} not found|no mailbox|invalid (?:recipient|mailbox|address|user)"
+    r"|(?:mailbox|account|address|user|recipient)[^.;]{0,40}(?:disabled|inactive|deactivated|closed|suspended|unavailable)"
+    r"|unrout(?:e)?able address|not a (?:known|valid) (?:user|recipient|mailbox)",
+    re.I,
+)
+
+
+def ground(event: Event) -> Ground | None:
+    """The reason for which this event puts its recipient on the list; None where it does not. A report must be verified: a
+    token of ours came back with it, so that nobody can put others on the list by writing one."""
+    if event.type in WISHES:
+        return "refusal"
+    if event.data.get("verified") is not True:
+        return None
+    if event.type == "message.complained":
+        return "complaint"
+    return "bounce" if event.type == "message.bounce_detected" and nobody_there(event) else None
+
+
+def nobody_there(event: Event) -> bool:
+    """Whether a bounce says for good that there is no such mailbox."""
+    status, code = str(event.data.get("status") or ""), event.data.get("code")
+    kind, _, detail = status.partition(".")
+    if kind not in ("5", "") or (not kind and not (isinstance(code, int) and 550 <= code <= 559)):
+        return False
+    return detail in NOBODY_THERE or (
+        detail in VAGUE and bool(NOBODY_WORDS.search(str(event.data.get("reason") or "")))
+    )
+
+
+def masked(address: str) -> str:
+    """So much of it that its owner knows it again, and nobody else learns it."""
+    local, at, domain = address.rpartition("@")
+    return f"{local[:1]}\N{BULLET}\N{BULLET}\N{BULLET}{at}{domain}"

@@ -46,6 +46,7 @@ KINDS: dict[TokenKind | Literal["message"], bytes] = {
     "open": b"trackrelay/0/open\0",
     "click": b"trackrelay/0/click\0",
     "reference": b"trackrelay/0/reference\0",
+    "about": b"trackrelay/0/about\0",
 }
 TO_URL = bytes.maketrans(b"+/", b"-_")
 FROM_URL = bytes.maketrans(b"-_+/=", b"+/!!!")

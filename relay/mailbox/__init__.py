@@ -20,7 +20,7 @@ from functools import partial
 from typing import Literal, Protocol
 from urllib.parse import unquote, urlsplit
 
-from relay import credentials, log, metrics, oauth, replies
+from relay import credentials, log, metrics, oauth, replies, suppressing
 from relay import store as stores
 from relay.config import Grant, Settings
 from relay.core import floods, networks
@@ -78,6 +78,7 @@ class Watcher:
         *,
         holder: str = "",
         appended: Callable[[], None] | None = None,
+        heard: suppressing.Heard = suppressing.unheard,
         clock: Callable[[], float] = time.time,
         jitter: Callable[[], float] = random.random,
         times: Times | None = None,
@@ -88,6 +89,7 @@ class Watcher:
         self.keys = keys
         self.holder = holder
         self.appended = appended
+        self.heard = heard
         self.clock = clock
         self.jitter = jitter
         self.times = times or Times()
@@ -247,7 +249,8 @@ class Watcher:
             answer = await reader.kept(fetched, event) if event.type in reading.ANSWERS else None
             if answer is not None and answer.excerpt:
                 event = event.with_(data={**event.data, "excerpt": answer.excerpt})
-            written = await self.store.append(event, cursor, answer)
+            heard = await self.heard(event)
+            written = await self.store.append(heard or event, cursor, answer)
             if written is not None:
                 LOG.info(event.type.replace(".", "_"), message_id=event.message_id, event_id=event.event_id)
                 if self.appended is not None:

@@ -37,13 +37,14 @@ from relay import samples
 
 Sums = Literal["smtp.connections", "smtp.in_flight", "http.connections"]
 Helds = Literal["smtp.addresses", "smtp.trying", "http.clients"]
-Latests = Literal["smtp.failures", "smtp.friends", "smtp.known", "smtp.budget", "smtp.rates"]
+Latests = Literal["smtp.failures", "smtp.friends", "smtp.known", "smtp.budget", "smtp.rates", "http.about"]
 
 SUMS: tuple[Sums, ...] = ("smtp.connections", "smtp.in_flight", "http.connections")
 # Sets of places, of two processes. Of more each has fewer, since each has fewer of the keys.
 HELDS: dict[Helds, int] = {"smtp.addresses": 2048, "smtp.trying": 256, "http.clients": 8192}
 LATESTS: dict[Latests, int] = {
     "smtp.failures": 8192, "smtp.friends": 8192, "smtp.known": 8192, "smtp.budget": 1, "smtp.rates": 8192,
+    "http.about": 1024,
 }  # fmt: skip
 
 WAYS = 4  # places of a key in each slot

@@ -1,13 +1,14 @@
 """Which addresses are one mailbox's, its digest, and what a reason comes to under which setting."""
 
 import itertools
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.core import suppressions
-from relay.core.model import Keys
+from relay.core.model import Event, Keys
 from relay.core.suppressions import GROUNDS, Suppression, digest, effect, mailbox
 
 KEYS = Keys(1, {0: b"a" * 32, 1: b"b" * 32})
@@ -89,3 +90,59 @@ def test_of_several_the_strongest_holds() -> None:
             together, ground = effect(setting, [*map(entry, some)], "g")
             assert strength[together] == max(strength[one] for one in alone)
             assert (ground in some) == bool(together)
+
+
+# -- where entries come from ---------------------------------------------------------------------------------------------
+
+
+def bounced(status: str, reason: str = "", code: int | None = 550, **data: Any) -> Event:
+    values = {"status": status, "code": code, "reason": reason, "verified": True}
+    return Event("e", "message.bounce_detected", "m", 0.0, data=values | data)
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "hard"),
+    [
+        ("5.1.1", "550 5.1.1 <bob@x.test>: Recipient address rejected: User unknown", True),
+        ("5.1.10", "556 5.1.10 Recipient domain has a null MX", True),
+        ("5.1.2", "Host or domain name not found", True),
+        ("5.1.3", "", True),
+        ("5.1.6", "the mailbox has moved", True),
+        ("5.2.1", "550 5.2.1 The email account that you tried to reach is inactive", True),
+        ("5.0.0", "550 no such user here", True),  # Exim has no better status
+        ("5.0.0", "Unrouteable address", True),
+        ("5.0.0", "550 The mailbox bob@x.test does not exist", True),
+        ("", "550 Unknown user", True),
+        ("5.4.4", "Host or domain name not found. Name service error", True),
+        ("5.0.0", "550 rejected as spam", False),
+        ("", "554 message refused", False),
+        ("5.1.7", "bad sender", False),
+        ("5.1.8", "sender domain does not exist", False),
+        ("5.2.2", "mailbox full", False),
+        ("5.2.3", "too large", False),
+        ("5.3.4", "too large", False),
+        ("5.4.7", "delivery time expired", False),
+        ("5.7.1", "blocked", False),
+        ("5.7.26", "unauthenticated", False),
+        ("4.1.1", "greylisted", False),
+        ("4.2.2", "mailbox full", False),
+        ("2.1.5", "delivered", False),
+    ],
+)
+def test_a_hard_bounce_says_that_nobody_is_there(status: str, reason: str, hard: bool) -> None:
+    assert suppressions.ground(bounced(status, reason)) == ("bounce" if hard else None)
+    assert suppressions.ground(bounced(status, reason, verified=False)) is None
+    assert suppressions.ground(bounced(status, reason, verified=1)) is None
+
+
+def test_a_vague_bounce_needs_a_code_too() -> None:
+    assert suppressions.ground(bounced("", "unknown user", code=450)) is None
+    assert suppressions.ground(bounced("", "unknown user", code=None)) is None
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [("bob@example.com", "b•••@example.com"), ("x@example.com", "x•••@example.com"), ("", "•••"), ("bob", "•••bob")],
+)
+def test_an_address_is_mostly_hidden(address: str, shown: str) -> None:
+    assert suppressions.masked(address) == shown

@@ -64,6 +64,8 @@ suppress add bob@e.test
 suppress add --csv gone.csv
 suppress list
 suppress remove bob@e.test
+suppress requests
+suppress requests --done bob@e.test
 dkim create --ed25519 e.test s1
 counts rebuild
 counts resume

@@ -12,7 +12,7 @@ import pytest
 from relay import config, keys, outbound, store, suppressions
 from relay.__main__ import main
 from relay.core.model import Recipient, Rule, Submission, Tracking
-from relay.core.suppressions import Ground, Suppression, digest
+from relay.core.suppressions import Erasure, Ground, Suppression, digest
 from relay.store import memory
 
 KEYS = keys.dry_run()
@@ -265,6 +265,27 @@ def test_the_list_by_hand(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
     code, out, err = ran(capsys, "remove", "bob@x.test", "carl@x.test")
     assert (code, out, err) == (1, "1 removed\n", "trackrelay suppress: carl@x.test is not on the list\n")
     assert "ann@x.test" in ran(capsys, "list")[1].lower()
+
+
+def test_who_asked_to_be_erased(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ran(capsys, "add", "bob@x.test")  # makes the keys
+
+    async def asked() -> None:
+        secrets = keys.TokenKeys(folder / "var" / "keys" / "tokens.json").now()
+        opened = store.open("sqlite:trackrelay.db", folder / "var")
+        await opened.start()
+        for n, address in enumerate(("bob@x.test", "ann@x.test")):
+            await opened.ask_erasure(Erasure(digest(address, secrets), address, 1_700_000_000.0 + n, "m1"))
+        await opened.stop()
+
+    asyncio.run(asked())
+    lines = ran(capsys, "requests")[1].splitlines()
+    assert lines == ["2023-11-14T22:13:20Z\tbob@x.test\tm1", "2023-11-14T22:13:21Z\tann@x.test\tm1"]
+    assert ran(capsys, "requests", "--done", "BOB@x.test") == (0, "", "")
+    assert ran(capsys, "requests", "--done", "bob@x.test")[0] == 1
+    assert [json.loads(line)["recipient"] for line in ran(capsys, "requests", "--json")[1].splitlines()] == [
+        "ann@x.test"
+    ]
 
 
 def test_nothing_is_half_done(
