@@ -51,6 +51,11 @@ def places(settings: Settings, roles: frozenset[str]) -> Places:
     return found
 
 
+def of(found: Places, roles: frozenset[str]) -> Places:
+    """Those of these roles."""
+    return {key: places for key, places in found.items() if key[0].partition(".")[0] in roles}
+
+
 def bind(found: Places, *, shared: bool) -> Bound:
     """Sockets for one process, which are bound and do not listen. Raises OSError."""
     bound: Bound = {}

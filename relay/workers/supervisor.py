@@ -75,9 +75,11 @@ class Supervisor:
         times: Times,
     ) -> None:
         self.settings, self.roles, self.told, self.times = settings, roles, ready, times
-        places = {own: sockets.places(settings, own) for own in {part.roles for part in parts}}
-        sharing = [part.roles for part in parts]
-        self.processes = [Process(p, places[p.roles], shares=sharing.count(p.roles) > 1) for p in parts]
+        places = sockets.places(settings, roles)
+        every = [part.roles for part in parts]
+        self.processes = [
+            Process(part, sockets.of(places, part.roles), shares=every.count(part.roles) > 1) for part in parts
+        ]
         self.board = board.create(len(parts))
         metrics.share(samples.Page(self.board.page()))
         self.service = secrets.token_hex(8)
