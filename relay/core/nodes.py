@@ -104,17 +104,26 @@ def missing(node: Node, now: float, since: float = 0.0) -> bool:
 
 
 def gone(roll: Roll, living: Collection[Node]) -> Iterator[Trouble]:
+    """With mail in its spool, or perhaps: what came after it was heard last nobody knows."""
     for node in roll.nodes:
-        if node in living or not node.queue or roll.now - node.at <= GONE:
+        if node in living or roll.now - node.at <= GONE:
             continue
-        how = "stopped" if node.stopped else "is gone: it was heard last"
-        yield Trouble(
-            "gone",
-            node.called,
-            f"{node.called} {how} {age(roll.now - node.at)} ago, with {mail(node.queue)} in its spool, the oldest of "
-            f"{age(roll.now - node.oldest)} ago. Nobody else can send these: start it again, or move its spool and forget it: "
-            f"trackrelay nodes remove {node.name}",
-        )
+        heard = f"{age(roll.now - node.at)} ago"
+        if node.queue:
+            how = f"stopped {heard}" if node.stopped else f"is gone: it was heard last {heard}"
+            sentence = (
+                f"{node.called} {how}, with {mail(node.queue)} in its spool, the oldest of {age(roll.now - node.oldest)} "
+                "ago. Nobody else can send these: start it again, or move its spool and forget it: "
+                f"trackrelay nodes remove {node.name}"
+            )
+        elif "queue" in node.roles and not node.stopped:
+            sentence = (
+                f"{node.called} is gone: it was heard last {heard}. Its spool was empty then, and may hold what came after: "
+                f"start it again, or look there and forget it: trackrelay nodes remove {node.name}"
+            )
+        else:
+            continue
+        yield Trouble("gone", node.called, sentence)
 
 
 def twin(other: Node) -> Trouble:

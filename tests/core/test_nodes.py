@@ -26,6 +26,8 @@ CASES: list[tuple[str, list[Node], list[str]]] = [
     ("two alike", [SIGNS, node("two", signs=0)], []),
     # gone
     ("gone without mail", [ONE, node("two", **GONE)], []),
+    ("gone, and mail may have come since", [ONE, node("two", "queue", **GONE)], ["gone two (queue)"]),
+    ("stopped without mail", [ONE, node("two", "queue", stopped=True, **GONE)], []),
     ("gone with mail", [ONE, node("two", queue=3, oldest=NOW - 400, **GONE)], ["gone two (smtp, http)"]),
     ("silent for a minute", [node("two", queue=3, at=NOW - 60)], []),
     ("stopped for a moment, with mail", [node("two", queue=3, stopped=True, at=NOW - 30)], []),

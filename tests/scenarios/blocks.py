@@ -16,7 +16,7 @@ def read(document: str, section: str, name: str, number: int = 0) -> str:
     text = (service.ROOT / "docs" / f"{document}.md").read_text()
     first, *others = re.split(r"(?m)^## ", text)
     (text,) = (each for each in others if each.startswith(section + "\n")) if section else (first,)
-    found = re.findall(rf"(?ms)^```\w*\n(?:#|dnl #) {re.escape(name)}\n(.*?)^```$", text)
+    found = re.findall(rf"(?ms)^```\w*\n(?:#|--|dnl #) {re.escape(name)}\n(.*?)^```$", text)
     return found[number] if found else ""
 
 

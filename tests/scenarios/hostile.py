@@ -81,6 +81,12 @@ class Line:
         except ConnectionError:
             return b""
 
+    def secure(self, context: ssl.SSLContext, name: str = "localhost") -> None:
+        """The handshake; of SMTP after the 220."""
+        self.file.close()
+        self.socket = context.wrap_socket(self.socket, server_hostname=name)
+        self.file = self.socket.makefile("rb")
+
 
 class Smtp(Line):
     """An SMTP client; the greeting is read."""
@@ -118,12 +124,6 @@ class Smtp(Line):
         self.envelope(*recipients, **how)
         self.send(re.sub(rb"(?m)^\.", b"..", content) + b".\r\n")
         return self.reply()
-
-    def secure(self, context: ssl.SSLContext, name: str = "localhost") -> None:
-        """The handshake, after the 220."""
-        self.file.close()
-        self.socket = context.wrap_socket(self.socket, server_hostname=name)
-        self.file = self.socket.makefile("rb")
 
     def login(self, user: str, password: str) -> str:
         return self.ask("AUTH PLAIN " + base64.b64encode(f"\0{user}\0{password}".encode()).decode())
