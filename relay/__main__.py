@@ -11,7 +11,7 @@ from relay import __version__
 
 COMMANDS = (
     "demo", "run", "check", "rewrite", "inspect", "classify", "events", "messages", "queue", "webhooks", "user", "api-key", "token-key",
-    "links", "suppress", "dkim", "counts", "store", "nodes", "backup",
+    "links", "suppress", "dkim", "counts", "store", "nodes", "backup", "export", "erase",
 )  # fmt: skip
 
 

@@ -72,6 +72,12 @@ class Claim:
             self._disk.replace(entry)
         self.entry = entry
 
+    def rewrite(self, entry: queue.Entry) -> None:
+        """The entry from its first line on, with the same message: who was taken out of it stands nowhere any more. Raises
+        `Unwritable`: then the old one stands."""
+        self._descriptor = self._disk.rewrite(entry, self.content(), self._descriptor)
+        self.entry = entry
+
     def remove(self) -> None:
         """Done with it. The lock goes last, so that nobody takes it up in between."""
         self._disk.remove(self.entry.entry_id)
@@ -189,6 +195,26 @@ class Disk:
             files.write(self._path(entry.entry_id, "now"), queue.write(entry))
         except OSError as reason:
             raise Unwritable(causes.brief(reason)) from reason
+
+    def rewrite(self, entry: queue.Entry, content: bytes, held: int) -> int:
+        """In place of the file that is `held`: the new one's descriptor, with its lock. For who holds its claim."""
+        temporary, final = self._path(entry.entry_id, "tmp"), self._path(entry.entry_id, "msg")
+        try:
+            descriptor = files.create(temporary)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                files.fill(descriptor, queue.write(entry), content)
+                files.finish(descriptor, temporary, final)
+            except OSError:
+                os.close(descriptor)
+                with contextlib.suppress(OSError):
+                    temporary.unlink()
+                raise
+        except OSError as reason:
+            raise Unwritable(causes.brief(reason)) from reason
+        self._path(entry.entry_id, "now").unlink(missing_ok=True)
+        os.close(held)
+        return descriptor
 
     def remove(self, entry_id: str) -> None:
         """For who holds its claim."""

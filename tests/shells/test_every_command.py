@@ -75,6 +75,9 @@ nodes --json
 nodes remove other
 nodes remove other --force
 backup copy
+export --recipient ada@example.net
+erase --recipient ada@example.net --yes
+erase --recipient ada@example.net --yes --queue
 """.strip().splitlines()
 UNCONFIGURED = {
     "rewrite message.eml",

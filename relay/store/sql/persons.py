@@ -234,14 +234,15 @@ def content(who: Person, table: Copied, row: Row) -> Program[Erased]:
         yield contents.REMOVE, (owner_id,)
         gone = yield "DELETE FROM schedules WHERE schedule_id = ? RETURNING 1", (owner_id,)
         return Erased({"schedules": len(gone)})
-    changed = msgspec.json.encode(who.cleaned({**envelope, "recipients": rest}))
+    changed = msgspec.msgpack.encode(who.cleaned({**envelope, "recipients": rest}))
     yield "UPDATE contents SET octets = ? WHERE owner_id = ? AND number = ?", (changed, owner_id, number)
     return Erased({"contents": 1})
 
 
 def envelope_of(octets: bytes) -> dict[str, Any] | None:
+    """As `relay.schedules` writes it."""
     try:
-        found = msgspec.json.decode(octets)
+        found = msgspec.msgpack.decode(octets)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     return found if isinstance(found, dict) and isinstance(found.get("recipients"), list) else None
