@@ -225,7 +225,7 @@ class Commands(proxied.Proxied):
             self.account.senders, said.get("IDENT") or "", proxy=here if said else None,
         ), self.taken)  # fmt: skip
         del content  # the taker may let go of the original while it delivers
-        self._timeout_handle.cancel()  # whoever takes it has its own patience; a client that leaves ends nothing
+        self.wait_for_ever()
         return await answered
 
     def mended(self) -> None:

@@ -66,7 +66,9 @@ async def test_private_members_of_a_live_session():
     # A session that became one by the pattern is as aiosmtpd makes it.
     assert session.__dict__.keys() - pattern.__dict__.keys() == {"_reader", "_writer"}
     assert not pattern.__dict__.keys() - session.__dict__.keys()
-    assert all(method.__self__ is session for method in session._smtp_methods.values())
+    for name, method in pattern._smtp_methods.items():
+        assert session._smtp_methods.get(name) == getattr(session, method.__name__)
+    assert session._smtp_methods.get("X") is None
     assert session._stream_reader is not pattern._stream_reader
     session.connection_lost(None)
 
