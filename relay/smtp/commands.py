@@ -195,6 +195,7 @@ class Commands(proxied.Proxied):
         self._set_post_data_state()
         self.errors = self.idle = 0
         self.told = False
+        self.rest()
         self.since_message = self.loop.time()
         self._reset_timeout()
         await self.say(reply, utf8=transaction.utf8)

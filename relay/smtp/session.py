@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from aiosmtpd import smtp as aiosmtpd
 
-from relay import certificates, log, metrics
+from relay import allocator, certificates, log, metrics
 from relay.core import networks, paths
 from relay.core.model import Recipient, Reply
 from relay.smtp import accounts, auth, intake, limits, submitters
@@ -132,6 +132,7 @@ class Session(STOCK):  # type: ignore[misc]
     _reader: Any
     _writer: Any
     _smtp_methods: Any
+    _timeout_handle: Any
     line_length_limit = limits.MAX_LINE  # of the reader's buffer: it stops reading the socket at twice this
     command_size_limit = 12_288  # RFC 4954 section 4 asks for it; MAIL and RCPT have bounds of their own in core.paths
     command_size_limits: ClassVar[dict[str, int]] = Alike(12_288)
@@ -354,6 +355,12 @@ class Session(STOCK):  # type: ignore[misc]
         self.set_client(self.address)
         self._reset_timeout()
         return True
+
+    def rest(self) -> None:
+        """After a message: what TLS has read into is kept for the next one (256 kB, of which as many are in memory as came
+        at once), and has nothing in it by now: each read is decrypted before the next."""
+        if self.secure and (buffer := getattr(self.tcp.get_protocol(), "get_buffer", None)):
+            allocator.give_back(buffer(1))
 
     def begin_again(self) -> None:
         """As after the greeting: nothing is known of what was said."""

@@ -97,6 +97,20 @@ async def test_starttls_forgets_what_was_said(relay):
     assert (submission.helo, submission.protocol) == ("again", "ESMTPSA")
 
 
+async def test_each_message_of_a_session_is_whole(relay):
+    """Between two of them the buffers of TLS are given back."""
+    messages = [b"Subject: %d\r\n\r\n" % n + (b"%d" % n * 70 + b"\r\n") * 4000 for n in range(3)]
+    async with connect(relay.addresses[0]) as client:
+        await client.greet()
+        await client.ask("STARTTLS")
+        await client.start_tls(relay.context)
+        await client.ask("EHLO again")
+        await client.ask("AUTH PLAIN " + plain("jane", SECRET))
+        for message in messages:
+            assert (await client.mail(message)).startswith("250")
+    assert [submission.content for submission in relay.taker.taken] == messages
+
+
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_a_client_of_implicit_tls_may_speak_at_once(tmp_path, loop):
     """Its first words are there before the connection is accepted."""
