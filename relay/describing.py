@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from relay import log
-from relay.core import reasons
+from relay.core import reasons, suppressions
 from relay.core.model import Event, Sent, SentCopy
 
 MAX_EVENTS = 1_000  # of one message that are shown
@@ -100,6 +100,8 @@ def tracked(sent: Sent) -> list[tuple[str, str]]:
     said = ", ".join(what) or "nothing" + (f": {code}, {reasons.said(code)}" if code else "")
     invalid, name = sent.explanation.get("invalid"), sent.explanation.get("invalid_header")
     found = [("tracked", said)]
+    if grounds := sent.explanation.get("suppressed"):
+        found.append(("suppressed", "; ".join(suppressions.said(grounds))))
     if invalid:
         found.append(
             (

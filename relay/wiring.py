@@ -321,7 +321,9 @@ class Wiring:
             if "smtp" not in self.only:
                 self.send_later(tracker, kept)
             door = submitting.Submitting(self.settings, self.store, tracker, kept, self.deliverer)
-        services = calls.Services(settings=self.settings, store=self.store, submitting=door)
+        services = calls.Services(
+            settings=self.settings, store=self.store, submitting=door, keys_of_tokens=self.keys.now
+        )
         news = feed.Feed(self.store)
         self.store.watch(news.wake)
         application = admin.application(

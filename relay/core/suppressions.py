@@ -89,6 +89,11 @@ def _key(secret: bytes) -> bytes:
     return hmac.digest(secret, PURPOSE, hashlib.sha256)
 
 
+def said(grounds: object) -> list[str]:
+    """The reasons in a message's record, in words."""
+    return [SENTENCES[ground] for ground in GROUNDS if isinstance(grounds, list | tuple) and ground in grounds]
+
+
 def effect(setting: Setting, found: Iterable[Suppression], grant_id: str) -> tuple[Effect, Ground | None]:
     """What becomes of the copy to a mailbox with these entries, and for which reason. A refusal says that somebody does not want to be
     tracked, and nothing of not being written to: it untracks, whatever is set. The others do what the setting says."""

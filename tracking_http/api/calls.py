@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_origin, get_type_hints
@@ -20,6 +20,7 @@ from msgspec import Meta
 from relay import store
 from relay.config import Grant, Settings
 from relay.core import addresses
+from relay.core.model import Keys
 from relay.store.contract import Store
 from relay.submitting import Submitting
 from relay.webhooks.post import Poster
@@ -49,6 +50,7 @@ class Services:
     store: Store
     poster: Poster | None = None  # what calls webhook endpoints
     submitting: Submitting | None = None
+    keys_of_tokens: Callable[[], Keys] | None = None
     patience: float = 60.0  # seconds in which who asked for an export must have read a page, or be gone
 
     @property
@@ -94,6 +96,13 @@ class Call:
     def sees(self, grant_id: str) -> bool:
         """Whether what belongs to that grant may be shown to this call."""
         return self.grant_id in ("", grant_id)
+
+
+def keys_of(call: Call) -> Keys:
+    """What recipients are known by is made with these."""
+    if call.services.keys_of_tokens is None:
+        raise problems.Problem(503, "", "This process has no token keys.")
+    return call.services.keys_of_tokens()
 
 
 def too_large(most: int) -> problems.Problem:

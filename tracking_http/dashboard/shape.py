@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from relay.core import reasons
+from relay.core import reasons, suppressions
 from relay.core.model import Event, Sent, SentCopy
 from relay.store import Engagement
 from tracking_http.dashboard import phrases
@@ -222,7 +222,10 @@ def details(sent: Sent, events: Sequence[Event], did: Engagement = NOBODY) -> di
         "reason": reason(sent),
         "reason_code": sent.reason,
         "metadata": {clip(str(k), 100): clip(str(v), 300) for k, v in list(sent.metadata.items())[:50]},
-        "people": [person(copy, events) for copy in sent.copies[:MAX_RECIPIENTS]],
+        "people": [
+            person(copy, events, suppressions.said(sent.explanation.get("suppressed")))
+            for copy in sent.copies[:MAX_RECIPIENTS]
+        ],
         "links": links(sent, events),
         "left": left(sent.explanation),
         "timeline": [line(event, sent, begun) for event in reversed(events)],
@@ -246,7 +249,7 @@ def why(copy: SentCopy) -> str:
     return f"{part if copy.tracked else 'Not tracked'}: {reasons.said(copy.reason)}"
 
 
-def person(copy: SentCopy, events: Sequence[Event]) -> dict[str, Any]:
+def person(copy: SentCopy, events: Sequence[Event], grounds: Sequence[str] = ()) -> dict[str, Any]:
     """One recipient: what the upstream said, and what is known about this copy alone."""
     own = [e for e in events if e.recipient == copy.recipient and from_people(e)]
     return {
@@ -254,7 +257,7 @@ def person(copy: SentCopy, events: Sequence[Event]) -> dict[str, Any]:
         "state": copy.state,
         "reply": clip(copy.reply, 500),
         "tracked": copy.tracked,
-        "reason": why(copy),
+        "reason": why(copy) + (f" ({'; '.join(grounds)})" if copy.reason == "suppressed" and grounds else ""),
         "opened": any(e.type == "message.opened" for e in own),
         "clicked": any(e.type == "message.link_clicked" for e in own),
         "replied": any(e.type == "thread.replied" and e.recipient == copy.recipient for e in events),
