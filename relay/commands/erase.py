@@ -58,7 +58,7 @@ def unsure(args: argparse.Namespace) -> int:
 
 async def act(settings: Settings, who: Person, args: argparse.Namespace) -> int:
     from relay import keys, opening, store
-    from relay.recipients import erasing
+    from relay.recipients import erasing, looking
 
     try:
         async with opening.opened(settings) as opened:
@@ -67,7 +67,7 @@ async def act(settings: Settings, who: Person, args: argparse.Namespace) -> int:
                 settings.state_dir,
                 who,
                 args.grant,
-                keys=export.token_keys(settings),
+                keys=looking.token_keys(settings.state_dir),
                 progress=export.progress(),
             )
             report = await work.run(queue=args.queue)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from relay.config import Settings
-    from relay.core.model import Keys
     from relay.core.persons import Person
     from relay.recipients.looking import Progress
 
@@ -51,13 +50,18 @@ async def act(settings: Settings, who: Person, args: argparse.Namespace) -> int:
     import msgspec
 
     from relay import keys, opening, store
-    from relay.recipients import exporting
+    from relay.recipients import exporting, looking
 
     number = 0
     try:
         async with opening.opened(settings) as opened:
             found = exporting.lines(
-                opened, settings.state_dir, who, args.grant, keys=token_keys(settings), progress=progress()
+                opened,
+                settings.state_dir,
+                who,
+                args.grant,
+                keys=looking.token_keys(settings.state_dir),
+                progress=progress(),
             )
             async for line in found:
                 print(msgspec.json.encode(line).decode())
@@ -68,14 +72,6 @@ async def act(settings: Settings, who: Person, args: argparse.Namespace) -> int:
     if not number:
         print("trackrelay export: nothing is kept of them", file=sys.stderr)
     return 0
-
-
-def token_keys(settings: Settings) -> Keys | None:
-    """What digests are made with; None where no service has run here, and nobody is on a list."""
-    from relay import keys
-
-    path = settings.state_dir / "keys" / "tokens.json"
-    return keys.TokenKeys(path).now() if path.exists() else None
 
 
 def progress() -> Progress:

@@ -1,6 +1,6 @@
 """One person's address wherever it stands, in any spelling that programs give it: found, and taken out.
 
-Owns: the spellings; what is left where it is taken out. Leaves to others: where to look (`relay.erasing`), which addresses
+Owns: the spellings; what is left where it is taken out. Leaves to others: where to look (`relay.recipients`), which addresses
 are one mailbox (`suppressions`).
 
 An address is found in any case; with its domain as U-labels or A-labels; with a quoted local part; with any of its characters

@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
-from relay.core.model import Sent
+from relay import keys
+from relay.core.model import Keys, Sent
 from relay.core.persons import Person
 from relay.store import Draft, PersonMark, PersonPage, PersonRow, Schedule
 
@@ -20,6 +22,12 @@ BY_MESSAGE = frozenset({"copies", "identifiers", "kept", "requests"})
 OF_ALL = frozenset({"cursors", "notices", "endpoints", "erasures", "deliveries"})  # of no grant's alone
 
 Progress = Callable[[str, int], None]  # the table that is looked at, how many rows of it were
+
+
+def token_keys(state_dir: Path) -> Keys | None:
+    """What digests are made with; None where no service has run here, and nobody is on a list. Raises `keys.Unusable`."""
+    path = state_dir / "keys" / "tokens.json"
+    return keys.TokenKeys(path).now() if path.exists() else None
 
 
 def silent(table: str, rows: int) -> None:

@@ -1,7 +1,7 @@
 """What stands of one person in the tables: found, and erased.
 
 Owns: the walk along each table by its key (what names a person in a text has no index), and what becomes of a row of each table.
-Leaves to others: what names a person (`core.persons`), which tables there are (`copying`), the files (`relay.erasing`).
+Leaves to others: what names a person (`core.persons`), which tables there are (`copying`), the files (`relay.recipients`).
 
 A message that went to nobody else goes whole, with its events and all that hangs on it; what stays is in `tallies` that it was
 erased, so that a later hit of its links is not kept. Of a message to several the others' copies stay, and the person is taken out of

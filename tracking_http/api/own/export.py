@@ -185,21 +185,34 @@ async def export(call: Call) -> web.StreamResponse:
     if what not in WHAT:
         raise problems.missing("export")
     columns, source = WHAT[what]
-    pages = source(call.services.store, call.grant_id, query)
-    first: list[Row] = await anext(pages, [])  # a store that is away is still a 503
     write = as_csv if query.format == "csv" else as_lines
+    head = (",".join(columns) + "\r\n").encode() if query.format == "csv" else b""
+    pages = source(call.services.store, call.grant_id, query)
+    return await streamed(call, f"{what}.{query.format}", TYPES[query.format], pages, write, head)
+
+
+async def streamed(
+    call: Call,
+    name: str,
+    kind: str,
+    pages: AsyncIterator[list[Row]],
+    write: Callable[[Sequence[Row]], bytes] = as_lines,
+    head: bytes = b"",
+) -> web.StreamResponse:
+    """A file of that name and type."""
+    first: list[Row] = await anext(pages, [])  # a store that is away is still a 503
     stream = web.StreamResponse(
         headers={
-            "Content-Type": TYPES[query.format],
-            "Content-Disposition": f'attachment; filename="{what}.{query.format}"',
+            "Content-Type": kind,
+            "Content-Disposition": f'attachment; filename="{name}"',
             "Cache-Control": "no-store",
             problems.REQUEST_ID_HEADER: call.request_id,
         }
     )
     await stream.prepare(call.request)
     try:
-        if query.format == "csv":
-            await send(stream, (",".join(columns) + "\r\n").encode(), call.services.patience)
+        if head:
+            await send(stream, head, call.services.patience)
         await send(stream, write(first), call.services.patience)
         async for rows in unhurried(pages):
             await send(stream, write(rows), call.services.patience)
