@@ -183,7 +183,7 @@ class Wiring:
             return
         tracker = self.tracker(signers)
         self.send_later(tracker, queue)
-        deliverer = delivery.Delivery(self.settings, tracker, out, queue, heard)
+        deliverer = delivery.Delivery(self.settings, tracker, out, queue, heard, service=self.member.shared)
         self.deliverer = deliverer
         self.host.closers.append(lambda: deliverer.close(self.host.left() / 2))
         try:

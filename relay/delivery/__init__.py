@@ -19,6 +19,7 @@ from relay.core import answer
 from relay.core.model import Reply, Submission
 from relay.delivery import attempts, carrying, resubmissions
 from relay.upstream import choice
+from relay.workers import board
 
 if TYPE_CHECKING:
     from relay import outbound
@@ -59,10 +60,11 @@ class Delivery:
         outcomes: outcomes.Outcomes,
         *,
         clock: Callable[[], float] = time.monotonic,
+        service: board.Shared = board.ALONE,
     ) -> None:
         self.settings, self.tracker, self.outcomes = settings, tracker, outcomes
         self._carrier = carrying.Carrier(upstreams, spool)
-        self._resubmissions = resubmissions.Resubmissions(clock=clock)
+        self._resubmissions = resubmissions.Resubmissions(clock=clock, service=service)
         self._tasks: set[asyncio.Task[None]] = set()
         self._alone: set[asyncio.Task[object]] = set()  # those of them that carry their message's one copy themselves
 
@@ -76,13 +78,24 @@ class Delivery:
             LOG.info("joined", peer=submission.peer, login=submission.login or None)
             return Handle(earlier, key, self._resubmissions)
         reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self._start(self._take(submission, message_key, reply))
+        if self._resubmissions.elsewhere(key):
+            self._start(self._join(submission, message_key, reply, key))
+        else:
+            self._start(self._take(submission, message_key, reply))
         return Handle(reply, key, self._resubmissions)
 
     def _start(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _join(self, submission: Submission, key: bytes, reply: asyncio.Future[Reply], digest: bytes) -> None:
+        """Another process has it from this client, which left: its answer is the answer, if it comes to one."""
+        await self._say_to(reply, self._resubmissions.heard(digest), submission.peer)
+        if reply.done():
+            LOG.info("joined", peer=submission.peer, login=submission.login or None)
+        else:
+            await self._take(submission, key, reply)
 
     async def _take(self, submission: Submission, key: bytes, reply: asyncio.Future[Reply]) -> None:
         peer, work = submission.peer, self._deliver(submission, key, reply)

@@ -3,7 +3,9 @@
 Many clients give up after seconds, and then send the message again; the first one is on its way by then. Owns: knowing
 the message again, for a while. Leaves to others: noticing that a client is gone (`smtp`).
 
-What is remembered is a digest and a reply, which another process could be told as well.
+What is remembered is a digest and a reply. The other processes of a service see both (`workers.board`): whichever of them
+the client comes back to, it gets this reply. Not if it comes back before its first process has noticed that it is gone,
+which takes that some milliseconds; and not if that process died before there was a reply. Then it is as after a crash.
 """
 
 from __future__ import annotations
@@ -15,9 +17,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from relay.core.model import Reply, Submission
+from relay.workers import board
 
 REMEMBER_SECONDS = 900.0
 MAX_REMEMBERED = 10_000  # messages
+LOOK_SECONDS = 0.05  # between two looks whether another process has the reply
 # hashlib gives up the interpreter's lock for more octets than these, and waits to get it back, for every message though
 # nearly none comes twice. So a message of the usual size is fed in pieces: 6 µs for 5 kB.
 PIECE = 2047
@@ -52,10 +56,17 @@ class Remembered:
 
 
 class Resubmissions:
-    """Those of one process, at most `limit`. `clock` gives monotonic seconds."""
+    """Those of one process, at most `limit`, and what the others of its service have. `clock` gives monotonic seconds."""
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic, limit: int = MAX_REMEMBERED) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        limit: int = MAX_REMEMBERED,
+        service: board.Shared = board.ALONE,
+    ) -> None:
         self._clock, self._limit = clock, limit
+        self._answers = service.answers()
         self._left: dict[bytes, Remembered] = {}  # the oldest first
 
     def left(self, key: bytes, reply: asyncio.Future[Reply]) -> None:
@@ -63,6 +74,11 @@ class Resubmissions:
         now = self._clock()
         self._left.pop(key, None)
         self._left[key] = Remembered(reply, now + REMEMBER_SECONDS)
+        self._answers.expect(key.hex(), now + REMEMBER_SECONDS)
+        if reply.done():
+            self._settle(key, reply)
+        else:
+            reply.add_done_callback(lambda reply: self._settle(key, reply))
         for oldest, its in list(self._left.items()):
             if its.until >= now and len(self._left) <= self._limit:
                 break
@@ -74,6 +90,29 @@ class Resubmissions:
         found = self._left.get(key)
         if found is None or found.until < self._clock():
             return None
-        if found.reply.done() and (found.reply.cancelled() or found.reply.result().code // 100 == 4):
+        if found.reply.done() and not known(found.reply):
             return None
         return found.reply
+
+    def elsewhere(self, key: bytes) -> bool:
+        """Whether another process has this message, or had it, from this client, which left within that time."""
+        return self._answers.find(key.hex(), self._clock()) is not None
+
+    async def heard(self, key: bytes) -> Reply | None:
+        """What the other process has to say, once it can; None where nobody has the message after all."""
+        while found := self._answers.find(key.hex(), self._clock()):
+            if found.code:
+                return Reply(found.code, found.text)
+            await asyncio.sleep(LOOK_SECONDS)
+        return None
+
+    def _settle(self, key: bytes, reply: asyncio.Future[Reply]) -> None:
+        if known(reply):
+            self._answers.settle(key.hex(), board.Answer(reply.result().code, reply.result().text))
+        else:
+            self._answers.drop(key.hex())
+
+
+def known(reply: asyncio.Future[Reply]) -> bool:
+    """Somebody has the message, or nobody ever will."""
+    return not reply.cancelled() and reply.result().code // 100 != 4

@@ -9,6 +9,7 @@ Kept are:
 - a `Sum`: a number of each process, which are added up (connections, octets in flight);
 - `Held`: such numbers by a key (connections of an address);
 - `Latest`: a value by a key, where what was written last counts, whoever wrote it (failed logins, buckets of rates);
+- `Answers`: what the client of a message would have heard that left before it did;
 - the page of each process' figures (`samples`).
 
 A key is known by 60 bits of a hash that is keyed anew at each start, so nobody can look for two that are the same. Its
@@ -50,6 +51,8 @@ LATESTS: dict[Latests, int] = {
 WAYS = 4  # places of a key in each slot
 FEWEST = 256  # sets
 WORD = 8  # octets
+ANSWERS = 2048  # sets of places for answers, of two processes
+TEXT = 1024  # octets of an answer, with two for its length; what is longer is cut
 MAX_SLOTS = 256
 MAX_KEYS = 20_000  # of a `Latest` in a single process
 
@@ -92,6 +95,33 @@ class Latest(Protocol):
     def put(self, key: str, value: float, at: float) -> None: ...
 
 
+class Answer(NamedTuple):
+    """`code` 0: it is not known yet."""
+
+    code: int
+    text: str = ""
+
+
+class Answers(Protocol):
+    """`until` is when it is forgotten, in monotonic seconds."""
+
+    def expect(self, key: str, until: float) -> None:
+        """This process has the message, and will know."""
+        ...
+
+    def settle(self, key: str, answer: Answer) -> None:
+        """What was expected is this."""
+        ...
+
+    def drop(self, key: str) -> None:
+        """It is not to be had from here: nobody has the message."""
+        ...
+
+    def find(self, key: str, now: float) -> Answer | None:
+        """What any of them has. One that is known counts before one that is not."""
+        ...
+
+
 class Shared(Protocol):
     """What a process has in common with the others of its service. `secret` is the same in all of them, and another one
     after each start."""
@@ -113,6 +143,8 @@ class Shared(Protocol):
 
     def latest(self, name: Latests) -> Latest: ...
 
+    def answers(self) -> Answers: ...
+
     def page(self) -> memoryview | None:
         """Where this process' figures are to be, if others look there."""
         ...
@@ -132,6 +164,19 @@ class Nobody:
         return 0
 
     def hold(self, *what: object) -> None:
+        return None
+
+
+class NoAnswers:
+    """Of nobody else."""
+
+    def expect(self, key: str, until: float) -> None: ...
+
+    def settle(self, key: str, answer: Answer) -> None: ...
+
+    def drop(self, key: str) -> None: ...
+
+    def find(self, key: str, now: float) -> None:
         return None
 
 
@@ -170,6 +215,9 @@ class Alone:
 
     def latest(self, name: Latests) -> Latest:
         return Own(self._keys)
+
+    def answers(self) -> Answers:
+        return NoAnswers()
 
     def page(self) -> None:
         return None
@@ -213,6 +261,12 @@ class Board:
     def latest(self, name: Latests) -> SharedLatest:
         return SharedLatest(self._table(name, sets(LATESTS[name], self.slots)), self._reals)
 
+    def answers(self) -> SharedAnswers:
+        of = sets(ANSWERS, self.slots)
+        start = self._at["answers"]
+        table = Table(self._words, start, of, 3, self.slots, self.slot, self.secret)
+        return SharedAnswers(table, self._reals, memoryview(self._map), (start + of * 3 * table.width) * WORD)
+
     def page(self) -> memoryview:
         return self._page(self.slot)
 
@@ -237,6 +291,7 @@ class Board:
                 at = place + slot * WAYS
                 self._words[at : at + WAYS] = nothing  # the keys first: a number without one is nobody's
                 self._words[at + width : at + width + WAYS] = nothing
+        self.answers().clear(slot)
         page = self._page(slot)
         if any(page[:WORD]):
             samples.Page(page, writes=False).rest()
@@ -266,6 +321,8 @@ def layout(slots: int) -> tuple[dict[str, int], int]:
     for latest, wanted in LATESTS.items():
         found[latest] = at
         at += sets(wanted, slots) * slots * WAYS * 4
+    found["answers"] = at
+    at += sets(ANSWERS, slots) * slots * WAYS * (3 + TEXT // WORD)
     return found, -(-at // 512) * 512
 
 
@@ -305,16 +362,16 @@ class Table:
     def __init__(
         self, words: memoryview, at: int, sets: int, planes: int, slots: int, slot: int, secret: bytes
     ) -> None:
-        self.words, self._at, self._sets, self._secret = words, at, sets, secret
+        self.words, self.at, self.sets, self._secret = words, at, sets, secret
         self.width = slots * WAYS  # from one plane to the next
-        self._step = self.width * planes
+        self.step = self.width * planes
         self.mine, self.end = slot * WAYS, (slot + 1) * WAYS
 
     def find(self, key: str) -> tuple[int, int, list[int]]:
         """What the key is known by, where its set begins, and the keys that are there."""
         digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8, key=self._secret).digest()
         mark = int.from_bytes(digest, "little") >> 4 or 1
-        at = self._at + mark % self._sets * self._step
+        at = self.at + mark % self.sets * self.step
         return mark, at, self.words[at : at + self.width].tolist()
 
 
@@ -394,3 +451,81 @@ class SharedLatest:
         reals[cell + 3 * width] = at
         words[cell + width] = number
         words[cell] = mark
+
+
+class SharedAnswers:
+    """Behind the key of each place are the code and the time; the texts are `start` octets away from the beginning, in the
+    order of the places."""
+
+    def __init__(self, table: Table, reals: memoryview[float], octets: memoryview, start: int) -> None:
+        self._table, self._reals, self._octets, self._start = table, reals, octets, start
+
+    def expect(self, key: str, until: float) -> None:
+        table, words, reals, width = self._table, self._table.words, self._reals, self._table.width
+        mark, start, marks = table.find(key)
+        mine = marks[table.mine : table.end]
+        first = start + table.mine
+        if mark in mine:
+            cell = first + mine.index(mark)
+        elif 0 in mine:
+            cell = first + mine.index(0)
+        else:  # the one that would be forgotten next
+            cell = min(range(first, first + WAYS), key=lambda cell: reals[cell + 2 * width])
+        words[cell] = 0
+        words[cell + width] = 0
+        reals[cell + 2 * width] = until
+        words[cell] = mark
+
+    def settle(self, key: str, answer: Answer) -> None:
+        cell, at = self._place(key)
+        if cell:
+            text = answer.text.encode("utf-8", "replace")[: TEXT - 2]
+            self._octets[at : at + 2 + len(text)] = len(text).to_bytes(2, "little") + text
+            self._table.words[cell + self._table.width] = answer.code
+
+    def drop(self, key: str) -> None:
+        cell, _ = self._place(key)
+        if cell:
+            self._table.words[cell] = 0
+
+    def _place(self, key: str) -> tuple[int, int]:
+        """Of this process' own answer, and of its text; zeros where it has none."""
+        table = self._table
+        mark, start, marks = table.find(key)
+        mine = marks[table.mine : table.end]
+        if mark not in mine:
+            return 0, 0
+        place = table.mine + mine.index(mark)
+        return start + place, self._text(start, place)
+
+    def _text(self, start: int, place: int) -> int:
+        table = self._table
+        return self._start + ((start - table.at) // table.step * table.width + place) * TEXT
+
+    def find(self, key: str, now: float) -> Answer | None:
+        table, words, width = self._table, self._table.words, self._table.width
+        mark, start, marks = table.find(key)
+        if mark not in marks:
+            return None
+        found = None
+        for place, each in enumerate(marks):
+            cell = start + place
+            if each != mark or self._reals[cell + 2 * width] < now:
+                continue
+            answer = Answer(words[cell + width])
+            if answer.code:
+                at = self._text(start, place)
+                length = int.from_bytes(self._octets[at : at + 2], "little")
+                text = bytes(self._octets[at + 2 : at + 2 + min(length, TEXT - 2)])
+                answer = Answer(answer.code, text.decode("utf-8", "ignore"))
+            if words[cell] == mark and (found is None or answer.code):
+                found = answer
+        return found
+
+    def clear(self, slot: int) -> None:
+        """Nobody will know any more what was not known yet."""
+        table, words = self._table, self._table.words
+        for start in range(table.at, table.at + table.sets * table.step, table.step):
+            for cell in range(start + slot * WAYS, start + (slot + 1) * WAYS):
+                if words[cell] and not words[cell + table.width]:
+                    words[cell] = 0

@@ -82,6 +82,81 @@ def test_a_process_that_died_holds_nothing_and_what_it_saw_stays(workers: list[b
     assert b.latest("smtp.failures").get("login") == (9.0, 1.0)
 
 
+def test_an_answer_is_expected_until_it_is_known(workers: list[board.Board]) -> None:
+    a, b, _, _ = (each.answers() for each in workers)
+    assert a.find("key", 0.0) is None
+    a.expect("key", 900.0)
+    assert a.find("key", 0.0) == b.find("key", 900.0) == board.Answer(0)
+    assert b.find("key", 900.1) is None
+    b.settle("key", board.Answer(550, "not its own"))
+    assert b.find("key", 0.0) == board.Answer(0)
+    b.expect("key", 900.0)
+    a.settle("key", board.Answer(250, "2.0.0 Ok: é\nand more"))
+    assert b.find("key", 0.0) == board.Answer(250, "2.0.0 Ok: é\nand more")
+    a.drop("key")
+    assert b.find("key", 0.0) == board.Answer(0)
+    b.drop("key")
+    assert b.find("key", 0.0) is None
+
+
+def test_a_long_answer_is_cut(workers: list[board.Board]) -> None:
+    a, b, _, _ = (each.answers() for each in workers)
+    a.expect("key", 1.0)
+    a.settle("key", board.Answer(250, "é" * 1000))
+    found = b.find("key", 0.0)
+    assert found is not None
+    assert found.text == "é" * 511
+
+
+def test_answers_of_a_process_that_died_stay_where_they_were_known(workers: list[board.Board]) -> None:
+    a, b, _, supervisor = (each.answers() for each in workers)
+    a.expect("known", 1.0)
+    a.settle("known", board.Answer(250, "Ok"))
+    a.expect("unknown", 1.0)
+    b.expect("other", 1.0)
+    workers[-1].clear(0)
+    assert [supervisor.find(key, 0.0) for key in ("known", "unknown", "other")] == [(250, "Ok"), None, (0, "")]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=30)
+@given(steps=st.lists(st.tuples(st.integers(0, SLOTS - 1), st.integers(0, 7), st.sampled_from("esd"))))
+def test_answers_are_what_a_model_says(workers: list[board.Board], steps: list[tuple[int, int, str]]) -> None:
+    answers = [each.answers() for each in workers]
+    for each in answers[:SLOTS]:
+        for key in range(8):
+            each.drop(str(key))
+    model: dict[tuple[int, int], board.Answer] = {}
+    for slot, key, step in steps:
+        match step:
+            case "e":
+                answers[slot].expect(str(key), 10.0)
+                model[slot, key] = board.Answer(0)
+            case "s":
+                answer = board.Answer(250 + key, f"said by {slot}")
+                answers[slot].settle(str(key), answer)
+                if (slot, key) in model:
+                    model[slot, key] = answer
+            case "d":
+                answers[slot].drop(str(key))
+                model.pop((slot, key), None)
+    for key in range(8):
+        found = [model[slot, key] for slot in range(SLOTS) if (slot, key) in model]
+        known = [answer for answer in found if answer.code]
+        shown = answers[-1].find(str(key), 0.0)
+        assert shown in (known or found) if found else shown is None
+
+
+def test_answers_beyond_the_places_are_forgotten_oldest_first(workers: list[board.Board]) -> None:
+    a, b, _, _ = (each.answers() for each in workers)
+    for n in range(20_000):
+        a.expect(str(n), 100.0 + n)
+        a.settle(str(n), board.Answer(250, str(n)))
+    found = [n for n in range(20_000) if b.find(str(n), 0.0)]
+    assert all(b.find(str(n), 0.0) == board.Answer(250, str(n)) for n in found)
+    assert 4000 < len(found) < 7000
+    assert sum(found) / len(found) > 15_000  # of each place the oldest goes
+
+
 KEYS = st.sampled_from(["192.0.2.1", "2001:db8::/64", "é", "\udcff", "", "a" * 400])
 STEPS = st.lists(
     st.one_of(

@@ -6,6 +6,7 @@ import email
 import email.policy
 import gc
 import json
+import os
 import random
 import smtplib
 import threading
@@ -29,6 +30,7 @@ from relay.spool.disk import Disk
 from relay.store import memory
 from relay.upstream import pool, transaction
 from relay.upstream.failover import Upstreams
+from relay.workers import board
 from tests import contract
 from tests.fakes import copies
 from tests.fakes import upstream as fake
@@ -502,6 +504,72 @@ async def test_a_client_that_left_and_comes_back_joins_the_first_outcome(tmp_pat
         assert len(it.contents()) == 2
         assert str(await it.take(submission(content=content))) == replies[0]  # also after it has ended
         assert len(it.contents()) == 2
+
+
+@asynccontextmanager
+async def workers(it):
+    """Two processes of one service, as far as they know of each other: their deliveries, and the supervisor's memory."""
+    made = board.create(2)
+    found = [board.Board(os.dup(made.fd), slot) for slot in range(2)]
+    of = it.delivery.settings, it.tracker, it.upstreams, it.spool, it.outcomes
+    yield *[delivery.Delivery(*of, service=each) for each in found], made
+    for each in (*found, made):
+        each.close()
+
+
+@pytest.mark.parametrize("content", [MESSAGE, LONG], ids=["short", "long"])
+async def test_a_client_that_comes_back_to_another_process_joins_the_first_outcome(tmp_path, content):
+    think = asyncio.Event()
+    async with house(tmp_path, gates={"dot": think}) as it, workers(it) as (one, two, _):
+        first = await one.take(submission(content=content))
+        first.client_gone()
+        again = await two.take(submission(content=content))
+        await until(lambda: it.upstream.sessions == 1)
+        assert not again.reply.done()
+        think.set()
+        assert await again.reply == await first.reply
+        assert (await first.reply).code == 250
+        later = await two.take(submission(content=content))
+        assert await later.reply == await first.reply
+        assert len(it.contents()) == 1
+        assert (await (await two.take(submission("c@x.example", content=content))).reply).code == 250
+        assert len(it.contents()) == 2
+        await one.close(1)
+        await two.close(1)
+
+
+async def test_where_the_first_process_died_it_is_as_after_a_crash(tmp_path):
+    begun, think = asyncio.Event(), asyncio.Event()
+    async with house(tmp_path) as it, workers(it) as (one, two, supervisor):
+        track = it.tracker.track
+
+        async def never(what):
+            begun.set()
+            await think.wait()
+
+        it.tracker.track = never
+        (await one.take(submission())).client_gone()
+        await begun.wait()
+        it.tracker.track = track
+        again = await two.take(submission())
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert it.contents() == []
+        supervisor.clear(0)  # it was killed
+        assert (await again.reply).code == 250
+        assert len(it.contents()) == 1
+        await two.close(1)
+        await one.close(0)
+
+
+async def test_a_4xx_of_another_process_is_no_answer(tmp_path):
+    async with house(tmp_path, {"rcpt": [LATER, None]}, on_defer="pass") as it, workers(it) as (one, two, _):
+        first = await one.take(submission())
+        first.client_gone()
+        again = await two.take(submission())
+        assert (await first.reply).code == 450
+        assert (await again.reply).code == 250
+        assert len(it.contents()) == 1
 
 
 async def test_two_clients_that_stay_are_two_messages(tmp_path):

@@ -1,0 +1,94 @@
+"""A client that left unanswered and comes back with the same bytes, to another process of the service."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tests import peers
+from tests.fakes.upstream import Upstream
+from tests.scenarios import hostile, service
+from tests.until import eventually
+
+
+@contextlib.contextmanager
+def thinking(folder: Path) -> Iterator[tuple[service.Service, Upstream, Callable[[bool], None]]]:
+    """Three processes, an upstream, and what has it say nothing to the last dot (True) or go on (False)."""
+    with hostile.elsewhere() as run:
+
+        async def made() -> tuple[Upstream, asyncio.Event]:
+            event = asyncio.Event()
+            return Upstream(gates={"dot": event}), event
+
+        upstream, gate = run(made())
+
+        async def turn(think: bool) -> None:
+            gate.clear() if think else gate.set()
+
+        run(upstream.start(peers.free_port()))
+        ports = service.settings(folder, upstream=upstream.port, smtp="workers = 3", out='patience = "15s"')
+        with service.running(folder, ports) as relay:
+            yield relay, upstream, lambda think: run(turn(think))
+        run(upstream.stop())
+
+
+def by(relay: service.Service, event: str) -> list[str]:
+    """Which process wrote each such line."""
+    return re.findall(rf" delivery {event} worker=(\S+)", relay.log)
+
+
+def leave(relay: service.Service, letter: bytes) -> None:
+    """Sends it, and is gone before the answer; the process has noticed."""
+    with hostile.Smtp(relay.smtp) as client:
+        client.envelope()
+        client.send(letter + b".\r\n")
+        eventually(lambda: hostile.metrics(relay.admin)["trackrelay_smtp_in_flight_bytes"])
+    eventually(lambda: not hostile.metrics(relay.admin)["trackrelay_smtp_connections"])
+
+
+def test_it_is_delivered_once_and_the_reply_is_the_first_ones(tmp_path: Path) -> None:
+    letter = hostile.letter()
+    with thinking(tmp_path) as (relay, upstream, think):
+        think(True)
+        leave(relay, letter)
+        with contextlib.ExitStack() as stack:
+            back = [stack.enter_context(hostile.Smtp(relay.smtp)) for _ in range(6)]
+            for client in back:
+                client.envelope()
+                client.send(letter + b".\r\n")
+            think(False)
+            replies = {client.reply() for client in back}
+        (first,) = by(relay, "accepted")
+        for _ in range(100):
+            with hostile.Smtp(relay.smtp) as client:
+                replies.add(client.mail(letter))
+            if set(by(relay, "joined")) > {first}:
+                break
+        assert {"smtp-1", "smtp-2", "smtp-3"} >= set(by(relay, "joined")) > {first}
+        (reply,) = replies
+        assert reply.startswith("250")
+        assert len(upstream.taken) == 1
+
+
+def test_where_its_process_died_the_message_is_delivered_by_another(tmp_path: Path) -> None:
+    letter = hostile.letter()
+    with thinking(tmp_path) as (relay, upstream, think):
+        think(True)
+        leave(relay, letter)
+        with hostile.Http(relay.admin) as client:
+            workers = json.loads(client.get("/readyz")[2])["workers"]
+        for each in workers:
+            if "smtp" in each["roles"]:
+                os.kill(each["pid"], signal.SIGKILL)
+        eventually(lambda: hostile.metrics(relay.admin)["trackrelay_worker_deaths_total"] == 3)
+        think(False)
+        with hostile.Smtp(relay.smtp) as client:
+            assert client.mail(letter).startswith("250")
+        assert len(by(relay, "accepted")) == 1
+        assert upstream.taken
