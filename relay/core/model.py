@@ -299,7 +299,7 @@ Verdict = Literal["human", "proxy", "prefetch", "scanner", "crawler", "self", "u
 EventType = Literal[
     "message.opened", "message.link_clicked", "thread.replied", "message.bounce_detected", "message.delayed",
     "message.complained", "message.auto_replied", "message.read_receipt", "message.sent", "message.delivered", "message.failed",
-    "message.send_success", "message.send_failed", "grant.expired", "grant.updated",
+    "message.send_success", "message.send_failed", "message.verdict_changed", "grant.expired", "grant.updated",
     "message.tracking_refused", "message.erasure_requested",
 ]  # fmt: skip
 
@@ -330,6 +330,8 @@ class Event(Value, frozen=True, gc=False):
     counted: bool = False
     ordinal: int = -1  # per message and type among the counted, from 0
     position: int = 0  # in the whole store, ascending: the cursor of `events`
+    first_verdict: Verdict | Literal[""] = ""  # what it was before it was corrected; "" where it never was
+    changed_at: float = 0.0  # when it was corrected last
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,8 +362,8 @@ class Endpoint:
 
     `registry` is the API that it was made by, and shows it. With a `grant_id` it gets what belongs to that grant only.
     `compressed`: its bodies are gzip. `notify` are the mail addresses that hear when it fails. `previous_secret` signs
-    beside the new one for a while since `rotated_at`. One of the configuration was created when a service first saw
-    it there."""
+    beside the new one for a while since `rotated_at`. Notifications of hits wait `settle` seconds. One of the configuration
+    was created when a service first saw it there."""
 
     endpoint_id: str
     url: str
@@ -381,6 +383,7 @@ class Endpoint:
     status_updated_at: float = 0.0
     previous_secret: str = field(default="", repr=False)
     rotated_at: float = 0.0
+    settle: float = 0.0
 
     @property
     def live(self) -> bool:

@@ -165,7 +165,7 @@ EVENTS = Table(
         *sparse("data"),
         *plain("grant_id", "sequence"),
         *flags("counted"),
-        *plain("ordinal", "position"),
+        *plain("ordinal", "position", "first_verdict", "changed_at"),
     ],
     beside=("link_counts",),
 )
@@ -183,7 +183,7 @@ ENDPOINTS = Table(
         *plain("format", "source", "status", "registry", "grant_id", "description"),
         *lists("notify"),
         *flags("compressed"),
-        *plain("created_at", "updated_at", "status_updated_at", "previous_secret", "rotated_at"),
+        *plain("created_at", "updated_at", "status_updated_at", "previous_secret", "rotated_at", "settle"),
     ],
 )
 # `position` is that of the event, which has `event_id` and `message_id`; `turn` is what the first attempts queue by.

@@ -397,10 +397,17 @@ SUPPRESSIONS = (
 # An EXCEPTION block is a subtransaction, which no parallel worker may begin: an index of a large table could not be built
 # again, also not from a dump.
 SERIAL = ("ALTER FUNCTION metadata_of(text, text) PARALLEL UNSAFE",)
+# What a hit was taken for at first, and when that changed; how long an endpoint waits for it.
+VERDICTS = (
+    f"ALTER TABLE events ADD COLUMN first_verdict {TEXT} DEFAULT ''",
+    f"ALTER TABLE events ADD COLUMN changed_at {TIME} DEFAULT 0",
+    f"ALTER TABLE endpoints ADD COLUMN settle {TIME} DEFAULT 0",
+)
 
 STEPS: tuple[tuple[str, ...], ...] = (
     (*TABLES, METADATA, MONTHS, *(f"CREATE INDEX {index}" for index in INDEXES), *TRIGGERS),
     NODES,
     SUPPRESSIONS,
     SERIAL,
+    VERDICTS,
 )

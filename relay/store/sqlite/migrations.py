@@ -598,7 +598,14 @@ def eighteenth(db: Database) -> None:
         db.execute(sql)
 
 
+def nineteenth(db: Database) -> None:
+    """What a hit was taken for at first, and when that changed; how long an endpoint waits for it."""
+    db.execute("ALTER TABLE events ADD COLUMN first_verdict TEXT NOT NULL DEFAULT ''")
+    db.execute("ALTER TABLE events ADD COLUMN changed_at REAL NOT NULL DEFAULT 0")
+    db.execute("ALTER TABLE endpoints ADD COLUMN settle REAL NOT NULL DEFAULT 0")
+
+
 STEPS: tuple[Step, ...] = (
     first, second, third, fourth, fifth, sixth, seventh, eighth, ninth, tenth, eleventh, twelfth,
-    thirteenth, fourteenth, fifteenth, sixteenth, seventeenth, eighteenth,
+    thirteenth, fourteenth, fifteenth, sixteenth, seventeenth, eighteenth, nineteenth,
 )  # fmt: skip
