@@ -68,9 +68,9 @@ def as_owner(*words: str) -> list[str]:
 class Server:
     """`settings` go into postgresql.conf."""
 
-    def __init__(self, settings: Mapping[str, str] | None = None, *, of: Server | None = None) -> None:
-        """With `of` it is a standby of that server."""
-        self.port = free_port()
+    def __init__(self, settings: Mapping[str, str] | None = None, *, of: Server | None = None, port: int = 0) -> None:
+        """With `of` it is a standby of that server; `port` is one that another had which is gone."""
+        self.port = port or free_port()
         # The socket's path has to be short, and the folders of pytest are closed to all but their owner.
         self.folder = Path(tempfile.mkdtemp(prefix="postgres-", dir="/tmp"))
         self.data = self.folder / "data"
@@ -118,6 +118,10 @@ class Server:
         listening(self._process, self.port, log)
         while self.psql("SELECT 1", quiet=True) is None:  # it listens before it answers
             assert self._process.poll() is None, log.read_text()
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """SIGINT is a fast shutdown, SIGQUIT one that is like a crash."""

@@ -1,7 +1,7 @@
 """For any instant at which the program is killed: what a client heard 250 for arrives, whole, and more than once only
 where the upstream may have had it at the kill; then with the same bytes. Nothing has to be repaired.
 
-The program is the real one, with its SQLite store and its spool on disk; messages, hits and notifications are under way
+The program is the real one, with its store (SQLite, and PostgreSQL too) and its spool on disk; messages, hits and notifications are under way
 all the time. TORTURE_KILLS and TORTURE_SEED change how many and which.
 """
 
@@ -15,7 +15,8 @@ import time
 import pytest
 
 from tests import torture
-from tests.torture import dying
+from tests.peers import postgres
+from tests.torture import databases, dying
 from tests.torture.world import World
 from tests.until import until
 
@@ -75,19 +76,29 @@ async def in_the_end(world: World, capsys: pytest.CaptureFixture[str], name: str
         print("\n" + figures)
 
 
-async def test_killed_at_random(tmp_path, capsys):
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+async def test_killed_at_random(tmp_path, capsys, engine):
     """A quarter of the times it is killed once more while it recovers."""
-    async with World(tmp_path, SEED) as world:
+    with contextlib.ExitStack() as stack:
+        over = None
+        if engine == "postgresql":
+            over = databases.Postgres(stack.enter_context(postgres.running()))
+        await killed_at_random(World(tmp_path, SEED, database=over), capsys, engine)
+
+
+async def killed_at_random(made: World, capsys: pytest.CaptureFixture[str], engine: str) -> None:
+    kills = AT_RANDOM if torture.FULL or engine == "sqlite" else AT_RANDOM // 3
+    async with made as world:
         assert await world.start()
         number = 0
-        while len(world.killed_at) < AT_RANDOM:
+        while len(world.killed_at) < kills:
             number += 1
             await under_load(world)
             if number % 4 == 0 and await world.start():
                 await asyncio.sleep(world.dice.uniform(0, 0.3))  # at any instant
                 await world.kill()
             await recovered(world)
-        await in_the_end(world, capsys, "at random")
+        await in_the_end(world, capsys, f"at random, {engine}")
 
 
 @pytest.mark.parametrize("kinds", [(kind,) for kind in dying.KINDS] if torture.FULL else [dying.KINDS], ids=" ".join)

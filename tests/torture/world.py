@@ -15,7 +15,6 @@ import json
 import os
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -31,7 +30,7 @@ from relay.keys import TokenKeys
 from tests.fakes import hooks, upstream
 from tests.fakes.wire import connect
 from tests.scenarios import service
-from tests.torture import letters
+from tests.torture import databases, letters
 from tests.until import until
 
 PATIENCE = 0.3  # upstream.patience
@@ -43,6 +42,8 @@ MORE = """
 url = "{url}"
 triggers = ["message.opened", "message.link_clicked"]
 secret = "{secret}"
+[store]
+url = "{store}"
 [webhook_delivery]
 allow_private = ["127.0.0.0/8"]
 """
@@ -111,8 +112,17 @@ class World:
     """`async with World(folder, seed)`; everything random comes from `seed`. `upstream` is added to that table."""
 
     def __init__(
-        self, folder: Path, seed: int, *, polite: bool = False, fails: float = 0.3, hitters: int = 3, upstream: str = ""
+        self,
+        folder: Path,
+        seed: int,
+        *,
+        polite: bool = False,
+        fails: float = 0.3,
+        hitters: int = 3,
+        upstream: str = "",
+        database: databases.Database | None = None,
     ) -> None:
+        self.database = database or databases.Sqlite(folder / "var" / "trackrelay.db")
         self.polite, self.more = polite, upstream
         self.folder, self.dice, self.fails, self.hitters = folder, random.Random(seed), fails, hitters
         self.books = letters.Books()
@@ -133,7 +143,7 @@ class World:
         self.ports = service.settings(
             self.folder,
             upstream=self.upstream.port,
-            more=MORE.format(url=self.hook.url, secret=SECRET),
+            more=MORE.format(url=self.hook.url, secret=SECRET, store=self.database.url),
             http="hits_per_token = 0\nhits_per_message = 0",  # few clients ask for much
             out=f'patience = "{PATIENCE * 1000:.0f}ms"\n{self.more}',
         )
@@ -304,15 +314,9 @@ class World:
                 found[letters.subject(content), recipient.address] += 1
         return found
 
-    def database(self) -> sqlite3.Connection:
-        return sqlite3.connect(self.folder / "var" / "trackrelay.db", timeout=20)
-
     def later(self) -> None:
         """Time passes for notifications: leases end, the next attempts are due."""
-        with contextlib.closing(self.database()) as db:
-            if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'deliveries'").fetchone():
-                db.execute("UPDATE deliveries SET next_at = 0 WHERE state = 'pending'")
-                db.commit()
+        self.database.change("UPDATE deliveries SET next_at = 0 WHERE state = 'pending'")
 
     async def empty(self, seconds: float = 30) -> None:
         """Until nothing waits in the spool; what waits is tried at once, by the command that an operator has."""
@@ -332,12 +336,9 @@ class World:
         """Sentences about what must not be, with the spool empty: mail, the database, the records of what arrived."""
         wrong = self.books.wrong(self.upstream.arrived)
         keys = TokenKeys(self.folder / "var" / "keys" / "tokens.json").now()
-        with contextlib.closing(self.database()) as db:
-            verdict = db.execute("PRAGMA integrity_check").fetchall()
-            if verdict != [("ok",)]:
-                wrong.append(f"integrity_check: {verdict}")
-            known = {row[0] for row in db.execute("SELECT message_id FROM messages")}
-            copies = {tuple(row) for row in db.execute("SELECT message_id, idx, recipient FROM copies")}
+        wrong += filter(None, [self.database.unsound()])
+        known = {row[0] for row in self.database.rows("SELECT message_id FROM messages")}
+        copies = {*self.database.rows("SELECT message_id, idx, recipient FROM copies")}
         for _, kept in self.upstream.arrived:
             for kind, text in letters.TOKEN.findall(kept.content) if kept.reverse_path else ():
                 token = tokens.read(text.decode(), "open" if kind == b"o" else "click", keys)
@@ -357,11 +358,10 @@ class World:
 
         def all_there() -> bool:
             found.clear()
-            with contextlib.closing(self.database()) as db:
-                for (data,) in db.execute("SELECT data FROM events WHERE data <> ''"):
-                    tid = json.loads(data).get("tid")
-                    if tid:
-                        found[tid] = found.get(tid, 0) + 1
+            for (data,) in self.database.rows("SELECT data FROM events WHERE data <> ''"):
+                tid = json.loads(data).get("tid")
+                if tid:
+                    found[tid] = found.get(tid, 0) + 1
             fed = not list((self.folder / "var" / "journal").glob("*.jsonl"))
             missing = self.hits.keys() - found.keys()
             return not missing or (fed and (without is None or missing <= set(without)))
@@ -375,12 +375,11 @@ class World:
         good signature. The receiver goes on failing; time passes quickly. Waits as long as there are fewer and fewer."""
         deadline, fewest = time.monotonic() + seconds, sys.maxsize
         while time.monotonic() < deadline:
-            with contextlib.closing(self.database()) as db:
-                left = db.execute("SELECT count(*) FROM deliveries WHERE state = 'pending'").fetchone()[0]
-                dead = db.execute("SELECT count(*) FROM deliveries WHERE state = 'dead'").fetchone()[0]
-                events = [row[0] for row in db.execute(
-                    "SELECT event_id FROM events WHERE counted AND type IN ('message.opened', 'message.link_clicked')"
-                )]  # fmt: skip
+            states = collections.Counter(state for (state,) in self.database.rows("SELECT state FROM deliveries"))
+            left, dead = states["pending"], states["dead"]
+            events = [name for (name,) in self.database.rows(
+                "SELECT event_id FROM events WHERE counted AND type IN ('message.opened', 'message.link_clicked')"
+            )]  # fmt: skip
             if not left:
                 break
             if left < fewest:
