@@ -15,7 +15,6 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
     language: str  # its own name for itself
-    link: str  # below a message that leads to the page
     title: str
     sent: str
     unnamed: str  # where more cannot be said
@@ -59,7 +58,6 @@ class Words:
 WORDS: dict[str, Words] = {
     "en": Words(
         language="English",
-        link="About this message and tracking",
         title="About this message",
         sent="A message from {sender} was sent to {recipient} on {date}.",
         unnamed="A message with a link to this page was sent by way of this host. Who sent it, and to whom, is not on record here any more, or cannot be looked up right now.",
@@ -101,7 +99,6 @@ WORDS: dict[str, Words] = {
     ),
     "de": Words(
         language="Deutsch",
-        link="Über diese Nachricht und die Auswertung",
         title="Über diese Nachricht",
         sent="Eine Nachricht von {sender} wurde am {date} an {recipient} geschickt.",
         unnamed="Über diesen Server wurde eine Nachricht mit einem Link auf diese Seite verschickt. Von wem und an wen, ist hier nicht mehr gespeichert oder lässt sich gerade nicht nachsehen.",
@@ -143,7 +140,6 @@ WORDS: dict[str, Words] = {
     ),
     "fr": Words(
         language="Français",
-        link="À propos de ce message et de son suivi",
         title="À propos de ce message",
         sent="Un message de {sender} a été envoyé à {recipient} le {date}.",
         unnamed="Un message contenant un lien vers cette page a été envoyé par l’intermédiaire de ce serveur. Son expéditeur et son destinataire n’y sont plus enregistrés, ou ne peuvent pas être consultés pour le moment.",
@@ -185,7 +181,6 @@ WORDS: dict[str, Words] = {
     ),
     "es": Words(
         language="Español",
-        link="Acerca de este mensaje y su seguimiento",
         title="Acerca de este mensaje",
         sent="El {date} se envió un mensaje de {sender} a {recipient}.",
         unnamed="A través de este servidor se envió un mensaje con un enlace a esta página. Quién lo envió y a quién ya no consta aquí, o no se puede consultar en este momento.",
@@ -227,7 +222,6 @@ WORDS: dict[str, Words] = {
     ),
     "it": Words(
         language="Italiano",
-        link="Informazioni su questo messaggio e sul tracciamento",
         title="Informazioni su questo messaggio",
         sent="Il {date} è stato inviato un messaggio da {sender} a {recipient}.",
         unnamed="Tramite questo server è stato inviato un messaggio con un link a questa pagina. Da chi e a chi non è più registrato qui, oppure al momento non si può consultare.",
@@ -269,7 +263,6 @@ WORDS: dict[str, Words] = {
     ),
     "nl": Words(
         language="Nederlands",
-        link="Over dit bericht en tracking",
         title="Over dit bericht",
         sent="Op {date} is een bericht van {sender} naar {recipient} gestuurd.",
         unnamed="Via deze server is een bericht met een link naar deze pagina verstuurd. Van wie en aan wie is hier niet meer vastgelegd, of kan nu niet worden opgezocht.",
@@ -311,7 +304,6 @@ WORDS: dict[str, Words] = {
     ),
     "pt": Words(
         language="Português",
-        link="Sobre esta mensagem e o seu rastreamento",
         title="Sobre esta mensagem",
         sent="Em {date} foi enviada uma mensagem de {sender} para {recipient}.",
         unnamed="Através deste servidor foi enviada uma mensagem com um link para esta página. Quem a enviou e a quem já não consta aqui, ou não pode ser consultado neste momento.",
@@ -353,7 +345,6 @@ WORDS: dict[str, Words] = {
     ),
     "pl": Words(
         language="Polski",
-        link="O tej wiadomości i jej śledzeniu",
         title="O tej wiadomości",
         sent="Dnia {date} wysłano wiadomość od {sender} do {recipient}.",
         unnamed="Przez ten serwer wysłano wiadomość z odnośnikiem do tej strony. Kto i do kogo ją wysłał, nie jest tu już zapisane albo nie można tego teraz sprawdzić.",

@@ -59,6 +59,8 @@ class Tracking:
     dialects: tuple[str, ...] = ()
     on_invalid: Literal["deliver", "reject"] = "deliver"
     suppress: Literal["off", "untrack", "reject"] = "off"
+    about_link: bool = False
+    about_text: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,10 @@ class Renderer:
         for place in group.broken:
             edits.append(Edit(head.fields[place].start, head.fields[place].end, b""))
         if group.edited and group.prepared:
-            rendering = rewrite.render(group.prepared, hrefs=hrefs, pixel=pixel, edits=edits)
+            page = ""
+            if group.decision.tracking.about_link:
+                page = f"{group.base}/about/{tokens.write(Token('about', message.key, index), keys)}"
+            rendering = rewrite.render(group.prepared, hrefs=hrefs, pixel=pixel, edits=edits, page=page)
         else:
             rendering = rewrite.Rendering(head, parts.changes(edits))
         rendering, note = self.signed(message, group, rendering)

@@ -259,6 +259,7 @@ class Planner:
                 href_length=lambda url: prefix + tokens.size(url),
                 mine=mine,
                 late=late,
+                about=decision.tracking.about_link,
             ),
         )
         others = [group for group in before if group.prepared]

@@ -7,24 +7,26 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import Any
 
-from relay.core import parts
+from relay.core import about, parts
 from relay.core.links import entities
 from relay.core.model import Edit
 from relay.core.parts import transfer
-from relay.core.rewrite.plan import PartReport, PixelReport, Prepared, Section, Slot
+from relay.core.rewrite.plan import ABOUT, PartReport, PixelReport, Prepared, Section, Slot
 from relay.core.rewrite.rendering import Rendering
 
 BARE = re.compile(r"[^\s\"'=<>`]+")  # what an attribute value without quotes may hold (HTML 13.1.2.3)
 
 
-def render(prepared: Prepared, *, hrefs: Sequence[str], pixel: str | None, edits: Iterable[Edit] = ()) -> Rendering:
-    """One copy: `hrefs[i]` in place of `links[i]`, `pixel` the pixel's URL (None: no pixel). `edits` are those of the
-    top-level header; they must not touch the body."""
+def render(
+    prepared: Prepared, *, hrefs: Sequence[str], pixel: str | None, edits: Iterable[Edit] = (), page: str = ""
+) -> Rendering:
+    """One copy: `hrefs[i]` in place of `links[i]`, `pixel` the pixel's URL (None: no pixel), `page` that of the page about the
+    message. `edits` are those of the top-level header; they must not touch the body."""
     changes = parts.changes(edits)
     encodes = False
     for section in prepared.sections:
         frame, recoded = section.frame, section.recoded
-        values = [_value(slot, hrefs, pixel, section.codec) for slot in section.slots]
+        values = [_value(slot, hrefs, pixel, page, section.codec) for slot in section.slots]
         if section.room is not None and any(len(v) > r for v, r in zip(values, section.room, strict=True)):
             frame, recoded = _fitting(section, values)
         if recoded:
@@ -47,7 +49,7 @@ def _fitting(section: Section, values: Sequence[bytes]) -> tuple[transfer.Frame,
     return transfer.to_quoted(section.frame.pieces, section.newline), True
 
 
-def _value(slot: Slot, hrefs: Sequence[str], pixel: str | None, codec: str) -> bytes:
+def _value(slot: Slot, hrefs: Sequence[str], pixel: str | None, page: str, codec: str) -> bytes:
     _, _, number, quote, _ = slot
     if number >= 0:
         text = hrefs[number]
@@ -55,6 +57,9 @@ def _value(slot: Slot, hrefs: Sequence[str], pixel: str | None, codec: str) -> b
             text = entities.escaped(text)
             if not quote and not BARE.fullmatch(text):
                 text = f'"{text}"'
+    elif number == ABOUT:
+        newline, _, words = quote.rpartition("\n")
+        text = about.plain(words, page, newline + "\n") if "\n" in quote else about.html(words, page)
     else:
         text = markup(pixel) if pixel is not None else ""
     return text.encode(codec, "xmlcharrefreplace")

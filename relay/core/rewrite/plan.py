@@ -11,6 +11,7 @@ from relay.core.model import Reason, TokenKind, Tracking
 from relay.core.parts.transfer import Frame
 
 Place = Literal["bottom", "top"]
+PIXEL, ABOUT = -1, -2
 PIXEL_ROOM = 160  # octets that the pixel's markup is expected to need at most
 
 
@@ -29,6 +30,7 @@ class Plan:
     href_length: Callable[[str], int]
     mine: Callable[[TokenKind, str], bool] = lambda kind, text: False
     late: Callable[[], bool] = lambda: False
+    about: bool = False  # below what is tracked stands a line that leads to the page about it
 
 
 class PartReport(NamedTuple):
@@ -64,8 +66,9 @@ class PixelReport(NamedTuple):
     reason: Reason | None
 
 
-# What goes in place of start to end of a part's text: number of the tracked link, or -1 for the pixel; the quote
-# character around it, "" for an unquoted attribute, "text" for plain text; the octets it is expected to need at most.
+# What goes in place of start to end of a part's text: number of the tracked link, PIXEL, or ABOUT for the line that leads to
+# the page about the message; the quote character around it, "" for an unquoted attribute, "text" for plain text (of ABOUT
+# its words, as HTML or behind the line ending of a plain text); the octets it is expected to need at most.
 Slot = tuple[int, int, int, str, int]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import partial
 
-from relay.core import links, parts
+from relay.core import about, links, parts
 from relay.core.headers import Headers
 from relay.core.links import entities, plain
 from relay.core.links import judge as judging
@@ -13,6 +13,8 @@ from relay.core.model import Reason, TokenKind
 from relay.core.parts import Part, charsets, transfer
 from relay.core.rewrite import shapes
 from relay.core.rewrite.plan import (
+    ABOUT,
+    PIXEL,
     PIXEL_ROOM,
     LinkRow,
     PartReport,
@@ -29,7 +31,11 @@ CLIPPED = 102_000  # beyond, Gmail shows the beginning and a link: a pixel at th
 JUDGED = 5_000  # links that are looked at once there are as many tracked ones as there may be
 NOT_REQUESTED: Reason | None = "not_requested"
 PGP = b"-----BEGIN PGP "
-PATHS: dict[TokenKind, str] = {"open": "/o/", "click": "/c/"}  # below the tracking URL; what follows is the token
+PATHS: dict[TokenKind, str] = {
+    "open": "/o/",
+    "click": "/c/",
+    "about": "/about/",
+}  # below the tracking URL; what follows is the token
 
 
 def prepare(raw: bytes, headers: Headers, plan: Plan) -> Prepared:
@@ -62,6 +68,7 @@ class _Preparation:
         self.changes: dict[int, list[Slot]] = {}
         self.links: list[str] = []
         self.owned = 0
+        self.told = False  # it came with a line of ours
         self.rows: list[LinkRow] = []
         self.left: dict[str, Reason] | None = None
         self.pixel = PixelReport(None, None, "not_requested")
@@ -74,10 +81,15 @@ class _Preparation:
         for text in self.texts:
             if self.plan.late():
                 return _passed(self.raw, self.headers, self.parts, "limit_time")
-            found = self.text_links(text) if text.html is None else text.html.links
+            if text.html is not None:
+                found: Iterable[links.Link] = text.html.links
+            else:
+                found = self.text_links(text) if self.reads_plain else ()
             self.changes[text.part] = self.track(text, found, self.base(text))
         if self.plan.opens:
             self.pixel = self.place_pixel()
+        if self.plan.about and not self.told and (self.links or self.pixel.part is not None):
+            self.place_about()
         sections = [section for text in self.texts if (section := self.section(text))]
         reports = [
             PartReport(part.path, part.content_type, part.start, part.end, True, None)
@@ -112,7 +124,11 @@ class _Preparation:
             return "no_html"
         if self.raw.find(PGP, part.start, part.end) >= 0:
             return "pgp"
-        return self.open(index, part) if self.plan.links and self.plan.tracking.text_links else "not_requested"
+        return self.open(index, part) if self.reads_plain or self.plan.about else "not_requested"
+
+    @property
+    def reads_plain(self) -> bool:
+        return self.plan.links and self.plan.tracking.text_links
 
     def closed(self, index: int) -> bool:
         return self.reasons[index] is not None
@@ -160,7 +176,9 @@ class _Preparation:
         places: set[int] = set()
         for start, end in (x[:2] for x in (page.links if page else plain.scan(view))):
             places |= {start, end}
-        if page:
+        if page is None:
+            places.add(len(view))
+        else:
             places |= {place for place in (page.bottom, page.top) if place is not None}
         ordered = sorted(places)
         found = charsets.offsets(view, codec, decoded, ordered)
@@ -217,6 +235,8 @@ class _Preparation:
                     continue
             if reason == "own_link" and self.mine("click", url):
                 self.owned += 1  # those of an earlier run count too, or a second run would track the next hundred
+            elif reason == "own_link" and self.plan.about and self.mine("about", url):
+                self.told = True
             rows.append((path, tag, start, end, value, -1, reason))
         return slots
 
@@ -253,7 +273,7 @@ class _Preparation:
             if minimum and links.text_size(text.view, minimum) < minimum:
                 reason = "not_requested"
                 continue
-            self.changes[index].append((at, at, -1, "pixel", PIXEL_ROOM))
+            self.changes[index].append((at, at, PIXEL, "pixel", PIXEL_ROOM))
             self.changes[index].sort()
             return PixelReport(self.parts[index].path, place, None)
         return PixelReport(None, None, reason)
@@ -266,6 +286,27 @@ class _Preparation:
         if (self.plan.tracking.pixel == "top" or size > CLIPPED) and page.top is not None:
             return "top", page.top
         return "bottom", page.bottom
+
+    # -- the line that leads to the page about the message -------------------------------------------------------------
+
+    def place_about(self) -> None:
+        """Below the HTML that a reader shows, and below the text of the message, where it has one."""
+        pages = {text.part: text for text in self.texts if text.html is not None}
+        said = about.language(self.headers, next((text.view[: about.HEAD] for text in pages.values()), ""))
+        words = self.plan.tracking.about_text or about.LINKS[said]
+        for index in shapes.shown(self.parts, pages):
+            page = pages[index].html
+            if page is not None and page.bottom is not None:
+                self.changes[index].append((page.bottom, page.bottom, ABOUT, words, about.ROOM))
+                self.changes[index].sort()
+                break
+        plain = next((text for text in self.texts if text.html is None), None)
+        if plain is not None and len(plain.decoded.strip()):
+            newline = "\r\n" if "\r\n".encode(plain.codec) in plain.decoded else "\n"
+            if not spells(words, plain.codec):
+                words = about.LINKS[about.DEFAULT]
+            at = len(plain.view)
+            self.changes[plain.part].append((at, at, ABOUT, newline + words, about.ROOM))
 
     # -- layout ----------------------------------------------------------------------------------------------------
 
@@ -287,6 +328,8 @@ class _Preparation:
             if transfer.longest(text.decoded, spans, room, transfer.LINE) > transfer.LINE:
                 frame, room, recoded = transfer.to_quoted(frame.pieces, newline), None, True
         codec = "ascii" if text.latin else text.codec
+        if text.html is None and changes[-1][2] == ABOUT and spells(changes[-1][3], text.codec):
+            codec = text.codec
         slots = tuple(changes)
         recoding = shapes.recode(part, newline)
         return Section(part.start, part.end, frame, slots, codec, room, recoding, recoded, newline)
@@ -324,3 +367,11 @@ class _Preparation:
                 if row[6]:
                     self.left.setdefault(row[0], row[6])
         return self.left.get(path)
+
+
+def spells(words: str, codec: str) -> bool:
+    try:
+        words.encode(codec)
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
