@@ -108,9 +108,9 @@ class Store(Protocol):
         newest: bool = False,
         message_id: str = "",
         types: Sequence[str] = (),
-        grant_id: str = "",
     ) -> list[Event]:
-        """Those with `position` > `after`, ascending; with `newest` the last `limit` of them, still ascending.
+        """Those with `position` > `after`, ascending; with `newest` the last `limit` of them, still ascending. Of one
+        message also those of some `types` alone.
 
         `position` is a cursor, also while several processes append: once an event was seen, none with a lower position
         appears any more. Whoever asks again with the highest position that it has seen misses nothing. A position is

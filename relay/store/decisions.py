@@ -7,6 +7,8 @@ which endpoints take notifications and whose turn it is, how a notification goes
 
 from __future__ import annotations
 
+import calendar
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -38,6 +40,14 @@ DIMENSIONS: Mapping[str, tuple[str, str]] = MappingProxyType(
     }
 )
 PERIODS: Mapping[str, int] = MappingProxyType({"hour": 3600, "day": 86_400, "all": 1 << 40})  # seconds
+
+
+def month_of(at: float) -> float:
+    """When the month (UTC) of that moment begins; of one before 1970 or beyond all calendars, that one."""
+    if not 0 <= at < 1e11:
+        return at
+    when = time.gmtime(at)
+    return float(calendar.timegm((when.tm_year, when.tm_mon, 1, 0, 0, 0)))
 
 
 # -- messages ----------------------------------------------------------------------------------------------------------
@@ -104,6 +114,7 @@ def again(sent: Sent, before: Sent) -> Sent:
 # -- events ------------------------------------------------------------------------------------------------------------
 
 
+MAX_LOOKED_AT = 200  # messages of one thread, or with one Message-ID, where one is looked for
 MAX_NAMESAKES = 100  # messages with one Message-ID, of which the one is found that somebody was sent
 
 # Plain tuples: of these there is one per hit.

@@ -23,10 +23,8 @@ BIG = {
 }  # fmt: skip
 ONE_MESSAGE = "the events of one message, which `http.hits_per_message` bounds"
 ROWS = "the counters of the hours asked for: a row an hour, grant and value, however many events"
-A_PAGE = "a page along the key: who looks for a person in texts, or copies everything, reads everything in pages"
 BY_HAND = "`trackrelay recount`, and a start behind an upgrade"
 FEW: Mapping[str, str] = {
-    lists.NAMED: "the messages with one Message-ID",
     **dict.fromkeys(lists.EVENTS_OF_MESSAGE, ONE_MESSAGE),
     **dict.fromkeys(lists.EVENTS_OF_THREAD, "the events of a thread's last 200 messages"),
     counts.EVENTS_OF: ONE_MESSAGE,
@@ -36,14 +34,17 @@ FEW: Mapping[str, str] = {
     counts.TOP: ROWS,
     counts.COUNT: BY_HAND,
     counts.CLEAR: BY_HAND,
-    **dict.fromkeys((copying.page_sql(table, behind=False) for table in copying.TABLES), A_PAGE),
     messages.COPIES_OF: "the copies of one message",
-    messages.FOUND: "the last 100 messages with one Message-ID",
+    messages.FOUND: "the last 200 messages with one Message-ID",
+    lists.NAMED: "as many as a page looks at, in another order than their ids",
+    messages.ROOT: "the first 200 messages of a thread",
+    **dict.fromkeys(events.OF_MESSAGE.values(), ONE_MESSAGE),
     keys.ALL: "keys of the API: some dozens",
 }
+# A page along the key: who looks for a person in texts, or copies everything, reads everything in pages.
+PAGES = frozenset(copying.page_sql(table, behind=False) for table in copying.TABLES)
 BEGINNINGS = {  # of statements that are put together as they are asked for
     counts.LISTED.partition("{")[0]: ROWS,
-    events.LISTED.partition(" WHERE")[0]: ONE_MESSAGE,
 }
 
 
@@ -111,7 +112,7 @@ def wrong(sql: str) -> str:
     """What is wrong with a statement's plan; "" for nothing."""
     if not re.match(r"\s*(SELECT|WITH|INSERT|UPDATE|DELETE)\b", sql):
         return ""
-    if sql in FEW or any(sql.startswith(beginning) for beginning in BEGINNINGS):
+    if sql in FEW or sql in PAGES or any(sql.startswith(beginning) for beginning in BEGINNINGS):
         return ""
     return "".join(f"{step}: {sql}\n" for step in dear(sql))
 

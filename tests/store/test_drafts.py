@@ -1,16 +1,12 @@
 """What every store does with drafts, and with messages that are sent later."""
 
 import asyncio
-import sqlite3
-from contextlib import closing
 from typing import Any
 
 import pytest
 
 from relay.store import Draft, Schedule, decisions
 from relay.store.contract import Store
-from relay.store.sql import drafts, schedules
-from relay.store.sqlite import Sqlite
 from tests.store.contract import T0
 
 
@@ -131,14 +127,3 @@ async def test_schedules_are_their_grants_newest_first_page_by_page(store: Store
     assert [s.schedule_id for s in await store.schedules("sales", 2)] == ["s003", "s002"]
     assert [s.schedule_id for s in await store.schedules("sales", 2, "s002")] == ["s001"]
     assert await store.schedule("sales", "s004") is None
-
-
-@pytest.mark.parametrize("sql", [drafts.NEWEST, drafts.OLDER, schedules.NEWEST, schedules.OLDER, schedules.DUE,
-                                 schedules.ASTRAY, schedules.NEXT_DUE])  # fmt: skip
-async def test_nothing_is_scanned(store: Store, sql: str) -> None:
-    if not isinstance(store, Sqlite):
-        pytest.skip("no statements")
-    with closing(sqlite3.connect(store.path)) as db:
-        plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {sql}", [0] * sql.count("?"))]
-    assert all("USING INDEX" in step or "USING COVERING INDEX" in step for step in plan), plan
-    assert sql != schedules.ASTRAY or "schedules_claimed" in plan[0]  # many wait, few are claimed

@@ -136,8 +136,11 @@ async def test_events_can_be_followed_and_chosen(store: Store) -> None:
     assert [e.position for e in await store.events(limit=2, newest=True)] == [5, 6]
     assert [e.position for e in await store.events(after=5, newest=True)] == [6]
     assert [e.position for e in await store.events(message_id="m1")] == [2, 4, 6]
-    assert [e.position for e in await store.events(types=["message.opened", "thread.replied"])] == [1, 3, 5]
-    assert [e.position for e in await store.events(grant_id="sales")] == [2, 4, 6]
+    assert await store.events(message_id="m1", types=["message.opened", "thread.replied"]) == []
+    clicks = ["message.link_clicked", "thread.replied"]
+    assert [e.position for e in await store.events(message_id="m1", types=clicks)] == [2, 4, 6]
+    assert [e.position for e in await store.events(message_id="m1", types=clicks, newest=True, limit=1)] == [6]
+    assert [e.position for e in await store.events(2, 1, message_id="m1")] == [4]
     assert await store.events(after=6) == []
 
 

@@ -1,15 +1,9 @@
 """What every store does with the calls that may be repeated."""
 
 import asyncio
-import sqlite3
-from contextlib import closing
-
-import pytest
 
 from relay.store import Request
 from relay.store.contract import Store
-from relay.store.sql import requests
-from relay.store.sqlite import Sqlite
 from tests.store.contract import T0
 
 CALL = Request("k1", "d1", "m1", T0)
@@ -47,13 +41,3 @@ async def test_what_was_dropped_or_is_old_begins_again(store: Store) -> None:
     assert await store.begin_request(again, T0 - 3600) is None
     assert await store.begin_request(CALL, T0 + 1) == again
     assert await store.begin_request(CALL.with_(message_id="m3", at=T0 + 5000), T0 + 2) is None
-
-
-@pytest.mark.parametrize("sql", [requests.FORGET, requests.ONE, requests.SETTLE, requests.DROP])
-async def test_each_is_found_by_an_index(store: Store, sql: str) -> None:
-    if not isinstance(store, Sqlite):
-        pytest.skip("no statements")
-    with closing(sqlite3.connect(store.path)) as db:
-        plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {sql}", [0] * sql.count("?"))]
-    assert plan
-    assert all("USING INDEX" in line or "USING COVERING INDEX" in line for line in plan)

@@ -18,7 +18,7 @@ import pytest
 
 from relay.core import floods
 from relay.store import Unavailable
-from relay.store.sql import engine, events, messages, outbox
+from relay.store.sql import engine, events, outbox
 from relay.store.sql.program import Program
 from relay.store.sqlite import Sqlite, schema, writer
 from relay.store.sqlite.programs import run
@@ -304,44 +304,6 @@ async def test_a_history_takes_no_longer_with_more_events(store: Sqlite) -> None
     few = await steps()
     await asyncio.gather(*(store.append(click()) for _ in range(1000)))
     assert await steps() <= few * 1.1
-
-
-@pytest.mark.parametrize(
-    ("sql", "values"),
-    [(outbox.FRESH, ("e1", SOON, 8)), (outbox.AGAIN, ("e1", SOON, 8)), (outbox.NEXT_DUE, ())],
-    ids=["fresh", "again", "next_due"],
-)
-async def test_whose_turn_it_is_stands_at_the_end_of_an_index(
-    store: Sqlite, path: Path, sql: str, values: tuple[object, ...]
-) -> None:
-    plan = [str(row[3]) for row in look(path, f"EXPLAIN QUERY PLAN {sql}", *values)]
-    assert not [step for step in plan if "TEMP B-TREE" in step or step.startswith("SCAN d")], plan
-    assert [step for step in plan if "deliveries_fresh" in step or "deliveries_again" in step], plan
-
-
-@pytest.mark.parametrize(
-    ("sql", "values"),
-    [
-        (outbox.NEWEST, (outbox.LAST, 50)),
-        (outbox.NEWEST_AT, ("e1", "dead", outbox.LAST, 50)),
-        (outbox.NEWEST_OF_EVENT, ("x",)),
-        (outbox.NEWEST_OF_MESSAGE, ("x",)),
-        (outbox.OWED_TO, ()),
-    ],
-    ids=["all", "endpoint_and_state", "event", "message", "endpoints"],
-)
-async def test_notifications_are_listed_by_an_index(
-    store: Sqlite, path: Path, sql: str, values: tuple[object, ...]
-) -> None:
-    plan = [str(row[3]) for row in look(path, f"EXPLAIN QUERY PLAN {sql}", *values)]
-    assert not [step for step in plan if step.startswith(("SCAN d", "SCAN e"))], plan
-    sorts = [step for step in plan if "TEMP B-TREE" in step]
-    assert not sorts or sql in (outbox.NEWEST_OF_EVENT, outbox.NEWEST_OF_MESSAGE), plan  # of one there are few
-
-
-async def test_a_name_in_a_queue_is_found_by_an_index(store: Sqlite, path: Path) -> None:
-    plan = [str(row[3]) for row in look(path, f"EXPLAIN QUERY PLAN {messages.QUEUED}", "4dLxyz")]
-    assert plan == ["SEARCH messages USING INDEX messages_queued (queue_id=?)"]
 
 
 async def test_a_claim_takes_no_longer_with_more_that_waits(store: Sqlite) -> None:

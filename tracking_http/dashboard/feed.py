@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, Protocol
 
 from relay import log, metrics
 from relay.core.model import Event, Sent
-from relay.store import Engagement
+from relay.store import Engagement, lists
 from tracking_http.dashboard import marks, shape
 
 LOG = log.room("feed")
@@ -33,6 +33,7 @@ PAGES = 64  # open at once
 WAITING = 500  # frames that may wait for one page
 AT_ONCE = 200  # events per look
 REPLAY = 1_000  # events that a page may have missed when it reconnects
+LATE = 3_600.0  # seconds by which an event that a grant's page missed may have come after others of its time
 RECENT = 40  # messages that are watched for changes without an event
 PER_MESSAGE = 1_000  # events of one message from which its states are made
 
@@ -88,8 +89,9 @@ class Reads(Protocol):
     """What is asked of a store here."""
 
     async def events(
-        self, after: int = 0, limit: int = 100, *, newest: bool = False, message_id: str = "", grant_id: str = ""
+        self, after: int = 0, limit: int = 100, *, newest: bool = False, message_id: str = ""
     ) -> list[Event]: ...
+    async def list_events(self, asked: lists.Events, limit: int) -> lists.Listed[Event]: ...
     async def sent(self, message_id: str) -> Sent | None: ...
     async def recent_sent(self, limit: int = 50, before: float | None = None, *, grant_id: str = "") -> list[Sent]: ...
     async def engagements(self, message_ids: Sequence[str]) -> dict[str, Engagement]: ...
@@ -148,7 +150,7 @@ class Feed:
         self.pages.add(page)
         try:
             await self.begin()
-            last = await self.newest(grant)
+            last = await self.newest()
             lost = after is not None and not 0 <= after <= last  # another store than the one that this page knows
             seen = self.position if after is None else last if lost else after
             if lost:
@@ -188,7 +190,7 @@ class Feed:
         """Starts looking with the first page, from the newest event on."""
         if self.task and not self.task.done():
             return
-        position = await self.newest("")
+        position = await self.newest()
         recent = await self.store.recent_sent(RECENT)
         if self.task and not self.task.done():  # another page was faster
             return
@@ -196,16 +198,20 @@ class Feed:
         self.recent = {sent.message_id: sent for sent in recent}
         self.task = asyncio.create_task(self.run(), name="feed")
 
-    async def newest(self, grant: str) -> int:
-        """The position of the newest event that the grant may know of."""
-        found = await self.store.events(newest=True, limit=1, grant_id=grant)
+    async def newest(self) -> int:
+        """The position of the newest event."""
+        found = await self.store.events(newest=True, limit=1)
         return found[-1].position if found else 0
 
     async def missed(self, after: int, grant: str) -> AsyncIterator[Frame]:
         """What happened between `after` and now, for a page that reconnects."""
-        found = await self.store.events(after, self.replay + 1, grant_id=grant)
+        if grant:
+            found, more = await self.later(after, grant)
+        else:
+            found = await self.store.events(after, self.replay + 1)
+            more = len(found) > self.replay
         changed = dict.fromkeys(event.message_id for event in found)
-        if len(found) > self.replay or len(changed) > RECENT:
+        if more or len(changed) > RECENT:
             yield RESET
             return
         known = {message_id: await self.message(message_id) for message_id in changed}
@@ -214,6 +220,21 @@ class Feed:
         for message in known.values():
             if message:
                 yield message.summary()
+
+    async def later(self, after: int, grant: str) -> tuple[list[Event], bool]:
+        """The events of a grant behind that position, found by their time; and whether there are more."""
+        last = await self.store.events(after - 1, 1) if after else []
+        asked = lists.Events(grant_id=grant, since=last[0].at - LATE if last else 0.0)
+        found = await self.store.list_events(asked, self.replay)
+        events = sorted((e for e in found.items if e.position > after), key=lambda event: event.position)
+        return events, found.after is not None
+
+    async def recent_events(self, grant: str, limit: int) -> list[Event]:
+        """The newest ones, ascending by position."""
+        if not grant:
+            return await self.store.events(newest=True, limit=limit)
+        found = await self.store.list_events(lists.Events(grant_id=grant), limit)
+        return sorted(found.items, key=lambda event: event.position)
 
     async def run(self) -> None:
         """Looks until no page is open."""

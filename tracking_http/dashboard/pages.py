@@ -58,6 +58,7 @@ HERE = Path(__file__).parent
 STATIC = {p.name: p for p in (HERE / "static").iterdir() if p.is_file()}
 TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 MAX_MESSAGES, USUAL = 100, 30  # messages per request
+EVENTS = 50
 TIMELINE = 200
 MAX_RATES = 5_000  # rows of the table of rates
 LARGEST_FORM, FORM_SECONDS = 4_096, 10.0  # of the login form, which anybody may send
@@ -140,9 +141,9 @@ async def messages(request: web.Request) -> web.Response:
         before = float(request.query["before"]) if "before" in request.query else None
     except ValueError as wrong:
         raise web.HTTPBadRequest(text="before: a time in Unix seconds.") from wrong
-    position = await feed.newest(who.grant)
+    recent = await feed.recent_events(who.grant, EVENTS)
+    position = recent[-1].position if recent else 0
     found = await known.recent_sent(limit, before, grant_id=who.grant)
-    recent = await known.events(newest=True, limit=50, grant_id=who.grant)
     listed = [await feed.message(sent.message_id, sent) for sent in found]
     stands = {one.sent.message_id: one for one in listed if one}
     for message_id in {event.message_id for event in recent} - stands.keys():  # events of old messages

@@ -54,12 +54,11 @@ class Events(Counts, Lists, Outbox, Nodes):
         newest: bool = False,
         message_id: str = "",
         types: Sequence[str] = (),
-        grant_id: str = "",
     ) -> list[Event]:
         found = [
             e
             for e in self._events[bisect_right(self._events, after, key=lambda e: e.position) :]
-            if message_id in ("", e.message_id) and (not types or e.type in types) and grant_id in ("", e.grant_id)
+            if message_id in ("", e.message_id) and (not types or e.type in types)
         ]
         return found[max(0, len(found) - limit) :] if newest else found[:limit]
 

@@ -404,10 +404,21 @@ VERDICTS = (
     f"ALTER TABLE endpoints ADD COLUMN settle {TIME} DEFAULT 0",
 )
 
+# A grant's part of a thread stands together; so do its entries of one reason. Of what has one Message-ID the first is found.
+TOGETHER = (
+    "DROP INDEX messages_thread, answers_thread, answers_named, suppressions_grant, events_grant",
+    "CREATE INDEX messages_thread ON messages (grant_id, thread_id, submitted_at, message_id)",
+    "CREATE INDEX answers_thread ON answers (grant_id, thread_id, at, answer_id)",
+    "CREATE INDEX answers_named ON answers (internet_message_id, grant_id, answer_id) WHERE internet_message_id != ''",
+    "CREATE INDEX suppressions_grant ON suppressions (reason, grant_id, since, digest)",
+    "CREATE INDEX events_grant ON events (type, grant_id, at, position)",
+)
+
 STEPS: tuple[tuple[str, ...], ...] = (
     (*TABLES, METADATA, MONTHS, *(f"CREATE INDEX {index}" for index in INDEXES), *TRIGGERS),
     NODES,
     SUPPRESSIONS,
     SERIAL,
     VERDICTS,
+    TOGETHER,
 )

@@ -11,15 +11,19 @@ from collections.abc import Sequence
 
 from relay.store import decisions
 from relay.store.lists import MAX_ANSWERS, Answer
-from relay.store.sql.program import Program, insert, write
+from relay.store.sql.program import Fixed, Program, along, insert, write
 from relay.store.tables import ANSWERS
 
 OF_MESSAGE = f"SELECT count(*) FROM (SELECT 1 FROM answers WHERE message_id = ? LIMIT {MAX_ANSWERS}) AS n"
 KEEP = insert("answers", ANSWERS.columns, "DO NOTHING")
-NAMED = f"""
-SELECT {ANSWERS.names()} FROM answers WHERE internet_message_id = ? AND grant_id = ? AND internet_message_id != ''
-ORDER BY answer_id LIMIT 1
-"""
+NAMED = along(
+    f"SELECT {ANSWERS.names()} FROM answers",
+    [Fixed("internet_message_id", ":identifier"), Fixed("grant_id", ":grant")],
+    {"answer_id": ""},
+    where="internet_message_id != ''",
+    down=False,
+    limit="1",
+)
 ANSWER = f"SELECT {ANSWERS.names()} FROM answers WHERE answer_id = ? AND ? IN ('', grant_id) LIMIT 1"
 
 
@@ -39,6 +43,6 @@ def one(answer_id: str, grant_id: str) -> Program[Answer | None]:
 
 def find(internet_ids: Sequence[str], grant_id: str) -> Program[Answer | None]:
     for identifier in decisions.mended(internet_ids):
-        if rows := (yield NAMED, (identifier, grant_id)):
+        if rows := (yield NAMED, {"identifier": identifier, "grant": grant_id}):
             return ANSWERS.value(rows[0])
     return None

@@ -10,14 +10,16 @@ from collections.abc import Sequence
 
 from relay.store import Draft
 from relay.store.sql import contents
-from relay.store.sql.program import Program, saved
+from relay.store.sql.program import Fixed, Program, along, saved
 from relay.store.tables import DRAFTS
 
 SAVE = saved(DRAFTS, "draft_id")
 GRANT = "SELECT grant_id FROM drafts WHERE draft_id = ?"
 ONE = f"SELECT {DRAFTS.names()} FROM drafts WHERE draft_id = ? AND grant_id = ?"
-NEWEST = f"SELECT {DRAFTS.names()} FROM drafts WHERE grant_id = ? ORDER BY draft_id DESC LIMIT ?"
-OLDER = f"SELECT {DRAFTS.names()} FROM drafts WHERE grant_id = ? AND draft_id < ? ORDER BY draft_id DESC LIMIT ?"
+ALL = f"SELECT {DRAFTS.names()} FROM drafts"
+OF_GRANT = [Fixed("grant_id", ":grant")]
+NEWEST = along(ALL, OF_GRANT, {"draft_id": ""})
+OLDER = along(ALL, OF_GRANT, {"draft_id": ":before"})
 REMOVE = "DELETE FROM drafts WHERE draft_id = ? AND grant_id = ? RETURNING 1"
 
 
@@ -37,7 +39,8 @@ def one(grant_id: str, draft_id: str) -> Program[Draft | None]:
 
 
 def listed(grant_id: str, limit: int, before: str) -> Program[list[Draft]]:
-    rows = yield (OLDER, (grant_id, before, limit)) if before else (NEWEST, (grant_id, limit))
+    values = {"grant": grant_id, "limit": limit}
+    rows = yield (OLDER, {**values, "before": before}) if before else (NEWEST, values)
     return list(map(DRAFTS.value, rows))
 
 

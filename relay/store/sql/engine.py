@@ -167,9 +167,8 @@ class Engine(ABC):
         newest: bool = False,
         message_id: str = "",
         types: Sequence[str] = (),
-        grant_id: str = "",
     ) -> list[Event]:
-        return await self.read(events.listed, after, limit, newest, message_id, types, grant_id)
+        return await self.read(events.listed, after, limit, newest, message_id, types)
 
     async def history(self, event_id: str) -> History | None:
         return await self.read(events.history, event_id)

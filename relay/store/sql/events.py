@@ -21,7 +21,21 @@ from relay.store import Cursor, decisions, tables
 from relay.store.lists import Answer, Mark
 from relay.store.sql import answers, cursors, endpoints, lists, messages, outbox
 from relay.store.sql import counts as counters
-from relay.store.sql.program import Over, Program, Row, Rows, Statement, insert, replacing, spelt, write
+from relay.store.sql.program import (
+    Fixed,
+    Many,
+    Over,
+    Program,
+    Row,
+    Rows,
+    Statement,
+    along,
+    both,
+    insert,
+    replacing,
+    spelt,
+    write,
+)
 from relay.store.tables import ENDPOINTS, EVENTS
 
 KNOWN = Rows(
@@ -52,13 +66,22 @@ TALLIES = ("message_id", "facts")
 SAVE_TALLIES = insert("tallies", TALLIES, replacing(TALLIES, "message_id"))
 TALLY = "SELECT facts FROM tallies WHERE message_id = ?"
 
-LISTED = f"SELECT {EVENTS.names()} FROM events WHERE {{conditions}} ORDER BY position {{order}} LIMIT ?"
+FROM_EVENTS = f"SELECT {EVENTS.names()} FROM events"
+AFTER = along(FROM_EVENTS, [], {"position": ":after"}, down=False)
+NEWEST = f"{FROM_EVENTS} WHERE position > :after ORDER BY position DESC LIMIT :limit"
+# Of one message there are few, and these are sorted: by the index of all positions it would be a long way to them.
+OF_MESSAGE = {
+    (newest, typed): spelt(
+        f"{FROM_EVENTS} WHERE message_id = :message AND position > :after{' AND type {named}' if typed else ''}"
+        f" ORDER BY position + 0{' DESC' if newest else ''} LIMIT :limit"
+    )
+    for newest in (False, True)
+    for typed in (False, True)
+}
 ONE = f"SELECT {EVENTS.names()}, events.link_counts FROM events WHERE event_id = ?"
 CORRECT = "UPDATE events SET verdict = ?, reason = ? WHERE event_id = ?"
 LAST = Statement("SELECT seq FROM sqlite_sequence WHERE name = 'events'", "SELECT position FROM counting")
-FOLLOWING = f"""
-SELECT {EVENTS.names()} FROM events WHERE type = ? AND (at, position) > (?, ?) ORDER BY at, position LIMIT ?
-"""
+FOLLOWING = along(FROM_EVENTS, [Fixed("type", ":type")], {"at": ":at", "position": ":position"}, down=False)
 OF_TYPE = "FROM events WHERE message_id = ? AND type = ?"
 LAST_COUNTED = f"SELECT max(ordinal) {OF_TYPE} AND position < ?"
 RECENTS = f"SELECT {EVENTS.names()} {OF_TYPE} AND ordinal BETWEEN ? AND ? ORDER BY ordinal"
@@ -67,9 +90,17 @@ FIRST_AT = f"SELECT at {OF_TYPE} AND ordinal >= 0 AND recipient_index = ? AND po
 REPLIES = f"SELECT count(*) {OF_TYPE} AND ordinal >= 0 AND position <= ?"
 REPLIES_OF_THREAD = spelt(
     """
-SELECT count(*) FROM messages m {join} events e ON e.message_id = m.message_id
-WHERE m.thread_id = ? AND m.grant_id = ? AND e.type = ? AND e.ordinal >= 0 AND e.position <= ?
-"""
+SELECT count(*) FROM ({last}) AS m {join} events e ON e.message_id = m.message_id
+WHERE e.type = :type AND e.ordinal >= 0 AND e.position <= :position
+""",
+    last=both(
+        along(
+            "SELECT message_id FROM messages",
+            [Fixed("grant_id", ":grant"), Fixed("thread_id", ":thread")],
+            {"submitted_at": "", "message_id": ""},
+            limit=str(decisions.MAX_LOOKED_AT),
+        )
+    ),
 )
 
 ALWAYS = (float("-inf"), float("inf"))
@@ -241,19 +272,12 @@ def mended(hit: Hit) -> Hit:
 # -- reading -----------------------------------------------------------------------------------------------------------
 
 
-def listed(
-    after: int, limit: int, newest: bool, message_id: str, types: Sequence[str], grant_id: str
-) -> Program[list[Event]]:
-    conditions: list[str] = ["position > ?"]
-    values: list[object] = [after, *types]
-    if types:
-        conditions.append(f"type IN ({', '.join('?' * len(types))})")
-    for column, value in (("message_id", message_id), ("grant_id", grant_id)):
-        if value:
-            conditions.append(f"{column} = ?")
-            values.append(value)
-    sql = LISTED.format(conditions=" AND ".join(conditions), order="DESC" if newest else "ASC")
-    rows = yield sql, (*values, limit)
+def listed(after: int, limit: int, newest: bool, message_id: str, types: Sequence[str]) -> Program[list[Event]]:
+    values: dict[str, object] = {"after": after, "limit": limit}
+    if message_id:
+        values |= {"message": message_id, "many": Many(types)}
+    sql = OF_MESSAGE[newest, bool(types)] if message_id else NEWEST if newest else AFTER
+    rows = yield sql, values
     found = [EVENTS.value(row) for row in rows]
     return found[::-1] if newest else found
 
@@ -271,7 +295,7 @@ def following(mark: Mark, limit: int) -> Program[list[Event]]:
     """The next ones behind a mark, by time."""
     lanes = []
     for kind in lists.TYPES:
-        rows = yield FOLLOWING, (kind, *mark, limit)
+        rows = yield FOLLOWING, {"type": kind, "at": mark[0], "position": mark[1], "limit": limit}
         lanes.append(map(EVENTS.value, rows))
     return list(islice(heapq.merge(*lanes, key=lists.mark), limit))
 
@@ -311,5 +335,6 @@ def replies(event: Event, sent: Sent | None) -> Program[int]:
     if sent is None:
         rows = yield REPLIES, (event.message_id, event.type, event.position)
     else:
-        rows = yield REPLIES_OF_THREAD, (sent.thread_id, sent.grant_id, event.type, event.position)
+        which = {"thread": sent.thread_id, "grant": sent.grant_id}
+        rows = yield REPLIES_OF_THREAD, {**which, "type": event.type, "position": event.position}
     return int(rows[0][0])

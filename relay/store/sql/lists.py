@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from heapq import merge
+from itertools import islice
 from operator import itemgetter
 from typing import Any, TypeVar, get_args
 
@@ -32,7 +33,7 @@ from relay.store.lists import (
     meets,
 )
 from relay.store.sql import messages
-from relay.store.sql.program import Many, Program, Row, Statement
+from relay.store.sql.program import Fixed, Many, Program, Row, Statement, along, both, spelt
 from relay.store.tables import ANSWERS, EVENTS, MESSAGES
 
 T = TypeVar("T")
@@ -81,7 +82,7 @@ def stretch(
     lanes = []
     for sql, values in asked:
         lanes.append((yield sql, {**values, **place, "walk": size}))
-    rows = list(merge(*lanes, key=key, reverse=True)) if len(lanes) > 1 else lanes[0]
+    rows = lanes[0] if len(lanes) == 1 else list(merge(*lanes, key=key, reverse=True))
     ends = [key(lane[-1]) for lane in lanes if len(lane) == size]
     if ends and len(lanes) > 1:  # what such a one has next may stand before the last rows of others
         rows = [row for row in rows if key(row) >= max(ends)]
@@ -90,60 +91,82 @@ def stretch(
 
 # -- messages ----------------------------------------------------------------------------------------------------------
 
-WALKED = """
-SELECT {at}, message_id, {fits}, {subject} FROM {table}
-WHERE {condition} AND {at} >= :since AND ({at}, message_id) < (:at, :id)
-ORDER BY {at} DESC, message_id DESC LIMIT :walk
-"""
 # What can be said of a row on the way, so that not each is read whole: `meets` has the last word.
 FITS = """
   (:grant IN ('', grant_id) AND :thread IN ('', thread_id) AND :label IN ('', label) AND :domain IN ('', sender_domain))
 """
 
 
-def of_messages(condition: str, postgres: str = "") -> Statement:
-    return Statement(
-        *(
-            WALKED.format(table="messages", at="submitted_at", fits=FITS, subject="subject", condition=spelling)
-            for spelling in (condition, postgres or condition)
-        )
-    )
+def of_messages(*keys: Fixed, where: str = "") -> Statement:
+    place = {"submitted_at": ":at", "message_id": ":id"}
+    select = f"SELECT submitted_at, message_id, {FITS}, subject FROM messages"
+    return along(select, keys, place, where=where, since=("submitted_at", ":since"), limit=":walk")
 
 
-def of_copies(condition: str, postgres: str = "") -> Statement:
-    return Statement(
-        *(
-            WALKED.format(table="copies", at="at", fits="TRUE", subject="NULL", condition=spelling)
-            for spelling in (condition, postgres or condition)
-        )
-    )
+def of_copies(*keys: Fixed, where: str = "") -> Statement:
+    select = "SELECT at, message_id, TRUE, NULL FROM copies"
+    return along(select, keys, {"at": ":at", "message_id": ":id"}, where=where, since=("at", ":since"), limit=":walk")
 
 
-def of_metadata(sqlite: str, postgres: str) -> Statement:
+def address(column: str) -> Fixed:
+    """Without regard to case."""
+    return Fixed(f"lower({column})", 'lower(:value COLLATE "C")', f"{column} = :value COLLATE NOCASE")
+
+
+def of_metadata(name: str) -> Statement:
     """In the words of its index: most messages have none of them, and cost it nothing."""
-    words = "{value} = :value AND metadata != '{{}}' AND {value} IS NOT NULL"
-    return of_messages(words.format(value=sqlite), words.format(value=postgres))
+    words = "metadata != '{{}}' AND {value} IS NOT NULL"
+    ours, theirs = f"metadata ->> '$.{name}'", f"metadata_of(metadata, '{name}')"
+    return Statement(
+        of_messages(Fixed(ours, ":value"), where=words.format(value=ours)),
+        of_messages(Fixed(theirs, ":value"), where=words.format(value=theirs)).postgres,
+    )
 
 
-ALL = of_messages("TRUE")
-OF_GRANT = of_messages("grant_id = :value")
-OF_THREAD = of_messages("thread_id = :value")
-OF_LABEL = of_messages("label = :value AND label != ''")
-OF_SENDER = of_messages("sender = :value COLLATE NOCASE", 'lower(sender) = lower(:value COLLATE "C")')
-OF_DOMAIN = of_messages("sender_domain = :value")
-OF_RECIPIENT = of_copies("recipient = :value COLLATE NOCASE", 'lower(recipient) = lower(:value COLLATE "C")')
-OF_STATE = {state: of_copies(f"state = '{state}' AND state IN ('later', 'never')") for state in ("later", "never")}
-OF_METADATA = {name: of_metadata(f"metadata ->> '$.{name}'", f"metadata_of(metadata, '{name}')") for name in INDEXED}
-# Few have the same one, and these are sorted.
-NAMED = of_messages("message_id IN (SELECT message_id FROM identifiers WHERE identifier = :value)")
+ALL = of_messages()
+OF_GRANT = of_messages(Fixed("grant_id", ":value"))
+OF_THREAD = of_messages(Fixed("grant_id", ":own"), Fixed("thread_id", ":value"))
+OF_LABEL = of_messages(Fixed("label", ":value"), where="label != ''")
+OF_SENDER = of_messages(address("sender"))
+OF_DOMAIN = of_messages(Fixed("sender_domain", ":value"))
+OF_RECIPIENT = of_copies(address("recipient"))
+OF_STATE = {
+    state: of_copies(Fixed("state", f"'{state}'"), where="state IN ('later', 'never')") for state in ("later", "never")
+}
+OF_METADATA = {name: of_metadata(name) for name in INDEXED}
+# In the order of their ids, which sort by time. Of the looks at the messages there are as many as rows.
+NAMED = spelt(
+    f"""
+SELECT m.submitted_at, m.message_id, {FITS} AND m.submitted_at >= :since AND m.submitted_at < :until, m.subject FROM (
+    SELECT message_id AS named FROM identifiers WHERE identifier = :value AND message_id < :id
+    ORDER BY message_id DESC LIMIT :walk) AS n
+{{join}} messages m ON m.message_id = named ORDER BY m.message_id DESC
+"""
+)
+LAST_ID = "\x7f"  # after all of ours
+# The grants that have messages in a thread: a skip from one to the next.
+GRANTS_OF_THREAD = spelt(
+    """
+WITH RECURSIVE found(id) AS (
+  SELECT min(grant_id) FROM messages
+  UNION ALL
+  SELECT (SELECT min(grant_id) FROM messages WHERE grant_id > found.id) FROM found WHERE found.id IS NOT NULL
+)
+SELECT id FROM found WHERE ({one}) IS NOT NULL
+""",
+    one=both(
+        along(
+            "SELECT 1 FROM messages m",
+            [Fixed("m.grant_id", "found.id"), Fixed("m.thread_id", ":thread")],
+            {"m.submitted_at": "", "m.message_id": ""},
+            limit="1",
+        )
+    ),
+)
 
 
 def walks(asked: Messages) -> list[tuple[str, str]]:
     """The statements to walk along, each with its value: the ones that let fewest rows through."""
-    if asked.internet_message_id:
-        return [(NAMED, asked.internet_message_id)]
-    if asked.thread_id:
-        return [(OF_THREAD, asked.thread_id)]
     if asked.metadata:
         name, value = asked.metadata[0]
         return [(OF_METADATA[name], value)]
@@ -184,37 +207,61 @@ def listed(asked: Messages, limit: int) -> Program[Listed[Sent]]:
         return sent if copies_meet(sent, asked) else None
 
     begin = min((asked.until, ""), asked.before or FIRST)
-    along = [(sql, {**fixed, "value": value}) for sql, value in walks(asked)]
-    return (yield from page(along, ("at", "id"), begin, itemgetter(0, 1), wanted, limit))
+    if asked.internet_message_id:
+        lanes: Asked = [(NAMED, {**fixed, "value": asked.internet_message_id, "until": asked.until})]
+        begin = asked.before or (ENDLESS, LAST_ID)
+    elif asked.thread_id:
+        grants = [asked.grant_id] if asked.grant_id else (yield from grants_of_thread(asked.thread_id))
+        lanes = [(OF_THREAD, {**fixed, "value": asked.thread_id, "own": grant}) for grant in grants]
+    else:
+        lanes = [(sql, {**fixed, "value": value}) for sql, value in walks(asked)]
+    return (yield from page(lanes, ("at", "id"), begin, itemgetter(0, 1), wanted, limit))
+
+
+def grants_of_thread(thread_id: str) -> Program[list[str]]:
+    rows = yield GRANTS_OF_THREAD, {"thread": thread_id}
+    return [str(row[0]) for row in rows]
 
 
 # -- threads -----------------------------------------------------------------------------------------------------------
 
-SENT_IN_GRANT = """
-SELECT submitted_at, message_id, thread_id FROM messages WHERE grant_id = :grant AND submitted_at >= :since
-AND (submitted_at, message_id) < (:at, :id) ORDER BY submitted_at DESC, message_id DESC LIMIT :walk
-"""
-ANSWERED_IN_GRANT = """
-SELECT at, answer_id, thread_id FROM answers WHERE grant_id = :grant AND at >= :since
-AND (at, answer_id) < (:at, :id) ORDER BY at DESC, answer_id DESC LIMIT :walk
-"""
-SENT_LATER = """
-SELECT 1 FROM messages WHERE thread_id = :thread AND grant_id = :grant AND submitted_at < :seen
-AND (submitted_at, message_id) > (:at, :id) LIMIT 1
-"""
-ANSWERED_LATER = """
-SELECT 1 FROM answers WHERE thread_id = :thread AND grant_id = :grant AND at < :seen
-AND (at, answer_id) > (:at, :id) LIMIT 1
-"""
+IN_GRANT = [Fixed("grant_id", ":grant")]
+SENT_IN_GRANT = along(
+    "SELECT submitted_at, message_id, thread_id FROM messages",
+    IN_GRANT,
+    {"submitted_at": ":at", "message_id": ":id"},
+    since=("submitted_at", ":since"),
+    limit=":walk",
+)
+ANSWERED_IN_GRANT = along(
+    "SELECT at, answer_id, thread_id FROM answers",
+    IN_GRANT,
+    {"at": ":at", "answer_id": ":id"},
+    since=("at", ":since"),
+    limit=":walk",
+)
+IN_THREAD = [Fixed("grant_id", ":grant"), Fixed("thread_id", ":thread")]
+SENT_LATER = along(
+    "SELECT 1 FROM messages",
+    IN_THREAD,
+    {"submitted_at": ":at", "message_id": ":id"},
+    where="submitted_at < :seen",
+    down=False,
+    limit="1",
+)
+ANSWERED_LATER = along(
+    "SELECT 1 FROM answers", IN_THREAD, {"at": ":at", "answer_id": ":id"}, where="at < :seen", down=False, limit="1"
+)
 LATER = (SENT_LATER, ANSWERED_LATER)
-MESSAGES_OF = f"""
-SELECT {MESSAGES.names()} FROM messages WHERE thread_id = ? AND grant_id = ?
-ORDER BY submitted_at DESC, message_id DESC LIMIT {MAX_THREAD}
-"""
-ANSWERS_OF = f"""
-SELECT {ANSWERS.names()} FROM answers WHERE thread_id = ? AND grant_id = ?
-ORDER BY at DESC, answer_id DESC LIMIT {MAX_THREAD}
-"""
+MESSAGES_OF = along(
+    f"SELECT {MESSAGES.names()} FROM messages",
+    IN_THREAD,
+    {"submitted_at": "", "message_id": ""},
+    limit=str(MAX_THREAD),
+)
+ANSWERS_OF = along(
+    f"SELECT {ANSWERS.names()} FROM answers", IN_THREAD, {"at": "", "answer_id": ""}, limit=str(MAX_THREAD)
+)
 
 
 def threads(asked: Threads, limit: int) -> Program[Listed[Thread]]:
@@ -234,15 +281,16 @@ def threads(asked: Threads, limit: int) -> Program[Listed[Thread]]:
         return made if fits else None
 
     begin = min((min(asked.until, seen), ""), asked.before or FIRST)
-    along = [(sql, {"grant": grant, "since": asked.since}) for sql in (SENT_IN_GRANT, ANSWERED_IN_GRANT)]
-    return (yield from page(along, ("at", "id"), begin, itemgetter(0, 1), wanted, limit))
+    lanes = [(sql, {"grant": grant, "since": asked.since}) for sql in (SENT_IN_GRANT, ANSWERED_IN_GRANT)]
+    return (yield from page(lanes, ("at", "id"), begin, itemgetter(0, 1), wanted, limit))
 
 
 def thread(thread_id: str, grant_id: str) -> Program[Thread | None]:
-    sent = yield from messages.all_of((yield MESSAGES_OF, (thread_id, grant_id)))
+    which = {"thread": thread_id, "grant": grant_id}
+    sent = yield from messages.all_of((yield MESSAGES_OF, which))
     if not sent:
         return None
-    rows = yield ANSWERS_OF, (thread_id, grant_id)
+    rows = yield ANSWERS_OF, which
     answers = list(map(ANSWERS.value, rows))
     at = max(sent[0].submitted_at, answers[0].at if answers else 0.0)
     return Thread(thread_id, at, tuple(sent[::-1]), tuple(answers[::-1]))
@@ -255,34 +303,54 @@ SELECT {EVENTS.names("e")}, {{{{fits}}}} FROM events e {{{{joined}}}}
 WHERE {{condition}} AND e.at >= :since AND (e.at, e.position) < (:at, :position)
 ORDER BY e.at DESC, e.position DESC LIMIT :walk
 """
+BESIDE = "LEFT JOIN messages m ON m.message_id = e.message_id"
+FITS_BESIDE = "(:label IN ('', m.label) AND :domain IN ('', m.sender_domain))"
 
 
 def of_events(condition: str, postgres: str = "") -> tuple[Statement, Statement]:
     """The statement, and the same where the messages are asked too."""
-    joined = "LEFT JOIN messages m ON m.message_id = e.message_id"
-    fits = "(:label IN ('', m.label) AND :domain IN ('', m.sender_domain))"
     both = [EVENTS_BY.format(condition=spelling) for spelling in (condition, postgres or condition)]
     return (
         Statement(*(text.format(fits="TRUE", joined="") for text in both)),
-        Statement(*(text.format(fits=fits, joined=joined) for text in both)),
+        Statement(*(text.format(fits=FITS_BESIDE, joined=BESIDE) for text in both)),
     )
 
 
-EVENTS_OF_TYPE = of_events("e.type = :type")
-EVENTS_OF_GRANT = of_events("e.grant_id = :value AND e.type = :type")
+def of_all_events(*keys: Fixed) -> tuple[Statement, Statement]:
+    """The same along an index. `month` is the beginning of that of `since`, so that PostgreSQL looks into no earlier
+    month's table: all that is in the others is later."""
+
+    def made(fits: str, joined: str, where: str = "") -> Statement:
+        select = f"SELECT {EVENTS.names('e')}, {fits} FROM events e {joined}"
+        place = {"e.at": ":at", "e.position": ":position"}
+        return along(select, keys, place, where=where, since=("e.at", ":since"), limit=":walk")
+
+    plain, beside = [
+        Statement(made(*words), made(*words, "e.at >= :month AND e.at <= :at").postgres)
+        for words in (("TRUE", ""), (FITS_BESIDE, BESIDE))
+    ]
+    return plain, beside
+
+
+EVENTS_OF_TYPE = of_all_events(Fixed("e.type", ":type"))
+EVENTS_OF_GRANT = of_all_events(Fixed("e.type", ":type"), Fixed("e.grant_id", ":value"))
 EVENTS_OF_MESSAGE = of_events("e.message_id = :value")  # sorted: one message's events are few
 EVENTS_OF_THREAD = of_events("e.message_id IN (SELECT value FROM json_each(:value))", "e.message_id = ANY(:value)")
 TYPES = get_args(EventType)
 AT, POSITION = EVENTS.columns.index("at"), EVENTS.columns.index("position")
-IN_THREAD = f"SELECT message_id FROM messages WHERE thread_id = ? ORDER BY submitted_at DESC LIMIT {MAX_THREAD}"
+IDS_IN_THREAD = along(
+    "SELECT submitted_at, message_id FROM messages",
+    IN_THREAD,
+    {"submitted_at": "", "message_id": ""},
+    limit=str(MAX_THREAD),
+)
 
 
 def events(asked: Events, limit: int) -> Program[Listed[Event]]:
     asked = decisions.mended(asked)
     in_thread = None
     if asked.thread_id:
-        rows = yield IN_THREAD, (asked.thread_id,)
-        in_thread = frozenset(row[0] for row in rows)
+        in_thread = yield from ids_in_thread(asked.thread_id)
     known: dict[str, Sent | None] = {}
 
     def wanted(row: Row) -> Program[Event | None]:
@@ -294,8 +362,17 @@ def events(asked: Events, limit: int) -> Program[Listed[Event]]:
         return event if event_meets(event, asked, in_thread, sent) else None
 
     begin = min((asked.until, 0), asked.before or (ENDLESS, 0))
-    along = walk_events(asked, in_thread)
-    return (yield from page(along, ("at", "position"), begin, itemgetter(AT, POSITION), wanted, limit))
+    lanes = walk_events(asked, in_thread)
+    return (yield from page(lanes, ("at", "position"), begin, itemgetter(AT, POSITION), wanted, limit))
+
+
+def ids_in_thread(thread_id: str) -> Program[frozenset[str]]:
+    """Of its last messages."""
+    lanes = []
+    for grant in (yield from grants_of_thread(thread_id)):
+        rows = yield IDS_IN_THREAD, {"thread": thread_id, "grant": grant}
+        lanes.append(map(tuple, rows))
+    return frozenset(row[1] for row in islice(merge(*lanes, reverse=True), MAX_THREAD))
 
 
 def mark(event: Event) -> Mark:
@@ -305,7 +382,7 @@ def mark(event: Event) -> Mark:
 def walk_events(asked: Events, in_thread: Collection[str] | None) -> Asked:
     """The statements to walk along."""
     values: dict[str, Any] = {
-        "since": asked.since, "label": asked.label, "domain": domains.spelt(asked.sending_domain),
+        "since": asked.since, "month": decisions.month_of(asked.since), "label": asked.label, "domain": domains.spelt(asked.sending_domain),
         "value": asked.message_id or asked.grant_id,
     }  # fmt: skip
     beside = asked.of_mail

@@ -18,7 +18,7 @@ from relay.core.model import Sent
 from relay.store import UpstreamReply, decisions, lists
 from relay.store.sql import answers
 from relay.store.sql import counts as counters
-from relay.store.sql.program import Many, Over, Program, Row, Rows, insert, replacing, spelt, write
+from relay.store.sql.program import Fixed, Many, Over, Program, Row, Rows, along, both, insert, replacing, spelt, write
 from relay.store.tables import COPIES, MESSAGES
 
 RECORD_MESSAGES = insert("messages", MESSAGES.columns, replacing(MESSAGES.columns, "message_id"))
@@ -53,38 +53,56 @@ FROM counting
 )
 THREAD_ID = MESSAGES.columns.index("thread_id")
 THREAD = "SELECT thread_id FROM messages WHERE message_id = ?"
-# Of several messages with one identifier the newest: message_id sorts by time.
-NAMED = """
-SELECT max(i.message_id) FROM identifiers i JOIN messages m ON m.message_id = i.message_id WHERE i.identifier IN (?, ?)
+# The last ones with one identifier, which some programs give to all they send: message_id sorts by time.
+LAST_NAMED = "SELECT message_id FROM identifiers WHERE identifier = ? ORDER BY message_id DESC LIMIT {most}"
+NAMESAKES = f"SELECT * FROM ({LAST_NAMED}) AS a UNION ALL SELECT * FROM ({LAST_NAMED}) AS b"
+# Of several messages the newest.
+NAMED = spelt(
+    f"""
+SELECT max(i.message_id) FROM ({NAMESAKES.format(most=decisions.MAX_NAMESAKES)}) AS i
+{{join}} messages m ON m.message_id = i.message_id
 """
+)
 # The same in one grant, or in all by ""; first those that one of the recipients was sent.
 FOUND = spelt(
     f"""
 SELECT message_id FROM (
-    SELECT i.message_id FROM identifiers i JOIN messages m ON m.message_id = i.message_id
-    WHERE i.identifier IN (?, ?) AND ? IN ('', m.grant_id) ORDER BY i.message_id DESC LIMIT {decisions.MAX_NAMESAKES}
+    SELECT i.message_id FROM ({NAMESAKES.format(most=decisions.MAX_LOOKED_AT)}) AS i
+    {{join}} messages m ON m.message_id = i.message_id
+    WHERE ? IN ('', m.grant_id) ORDER BY i.message_id DESC LIMIT {decisions.MAX_NAMESAKES}
 ) AS n
 ORDER BY EXISTS (
     SELECT 1 FROM copies c WHERE c.message_id = n.message_id AND lower(c.recipient) {{many}}
 ) DESC, message_id DESC LIMIT 1
 """
 )
-ONE = f"SELECT {MESSAGES.names()} FROM messages WHERE message_id = ?"
-ROOT = f"""
-SELECT {MESSAGES.names("m")} FROM messages m WHERE m.thread_id = ? AND m.grant_id = ? AND m.thread_replies
-  AND EXISTS (SELECT 1 FROM copies c WHERE c.message_id = m.message_id AND c.thread_replies)
-ORDER BY m.submitted_at, m.message_id LIMIT 1
-"""
+WHOLE = f"SELECT {MESSAGES.names()} FROM messages"
+ONE = f"{WHOLE} WHERE message_id = ?"
+# Of the first ones in the grant's thread.
+ROOT = spelt(
+    f"""
+{WHOLE} WHERE message_id = (
+    SELECT f.message_id FROM ({{first}}) AS f WHERE f.thread_replies
+      AND EXISTS (SELECT 1 FROM copies c WHERE c.message_id = f.message_id AND c.thread_replies)
+    ORDER BY f.submitted_at, f.message_id LIMIT 1)
+""",
+    first=both(
+        along(
+            "SELECT submitted_at, message_id, thread_replies FROM messages",
+            [Fixed("grant_id", ":grant"), Fixed("thread_id", ":thread")],
+            {"submitted_at": "", "message_id": ""},
+            down=False,
+            limit=str(decisions.MAX_LOOKED_AT),
+        )
+    ),
+)
 # Mail servers use an identifier again: of several the newest.
-QUEUED = f"""
-SELECT {MESSAGES.names()} FROM messages WHERE queue_id = ? AND queue_id != '' ORDER BY message_id DESC LIMIT 1
-"""
+QUEUED = along(WHOLE, [Fixed("queue_id", ":queue_id")], {"message_id": ""}, where="queue_id != ''", limit="1")
 COPIES_OF = f"SELECT {COPIES.names()} FROM copies WHERE message_id = ? ORDER BY position"
-RECENT = f"""
-SELECT {MESSAGES.names()} FROM messages WHERE submitted_at < :before
-ORDER BY submitted_at DESC, message_id DESC LIMIT :limit
-"""
-RECENT_OF = RECENT.replace("WHERE", "WHERE grant_id = :grant AND")
+# What is behind the first possible id of that moment is before it.
+PLACE = {"submitted_at": ":before", "message_id": "''"}
+RECENT = along(WHOLE, [], PLACE)
+RECENT_OF = along(WHOLE, [Fixed("grant_id", ":grant")], PLACE)
 # In this order: each finds its rows by those that are removed after it. identifiers is indexed by the identifier, so only
 # those go that the copies have still: one that a second answer of the upstream replaced stays, and leads to nothing.
 REMOVE = (
@@ -191,7 +209,7 @@ def thread(references: Sequence[str], grant_id: str) -> Program[str]:
 
 
 def root(thread_id: str, grant_id: str) -> Program[Sent | None]:
-    return (yield from first((yield ROOT, (thread_id, grant_id))))
+    return (yield from first((yield ROOT, {"thread": thread_id, "grant": grant_id})))
 
 
 def named(internet_ids: Sequence[str]) -> Program[str]:
@@ -216,7 +234,7 @@ def one(message_id: str) -> Program[Sent | None]:
 
 
 def queued(queue_id: str) -> Program[Sent | None]:
-    return (yield from first((yield QUEUED, (queue_id,))))
+    return (yield from first((yield QUEUED, {"queue_id": queue_id})))
 
 
 def recent(limit: int, before: float | None, grant_id: str) -> Program[list[Sent]]:

@@ -18,7 +18,7 @@ from relay.core import tally
 from relay.core.model import Delivery, Event, Settlement
 from relay.store import Attempt, Backlog, Notification, decisions, tables
 from relay.store.sql import endpoints
-from relay.store.sql.program import Many, Program, Row, Rows, insert, spelt, write
+from relay.store.sql.program import Fixed, Many, Program, Row, Rows, Statement, along, both, insert, spelt, write
 from relay.store.tables import DELIVERIES
 
 
@@ -32,20 +32,24 @@ WHOLE = f"""
 SELECT {DELIVERIES.names("d")}, e.event_id, e.message_id FROM deliveries d JOIN events e ON e.position = d.position
 """
 # Each has an index, of which it reads one end: an endpoint may be owed very many.
-FRESH = f"""{WHOLE}
-WHERE d.state = 'pending' AND d.attempt = 0 AND d.endpoint_id = ? AND d.next_at <= ?
-ORDER BY d.turn, d.delivery_id LIMIT ?
-"""
-AGAIN = f"""{WHOLE}
-WHERE d.state = 'pending' AND d.attempt > 0 AND d.endpoint_id = ? AND d.next_at <= ?
-ORDER BY d.next_at, d.delivery_id LIMIT ?
-"""
+AT = [Fixed("d.endpoint_id", ":endpoint_id")]
+FRESH = along(
+    WHOLE,
+    AT,
+    {"d.turn": "", "d.delivery_id": ""},
+    where="d.state = 'pending' AND d.attempt = 0 AND d.next_at <= :now",
+    down=False,
+)
+AGAIN = along(
+    WHOLE,
+    AT,
+    {"d.next_at": "", "d.delivery_id": ""},
+    where="d.state = 'pending' AND d.attempt > 0 AND d.next_at <= :now",
+    down=False,
+)
 # The newest, by what there is to find them by.
-NEWEST = f"{WHOLE} WHERE d.delivery_id < :before ORDER BY d.delivery_id DESC LIMIT :limit"
-NEWEST_AT = f"""{WHOLE}
-WHERE d.endpoint_id = :endpoint_id AND d.state = :state AND d.delivery_id < :before
-ORDER BY d.delivery_id DESC LIMIT :limit
-"""
+NEWEST = along(WHOLE, [], {"d.delivery_id": ":before"})
+NEWEST_AT = along(WHOLE, [*AT, Fixed("d.state", ":state")], {"d.delivery_id": ":before"})
 NEWEST_OF_EVENT = f"{WHOLE} WHERE e.event_id = ? ORDER BY d.delivery_id DESC"
 NEWEST_OF_MESSAGE = f"{WHOLE} WHERE e.message_id = ? ORDER BY d.delivery_id DESC"
 ONE = f"{WHOLE} WHERE d.delivery_id = ?"
@@ -75,10 +79,12 @@ SETTLE = Rows(
     [f"deliveries.{name}" for name in ("delivery_id", *SETTLED)],
 )
 RENEW = f"UPDATE deliveries SET {changes(decisions.renewed(0, 0))}"
-DEAD = """
-SELECT d.delivery_id, e.message_id, e.recipient_index FROM deliveries d JOIN events e ON e.position = d.position
-WHERE d.endpoint_id = ? AND d.state = 'dead' AND d.delivery_id > ? ORDER BY d.delivery_id LIMIT ?
-"""
+DEAD = along(
+    "SELECT d.delivery_id, e.message_id, e.recipient_index FROM deliveries d JOIN events e ON e.position = d.position",
+    [*AT, Fixed("d.state", "'dead'")],
+    {"d.delivery_id": ":after"},
+    down=False,
+)
 RENEW_DEAD = f"{RENEW} WHERE delivery_id = :delivery_id"
 RENEW_ONE = f"{RENEW} WHERE position = :position AND endpoint_id = :endpoint_id AND trigger = :trigger RETURNING 1"
 HASTEN = [
@@ -86,24 +92,40 @@ HASTEN = [
     f" WHERE state = 'pending' AND attempt {which} AND next_at > :after"
     for which in ("= 0", "> 0")
 ]
-NEXT_DUE = f"""
+
+
+def first_of(attempts: str, order: str) -> Statement:
+    """When what comes next at a live endpoint is due."""
+    where = f"d.state = 'pending' AND d.attempt {attempts}"
+    keys = [Fixed("d.endpoint_id", "live.endpoint_id")]
+    return along("SELECT next_at FROM deliveries d", keys, {order: ""}, where=where, down=False, limit="1")
+
+
+NEXT_DUE = spelt(
+    f"""
 WITH live AS (SELECT endpoint_id FROM endpoints WHERE {endpoints.IS_LIVE})
-SELECT min(at) FROM (
-  SELECT (SELECT next_at FROM deliveries d WHERE d.state = 'pending' AND d.attempt = 0
-    AND d.endpoint_id = live.endpoint_id ORDER BY d.turn LIMIT 1) AS at FROM live
-  UNION ALL
-  SELECT (SELECT min(next_at) FROM deliveries d WHERE d.state = 'pending' AND d.attempt > 0
-    AND d.endpoint_id = live.endpoint_id) FROM live) AS due
-"""
+SELECT min(at) FROM (SELECT ({{fresh}}) AS at FROM live UNION ALL SELECT ({{again}}) FROM live) AS due
+""",
+    fresh=both(first_of("= 0", "d.turn")),
+    again=both(first_of("> 0", "d.next_at")),
+)
 STANDINGS = "SELECT endpoint_id, state, number FROM standings WHERE number > 0 ORDER BY endpoint_id"
-OLDEST = """
-SELECT first_at FROM deliveries WHERE endpoint_id = ? AND state = 'pending' ORDER BY delivery_id LIMIT 1
-"""
+OLDEST = along(
+    "SELECT first_at FROM deliveries d",
+    [*AT, Fixed("d.state", "'pending'")],
+    {"d.delivery_id": ""},
+    down=False,
+    limit="1",
+)
 # What was delivered stays on record until its event goes.
-FORGIVE = """
-DELETE FROM deliveries WHERE delivery_id IN (
-  SELECT delivery_id FROM deliveries WHERE endpoint_id = ? AND state = ? LIMIT ?) RETURNING 1
-"""
+FORGIVE = spelt(
+    "DELETE FROM deliveries WHERE delivery_id IN ({some}) RETURNING 1",
+    some=both(
+        along(
+            "SELECT delivery_id FROM deliveries d", [*AT, Fixed("d.state", ":state")], {"d.delivery_id": ""}, down=False
+        )
+    ),
+)
 
 
 def claim(now: float, busy: Mapping[str, int], each: int, limit: int) -> Program[list[Delivery]]:
@@ -111,8 +133,9 @@ def claim(now: float, busy: Mapping[str, int], each: int, limit: int) -> Program
     ids = yield endpoints.LIVE_IDS, ()
     for (endpoint_id,) in ids:
         if room := decisions.room(endpoint_id, busy, each, limit):
-            fresh = yield FRESH, (endpoint_id, now, room)
-            again = yield AGAIN, (endpoint_id, now, room)
+            values = {"endpoint_id": endpoint_id, "now": now, "limit": room}
+            fresh = yield FRESH, values
+            again = yield AGAIN, values
             lanes.append(decisions.turns([list(map(notification, queue)) for queue in (fresh, again)], room))
     found = [decisions.claimed(due) for due in decisions.turns(lanes, limit)]
     yield from write((CLAIM, [(d.delivery_id, d.attempt, now + decisions.LEASE) for d in found]))
@@ -212,7 +235,7 @@ def backlog() -> Program[list[Backlog]]:
         numbers[endpoint_id][state] = number
     found = []
     for endpoint_id, own in numbers.items():
-        oldest = yield OLDEST, (endpoint_id,)
+        oldest = yield OLDEST, {"endpoint_id": endpoint_id}
         found.append(Backlog(endpoint_id, oldest=float(oldest[0][0]) if oldest else 0.0, **own))
     return found
 
@@ -225,7 +248,7 @@ def owed_to() -> Program[list[str]]:
 
 def renew_dead(endpoint_id: str, after: int, now: float) -> Program[tuple[int, int]]:
     """Those behind a delivery_id, a STEP of them: their number, and the last one."""
-    dead = yield DEAD, (endpoint_id, after, STEP)
+    dead = yield DEAD, {"endpoint_id": endpoint_id, "after": after, "limit": STEP}
     turns: dict[str, dict[int, float]] = defaultdict(dict)
     for delivery_id, message_id, index in dead:
         fields = decisions.renewed(now, decisions.turn(turns[message_id], index, now))
@@ -265,5 +288,5 @@ def forgive(endpoint_id: str) -> Program[int]:
     """The endpoint is owed nothing any more: a STEP of what it was. Their number."""
     number = 0
     for state in ("pending", "dead"):
-        number += len((yield FORGIVE, (endpoint_id, state, STEP)))
+        number += len((yield FORGIVE, {"endpoint_id": endpoint_id, "state": state, "limit": STEP}))
     return number

@@ -42,9 +42,12 @@ OF_MESSAGES: Mapping[str, str] = {
     "answers": spelt("DELETE FROM answers WHERE message_id {named} RETURNING 1"),
     "seen": spelt("DELETE FROM seen WHERE message_id {named} RETURNING 1"),
     "identifiers": spelt(
-        "DELETE FROM identifiers WHERE message_id {named} AND identifier IN ("
-        "SELECT internet_message_id FROM messages WHERE message_id {named}"
-        " UNION SELECT upstream_id FROM copies WHERE message_id {named}) RETURNING 1"
+        "DELETE FROM identifiers WHERE {these} IN ("
+        "SELECT internet_message_id{also} FROM messages WHERE message_id {named}"
+        " UNION SELECT upstream_id{also} FROM copies WHERE message_id {named}) RETURNING 1",
+        # Each looks through the whole table for the other's.
+        these=("message_id IN (SELECT value FROM json_each(:many)) AND identifier", "(identifier, message_id)"),
+        also=("", ", message_id"),
     ),
     "kept": spelt("DELETE FROM kept WHERE message_id {named} RETURNING 1"),
     "copies": spelt("DELETE FROM copies WHERE message_id {named} RETURNING 1"),

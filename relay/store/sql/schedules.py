@@ -11,15 +11,16 @@ from collections.abc import Sequence
 
 from relay.store import Schedule, decisions
 from relay.store.sql import contents
-from relay.store.sql.program import Program, added
+from relay.store.sql.program import Fixed, Program, added, along
 from relay.store.tables import SCHEDULES
 
 IS_OPEN = f"state IN ({', '.join(repr(state) for state in decisions.OPEN)})"
 ADD = f"{added(SCHEDULES, 'DO NOTHING')} RETURNING 1"
 ALL = f"SELECT {SCHEDULES.names()} FROM schedules"
 ONE = f"{ALL} WHERE schedule_id = ? AND grant_id = ?"
-NEWEST = f"{ALL} WHERE grant_id = ? ORDER BY schedule_id DESC LIMIT ?"
-OLDER = f"{ALL} WHERE grant_id = ? AND schedule_id < ? ORDER BY schedule_id DESC LIMIT ?"
+OF_GRANT = [Fixed("grant_id", ":grant")]
+NEWEST = along(ALL, OF_GRANT, {"schedule_id": ""})
+OLDER = along(ALL, OF_GRANT, {"schedule_id": ":before"})
 # Two statements, for each reads one end of the index. See `decisions.due`.
 DUE = f"{ALL} WHERE {IS_OPEN} AND next_at <= ? ORDER BY next_at LIMIT ?"
 ASTRAY = f"{ALL} WHERE {IS_OPEN} AND attempt > 0 AND next_at > ? ORDER BY next_at LIMIT ?"
@@ -44,7 +45,8 @@ def one(grant_id: str, schedule_id: str) -> Program[Schedule | None]:
 
 
 def listed(grant_id: str, limit: int, before: str) -> Program[list[Schedule]]:
-    rows = yield (OLDER, (grant_id, before, limit)) if before else (NEWEST, (grant_id, limit))
+    values = {"grant": grant_id, "limit": limit}
+    rows = yield (OLDER, {**values, "before": before}) if before else (NEWEST, values)
     return list(map(SCHEDULES.value, rows))
 
 

@@ -4,22 +4,23 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from heapq import merge
+from itertools import islice
 
-from relay.core.suppressions import Erasure, Suppression
-from relay.store.lists import Suppressions
-from relay.store.sql.program import Many, Program, added, insert, spelt, write
+from relay.core.suppressions import GROUNDS, Erasure, Suppression
+from relay.store.lists import Suppressions, suppression_key
+from relay.store.sql.program import Fixed, Many, Program, added, along, insert, spelt, write
 from relay.store.tables import ERASURES, SUPPRESSIONS
 
 ADD = insert("suppressions", SUPPRESSIONS.columns, "DO NOTHING")
 ALL = f"SELECT {SUPPRESSIONS.names()} FROM suppressions"
 OF = spelt(f"{ALL} WHERE digest {{many}}")
-ORDER = "since DESC, digest DESC, grant_id DESC, reason DESC LIMIT :limit"
-BEHIND = "(since, digest, grant_id, reason) < (:since, :digest, :behind, :why)"
+BEHIND = {"since": ":since", "digest": ":digest", "grant_id": ":behind", "reason": ":why"}
+REASON = Fixed("reason", ":reason")
 # Each by an index of its own.
-NEWEST = f"{ALL} WHERE {BEHIND} ORDER BY {ORDER}"
-NEWEST_OF_GRANT = f"{ALL} WHERE grant_id = :grant AND {BEHIND} ORDER BY {ORDER}"
-NEWEST_OF_REASON = f"{ALL} WHERE reason = :reason AND {BEHIND} ORDER BY {ORDER}"
-NEWEST_OF_BOTH = f"{ALL} WHERE grant_id = :grant AND reason = :reason AND {BEHIND} ORDER BY {ORDER}"
+NEWEST = along(ALL, [], BEHIND)
+NEWEST_OF_REASON = along(ALL, [REASON], BEHIND)
+NEWEST_OF_BOTH = along(ALL, [REASON, Fixed("grant_id", ":grant")], BEHIND)
 REMOVE = "DELETE FROM suppressions WHERE digest = ? AND grant_id = ? AND reason = ? RETURNING 1"
 FORGET = spelt("UPDATE suppressions SET recipient = '', note = '' WHERE digest {many} RETURNING 1")
 ASK = f"{added(ERASURES, 'DO NOTHING')} RETURNING 1"
@@ -48,16 +49,14 @@ def of(digests: Collection[str]) -> Program[list[Suppression]]:
 
 def listed(asked: Suppressions, limit: int) -> Program[list[Suppression]]:
     since, digest, grant_id, reason = asked.after
-    values = {
-        "since": since, "digest": digest, "behind": grant_id, "why": reason,
-        "grant": asked.grant_id, "reason": asked.reason, "limit": limit,
-    }  # fmt: skip
-    sql = NEWEST
+    values = {"since": since, "digest": digest, "behind": grant_id, "why": reason, "limit": limit}
     if asked.grant_id is not None:
-        sql = NEWEST_OF_BOTH if asked.reason else NEWEST_OF_GRANT
-    elif asked.reason:
-        sql = NEWEST_OF_REASON
-    rows = yield sql, {name: value for name, value in values.items() if f":{name}" in sql}
+        lanes = []
+        for ground in (asked.reason,) if asked.reason else GROUNDS:
+            rows = yield NEWEST_OF_BOTH, {**values, "grant": asked.grant_id, "reason": ground}
+            lanes.append(map(SUPPRESSIONS.value, rows))
+        return list(islice(merge(*lanes, key=suppression_key, reverse=True), limit))
+    rows = yield (NEWEST_OF_REASON, {**values, "reason": asked.reason}) if asked.reason else (NEWEST, values)
     return list(map(SUPPRESSIONS.value, rows))
 
 

@@ -605,7 +605,28 @@ def nineteenth(db: Database) -> None:
     db.execute("ALTER TABLE endpoints ADD COLUMN settle REAL NOT NULL DEFAULT 0")
 
 
+# A grant's part of a thread stands together; so do its entries of one reason. Of what has one Message-ID the first is found.
+TOGETHER = (
+    "DROP INDEX messages_thread",
+    "CREATE INDEX messages_thread ON messages (grant_id, thread_id, submitted_at, message_id)",
+    "DROP INDEX answers_thread",
+    "CREATE INDEX answers_thread ON answers (grant_id, thread_id, at, answer_id)",
+    "DROP INDEX answers_named",
+    "CREATE INDEX answers_named ON answers (internet_message_id, grant_id, answer_id) WHERE internet_message_id != ''",
+    "DROP INDEX suppressions_grant",
+    "CREATE INDEX suppressions_grant ON suppressions (reason, grant_id, since, digest)",
+    "DROP INDEX events_grant",
+    "CREATE INDEX events_grant ON events (type, grant_id, at, position)",
+)
+
+
+def twentieth(db: Database) -> None:
+    """Threads, answers and suppressions by index where there are very many."""
+    for sql in TOGETHER:
+        db.execute(sql)
+
+
 STEPS: tuple[Step, ...] = (
     first, second, third, fourth, fifth, sixth, seventh, eighth, ninth, tenth, eleventh, twelfth,
-    thirteenth, fourteenth, fifteenth, sixteenth, seventeenth, eighteenth, nineteenth,
+    thirteenth, fourteenth, fifteenth, sixteenth, seventeenth, eighteenth, nineteenth, twentieth,
 )  # fmt: skip
