@@ -259,7 +259,7 @@ class Delivery:
 
     def _say(self, said: answer.Answer, journey: carrying.Journey) -> Reply:
         """The one line per message: what became of it when its client was answered."""
-        LOG.info(
+        LOG.often(
             "accepted" if said.reply.code == 250 else "refused",
             message_id=journey.message_id,
             login=journey.login or None,

@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 import unicodedata
+from pathlib import Path
 from typing import Literal
 
 from hypothesis import given
@@ -87,3 +88,63 @@ def test_the_short_way_to_the_stream_says_the_same() -> None:
     stamp, rest = done.stderr.split(" ", 1)
     assert rest == 'INFO room event to=a@b.example words="two\\x0alines"\n'
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", stamp)
+
+
+TOGETHER = """
+import asyncio, sys
+from relay import log
+log.start("text")
+LOG = log.room("room")
+
+def written():
+    return [line.split()[3] for line in open(sys.argv[1]).read().splitlines()]
+
+async def main():
+    LOG.often("first")
+    LOG.often("second")
+    assert written() == [], "they wait"
+    LOG.info("third")
+    assert written() == ["first", "second", "third"]
+    LOG.often("fourth")
+    try:
+        raise ValueError
+    except ValueError:
+        LOG.exception("fifth")
+    assert written()[3:5] == ["fourth", "fifth"]
+    before = len(open(sys.argv[1]).read())
+    for number in range(100):
+        LOG.often("many", words="x" * 190)
+    assert 0 < len(open(sys.argv[1]).read()) - before <= 200 * 220, "no more waits than can be written at once"
+    while written().count("many") < 100:
+        await asyncio.sleep(0.01)
+    await asyncio.to_thread(LOG.often, "thread")
+    assert written()[-1] == "thread", "nothing would write it later"
+    LOG.often("last")
+
+asyncio.run(main())
+LOG.often("after")
+assert written()[-2:] == ["last", "after"]
+LOG.often("end")
+print("done")
+"""
+
+
+def test_what_happens_often_is_written_together_in_order_and_all_of_it(tmp_path: Path) -> None:
+    log_file = tmp_path / "log"
+    with log_file.open("w") as stderr:
+        words = [sys.executable, "-c", TOGETHER, str(log_file)]
+        done = subprocess.run(words, stdout=subprocess.PIPE, stderr=stderr, text=True, check=False)
+    assert done.stdout == "done\n", log_file.read_text()
+    assert log_file.read_text().splitlines()[-1].endswith(" INFO room end")
+
+
+def test_what_waits_is_written_when_the_process_ends(tmp_path: Path) -> None:
+    program = """
+import asyncio
+from relay import log
+log.start("text")
+async def main(): log.room("room").often("event")
+asyncio.run(main())
+"""
+    done = subprocess.run([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True, check=True)
+    assert done.stderr.endswith(" INFO room event\n")
