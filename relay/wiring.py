@@ -179,6 +179,10 @@ class Wiring:
             self.among.spool = queue.standing
             told = notices.Notices(self.settings, self.store, queue, hostname=self.hostname)
             self.host.supervise("notices", told.run)
+            if self.settings.privacy.on_request == "erase":
+                from relay.recipients import requested
+
+                self.host.supervise("erasing", requested.Requested(self.store, self.settings.state_dir).run)
         if "smtp" not in self.only:
             return
         tracker = self.tracker(signers)

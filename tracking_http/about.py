@@ -111,6 +111,7 @@ class Handlers:
         service: board.Shared = board.ALONE,
     ) -> None:
         self._settings, self._store, self._keys, self._journal = settings, store, keys, journal
+        self._erasing = "erased" if settings.privacy.on_request == "erase" else "erasing"
         self._suppressing, self._clock, self._appended = suppressing, clock, appended
         self._path = re.compile(f"(?:{'|'.join(map(re.escape, paths))})/about/([A-Za-z0-9_-]+)")
         self._client = visitor.addresses(settings.http.trusted_proxies)
@@ -153,7 +154,7 @@ class Handlers:
         outcome = await self._take(event)
         metrics.WISHES.labels("erase" if erase else "stop", outcome).inc()
         if outcome == "stored":
-            said_so = "perhaps" if not known.alone else "erasing" if erase else "stopped"
+            said_so = "perhaps" if not known.alone else self._erasing if erase else "stopped"
             return self._page(code, said_so, 200, known, request)
         return self._page(
             code,
@@ -210,8 +211,8 @@ class Handlers:
         elif outcome:
             title = words.done
             body = f'<p role="status">{escape(getattr(words, outcome))}</p>'
-            if outcome == "erasing":
-                body = f'<p role="status">{escape(words.stopped)} {escape(words.erasing)}</p>'
+            if outcome in ("erasing", "erased"):
+                body = f'<p role="status">{escape(words.stopped)} {escape(getattr(words, outcome))}</p>'
             body += paragraph(words.stop_means) + paragraph(words.mail) + self._contact(words)
         else:
             body = self._about(words, known) + self._choices(code, words, known, request)
@@ -258,7 +259,10 @@ class Handlers:
             told.append(f"<p>{escape(words.forwarded).format(recipient=who)}</p>")
         elif known.sent:
             told.append(paragraph(words.several))
-        for wish, label, means in (("stop", words.stop, words.stop_means), ("erase", words.erase, words.erase_means)):
+        for wish, label, means in (
+            ("stop", words.stop, words.stop_means),
+            ("erase", words.erase, words.erased if self._erasing == "erased" else words.erase_means),
+        ):
             field = ""
             if not known.alone:
                 must = " required" if known.sent else ""

@@ -160,6 +160,7 @@ class Privacy:
     referer: Literal["full", "origin", "none"] = "full"
     retention_days: int = 365
     ip_days: int = 0
+    on_request: Literal["queue", "erase"] = "queue"
 
 
 @dataclass(frozen=True, slots=True)

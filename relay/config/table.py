@@ -576,6 +576,9 @@ PRIVACY = Section(
                "How long messages and events are kept. Counters stay, and links keep working."),
         Option("ip_days", kinds.number(0, 36_500),
                "After so many days IP addresses and user agents are cut from what is kept. 0: they stay as long as all else."),
+        Option("on_request", kinds.choice("queue", "erase"),
+               "When a recipient asks, on the page about a message, to have deleted what is kept of them. queue: it is put on a list "
+               "(trackrelay suppress requests), and you erase. erase: it is done within seconds, by the process that has the role queue."),
     ),
 )  # fmt: skip
 

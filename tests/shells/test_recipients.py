@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from relay import journal, store
+from relay import journal, keys, store
 from relay.core import queue
 from relay.core.model import Keys, SentCopy
 from relay.core.persons import Person
 from relay.core.queue import Waiting
 from relay.core.suppressions import Erasure, Suppression, digest
-from relay.recipients import erasing, exporting, files
+from relay.recipients import erasing, exporting, files, requested
 from relay.spool import disk
 from relay.store.contract import Store
 from tests.store.contract import T0, click, event, sent
@@ -181,3 +181,26 @@ def test_what_was_never_a_folder_has_nothing(tmp_path: Path) -> None:
     assert list(files.entries(disk.Disk(tmp_path / "spool"), WHO)) == []
     assert list(files.aside(tmp_path / "spool", WHO)) == []
     assert list(files.events(tmp_path / "journal", WHO, lambda names: {})) == []
+
+
+async def test_who_asked_is_erased_once_their_mail_has_left(known: Store, tmp_path: Path) -> None:
+    secrets = keys.TokenKeys(tmp_path / "keys" / "tokens.json").now()
+    asked = [Erasure(digest(address, secrets), address, T0, "m1") for address in (ADA, "nonsense")]
+    await known.record_sent(sent("m1", copies=(SentCopy(ADA, 0, True),)))
+    await known.suppress([Suppression(asked[0].digest, "", "refusal", ADA, T0, "page", "e1", f"{ADA} called")])
+    for one in asked:
+        await known.ask_erasure(one)
+    put(tmp_path, "0a", ADA)
+    now = [0.0]
+    room = requested.Requested(known, tmp_path, clock=lambda: now[0])
+    assert await room.round() == 0
+    (tmp_path / "spool" / "0a.msg").unlink()
+    now[0] = requested.AGAIN / 2
+    assert await room.round() == 0  # it was looked for just now
+    now[0] = requested.AGAIN
+    assert await room.round() == 1
+    assert await known.sent("m1") is None
+    assert [one.recipient for one in await known.erasures()] == ["nonsense"]
+    assert [(one.recipient, one.note, one.reason) for one in await known.suppressed([asked[0].digest])] == [
+        ("", "", "refusal")
+    ]
