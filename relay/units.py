@@ -30,7 +30,7 @@ LOG = log.room("units")
 FOLDER = "units"
 LOCK = ".lock"
 EVERY = 0.5  # seconds between two copies
-ASK = 5.0  # seconds between two questions for what keeps a process from working
+ASK = 2.5  # seconds between two questions for what keeps a process from working
 STALE = 60.0  # seconds after which what a process said of itself says nothing
 MOST = 64  # files that are looked at
 

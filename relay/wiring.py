@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from relay import causes, certificates, nodes, roles, starting, suppressing, units, webhooks
+from relay import causes, certificates, nodes, roles, starting, suppressing, units, webhooks, workers
 from relay.config import Settings
 from relay.config.settings import DEFAULT_UPSTREAM
 from relay.workers import member as members
@@ -104,7 +104,7 @@ class Wiring:
         self.out: failover.Upstreams | None = None
         self.spool: spool.Spool | None = None
         self.deliverer: delivery.Delivery | None = None
-        self.wake: Callable[[], None] = lambda: None
+        self.wake: Callable[[], None] = member.shared.ring  # whoever delivers notifications is in another process
 
     @property
     def ready(self) -> bool:
@@ -165,6 +165,7 @@ class Wiring:
         room = webhooks.Webhooks(self.settings, self.store)
         self.wake = room.wake
         self.store.watch(room.wake)
+        self.member.shared.listen(room.wake)
         self.host.supervise("webhooks", room.run)
 
     async def start_mail(self) -> None:
@@ -220,7 +221,10 @@ class Wiring:
         grants = credentials.OfUpstreams(
             credentials.Credentials(self.store, appended=self.appended), lambda name: choice.grants(self.settings, name)
         )
-        out = failover.Upstreams(self.settings, hostname=self.hostname, signers=signers, told=grants.told)
+        senders = sum(bool(part.roles & roles.OF_UPSTREAM) for part in workers.parts(self.settings, self.member.roles))
+        out = failover.Upstreams(
+            self.settings, hostname=self.hostname, signers=signers, told=grants.told, processes=max(1, senders)
+        )
         self.host.closers.append(out.close)
         heard = outcomes.Outcomes(self.store, host=out.host, appended=self.appended, heard=self.heard)
         self.host.closers.append(heard.flush)
@@ -425,5 +429,5 @@ class Wiring:
         return suppressing.Suppressing(self.store, self.keys.now).heard if self._keys else suppressing.unheard
 
     def appended(self) -> None:
-        """An event was stored in this process: its notifications can go out at once."""
+        """An event was stored in this process: its notifications can go out at once, wherever in the service they do."""
         self.wake()

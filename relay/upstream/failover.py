@@ -33,7 +33,8 @@ AGAIN_SECONDS = 30.0  # for which one that could not be reached comes last
 class Upstreams:
     """One client per upstream, by the upstream's name. What is about a client's own login is about [upstream]. `clock`
     gives seconds of any origin; `told` is told how each login of ours ended: the upstream's name, and "" or why it was
-    refused for good; the rest is as in `client.UpstreamClient`."""
+    refused for good; so many `processes` of the service share the connections to an upstream; the rest is as in
+    `client.UpstreamClient`."""
 
     def __init__(
         self,
@@ -45,8 +46,10 @@ class Upstreams:
         signers: Sequence[dkim.Signer] = (),
         clock: Callable[[], float] = time.monotonic,
         told: Callable[[str, str], None] | None = None,
+        processes: int = 1,
     ) -> None:
         self.clock = clock
+        connections = max(pool.FEWEST_CONNECTIONS, -(-pool.MAX_CONNECTIONS // processes))
         upstreams = {choice.name_of(up): up for up in (settings.upstream, *settings.upstreams)}
         self._clients = {
             name: client.UpstreamClient(
@@ -58,6 +61,7 @@ class Upstreams:
                 tokens_in=oauth.folder_in(settings.state_dir),
                 signers=signers,
                 logged_in=functools.partial(told, name) if told else None,
+                max_connections=connections,
             )
             for name, up in upstreams.items()
         }

@@ -15,7 +15,8 @@ from relay.core import envelopes
 from relay.core.model import Later
 from relay.upstream import connections, failures, transaction, troubles
 
-MAX_CONNECTIONS = 20
+MAX_CONNECTIONS = 20  # of a service to one upstream
+FEWEST_CONNECTIONS = 2  # of each of its processes
 IDLE_SECONDS = 30.0  # servers close idle ones after minutes; a burst is over sooner
 
 Credentials = tuple[str, str] | None

@@ -10,7 +10,8 @@ Kept are:
 - `Held`: such numbers by a key (connections of an address);
 - `Latest`: a value by a key, where what was written last counts, whoever wrote it (failed logins, buckets of rates);
 - `Answers`: what the client of a message would have heard that left before it did;
-- the page of each process' figures (`samples`).
+- the page of each process' figures (`samples`);
+- a bell, by which one process is told that another has stored an event. It is rung once for each time that it is heard.
 
 A key is known by 60 bits of a hash that is keyed anew at each start, so nobody can look for two that are the same. Its
 place is one of a few; where all are taken, `Held` does without (its process still counts it for itself), and `Latest`
@@ -24,6 +25,7 @@ dictionary.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import hashlib
@@ -31,7 +33,7 @@ import mmap
 import os
 import secrets
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 from relay import samples
@@ -58,6 +60,7 @@ MAX_KEYS = 20_000  # of a `Latest` in a single process
 
 MAGIC = int.from_bytes(b"relay 1\0", "little")
 SECRET_AT, SECRET = 16, 16  # octets
+BELL, WAITS = 4, 5  # words: the descriptor of the bell, which all inherit; whether somebody waits for it
 
 
 class Told(NamedTuple):
@@ -145,6 +148,14 @@ class Shared(Protocol):
 
     def answers(self) -> Answers: ...
 
+    def ring(self) -> None:
+        """For whoever listens."""
+        ...
+
+    def listen(self, heard: Callable[[], None]) -> None:
+        """`heard` is called on the event loop, soon after another process has rung. One process listens."""
+        ...
+
     def page(self) -> memoryview | None:
         """Where this process' figures are to be, if others look there."""
         ...
@@ -219,6 +230,10 @@ class Alone:
     def answers(self) -> Answers:
         return NoAnswers()
 
+    def ring(self) -> None: ...
+
+    def listen(self, heard: Callable[[], None]) -> None: ...
+
     def page(self) -> None:
         return None
 
@@ -266,6 +281,29 @@ class Board:
         start = self._at["answers"]
         table = Table(self._words, start, of, 3, self.slots, self.slot, self.secret)
         return SharedAnswers(table, self._reals, memoryview(self._map), (start + of * 3 * table.width) * WORD)
+
+    @property
+    def bell(self) -> int:
+        """Its descriptor."""
+        return int(self._words[BELL])
+
+    def ring(self) -> None:
+        if self._words[WAITS]:
+            self._words[WAITS] = 0
+            with contextlib.suppress(OSError):  # it is full, so it rings
+                os.eventfd_write(self.bell, 1)
+
+    def listen(self, heard: Callable[[], None]) -> None:
+        bell = self.bell
+
+        def rung() -> None:
+            with contextlib.suppress(BlockingIOError):
+                os.eventfd_read(bell)
+            self._words[WAITS] = 1  # first, so that it rings again for what comes after the look
+            heard()
+
+        asyncio.get_running_loop().add_reader(bell, rung)
+        rung()
 
     def page(self) -> memoryview:
         return self._page(self.slot)
@@ -337,7 +375,7 @@ def create(slots: int) -> Board:
         # Nobody can take it away below the others, who would be killed by the next look at it.
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
         head = b"".join(n.to_bytes(WORD, "little") for n in (MAGIC, slots)) + secrets.token_bytes(SECRET)
-        os.pwrite(fd, head, 0)
+        os.pwrite(fd, head + os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK).to_bytes(WORD, "little"), 0)
         return Board(fd)
     except BaseException:
         os.close(fd)

@@ -1,5 +1,6 @@
 """What the processes of a service have in common: sums, what is held by a key, what was seen last."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from relay.workers import board
+from tests.until import until
 
 SLOTS = 3
 
@@ -97,6 +99,24 @@ def test_an_answer_is_expected_until_it_is_known(workers: list[board.Board]) -> 
     assert b.find("key", 0.0) == board.Answer(0)
     b.drop("key")
     assert b.find("key", 0.0) is None
+
+
+async def test_the_bell_rings_once_for_each_time_that_it_is_heard(workers: list[board.Board]) -> None:
+    a, b, c, _ = workers
+    a.ring()  # nobody listens
+    heard: list[int] = []
+    c.listen(lambda: heard.append(len(heard)))
+    assert heard == [0]  # of what was before
+    for _ in range(100):
+        a.ring()
+        b.ring()
+    await until(lambda: len(heard) == 2)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert len(heard) == 2
+    b.ring()
+    await until(lambda: len(heard) == 3)
+    asyncio.get_running_loop().remove_reader(c.bell)
 
 
 def test_a_long_answer_is_cut(workers: list[board.Board]) -> None:

@@ -36,7 +36,7 @@ def settings(folder, servers, *, fallback=(), **senders) -> config.Settings:
 
 
 @asynccontextmanager
-async def several(folder, scripts, **how):
+async def several(folder, scripts, *, processes=1, **how):
     """The upstreams room over that many scripted upstreams, each by its name."""
     async with AsyncExitStack() as stack:
         offers = how.pop("offers", {})
@@ -44,11 +44,19 @@ async def several(folder, scripts, **how):
         servers = {name: await stack.enter_async_context(server) for name, server in made.items()}
         found = settings(folder, servers, **how)
         now = [1000.0]
-        out = failover.Upstreams(found, hostname="relay.test", times=TIMES, clock=lambda: now[0])
+        out = failover.Upstreams(found, hostname="relay.test", times=TIMES, clock=lambda: now[0], processes=processes)
         try:
             yield out, servers, found, now
         finally:
             await out.close()
+
+
+@pytest.mark.parametrize(("processes", "connections"), [(1, 20), (3, 7), (64, 2)])
+async def test_the_processes_of_a_service_share_the_connections(tmp_path, processes, connections):
+    async with several(tmp_path, {"default": None}) as (out, servers, _, _):
+        await asyncio.gather(*(out.send(envelope(), MESSAGE) for _ in range(40)))
+        assert servers["default"].sessions == connections
+        assert len(servers["default"].taken) == 40
 
 
 def envelope(*to, upstream="default", **how):
