@@ -17,6 +17,7 @@ from relay.core.model import Reply
 from relay.smtp import limits
 
 END = b"\r\n.\r\n"
+DOT = b"\r\n."
 CHUNK = 1 << 18
 
 
@@ -46,6 +47,7 @@ async def read(
     says how slow it may come, and `tick(seconds)` is called at each chunk to set the timer of the connection anew.
     `mended()` is called where bare LFs were made CRLF; without it they are refused. Raises `Gone`."""
     held, seen, size, refusal = bytearray(b"\r\n"), 0, 0, None  # that CRLF ends DATA's own line: "." may come first
+    dotted = False  # a line before the end begins with a dot
     clock = asyncio.get_running_loop().time
     began, counted = clock(), 0
     try:
@@ -55,7 +57,10 @@ async def read(
                 raise Gone
             size += len(chunk)
             held += chunk
-            at = held.find(END, seen)
+            at = held.find(END if dotted else DOT, seen)
+            if at >= 0 and not held.startswith(END, at):
+                dotted = len(held) - at >= len(END)  # else it may be the beginning of the end
+                at = held.find(END, at) if dotted else -1
             if at >= 0:
                 break
             if refusal is None:
@@ -80,7 +85,7 @@ async def read(
             return crowded()
         content = bytes(memoryview(held)[2 : at + 2])
         del held, chunk, rest
-        found = await understood(content, limit, lambda size: flight.room(size - counted), mended)
+        found = await understood(content, limit, lambda size: flight.room(size - counted), mended, dotted=dotted)
         del content
         if isinstance(found, bytes):
             flight.add(len(found) - counted)
@@ -118,11 +123,12 @@ def no_line_end(content: bytes) -> Reply:
 
 
 async def understood(
-    content: bytes, limit: int, room: Callable[[int], bool], mended: Callable[[], None] | None
+    content: bytes, limit: int, room: Callable[[int], bool], mended: Callable[[], None] | None, *, dotted: bool
 ) -> bytes | Reply:
-    """The message that a client means by these octets, or the refusal. `room` says whether it may be that large."""
+    """The message that a client means by these octets, or the refusal. `room` says whether it may be that large; `dotted`
+    whether a line of it begins with a dot."""
     if envelopes.whole(content):
-        content = octets.undotted(content)
+        content = octets.undotted(content) if dotted else content
     else:
         feeds = octets.line_feeds(content) if mended else None
         if mended is None or feeds is None:
