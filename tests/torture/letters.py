@@ -81,6 +81,7 @@ class Books:
     """What was sent and heard, and how it stands. `waiting[n]` has what was in the spool after the death number n, from 0
     on: subject and recipient, and in how many entries."""
 
+    several: bool = False  # processes, of which each dies by itself
     letters: dict[str, Letter] = field(default_factory=dict)
     waiting: list[Counter[tuple[str, str]]] = field(default_factory=list)
     repeated: int = 0  # copies that arrived once more after a death
@@ -156,7 +157,9 @@ class Books:
                 wrong.append(f"{name} to {recipient} came again, and differs: {kept.content!r} {other.content!r}")
             if not kept.answered:
                 self.cut += 1
-            elif later > deaths and self.waiting[deaths][name, recipient]:
+            elif later > deaths and any(
+                each[name, recipient] for each in self.waiting[deaths : later if self.several else deaths + 1]
+            ):
                 self.repeated += 1
             else:
                 wrong.append(

@@ -120,12 +120,13 @@ class World:
         fails: float = 0.3,
         hitters: int = 3,
         upstream: str = "",
+        workers: int = 1,
         database: databases.Database | None = None,
     ) -> None:
         self.database = database or databases.Sqlite(folder / "var" / "trackrelay.db")
-        self.polite, self.more = polite, upstream
+        self.polite, self.more, self.workers = polite, upstream, workers
         self.folder, self.dice, self.fails, self.hitters = folder, random.Random(seed), fails, hitters
-        self.books = letters.Books()
+        self.books = letters.Books(workers > 1)
         self.hits: dict[str, float] = {}  # tid -> when it was answered
         self.to_hit: list[str] = []
         self.killed_at: list[float] = []
@@ -144,7 +145,9 @@ class World:
             self.folder,
             upstream=self.upstream.port,
             more=MORE.format(url=self.hook.url, secret=SECRET, store=self.database.url),
-            http="hits_per_token = 0\nhits_per_message = 0",  # few clients ask for much
+            # Few clients ask for much.
+            http=f"hits_per_token = 0\nhits_per_message = 0\nworkers = {self.workers}",
+            smtp=f"workers = {self.workers}",
             out=f'patience = "{PATIENCE * 1000:.0f}ms"\n{self.more}',
         )
         self.hitting = [asyncio.create_task(self._hit(n)) for n in range(self.hitters)]
@@ -209,6 +212,20 @@ class World:
         assert self.process.returncode == -signal.SIGKILL, self.process.returncode
         await self._dead()
 
+    async def kill_one(self) -> int:
+        """SIGKILL for one of the service's processes; which of them, by its number among those that live. It stands still
+        first: what is in the spool then is what it can't have finished."""
+        assert self.process
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        pids = [int(pid) for pid in children.read_text().split()]
+        victim = self.dice.choice(pids)
+        os.kill(victim, signal.SIGSTOP)
+        self.killed_at.append(time.monotonic())
+        self.books.died(self.waiting())
+        self.upstream.deaths += 1
+        os.kill(victim, signal.SIGKILL)
+        return pids.index(victim)
+
     async def _dead(self) -> None:
         self.up.clear()
         self.killed_at.append(time.monotonic())
@@ -266,7 +283,9 @@ class World:
     async def _hit(self, number: int) -> None:
         """Opens and clicks what arrived, one after the other, newest first and then older ones again."""
         count = seen = 0
-        async with aiohttp.ClientSession(headers={"User-Agent": AGENT}) as http:
+        # Where a connection that it kept breaks off, aiohttp asks once more, and somebody else is there to answer.
+        connector = aiohttp.TCPConnector(force_close=self.workers > 1)
+        async with aiohttp.ClientSession(headers={"User-Agent": AGENT}, connector=connector) as http:
             while True:
                 await self.up.wait()
                 await asyncio.sleep(self.pace)  # the load
