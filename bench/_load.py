@@ -65,7 +65,12 @@ def load(
 
 
 def cpu(pid: int) -> float:
-    """Seconds of CPU that a process has used, all its threads together."""
+    """Seconds of CPU that a process has used, all its threads together, and the processes that it started."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return sum(map(cpu, map(int, children)), own_cpu(pid))
+
+
+def own_cpu(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

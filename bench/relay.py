@@ -3,6 +3,9 @@
 The relay tracks opens and links, stores its record before it sends, and hands on to a sink in C that pipelines.
 Goal at 5 kB without DKIM: 0.75 x, at 50 kB 2 x; with Ed25519 at 5 kB 0.65 x.
 
+With --workers N the relay has so many processes that take mail, and the CPU is that of all of them (of a database's server
+none); --store postgresql has it store in PostgreSQL.
+
 The relay offers PIPELINING and aiosmtpd does not, so the generator asks it for less round trips, as Postfix would; the
 same without, as most libraries send, stands beside it.
 """
@@ -18,7 +21,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from bench import _load, _relay
+from bench import _load, _relay, _stores
 from tests.fakes import certificates
 
 SESSIONS = 10
@@ -39,17 +42,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.relay", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--sizes", default=",".join(SIZES), help='for example "5 kB"')
+    _stores.arguments(parser)
     options = parser.parse_args()
     _load.header()
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         generator = _load.generator(folder)
+        url = _stores.urls(stack, options.store)
         for size in options.sizes.split(","):
-            measure(folder / size.replace(" ", ""), generator, size, options.rounds)
+            measure(folder / size.replace(" ", ""), generator, size, options.rounds, options.workers, url)
     return 0
 
 
-def measure(folder: Path, generator: Path, size: str, count: int) -> None:
+def measure(folder: Path, generator: Path, size: str, count: int, workers: int, url: Callable[[], str]) -> None:
     octets, messages = SIZES[size]
     folder.mkdir()
     file, mail = folder / "message.eml", _relay.newsletter(octets)
@@ -62,10 +67,16 @@ def measure(folder: Path, generator: Path, size: str, count: int) -> None:
             )
         peers["sink"] = stack.enter_context(_load.printing_its_port(generator, "sink", log=folder / "sink.log"))
         sink = peers["sink"].port
-        tracked = peers["tracked"] = _relay.start(stack, folder / "tracked", sink)
-        untracked = peers["untracked"] = _relay.start(stack, folder / "untracked", sink, track=False)
+
+        def relay(name: str, more: str = "", *, track: bool = True) -> _relay.Relay:
+            peers[name] = found = _relay.start(
+                stack, folder / name, sink, track=track, smtp=f"workers = {workers}", more=more + _stores.toml(url())
+            )
+            return found
+
+        tracked, untracked = relay("tracked"), relay("untracked", track=False)
         certificates.written(folder / "signed" / "key.pem", ed25519.Ed25519PrivateKey.generate())
-        signed = peers["signed"] = _relay.start(stack, folder / "signed", sink, more=DKIM)
+        signed = relay("signed", DKIM)
         if b"DKIM-Signature: " not in _relay.show(signed, mail):
             sys.exit("the relay does not sign")
 
@@ -89,9 +100,7 @@ def measure(folder: Path, generator: Path, size: str, count: int) -> None:
         _relay.proved(signed, (count + 1) * messages)
         _relay.proved(untracked, (count + 1) * messages, track=False)
     links = _relay.show(tracked, mail).count(b"https://t.example.com/c/")
-    title = (
-        f"{size} ({len(mail)} octets, {links} links), {messages} messages, {SESSIONS} sessions, {count} rounds, medians"
-    )
+    title = f"{workers} worker{'s' * (workers > 1)}, {size} ({len(mail)} octets, {links} links), {messages} messages, {SESSIONS} sessions, {count} rounds, medians"
     _load.table(title, found, BASE, ALONE, GOALS[size])
     commits = figures["trackrelay_store_batch_count"]
     print(f"  every message was tracked and is on record: {2 * (count + 1) * messages} in {commits:.0f} commits")
