@@ -183,6 +183,30 @@ async def test_the_store(tmp_path):
     assert "can't be read" in only(await state_dir.store(here)).sentence
 
 
+@pytest.mark.parametrize(
+    ("smtp", "http", "url", "kinds", "words"),
+    [
+        (1, 1, "sqlite:trackrelay.db", [], ""),
+        (
+            2,
+            1,
+            "sqlite:trackrelay.db",
+            ["warning"],
+            "2 of smtp bring little with SQLite, where one of them writes at a time",
+        ),
+        (2, 3, "sqlite:trackrelay.db", ["warning"], "2 of smtp and 3 of http bring little"),
+        (1, 4, "postgresql://db/x", ["ok"], "4 of http, under a supervisor"),
+    ],
+)
+async def test_several_processes(tmp_path, smtp, http, url, kinds, words):
+    here = settings(tmp_path, store=config.StoreSettings(url))
+    here = replace(here, smtp=replace(here.smtp, workers=smtp), http=replace(here.http, workers=http))
+    found = await state_dir.processes(here)
+    assert [f.kind for f in found] == kinds
+    assert all(f.sentence.startswith(words) for f in found)
+    assert [("PostgreSQL" in f.sentence) for f in found] == [kind == "warning" for kind in kinds]
+
+
 async def test_ports(tmp_path):
     here = settings(tmp_path)
     assert [f.kind for f in await listeners.addresses(here)] == ["ok", "ok", "ok"]

@@ -664,6 +664,17 @@ WRONG = [
         '3: webhooks[0].triggers[1]: "message.bounce_detected" is not sent in the format "nylas-v2"',
     ),
     ('[webhook_delivery]\nallow_private = ["10.0.0.0/33"]', "2: webhook_delivery.allow_private[0]: "),
+    ("[smtp]\nworkers = 0", "2: smtp.workers: 0 is out of range; it should be a whole number from 1 to 64"),
+    ("[smtp]\nworkers = 65", "2: smtp.workers: 65 is out of range"),
+    ("[http]\nworkers = -2", "2: http.workers: -2 is out of range"),
+    ("[http]\nworkers = 1.5", "2: http.workers: should be a whole number"),
+    ("[http]\nworkers = true", "2: http.workers: should be a whole number"),
+    ('[smtp]\nworkers = "Auto"', '2: smtp.workers: "Auto" should be a whole number from 1 to 64, or "auto"'),
+    ('[smtp]\nworkers = "2"', '2: smtp.workers: "2" should be a whole number from 1 to 64, or "auto"'),
+    (
+        '[smtp]\nauth = "upstream"\nworkers = 2',
+        "3: smtp.workers: can't be more than 1 with smtp.auth = \"upstream\": users' passwords are in the memory of one",
+    ),
 ]
 
 
@@ -692,6 +703,9 @@ def test_one_mistake_one_sentence(folder, text, expected):
         '[milter]\nsubmitters = ["authenticated", "10.0.0.0/8", "::1/128", "daemon:submission"]',
         "[store]\nurl = 'sqlite:/srv/x.db'",
         UP + URL,
+        '[smtp]\nworkers = 2\n[http]\nworkers = "auto"',
+        '[smtp]\nauth = "upstream"\nworkers = "auto"\n[http]\nworkers = 2',
+        '[smtp]\nauth = "upstream"\nworkers = 1',
     ],
 )
 def test_these_are_right(folder, text):
