@@ -19,7 +19,6 @@ import pytest
 
 from relay import store as stores
 from relay.store.postgres.programs import numbered
-from relay.store.sql import lists
 from relay.store.sql.program import Rows
 from relay.store.sqlite import programs
 from tests.peers import postgres as servers
@@ -48,6 +47,7 @@ Done = Mapping[str, tuple[Counter[str], Counter[str]]]  # by ask, over the small
 
 async def over(url: str, of: filled.Filled) -> dict[str, Counter[str]]:
     store: Any = stores.open(url, Path("/"))
+    store.walk = WALK
     await store.start()
     found = {name: await work.of(ask(store)) for name, ask in asks.all_of(of).items()}
     await store.stop()
@@ -79,7 +79,6 @@ async def of_postgres(server: servers.Server) -> Done:
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def done(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lists, "WALK", WALK)
         work.SAID.clear()
         if request.param == "sqlite":
             patch.setattr(sqlite3, "connect", work.counting)

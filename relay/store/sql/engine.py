@@ -35,7 +35,7 @@ from relay.store import (
     decisions,
 )
 from relay.store.contract import NONE
-from relay.store.lists import Answer, Events, Listed, Messages, Suppressions, Thread, Threads
+from relay.store.lists import WALK, Answer, Events, Listed, Messages, Suppressions, Thread, Threads
 from relay.store.sql import (
     answers,
     copying,
@@ -85,6 +85,7 @@ class Engine(ABC):
         self._limits = limits
         self._clock = clock
         self._asking = events.Asking()
+        self.walk = WALK  # rows of an index that a page of a list looks at
 
     @abstractmethod
     async def read(self, program: Callable[P, Program[T]], *args: P.args, **kwargs: P.kwargs) -> T: ...
@@ -212,13 +213,13 @@ class Engine(ABC):
     # -- lists ---------------------------------------------------------------------------------------------------------
 
     async def list_messages(self, asked: Messages, limit: int) -> Listed[Sent]:
-        return await self.read(lists.listed, asked, limit)
+        return await self.read(lists.listed, asked, limit, self.walk)
 
     async def list_threads(self, asked: Threads, limit: int) -> Listed[Thread]:
-        return await self.read(lists.threads, asked, limit)
+        return await self.read(lists.threads, asked, limit, self.walk)
 
     async def list_events(self, asked: Events, limit: int) -> Listed[Event]:
-        return await self.read(lists.events, asked, limit)
+        return await self.read(lists.events, asked, limit, self.walk)
 
     async def thread(self, thread_id: str, grant_id: str) -> Thread | None:
         return await self.read(lists.thread, thread_id, grant_id)

@@ -20,7 +20,6 @@ from relay.store.lists import (
     ENDLESS,
     INDEXED,
     MAX_THREAD,
-    WALK,
     Events,
     Key,
     Listed,
@@ -50,11 +49,12 @@ def page(
     key: Callable[[Row], tuple[float, Any]],
     wanted: Callable[[Row], Program[T | None]],
     limit: int,
+    walk: int,
 ) -> Program[Listed[T]]:
-    """Goes through the rows of all statements, newest first, each `key` once. `names` are what the statements call the
+    """Goes through the rows of all statements, `walk` of them at most, newest first, each `key` once. `names` are what the statements call the
     place behind which they go on."""
     found: list[T] = []
-    before, place, number, size = None, begin, 0, min(2 * limit + 1, WALK)
+    before, place, number, size = None, begin, 0, min(2 * limit + 1, walk)
     while True:
         rows, more = yield from stretch(asked, dict(zip(names, place, strict=True)), size, key)
         for row in rows:
@@ -68,11 +68,11 @@ def page(
                 found.append(one)
             before = place = here
             number += 1
-            if number == WALK:
+            if number == walk:
                 return Listed(found, before)
         if not more:
             return Listed(found, None)
-        size = min(4 * size, WALK)
+        size = min(4 * size, walk)
 
 
 def stretch(
@@ -188,7 +188,7 @@ def walks(asked: Messages) -> list[tuple[str, str]]:
     return [(ALL, "")]
 
 
-def listed(asked: Messages, limit: int) -> Program[Listed[Sent]]:
+def listed(asked: Messages, limit: int, walk: int) -> Program[Listed[Sent]]:
     asked = decisions.mended(asked)
     fixed = {
         "since": asked.since, "grant": asked.grant_id, "thread": asked.thread_id, "label": asked.label,
@@ -215,7 +215,7 @@ def listed(asked: Messages, limit: int) -> Program[Listed[Sent]]:
         lanes = [(OF_THREAD, {**fixed, "value": asked.thread_id, "own": grant}) for grant in grants]
     else:
         lanes = [(sql, {**fixed, "value": value}) for sql, value in walks(asked)]
-    return (yield from page(lanes, ("at", "id"), begin, itemgetter(0, 1), wanted, limit))
+    return (yield from page(lanes, ("at", "id"), begin, itemgetter(0, 1), wanted, limit, walk))
 
 
 def grants_of_thread(thread_id: str) -> Program[list[str]]:
@@ -264,7 +264,7 @@ ANSWERS_OF = along(
 )
 
 
-def threads(asked: Threads, limit: int) -> Program[Listed[Thread]]:
+def threads(asked: Threads, limit: int, walk: int) -> Program[Listed[Thread]]:
     """A row is a thread's where nothing in the thread came after it."""
     asked = decisions.mended(asked)
     seen, grant = asked.seen, asked.grant_id
@@ -282,7 +282,7 @@ def threads(asked: Threads, limit: int) -> Program[Listed[Thread]]:
 
     begin = min((min(asked.until, seen), ""), asked.before or FIRST)
     lanes = [(sql, {"grant": grant, "since": asked.since}) for sql in (SENT_IN_GRANT, ANSWERED_IN_GRANT)]
-    return (yield from page(lanes, ("at", "id"), begin, itemgetter(0, 1), wanted, limit))
+    return (yield from page(lanes, ("at", "id"), begin, itemgetter(0, 1), wanted, limit, walk))
 
 
 def thread(thread_id: str, grant_id: str) -> Program[Thread | None]:
@@ -346,7 +346,7 @@ IDS_IN_THREAD = along(
 )
 
 
-def events(asked: Events, limit: int) -> Program[Listed[Event]]:
+def events(asked: Events, limit: int, walk: int) -> Program[Listed[Event]]:
     asked = decisions.mended(asked)
     in_thread = None
     if asked.thread_id:
@@ -363,7 +363,7 @@ def events(asked: Events, limit: int) -> Program[Listed[Event]]:
 
     begin = min((asked.until, 0), asked.before or (ENDLESS, 0))
     lanes = walk_events(asked, in_thread)
-    return (yield from page(lanes, ("at", "position"), begin, itemgetter(AT, POSITION), wanted, limit))
+    return (yield from page(lanes, ("at", "position"), begin, itemgetter(AT, POSITION), wanted, limit, walk))
 
 
 def ids_in_thread(thread_id: str) -> Program[frozenset[str]]:
