@@ -21,6 +21,12 @@ settings.load_profile("ci" if os.environ.get("CI") else "usual")
 LONGEST = ("torture", "scenarios", "shells")  # folders, those with the longest files first
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--store", choices=("sqlite", "postgresql"), help="of all scenarios, instead of both of those chosen"
+    )
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Server]:
     """One server for all tests of this process that ask for a database."""

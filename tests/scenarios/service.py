@@ -18,6 +18,7 @@ from tests import peers
 from tests.until import eventually
 
 ROOT = Path(__file__).parent.parent.parent
+store_url = ""  # of the settings that are written from now on; "" is the usual file
 
 
 @dataclass
@@ -105,6 +106,8 @@ def settings(
     if isinstance(upstream, int):
         upstream = f"smtp://127.0.0.1:{upstream}"
     ports = peers.free_port(), peers.free_port(), peers.free_port()
+    if store_url and "[store]" not in more:
+        more += f'\n[store]\nurl = "{store_url}"\n'
     (folder / "relay.toml").write_text(f"""
 state_dir = "var"
 [smtp]
