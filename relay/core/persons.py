@@ -21,6 +21,7 @@ from typing import Any
 from relay.core import domains, suppressions
 
 ERASED = "erased"
+TRACE = 3  # characters of the domain by which what is left of an address is known
 SOFT = r"(?:=\r?\n)?"  # of quoted-printable
 BEFORE = r"(?:(?<![\w.+-])|(?<=%[0-9A-Fa-f]{2})|(?<==[0-9A-F]{2})|(?<=\\[nrt]))"
 BEHIND = r"(?![\w-]|\.\w)"
@@ -45,6 +46,8 @@ class Person:
         body = rf"{quote}{spelling(local)}{quote}{SOFT}{at_sign}{SOFT}(?:{spelt})"
         verp = rf"(?<!\w){spelling(local)}(?:=3D|%3D|=)(?:{spelt})"
         self._pattern = re.compile(f"(?:{BEFORE}{body}|{verp}){BEHIND}", re.IGNORECASE)
+        parts = "|".join(dict.fromkeys(spelling(form[:TRACE]) for form in self.forms))
+        self._trace = re.compile(f"{spelling(local)}{quote}{SOFT}{at_sign}{SOFT}(?:{parts})", re.IGNORECASE)
         self._entry = re.compile(rf"\s*(?:[^<>]*<)?\s*{body}\s*>?\s*", re.IGNORECASE)
         # Whatever names it has one of these in it, unless some of its characters are encoded: so most text is told cheaply.
         self._run = re.compile(RUN.format(least=max(8, min(20, len(self.mailbox)))))
@@ -68,6 +71,12 @@ class Person:
     def named_in(self, octets: bytes) -> bool:
         """The same in octets, of whatever kind."""
         return self.named(octets.decode("utf-8", "replace"))
+
+    def traced_in(self, octets: bytes) -> bool:
+        """Is there anything in a file of a database that may be left of them: also where nothing divides it from what stands
+        before and behind it, and where its end is overwritten?"""
+        text = octets.decode("utf-8", "replace")
+        return self._trace.search(text) is not None or self.named(text)
 
     def _plain(self, text: str) -> bool:
         lower = text.lower()

@@ -96,6 +96,13 @@ def test_international_addresses(text: str) -> None:
     assert not WIDE.named(WIDE.without(text))
 
 
+@pytest.mark.parametrize("octets", [b"\xadada.b@example.netGET", b"xxada.b@exam\x81\0", b"a=xada.b%40example.nety"])
+def test_what_is_left_in_a_file_has_no_bounds(octets: bytes) -> None:
+    assert ADA.traced_in(octets)
+    assert not ADA.named_in(octets)
+    assert not ADA.traced_in(b"bob@example.net ada.b@other.example")
+
+
 def test_of_a_list_the_entry_goes_and_of_a_text_the_address() -> None:
     value = {
         "to": ["Ada B. <ada.b@example.net>", "Bob <bob@example.org>"],

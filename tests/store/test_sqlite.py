@@ -17,7 +17,9 @@ from typing import Any, TypeVar
 import pytest
 
 from relay.core import floods
-from relay.store import Unavailable
+from relay.core.model import SentCopy
+from relay.core.persons import Person
+from relay.store import PersonMark, Unavailable
 from relay.store.sql import engine, events, outbox
 from relay.store.sql.program import Program
 from relay.store.sqlite import Sqlite, schema, writer
@@ -400,3 +402,29 @@ async def test_what_keeps_coming_shares_the_transaction(path: Path) -> None:
     assert sum(batches) == writer.CROWD + 1 + 5
     assert batches[-1] == 1 + 5
     await it.stop()
+
+
+async def test_what_was_erased_stands_in_no_page(store: Sqlite, path: Path) -> None:
+    """Nor does what an earlier version deleted without overwriting it, nor what a page kept that was divided."""
+    name, who = "ada.lovelace@example.net", Person("ada.lovelace@example.net")
+    for number in range(150):
+        people = (SentCopy(name, 0, True), SentCopy(f"p{number}@example.org", 1, True))
+        await store.record_sent(
+            sent(f"m{number:03}", to=(name,), cc=(), subject="x" * (number * 7 % 90), copies=people)
+        )
+        await store.append(click(message_id=f"m{number:03}", url=f"https://x.test/?e={name}&n={number}"))
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("PRAGMA secure_delete = OFF")
+        db.execute("CREATE TABLE old (text TEXT)")
+        db.executemany("INSERT INTO old VALUES (?)", [(f"{name} {number}",) for number in range(500)])
+        db.execute("DROP TABLE old")
+    mark: PersonMark | None = PersonMark()
+    while mark is not None:
+        page = await store.person_page(who, mark)
+        for row in page.found:
+            await store.erase_person(who, row.table, row.key)
+        mark = page.next
+    await store.overwrite(who)
+    left = [file.name for file in path.parent.iterdir() if b"lovelace" in file.read_bytes()]
+    assert left == []
+    assert len(await store.recent_sent(limit=1000)) == 150

@@ -110,7 +110,7 @@ class Database:
             os.close(lock)
 
 
-def overwrite(path: Path, named: Callable[[bytes], bool]) -> None:
+def overwrite(path: Path, traced: Callable[[bytes], bool]) -> None:
     """What was deleted stands in no file any more: the WAL goes into the database, and where something is left there, in pages
     that became free before they were overwritten or in gaps where a page was split, the whole file is written anew."""
     lock = files.open(path.with_name(path.name + ".lock"))
@@ -119,7 +119,7 @@ def overwrite(path: Path, named: Callable[[bytes], bool]) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         truncate(db)
         fcntl.flock(lock, fcntl.LOCK_UN)
-        if residue(path, named):
+        if residue(path, traced):
             LOG.info("rewritten", path=path, octets=path.stat().st_size)
             fcntl.flock(lock, fcntl.LOCK_EX)
             db.execute("VACUUM")
@@ -135,11 +135,11 @@ def truncate(db: sqlite3.Connection) -> None:
         raise sqlite3.OperationalError("somebody reads for so long that the WAL can't be emptied: try again")
 
 
-def residue(path: Path, named: Callable[[bytes], bool]) -> bool:
+def residue(path: Path, traced: Callable[[bytes], bool]) -> bool:
     with path.open("rb") as file:
         before = b""
         while chunk := file.read(PIECE):
-            if named(before + chunk):
+            if traced(before + chunk):
                 return True
             before = chunk[-OVERLAP:]
     return False

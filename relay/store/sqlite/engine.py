@@ -65,7 +65,7 @@ class Sqlite(Engine):
 
     async def overwrite(self, who: Person) -> str:
         try:
-            await asyncio.to_thread(database.overwrite, self.path, who.named_in)
+            await asyncio.to_thread(database.overwrite, self.path, who.traced_in)
         except (sqlite3.Error, OSError) as error:
             raise Unavailable(f"{self.path.name}: {faults.said(error)}") from error
         return ""
