@@ -47,7 +47,7 @@ def main() -> int:
         filled = folder / "quiet" / "state" / "trackrelay.db"
         began = time.perf_counter()
         _database.fill(filled, options.events // (10 if options.postgresql else 1), now=time.time() - AGE)
-        asyncio.run(pixel.sent(filled.parent, folder / "paths"))
+        asyncio.run(pixel.sent(filled.parent, folder / "paths", "sqlite"))
         shutil.copytree(filled.parent, folder / "cleaning" / "state", dirs_exist_ok=True)
         urls = {"quiet": "sqlite:trackrelay.db", "cleaning": "sqlite:trackrelay.db"}
         if options.postgresql:
