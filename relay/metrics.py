@@ -7,6 +7,8 @@ own. Counters and histograms are added up. Leaves to others: where the values ar
 from __future__ import annotations
 
 import contextlib
+import os
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 
@@ -116,7 +118,11 @@ RETENTION_OLDEST = Gauge(
     multiprocess_mode=LIVEMAX,
 )  # fmt: skip
 RETENTION_SECONDS = Counter("trackrelay_retention_seconds", "Time that the store took to let go of what is too old")
+CPU = Counter("trackrelay_cpu_seconds", "Processor time that the processes have used")
+MEMORY = Gauge("trackrelay_resident_bytes", "Memory of the processes, shared pages in each", multiprocess_mode=LIVESUM)
 
+PAGE = os.sysconf("SC_PAGE_SIZE")
+SPENT = [0.0]  # seconds that are counted
 
 BY_NAME: dict[str, MetricWrapperBase] = {
     next(iter(each.describe())).name: each for each in list(vars().values()) if isinstance(each, MetricWrapperBase)
@@ -131,9 +137,21 @@ def follow(gauge: Gauge, now: Callable[[], float]) -> None:
 
 def refresh() -> None:
     """Gauges that are followed are what they are now. Others read them then."""
+    spent = time.process_time()
+    CPU.inc(spent - SPENT[0] if spent >= SPENT[0] else spent)  # less: this process was forked meanwhile
+    SPENT[0] = spent
     for gauge, now in FOLLOWED.items():
         with contextlib.suppress(OSError):  # of a disk: it stays as it was
             gauge.set(now())
+
+
+def resident() -> float:
+    """Octets."""
+    with open("/proc/self/statm") as file:
+        return float(file.read().split()[1]) * PAGE
+
+
+FOLLOWED[MEMORY] = resident
 
 
 def share(page: samples.Page) -> None:

@@ -164,6 +164,15 @@ def test_histograms_are_added_up_bucket_by_bucket(memory: int) -> None:
         assert found["trackrelay_stage_seconds_count", (("stage", stage),)] >= 2
 
 
+def test_processor_time_and_memory_are_of_all(memory: int) -> None:
+    child("sum(range(3_000_000)); metrics.refresh()", page=memory)
+    page = looked(memory)
+    assert difference([(page, False)], "cpu_seconds_total") > 0.01
+    assert difference([(page, True)], "resident_bytes") > 10_000_000
+    before = metrics.value("trackrelay_cpu_seconds_total")
+    assert 0 < before <= metrics.value("trackrelay_cpu_seconds_total")
+
+
 def test_gauges_are_of_who_runs(memory: int) -> None:
     child(
         "metrics.SMTP_CONNECTIONS.set(4); metrics.UPSTREAM_TROUBLE.labels('up', 'tls').set(1)",
