@@ -232,12 +232,14 @@ class Wiring:
         return out, heard, spool.Spool(self.settings.state_dir / "spool", self.settings, out, heard, times=times)
 
     async def start_milter(self) -> None:
-        from relay import milter
+        from relay import milter, suppressions
 
         if not self.settings.milter.listen:
             return
         try:
-            self.milter = await milter.serve(self.settings, self.tracker(self.signers()))
+            tracker = self.tracker(self.signers())
+            at_once = suppressions.AtOnce(self.settings, tracker.lookup)
+            self.milter = await milter.serve(self.settings, tracker, refuses=at_once.refusal if at_once.asks else None)
         except milter.CannotListen as reason:
             raise starting.CannotStart(f"milter: {reason}", 1 if reason.now else 2) from reason
         self.own["milter"] = list(self.milter.addresses)

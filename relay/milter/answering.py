@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Protocol
 
 from relay import config, event_loop, log, metrics, outbound
@@ -23,6 +23,7 @@ LOG = log.room("milter")
 OUTCOMES = {
     name: metrics.MILTER_MESSAGES.labels(name) for name in ("changed", "unchanged", "refused", "failed", "put_off")
 }
+Refuses = Callable[[str, str], Awaitable[Reply | None]]  # reverse-path, recipient
 OF_CLIENT = ("SIZE=", "AUTH=")  # parameters of MAIL that are not the message's
 
 
@@ -37,6 +38,20 @@ class Failed(Exception):
     def __init__(self, reason: str, *, recorded: bool = False) -> None:
         super().__init__(reason)
         self.recorded = recorded
+
+
+async def refused(refuses: Refuses, reverse_path: str, recipient: str) -> bytes:
+    """The packet that refuses this recipient; b"" for none. Never raises."""
+    try:
+        reply = await refuses(reverse_path, recipient)
+    except Exception:  # the edge
+        metrics.ERRORS.labels("milter").inc()
+        LOG.exception("recipient_not_asked_about")
+        return b""
+    if reply is None:
+        return b""
+    LOG.info("recipient_suppressed", reply=reply)
+    return packets.reply(reply.code, reply.text)
 
 
 class Answering:

@@ -12,7 +12,7 @@ from collections import deque
 from typing import Any, Protocol
 
 from relay import log, metrics
-from relay.core.milter import Message, Session, packets
+from relay.core.milter import Message, Named, Session, packets
 
 LOG = log.room("milter")
 
@@ -28,6 +28,7 @@ class Host(Protocol):
     """What a connection is given by its server."""
 
     async def answer(self, message: Message) -> bytes: ...
+    async def refusal(self, reverse_path: str, recipient: str) -> bytes: ...
     def session(self) -> Session: ...
     def room(self, octets: int) -> bool: ...
     def take(self, connection: Connection) -> bool: ...
@@ -111,6 +112,9 @@ class Connection(asyncio.Protocol):
         if isinstance(heard, Message):
             self._task = self._loop.create_task(self._answer(heard))
             return True
+        if isinstance(heard, Named):
+            self._task = self._loop.create_task(self._decide(heard))
+            return True
         if within and not self._session.busy:
             UNFINISHED.inc()
         if isinstance(heard, bytes):
@@ -131,10 +135,19 @@ class Connection(asyncio.Protocol):
             answer = await self._host.answer(message)
         finally:
             self._host.room(-message.held)
+        self._answered(answer)
+
+    async def _decide(self, named: Named) -> None:
+        refused = await self._host.refusal(named.reverse_path, named.recipient)
+        if refused:
+            self._session.refuse(named.recipient)
+        self._answered(refused or packets.CONTINUE)
+
+    def _answered(self, answer: bytes) -> None:
         self._task = None
         self.heard = self._loop.time()
         self._transport.write(answer)
-        if self._finishing:
+        if self._finishing and not self._session.busy:
             self._transport.close()
             return
         while self._waiting and not self._task and not self._transport.is_closing():

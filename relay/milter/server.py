@@ -53,8 +53,14 @@ class Limits:
 class Server:
     """A listener that is up. `address` is what it is bound to, "" for a file."""
 
-    def __init__(self, answer: answering.Answering, tracks: Callable[[Client], bool], limits: Limits) -> None:
-        self.answer, self._tracks, self._limits = answer.answer, tracks, limits
+    def __init__(
+        self,
+        answer: answering.Answering,
+        tracks: Callable[[Client], bool],
+        limits: Limits,
+        refuses: answering.Refuses | None = None,
+    ) -> None:
+        self.answer, self._tracks, self._limits, self._refuses = answer.answer, tracks, limits, refuses
         self._loop = asyncio.get_running_loop()
         self._connections: set[Connection] = set()
         self._listener: asyncio.AbstractServer | None = None
@@ -73,7 +79,11 @@ class Server:
     # -- for connections -----------------------------------------------------------------------------------------------
 
     def session(self) -> Session:
-        return Session(self._tracks, self.room, self._limits.message)
+        return Session(self._tracks, self.room, self._limits.message, asks=self._refuses is not None)
+
+    async def refusal(self, reverse_path: str, recipient: str) -> bytes:
+        """What the mail server hears of a recipient who is not written to; b"" where it may go on."""
+        return await answering.refused(self._refuses, reverse_path, recipient) if self._refuses else b""
 
     def room(self, octets: int) -> bool:
         """Room for so many more octets; less than 0 gives back."""
@@ -203,11 +213,18 @@ def gid(group: str) -> int:
         raise CannotListen(f"milter.group: there is no group {group}", now=False) from None
 
 
-async def serve(settings: Settings, tracker: answering.Tracker, *, limits: Limits | None = None) -> Server:
-    """Opens the listener of [milter]. Raises `CannotListen`."""
+async def serve(
+    settings: Settings,
+    tracker: answering.Tracker,
+    *,
+    limits: Limits | None = None,
+    refuses: answering.Refuses | None = None,
+) -> Server:
+    """Opens the listener of [milter]. `refuses` is asked about each recipient of mail that is tracked; without it the mail
+    server waits for no answer there. Raises `CannotListen`."""
     milter, smtp = settings.milter, settings.smtp
     limits = limits or Limits(in_flight=max(smtp.max_in_flight, smtp.max_message_size), message=smtp.max_message_size)
-    server = Server(answering.Answering(settings, tracker), submitters.rule(milter.submitters), limits)
+    server = Server(answering.Answering(settings, tracker), submitters.rule(milter.submitters), limits, refuses)
     try:
         await server.listen(milter.listen, milter.mode, milter.group)
     except BaseException:

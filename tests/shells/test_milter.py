@@ -445,3 +445,46 @@ async def test_miltertest_sends_a_message() -> None:
     (asked,) = tracker.asked
     assert (asked.login, asked.peer, [r.address for r in asked.recipients]) == ("ann", "127.0.0.1", ["b@example.test"])
     assert asked.content == b"From:a@example.test\r\nX-Track:all\r\nContent-Type:text/html\r\n\r\n<p>hello</p>"
+
+
+async def refuses(reverse_path: str, recipient: str) -> Reply | None:
+    if recipient == "broken@x.test":
+        raise RuntimeError
+    return Reply(550, "5.7.1 This recipient is suppressed: 100%") if recipient == "no@x.test" and reverse_path else None
+
+
+@pytest.mark.parametrize("steps", [mta.STEPS, 0])
+async def test_a_recipient_is_refused_and_the_others_go_on(steps: int) -> None:
+    tracker = Tracker()
+    given = config.Settings(milter=Milter("inet:127.0.0.1:0"))
+    found = await milter.serve(given, tracker, refuses=refuses)
+    async with client(found, steps=steps) as peer:
+        assert await peer.mail("yes@x.test") == b"c"
+        said = [await peer.step(b"R", f"<{name}@x.test>".encode(), b"\0") for name in ("no", "broken", "other", "no")]
+        assert said == [b"y", b"c", b"c", b"y"]
+        await peer.content(LETTER)
+        assert is_tracked(mta.applied(LETTER, await peer.end()))
+        assert await peer.mail("yes@x.test", sender="") == b"c"  # nothing is left of the message before
+        assert await peer.step(b"R", b"<no@x.test>", b"\0") == b"c"
+        await peer.content(LETTER)
+        await peer.end()
+    await found.drain(5)
+    assert [[r.address for r in asked.recipients] for asked in tracker.asked] == [
+        ["yes@x.test", "broken@x.test", "other@x.test"], ["yes@x.test", "no@x.test"],
+    ]  # fmt: skip
+
+
+async def test_a_mail_server_that_does_not_wait_hears_of_each_recipient_in_turn() -> None:
+    tracker = Tracker()
+    found = await milter.serve(config.Settings(milter=Milter("inet:127.0.0.1:0")), tracker, refuses=refuses)
+    async with client(found) as peer:
+        peer.send(
+            mta.packet(b"M", b"<a@example.test>", b"\0"),
+            *(mta.packet(b"R", f"<{name}@x.test>".encode(), b"\0") for name in ("no", "yes", "no")),
+        )
+        assert [(await peer.read())[0] for _ in range(4)] == [b"c", b"y", b"c", b"y"]
+        peer.queue_id = ""
+        await peer.content(LETTER)
+        assert is_tracked(mta.applied(LETTER, await peer.end()))
+    await found.drain(5)
+    assert [r.address for r in tracker.asked[0].recipients] == ["yes@x.test"]

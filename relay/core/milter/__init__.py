@@ -7,6 +7,6 @@ There is no standard: Sendmail's libmilter is the protocol (mfdef.h and mfapi.h,
 as MILTER_README says.
 """
 
-from relay.core.milter.session import Client, Message, Session
+from relay.core.milter.session import Client, Message, Named, Session
 
-__all__ = ["Client", "Message", "Session"]
+__all__ = ["Client", "Message", "Named", "Session"]

@@ -70,6 +70,13 @@ class Message(Value, frozen=True):
     held: int  # octets that it was given room for, to be given back after its answer
 
 
+class Named(Value, frozen=True):
+    """A recipient that the mail server waits for an answer about."""
+
+    reverse_path: str
+    recipient: str
+
+
 class End:
     """The connection ends; `why` is "" where the mail server said so."""
 
@@ -81,10 +88,12 @@ class End:
 
 class Session:
     """`room` is asked whether a message may take so many more octets, and told how many it gave back (less than 0); one
-    message takes at most `most`."""
+    message takes at most `most`. With `asks` each recipient is asked about."""
 
-    def __init__(self, tracks: Callable[[Client], bool], room: Callable[[int], bool], most: int) -> None:
-        self._tracks, self._room, self._most = tracks, room, most
+    def __init__(
+        self, tracks: Callable[[Client], bool], room: Callable[[int], bool], most: int, *, asks: bool = False
+    ) -> None:
+        self._tracks, self._room, self._most, self._asks = tracks, room, most, asks
         self._steps = -1  # negotiated; -1 before
         self._able = False  # the mail server makes the changes that we need
         self._spaced = False  # it sends fields with the space after the colon
@@ -98,8 +107,8 @@ class Session:
         """Within a message that is wanted."""
         return self._message is not None
 
-    def receive(self, command: bytes, data: bytes) -> bytes | Message | End:
-        """What the mail server hears, perhaps nothing; or the message that it waits for an answer to."""
+    def receive(self, command: bytes, data: bytes) -> bytes | Message | Named | End:
+        """What the mail server hears, perhaps nothing; or the message, or the recipient, that it waits for an answer to."""
         if command == packets.MACRO:
             self._macros = data[: packets.CHUNK]
             return b""
@@ -122,8 +131,15 @@ class Session:
         if command == packets.CONNECT:
             self._connect(data, macros)
         elif self._message:
-            self._message.step(command, data, macros)
+            named = self._message.step(command, data, macros)
+            if named and self._asks and not self._steps & packets.MUTE_RECIPIENT:
+                return Named(bare(self._message.path), named)
         return b"" if self._steps & MUTE[command] else packets.CONTINUE
+
+    def refuse(self, recipient: str) -> None:
+        """The message that is coming in does not go to this one."""
+        if self._message:
+            self._message.recipients.pop(recipient, None)
 
     def _macros_of(self, command: bytes) -> dict[str, str]:
         """Those that were sent for this command just before it."""
@@ -153,7 +169,7 @@ class Session:
         if version < oldest:
             return End(f"version {version}")
         self._able = actions & ACTIONS == ACTIONS
-        self._steps = steps & STEPS
+        self._steps = steps & STEPS & ~(packets.MUTE_RECIPIENT if self._asks else 0)
         self._spaced = bool(steps & packets.LEADING_SPACE)
         return packets.negotiated(min(version, newest), actions & ACTIONS, self._steps)
 
@@ -218,7 +234,8 @@ class Draft:
         self.size = 0
         self.whole = True
 
-    def step(self, command: bytes, data: bytes, macros: dict[str, str]) -> None:
+    def step(self, command: bytes, data: bytes, macros: dict[str, str]) -> str:
+        """The recipient that it names, if it does."""
         if macros:
             self.macros.update(macros)
         if command == packets.HEADER:
@@ -226,17 +243,19 @@ class Draft:
         elif command == packets.BODY:
             self.chunk(data)
         elif command == packets.RECIPIENT:
-            self.recipient(data)
+            return self.recipient(data)
+        return ""
 
-    def recipient(self, data: bytes) -> None:
+    def recipient(self, data: bytes) -> str:
         if len(self.recipients) >= MAX_RECIPIENTS:
             self._give_up()
-        if not self.whole:
-            return
         path, *options = packets.strings(data[: packets.CHUNK])
         address = bare(path)
+        if not self.whole:
+            return address
         if address and self._take(max(FIELD_COST, len(data))):
             self.recipients.setdefault(address, Recipient(address, tuple(map(packets.text, filter(None, options)))))
+        return address
 
     def header(self, data: bytes) -> None:
         name, _, value = data.partition(b"\0")

@@ -15,7 +15,7 @@ import pytest
 
 from tests.fakes.upstream import Upstream
 from tests.peers import browser
-from tests.scenarios import hostile, service
+from tests.scenarios import hostile, milters, service
 from tests.until import eventually
 
 BOB, ANN, EVE = "bob@example.net", "ann@example.net", "eve@example.net"
@@ -180,6 +180,23 @@ def test_by_the_page_and_at_each_door(tmp_path: Path) -> None:
             relay.command("suppress", "remove", BOB)
             assert send(relay, letter(7), BOB) == {}
             assert links(copies(upstream, 7, 1)[BOB])
+
+
+def test_by_a_mail_server_that_asks(tmp_path: Path) -> None:
+    tracking = 'opens = true\nlinks = true\nsuppress = "reject"'
+    with hostile.sink() as upstream:
+        ports, milter = milters.settings(tmp_path, tracking=tracking)
+        with service.running(tmp_path, ports) as relay, milters.mail_server(upstream, milter) as postfix:
+            relay.command("suppress", "add", BOB)
+            relay.command("suppress", "add", ANN, "--reason", "refusal")
+            with smtplib.SMTP("127.0.0.1", postfix.port, timeout=30) as client:
+                refused = client.sendmail("news@example.com", [BOB, EVE], letter(1))
+                assert [(who, code, words[:5]) for who, (code, words) in refused.items()] == [(BOB, 550, b"5.7.1")]
+                assert client.sendmail("news@example.com", [ANN], letter(2)) == {}
+                with pytest.raises(smtplib.SMTPRecipientsRefused):
+                    client.sendmail("news@example.com", [BOB], letter(3))
+            assert links(copies(upstream, 1, 1)[EVE])
+            assert not links(copies(upstream, 2, 1)[ANN])
 
 
 class Kept(urllib.request.HTTPRedirectHandler):
