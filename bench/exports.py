@@ -47,7 +47,7 @@ def main() -> int:
             shutil.copy(options.database, database)
         else:
             _database.fill(database, options.events, now=time.time())
-        asyncio.run(pixel.sent(folder / "relay" / "state", folder / "paths", "sqlite"))
+        asyncio.run(pixel.sent(folder / "relay" / "state", folder / "paths"))
         generator = _load.generator(folder)
         sink = stack.enter_context(_load.printing_its_port(generator, "sink", log=folder / "sink.log"))
         relay = _relay.start(

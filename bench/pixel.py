@@ -37,7 +37,7 @@ workers = {workers}
 """
 
 
-async def sent(state: Path, file: Path, url: str) -> None:
+async def sent(state: Path, file: Path, url: str = "sqlite") -> None:
     """Messages on record, and the paths of their pixels in `file`, one a line."""
     signing = keys.TokenKeys(state / "keys" / "tokens.json")
     shelf = store.open(opened(url), state)

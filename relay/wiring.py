@@ -366,7 +366,7 @@ class Wiring:
     async def own_troubles(self) -> tuple[list[str], list[str]]:
         """Those of this process."""
         reasons, warnings = await self.mail_troubles()
-        return reasons, warnings + [f"nodes: {sentence}" for sentence in self.node_troubles()]
+        return reasons, warnings + [f"nodes: {sentence}" for sentence in self.among.troubles]
 
     async def mail_troubles(self) -> tuple[list[str], list[str]]:
         from relay.upstream import choice
@@ -392,7 +392,8 @@ class Wiring:
         return self.among.shown
 
     def node_troubles(self) -> list[str]:
-        return self.among.troubles
+        """What is wrong among them, and among the processes of this one; for the live page."""
+        return self.among.troubles + self.member.missing
 
     async def listen(
         self,

@@ -124,6 +124,11 @@ class Member:
             metrics.WORKERS.labels(role, "up").set(up)
             metrics.WORKERS.labels(role, "missing").set(len(mine) - up)
 
+    @property
+    def missing(self) -> list[str]:
+        """Who of the service is not there, in sentences."""
+        return [told(each) for each in self.others if each["state"] != "up"]
+
     def troubles(self) -> tuple[list[str], list[str]]:
         """What keeps the service from its work, and what only delays it: somebody is missing, or says so."""
         missing = [each for each in self.others if each["state"] != "up"]

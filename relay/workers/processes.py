@@ -179,6 +179,7 @@ def begin(live: Live, line: member.Line) -> None:
         traceback.print_exc()
     finally:
         with contextlib.suppress(OSError, ValueError):
+            log.flush()
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code)

@@ -85,6 +85,7 @@ async def test_what_is_wrong_with_the_service(processes, reasons, warnings):
     theirs.tell("standing", processes=processes, addresses={"smtp": [["127.0.0.1", 25]]})
     await until(lambda: one.others)
     assert one.troubles() == (reasons, warnings)
+    assert one.missing == [each for each in (*reasons, *warnings) if "is missing" in each]
     assert one.addresses == {"smtp": [("127.0.0.1", 25)]}
     theirs.close()
 

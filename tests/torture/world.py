@@ -328,7 +328,10 @@ class World:
         """Subject and recipient of what is in the spool, and in how many entries."""
         found: collections.Counter[tuple[str, str]] = collections.Counter()
         for path in self.entries():
-            line, _, content = path.read_bytes().partition(b"\n")
+            try:
+                line, _, content = path.read_bytes().partition(b"\n")
+            except FileNotFoundError:  # another process, which goes on, is done with it
+                continue
             for recipient in queue.read(line).recipients:
                 found[letters.subject(content), recipient.address] += 1
         return found
