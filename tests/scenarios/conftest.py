@@ -32,13 +32,15 @@ ENGINES = ("sqlite", "postgresql")
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     chosen = metafunc.config.getoption("--store")
     if chosen or metafunc.definition.path.parent.name in OVER_BOTH:
-        metafunc.fixturenames.append("engine")
+        if "engine" not in metafunc.fixturenames:
+            metafunc.fixturenames.insert(0, "engine")
         metafunc.parametrize("engine", [chosen] if chosen else ENGINES, indirect=True)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def engine(request: pytest.FixtureRequest) -> Iterator[str]:
-    """What `service.settings` says of the store: nothing, or a database of the test's own."""
+    """What `service.settings` says of the store: nothing, or a database of the test's own. A fixture that lasts as long as
+    its module, and runs the service, asks for it."""
     if request.param == "postgresql":
         server: Server = request.getfixturevalue("postgres")
         name = f"scenario_{next(NUMBERS)}"

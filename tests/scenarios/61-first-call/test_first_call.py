@@ -88,7 +88,7 @@ def handling(folder: Path) -> Iterator[tuple[int, Path]]:
 
 
 @pytest.fixture(scope="module")
-def guided(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guided]:
+def guided(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guided]:
     folder = tmp_path_factory.mktemp("guide")
     more = """
 [webhook_delivery]

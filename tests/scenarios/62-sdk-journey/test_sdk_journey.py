@@ -97,7 +97,7 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def handler() -> Iterator[Handler]:
+def handler(engine: str) -> Iterator[Handler]:
     known = Handler()
 
     class Server(BaseHTTPRequestHandler):
@@ -126,7 +126,7 @@ def handler() -> Iterator[Handler]:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory, handler: Handler) -> Iterator[World]:
+def world(engine: str, tmp_path_factory: pytest.TempPathFactory, handler: Handler) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("journey")
     for place in ("new", "cur", "tmp"):
         (folder / "sales" / place).mkdir(parents=True)
