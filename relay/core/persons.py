@@ -36,9 +36,12 @@ class Person:
     def __init__(self, address: str) -> None:
         self.mailbox = suppressions.mailbox(address)
         local, at, domain = self.mailbox.rpartition("@")
-        if not at or not local or not domain or len(self.mailbox) > 320 or re.search(r"[\s<>]", self.mailbox):
+        quoted = len(local) > 2 and local[0] == local[-1] == '"'
+        if not at or not local or len(self.mailbox) > 320 or not hint(domain):
             raise ValueError(f"{address[:100]!r} is no address")
-        local = local[1:-1] if len(local) > 2 and local[0] == local[-1] == '"' else local
+        if re.search(r"[\s<>]", domain if quoted else self.mailbox) or re.search(r"[\r\n]", local):
+            raise ValueError(f"{address[:100]!r} is no address")
+        local = local[1:-1] if quoted else local
         self.forms = tuple(dict.fromkeys(form for form in (domain, unicode_of(domain))))
         spelt = "|".join(spelling(form) for form in self.forms)
         quote = r'(?:"|\\"|%22|=22)?'
@@ -49,10 +52,11 @@ class Person:
         parts = "|".join(dict.fromkeys(spelling(form[:TRACE]) for form in self.forms))
         self._trace = re.compile(f"{spelling(local)}{quote}{SOFT}{at_sign}{SOFT}(?:{parts})", re.IGNORECASE)
         self._entry = re.compile(rf"\s*(?:[^<>]*<)?\s*{body}\s*>?\s*", re.IGNORECASE)
-        # Whatever names it has one of these in it, unless some of its characters are encoded: so most text is told cheaply.
         self._run = re.compile(RUN.format(least=max(8, min(20, len(self.mailbox)))))
-        self._hints = tuple(max(re.findall(r"\w+", form), key=len).lower() for form in self.forms)
-        codes = "|".join({f"{octet:02x}" for hint in self._hints for octet in (hint + hint.upper()).encode()})
+        # Whatever names it has these in it, unless some of their characters are encoded: so most text is told cheaply.
+        self._local, self._domains = hint(local), tuple(dict.fromkeys(map(hint, self.forms)))
+        letters = set("".join((self._local, *self._domains)))
+        codes = "|".join(f"{octet:02x}" for octet in sorted("".join(letters | set(map(str.upper, letters))).encode()))
         self._encoded = re.compile(rf"[%=](?:25)?(?:{codes})|=\r?\n|&#|\\u", re.IGNORECASE)
 
     def same(self, address: str) -> bool:
@@ -80,7 +84,8 @@ class Person:
 
     def _plain(self, text: str) -> bool:
         lower = text.lower()
-        if not any(hint in lower for hint in self._hints) and not self._encoded.search(text):
+        plain = self._local in lower and any(form in lower for form in self._domains)
+        if not plain and not self._encoded.search(text):
             return False
         return self._pattern.search(text) is not None
 
@@ -117,6 +122,11 @@ class Person:
         if isinstance(value, Mapping):
             return any(self.about(one) or self.listed(one) for one in value.values())
         return False
+
+
+def hint(text: str) -> str:
+    """The longest piece of ASCII letters and digits, which no normal form and no case changes."""
+    return max(re.findall(r"[a-z0-9]+", text.lower()), key=len, default="")
 
 
 def spelling(text: str) -> str:

@@ -122,6 +122,21 @@ def test_of_a_list_the_entry_goes_and_of_a_text_the_address() -> None:
     assert not ADA.about({"to": ["ada.b@example.net"], "text": "to ada.b@example.net"})
 
 
+def test_a_local_part_that_needs_its_quotes() -> None:
+    who = Person('"ada b"@example.net')
+    assert who.same('"Ada B"@EXAMPLE.net')
+    assert who.named('To: "ada b"@example.net, bob@example.org')
+    assert who.named("https://x.test/?e=%22ada%20b%22%40example.net")
+    assert not who.named("b@example.net")
+
+
+@pytest.mark.parametrize(
+    "text", ["ka\u0308the@bu\u0308cher.example", "k%C3%A4the@xn--bcher-kva.example", "%6b%C3%A4the%40bücher.example"]
+)
+def test_of_letters_beyond_ascii_each_form(text: str) -> None:
+    assert WIDE.named(text)
+
+
 @pytest.mark.parametrize("address", ["", "ada", "@example.net", "ada@", "a b@example.net", "<ada@example.net>"])
 def test_no_address(address: str) -> None:
     with pytest.raises(ValueError, match="is no address"):
