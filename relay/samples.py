@@ -64,12 +64,21 @@ class Page:
         """Goes on with what is there, if that can be read."""
         try:
             if self._head[MADE] == MAGIC:
+                self._mend()
                 self._places = {key: at for at, (key, _) in enumerate(self.read())}
                 return self.rest()
         except (ValueError, TypeError):
             self._places = {}
         self._head[USED] = self._head[COUNT] = self._head[NOTE] = 0
         self._head[MADE] = MAGIC
+
+    def _mend(self) -> None:
+        """Where the predecessor was killed while it added a name."""
+        used, count = self._head[USED], self._head[COUNT]
+        lines = bytes(self.memory[NAMES_AT : min(NAMES_AT + used, NOTE_AT)]).count(b"\n")
+        for at in range(count, min(lines, MOST)):
+            self.cells[at] = 0.0
+        self._head[COUNT] = lines
 
     def place(self, key: Key) -> int:
         """Of its value among `cells`; -1 where there is no room for it."""

@@ -106,6 +106,18 @@ def test_what_is_damaged_counts_for_nothing_and_is_written_over() -> None:
         samples.Page(memoryview(bytearray(b"other".ljust(samples.SIZE))), writes=False)
 
 
+def test_a_process_that_was_killed_while_it_added_a_name() -> None:
+    """The name is there, and its value is not counted among the values yet."""
+    page = samples.Page()
+    for n in range(3):
+        page.cells[page.place(samples.Key("sum", "m", str(n), (), ()))] = n + 1
+    page.memory[16:24] = (2).to_bytes(8, "little")  # how many there are
+    assert [(key.name, value) for key, value in page.read()] == [("0", 1), ("1", 2)]
+    again = samples.Page(page.memory)
+    again.cells[again.place(samples.Key("sum", "m", "3", (), ()))] = 7
+    assert [(key.name, value) for key, value in again.read()] == [("0", 1), ("1", 2), ("2", 0), ("3", 7)]
+
+
 def test_a_note_is_read_whole_or_not_at_all() -> None:
     page = samples.Page()
     assert page.note() == {}
