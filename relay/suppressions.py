@@ -14,7 +14,7 @@ import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
-from relay import config, log, metrics, store
+from relay import config, log, metrics, patience, store
 from relay.core import addresses, suppressions
 from relay.core.model import Keys, Reply
 from relay.core.suppressions import Ground, Suppression
@@ -36,6 +36,7 @@ class Lookup:
 
     def __init__(self, entries: Entries, keys: Callable[[], Keys]) -> None:
         self._entries, self._keys = entries, keys
+        self._patience = patience.Patience(SECONDS)
         self._next: tuple[set[str], asyncio.Future[list[Suppression]]] | None = None
         self._asking: asyncio.Task[None] | None = None
 
@@ -49,7 +50,7 @@ class Lookup:
         digests.update(wanted.values())
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._ask())
-        async with asyncio.timeout(SECONDS):
+        with self._patience.wait():
             found = await asyncio.shield(answer)
         by: dict[str, list[Suppression]] = {}
         for one in found:

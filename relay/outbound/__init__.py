@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from relay import config, event_loop, log, metrics, store, suppressions
+from relay import config, event_loop, log, metrics, patience, store, suppressions
 from relay.config.settings import DEFAULT_UPSTREAM
 from relay.core import addresses, dkim, headers, parts, rewrite, senders, tokens, trace
 from relay.core import suppressions as core
@@ -136,6 +136,7 @@ class Tracker:
         self.recorded = recorded
         self.settings, self.keys, self.store, self.hostname = settings, keys, store, hostname
         self.clock, self.random_bytes = clock, random_bytes or Supply().take
+        self.patience = patience.Patience(RECORD_SECONDS)
         self.lookup = suppressions.Lookup(store, keys)
         self.planner = plans.Planner(settings, keys, signers, clock, cpu)
         self.renderer = copies.Renderer(settings, keys, clock)
@@ -232,7 +233,7 @@ class Tracker:
                 metrics.UNTRACKED.labels(copy.reason).inc()
         began = time.perf_counter()
         try:
-            async with asyncio.timeout(RECORD_SECONDS):
+            with self.patience.wait():
                 await self.store.record_sent(sent)
             RECORDING.observe(time.perf_counter() - began)
         except (store.Unavailable, TimeoutError) as reason:
@@ -256,7 +257,7 @@ class Tracker:
                 submission.received_at or self.clock(),
                 handed=handed,
             )
-            async with asyncio.timeout(RECORD_SECONDS):
+            with self.patience.wait():
                 await self.store.record_sent(sent)
         except Exception:  # whatever broke the tracking may break this too
             metrics.ERRORS.labels("outbound").inc()
