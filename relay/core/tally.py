@@ -19,7 +19,7 @@ counted. These are folded: the next event of the token that is stored says how m
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -132,6 +132,15 @@ def fold(facts: Facts, token: str, hits: int) -> None:
     facts.folded[token] = facts.folded.get(token, 0) + hits
     if len(facts.folded) > MAX_FOLDED:
         facts.folded = {"": sum(facts.folded.values())}
+
+
+def erase(facts: Facts, indexes: Collection[int]) -> None:
+    """Of these recipient indexes nothing is kept any more, and nothing is known of who clicked just now."""
+    facts.erased = sorted({*facts.erased, *indexes})
+    facts.clicked = {}
+    for index in indexes:
+        facts.opened.pop(index, None)
+        facts.turns.pop(index, None)
 
 
 def told(facts: Facts, token: str, data: Mapping[str, Any]) -> Mapping[str, Any]:

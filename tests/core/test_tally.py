@@ -279,3 +279,9 @@ def test_numbers_have_no_gaps(seen: list[tuple[str, int, int, str]]) -> None:
         assert [e.ordinal for e in done if e.type == kind and e.counted] == list(range(facts.counts.get(kind, 0)))
     assert all(e.ordinal == -1 for e in done if not e.counted)
     assert sum(facts.links.values()) == facts.counts.get("message.link_clicked", 0)
+
+
+def test_of_who_was_erased_nothing_is_known() -> None:
+    facts = tally.Facts(sequence=4, opened={0: 1.0, 1: 2.0}, clicked={123: 1.0}, turns={0: 1.0, 1: 2.0}, erased=[2])
+    tally.erase(facts, {0})
+    assert facts == tally.Facts(sequence=4, opened={1: 2.0}, turns={1: 2.0}, erased=[0, 2])

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from relay.core import tally
 from relay.core.model import Event
 from relay.core.persons import Person
 from relay.store import Erased, PersonMark, PersonPage, PersonRow
@@ -81,7 +82,7 @@ class Persons(Tables):
         mine = [c for c in copies if who.same(c.recipient)]
         own = {c.index for c in mine} - others
         whole = bool(mine) and len(mine) == len(copies)
-        message.facts.erased = sorted({*message.facts.erased, *own})
+        tally.erase(message.facts, own)
         self._erase_events(who, message_id, list(message.events), whole=whole, own=own)
         if whole:
             message.sent = None

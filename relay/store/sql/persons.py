@@ -148,7 +148,7 @@ def marked(message_id: str, indexes: set[int]) -> Program[None]:
     """Of these recipient indexes nothing is kept any more."""
     rows = yield events.TALLY, (message_id,)
     facts = decode_facts(rows[0][0]) if rows else tally.Facts()
-    facts.erased = sorted({*facts.erased, *indexes})
+    tally.erase(facts, indexes)
     yield from write((events.SAVE_TALLIES, [(message_id, encode_facts(facts).decode())]))
 
 
