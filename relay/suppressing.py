@@ -35,9 +35,10 @@ async def unheard(event: Event) -> Event | None:
 
 
 class Suppressing:
-    """Stands before a store where such events may come; `keys` gives the keys that digests are made with."""
+    """Stands before a store where such events may come; `keys` gives the keys that digests are made with, None where there
+    are none yet: then nobody is put on a list."""
 
-    def __init__(self, records: Records, keys: Callable[[], Keys]) -> None:
+    def __init__(self, records: Records, keys: Callable[[], Keys | None]) -> None:
         self._records, self._keys = records, keys
 
     async def append(self, event: Event) -> Event | floods.Folded | None:
@@ -49,7 +50,8 @@ class Suppressing:
         """The event as it is to be stored; what it puts on the list is there. None for a wish of nobody. Raises
         `store.Unavailable`."""
         ground = suppressions.ground(event)
-        if ground is None:
+        keys = self._keys() if ground else None
+        if ground is None or keys is None:
             return event
         wish = event.type in suppressions.WISHES
         sent = await self._records.sent(event.message_id)
@@ -57,7 +59,7 @@ class Suppressing:
         if sent is None or copy is None:
             return None if wish else event
         entry = Suppression(
-            suppressions.digest(copy.recipient, self._keys()),
+            suppressions.digest(copy.recipient, keys),
             # One's own word is for all mail. What a mailbox saw is for that of its grant, and so is the word of
             # somebody who only says who they are.
             "" if own else sent.grant_id,

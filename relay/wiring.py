@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from relay import delivery, keys, milter, outbound, outcomes, smtp, spool
     from relay.core import dkim
+    from relay.core.model import Keys
     from relay.store.contract import Store
     from relay.upstream import failover
 
@@ -428,8 +429,15 @@ class Wiring:
 
     @property
     def heard(self) -> suppressing.Heard:
-        """Puts on the list of suppressed recipients whom events name; nobody, in a process without token keys."""
-        return suppressing.Suppressing(self.store, self.keys.now).heard if self._keys else suppressing.unheard
+        """Puts on the list of suppressed recipients whom events name. A process that signs nothing reads the keys when it has
+        to."""
+
+        def read() -> Keys | None:
+            from relay.recipients import looking
+
+            return looking.token_keys(self.settings.state_dir)
+
+        return suppressing.Suppressing(self.store, self._keys.now if self._keys else read).heard
 
     def appended(self) -> None:
         """An event was stored in this process: its notifications can go out at once, wherever in the service they do."""

@@ -402,3 +402,10 @@ async def test_only_what_is_verified_and_for_good_puts_on_the_list() -> None:
         ("bounce", "sales", "mailbox", "e1"), ("complaint", "sales", "mailbox", "e2"),
     }  # fmt: skip
     assert len(await store.events()) == 2
+
+
+async def test_without_keys_nobody_is_put_on_a_list() -> None:
+    store = memory.Memory()
+    await store.record_sent(sent())
+    assert await suppressing.Suppressing(store, lambda: None).heard(report()) == report()
+    assert await store.suppressed([suppressions.digest(BOB, KEYS)]) == []
