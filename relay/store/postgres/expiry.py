@@ -75,7 +75,8 @@ async def vacuum(connector: Connector) -> str:
     """The space of dead rows can be used again. What PostgreSQL keeps all the same, in a sentence."""
     db = await connector.raw()
     try:
-        await db.execute("SET statement_timeout = 0")
+        if not connector.locator.pooler:
+            await db.execute("SET statement_timeout = 0")
         await db.execute(f"VACUUM {', '.join(table.name for table in copying.TABLES)}")
     except asyncpg.PostgresError as reason:
         return f"{STAYS}; VACUUM failed: {reason}"
@@ -88,7 +89,8 @@ async def drop(connector: Connector, month: Month) -> bool:
     """False where that can't be now, or not by this user: the log says why, and its rows go as others do."""
     db = await connector.raw()
     try:
-        for setting in PATIENCE:
+        # What is set on a pooler's connection would be others' too.
+        for setting in () if connector.locator.pooler else PATIENCE:
             await db.execute(setting)
         if not month.detached:
             await db.execute(f"ALTER TABLE events DETACH PARTITION {month.table} CONCURRENTLY")
