@@ -29,8 +29,6 @@ FEW: Mapping[str, str] = {
     **dict.fromkeys(lists.EVENTS_OF_THREAD, "the events of a thread's last 200 messages"),
     counts.EVENTS_OF: ONE_MESSAGE,
     outbox.NEWEST_OF_MESSAGE: ONE_MESSAGE,
-    outbox.HASTEN[0]: "what waits, once at a start and where the clock was set",
-    outbox.HASTEN[1]: "what waits, once at a start and where the clock was set",
     counts.TOP: ROWS,
     counts.COUNT: BY_HAND,
     counts.CLEAR: BY_HAND,

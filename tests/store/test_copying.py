@@ -12,8 +12,9 @@ from relay import store as stores
 from relay.core.model import Settlement
 from relay.core.suppressions import Erasure, Suppression
 from relay.store import ApiKey, Cursor, Request, UpstreamReply, copying
+from relay.store.copying import count
 from relay.store.lists import Answer
-from relay.store.sql.copying import TABLES, count
+from relay.store.sql.copying import TABLES
 from relay.store.sql.engine import Engine
 from relay.store.sqlite import schema
 from tests.peers import postgres as servers
@@ -71,7 +72,7 @@ async def test_all_is_there_and_goes_on(kind: str, to: str, tmp_path: Path, requ
     async with opened(kind, tmp_path, request) as source, opened(to, tmp_path, request) as target:
         await fill(source)
         for table in TABLES:
-            assert await source.read(count, table), table.name
+            assert await count(source, table) == await count(source, table._replace(most=1)) > 0, table.name
         number = await copying.copy(source, target, quiet)
         assert number == await copying.copy(source, target, quiet) > 150  # again, and nothing is left to do
         assert await target.events(limit=1000) == await source.events(limit=1000)

@@ -85,9 +85,21 @@ def names(columns: Sequence[str]) -> str:
     return ", ".join(f'"{name}"' for name in columns)
 
 
-def count(table: Copied) -> Program[int]:
-    rows = yield f"SELECT count(*) FROM {table.name}", ()
-    return int(rows[0][0])
+def counted(table: Copied, after: Row | None) -> Program[tuple[int, Row | None]]:
+    """The number of the next rows behind that key, and the last one's key; None where these are all."""
+    key = names(table.key)
+    where = f"WHERE ({key}) > ({', '.join('?' * len(table.key))})" if after is not None else ""
+    rows = yield (
+        f"SELECT {key} FROM {table.name} {where} ORDER BY {key} LIMIT 1 OFFSET ?",
+        (*(after or ()), table.most - 1),
+    )
+    if rows:
+        return table.most, tuple(rows[0])
+    rest = yield (
+        f"SELECT count(*) FROM (SELECT 1 AS one FROM {table.name} {where} ORDER BY {key} LIMIT ?) AS n",
+        (*(after or ()), table.most),
+    )
+    return int(rest[0][0]), None
 
 
 def last(table: Copied) -> Program[Row | None]:

@@ -308,7 +308,13 @@ class Engine(ABC):
         await self._bulk(outbox.Settle(delivery_id, settlement))
 
     async def hasten(self, after: float, seconds: float) -> None:
-        await self.write(outbox.hasten, after, seconds)
+        """In steps: very many may wait, and others write in between."""
+        for endpoint_id in await self.read(outbox.owed_to):
+            last = 0
+            while some := await self.read(outbox.waiting, endpoint_id, last):
+                last = some[-1][0]
+                if late := [number for number, at in some if at > after]:
+                    await self.write(outbox.hasten, late, after, seconds)
 
     async def next_due(self) -> float | None:
         return await self.read(outbox.next_due)

@@ -87,11 +87,17 @@ DEAD = along(
 )
 RENEW_DEAD = f"{RENEW} WHERE delivery_id = :delivery_id"
 RENEW_ONE = f"{RENEW} WHERE position = :position AND endpoint_id = :endpoint_id AND trigger = :trigger RETURNING 1"
-HASTEN = [
-    "UPDATE deliveries SET next_at = CASE WHEN next_at - :seconds > :after THEN next_at - :seconds ELSE :after END"
-    f" WHERE state = 'pending' AND attempt {which} AND next_at > :after"
-    for which in ("= 0", "> 0")
-]
+# Of an endpoint, those that come next after each other.
+WAITING = along(
+    "SELECT d.delivery_id, d.next_at FROM deliveries d",
+    [*AT, Fixed("d.state", "'pending'")],
+    {"d.delivery_id": ":last"},
+    down=False,
+)
+HASTEN = """
+UPDATE deliveries SET next_at = CASE WHEN next_at - :seconds > :after THEN next_at - :seconds ELSE :after END
+WHERE delivery_id = :delivery_id AND state = 'pending' AND next_at > :after
+"""
 
 
 def first_of(attempts: str, order: str) -> Statement:
@@ -167,9 +173,15 @@ def mended(one: Settle) -> Settle:
     return one._replace(settlement=replace(one.settlement, error=decisions.mended(one.settlement.error)))
 
 
-def hasten(after: float, seconds: float) -> Program[None]:
-    for sql in HASTEN:
-        yield sql, {"after": after, "seconds": seconds}
+def waiting(endpoint_id: str, last: int) -> Program[list[tuple[int, float]]]:
+    """When the next ones behind that delivery_id are due, a STEP of them."""
+    rows = yield WAITING, {"endpoint_id": endpoint_id, "last": last, "limit": STEP}
+    return [(int(number), float(at)) for number, at in rows]
+
+
+def hasten(delivery_ids: Sequence[int], after: float, seconds: float) -> Program[None]:
+    for delivery_id in delivery_ids:
+        yield HASTEN, {"delivery_id": delivery_id, "after": after, "seconds": seconds}
 
 
 def next_due() -> Program[float | None]:
