@@ -21,6 +21,7 @@ from tests.store.contract import click, sent
 from tests.torture import claimer
 
 EVENTS = 10_000 if torture.FULL else 300
+FEW = 2_000 if torture.FULL else 150
 
 
 def bad(number: int, headers: Mapping[str, str]) -> hooks.Answer:
@@ -31,9 +32,9 @@ def bad(number: int, headers: Mapping[str, str]) -> hooks.Answer:
 
 
 @asynccontextmanager
-async def claiming(url: str, endpoint: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def claiming(url: str, *endpoints: str) -> AsyncIterator[asyncio.subprocess.Process]:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.torture.claimer", url, endpoint,
+        sys.executable, "-m", "tests.torture.claimer", url, *endpoints,
         stdin=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:
@@ -71,4 +72,24 @@ async def test_through_a_bad_endpoint_nothing_is_missing_and_nothing_doubled(url
     assert set(clients) == {event.ip for event in events}
     (stands,) = await known.backlog()
     assert (stands.pending, stands.delivered, stands.dead) == (0, EVENTS, 0)
+    await known.stop()
+
+
+async def test_one_that_hangs_and_one_that_fails_hold_up_no_other(url: str) -> None:
+    """On neither node: each endpoint has a lane of its own at each, and no more of it than that."""
+    known = store.open(url, Path("/"), floods.Limits(0, 0))
+    await known.start()
+    await known.record_sent(sent())
+    hanging, failing = lambda *_: hooks.Answer(pause=600), lambda *_: hooks.Answer(500)
+    async with hooks.receiver(hanging) as hangs, hooks.receiver(failing) as fails, hooks.receiver() as good:
+        endpoints = hangs.url, fails.url, good.url
+        await known.sync_endpoints(webhooks.configured(claimer.settings(*endpoints)))
+        async with claiming(url, *endpoints), claiming(url, *endpoints):
+            for at in range(0, FEW, 50):
+                await asyncio.gather(*(known.append(click(number % 3)) for number in range(at, at + 50)))
+            await good.until(lambda hook: len(hook.accepted) >= FEW, timeout=600)
+        came = Counter(one.headers["webhook-id"] for one in good.accepted)
+        assert (len(came), set(came.values())) == (FEW, {1})
+        assert hangs.most_under_way <= 2 * webhooks.LANE
+        assert fails.accepted == []
     await known.stop()
