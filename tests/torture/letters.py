@@ -148,18 +148,25 @@ class Books:
             if (letter.subject, recipient) not in copies and (letter.sender, recipient) not in reported
         ]
 
+    def between(self, deaths: int, later: int) -> list[Counter[tuple[str, str]]]:
+        """What was in the spool at the deaths that may be why something came once more. Where the others go on, what one sent
+        that died is read from its socket after its death too."""
+        if self.several:
+            return self.waiting[max(0, deaths - 1) : later]
+        return self.waiting[deaths : deaths + 1] if later > deaths else []
+
     def again(self, name: str, recipient: str, found: list[tuple[int, Kept]]) -> list[str]:
         """Only what was in the spool at a death may come again, or what the upstream did not answer for; each time
         with the same bytes: so with the same Message-ID and the same tokens."""
         wrong = []
+        if self.several:  # the upstream may still have thought about the first, when another process brought the second
+            found = sorted(found, key=lambda one: one[0])
         for (deaths, kept), (later, other) in itertools.pairwise(found):
             if kept.content != other.content:
                 wrong.append(f"{name} to {recipient} came again, and differs: {kept.content!r} {other.content!r}")
             if not kept.answered:
                 self.cut += 1
-            elif later > deaths and any(
-                each[name, recipient] for each in self.waiting[deaths : later if self.several else deaths + 1]
-            ):
+            elif any(each[name, recipient] for each in self.between(deaths, later)):
                 self.repeated += 1
             else:
                 wrong.append(
