@@ -17,9 +17,9 @@ from tests.torture.test_kills import MESSAGES, SEED, in_the_end
 from tests.torture.world import World
 from tests.until import until
 
-KILLS = int(os.environ.get("TORTURE_KILLS", "100" if torture.FULL else "8"))
+KILLS = int(os.environ.get("TORTURE_KILLS", "100"))
 
-pytestmark = pytest.mark.timeout(3600 if torture.FULL else 180)
+pytestmark = pytest.mark.timeout(3600)
 
 
 async def up(world: World) -> bool:
@@ -32,6 +32,7 @@ async def up(world: World) -> bool:
         return False
 
 
+@pytest.mark.skipif(not torture.FULL, reason="its short form is 72-workers: TORTURE=1")
 async def test_one_of_several_killed_at_random(tmp_path, capsys):
     async with World(tmp_path, SEED, workers=2) as world:
         assert await world.start()
