@@ -126,3 +126,14 @@ def test_figures_are_the_services_also_of_a_process_that_was_killed(relay: servi
         assert client.mail(LETTER).startswith("250")
     eventually(lambda: figure(relay, "accepted_total") == before + 41)
     assert figure(relay, "worker_deaths_total") == len(connected)
+
+
+def test_the_tracking_servers_connections_are_as_many_as_one_process_has(tmp_path: Path) -> None:
+    """A fourth of its open files; one more for each further process that gave one away in the same moment."""
+    with hostile.sink() as upstream, contextlib.ExitStack() as stack:
+        ports = service.settings(tmp_path, upstream=upstream.port, http=f"workers = {WORKERS}")
+        few = ["bash", "-c", 'ulimit -n 256; exec "$@"', "run"]
+        running = stack.enter_context(service.running(tmp_path, ports, prefix=few))
+        said = [stack.enter_context(hostile.Http(running.http)).get("/")[0] for _ in range(80)]
+        assert 64 <= said.count(200) < 64 + WORKERS
+        assert set(said) == {200, 503}
