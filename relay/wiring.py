@@ -288,7 +288,7 @@ class Wiring:
         self.host.supervise("mailbox", watcher.run)
 
     async def start_http(self) -> None:
-        from relay import blocklist, journal, network_list
+        from relay import blocklist, identities, journal, network_list
         from relay.core import agents
         from tracking_http import public
 
@@ -304,6 +304,7 @@ class Wiring:
             events,
             blocks=blocked.now,
             network=network_list.load(self.settings.verdicts.networks).of,
+            identity=identities.Identities(self.settings.state_dir).now,
             service=self.member.shared,
             appended=self.appended,
         )

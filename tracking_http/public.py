@@ -26,7 +26,7 @@ from multidict import CIMultiDict, istr
 from relay import journal as journals
 from relay import log, metrics, suppressing
 from relay.config import Settings
-from relay.core import classify, floods, tally, tokens, urls
+from relay.core import classify, floods, neighbours, tally, tokens, urls
 from relay.core.blocks import Blocks
 from relay.core.model import Event, Keys, Token, TokenKind
 from relay.workers import board
@@ -80,12 +80,14 @@ def application(
     *,
     blocks: Callable[[], Blocks] = Blocks,
     network: classify.Networks = lambda _: "",
+    identity: Callable[[float], bytes] = lambda _: b"",
     clock: Callable[[], float] = time.time,
     appended: Callable[[], None] | None = None,
     service: board.Shared = board.ALONE,
 ) -> web.Application:
     """The application; run it with `web.AppRunner(app, **RUNNER)`. `keys` gives the keys that verify tokens now,
-    `blocks` what is blocked now, `network` whose network an address is in (see `classify.hit`), `clock` Unix seconds. `appended` is called when the store has taken an event, so that its notification goes
+    `blocks` what is blocked now, `network` whose network an address is in (see `classify.hit`), `identity` the key
+    of a moment's `neighbours.identity`, `clock` Unix seconds. `appended` is called when the store has taken an event, so that its notification goes
     out at once."""
     limits = floods.Limits(settings.http.hits_per_token, settings.http.hits_per_message)
     record = recorder.Recorder(store, journal, appended, limits)
@@ -93,7 +95,7 @@ def application(
         settings, store, keys, suppressing.Suppressing(store, keys), journal, paths=paths(settings), clock=clock,
         appended=appended, service=service,
     )  # fmt: skip
-    handlers = Handlers(settings, keys, record, blocks, network, clock, told)
+    handlers = Handlers(settings, keys, record, blocks, network, identity, clock, told)
     app = web.Application()
     app.on_cleanup.append(lambda _: record.close())
     app.on_response_prepare.append(without_body)
@@ -131,6 +133,7 @@ class Handlers:
         record: recorder.Recorder,
         blocks: Callable[[], Blocks],
         network: classify.Networks,
+        identity: Callable[[float], bytes],
         clock: Callable[[], float],
         told: about.Handlers,
     ) -> None:
@@ -138,6 +141,7 @@ class Handlers:
         self.keys = keys
         self.blocks = blocks
         self.network = network
+        self.identity = identity
         self.path = re.compile(f"(?:{'|'.join(map(re.escape, paths(settings)))}){HIT}")
         self.pages = pages.made(settings.http.abuse)
         self.recorder = record
@@ -234,13 +238,12 @@ class Handlers:
         forwarded = ",".join(headers.getall(FORWARDED)) if FORWARDED in headers else ""
         address = self.client(peer[0] if isinstance(peer, tuple) else "", forwarded)
         click = token.kind == "click"
-        verdict, reason = classify.hit(
-            method=request.method, agent=agent, headers=ahead, network=self.network(address), click=click
-        )
-        data = tid(request.rel_url.raw_query_string)
+        now, network = self.clock(), self.network(address)
+        verdict, reason = classify.hit(method=request.method, agent=agent, headers=ahead, network=network, click=click)
+        data: dict[str, Any] = tid(request.rel_url.raw_query_string)
         if self.privacy.ip != "full" and address:  # for telling the sender's own hit; the store keeps it not
             data[tally.TRANSIENT] = address
-        now = self.clock()
+        data[tally.WHO] = (*neighbours.identity(self.identity(now), address, agent), network)
         return Event(
             event_id=tally.event_id(now, os.urandom(10)),
             type="message.link_clicked" if click else "message.opened",

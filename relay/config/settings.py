@@ -146,6 +146,7 @@ class Webhook:
     secret: str = field(default="", repr=False)
     verdicts: tuple[str, ...] = ()
     format: Format = "nylas"
+    settle: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

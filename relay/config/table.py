@@ -518,12 +518,12 @@ TRIGGERS: Mapping[str, tuple[str, ...]] = {
     "nylas": (
         "message.opened", "message.link_clicked", "thread.replied", "message.bounce_detected", "message.send_success",
         "message.send_failed", "message.opened.legacy", "message.link_clicked.legacy", "thread.replied.legacy",
-        "grant.expired", "grant.updated",
+        "grant.expired", "grant.updated", "message.verdict_changed",
     ),
     "nylas-v2": ("message.opened", "message.link_clicked", "thread.replied"),
     "unosend": (
         "email.sent", "email.delivered", "email.opened", "email.clicked", "email.bounced", "email.complained",
-        "email.failed",
+        "email.failed", "message.verdict_changed",
     ),
 }  # fmt: skip
 VERDICTS = ("human", "proxy", "prefetch", "scanner", "crawler", "self", "unknown")
@@ -537,13 +537,16 @@ WEBHOOKS = Section(
                "https; http only for hosts named in [webhook_delivery] allow_private. It is called as it is written; a "
                "login in it (https://user:password@…) is sent as an Authorization header, and shown nowhere.",
                example="https://app.example.com/hooks", required=True),
-        Option("triggers", kinds.listing(kinds.choice(*TRIGGERS["nylas"], *TRIGGERS["unosend"])),
-               "What it is notified of: message.*, thread.* and grant.* in Nylas' formats, email.* in Unosend's.",
+        Option("triggers", kinds.listing(kinds.choice(*dict.fromkeys((*TRIGGERS["nylas"], *TRIGGERS["unosend"])))),
+               "What it is notified of: message.*, thread.* and grant.* in Nylas' formats, email.* in Unosend's; "
+               "message.verdict_changed in both.",
                example=["message.opened", "message.link_clicked", "thread.replied"], required=True),
         Option("secret", SECRET, "Signs every notification: whsec_ and base64, or any text.", secret=True,
                example="secrets/webhook", required=True, roles=NOTIFIERS),
         Option("verdicts", kinds.listing(kinds.choice(*VERDICTS)),
                'Only opens and clicks with these verdicts; empty means all. Those of the sender ("self") are never sent.'),
+        Option("settle", kinds.duration(0),
+               "How long an open or click waits to be told, so that it is told with the verdict that the hits after it leave."),
         Option("format", kinds.choice("nylas", "nylas-v2", "unosend"),
                "nylas (v3), nylas-v2 (bare deltas, for code that never left v2) or unosend."),
     ),

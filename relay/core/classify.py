@@ -52,6 +52,8 @@ LOOKING: Mapping[Verdict, Verdict] = {
     "human": "scanner", "unknown": "scanner", "scanner": "scanner", "crawler": "crawler", "proxy": "prefetch", "prefetch": "prefetch",
 }  # fmt: skip
 
+CLOUD: tuple[Verdict, str] = ("scanner", "cloud_network")
+
 Networks = Callable[[str], str]  # an address -> "gateway", "cloud" or ""
 Headers = Mapping[str, str]  # by names in lower case
 NONE: Headers = {}
@@ -79,9 +81,14 @@ def hit(
     if network and verdict in ("human", "unknown"):
         if network == "gateway":
             return "scanner", "gateway_network"
-        if click and age is not None and age < SOON:
-            return "scanner", "cloud_network"
+        if click and age is not None and late(verdict, network, age):
+            return CLOUD
     return verdict, reason
+
+
+def late(verdict: Verdict, network: str, age: float) -> bool:
+    """Whether a click that `hit` let pass without an age came from a data centre soon after the delivery."""
+    return network == "cloud" and verdict in ("human", "unknown") and age < SOON
 
 
 LOOKED_AT = (*AHEAD, "via")

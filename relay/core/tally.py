@@ -18,13 +18,14 @@ counted. These are folded: the next event of the token that is stored says how m
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
 
-from relay.core import classify, floods, networks
+from relay.core import classify, floods, neighbours, networks
 from relay.core.floods import Folded
 from relay.core.model import Event, Verdict
 
@@ -44,6 +45,7 @@ MAILED = frozenset(  # what was seen in a mailbox
         "message.complained",
     )
 )
+WHO = "who"  # data["who"]: `neighbours.Identity` of a hit, and what is known of its network; never stored
 TRANSIENT = "peer"  # data["peer"]: the whole address of a hit whose `ip` was cut for privacy; never stored
 
 
@@ -54,7 +56,7 @@ class Facts(msgspec.Struct, array_like=True):
     index, as long as it matters. So is `clicked`, per link and client. `levels` are the message's buckets, once it has so many
     events that they matter; `folded` is per token, and under "" what is too much to tell apart. `turns` is per recipient
     index: behind which time the next notification of its hits queues. `erased` are the recipient indexes of those who were
-    erased: of them nothing is kept any more."""
+    erased: of them nothing is kept any more. `marks` are per recipient index too: see `neighbours`."""
 
     sequence: int = 0
     counts: dict[str, int] = {}
@@ -65,6 +67,7 @@ class Facts(msgspec.Struct, array_like=True):
     folded: dict[str, int] = {}
     turns: dict[int, float] = {}
     erased: list[int] = []
+    marks: dict[int, list[neighbours.Mark]] = {}
 
 
 class Origin(NamedTuple):
@@ -76,6 +79,7 @@ class Origin(NamedTuple):
     submitter_ip: str = ""
     recipient: str = ""
     recipients: int = 1
+    links: int = 0  # that a copy has; 0 where that was not asked
 
 
 UNKNOWN = Origin()  # the message's row is gone: the event has only what its token says
@@ -89,8 +93,7 @@ def complete(
     counted = True
     if kind in HITS:
         everyone, again = True, 0.0  # who else is not counted for the same cause, and when that ends, if it does
-        if own(data.get(TRANSIENT) or event.ip, event.at, origin):
-            verdict, reason = "self", "submitter_address"
+        verdict, reason = by_origin(event, origin)
         if event.method != "GET" or reason == classify.BLOCKED:
             counted = False
         elif verdict == "self":
@@ -110,8 +113,8 @@ def complete(
                 return Folded(min(until, again) if again else until, everyone)
         if counted:
             remember(event, facts)
-        if TRANSIENT in data:
-            data = {k: v for k, v in data.items() if k != TRANSIENT}
+        if TRANSIENT in data or WHO in data:
+            data = {k: v for k, v in data.items() if k not in (TRANSIENT, WHO)}
         if facts.folded:
             data = told(facts, floods.token(event), data)
     elif kind in MAILED:
@@ -125,6 +128,58 @@ def complete(
         if kind == "message.link_clicked":
             facts.links[event.link_index] = facts.links.get(event.link_index, 0) + 1
     return made(event, origin, verdict, reason, data, facts.sequence, counted, ordinal, position)
+
+
+def by_origin(event: Event, origin: Origin) -> tuple[Verdict, str]:
+    """The verdict and its reason, once it is known who sent the message, and when."""
+    if own(event.data.get(TRANSIENT) or event.ip, event.at, origin):
+        return "self", "submitter_address"
+    network = event.data[WHO][2] if WHO in event.data and event.type == "message.link_clicked" else ""
+    if network and classify.late(event.verdict, network, event.at - origin.submitted_at):
+        return classify.CLOUD
+    return event.verdict, event.reason
+
+
+def judge(event: Event, made: Event, facts: Facts, origin: Origin, crowd: neighbours.Crowd) -> list[neighbours.Change]:
+    """What a hit changes, itself included. `event` is it as it was seen, `made` as it is remembered. Those of a copy that
+    several share say nothing of each other."""
+    who = event.data.get(WHO)
+    if who is None or made.verdict == "self" or made.reason == classify.BLOCKED or origin.recipients > 1:
+        return []
+    if event.recipient_index in facts.erased:
+        return []
+    index = event.recipient_index
+    if len(facts.marks) >= 8 and index not in facts.marks:
+        oldest = event.at - neighbours.DAY
+        facts.marks = {i: marks for i, marks in facts.marks.items() if marks and marks[-1].at >= oldest}
+    mark = neighbours.Mark(
+        [event.event_id], event.at, "open" if event.type == "message.opened" else "click", event.link_index, who[0], who[1],
+        made.verdict, event.method,
+    )  # fmt: skip
+    copy = neighbours.Copy(origin.links, origin.submitted_at or None)
+    return neighbours.judge(facts.marks.setdefault(index, []), crowd, mark, copy, f"{event.message_id} {index}")
+
+
+def changed(old: Event, new: Event, at: float, facts: Facts, position: int) -> Event:
+    """The event that says that a verdict changed: one of its own, since what was seen of an event stays."""
+    facts.sequence += 1
+    ordinal = facts.counts.get("message.verdict_changed", 0)
+    facts.counts["message.verdict_changed"] = ordinal + 1
+    data = {"event_id": old.event_id, "event_type": old.type, "event_at": old.at, "from": old.verdict}
+    name = f"{old.event_id} {old.verdict} {new.verdict} {at}".encode()
+    return Event(
+        event_id(at, hashlib.blake2b(name, digest_size=10).digest()), "message.verdict_changed", old.message_id, at,
+        old.recipient_index, old.recipient, old.link_index, old.url, "", verdict=new.verdict, reason=new.reason, data=data,
+        grant_id=old.grant_id, sequence=facts.sequence, counted=True, ordinal=ordinal, position=position,
+        first_verdict=new.first_verdict,
+    )  # fmt: skip
+
+
+def corrected(event: Event, verdict: Verdict, reason: str, at: float) -> Event:
+    """The event with another verdict; what it was at first stays."""
+    return event.with_(
+        verdict=verdict, reason=reason, first_verdict=event.first_verdict or event.verdict, changed_at=at
+    )
 
 
 def fold(facts: Facts, token: str, hits: int) -> None:

@@ -94,7 +94,8 @@ class Store(Protocol):
     ) -> Event | floods.Folded | None:
         """In one transaction: the event as `core.tally` completes it, its notifications, the mailbox cursor, what is kept
         of the answer that it is about (of MAX_ANSWERS to a message at most). Durable when it returns. None where an event of that `event_id` is there already (the cursor is moved all the same);
-        `Folded` where it was a hit too many, which is counted and not kept."""
+        `Folded` where it was a hit too many, which is counted and not kept. What it shows of earlier hits (`core.neighbours`)
+        is corrected in the same transaction: see `correct`."""
 
     async def fold(self, folds: Sequence[floods.Fold]) -> None:
         """These were counted elsewhere, and are to be said like those that `append` folded. Of messages that have no
@@ -118,12 +119,13 @@ class Store(Protocol):
 
     async def history(self, event_id: str) -> History | None:
         """As it was when the event was appended, whatever came since: a notification that is made again says the
-        same."""
+        same. Only verdicts are those of now."""
 
     # -- counters
     async def correct(self, event_id: str, verdict: Verdict, reason: str) -> Event | None:
         """The event with another verdict: its `counted` stays, and the counters are as if it had had this verdict from
-        the first. None where there is no such event."""
+        the first. An event `message.verdict_changed` says so to who follows, what is owed of it to endpoints that want
+        some verdicts only is owed or, where it still waits, owed no more. None where there is no such event."""
 
     async def aggregates(
         self,

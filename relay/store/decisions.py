@@ -16,8 +16,8 @@ from itertools import zip_longest
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
-from relay.core import floods, identifiers, nodes, payload, tally, urls
-from relay.core.model import Delivery, Endpoint, EndpointStatus, Event, Notice, Sent, Settlement, Value
+from relay.core import floods, identifiers, neighbours, nodes, payload, tally, urls
+from relay.core.model import Delivery, Endpoint, EndpointStatus, Event, Notice, Sent, Settlement, Value, Verdict
 from relay.store import Attempt, Notification, Schedule, UpstreamReply
 
 T = TypeVar("T")
@@ -119,18 +119,29 @@ MAX_NAMESAKES = 100  # messages with one Message-ID, of which the one is found t
 
 # Plain tuples: of these there is one per hit.
 Known = tuple[bool, tally.Origin]  # when an event comes: whether it is there already, and what its message says
-Owed = tuple[Event, str, str, float]  # one notification: of which event, to which endpoint, by which trigger, its turn
+# One notification: of which event, to which endpoint, by which trigger, its turn, and how long its verdict may still change.
+Owed = tuple[Event, str, str, float, float]
+
+
+class Correction(NamedTuple):
+    """Of an event that was written before."""
+
+    verdict: Verdict
+    reason: str
+    at: float
 
 
 class Appended(NamedTuple):
     """What a batch comes to. `results` is for the callers; the rest is to be written: the new events that are kept, for
-    each the clicks per link so far (empty but for a counted click), the facts of their messages, what is owed."""
+    each the clicks per link so far (empty but for a counted click), the facts of their messages, what is owed, and by id
+    the older events whose verdict changes."""
 
     results: list[Event | floods.Folded | None]
     events: list[Event]
     link_counts: list[Mapping[int, int]]
     facts: dict[str, tally.Facts]
     owed: list[Owed]
+    changes: dict[str, Correction]
 
 
 def append(
@@ -141,6 +152,7 @@ def append(
     endpoints: Sequence[Endpoint],
     now: float,
     limits: floods.Limits = floods.LIMITS,
+    crowd: neighbours.Crowd | None = None,
 ) -> Appended:
     """The events, completed in order. `facts` has those of each message in the batch, and is moved on; `position` is
     the last one that was used; `endpoints` are the live ones."""
@@ -148,12 +160,14 @@ def append(
     events: list[Event] = []
     counts: list[Mapping[int, int]] = []
     moved: dict[str, tally.Facts] = {}
-    fresh: set[str] = set()
+    fresh: dict[str, int] = {}  # which of `events`, or -1
+    changes: dict[str, Correction] = {}
+    crowd = crowd or neighbours.Crowd()
     for event, (there, origin) in zip(batch, known, strict=True):
         if there or event.event_id in fresh:
             results.append(None)
             continue
-        fresh.add(event.event_id)
+        fresh[event.event_id] = -1
         fact = facts[event.message_id]
         if event.recipient_index in fact.erased and event.type in tally.HITS:
             results.append(None)
@@ -164,10 +178,18 @@ def append(
         if isinstance(complete, floods.Folded):
             continue
         position += 1
+        fresh[event.event_id] = len(events)
         events.append(complete)
+        if event.type in tally.HITS:
+            for change in tally.judge(event, complete, fact, origin, crowd):
+                for one in change.ids:
+                    if (at := fresh.get(one, -1)) >= 0:
+                        events[at] = tally.corrected(events[at], change.verdict, change.reason, event.at)
+                    else:
+                        changes[one] = Correction(change.verdict, change.reason, event.at)
         clicked = complete.counted and complete.type == "message.link_clicked"
         counts.append(fact.links.copy() if clicked else NONE)
-    return Appended(results, events, counts, moved, owed(endpoints, events, moved, now) if endpoints else [])
+    return Appended(results, events, counts, moved, owed(endpoints, events, moved, now) if endpoints else [], changes)
 
 
 def link_counts(sent: Sent | None, event: Event, counts: Mapping[int, int]) -> tuple[int, ...]:
@@ -185,12 +207,34 @@ def owed(live: Sequence[Endpoint], events: Iterable[Event], facts: Mapping[str, 
     """`facts` has those of the events' messages, and is moved on."""
     found: list[Owed] = []
     for event in events:
-        asked = [(endpoint.endpoint_id, name) for endpoint in live for name in payload.triggers(endpoint, event)]
+        hit = event.type in tally.HITS
+        asked = [
+            (endpoint.endpoint_id, name, endpoint.settle if hit else 0.0)
+            for endpoint in live
+            for name in payload.triggers(endpoint, event)
+        ]
         if asked:
-            hit = event.type in tally.HITS
             at = turn(facts[event.message_id].turns, event.recipient_index, now) if hit else now
-            found += [(event, endpoint_id, name, at) for endpoint_id, name in asked]
+            found += [(event, endpoint_id, name, at, settle) for endpoint_id, name, settle in asked]
     return found
+
+
+def reconsidered(
+    live: Sequence[Endpoint], old: Event, new: Event, turns: dict[int, float], now: float
+) -> tuple[list[Owed], list[tuple[str, str]]]:
+    """What is owed of an event since its verdict changed, and which notifications (endpoint, trigger) of it are not owed
+    any more, if they still wait."""
+    more: list[Owed] = []
+    less: list[tuple[str, str]] = []
+    for endpoint in live:
+        before, after = payload.triggers(endpoint, old), payload.triggers(endpoint, new)
+        less += [(endpoint.endpoint_id, name) for name in before if name not in after]
+        more += [
+            (new, endpoint.endpoint_id, name, turn(turns, new.recipient_index, now), endpoint.settle)
+            for name in after
+            if name not in before
+        ]
+    return more, less
 
 
 def turn(turns: dict[int, float], recipient_index: int, now: float) -> float:

@@ -25,7 +25,7 @@ def configured(settings: Settings, now: float = 0.0) -> list[Endpoint]:
     return [
         Endpoint(
             endpoint_id(hook.url, hook.format), hook.url, hook.triggers, hook.secret, hook.verdicts, hook.format,
-            created_at=now, updated_at=now,
+            created_at=now, updated_at=now, settle=hook.settle,
         )
         for hook in settings.webhooks
     ]  # fmt: skip

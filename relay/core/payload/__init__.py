@@ -19,6 +19,7 @@ from relay.core.payload.signing import signatures
 __all__ = ["NAMES", "notification_id", "shape", "signatures", "triggers", "wants"]
 
 NAMES = {"nylas": nylas.NAMES, "nylas-v2": nylas.NAMES_V2, "unosend": unosend.NAMES}
+CHANGED = "message.verdict_changed"
 HITS = ("message.opened", "message.link_clicked")
 encode = msgspec.json.Encoder().encode
 
@@ -32,6 +33,8 @@ def triggers(endpoint: Endpoint, event: Event) -> tuple[str, ...]:
         endpoint.format == "unosend" and event.type == "message.opened" and event.method == "GET"
     ):
         return ()
+    if event.type == CHANGED and (endpoint.registry == "nylas" or CHANGED not in endpoint.triggers):
+        return ()  # Nylas' SDKs know no such trigger: only who names it gets it
     if endpoint.grant_id and endpoint.grant_id != event.grant_id:
         return ()
     if endpoint.verdicts and event.type in HITS and event.verdict not in endpoint.verdicts:

@@ -22,6 +22,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "message.bounce_detected": ("message.bounce_detected",),
     "message.send_success": ("message.send_success",),
     "message.send_failed": ("message.send_failed",),
+    "message.verdict_changed": ("message.verdict_changed",),
     "grant.expired": ("grant.expired",),
     "grant.updated": ("grant.updated",),
 }
@@ -108,6 +109,8 @@ def tracked(history: History, application_id: str) -> dict[str, Any]:
         "timestamp": at,
     }
     match event.type:
+        case "message.verdict_changed":
+            return common | changed(event)
         case "message.opened":
             seen = [{"opened_id": e.ordinal} | visit(e) for e in history.recents]
             return common | {"message_data": {"count": event.ordinal + 1, "timestamp": at}, "recents": seen}
@@ -123,6 +126,19 @@ def tracked(history: History, application_id: str) -> dict[str, Any]:
         "thread_id": thread_id(history),
         "from_self": bool(event.data.get("from_self")),
         "reply_internet_message_id": str(event.data.get("reply_internet_id", "")),
+    }
+
+
+def changed(event: Event) -> dict[str, Any]:
+    """Of which hit the verdict changed, and from what."""
+    data = event.data
+    return {
+        "changed_event_id": data["event_id"],
+        "changed_event_type": data["event_type"],
+        "changed_event_timestamp": int(data["event_at"]),
+        "previous_verdict": data["from"],
+        "first_verdict": event.first_verdict,
+        "link_url": event.url,
     }
 
 

@@ -19,6 +19,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "message.bounce_detected": ("email.bounced",),
     "message.complained": ("email.complained",),
     "message.failed": ("email.failed",),
+    "message.verdict_changed": ("message.verdict_changed",),
 }
 BELIEF = ("verified", "authentication")  # how far a report is believed
 UNDISCLOSED = "undisclosed-recipients:;"  # RFC 5322 3.4: several share the copy, and its message's row is gone
@@ -65,6 +66,17 @@ def particular(history: History) -> dict[str, Any]:
             link = {"link": event.url, "link_url": event.url, "url": event.url}
             clicked = {"clicked_at": moment(event.at), "referer": event.referer, "tid": event.data.get("tid", "")}
             return link | clicked | visit(event)
+        case "message.verdict_changed":
+            return {
+                "changed_event_id": "evt_" + str(event.data["event_id"]).replace("-", ""),
+                "changed_event_type": NAMES[event.data["event_type"]][0],
+                "previous_verdict": event.data["from"],
+                "first_verdict": event.first_verdict,
+                "verdict": event.verdict,
+                "verdict_reason": event.reason,
+                "changed_at": moment(event.at),
+                "url": event.url,
+            }
         case "message.bounce_detected" | "message.failed" | "message.complained":
             data = event.data
             why = str(data.get("reason") or event.reason)

@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from relay.core import counts
-from relay.core.model import Event, Verdict
 from relay.store import Aggregate, Engagement, decisions
 from relay.store.memory.tables import Tables
 
@@ -26,18 +25,6 @@ class Counts(Tables):
             self._seen[message_id] = seen
         else:
             self._seen.pop(message_id, None)
-
-    async def correct(self, event_id: str, verdict: Verdict, reason: str) -> Event | None:
-        if event_id not in self._by_id:
-            return None
-        old, link_counts = self._by_id[event_id]
-        new = old.with_(verdict=verdict, reason=reason)
-        self._count(old.message_id, -1)
-        self._by_id[event_id] = new, link_counts
-        for listed in (self._events, self._messages[old.message_id].events):
-            listed[listed.index(old)] = new
-        self._count(old.message_id)
-        return new
 
     async def aggregates(
         self,

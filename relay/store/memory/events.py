@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from relay.core import counts, floods, tally
-from relay.core.model import Event, History, Sent
+from relay.core.model import Endpoint, Event, History, Sent, Verdict
 from relay.store import Cursor, decisions
 from relay.store.lists import Answer
 from relay.store.memory.counts import Counts
@@ -25,7 +25,8 @@ class Events(Counts, Lists, Outbox, Nodes):
         known = event.event_id in self._by_id, origin(self._sent(event.message_id), event)
         facts = {event.message_id: self._messages[event.message_id].facts}
         now = self._clock()
-        done = decisions.append([event], [known], facts, self._position, self._live(), now, self._limits)
+        live = self._live()
+        done = decisions.append([event], [known], facts, self._position, live, now, self._limits, self._crowd)
         for made, link_counts in zip(done.events, done.link_counts, strict=True):
             self._position = made.position
             self._events.append(made)
@@ -37,9 +38,44 @@ class Events(Counts, Lists, Outbox, Nodes):
                 counts.happened(self._counts, counts.about(message.sent), own, made)
         for owed in done.owed:
             self._owe(owed, now)
+        if done.changes:
+            self._correct(done.changes, live, now)
         if answer and done.events:
             self._keep(answer)
         return done.results[0]
+
+    async def correct(self, event_id: str, verdict: Verdict, reason: str) -> Event | None:
+        now = self._clock()
+        found = self._correct({event_id: decisions.Correction(verdict, reason, now)}, self._live(), now)
+        return found[0] if found else None
+
+    def _correct(
+        self, corrections: Mapping[str, decisions.Correction], live: Sequence[Endpoint], now: float
+    ) -> list[Event]:
+        made = []
+        for event_id, (verdict, reason, at) in corrections.items():
+            if event_id not in self._by_id:
+                continue
+            old, link_counts = self._by_id[event_id]
+            new = tally.corrected(old, verdict, reason, at)
+            message = self._messages[old.message_id]
+            self._count(old.message_id, -1)
+            self._by_id[event_id] = new, link_counts
+            for listed in (self._events, message.events):
+                listed[listed.index(old)] = new
+            self._count(old.message_id)
+            self._position += 1
+            told = tally.changed(old, new, at, message.facts, self._position)
+            self._events.append(told)
+            message.events.append(told)
+            self._by_id[told.event_id] = told, {}
+            more, less = decisions.reconsidered(live, old, new, message.facts.turns, now)
+            for endpoint_id, trigger in less:
+                self._cancel(new, endpoint_id, trigger)
+            for owed in (*more, *decisions.owed(live, [told], {old.message_id: message.facts}, now)):
+                self._owe(owed, now)
+            made.append(new)
+        return made
 
     async def fold(self, folds: Sequence[floods.Fold]) -> None:
         for fold in folds:
@@ -101,4 +137,4 @@ def origin(sent: Sent | None, event: Event) -> tally.Origin:
         return tally.UNKNOWN
     having = [c.recipient for c in sent.copies if c.index == event.recipient_index]
     sole = having[0] if len(having) == 1 else ""
-    return tally.Origin(sent.grant_id, sent.submitted_at, sent.submitter_ip, sole, len(having) or 1)
+    return tally.Origin(sent.grant_id, sent.submitted_at, sent.submitter_ip, sole, len(having) or 1, len(sent.links))

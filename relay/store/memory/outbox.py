@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Literal
 
 from relay.core import tally
-from relay.core.model import Delivery, Settlement
+from relay.core.model import Delivery, Event, Settlement
 from relay.store import Backlog, Notification, NotificationState, decisions
 from relay.store.contract import NONE
 from relay.store.memory.endpoints import Endpoints
@@ -116,10 +116,17 @@ class Outbox(Endpoints):
 
     def _owe(self, owed: decisions.Owed, now: float) -> None:
         self._delivery_id += 1
-        event, endpoint_id, trigger, self._turns[self._delivery_id] = owed
+        event, endpoint_id, trigger, self._turns[self._delivery_id], settle = owed
         self._notifications[self._delivery_id] = Notification(
-            self._delivery_id, event.event_id, event.message_id, endpoint_id, trigger, "pending", 0, now, now
+            self._delivery_id, event.event_id, event.message_id, endpoint_id, trigger, "pending", 0, now, now + settle
         )
+
+    def _cancel(self, event: Event, endpoint_id: str, trigger: str) -> None:
+        """If it still waits."""
+        for n in list(self._notifications.values()):
+            key = (n.event_id, n.endpoint_id, n.trigger, n.state, n.attempt)
+            if key == (event.event_id, endpoint_id, trigger, "pending", 0):
+                del self._notifications[n.delivery_id]
 
     def _renew(self, delivery_id: int, now: float, turn: float) -> None:
         fields = decisions.renewed(now, turn)

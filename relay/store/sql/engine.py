@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, ParamSpec, TypeVar
 
-from relay.core import floods
+from relay.core import floods, neighbours
 from relay.core.model import Delivery, Endpoint, EndpointStatus, Event, History, Notice, Sent, Settlement, Verdict
 from relay.core.nodes import Node, Roll
 from relay.core.persons import Person
@@ -86,6 +86,7 @@ class Engine(ABC):
         self._clock = clock
         self._asking = events.Asking()
         self.walk = WALK  # rows of an index that a page of a list looks at
+        self._crowd = neighbours.Crowd()
 
     @abstractmethod
     async def read(self, program: Callable[P, Program[T]], *args: P.args, **kwargs: P.kwargs) -> T: ...
@@ -109,7 +110,7 @@ class Engine(ABC):
         }
 
     def _hits(self, batch: Sequence[events.Hit]) -> Program[list[Event | floods.Folded | None]]:
-        return events.append(batch, self._asking, self._clock(), self._limits)
+        return events.append(batch, self._asking, self._clock(), self._limits, self._crowd)
 
     def adding(self, table: copying.Copied, rows: Sequence[Row]) -> Program[None]:
         """Rows of another store, as they stand there."""
@@ -177,7 +178,7 @@ class Engine(ABC):
     # -- counters ------------------------------------------------------------------------------------------------------
 
     async def correct(self, event_id: str, verdict: Verdict, reason: str) -> Event | None:
-        return await self.write(events.correct, event_id, verdict, reason)
+        return await self.write(events.correct, event_id, verdict, reason, self._clock(), self._asking)
 
     async def aggregates(
         self,

@@ -9,13 +9,13 @@ writes; the statements about events and tallies. Leaves to others: what a batch 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
 import msgspec
 
-from relay.core import counts, floods, tally
+from relay.core import counts, floods, neighbours, tally
 from relay.core.model import Endpoint, Event, History, Sent, Verdict
 from relay.store import Cursor, decisions, tables
 from relay.store.lists import Answer, Mark
@@ -43,6 +43,7 @@ KNOWN = Rows(
         f"""
 SELECT (SELECT {{group}}({{array}}(asked.column1, e.position, m.grant_id, m.submitted_at, m.submitter_ip, t.facts,
     m.label, m.sender, s.opens, s.machine_opens, s.clicks, s.machine_clicks,
+    CASE WHEN asked.column7 = 1 THEN json_array_length({{links}}) END,
     (SELECT CASE WHEN c.sole THEN {{json}}(c.recipient) ELSE {{json}}((SELECT count(*) FROM copies s
         WHERE s.message_id = asked.column3 AND s.idx = asked.column4)) END FROM copies c
       WHERE c.message_id = asked.column3 AND c.idx = asked.column4 LIMIT 1))){{text}}
@@ -56,10 +57,11 @@ SELECT (SELECT {{group}}({{array}}(asked.column1, e.position, m.grant_id, m.subm
   (SELECT {{group}}({{array}}({ENDPOINTS.names("l")})){{text}} FROM endpoints l WHERE {endpoints.IS_LIVE}),
   (SELECT upto FROM counting)
 """,
+        links=("m.links", "CAST(m.links AS json)"),
         near=("", "AND e.at BETWEEN asked.column5 AND asked.column6"),  # its tables are by time
         last=("(SELECT seq FROM sqlite_sequence WHERE name = 'events')", "(SELECT position FROM counting)"),
     ),
-    ("events.sequence", "events.event_id", "events.message_id", "copies.idx", "events.at", "events.at"),
+    ("events.sequence", "events.event_id", "events.message_id", "copies.idx", "events.at", "events.at", "copies.idx"),
 )
 APPEND = insert("events", EVENTS.columns)
 TALLIES = ("message_id", "facts")
@@ -79,7 +81,7 @@ OF_MESSAGE = {
     for typed in (False, True)
 }
 ONE = f"SELECT {EVENTS.names()}, events.link_counts FROM events WHERE event_id = ?"
-CORRECT = "UPDATE events SET verdict = ?, reason = ? WHERE event_id = ?"
+CORRECT = "UPDATE events SET verdict = ?, reason = ?, first_verdict = ?, changed_at = ? WHERE event_id = ?"
 LAST = Statement("SELECT seq FROM sqlite_sequence WHERE name = 'events'", "SELECT position FROM counting")
 FOLLOWING = along(FROM_EVENTS, [Fixed("type", ":type")], {"at": ":at", "position": ":position"}, down=False)
 OF_TYPE = "FROM events WHERE message_id = ? AND type = ?"
@@ -120,6 +122,7 @@ decode_known = msgspec.json.Decoder(
             str | None,
             str | None,
             str | None,
+            int | None,
             int | None,
             int | None,
             int | None,
@@ -169,20 +172,22 @@ class Found(NamedTuple):
 
 
 def append(
-    batch: Sequence[Hit], asking: Asking, now: float, limits: floods.Limits
+    batch: Sequence[Hit], asking: Asking, now: float, limits: floods.Limits, crowd: neighbours.Crowd | None = None
 ) -> Program[list[Event | floods.Folded | None]]:
     """Per hit the event as it was completed, or that it was folded, or None where it is there already."""
     events = [hit.event for hit in batch]
     found = yield from read(events, asking)
-    done = decisions.append(events, found.known, found.facts, found.position, found.endpoints, now, limits)
+    done = decisions.append(events, found.known, found.facts, found.position, found.endpoints, now, limits, crowd)
     link_counts = [tables.json(counts) if counts else "" for counts in done.link_counts]
-    owed = [(e.position, endpoint_id, trigger, now, now, turn) for e, endpoint_id, trigger, turn in done.owed]
     yield from write(
         (APPEND, list(map(EVENTS.row, done.events, link_counts))),
         (SAVE_TALLIES, [(key, encode_facts(fact).decode()) for key, fact in done.facts.items()]),
         *count(done.events, found),
-        (outbox.OWE, owed),
+        (outbox.OWE, outbox.rows(done.owed, now)),
     )
+    if done.changes:
+        position = done.events[-1].position if done.events else found.position
+        yield from change(done.changes, done.facts, found.endpoints, position, now)
     yield from answers.keep([hit.answer for hit, new in zip(batch, done.results, strict=True) if hit.answer and new])
     yield from cursors.save({hit.cursor.mailbox: hit.cursor for hit in batch if hit.cursor}.values())
     return done.results
@@ -202,24 +207,65 @@ def count(made: Sequence[Event], found: Found) -> list[tuple[Rows, Sequence[Row]
     return [counters.added(totals), counters.seen(changed)]
 
 
-def correct(event_id: str, verdict: Verdict, reason: str) -> Program[Event | None]:
-    """See `contract.Store.correct`. All of the message is counted anew: what was a first open may be none any more, and
-    another be it."""
+def correct(event_id: str, verdict: Verdict, reason: str, now: float, asking: Asking) -> Program[Event | None]:
+    """See `contract.Store.correct`."""
     rows = yield ONE, (event_id,)
     if not rows:
         return None
-    *own, _ = rows[0]
-    event = EVENTS.value(own)
-    counted = counters.includes((yield from counters.upto()), event.message_id)
-    totals: counts.Totals = {}
-    if counted:
-        yield from messages.count(totals, event.message_id, -1)
-    yield CORRECT, (verdict, decisions.mended(reason), event_id)
-    if counted:
-        yield from messages.count(totals, event.message_id)
-    yield from write(counters.added(totals))
-    yield from counters.clean(totals)
-    return event.with_(verdict=verdict, reason=reason)
+    found = yield from read([EVENTS.value(rows[0][:-1])], asking)
+    correction = decisions.Correction(verdict, decisions.mended(reason), now)
+    changed = yield from change({event_id: correction}, {}, found.endpoints, found.position, now)
+    return changed[0]
+
+
+def change(
+    corrections: Mapping[str, decisions.Correction],
+    facts: Mapping[str, tally.Facts],
+    live: Sequence[Endpoint],
+    position: int,
+    now: float,
+) -> Program[list[Event]]:
+    """These events get other verdicts, and each an event that says so. All of their messages are counted anew: what was a
+    first open may be none any more, and another be it. `facts` are those that are known already, and are written again;
+    `position` is the last one that was used."""
+    of: dict[str, list[tuple[Event, Event]]] = {}
+    for event_id, (verdict, reason, at) in corrections.items():
+        rows = yield ONE, (event_id,)
+        if rows:
+            old = EVENTS.value(rows[0][:-1])
+            of.setdefault(old.message_id, []).append((old, tally.corrected(old, verdict, reason, at)))
+    upto = yield from counters.upto()
+    for message_id, pairs in of.items():
+        fact = facts.get(message_id)
+        if fact is None:
+            rows = yield TALLY, (message_id,)
+            fact = decode_facts(rows[0][0]) if rows else tally.Facts()
+        totals: counts.Totals = {}
+        counted = counters.includes(upto, message_id)
+        if counted:
+            yield from messages.count(totals, message_id, -1)
+        for _, new in pairs:
+            yield CORRECT, (new.verdict, new.reason, new.first_verdict, new.changed_at, new.event_id)
+        if counted:
+            yield from messages.count(totals, message_id)
+        told: list[Event] = []
+        owed: list[decisions.Owed] = []
+        for old, new in pairs:
+            position += 1
+            told.append(tally.changed(old, new, new.changed_at, fact, position))
+            more, less = decisions.reconsidered(live, old, new, fact.turns, now)
+            owed += more
+            for endpoint_id, trigger in less:
+                yield outbox.CANCEL, (new.position, endpoint_id, trigger)
+        owed += decisions.owed(live, told, {message_id: fact}, now)
+        yield from write(
+            counters.added(totals),
+            (APPEND, [EVENTS.row(event, "") for event in told]),
+            (SAVE_TALLIES, [(message_id, encode_facts(fact).decode())]),
+            (outbox.OWE, outbox.rows(owed, now)),
+        )
+        yield from counters.clean(totals)
+    return [new for pairs in of.values() for _, new in pairs]
 
 
 def fold(folds: Sequence[floods.Fold]) -> Program[None]:
@@ -239,11 +285,14 @@ def read(batch: Sequence[Event], asking: Asking) -> Program[Found]:
     facts: dict[str, tally.Facts] = {}
     abouts: dict[str, counts.About] = {}
     seen: dict[tuple[str, int], counts.Seen] = {}
-    asked = [(n, e.event_id, e.message_id, e.recipient_index, *span(e)) for n, e in enumerate(batch)]
+    asked = [
+        (n, e.event_id, e.message_id, e.recipient_index, *span(e), int(e.type == "message.link_clicked"))
+        for n, e in enumerate(batch)
+    ]
     found = yield Over(KNOWN, asked)
     _, last, live, _ = found[0]
     for text, _, _, upto in found:
-        for n, position, grant, submitted_at, ip, fact, label, sender, *times, recipient in decode_known(text):
+        for n, position, grant, submitted_at, ip, fact, label, sender, *times, links, recipient in decode_known(text):
             origin = tally.UNKNOWN
             message_id = batch[n].message_id
             if grant is not None:
@@ -252,7 +301,7 @@ def read(batch: Sequence[Event], asking: Asking) -> Program[Found]:
                 if counters.includes(upto, message_id):
                     abouts[message_id] = counts.About(grant, submitted_at or 0.0, label or "", sender or "")
                     seen.setdefault((message_id, batch[n].recipient_index), [time or 0 for time in times])
-                origin = tally.Origin(grant, submitted_at or 0.0, ip or "", sole, sharing)
+                origin = tally.Origin(grant, submitted_at or 0.0, ip or "", sole, sharing, links or 0)
             known[n] = (position is not None, origin)
             if message_id not in facts:
                 facts[message_id] = decode_facts(fact) if fact else tally.Facts()

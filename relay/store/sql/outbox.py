@@ -86,6 +86,9 @@ DEAD = along(
     down=False,
 )
 RENEW_DEAD = f"{RENEW} WHERE delivery_id = :delivery_id"
+CANCEL = """
+DELETE FROM deliveries WHERE position = ? AND endpoint_id = ? AND trigger = ? AND state = 'pending' AND attempt = 0
+"""
 RENEW_ONE = f"{RENEW} WHERE position = :position AND endpoint_id = :endpoint_id AND trigger = :trigger RETURNING 1"
 # Of an endpoint, those that come next after each other.
 WAITING = along(
@@ -288,9 +291,17 @@ def renew_of(events: Sequence[Event], endpoint_id: str, now: float) -> Program[i
     return len(owed)
 
 
+def rows(owed: Iterable[decisions.Owed], now: float) -> list[Row]:
+    """For `OWE`."""
+    return [
+        (event.position, endpoint_id, trigger, now, now + settle, turn)
+        for event, endpoint_id, trigger, turn, settle in owed
+    ]
+
+
 def renew(owed: decisions.Owed, now: float) -> Program[None]:
     """It is due: again, or for the first time."""
-    event, endpoint_id, trigger, turn = owed
+    event, endpoint_id, trigger, turn, _ = owed
     key = {"position": event.position, "endpoint_id": endpoint_id, "trigger": trigger}
     if not (yield RENEW_ONE, decisions.renewed(now, turn) | key):
         yield from write((OWE, [(event.position, endpoint_id, trigger, now, now, turn)]))
