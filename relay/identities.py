@@ -6,11 +6,13 @@ then nobody can tell any more whose hashes those were. Leaves to others: the has
 
 from __future__ import annotations
 
-import os
 import secrets
 from contextlib import suppress
 from pathlib import Path
 
+from relay import files, log
+
+LOG = log.room("public")
 DAY = 86_400
 FOLDER = "identities"
 
@@ -30,18 +32,15 @@ class Identities:
         return self._key
 
     def _of(self, day: int) -> bytes:
+        path = self._folder / str(day)
         try:
-            self._folder.mkdir(mode=0o700, exist_ok=True)
-            path = self._folder / f"{day}"
-            made = self._folder / f".{secrets.token_hex(8)}"
-            with open(os.open(made, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
-                file.write(secrets.token_bytes(32))
-            with suppress(FileExistsError):  # another process was first
-                os.link(made, path)
-            made.unlink()
+            files.make_folder(self._folder)
+            with suppress(FileExistsError):  # another process was first, or this one is new
+                files.write(path, secrets.token_bytes(32), over=False)
             for old in self._folder.iterdir():
-                if old.name.isdecimal() and old.name != path.name:
+                if old.name.isdecimal() and int(old.name) < day:
                     old.unlink(missing_ok=True)
             return path.read_bytes()[:64]
-        except OSError:
+        except OSError as reason:
+            LOG.warning("identities_not_shared", reason=str(reason))
             return secrets.token_bytes(32)

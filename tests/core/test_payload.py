@@ -57,7 +57,9 @@ def shaped(trigger: str, format: Format = "nylas", past: History | None = None, 
     return json.loads(body)
 
 
-@pytest.mark.parametrize("trigger", [name for names in payload.NAMES["nylas"].values() for name in names])
+@pytest.mark.parametrize(
+    "trigger", [name for names in payload.NAMES["nylas"].values() for name in names if name != payload.CHANGED]
+)
 @pytest.mark.parametrize("message", [MESSAGE, None], ids=["known", "purged"])
 def test_nylas_by_its_schema(trigger: str, message: Sent | None) -> None:
     made = shaped(trigger, past=history(trigger.removesuffix(".legacy"), message))
@@ -85,11 +87,45 @@ def test_how_far_a_report_is_believed_stands_in_unosends_too(kind: str, name: st
     assert made["data"]["from"] != BELIEF["from"]  # it is the message's
 
 
-@pytest.mark.parametrize(("kind", "name"), [(k, n) for k, names in payload.NAMES["unosend"].items() for n in names])
+@pytest.mark.parametrize(
+    ("kind", "name"), [(k, n) for k, names in payload.NAMES["unosend"].items() for n in names if n != payload.CHANGED]
+)
 @pytest.mark.parametrize("message", [MESSAGE, None], ids=["known", "purged"])
 def test_unosend_by_its_schema(kind: str, name: str, message: Sent | None) -> None:
     assert contract.errors(shaped(name, "unosend", history(kind, message))) == []
     assert contract.errors(shaped(name, "unosend", history(kind, message, recipient=""))) == []
+
+
+CHANGE = {
+    "event_id": "00000000-0000-7000-8000-000000000001",
+    "event_type": "message.opened",
+    "event_at": 1e9,
+    "from": "human",
+}
+
+
+def test_a_changed_verdict_is_one_of_ours() -> None:
+    """Neither vendor has it: only who names the trigger gets it, and never through Nylas' registry."""
+    past = history(payload.CHANGED, data=CHANGE, verdict="scanner", reason="burst", first_verdict="human")
+    nylas = shaped(payload.CHANGED, past=past)["data"]["object"]
+    assert (nylas["changed_event_id"], nylas["changed_event_type"]) == (CHANGE["event_id"], "message.opened")
+    assert [nylas[name] for name in ("previous_verdict", "first_verdict", "verdict", "reason")] == [
+        "human",
+        "human",
+        "scanner",
+        "burst",
+    ]
+    unosend = shaped(payload.CHANGED, "unosend", past)["data"]
+    assert (unosend["changed_event_type"], unosend["verdict"], unosend["first_verdict"]) == (
+        "email.opened",
+        "scanner",
+        "human",
+    )
+    hook = replace(V3, triggers=(payload.CHANGED,))
+    assert payload.triggers(hook, past.event) == (payload.CHANGED,)
+    assert payload.triggers(replace(hook, triggers=()), past.event) == ()
+    assert payload.triggers(replace(hook, registry="nylas"), past.event) == ()
+    assert payload.triggers(replace(hook, registry="unosend", format="unosend"), past.event) == (payload.CHANGED,)
 
 
 def test_a_complaint_has_no_code_for_nothing_was_refused() -> None:

@@ -81,10 +81,10 @@ def test_a_batch_is_numbered_in_order_and_a_repeated_event_is_none() -> None:
         (opened.event_id, {}),
     ]
     assert [(e.event_id, *to) for e, *to in done.owed] == [
-        (first.event_id, "e1", "message.link_clicked", T0),
-        (second.event_id, "e1", "message.link_clicked", T0 + 1),
-        (opened.event_id, "e1", "message.opened", T0 + 2),
-        (opened.event_id, "e2", "message.opened", T0 + 2),
+        (first.event_id, "e1", "message.link_clicked", T0, 0.0),
+        (second.event_id, "e1", "message.link_clicked", T0 + 1, 0.0),
+        (opened.event_id, "e1", "message.opened", T0 + 2, 0.0),
+        (opened.event_id, "e2", "message.opened", T0 + 2, 0.0),
     ]
     assert done.facts["m1"].sequence == 7
 

@@ -37,6 +37,7 @@ TITLES: dict[EventType, str] = {
     "message.send_failed": "Not sent at its time",
     "grant.expired": "Login refused",
     "grant.updated": "Login works again",
+    "message.verdict_changed": "Taken for something else now",
     "message.tracking_refused": "Refused to be tracked",
     "message.erasure_requested": "Asked to be erased",
 }

@@ -133,10 +133,10 @@ def changed(event: Event) -> dict[str, Any]:
     """Of which hit the verdict changed, and from what."""
     data = event.data
     return {
-        "changed_event_id": data["event_id"],
-        "changed_event_type": data["event_type"],
-        "changed_event_timestamp": int(data["event_at"]),
-        "previous_verdict": data["from"],
+        "changed_event_id": str(data.get("event_id", "")),
+        "changed_event_type": str(data.get("event_type", "")),
+        "changed_event_timestamp": int(data.get("event_at", 0)),
+        "previous_verdict": str(data.get("from", "")),
         "first_verdict": event.first_verdict,
         "link_url": event.url,
     }

@@ -67,10 +67,11 @@ def particular(history: History) -> dict[str, Any]:
             clicked = {"clicked_at": moment(event.at), "referer": event.referer, "tid": event.data.get("tid", "")}
             return link | clicked | visit(event)
         case "message.verdict_changed":
+            data = event.data
             return {
-                "changed_event_id": "evt_" + str(event.data["event_id"]).replace("-", ""),
-                "changed_event_type": NAMES[event.data["event_type"]][0],
-                "previous_verdict": event.data["from"],
+                "changed_event_id": "evt_" + str(data.get("event_id", "")).replace("-", ""),
+                "changed_event_type": next(iter(NAMES.get(str(data.get("event_type")), ())), ""),
+                "previous_verdict": str(data.get("from", "")),
                 "first_verdict": event.first_verdict,
                 "verdict": event.verdict,
                 "verdict_reason": event.reason,

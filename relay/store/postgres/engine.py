@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from relay.core import floods
+from relay.core.model import Event, Verdict
 from relay.core.persons import Person
 from relay.store import Purged, PurgeMark
 from relay.store.locator import Locator
@@ -61,6 +62,10 @@ class Postgres(Engine):
             at = table.columns.index("at")
             yield from self._months.make(row[at] for row in rows)
         yield from super().adding(table, rows)
+
+    def correction(self, event_id: str, verdict: Verdict, reason: str, now: float) -> Program[Event | None]:
+        yield from self._months.make([now])
+        return (yield from super().correction(event_id, verdict, reason, now))
 
     async def start(self) -> None:
         await self.check()

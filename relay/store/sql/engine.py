@@ -178,7 +178,10 @@ class Engine(ABC):
     # -- counters ------------------------------------------------------------------------------------------------------
 
     async def correct(self, event_id: str, verdict: Verdict, reason: str) -> Event | None:
-        return await self.write(events.correct, event_id, verdict, reason, self._clock(), self._asking)
+        return await self.write(self.correction, event_id, verdict, reason, self._clock())
+
+    def correction(self, event_id: str, verdict: Verdict, reason: str, now: float) -> Program[Event | None]:
+        return events.correct(event_id, verdict, reason, now, self._asking)
 
     async def aggregates(
         self,

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from relay.core.counts import MACHINES
 from relay.core.model import Event, EventType, Sent
 from relay.core.payload import unosend
 from relay.store import lists
@@ -94,6 +95,9 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
     days: int
 
 
+OPENS = 100  # among which the first of a person is looked for
+
+
 class Happenings(msgspec.Struct, frozen=True, kw_only=True):
     data: list[Happening]
     pagination: Pagination
@@ -108,7 +112,10 @@ def status(sent: Sent) -> Literal["queued", "delivered", "sent", "failed"]:
 
 
 async def shown(call: Call, sent: Sent) -> Email:
-    first = await call.services.store.events(0, 1, message_id=sent.message_id, types=("message.opened",))
+    opened = await call.services.store.events(0, OPENS, message_id=sent.message_id, types=("message.opened",))
+    # A person's, where there is one. What turned out to be a machine's is none.
+    people = [event for event in opened if event.verdict not in MACHINES]
+    first = people or [event for event in opened if not event.changed_at]
     return Email(
         id=sent.message_id,
         from_=sent.sender,
