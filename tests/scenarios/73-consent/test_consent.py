@@ -199,6 +199,64 @@ def test_by_a_mail_server_that_asks(tmp_path: Path) -> None:
             assert not links(copies(upstream, 2, 1)[ANN])
 
 
+BOUNCE = """From: MAILER-DAEMON@mx.example
+To: <news@example.com>
+Message-ID: <{number}.report@mx.example>
+Subject: Undelivered Mail Returned to Sender
+Content-Type: multipart/report; report-type=delivery-status; boundary="b"
+
+--b
+Content-Type: message/delivery-status
+
+Reporting-MTA: dns; mx.example
+
+Final-Recipient: rfc822; {recipient}
+Action: failed
+Status: {status}
+Diagnostic-Code: smtp; 550 {status} so it is
+
+--b
+Content-Type: text/rfc822-headers
+
+Message-ID: {message_id}
+
+--b--
+"""
+
+
+def test_a_verified_bounce_puts_on_the_list_and_no_other_does(tmp_path: Path) -> None:
+    inbox = tmp_path / "inbox"
+    for place in ("new", "cur", "tmp"):
+        (inbox / place).mkdir(parents=True)
+    more = f'[[grants]]\nid = "sales"\naddresses = ["*@example.com"]\nmailbox = "maildir:{inbox}"\n[mailbox]\npoll_interval = "1s"\n'
+    with hostile.sink() as upstream:
+        ports = service.settings(
+            tmp_path, upstream=upstream.port, tracking='opens = true\nsuppress = "untrack"', more=more
+        )
+        with service.running(tmp_path, ports) as relay:
+            eventually(lambda: "mailbox_watched" in relay.log)
+            made = letter(1).replace(b"Message-ID: <1@example.com>\r\n", b"")  # ours is a token then
+            for person in (BOB, ANN):
+                assert send(relay, made, person) == {}
+            first = copies(upstream, 1, 2)
+            ours = {person: re.findall(r"(?im)^message-id: *(<[^>]*>)", copy)[0] for person, copy in first.items()}
+            assert send(relay, letter(2), BOB, ANN, EVE) == {}
+            for number, (recipient, status, message_id) in enumerate(
+                [(ANN, "5.2.2", ours[ANN]), (EVE, "5.1.1", "<2@example.com>"), (BOB, "5.1.1", ours[BOB])]
+            ):
+                text = BOUNCE.format(number=number, recipient=recipient, status=status, message_id=message_id)
+                (inbox / "tmp" / str(number)).write_bytes(text.replace("\n", "\r\n").encode())
+                (inbox / "tmp" / str(number)).rename(inbox / "new" / f"{number}.x")
+            eventually(lambda: sum(e["type"] == "message.bounce_detected" for e in relay.events()) == 3, pause=0.2)
+            shown = [json.loads(line) for line in relay.command("suppress", "list", "--json").stdout.splitlines()]
+            assert [(one["recipient"], one["reason"], one["grant"], one["source"]) for one in shown] == [
+                (BOB, "bounce", "sales", "mailbox")
+            ]
+            assert send(relay, letter(3), BOB, ANN, EVE) == {}
+            third = copies(upstream, 3, 3)
+            assert [bool(links(third[person])) for person in (BOB, ANN, EVE)] == [False, True, True]
+
+
 class Kept(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *_: object) -> None:
         return None
