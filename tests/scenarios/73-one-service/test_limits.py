@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -101,11 +102,12 @@ def test_wrong_passwords_lock_a_login_whichever_process_they_come_to(relay: serv
 
 
 def test_a_rate_is_one_for_all_processes(relay: service.Service) -> None:
-    said = []
+    said, began = [], time.monotonic()
     for _ in range(15):
         with named(relay, "192.0.2.10") as (client, _):
             said.append(client.ask("MAIL FROM:<a@example.test>")[:3])
-    assert 5 <= said.count("250") <= 5 + WORKERS
+    filled = (time.monotonic() - began) * 5 / 60  # meanwhile
+    assert 5 <= said.count("250") <= 5 + WORKERS + filled
     assert set(said) == {"250", "450"}
 
 

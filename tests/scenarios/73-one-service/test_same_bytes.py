@@ -32,7 +32,7 @@ def thinking(folder: Path) -> Iterator[tuple[service.Service, Upstream, Callable
             gate.clear() if think else gate.set()
 
         run(upstream.start(peers.free_port()))
-        ports = service.settings(folder, upstream=upstream.port, smtp="workers = 3", out='patience = "15s"')
+        ports = service.settings(folder, upstream=upstream.port, smtp="workers = 3", out='patience = "60s"')
         with service.running(folder, ports) as relay:
             yield relay, upstream, lambda think: run(turn(think))
         run(upstream.stop())
