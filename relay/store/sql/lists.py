@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from heapq import merge
-from itertools import islice
+from itertools import groupby, islice
 from operator import itemgetter
 from typing import Any, TypeVar, get_args
 
@@ -38,6 +38,7 @@ from relay.store.tables import ANSWERS, EVENTS, MESSAGES
 T = TypeVar("T")
 Asked = Sequence[tuple[str, Mapping[str, Any]]]  # statements, each with its values
 FIRST: Key = (ENDLESS, "")  # before all
+AT_ONCE = 200  # messages that are read whole
 
 # -- a page ------------------------------------------------------------------------------------------------------------
 
@@ -47,32 +48,37 @@ def page(
     names: tuple[str, str],
     begin: tuple[float, Any],
     key: Callable[[Row], tuple[float, Any]],
-    wanted: Callable[[Row], Program[T | None]],
+    wanted: Callable[[Sequence[Row]], Program[Sequence[T | None]]],
     limit: int,
     walk: int,
+    *,
+    at_once: int = 0,
 ) -> Program[Listed[T]]:
-    """Goes through the rows of all statements, `walk` of them at most, newest first, each `key` once. `names` are what the statements call the
-    place behind which they go on."""
+    """Goes through the rows of all statements, `walk` of them at most, newest first, each `key` once. `names` are what the
+    statements call the place behind which they go on. `wanted` is asked of `at_once` rows, else of as many as the page may
+    need."""
     found: list[T] = []
     before, place, number, size = None, begin, 0, min(2 * limit + 1, walk)
+    width = at_once or limit + 1
     while True:
         rows, more = yield from stretch(asked, dict(zip(names, place, strict=True)), size, key)
-        for row in rows:
-            here = key(row)
-            if here == before:
-                continue
-            one = yield from wanted(row)
-            if one is not None:
-                if len(found) == limit:
-                    return Listed(found, before)
-                found.append(one)
-            before = place = here
-            number += 1
+        once = [next(same) for _, same in groupby(rows, key)]
+        once = once[1:] if once and key(once[0]) == before else once
+        for at in range(0, len(once), width):
+            some = once[at : at + min(width, walk - number)]
+            for row, one in zip(some, (yield from wanted(some)), strict=True):
+                if one is not None:
+                    if len(found) == limit:
+                        return Listed(found, before)
+                    found.append(one)
+                before = place = key(row)
+            number += len(some)
             if number == walk:
                 return Listed(found, before)
         if not more:
             return Listed(found, None)
         size = min(4 * size, walk)
+        width = at_once or min(4 * width, AT_ONCE)
 
 
 def stretch(
@@ -196,15 +202,15 @@ def listed(asked: Messages, limit: int, walk: int) -> Program[Listed[Sent]]:
     }  # fmt: skip
     part = asked.subject.casefold()
 
-    def wanted(row: Row) -> Program[Sent | None]:
-        _, message_id, fits, subject = row
-        if not fits or (part and subject is not None and part not in subject.casefold()):
-            return None
-        rows = yield messages.ONE, (message_id,)
-        if not rows or not meets(MESSAGES.value(rows[0]), asked):
-            return None
-        sent = yield from messages.whole(rows[0])
-        return sent if copies_meet(sent, asked) else None
+    def fits(row: Row) -> bool:
+        subject = row[3]
+        return bool(row[2]) and (not part or subject is None or part in subject.casefold())
+
+    def wanted(some: Sequence[Row]) -> Program[list[Sent | None]]:
+        rows = yield messages.SOME, (Many(row[1] for row in some if fits(row)),)
+        own = yield from messages.all_of([row for row in rows if meets(MESSAGES.value(row), asked)])
+        made = {sent.message_id: sent for sent in own if copies_meet(sent, asked)}
+        return [made.get(row[1]) for row in some]
 
     begin = min((asked.until, ""), asked.before or FIRST)
     if asked.internet_message_id:
@@ -269,20 +275,20 @@ def threads(asked: Threads, limit: int, walk: int) -> Program[Listed[Thread]]:
     asked = decisions.mended(asked)
     seen, grant = asked.seen, asked.grant_id
 
-    def wanted(row: Row) -> Program[Thread | None]:
-        at, last, thread_id = row
+    def wanted(some: Sequence[Row]) -> Program[list[Thread | None]]:
+        ((at, last, thread_id),) = some
         for sql in LATER:
             if (yield sql, {"thread": thread_id, "grant": grant, "seen": seen, "at": at, "id": last}):
-                return None
+                return [None]
         made = yield from thread(thread_id, grant)
         if made is None:
-            return None
+            return [None]
         fits = any(meets(m, asked.messages) and copies_meet(m, asked.messages) for m in made.messages)
-        return made if fits else None
+        return [made if fits else None]
 
     begin = min((min(asked.until, seen), ""), asked.before or FIRST)
     lanes = [(sql, {"grant": grant, "since": asked.since}) for sql in (SENT_IN_GRANT, ANSWERED_IN_GRANT)]
-    return (yield from page(lanes, ("at", "id"), begin, itemgetter(0, 1), wanted, limit, walk))
+    return (yield from page(lanes, ("at", "id"), begin, itemgetter(0, 1), wanted, limit, walk, at_once=1))
 
 
 def thread(thread_id: str, grant_id: str) -> Program[Thread | None]:
@@ -351,15 +357,18 @@ def events(asked: Events, limit: int, walk: int) -> Program[Listed[Event]]:
     in_thread = None
     if asked.thread_id:
         in_thread = yield from ids_in_thread(asked.thread_id)
-    known: dict[str, Sent | None] = {}
+    known: dict[str, Sent] = {}  # without their copies
 
-    def wanted(row: Row) -> Program[Event | None]:
-        *own, fits = row
-        if not fits:
-            return None
-        event = EVENTS.value(own)
-        sent = (yield from owner(event.message_id, known)) if asked.of_mail else None
-        return event if event_meets(event, asked, in_thread, sent) else None
+    def wanted(some: Sequence[Row]) -> Program[list[Event | None]]:
+        events = [EVENTS.value(own) if fits else None for *own, fits in some]
+        if asked.of_mail:
+            ids = {event.message_id for event in events if event} - known.keys()
+            rows = yield messages.SOME, (Many(ids),)
+            known.update((sent.message_id, sent) for sent in map(MESSAGES.value, rows))
+        return [
+            event if event and event_meets(event, asked, in_thread, known.get(event.message_id)) else None
+            for event in events
+        ]
 
     begin = min((asked.until, 0), asked.before or (ENDLESS, 0))
     lanes = walk_events(asked, in_thread)
@@ -392,11 +401,3 @@ def walk_events(asked: Events, in_thread: Collection[str] | None) -> Asked:
         return [(EVENTS_OF_THREAD[beside], values | {"value": Many(sorted(in_thread))})]
     sql = (EVENTS_OF_GRANT if asked.grant_id else EVENTS_OF_TYPE)[beside]
     return [(sql, values | {"type": kind}) for kind in dict.fromkeys(asked.types or TYPES)]
-
-
-def owner(message_id: str, known: dict[str, Sent | None]) -> Program[Sent | None]:
-    """The message of an event, without its copies."""
-    if message_id not in known:
-        rows = yield messages.ONE, (message_id,)
-        known[message_id] = MESSAGES.value(rows[0]) if rows else None
-    return known[message_id]

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
+from operator import itemgetter
 from typing import NamedTuple
 
 import msgspec
 
 from relay.core import counts
-from relay.core.model import Sent
+from relay.core.model import Sent, SentCopy
 from relay.store import UpstreamReply, decisions, lists
 from relay.store.sql import answers
 from relay.store.sql import counts as counters
@@ -102,6 +103,8 @@ COPIES_OF = f"SELECT {COPIES.names()} FROM copies WHERE message_id = ? ORDER BY 
 # What is behind the first possible id of that moment is before it.
 PLACE = {"submitted_at": ":before", "message_id": "''"}
 RECENT = along(WHOLE, [], PLACE)
+SOME = spelt(f"{WHOLE} WHERE message_id {{many}}")
+COPIES_OF_SOME = spelt(f"SELECT {COPIES.names()}, message_id, position FROM copies WHERE message_id {{many}}")
 RECENT_OF = along(WHOLE, [Fixed("grant_id", ":grant")], PLACE)
 # In this order: each finds its rows by those that are removed after it. identifiers is indexed by the identifier, so only
 # those go that the copies have still: one that a second answer of the upstream replaced stays, and leads to nothing.
@@ -247,10 +250,14 @@ def first(rows: Sequence[Row]) -> Program[Sent | None]:
 
 
 def all_of(rows: Sequence[Row]) -> Program[list[Sent]]:
-    found = []
-    for row in rows:
-        found.append((yield from whole(row)))
-    return found
+    """With their copies."""
+    found = yield COPIES_OF_SOME, (Many(row[0] for row in rows),)
+    copies: dict[str, list[tuple[int, SentCopy]]] = {row[0]: [] for row in rows}
+    for *own, message_id, position in found:
+        copies[message_id].append((position, COPIES.value(own)))
+    return [
+        MESSAGES.value(row, copies=tuple(copy for _, copy in sorted(copies[row[0]], key=itemgetter(0)))) for row in rows
+    ]
 
 
 def whole(row: Row) -> Program[Sent]:
