@@ -49,6 +49,8 @@ async def test_one_of_several_killed_at_random(tmp_path, capsys):
         await world.empty()
         wrong = world.wrong()
         assert not wrong, "\n".join(wrong[:20])
-        assert world.log.count("worker_died") == KILLS
+        died = [line for line in world.log.split("\n") if " worker_died " in line]
+        assert len(died) == KILLS, "\n".join(died)
+        assert all("killed by SIGKILL" in line for line in died), "\n".join(died)
         await in_the_end(world, capsys, "one of several")
         await world.stop()

@@ -108,6 +108,12 @@ class Moody(upstream.Upstream):
         self.deaths += 1
 
 
+def stands_still(pid: int) -> bool:
+    """All threads of it."""
+    stats = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return all(stat.rpartition(")")[2].split()[0] == "T" for stat in stats)
+
+
 class World:
     """`async with World(folder, seed)`; everything random comes from `seed`. `upstream` is added to that table."""
 
@@ -220,6 +226,7 @@ class World:
         pids = [int(pid) for pid in children.read_text().split()]
         victim = self.dice.choice(pids)
         os.kill(victim, signal.SIGSTOP)
+        await until(lambda: stands_still(victim))  # a thread may be in the middle of an fsync
         self.killed_at.append(time.monotonic())
         self.books.died(self.waiting())
         self.upstream.deaths += 1
