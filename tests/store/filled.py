@@ -28,6 +28,7 @@ ENDPOINTS = tuple(
         ("message.opened", "message.link_clicked"),
         source="api",
         notify=("ops@example.com",),
+        verdicts=("unknown",),  # which all hits have here
     )
     for name in ("wh_busy", "wh_dead", "wh_idle")
 )
@@ -216,7 +217,16 @@ COLUMNS: dict[str, dict[str, str]] = {
     "erasures": {"digest": "{hex}", "recipient": RECIPIENT, "at": AT, "message_id": "{id}"},
 }
 TENTH = "WHERE n % 10 = 7"
-WHICH = {"answers": TENTH, "drafts": TENTH, "schedules": TENTH, "requests": TENTH, "deliveries": "WHERE n % 2 = 0"}
+SOME = f"WHERE n % 10 = 7 OR n < {FEW}"
+WHICH = {
+    "suppressions": SOME,
+    "erasures": SOME,
+    "answers": TENTH,
+    "drafts": TENTH,
+    "schedules": TENTH,
+    "requests": TENTH,
+    "deliveries": "WHERE n % 2 = 0",
+}
 IDENTIFIERS = """
 INSERT INTO identifiers (identifier, message_id) {numbers}
 SELECT {named}, {id} FROM num UNION ALL SELECT {hex} || '@upstream.example', {id} FROM num ORDER BY 1, 2
