@@ -54,6 +54,8 @@ LOOKING: Mapping[Verdict, Verdict] = {
 
 CLOUD: tuple[Verdict, str] = ("scanner", "cloud_network")
 
+LOCAL = "local"  # the network of this machine itself
+
 Networks = Callable[[str], str]  # an address -> "gateway", "cloud" or ""
 Headers = Mapping[str, str]  # by names in lower case
 NONE: Headers = {}
@@ -70,6 +72,8 @@ def hit(
 ) -> tuple[Verdict, str]:
     """The verdict of one request and the reason code for it. `headers` has at least those of `LOOKED_AT` that came,
     `network` is what is known of the address, `age` the seconds since the copy was delivered."""
+    if network == LOCAL:  # who tries it out here, also by a browser without a window, is no crawler
+        agent = agent.replace("HeadlessChrome", "Chrome")
     verdict, reason = agents.read(agent)
     if method != "GET":
         return LOOKING[verdict], "head" if method == "HEAD" else "method"
@@ -78,7 +82,7 @@ def hit(
             return "prefetch", "prefetch_header"
         if verdict in ("unknown", "human") and not click and VIA_PROXY.search(headers.get("via", "")):
             return "proxy", "image_proxy"
-    if network and verdict in ("human", "unknown"):
+    if network in ("gateway", "cloud") and verdict in ("human", "unknown"):
         if network == "gateway":
             return "scanner", "gateway_network"
         if click and age is not None and late(verdict, network, age):

@@ -27,7 +27,7 @@ class Unreadable(ValueError):
 
 
 class Origins:
-    """The table. Called with an address it gives "gateway", "cloud", or "" where it knows nothing."""
+    """The table. Called with an address it gives "gateway", "cloud", "local" (this machine), or "" where it knows nothing."""
 
     def __init__(self, text: str = "") -> None:
         """One network a line: NETWORK KIND NAME; "#" begins a remark. Raises Unreadable."""
@@ -56,6 +56,8 @@ class Origins:
         found = networks.peer(address)
         if found is None:
             return ""
+        if found.is_loopback:
+            return "local"
         number, version = int(found), found.version
         for (of, shift), kinds in self._kinds.items():
             if of == version and (kind := kinds.get(number >> shift)):

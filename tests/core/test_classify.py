@@ -27,6 +27,7 @@ GMAIL = "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com
         ({"method": "GET", "agent": FIREFOX, "headers": {"x-purpose": "preview"}}, ("prefetch", "prefetch_header")),
         ({"method": "GET", "agent": FIREFOX, "headers": {"purpose": "navigation", "via": "1.1 squid"}}, ("human", "browser")),
         ({"method": "GET", "headers": {"via": "1.1 GoogleImageProxy"}}, ("proxy", "image_proxy")),
+        ({"method": "GET", "agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 HeadlessChrome/140.0 Safari/537.36", "network": "local"}, ("human", "browser")),
         ({"method": "GET", "agent": GMAIL}, ("proxy", "image_proxy")),
         ({"method": "GET", "agent": GMAIL, "network": "gateway"}, ("proxy", "image_proxy")),
         ({"method": "GET", "agent": FIREFOX, "network": "gateway"}, ("scanner", "gateway_network")),

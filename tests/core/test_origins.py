@@ -18,6 +18,8 @@ from relay.core import origins
         ("67.231.152.1", "cloud"),
         ("66.249.84.1", ""),  # Google's image proxy
         ("203.0.113.1", ""),
+        ("127.0.0.1", "local"),
+        ("::1", "local"),
         ("", ""),
         ("no address", ""),
     ],
