@@ -60,7 +60,7 @@ def fill(
             run(db, endpoints.add(endpoint))
         mail = [message(n, now - DAYS * 86400 * (1 - n / number), dice) for n in range(number)]
         for at in range(0, number, BATCH):
-            within(db, messages.record(mail[at : at + BATCH]))
+            within(db, messages.record_all(mail[at : at + BATCH]))
         asking = events.Asking()
         hits = [hit(sent, n, dice) for sent in mail for n in range(PER_MESSAGE)]
         for at in range(0, len(hits), BATCH):

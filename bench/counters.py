@@ -57,7 +57,7 @@ def measured(folder: Path, size: int, *, counted: bool) -> dict[str, float]:
             return (time.process_time() - began) / count * 1e6
 
         found = {
-            "a message with two recipients": each(MESSAGES, lambda at: messages.record(mail[at : at + size])),
+            "a message with two recipients": each(MESSAGES, lambda at: messages.record_all(mail[at : at + size])),
             "a reply of the upstream": each(MESSAGES, lambda at: messages.record_replies(replies[at : at + size])),
             "an event": each(
                 len(hits), lambda at: events.append(hits[at : at + size], asking, now, floods.Limits(0, 0))

@@ -26,9 +26,7 @@ BARE = re.compile('[^\\s"=\\\\\x00-\x1f\x7f-\x9f\u061c\u2028\u2029\u200e\u200f\u
 
 MAX_VALUE = 200  # characters of a value
 TOGETHER_SECONDS = 0.05
-LARGEST_WRITE = (
-    4096  # octets at once: what is written to a pipe together by POSIX, where several processes have one log
-)
+LARGEST_WRITE = 4096  # octets at once: POSIX writes so many to a pipe together, and several processes may have one log
 WHOLE = "traceback"  # the field that is not clipped
 
 

@@ -1,7 +1,7 @@
 """Who of a message's recipients is not to be tracked, or not to be written to.
 
-Owns: asking the store, once for all who ask while it answers; what may be said of a recipient before the message is
-there. Leaves to others: what an entry comes to (`core.suppressions`), keeping them (`store`), doing it (`outbound`,
+Owns: what may be said of a recipient before the message is there; asking the store for that, once for all who ask while it
+answers; the digests that `outbound` asks with, as it records a message. Leaves to others: what an entry comes to (`core.suppressions`), keeping them (`store`), doing it (`outbound`,
 `smtp`, `milter`).
 
 Nothing is remembered from one question to the next: an entry that any process wrote holds for the next message. Under load the
@@ -42,8 +42,7 @@ class Lookup:
 
     async def of(self, recipients: Iterable[str]) -> Mapping[str, Sequence[Suppression]]:
         """The entries of those of them that have some. Raises `store.Unavailable`, and TimeoutError after SECONDS."""
-        keys = self._keys()
-        wanted = {address: suppressions.digest(address, keys) for address in recipients}
+        wanted = self.digests(recipients)
         if self._next is None:
             self._next = set(), asyncio.get_running_loop().create_future()
         digests, answer = self._next
@@ -52,10 +51,12 @@ class Lookup:
             self._asking = asyncio.create_task(self._ask())
         with self._patience.wait():
             found = await asyncio.shield(answer)
-        by: dict[str, list[Suppression]] = {}
-        for one in found:
-            by.setdefault(one.digest, []).append(one)
-        return {address: by[digest] for address, digest in wanted.items() if digest in by} if by else NOBODY
+        return by_address(wanted, found)
+
+    def digests(self, recipients: Iterable[str]) -> dict[str, str]:
+        """By address."""
+        keys = self._keys()
+        return {address: suppressions.digest(address, keys) for address in recipients}
 
     async def _ask(self) -> None:
         while self._next is not None:
@@ -67,6 +68,14 @@ class Lookup:
                 answer.exception()  # they may have gone meanwhile
             else:
                 answer.set_result(found)
+
+
+def by_address(digests: Mapping[str, str], found: Iterable[Suppression]) -> Mapping[str, Sequence[Suppression]]:
+    """The entries that were found, for each address that has some."""
+    by: dict[str, list[Suppression]] = {}
+    for one in found:
+        by.setdefault(one.digest, []).append(one)
+    return {address: by[digest] for address, digest in digests.items() if digest in by} if by else NOBODY
 
 
 def refusal(ground: Ground | None) -> Reply:

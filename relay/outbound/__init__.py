@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from relay import config, event_loop, log, metrics, patience, store, suppressions
@@ -63,7 +63,7 @@ class Tracked(Value, frozen=True):
 class Records(suppressions.Entries, Protocol):
     """What is asked of a store here."""
 
-    async def record_sent(self, sent: Sent) -> None: ...
+    async def record_sent(self, sent: Sent, unless: Collection[str] = ()) -> Sequence[Suppression]: ...
 
 
 class Suppressed:
@@ -157,22 +157,30 @@ class Tracker:
             else:
                 message, decisions = self.planner.begin(submission, key, given=bool(given))
             planned = message
-            found = await self.suppressed(message, decisions)
-            if len(submission.content) > event_loop.LARGEST:
-                groups = await asyncio.to_thread(self.planner.groups, message, found.decisions, one_group=one_group)
-            else:
-                groups = self.planner.groups(message, found.decisions, one_group=one_group)
-            refusal = (
-                loops.refusal_by_trace(message.headers, self.hostname)
-                or senders.refusal_of_message(message.headers, submission.senders)
-                or refused(message, groups)
-            )
-            if refusal:
-                return Tracked(message.message_id, (), refusal, upstream=choice.name_of(message.upstream))
+            found = Suppressed(decisions)
+            digests = self.digests(message, decisions)
+            while True:
+                if len(submission.content) > event_loop.LARGEST:
+                    groups = await asyncio.to_thread(self.planner.groups, message, found.decisions, one_group=one_group)
+                else:
+                    groups = self.planner.groups(message, found.decisions, one_group=one_group)
+                refusal = (
+                    loops.refusal_by_trace(message.headers, self.hostname)
+                    or senders.refusal_of_message(message.headers, submission.senders)
+                    or refused(message, groups)
+                )
+                if refusal:
+                    return Tracked(message.message_id, (), refusal, upstream=choice.name_of(message.upstream))
+                shares = shared(submission.recipients, groups, one_group=one_group)
+                sent = records.sent(message, groups, shares, self.clock(), handed=one_group, grounds=found.grounds)
+                listed = await self.record(sent, digests.values())
+                if not listed:
+                    break
+                # The list is asked with the record, in one transaction, since hardly anybody is on it: only now is it known
+                # what is to be done for each recipient.
+                found = Suppressed.by(suppressions.by_address(digests, listed), message, decisions)
+                digests = {}
             self.say_invalid(message)
-            shares = shared(submission.recipients, groups, one_group=one_group)
-            sent = records.sent(message, groups, shares, self.clock(), handed=one_group, grounds=found.grounds)
-            await self.record(sent)
             if self.recorded is not None:
                 self.recorded(sent)
         except Exception as reason:  # the one place where tracking fails open
@@ -200,22 +208,11 @@ class Tracker:
         upstream = choice.name_of(message.upstream)
         return Tracked(message.message_id, tuple(pending), None, tuple(found.refused.items()), upstream)
 
-    async def suppressed(self, message: plans.Message, decisions: list[Decision]) -> Suppressed:
-        """What is done for each recipient, now that it is known who is on the list. Mail goes first: where the list can't be
-        asked, what would be tracked fails open, as without a record; all other mail goes on."""
-        recipients = message.submission.recipients
-        tracked = any(decision.any for decision in decisions)
-        if not (tracked or any(decision.tracking.suppress != "off" for decision in decisions)):
-            return Suppressed(decisions)
-        try:
-            listed = await self.lookup.of({recipient.address for recipient in recipients})
-        except (store.Unavailable, TimeoutError) as reason:
-            if tracked:
-                raise
-            metrics.FAILED_OPEN.labels("suppress").inc()
-            LOG.warning("suppress_not_asked", message_id=message.message_id, reason=str(reason) or "the store is slow")
-            return Suppressed(decisions)
-        return Suppressed.by(listed, message, decisions) if listed else Suppressed(decisions)
+    def digests(self, message: plans.Message, decisions: list[Decision]) -> dict[str, str]:
+        """The recipients, if it matters who of them is on the list."""
+        if any(decision.any or decision.tracking.suppress != "off" for decision in decisions):
+            return self.lookup.digests({recipient.address for recipient in message.submission.recipients})
+        return {}
 
     def say_invalid(self, message: plans.Message) -> None:
         """Whoever sends such mail does not hear of it."""
@@ -225,22 +222,27 @@ class Tracker:
             LOG.warning("invalid_instruction", message_id=message.message_id, header=told["invalid_header"],
                         reason=told["invalid"], login=by.login or None, peer=by.peer, sender=message.sender)  # fmt: skip
 
-    async def record(self, sent: Sent) -> None:
-        """All mail is recorded, tracked or not. Untracked mail does not wait for a store that can't take it."""
-        for copy in sent.copies:
-            COPIES[copy.tracked].inc()
-            if copy.reason:
-                metrics.UNTRACKED.labels(copy.reason).inc()
+    async def record(self, sent: Sent, unless: Collection[str] = ()) -> Sequence[Suppression]:
+        """All mail is recorded, tracked or not, unless somebody of these digests is on the list: then these entries are returned
+        instead. Mail goes first: what is untracked does not wait for a store that can't take it, or be asked."""
+        listed: Sequence[Suppression] = ()
         began = time.perf_counter()
         try:
             with self.patience.wait():
-                await self.store.record_sent(sent)
+                listed = await self.store.record_sent(sent, unless)
             RECORDING.observe(time.perf_counter() - began)
         except (store.Unavailable, TimeoutError) as reason:
             if any(copy.tracked for copy in sent.copies):
                 raise
             metrics.FAILED_OPEN.labels("record").inc()
             LOG.warning("not_recorded", message_id=sent.message_id, reason=str(reason) or "the store is slow")
+            if unless:
+                metrics.FAILED_OPEN.labels("suppress").inc()
+                LOG.warning("suppress_not_asked", message_id=sent.message_id, reason=str(reason) or "the store is slow")
+        finally:
+            if not listed:
+                count(sent)
+        return listed
 
     async def record_failed(self, submission: Submission, tracked: Tracked, *, handed: bool) -> None:
         """That it leaves as it came, and by whom to whom. It does in any case."""
@@ -386,3 +388,10 @@ def signers(settings: config.Settings) -> tuple[dkim.Signer, ...]:
         except dkim.BadKey as reason:
             raise dkim.BadKey(f"{entry.key}: {reason}") from reason
     return tuple(found)
+
+
+def count(sent: Sent) -> None:
+    for copy in sent.copies:
+        COPIES[copy.tracked].inc()
+        if copy.reason:
+            metrics.UNTRACKED.labels(copy.reason).inc()

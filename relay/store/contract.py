@@ -54,8 +54,9 @@ class Store(Protocol):
         """Commits what has queued and closes."""
 
     # -- messages
-    async def record_sent(self, sent: Sent) -> None:
-        """Durable when it returns. Finds `thread_id` through `sent.references`, be it a message or a kept answer of the
+    async def record_sent(self, sent: Sent, unless: Collection[str] = ()) -> Sequence[Suppression]:
+        """Durable when it returns, unless somebody of the digests `unless` is on the list of suppressed recipients: then
+        nothing was recorded, and these entries are returned. Finds `thread_id` through `sent.references`, be it a message or a kept answer of the
         same grant that they name, or makes a new one. Of a message that is recorded again the states of its copies stay."""
 
     async def record_replies(self, replies: Sequence[UpstreamReply]) -> None:

@@ -287,7 +287,7 @@ async def test_it_fails_open_or_as_the_operator_wants(how: str, fault: str) -> N
             tracker.fault = RuntimeError("a bug")
         case "store":
 
-            async def broken(sent: Any) -> None:
+            async def broken(sent: Any, unless: Any = ()) -> Any:
                 raise RuntimeError("a store that is broken")
 
             tracker.store.record_sent = broken  # type: ignore[method-assign]

@@ -3,6 +3,7 @@
 import email
 import itertools
 import re
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from relay import config, keys, outbound, store
 from relay.core import dkim, headers, instructions, recoding, rewrite, threads, tokens
 from relay.core.model import Event, Keys, Recipient, Rule, Sent, Submission, Token, Tracking
+from relay.core.suppressions import Suppression
 from relay.store import memory
 from tests import oracle, samples
 from tests.core import rewriting
@@ -56,7 +58,7 @@ async def sent_copies(room: outbound.Tracker, message: Submission) -> dict[str, 
 class Broken(memory.Memory):
     """A store that takes nothing."""
 
-    async def record_sent(self, sent: Sent) -> None:
+    async def record_sent(self, sent: Sent, unless: Collection[str] = ()) -> Sequence[Suppression]:
         raise store.Unavailable("the disk is full")
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import io
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,10 @@ import pytest
 
 from relay import config, keys, outbound, store, suppressions
 from relay.__main__ import main
-from relay.core.model import Recipient, Rule, Submission, Tracking
+from relay.core.model import Recipient, Rule, Sent, Submission, Tracking
 from relay.core.suppressions import Erasure, Ground, Suppression, digest
 from relay.store import memory
+from tests import samples
 
 KEYS = keys.dry_run()
 HTML = b"From: ann@example.test\r\nContent-Type: text/html\r\n%s\r\n<a href='https://example.test/'>x</a>\r\n"
@@ -123,6 +124,9 @@ class Away(memory.Memory):
     async def suppressed(self, digests: Collection[str]) -> list[Suppression]:
         raise store.Unavailable("the disk is full")
 
+    async def record_sent(self, sent: Sent, unless: Collection[str] = ()) -> Sequence[Suppression]:
+        raise store.Unavailable("the disk is full")
+
 
 async def test_without_the_list_mail_goes_first_and_untracked() -> None:
     kept = Away()
@@ -130,10 +134,10 @@ async def test_without_the_list_mail_goes_first_and_untracked() -> None:
     assert set(pixels(done)) == set(PEOPLE)
     assert not any(pixels(done).values())
     assert done.failed
+    before = samples.sample("failed_open_total", stage="suppress")
     done = await tracked(kept, settings(suppress="reject", opens=False))
-    sent = await kept.sent(done.message_id)
-    assert sent
-    assert sent.reason == "not_requested"
+    assert (set(pixels(done)), done.failed, done.refused) == (set(PEOPLE), False, ())
+    assert samples.sample("failed_open_total", stage="suppress") == before + 1
     assert await at_once(settings(suppress="reject"), kept).refusal("a@b.test", PEOPLE[0]) is None
 
 

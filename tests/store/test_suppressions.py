@@ -1,11 +1,12 @@
 """What every store does with the recipients who are not tracked, or not written to, and with wishes to be forgotten."""
 
+import asyncio
 from typing import Any, Literal
 
 from relay.core.suppressions import GROUNDS, Erasure, Ground, Suppression
 from relay.store.contract import Store
 from relay.store.lists import Suppressions, suppression_key
-from tests.store.contract import T0
+from tests.store.contract import T0, sent
 
 REASONS: tuple[Ground | Literal[""], ...] = ("", *GROUNDS)
 
@@ -23,6 +24,22 @@ async def test_an_entry_is_found_by_its_digest_and_stays_as_it_was(store: Store,
     assert {one.digest for one in await store.suppressed(["d1", "d2", "d2"])} == {"d1", "d2"}
     assert await store.suppressed([]) == []
     assert await store.suppressed(["D1", "d", ""]) == []
+
+
+async def test_a_message_is_recorded_unless_one_of_its_recipients_is_on_the_list(store: Store, another: Store) -> None:
+    first, second = entry(), entry("d1", "sales", "bounce")
+    await another.suppress([first, second, entry("d9")])
+    named = {f"m{n}": sent(f"m{n}") for n in range(5)}
+    asked = {"m0": ["d1", "d2"], "m1": ["d2", "d3"], "m2": (), "m3": ["d9"], "m4": ["d8"]}
+    found = await asyncio.gather(*(store.record_sent(one, asked[name]) for name, one in named.items()))
+    assert [{(e.digest, e.reason) for e in entries} for entries in found] == [
+        {("d1", "refusal"), ("d1", "bounce")}, set(), set(), {("d9", "refusal")}, set(),
+    ]  # fmt: skip
+    assert [name for name in named if await store.sent(name)] == ["m1", "m2", "m4"]
+    assert await store.record_sent(named["m0"]) == ()
+    assert await another.sent("m0")
+    await store.record_sent(named["m1"], ["d1"])  # again, and it stays as it was
+    assert await store.sent("m1")
 
 
 async def test_reasons_and_grants_stand_beside_each_other_and_go_alone(store: Store, another: Store) -> None:

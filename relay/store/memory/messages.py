@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from relay.core.model import Sent
+from relay.core.suppressions import Suppression
 from relay.store import UpstreamReply, decisions
 from relay.store.lists import Answer
 from relay.store.memory.counts import Counts
 
 
 class Messages(Counts):
-    async def record_sent(self, sent: Sent) -> None:
+    async def record_sent(self, sent: Sent, unless: Collection[str] = ()) -> Sequence[Suppression]:
+        if listed := [one for one in self._suppressions.values() if one.digest in unless]:
+            return listed
         earlier = self._find(sent.references)
         answer = None if earlier else self._find_answer(sent.references, sent.grant_id)
         known = earlier or answer
@@ -23,6 +26,7 @@ class Messages(Counts):
         self._count(sent.message_id)
         for identifier in decisions.names(sent):
             self._identifiers[identifier].add(sent.message_id)
+        return ()
 
     async def record_replies(self, replies: Sequence[UpstreamReply]) -> None:
         for reply in decisions.last_replies(replies):

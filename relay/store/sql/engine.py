@@ -103,7 +103,7 @@ class Engine(ABC):
     def bulk(self) -> dict[type, Bulk]:
         """In the order in which they are written in one transaction."""
         return {
-            Sent: Bulk(messages.record, decisions.mended),
+            messages.Record: Bulk(messages.record, messages.Record.mended),
             messages.Replies: Bulk(messages.record_replies, messages.mended, awaited=False),
             events.Hit: Bulk(self._hits, events.mended),
             outbox.Settle: Bulk(outbox.settle, outbox.mended),
@@ -121,8 +121,9 @@ class Engine(ABC):
 
     # -- messages ------------------------------------------------------------------------------------------------------
 
-    async def record_sent(self, sent: Sent) -> None:
-        await self._bulk(sent)
+    async def record_sent(self, sent: Sent, unless: Collection[str] = ()) -> Sequence[Suppression]:
+        listed: Sequence[Suppression] = await self._bulk(messages.Record(sent, unless))
+        return listed
 
     async def record_replies(self, replies: Sequence[UpstreamReply]) -> None:
         await self._bulk(messages.Replies(tuple(replies)))

@@ -7,7 +7,7 @@ names (`decisions`), the transaction (the engines), columns (`tables`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import chain
 from operator import itemgetter
 from typing import NamedTuple
@@ -16,8 +16,9 @@ import msgspec
 
 from relay.core import counts
 from relay.core.model import Sent, SentCopy
+from relay.core.suppressions import Suppression
 from relay.store import UpstreamReply, decisions, lists
-from relay.store.sql import answers
+from relay.store.sql import answers, suppressions
 from relay.store.sql import counts as counters
 from relay.store.sql.program import Fixed, Many, Over, Program, Row, Rows, along, both, insert, replacing, spelt, write
 from relay.store.tables import COPIES, MESSAGES
@@ -126,13 +127,36 @@ decode_ids = msgspec.json.Decoder(list[str]).decode
 decode_before = msgspec.json.Decoder(list[tuple[int, str, counts.About]]).decode
 
 
+class Record(NamedTuple):
+    """A message, unless somebody of these digests is on the list."""
+
+    sent: Sent
+    unless: Collection[str]
+
+    def mended(self) -> Record:
+        return Record(decisions.mended(self.sent), self.unless)
+
+
 class Replies(NamedTuple):
     """What the upstream said, oldest first."""
 
     replies: tuple[UpstreamReply, ...]
 
 
-def record(batch: Sequence[Sent]) -> Program[list[None]]:
+def record(batch: Sequence[Record]) -> Program[list[Sequence[Suppression]]]:
+    """Who of each one's digests is on the list; those of nobody who is are recorded."""
+    asked = {digest for one in batch for digest in one.unless}
+    listed = (yield from suppressions.of(asked)) if asked else ()
+    if not listed:
+        yield from record_all([one.sent for one in batch])
+        return [()] * len(batch)
+    found: list[Sequence[Suppression]] = [[entry for entry in listed if entry.digest in one.unless] for one in batch]
+    if clear := [one.sent for one, entries in zip(batch, found, strict=True) if not entries]:
+        yield from record_all(clear)
+    return found
+
+
+def record_all(batch: Sequence[Sent]) -> Program[None]:
     """A new thread has the id of its first message."""
     named = [sent.message_id for sent in batch]
     ((there, upto),) = yield THERE, {"many": Many(named)}
@@ -175,7 +199,6 @@ def record(batch: Sequence[Sent]) -> Program[list[None]]:
     yield from write(*rows, counters.added(totals))
     if again:
         yield from counters.clean(totals)
-    return [None] * len(named)
 
 
 def known(batch: Sequence[Sent], again: set[str]) -> Program[list[Sent]]:
