@@ -41,7 +41,8 @@ from relay.store.tables import ENDPOINTS, EVENTS
 KNOWN = Rows(
     spelt(
         f"""
-SELECT (SELECT {{group}}({{array}}(asked.column1, e.position, m.grant_id, m.submitted_at, m.submitter_ip, t.facts,
+SELECT (SELECT {{group}}({{array}}(asked.column1, e.position, m.grant_id, m.submitted_at, m.submitter_ip,
+    CASE WHEN asked.column8 = 1 THEN t.facts END,
     m.label, m.sender, s.opens, s.machine_opens, s.clicks, s.machine_clicks,
     CASE WHEN asked.column7 = 1 THEN json_array_length({{links}}) END,
     (SELECT CASE WHEN c.sole THEN {{json}}(c.recipient) ELSE {{json}}((SELECT count(*) FROM copies s
@@ -61,7 +62,16 @@ SELECT (SELECT {{group}}({{array}}(asked.column1, e.position, m.grant_id, m.subm
         near=("", "AND e.at BETWEEN asked.column5 AND asked.column6"),  # its tables are by time
         last=("(SELECT seq FROM sqlite_sequence WHERE name = 'events')", "(SELECT position FROM counting)"),
     ),
-    ("events.sequence", "events.event_id", "events.message_id", "copies.idx", "events.at", "events.at", "copies.idx"),
+    (
+        "events.sequence",
+        "events.event_id",
+        "events.message_id",
+        "copies.idx",
+        "events.at",
+        "events.at",
+        "copies.idx",
+        "copies.idx",
+    ),
 )
 APPEND = insert("events", EVENTS.columns)
 TALLIES = ("message_id", "facts")
@@ -285,10 +295,13 @@ def read(batch: Sequence[Event], asking: Asking) -> Program[Found]:
     facts: dict[str, tally.Facts] = {}
     abouts: dict[str, counts.About] = {}
     seen: dict[tuple[str, int], counts.Seen] = {}
+    # What is known of a message may be long, and its hits come together: it is read once, with the first of them.
+    first = {e.message_id: n for n, e in reversed([*enumerate(batch)])}
     asked = [
-        (n, e.event_id, e.message_id, e.recipient_index, *span(e), int(e.type == "message.link_clicked"))
+        (n, e.event_id, e.message_id, e.recipient_index, *span(e), int(e.type == "message.link_clicked"),
+         int(first[e.message_id] == n))
         for n, e in enumerate(batch)
-    ]
+    ]  # fmt: skip
     found = yield Over(KNOWN, asked)
     _, last, live, _ = found[0]
     for text, _, _, upto in found:
@@ -303,7 +316,7 @@ def read(batch: Sequence[Event], asking: Asking) -> Program[Found]:
                     seen.setdefault((message_id, batch[n].recipient_index), [time or 0 for time in times])
                 origin = tally.Origin(grant, submitted_at or 0.0, ip or "", sole, sharing, links or 0)
             known[n] = (position is not None, origin)
-            if message_id not in facts:
+            if first[message_id] == n:
                 facts[message_id] = decode_facts(fact) if fact else tally.Facts()
     return Found(known, facts, last or 0, asking.read(live or "[]"), abouts, seen)
 
