@@ -22,7 +22,7 @@ from tests.until import until
 
 MESSAGES = 50
 SEED = int(os.environ.get("TORTURE_SEED", "1"))
-KILLS = int(os.environ.get("TORTURE_KILLS", "200" if torture.FULL else "18"))
+KILLS = int(os.environ.get("TORTURE_KILLS", "200" if torture.FULL else "9"))
 AT_RANDOM = KILLS // 2 if torture.FULL else KILLS // 3
 EACH = -(-(KILLS - AT_RANDOM) // len(dying.KINDS))
 # About how many steps of a kind there are in a load, the way to the empty spool included.
@@ -106,9 +106,9 @@ async def test_killed_at_a_step(tmp_path, capsys, kinds):
     """The steps of each kind, spread over a load; every other time power is lost."""
     async with World(tmp_path, SEED) as world:
         for number in range(EACH):
-            for kind in kinds:
+            for turn, kind in enumerate(kinds, number):
                 step = 1 + int((number + world.dice.random()) * STEPS[kind] / EACH)
-                await to_the_step(world, kind=kind, at=step, power=number % 2)
+                await to_the_step(world, kind=kind, at=step, power=turn % 2)
                 await recovered(world)
                 await world.stop()
         assert await world.start()
