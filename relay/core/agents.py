@@ -33,34 +33,43 @@ IMAGE_PROXIES = (
     "YahooCacheSystem",
     "FastmailUA",
     "ProtonMailImageProxy",
+    # Names of services, not seen as agents: who says them has a picture to show, and counts as a person either way.
     "HEY Image Proxy",
     "Mail.ru Image Proxy", "MailRuImageProxy", "YandexImageProxy", "YaMailImageProxy", "SeznamEmailProxy",
     "NaverMailProxy", "HushmailImageProxy", "TutanotaImageProxy", "ZohoMailProxy", "ZohoImageProxy",
     "OutlookImageProxy", "GmxImageProxy", "Comcast Image Proxy", "Superhuman Image Proxy", "DuckDuckGo-Email",
 )  # fmt: skip
 
-# Who looks through mail, and follows its links, before or while a person does: by the name of the product or its maker.
+# Who looks through mail, and follows its links, before or while a person does. These have been seen as agents, in the
+# list of crawlers or in reports to other projects.
+SEEN = ("barracuda", "proofpoint", "urldefense", "messagelabs", r"\bwtp\b", "fireeye", "netcraft", "bingpreview")
+# These are names of products and of what they do, which nobody has been seen to say: no person's program has them either.
 GATEWAYS = (
-    "barracuda", "cudasvc", "proofpoint", "urldefense", "mimecast", "symantec", "messagelabs", "clicktime", "trend micro", "trendmicro",
-    r"\btmws\b", r"\btmes\b", r"\bwtp\b", "interscan", "sophos", "fireeye", "trellix", "mandiant", "fortimail", "fortisandbox",
-    "fortiguard", "fortinet", "ciscosecure", r"\bcisco[ _-](?:secure|ironport|talos|umbrella|esa|email)", "ironport", "senderbase",
+    "cudasvc", "mimecast", "clicktime",
+    r"\btmws\b", r"\btmes\b", "interscan", "trellix", "mandiant", "fortimail", "fortisandbox",
+    "fortiguard", "ciscosecure", r"\bcisco[ _-](?:secure|ironport|talos|umbrella|esa|email)", "ironport", "senderbase",
     "talosintelligence", "safelinks", "safe links", "safe-links", "microsoft defender", "microsoft-defender", "office365 atp",
-    "exchange online protection", "forcepoint", "websense", "zscaler", "skyhigh", "webwasher", "withsecure", "check point", "avanan",
+    "exchange online protection", "forcepoint", "websense", "webwasher", "avanan",
     "perception point", "perception-point", "ironscales", "abnormal security", "greathorn", "tessian", "vadesecure", "vade secure", "vade-",
-    "hornetsecurity", "antispameurope", "retarus", "spamtitan", "titanhq", "webtitan", "mailguard", "mailmarshal", "trustwave", "appriver",
-    r"\bzix\b", r"\binky\b", "webroot", "vipre", "cyren", "commtouch", "cloudmark", "spamhaus", "spamexperts", "n-able", "libraesva",
-    "mailcleaner", r"\barea ?1\b", "menlo security", "menlosecurity", "netskope", "trustifi", "egress defend", "darktrace", r"\bagari\b", "zerofox",
-    r"phish(?!lock)", "urlscan", "virustotal", "safebrowsing", "google-safety", "netcraft", "any.run", "joesandbox", "hybrid-analysis", "quttera",
-    "sucuri", "heimdal", "expurgate", "nospamproxy", "seppmail", "altospam", "mailinblack", "spamcop", "rspamd", "spamassassin",
-    "mailscanner", "sonicwall", "watchguard", "juniper atp", "palo alto networks", "crowdstrike", "sandbox", "bingpreview",
+    "hornetsecurity", "antispameurope", "retarus", "spamtitan", "titanhq", "webtitan", "mailguard", "mailmarshal", "appriver",
+    r"\bzix\b", r"\binky\b", "cyren", "commtouch", "cloudmark", "spamhaus", "spamexperts", "n-able", "libraesva",
+    "mailcleaner", r"\barea ?1\b", "trustifi", "egress defend", "darktrace", r"\bagari\b", "zerofox",
+    "urlscan", "virustotal", "safebrowsing", "google-safety", "any.run", "joesandbox", "hybrid-analysis", "quttera",
+    "sucuri", "expurgate", "nospamproxy", "seppmail", "altospam", "mailinblack", "spamcop", "rspamd", "spamassassin",
+    "mailscanner", "juniper atp",
     "linkfollow", "link-follow", "link_follow", "linkprotect", "link-protect", "link protect", "linkscan", "link-scan", "urlscan", "url-scan",
     "urlprotect", "url-protect", "url protect", "urldefence", "urlfilter", "urlrewrite", "url-rewrite", "urlreputation", "url-reputation",
     "anti-virus", "antivirus", "anti-spam", "antispam", "anti-phish", "anti-malware", "antimalware", "malware", "time-of-click", "time of click",
     "clickprotect", "click-protect", "click protect", "emailsecurity", "email-security", "email security", "mailsecurity", "mail-security",
     "mail security", "emailgateway", "email-gateway", "email gateway", "mail gateway", "mailgateway", "emailprotection", "email protection",
 )  # fmt: skip
-# Makers whose name a person's browser may carry too: only of an agent that shows no engine of a browser.
-ANTIVIRUS = (
+# Makers whose name a person's browser may carry too (their own browsers, and what their programs add to others): only of an
+# agent that shows no engine of a browser. Of the gateways' makers among them "Symantec-MessageLabs-LinkFollow", "Sophos-Email-TOC",
+# "Trend Micro WTP" and "Expanse, a Palo Alto Networks company" have been seen.
+MAKERS = (
+    "symantec", "trend micro", "trendmicro", "sophos", "fortinet", "zscaler", "skyhigh", "withsecure", "check point", "menlo security",
+    "menlosecurity", "netskope", "heimdal", "sonicwall", "watchguard", "palo alto networks", "crowdstrike", "webroot", "vipre", "trustwave", "sandbox",
+    r"phish(?!lock)",
     "mcafee", "kaspersky", "bitdefender", r"\beset\b", "avast", r"\bavg\b", "avira", "drweb", "dr.web", "clamav", "f-secure", "norton",
     "panda security", "microsoft office existence discovery", "microsoft office protocol discovery",
 )  # fmt: skip
@@ -166,7 +175,7 @@ def literal(pattern: str) -> str | None:
 
 
 # In lower case.
-OWN = Words(GATEWAYS, SCANNING, (*PROGRAMS, *CONTACT), ANTIVIRUS)
+OWN = Words((*SEEN, *GATEWAYS), SCANNING, (*PROGRAMS, *CONTACT), MAKERS)
 IMAGE_PROXY = Words([re.escape(name.lower()) for name in IMAGE_PROXIES])
 PEOPLE = Words(MAIL, BROWSERS)
 ENGINE = re.compile(r"AppleWebKit/|Gecko/|Trident/|MSIE \d|Presto/|KHTML/")
