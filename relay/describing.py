@@ -15,11 +15,12 @@ from relay.core import reasons, suppressions
 from relay.core.model import Event, Sent, SentCopy
 
 MAX_EVENTS = 1_000  # of one message that are shown
+ERASED = "(erased)"  # for the address of a recipient of whom nothing is kept any more
 
 
 def line(sent: Sent) -> str:
     """Time, id, sender, recipients with their states, whether it is tracked or why not, label, subject."""
-    people = ",".join(f"{copy.recipient}={copy.state}" for copy in sent.copies[:5]) or "-"
+    people = ",".join(f"{copy.recipient or ERASED}={copy.state}" for copy in sent.copies[:5]) or "-"
     more = f" and {len(sent.copies) - 5} more" if len(sent.copies) > 5 else ""
     queued = [f"queue_id={sent.queue_id}"] if sent.queue_id else []
     label = [f"label={sent.label}"] if sent.label else []
@@ -115,7 +116,7 @@ def tracked(sent: Sent) -> list[tuple[str, str]]:
 def person(copy: SentCopy) -> str:
     """One envelope recipient: what became of it, and what is tracked in this copy, or why nothing is."""
     why = f" ({copy.reason}, {reasons.said(copy.reason)})" if copy.reason else ""
-    words = [f"{copy.recipient}: {copy.state};", ("tracked" if copy.tracked else "not tracked") + why]
+    words = [f"{copy.recipient or ERASED}: {copy.state};", ("tracked" if copy.tracked else "not tracked") + why]
     if copy.reply:
         words.append(f"; upstream: {copy.reply}" if not copy.reply.startswith("given up: ") else f"; {copy.reply}")
     if copy.upstream_id:

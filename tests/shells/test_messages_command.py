@@ -211,6 +211,15 @@ def test_an_older_record(folder: Path, capsys: pytest.CaptureFixture[str], older
     assert said(capsys, "messages", "show", f"{1:020d}")[1] == "Message-ID    none"
 
 
+def test_one_of_whom_nothing_is_kept(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asyncio.run(keep(folder, sent(5, copy("", state="done"), copy("eve@mail.test", index=1, state="later"))))
+    (line,) = said(capsys, "messages", "list")
+    assert "(erased)=done,eve@mail.test=later" in line
+    assert any(
+        line.strip().endswith("(erased): done; tracked") for line in said(capsys, "messages", "show", f"{5:020d}")
+    )
+
+
 def test_what_became_of_the_signature_is_shown(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     why = "a line has over 998 octets, and a header field has no white space where it could be folded"
     shown = []

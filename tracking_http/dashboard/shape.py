@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from relay import describing
 from relay.core import reasons, suppressions
 from relay.core.model import Event, Sent, SentCopy
 from relay.store import Engagement
@@ -253,7 +254,7 @@ def person(copy: SentCopy, events: Sequence[Event], grounds: Sequence[str] = ())
     """One recipient: what the upstream said, and what is known about this copy alone."""
     own = [e for e in events if e.recipient == copy.recipient and from_people(e)]
     return {
-        "address": clip(copy.recipient, 320),
+        "address": clip(copy.recipient, 320) or describing.ERASED,
         "state": copy.state,
         "reply": clip(copy.reply, 500),
         "tracked": copy.tracked,
