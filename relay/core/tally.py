@@ -196,6 +196,7 @@ def erase(facts: Facts, indexes: Collection[int]) -> None:
     for index in indexes:
         facts.opened.pop(index, None)
         facts.turns.pop(index, None)
+        facts.marks.pop(index, None)
 
 
 def told(facts: Facts, token: str, data: Mapping[str, Any]) -> Mapping[str, Any]:

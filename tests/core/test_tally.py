@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.core import floods, tally
+from relay.core import floods, neighbours, tally
 from relay.core.model import Event
 from relay.core.tally import Facts, Origin
 
@@ -282,6 +282,10 @@ def test_numbers_have_no_gaps(seen: list[tuple[str, int, int, str]]) -> None:
 
 
 def test_of_who_was_erased_nothing_is_known() -> None:
-    facts = tally.Facts(sequence=4, opened={0: 1.0, 1: 2.0}, clicked={123: 1.0}, turns={0: 1.0, 1: 2.0}, erased=[2])
+    facts = tally.Facts(
+        sequence=4, opened={0: 1.0, 1: 2.0}, clicked={123: 1.0}, turns={0: 1.0, 1: 2.0}, erased=[2],
+        marks={index: [neighbours.Mark(["a"], 1.0, "open", 0, 5, 6, "human")] for index in (0, 1)},
+    )  # fmt: skip
     tally.erase(facts, {0})
-    assert facts == tally.Facts(sequence=4, opened={1: 2.0}, turns={1: 2.0}, erased=[0, 2])
+    assert [*facts.marks] == [1]
+    assert facts == tally.Facts(sequence=4, opened={1: 2.0}, turns={1: 2.0}, erased=[0, 2], marks=facts.marks)
