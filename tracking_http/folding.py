@@ -124,7 +124,7 @@ class Folding:
 
 
 def counted(event: Event) -> None:
-    metrics.FOLDED.labels("click" if event.type == "message.link_clicked" else "open").inc()
+    metrics.FOLDED.labels(tally.MARKS.get(event.type, "open")).inc()
 
 
 def like(event: Event) -> tuple[str, str, str]:

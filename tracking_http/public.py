@@ -5,7 +5,7 @@ Owns: the routes and the answers. Leaves to others: getting a hit into the store
 store).
 
 A pixel is always answered by 200 and the picture. A click on a token of ours is always answered by 302, even if the
-store is down; any other click by 404 without a Location. Nobody waits for a store that makes no progress.
+store is down, and on the canary by a page; any other click by 404 without a Location. Nobody waits for a store that makes no progress.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from relay import log, metrics, suppressing
 from relay.config import Settings
 from relay.core import classify, floods, neighbours, tally, tokens, urls
 from relay.core.blocks import Blocks
-from relay.core.model import Event, Keys, Token, TokenKind
+from relay.core.model import Event, EventType, Keys, Token, TokenKind
 from relay.workers import board
 from tracking_http import about, pages, ready, recorder, visitor
 
@@ -66,6 +66,13 @@ CONTROL = re.compile("[\x00-\x1f\x7f]")
 # What RFC 3986 allows in a URI, and what browsers accept besides. These characters go out as they were signed.
 AS_IS = "".join(chr(c) for c in range(0x21, 0x7F))
 LONGEST_TID = 256
+
+
+TYPES: dict[TokenKind, EventType] = {
+    "open": "message.opened",
+    "click": "message.link_clicked",
+    "canary": "message.canary_followed",
+}
 
 
 class Store(recorder.Store, about.Store, suppressing.Records, Protocol):
@@ -153,6 +160,7 @@ class Handlers:
         self.picture = ready.Form("200 OK", PICTURE, PIXEL)
         self.redirect = ready.Form("302 Found", REDIRECT)
         self.clicks = metrics.HITS.labels("click")
+        self.canaries = metrics.HITS.labels("canary")
 
     async def opened(self, request: web.Request) -> web.StreamResponse:
         _, event = await self.hit(request, "open")
@@ -165,6 +173,8 @@ class Handlers:
 
     async def clicked(self, request: web.Request) -> web.StreamResponse:
         token, event = await self.hit(request, "click")
+        if token is not None and token.kind == "canary":
+            return await self.canary(event)
         target = None if token is None else location(token.url)
         if token is None or target is None:
             return await self.absent(request)
@@ -178,6 +188,14 @@ class Handlers:
         headers = REDIRECT.copy()
         headers[LOCATION] = target
         return web.Response(status=302, headers=headers)
+
+    async def canary(self, event: Event | None) -> web.Response:
+        """It leads nowhere: a page says what this host is for, to a program that judges where links lead as to a person
+        whose reader shows what is hidden."""
+        if event is not None:
+            self.canaries.inc()
+            await self.recorder.record(event)
+        return page(self.pages.disclosure, 200)
 
     async def blocked(self, event: Event | None) -> web.Response:
         """Recorded, and not counted: who clicked is what an operator wants to know of a harmful link."""
@@ -226,9 +244,12 @@ class Handlers:
 
     def token(self, request: web.Request, kind: TokenKind) -> Token | None:
         """What the path says. Behind a link there often stands what a mail program took for a part of it: a full stop,
-        a bracket, a quotation mark. None of it can be the token's, and the signature covers all that leads anywhere."""
+        a bracket, a quotation mark. None of it can be the token's, and the signature covers all that leads anywhere. A canary looks like any other link."""
         found = self.path.match(urls.plain(request.rel_url.raw_path))
-        return tokens.read(found[1], kind, self.keys()) if found else None
+        if not found:
+            return None
+        token = tokens.read(found[1], kind, self.keys())
+        return tokens.read(found[1], "canary", self.keys()) if token is None and kind == "click" else token
 
     def event(self, request: web.Request, token: Token) -> Event:
         headers = request.headers
@@ -246,7 +267,7 @@ class Handlers:
         data[tally.WHO] = (*neighbours.identity(self.identity(now), address, agent), network)
         return Event(
             event_id=tally.event_id(now, os.urandom(10)),
-            type="message.link_clicked" if click else "message.opened",
+            type=TYPES[token.kind],
             message_id=tokens.message_id(token.message_key),
             at=now,
             recipient_index=token.recipient,

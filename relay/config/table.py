@@ -306,6 +306,10 @@ TRACKING = Section(
                "What recipients get whose address bounced, who complained, or whom you put on the list (trackrelay "
                "suppress): a copy like everybody's, an untracked one, or none (550). Who refused to be tracked gets an "
                "untracked copy in any case. docs/consent.md says more."),
+        _switch("canary",
+                "A link that nobody sees, beside the pixel: who follows it is a program, and so is what else it did. Some spam "
+                "filters count a hidden link against a message, so try it on mail of your own first. docs/verdicts.md says "
+                "more."),
         _switch("about_link",
                 "Below what is tracked, a link to the page that tells its recipient what is recorded, and where they may refuse."),
         Option("about_text", kinds.line_of_text(200), "What that link says; else it is in the message's language."),

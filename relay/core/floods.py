@@ -57,10 +57,10 @@ class Fold(NamedTuple):
 
 
 def token(event: Event) -> str:
-    """What names the event's pixel or link within its message."""
+    """What names the event's pixel, link or canary within its message."""
     if event.type == "message.link_clicked":
         return f"c{event.recipient_index}.{event.link_index}"
-    return f"o{event.recipient_index}"
+    return f"{'o' if event.type == 'message.opened' else 'n'}{event.recipient_index}"
 
 
 def take(

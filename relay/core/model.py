@@ -59,6 +59,7 @@ class Tracking:
     dialects: tuple[str, ...] = ()
     on_invalid: Literal["deliver", "reject"] = "deliver"
     suppress: Literal["off", "untrack", "reject"] = "off"
+    canary: bool = False
     about_link: bool = False
     about_text: str = ""
 
@@ -118,7 +119,7 @@ class Decision(Value, frozen=True):
 
 # -- tokens ------------------------------------------------------------------------------------------------------------
 
-TokenKind = Literal["open", "click", "reference", "about"]
+TokenKind = Literal["open", "click", "canary", "reference", "about"]
 
 
 class Token(Value, frozen=True):
@@ -302,7 +303,7 @@ EventType = Literal[
     "message.opened", "message.link_clicked", "thread.replied", "message.bounce_detected", "message.delayed",
     "message.complained", "message.auto_replied", "message.read_receipt", "message.sent", "message.delivered", "message.failed",
     "message.send_success", "message.send_failed", "message.verdict_changed", "grant.expired", "grant.updated",
-    "message.tracking_refused", "message.erasure_requested",
+    "message.tracking_refused", "message.erasure_requested", "message.canary_followed",
 ]  # fmt: skip
 
 

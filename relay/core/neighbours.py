@@ -47,10 +47,12 @@ SOME, SOME_SECONDS = 5, 60.0  # so many links, of however many, within so long
 SOON = 600.0  # seconds after the delivery in which three links, or two, can be a sweep
 AGES = 600.0  # seconds for which clicks are remembered
 DAY = 86_400.0  # and pictures
-CLICKS, OPENS, IDS = 32, 8, 8  # marks of each kind, and hits per mark, that are remembered per copy
+CLICKS, OPENS, CANARIES, IDS = 32, 8, 8, 8  # marks of each kind, and hits per mark, that are remembered per copy
 CROWD, CROWD_SECONDS = 4, 5.0  # so many recipients' links by one program
 CROWD_OTHERS, CROWD_OPENS = 6, 8  # from one address by several; and so many pictures
 ADDRESSES = 4096  # that are remembered for it
+
+FOLLOWED: tuple[Verdict, str] = ("scanner", "canary")  # of a person's program that followed the canary
 
 Kind = Literal["open", "click", "canary"]
 PEOPLE = frozenset(("human", "unknown", "proxy"))
@@ -132,7 +134,7 @@ def remember(marks: list[Mark], hit: Mark) -> None:
     marks.append(hit)
     if len(marks) > 1 and marks[-2].at > hit.at:
         marks.sort(key=lambda m: m.at)
-    for kind, most in (("open", OPENS), ("click", CLICKS)):
+    for kind, most in (("open", OPENS), ("click", CLICKS), ("canary", CANARIES)):
         some = [m for m in marks if m.kind == kind]
         if len(some) > most:
             marks.remove(some[1] if kind == "open" else some[0])

@@ -10,6 +10,7 @@ All events are counted, which also means notified and listed in `recents`, excep
 - an open of the same token within a minute of the last one counted;
 - a click on the same link by the same client (address and user agent) within two seconds of the last one counted;
 - a click on a link that is blocked;
+- whoever follows the canary, which is no link of the message's;
 - an event that says so itself: its `data["notify"]` is false, as for a sender's own reply.
 
 Every event is stored, except hits beyond what their token or copy has room for, and all but the first few that are not
@@ -34,7 +35,8 @@ TWICE = 2.0  # seconds after a counted click in which another one by the same cl
 MAX_FOLDED = 64  # tokens of one message whose folded hits are told apart
 FOLDED = "folded"  # data["folded"]: how many hits of this token were only counted before this one
 OWN = 86_400.0  # seconds after the submission in which its address is taken for the sender's
-HITS = ("message.opened", "message.link_clicked")
+HITS = ("message.opened", "message.link_clicked", "message.canary_followed")
+MARKS: dict[str, neighbours.Kind] = {HITS[0]: "open", HITS[1]: "click", HITS[2]: "canary"}
 MAILED = frozenset(  # what was seen in a mailbox
     (
         "thread.replied",
@@ -94,7 +96,7 @@ def complete(
     if kind in HITS:
         everyone, again = True, 0.0  # who else is not counted for the same cause, and when that ends, if it does
         verdict, reason = by_origin(event, origin)
-        if event.method != "GET" or reason == classify.BLOCKED:
+        if event.method != "GET" or reason == classify.BLOCKED or kind == "message.canary_followed":
             counted = False
         elif verdict == "self":
             counted = everyone = False
@@ -137,6 +139,8 @@ def by_origin(event: Event, origin: Origin) -> tuple[Verdict, str]:
     network = event.data[WHO][2] if WHO in event.data and event.type == "message.link_clicked" else ""
     if network and classify.late(event.verdict, network, event.at - origin.submitted_at):
         return classify.CLOUD
+    if event.type == "message.canary_followed" and event.verdict in neighbours.PEOPLE:
+        return neighbours.FOLLOWED
     return event.verdict, event.reason
 
 
@@ -153,7 +157,7 @@ def judge(event: Event, made: Event, facts: Facts, origin: Origin, crowd: neighb
         oldest = event.at - neighbours.DAY
         facts.marks = {i: marks for i, marks in facts.marks.items() if marks and marks[-1].at >= oldest}
     mark = neighbours.Mark(
-        [event.event_id], event.at, "open" if event.type == "message.opened" else "click", event.link_index, who[0], who[1],
+        [event.event_id], event.at, MARKS[event.type], event.link_index, who[0], who[1],
         made.verdict, event.method,
     )  # fmt: skip
     copy = neighbours.Copy(origin.links, origin.submitted_at or None)

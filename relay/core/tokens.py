@@ -45,6 +45,7 @@ KINDS: dict[TokenKind | Literal["message"], bytes] = {
     "message": b"trackrelay/0/message\0",
     "open": b"trackrelay/0/open\0",
     "click": b"trackrelay/0/click\0",
+    "canary": b"trackrelay/0/canary\0",
     "reference": b"trackrelay/0/reference\0",
     "about": b"trackrelay/0/about\0",
 }

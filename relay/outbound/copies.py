@@ -93,7 +93,10 @@ class Renderer:
             page = ""
             if group.decision.tracking.about_link:
                 page = f"{group.base}/about/{tokens.write(Token('about', message.key, index), keys)}"
-            rendering = rewrite.render(group.prepared, hrefs=hrefs, pixel=pixel, edits=edits, page=page)
+            canary = ""
+            if group.prepared.has_canary:
+                canary = f"{group.base}/c/{tokens.write(Token('canary', message.key, index), keys)}"
+            rendering = rewrite.render(group.prepared, hrefs=hrefs, pixel=pixel, edits=edits, page=page, canary=canary)
         else:
             rendering = rewrite.Rendering(head, parts.changes(edits))
         rendering, note = self.signed(message, group, rendering)

@@ -133,7 +133,7 @@ def test_what_is_remembered_is_little(hits: list[tuple[float, str, int, str]]) -
             assert not changed & set(change.ids)  # nothing is said twice
             if change.reason != "many_recipients":
                 changed |= set(change.ids)
-        assert len(marks) <= neighbours.CLICKS + neighbours.OPENS + len([m for m in marks if m.kind == "canary"])
+        assert len(marks) <= neighbours.CLICKS + neighbours.OPENS + neighbours.CANARIES
         assert [m.at for m in marks] == sorted(m.at for m in marks)
         assert all(len(m.ids) <= neighbours.IDS for m in marks)
 

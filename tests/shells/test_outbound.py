@@ -95,6 +95,22 @@ async def test_what_comes_again_has_its_pixel_and_what_is_forwarded_gets_one() -
         assert re.findall(rb"/c/[\w-]+", new) == re.findall(rb"/c/[\w-]+", once)
 
 
+async def test_each_copy_has_a_canary_of_its_own_where_a_rule_says_so() -> None:
+    given = replace(
+        settings(opens=True, links=True),
+        rules=(store_rule("b@x.test", Tracking(url=BASE, opens=True, links=True, canary=True)),),
+    )
+    copies = await sent_copies(tracker(given), submission(HTML % b"", "a@x.test", "b@x.test"))
+    found = {
+        who: [t for text in re.findall(rb"/c/([\w-]+)", copy) if (t := tokens.read(text.decode(), "canary", KEYS))]
+        for who, copy in copies.items()
+    }
+    assert [token.recipient for token in found["b@x.test"]] == [1]
+    assert found["a@x.test"] == []
+    (twice,) = (await sent_copies(tracker(given), submission(copies["b@x.test"], "b@x.test"))).values()
+    assert twice == copies["b@x.test"]
+
+
 async def test_whose_answers_are_told_is_said_of_each_copy() -> None:
     kept = memory.Memory()
     content = HTML % b"X-Track: all\r\nX-Track-Exclude: B@x.test\r\n"

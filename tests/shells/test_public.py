@@ -537,3 +537,17 @@ async def test_a_flood_does_not_fill_the_journal_while_the_store_is_away(tmp_pat
 def test_a_referer_that_lets_somebody_in_is_not_kept(text: str, kept: str) -> None:
     assert visitor.referer(text, "full") == kept
     assert visitor.referer(text, "none") == ""
+
+
+async def test_the_canary_looks_like_a_link_and_leads_to_a_page_of_ours(tmp_path: Path) -> None:
+    canary = tokens.write(Token("canary", KEY, 2), KEYS)
+    async with site(tmp_path) as there:
+        answer = await there.get(
+            f"/c/{canary}", User_Agent="Mozilla/5.0 (X11; Linux x86_64; rv:120.0) Gecko/20100101 Firefox/120.0"
+        )
+        assert (answer.status, answer.headers.get("Location")) == (200, None)
+        assert "counts opens and clicks" in await answer.text()
+        assert "no-store" in answer.headers["Cache-Control"]
+        assert (await there.get(f"/o/{canary}")).status == 200  # the picture, as for any token
+        (event,) = (hit for hit in there.store.taken if hit.type != "message.opened")
+    assert (event.type, event.recipient_index, event.url) == ("message.canary_followed", 2, "")

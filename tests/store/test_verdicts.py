@@ -131,3 +131,22 @@ async def test_one_batch_is_as_one_after_the_other(store: Store) -> None:
     by_label = [row for key, row in recounted.items() if key[0] == "label"]
     for at, name in enumerate(counts.COUNTERS):
         assert totals.get(name, 0) == sum(row[at] for row in by_label)
+
+
+async def test_who_follows_the_canary_is_no_click_and_marks_what_it_did(store: Store) -> None:
+    await store.sync_endpoints([hook(triggers=())])
+    await store.record_sent(sent(links=LINKS))
+    await store.append(seen(click(0, at=T0 + 100), HERE))
+    await store.append(seen(click(1, at=T0 + 400), THERE))
+    told = len(await store.claim_due(4e9))
+    bird = await store.append(
+        seen(click(0, at=T0 + 110), HERE).with_(event_id="bird", type="message.canary_followed", url="")
+    )
+    assert isinstance(bird, Event)
+    assert (bird.verdict, bird.reason, bird.counted) == ("scanner", "canary", False)
+    found = {e.link_index: (e.verdict, e.reason) for e in await store.events() if e.type == "message.link_clicked"}
+    assert found == {0: ("scanner", "around_canary"), 1: ("human", "browser")}
+    totals = await counted(store)
+    assert (totals["clicks"], totals["machine_clicks"]) == (1, 1)
+    assert told == 2
+    assert not await store.claim_due(4e9)

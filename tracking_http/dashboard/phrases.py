@@ -38,6 +38,7 @@ TITLES: dict[EventType, str] = {
     "grant.expired": "Login refused",
     "grant.updated": "Login works again",
     "message.verdict_changed": "Taken for something else now",
+    "message.canary_followed": "Followed the link that nobody sees",
     "message.tracking_refused": "Refused to be tracked",
     "message.erasure_requested": "Asked to be erased",
 }

@@ -11,22 +11,28 @@ from relay.core import about, parts
 from relay.core.links import entities
 from relay.core.model import Edit
 from relay.core.parts import transfer
-from relay.core.rewrite.plan import ABOUT, PartReport, PixelReport, Prepared, Section, Slot
+from relay.core.rewrite.plan import ABOUT, CANARY, PartReport, PixelReport, Prepared, Section, Slot
 from relay.core.rewrite.rendering import Rendering
 
 BARE = re.compile(r"[^\s\"'=<>`]+")  # what an attribute value without quotes may hold (HTML 13.1.2.3)
 
 
 def render(
-    prepared: Prepared, *, hrefs: Sequence[str], pixel: str | None, edits: Iterable[Edit] = (), page: str = ""
+    prepared: Prepared,
+    *,
+    hrefs: Sequence[str],
+    pixel: str | None,
+    edits: Iterable[Edit] = (),
+    page: str = "",
+    canary: str = "",
 ) -> Rendering:
     """One copy: `hrefs[i]` in place of `links[i]`, `pixel` the pixel's URL (None: no pixel), `page` that of the page about the
-    message. `edits` are those of the top-level header; they must not touch the body."""
+    message, `canary` that of the link that nobody sees. `edits` are those of the top-level header; they must not touch the body."""
     changes = parts.changes(edits)
     encodes = False
     for section in prepared.sections:
         frame, recoded = section.frame, section.recoded
-        values = [_value(slot, hrefs, pixel, page, section.codec) for slot in section.slots]
+        values = [_value(slot, hrefs, pixel, page, canary, section.codec) for slot in section.slots]
         if section.room is not None and any(len(v) > r for v, r in zip(values, section.room, strict=True)):
             frame, recoded = _fitting(section, values)
         if recoded:
@@ -49,7 +55,7 @@ def _fitting(section: Section, values: Sequence[bytes]) -> tuple[transfer.Frame,
     return transfer.to_quoted(section.frame.pieces, section.newline), True
 
 
-def _value(slot: Slot, hrefs: Sequence[str], pixel: str | None, page: str, codec: str) -> bytes:
+def _value(slot: Slot, hrefs: Sequence[str], pixel: str | None, page: str, canary: str, codec: str) -> bytes:
     _, _, number, quote, _ = slot
     if number >= 0:
         text = hrefs[number]
@@ -60,6 +66,8 @@ def _value(slot: Slot, hrefs: Sequence[str], pixel: str | None, page: str, codec
     elif number == ABOUT:
         newline, _, words = quote.rpartition("\n")
         text = about.plain(words, page, newline + "\n") if "\n" in quote else about.html(words, page)
+    elif number == CANARY:
+        text = hidden(canary) if canary else ""
     else:
         text = markup(pixel) if pixel is not None else ""
     return text.encode(codec, "xmlcharrefreplace")
@@ -70,6 +78,11 @@ def markup(url: str) -> str:
     return f'<img src="{entities.escaped(url)}" width="1" height="1" alt="" style="border:0">'
 
 
+def hidden(url: str) -> str:
+    """The canary: nobody sees it, hears of it or gets to it by the keyboard."""
+    return f'<a href="{entities.escaped(url)}" style="display:none" aria-hidden="true" tabindex="-1"></a>'
+
+
 def _passed(prepared: Prepared) -> list[PartReport]:
     """The parts of a message that was not looked into."""
     found = parts.scan(prepared.raw, prepared.headers).parts
@@ -78,8 +91,9 @@ def _passed(prepared: Prepared) -> list[PartReport]:
 
 def explain(prepared: Prepared, *, hrefs: Sequence[str]) -> dict[str, Any]:
     """`parts`, `links` and `pixel` of `rewrite --explain`. Spans are [start, end]: of a part in the message's octets,
-    of a link in the part's decoded text."""
+    of a link in the part's decoded text. `canary` is there where one was asked for."""
     place = prepared.pixel_report or PixelReport(None, None, prepared.reason)
+    canary = prepared.canary_report
     return {
         "parts": [
             {
@@ -105,4 +119,5 @@ def explain(prepared: Prepared, *, hrefs: Sequence[str]) -> dict[str, Any]:
             for link in prepared.link_reports
         ],
         "pixel": {"part": place.part, "place": place.place, "reason": place.reason},
+        **({"canary": canary._asdict()} if canary else {}),
     }

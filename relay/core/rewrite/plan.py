@@ -11,8 +11,9 @@ from relay.core.model import Reason, TokenKind, Tracking
 from relay.core.parts.transfer import Frame
 
 Place = Literal["bottom", "top"]
-PIXEL, ABOUT = -1, -2
+PIXEL, ABOUT, CANARY = -1, -2, -3
 PIXEL_ROOM = 160  # octets that the pixel's markup is expected to need at most
+CANARY_ROOM = 200  # and that of the canary
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +67,8 @@ class PixelReport(NamedTuple):
     reason: Reason | None
 
 
-# What goes in place of start to end of a part's text: number of the tracked link, PIXEL, or ABOUT for the line that leads to
-# the page about the message; the quote character around it, "" for an unquoted attribute, "text" for plain text (of ABOUT
+# What goes in place of start to end of a part's text: number of the tracked link, PIXEL, CANARY, or ABOUT for the line that
+# leads to the page about the message; the quote character around it, "" for an unquoted attribute, "text" for plain text (of ABOUT
 # its words, as HTML or behind the line ending of a plain text); the octets it is expected to need at most.
 Slot = tuple[int, int, int, str, int]
 
@@ -103,6 +104,11 @@ class Prepared:
     part_reports: tuple[PartReport, ...] = field(default=(), repr=False)
     link_rows: tuple[LinkRow, ...] = field(default=(), repr=False)
     pixel_report: PixelReport | None = None
+    canary_report: PixelReport | None = None  # None where nobody asked for one
+
+    @property
+    def has_canary(self) -> bool:
+        return self.canary_report is not None and self.canary_report.part is not None
 
     @property
     def link_reports(self) -> tuple[LinkReport, ...]:

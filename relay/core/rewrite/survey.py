@@ -14,6 +14,8 @@ from relay.core.parts import Part, charsets, transfer
 from relay.core.rewrite import shapes
 from relay.core.rewrite.plan import (
     ABOUT,
+    CANARY,
+    CANARY_ROOM,
     PIXEL,
     PIXEL_ROOM,
     LinkRow,
@@ -34,6 +36,7 @@ PGP = b"-----BEGIN PGP "
 PATHS: dict[TokenKind, str] = {
     "open": "/o/",
     "click": "/c/",
+    "canary": "/c/",
     "about": "/about/",
 }  # below the tracking URL; what follows is the token
 
@@ -69,9 +72,11 @@ class _Preparation:
         self.links: list[str] = []
         self.owned = 0
         self.told = False  # it came with a line of ours
+        self.caged = False  # and with a canary of ours
         self.rows: list[LinkRow] = []
         self.left: dict[str, Reason] | None = None
         self.pixel = PixelReport(None, None, "not_requested")
+        self.canary: PixelReport | None = None
 
     def result(self) -> Prepared:
         for index, part in enumerate(self.parts):
@@ -88,6 +93,8 @@ class _Preparation:
             self.changes[text.part] = self.track(text, found, self.base(text))
         if self.plan.opens:
             self.pixel = self.place_pixel()
+        if self.plan.tracking.canary:
+            self.canary = self.place_canary()
         if self.plan.about and not self.told and (self.links or self.pixel.part is not None):
             self.place_about()
         sections = [section for text in self.texts if (section := self.section(text))]
@@ -107,6 +114,7 @@ class _Preparation:
             tuple(reports),
             tuple(self.rows),
             self.pixel,
+            self.canary,
         )
 
     # -- parts -----------------------------------------------------------------------------------------------------
@@ -235,6 +243,8 @@ class _Preparation:
                     continue
             if reason == "own_link" and self.mine("click", url):
                 self.owned += 1  # those of an earlier run count too, or a second run would track the next hundred
+            elif reason == "own_link" and self.plan.tracking.canary and self.mine("canary", url):
+                self.caged = True
             elif reason == "own_link" and self.plan.about and self.mine("about", url):
                 self.told = True
             rows.append((path, tag, start, end, value, -1, reason))
@@ -281,11 +291,31 @@ class _Preparation:
     def place(self, text: shapes.Text) -> tuple[Place, int | None]:
         page = text.html
         assert page is not None
-        size = len(text.decoded) + PIXEL_ROOM
+        size = len(text.decoded) + PIXEL_ROOM + (CANARY_ROOM if self.plan.tracking.canary else 0)
         size += sum(room - end + start for start, end, _, _, room in self.changes[text.part])
         if (self.plan.tracking.pixel == "top" or size > CLIPPED) and page.top is not None:
             return "top", page.top
         return "bottom", page.bottom
+
+    # -- the link that nobody sees ---------------------------------------------------------------------------------
+
+    def place_canary(self) -> PixelReport:
+        """Before the pixel, or where one would be; only where something else is tracked."""
+        if self.caged:
+            return PixelReport(None, None, "own_link")
+        if not self.links and self.pixel.part is None:
+            return PixelReport(None, None, "not_requested")
+        pages = {text.part: text for text in self.texts if text.html is not None}
+        for index in shapes.shown(self.parts, pages):
+            place, at = self.place(pages[index])
+            if self.pixel.part is not None:
+                at = next((slot[0] for slot in self.changes[index] if slot[2] == PIXEL), None)
+                place = self.pixel.place or place
+            if at is not None:
+                self.changes[index].append((at, at, CANARY, "canary", CANARY_ROOM))
+                self.changes[index].sort()
+                return PixelReport(self.parts[index].path, place, None)
+        return PixelReport(None, None, "unsafe_place" if pages else self.why_no_page())
 
     # -- the line that leads to the page about the message -------------------------------------------------------------
 
