@@ -52,6 +52,7 @@ def happened(event: Event, *, message: bool = True) -> str:
     more = [event.url] if event.url else []
     more += [f"{k}={v}" for k, v in event.data.items() if isinstance(v, str | int) and v != ""]
     verdict = event.verdict + (f" ({event.reason})" if event.reason else "")
+    verdict += f", at first {event.first_verdict}" if event.first_verdict else ""
     counted = "" if event.counted else " not counted"
     of = [event.message_id] if message else []
     return " ".join([stamp(event.at), f"{event.type:<22}", *of, event.recipient or "-", verdict + counted, *more])

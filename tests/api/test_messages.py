@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from relay import store
-from relay.core.model import SentCopy
+from relay.core.model import Event, SentCopy
 from tests.api.serving import Api, serving
 from tests.store.contract import T0, click, event, sent
 from tests.store.test_lists import answer, keep
@@ -213,3 +214,30 @@ async def test_messages_and_events_of_our_own(server: Api) -> None:
     assert (await server.get("/api/messages/m1", "hr-read")).status == 404
     assert [e["type"] for e in (await server.get("/api/events?type=message.opened")).data] == ["message.opened"]
     assert (await server.get("/api/events", "hr-read")).data == []
+
+
+async def test_what_a_hit_was_taken_for_at_first_is_said_everywhere(server: Api) -> None:
+    now = float(int(time.time()) - 60)
+    await server.known.record_sent(sent("m1", submitted_at=now - 9))
+    hit = await server.known.append(click(at=now).with_(verdict="human", reason="browser"))
+    assert isinstance(hit, Event)
+    kept = await server.known.correct(hit.event_id, "scanner", "burst")
+    assert kept is not None
+    own = next(e for e in (await server.get("/api/events")).data if e["event_id"] == hit.event_id)
+    whole = next(e for e in (await server.get("/api/messages/m1")).data["events"] if e["event_id"] == hit.event_id)
+    for found in (own, whole):
+        assert [found[name] for name in ("verdict", "reason", "first_verdict")] == ["scanner", "burst", "human"]
+        assert found["changed_at"] == kept.changed_at
+    metadata = (await server.get("/v1/events?event_type=clicked")).data["data"][0]["metadata"]
+    assert [metadata[name] for name in ("verdict", "verdict_reason", "first_verdict")] == ["scanner", "burst", "human"]
+    assert metadata["changed_at"].startswith("20")
+    (active,) = (await server.get("/v3/activity/tracking?event_type=link_clicked")).data
+    assert (active["verdict"], active["first_verdict"], active["changed_at"]) == (
+        "scanner",
+        "human",
+        int(kept.changed_at),
+    )
+    lines = (await server.get(f"/api/export/events?format=jsonl&from={int(now) - 1}")).raw.decode().splitlines()
+    row = next(one for one in map(json.loads, lines) if one["id"] == hit.event_id)
+    assert (row["verdict"], row["reason"], row["first_verdict"]) == ("scanner", "burst", "human")
+    assert row["changed_at"].startswith("20")

@@ -287,15 +287,16 @@ async def test_a_webhook_of_the_configuration_is_shown_and_not_changed(tmp_path:
         await server.known.sync_endpoints(
             [
                 Endpoint("wh_c", "https://app.example/hook", ()),
+                Endpoint("wh_n", "https://app.example/named", ("message.opened", "message.verdict_changed")),
                 Endpoint("wh_u", "https://app.example/unosend", (), format="unosend"),
             ]
         )
-        (shown,) = (await server.get("/v3/webhooks")).data
-        assert shown["id"] == "wh_c"
+        shown, named = sorted((await server.get("/v3/webhooks")).data, key=lambda one: one["id"])
+        assert (shown["id"], named["id"], named["trigger_types"]) == ("wh_c", "wh_n", ["message.opened"])
         assert "message.opened" in shown["trigger_types"]
         assert "message.opened.legacy" not in shown["trigger_types"]
         listed = await asyncio.to_thread(Client("all", f"http://127.0.0.1:{server.port}").webhooks.list)
-        assert [one.id for one in listed.data] == ["wh_c"]
+        assert {one.id for one in listed.data} == {"wh_c", "wh_n"}
         for method, path in (("PUT", ""), ("DELETE", ""), ("PUT", "/rotate-secret")):
             answer = await server.ask(method, f"/v3/webhooks/wh_c{path}", json={})
             assert (answer.status, answer.body["error"]["type"]) == (409, "conflict")

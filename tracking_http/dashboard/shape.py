@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from relay import describing
-from relay.core import reasons, suppressions
+from relay.core import reasons, suppressions, tally
 from relay.core.model import Event, Sent, SentCopy
 from relay.store import Engagement
 from tracking_http.dashboard import phrases
@@ -323,16 +323,21 @@ def line(event: Event, sent: Sent | None = None, begun: frozenset[int] = frozens
         "at": event.at,
         "recipient": clip(event.recipient, 320),
         "url": clip(event.url),
-        "verdict": event.verdict if event.type in ("message.opened", "message.link_clicked") else "",
-        "who": phrases.VERDICTS.get(event.verdict, "")
-        if event.type in ("message.opened", "message.link_clicked")
-        else "",
+        "verdict": event.verdict if event.type in tally.HITS else "",
+        "who": phrases.VERDICTS.get(event.verdict, "") if event.type in tally.HITS else "",
         "reason": clip(said(event) or text_of(event.data, "reason", "diagnostic", "reply"), 500),
         "counted": event.counted,
         "ip": clip(event.ip, 64),
         "user_agent": clip(event.user_agent, 400),
-        "note": clip(text_of(event.data, "subject", "status", "code"), 300) + doubt(event),
+        "note": clip(text_of(event.data, "subject", "status", "code"), 300) + doubt(event) + before(event),
     }
+
+
+def before(event: Event) -> str:
+    """What a hit was taken for before others showed better."""
+    if not event.first_verdict or event.type not in tally.HITS:
+        return ""
+    return f"At first taken for: {phrases.VERDICTS[event.first_verdict]}"
 
 
 def doubt(event: Event) -> str:

@@ -64,7 +64,7 @@ MESSAGES = (
 )  # fmt: skip
 EVENTS = (
     "id", "type", "message_id", "grant_id", "at", "recipient", "link_index", "url", "method", "ip", "user_agent", "referer",
-    "verdict", "reason", "counted", "sequence", "data",
+    "verdict", "reason", "counted", "sequence", "data", "first_verdict", "changed_at",
 )  # fmt: skip
 AGGREGATES = ("at", "key", *COUNTERS)
 
@@ -84,7 +84,7 @@ def of_event(event: Event) -> Row:
     values = (
         event.event_id, event.type, event.message_id, event.grant_id, when(event.at), event.recipient, event.link_index,
         event.url, event.method, event.ip, event.user_agent, event.referer, event.verdict, event.reason, event.counted,
-        event.sequence, event.data,
+        event.sequence, event.data, event.first_verdict, when(event.changed_at) if event.changed_at else "",
     )  # fmt: skip
     return dict(zip(EVENTS, values, strict=True))
 

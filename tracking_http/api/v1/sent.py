@@ -81,6 +81,9 @@ class Emails(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Happening(msgspec.Struct, frozen=True, kw_only=True):
+    """`metadata` has of a hit, besides what Unosend tells, our `verdict` as it is now and the code of its reason; where it was
+    corrected, `first_verdict` is what it was at first, and `changed_at` when: else both are empty."""
+
     id: str
     email_id: str
     type: Kind
@@ -206,6 +209,9 @@ def happening(event: Event, sent: Sent | None) -> Happening:
         "referer": event.referer,
         "recipient": event.recipient,
         "verdict": event.verdict,
+        "verdict_reason": event.reason,
+        "first_verdict": event.first_verdict,
+        "changed_at": unosend.moment(event.changed_at) if event.changed_at else "",
     }
     return Happening(
         id=unosend.notification_id(event),
@@ -227,7 +233,8 @@ PAGE = {"total": 1, "limit": 50, "offset": 0, "has_more": False}
 EVENT: dict[str, Any] = {
     "id": "evt_0f0e6f1c8a1b4b0e9d553f6a0c1d2e3f", "email_id": ID, "type": "opened", "created_at": "2026-01-01T00:01:40.000Z",
     "metadata": {"user_agent": "Mozilla/5.0", "ip_address": "203.0.113.7", "ip": "203.0.113.7", "url": "", "referer": "",
-                 "recipient": "bob@example.org", "verdict": "human"},
+                 "recipient": "bob@example.org", "verdict": "scanner",
+                 "verdict_reason": "burst", "first_verdict": "human", "changed_at": "2026-01-01T00:01:42.000Z"},
     "email": {"to": ["bob@example.org"], "subject": "Your offer"},
 }  # fmt: skip
 

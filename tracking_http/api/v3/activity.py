@@ -43,7 +43,9 @@ class Filter(Listing, frozen=True, kw_only=True, rename={"from_": "from"}):
 
 
 class Activity(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
-    """One open, click or answer. What privacy settings removed is empty. `url` and `link_index` are a click's."""
+    """One open, click or answer. What privacy settings removed is empty. `url` and `link_index` are a click's.
+    `verdict` and `reason` are as they are now; where they were corrected, `first_verdict` is what it was before, and `changed_at`
+    when (Unix seconds): else "" and 0."""
 
     id: str
     object: Literal["tracking_event"] = "tracking_event"
@@ -63,6 +65,8 @@ class Activity(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from
     link_index: str = ""
     verdict: str
     reason: str
+    first_verdict: str
+    changed_at: int
     counted: bool
 
 
@@ -86,6 +90,8 @@ def shown(event: Event, sent: Sent | None, application_id: str) -> Activity:
         link_index=str(event.link_index) if click else "",
         verdict=event.verdict,
         reason=event.reason,
+        first_verdict=event.first_verdict,
+        changed_at=int(event.changed_at),
         counted=event.counted,
     )
 
@@ -130,7 +136,7 @@ EXAMPLE: dict[str, Any] = {
     "timestamp": 1767225700, "application_id": "trackrelay", "grant_id": "sales", "message_id": "0pb1h6n4s8q2k0v3m5ag",
     "thread_id": "0pb1h6n4s8q2k0v3m5ag", "from": "ann@example.com", "sending_domain": "example.com", "label": "spring",
     "recipient": "bob@example.org", "ip": "203.0.113.7", "user_agent": "Mozilla/5.0", "url": "https://example.com/offer",
-    "link_index": "0", "verdict": "human", "reason": "a browser", "counted": True,
+    "link_index": "0", "verdict": "human", "reason": "browser", "first_verdict": "", "changed_at": 0, "counted": True,
 }  # fmt: skip
 
 ROUTES = (

@@ -109,7 +109,7 @@ def shown(call: Call, endpoint: Endpoint, *, secret: bool = False) -> Webhook:
     return Webhook(
         id=endpoint.endpoint_id,
         description=endpoint.description or None,
-        trigger_types=list(names),
+        trigger_types=[name for name in names if name != payload.CHANGED],  # an SDK fails on one that it does not know
         webhook_url=urls.masked(endpoint.url),
         status=endpoint.status if endpoint.status != "gone" else "failed",
         notification_email_addresses=list(endpoint.notify),
