@@ -146,8 +146,8 @@ class Store(Protocol):
 
     async def top_links(
         self, since: int, until: int, *, grant_id: str = "", limit: int = 20
-    ) -> tuple[list[tuple[str, int]], int]:
-        """The links with the most clicks, machines' too, and the number of all clicks."""
+    ) -> tuple[list[tuple[str, int, int]], int]:
+        """The links with the most clicks: of each the number, and how many of them are machines'. And the number of all."""
 
     async def engagements(self, message_ids: Sequence[str]) -> dict[str, Engagement]:
         """Of these messages, those of which an open or a click is known."""

@@ -113,8 +113,17 @@ async def test_metrics(server: Api) -> None:
         assert found["summary"] == {
             "total": 6, "sent": 6, "delivered": 6, "bounced": 1, "failed": 0, "queued": 0, "scheduled": 0, "opens": 2,
             "unique_opens": 2, "clicks": 1, "unique_clicks": 1, "machine_opens": 1, "machine_clicks": 0,
+            "people_opens": 1, "people_unique_opens": 1, "people_clicks": 1, "people_unique_clicks": 1, "machine_unique_opens": 1,
+            "machine_unique_clicks": 0,
         }  # fmt: skip
-        assert found["rates"] == {"delivery_rate": 100.0, "bounce_rate": 16.7, "open_rate": 33.3, "click_rate": 16.7}
+        assert found["rates"] == {
+            "delivery_rate": 100.0,
+            "bounce_rate": 16.7,
+            "open_rate": 33.3,
+            "click_rate": 16.7,
+            "people_open_rate": 16.7,
+            "people_click_rate": 16.7,
+        }
         assert found["time_series"] == [{"period": time.strftime("%Y-%m-%d", time.gmtime(NOW)), "count": 6}]
     hours = (await server.get("/v1/metrics?group_by=hour")).data["time_series"]
     assert hours == [{"period": time.strftime("%Y-%m-%dT%H:00:00Z", time.gmtime(NOW)), "count": 9}]
@@ -136,8 +145,8 @@ async def test_links(server: Api) -> None:
     await fill(server)
     assert (await server.get("/v1/metrics/links")).data == {
         "links": [
-            {"url": "https://a.example/", "clicks": 1, "percentage": 50.0},
-            {"url": "https://b.example/", "clicks": 1, "percentage": 50.0},
+            {"url": "https://a.example/", "clicks": 1, "machine_clicks": 0, "percentage": 50.0},
+            {"url": "https://b.example/", "clicks": 1, "machine_clicks": 0, "percentage": 50.0},
         ],
         "total_clicks": 2,
     }

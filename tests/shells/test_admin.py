@@ -716,7 +716,7 @@ async def test_what_is_counted_and_old_messages_in_a_browser(tmp_path: Path) -> 
         await page.goto(f"http://127.0.0.1:{server.port}/")
         row = page.locator("#messages li[data-id]", has_text="To three")
         await row.locator(".chip", has_text="2 of 3 opened").wait_for()
-        await row.locator(".chip", has_text="1 clicked").wait_for()
+        await row.locator(".chip", has_text="1 of 3 clicked").wait_for()
         assert await page.locator("#messages").get_by_text("An old one").count() == 0
         await page.locator("#activity").get_by_text("An old one").wait_for()
         await page.get_by_text("Live", exact=True).wait_for()

@@ -109,8 +109,10 @@ def test_of_several_recipients_so_many_opened() -> None:
     def texts(sent: Sent, *events: Event) -> list[str]:
         return [state["text"] for state in shape.states(sent, events, did)[1:]]
 
-    assert texts(SEVERAL, opened, clicked) == ["2 of 3 opened", "1 clicked"]
-    assert texts(SEVERAL) == ["2 of 3 opened"]  # the first opens are older than what is read
+    assert texts(SEVERAL, opened, clicked) == ["2 of 3 opened at least once", "1 of 3 clicked at least once"]
+    # The first ones are older than what is read.
+    assert texts(SEVERAL) == ["2 of 3 opened at least once", "1 of 3 clicked at least once"]
+    assert texts(SENT) == ["Opened at least once", "Clicked at least once"]
     assert texts(SENT, opened, clicked) == ["Opened at least once", "Clicked x.example/a"]
     shared = SEVERAL.with_(copies=tuple(copy.with_(index=0) for copy in SEVERAL.copies))
     assert texts(shared, opened, clicked) == ["Opened at least once", "Clicked x.example/a"]

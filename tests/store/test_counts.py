@@ -70,7 +70,7 @@ async def test_firsts_are_per_recipient_and_machines_apart(store: Store) -> None
         "clicks": 2, "first_clicks": 1, "machine_clicks": 1, "machine_first_clicks": 1, "any_first_clicks": 1,
     }  # fmt: skip
     assert await total(store, "link_host", "b.example") == {"clicks": 1}
-    assert await store.top_links(*ALL, limit=1) == ([("https://a.example/", 2)], 3)
+    assert await store.top_links(*ALL, limit=1) == ([("https://a.example/", 2, 1)], 3)
     assert await store.engagements(["m1", "m2"]) == {"m1": Engagement(2, 1, 0, 0, 3, 1, 2, 1)}
 
 

@@ -140,7 +140,9 @@ def opened(events: Sequence[Event], did: Engagement, many: int) -> list[State]:
         return [
             {
                 "name": "opened",
-                "text": f"{did.opened} of {many} opened" if many and did.opened else "Opened at least once",
+                "text": f"{did.opened} of {many} opened at least once"
+                if many and did.opened
+                else "Opened at least once",
                 "title": clip(title, 400),
                 "at": begun.at if begun else 0,
             }
@@ -153,11 +155,13 @@ def opened(events: Sequence[Event], did: Engagement, many: int) -> list[State]:
 
 def clicked(events: Sequence[Event], did: Engagement, many: int) -> list[State]:
     people = [e for e in events if from_people(e)]
-    if people:
+    if people or did.clicked:
         urls = list(dict.fromkeys(e.url for e in people))
         more = f" and {len(urls) - 1} more" if len(urls) > 1 else ""
-        text = f"{did.clicked} clicked" if many and did.clicked else f"Clicked {short(urls[0])}{more}"
-        return [{"name": "clicked", "text": text, "title": clip("Clicked: " + ", ".join(urls), 600)}]
+        text = f"Clicked {short(urls[0])}{more}" if urls else "Clicked at least once"
+        if many and did.clicked:
+            text = f"{did.clicked} of {many} clicked at least once"
+        return [{"name": "clicked", "text": text, "title": clip("Clicked: " + ", ".join(urls), 600) if urls else text}]
     if any(e.verdict in MACHINES for e in events):
         return [
             {
@@ -271,7 +275,14 @@ def links(sent: Sent, events: Sequence[Event]) -> list[dict[str, Any]]:
     for index, url in enumerate(sent.links):
         own = [e for e in clicks if e.link_index == index]
         people = [e for e in own if from_people(e)]
-        found.append({"index": index, "url": clip(url), "clicks": len(people), "machines": len(own) - len(people)})
+        found.append(
+            {
+                "index": index,
+                "url": clip(url),
+                "clicks": len(people),
+                "machines": len([e for e in own if e.verdict not in phrases.PEOPLE]),
+            }
+        )
     return found
 
 

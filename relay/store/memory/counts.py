@@ -52,17 +52,21 @@ class Counts(Tables):
 
     async def top_links(
         self, since: int, until: int, *, grant_id: str = "", limit: int = 20
-    ) -> tuple[list[tuple[str, int]], int]:
+    ) -> tuple[list[tuple[str, int, int]], int]:
         people, machines = counts.AT["clicks"], counts.AT["machine_clicks"]
         links: dict[str, int] = defaultdict(int)
+        of_machines: dict[str, int] = defaultdict(int)
         clicks = 0
         for (name, hour, grant, value), row in self._counts.items():
             if since // 3600 <= hour < -(-until // 3600) and grant_id in ("", grant):
                 if name == "link":
                     links[value] += row[people] + row[machines]
+                    of_machines[value] += row[machines]
                 elif name == "label":
                     clicks += row[people] + row[machines]
-        rows = sorted(((url, number) for url, number in links.items() if number), key=lambda r: (-r[1], r[0]))
+        rows = sorted(
+            ((url, number, of_machines[url]) for url, number in links.items() if number), key=lambda r: (-r[1], r[0])
+        )
         return rows[:limit], clicks
 
     async def engagements(self, message_ids: Sequence[str]) -> dict[str, Engagement]:

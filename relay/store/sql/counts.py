@@ -49,7 +49,7 @@ SELECT * FROM (
 WHERE (period, key) > (:period, :key) ORDER BY period, key LIMIT :limit
 """
 TOP = """
-SELECT value, CAST(sum(clicks) + sum(machine_clicks) AS bigint) AS number FROM counts
+SELECT value, CAST(sum(clicks) + sum(machine_clicks) AS bigint) AS number, CAST(sum(machine_clicks) AS bigint) FROM counts
 WHERE dimension = 'link' AND hour >= ? AND hour < ? AND ? IN ('', grant_id)
 GROUP BY value ORDER BY number DESC, value LIMIT ?
 """
@@ -148,11 +148,11 @@ def listed(
     ]
 
 
-def top_links(since: int, until: int, grant_id: str, limit: int) -> Program[tuple[list[tuple[str, int]], int]]:
+def top_links(since: int, until: int, grant_id: str, limit: int) -> Program[tuple[list[tuple[str, int, int]], int]]:
     given = (since // 3600, -(-until // 3600), grant_id)
     rows = yield TOP, (*given, limit)
     clicks = yield CLICKS, given
-    return [(str(url), int(number)) for url, number in rows if number], int(clicks[0][0])
+    return [(str(url), int(number), int(machines)) for url, number, machines in rows if number], int(clicks[0][0])
 
 
 def engagements(message_ids: Sequence[str]) -> Program[dict[str, Engagement]]:

@@ -200,7 +200,7 @@ class Engine(ABC):
 
     async def top_links(
         self, since: int, until: int, *, grant_id: str = "", limit: int = 20
-    ) -> tuple[list[tuple[str, int]], int]:
+    ) -> tuple[list[tuple[str, int, int]], int]:
         return await self.read(counts.top_links, since, until, grant_id, limit)
 
     async def engagements(self, message_ids: Sequence[str]) -> dict[str, Engagement]:

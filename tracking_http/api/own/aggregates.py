@@ -40,7 +40,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Hits(msgspec.Struct, frozen=True, kw_only=True):
-    """`first_` are the first per message and recipient."""
+    """`opens` and `clicks` are each one that counts; `first_` are the first per message and recipient: how many opened, or
+    clicked, at least once."""
 
     opens: int
     first_opens: int
@@ -49,7 +50,9 @@ class Hits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rates(msgspec.Struct, frozen=True, kw_only=True):
-    """Percent. Opens and clicks are people's first ones, of what was delivered."""
+    """Percent. `delivery_rate` is delivered of sent, `bounce_rate` bounced of sent; `open_rate` and `click_rate` are people's
+    `first_opens` and `first_clicks` of delivered: recipients of whom a person opened, or clicked, at least once. Machines are
+    in neither."""
 
     delivery_rate: float
     bounce_rate: float
@@ -58,7 +61,9 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
-    """`at` is when the period begins. `sent`, `delivered` and `failed` are recipients, in the hour of submission."""
+    """`at` is when the period begins. `sent`, `delivered` and `failed` are recipients, in the hour of submission; `bounced` are
+    reports and `replies` answers of others, in their own. `people` are the verdicts human, proxy and unknown, `machines`
+    the others."""
 
     at: int
     key: str

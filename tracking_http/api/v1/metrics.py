@@ -40,6 +40,10 @@ class Period(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """`total`, `sent`, `delivered`, `failed` and `queued` are recipients, `bounced` reports. `opens` and `clicks` are all that count,
+    by people and machines; `unique_` the first per message and recipient. `people_` and `machine_` have them apart: a
+    pixel shows that a message was opened at least once, so `people_unique_opens` are the recipients of whom that is known."""
+
     total: int
     sent: int
     delivered: int
@@ -53,13 +57,25 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     unique_clicks: int
     machine_opens: int
     machine_clicks: int
+    people_opens: int
+    people_unique_opens: int
+    people_clicks: int
+    people_unique_clicks: int
+    machine_unique_opens: int
+    machine_unique_clicks: int
 
 
 class Rates(msgspec.Struct, frozen=True, kw_only=True):
+    """Percent. `delivery_rate` is delivered of sent, `bounce_rate` bounced of sent. `open_rate` and `click_rate` are `unique_opens` and
+    `unique_clicks` of delivered, so machines are in them, as in Unosend's; `people_open_rate` and `people_click_rate` are
+    those recipients of delivered mail of whom a person opened, or clicked, at least once."""
+
     delivery_rate: float
     bounce_rate: float
     open_rate: float
     click_rate: float
+    people_open_rate: float
+    people_click_rate: float
 
 
 class Counted(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,8 +91,11 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Link(msgspec.Struct, frozen=True, kw_only=True):
+    """`clicks` are people's and machines', `percentage` of `total_clicks`; of them `machine_clicks` are machines'."""
+
     url: str
     clicks: int
+    machine_clicks: int
     percentage: float
 
 
@@ -111,6 +130,12 @@ async def metrics(call: Call) -> Metrics:
         unique_clicks=n["any_first_clicks"],
         machine_opens=n["machine_opens"],
         machine_clicks=n["machine_clicks"],
+        people_opens=n["opens"],
+        people_unique_opens=n["first_opens"],
+        people_clicks=n["clicks"],
+        people_unique_clicks=n["first_clicks"],
+        machine_unique_opens=n["machine_first_opens"],
+        machine_unique_clicks=n["machine_first_clicks"],
     )
     if query.group_by == "status":
         series = [
@@ -126,7 +151,11 @@ async def metrics(call: Call) -> Metrics:
     return Metrics(
         period=Period(start=written(start), end=written(end - 1), days=query.days),
         summary=summary,
-        rates=Rates(**rates.of(n, n["any_first_opens"], n["any_first_clicks"])),
+        rates=Rates(
+            **rates.of(n, n["any_first_opens"], n["any_first_clicks"]),
+            people_open_rate=rates.percent(n["first_opens"], n["delivered"]),
+            people_click_rate=rates.percent(n["first_clicks"], n["delivered"]),
+        ),
         time_series=series,
     )
 
@@ -144,7 +173,10 @@ async def links(call: Call) -> Links:
         end - query.days * DAY, end, grant_id=call.grant_id, limit=query.limit
     )
     return Links(
-        links=[Link(url=url, clicks=number, percentage=rates.percent(number, clicks)) for url, number in found],
+        links=[
+            Link(url=url, clicks=number, machine_clicks=machines, percentage=rates.percent(number, clicks))
+            for url, number, machines in found
+        ],
         total_clicks=clicks,
     )
 
@@ -154,11 +186,17 @@ EXAMPLE: dict[str, Any] = {
     "summary": {
         "total": 45, "sent": 45, "delivered": 44, "bounced": 1, "failed": 1, "queued": 0, "scheduled": 0, "opens": 24,
         "unique_opens": 17, "clicks": 9, "unique_clicks": 7, "machine_opens": 3, "machine_clicks": 0,
+        "people_opens": 21, "people_unique_opens": 15, "people_clicks": 9, "people_unique_clicks": 7, "machine_unique_opens": 2,
+        "machine_unique_clicks": 0,
     },
-    "rates": {"delivery_rate": 97.8, "bounce_rate": 2.2, "open_rate": 38.6, "click_rate": 15.9},
+    "rates": {"delivery_rate": 97.8, "bounce_rate": 2.2, "open_rate": 38.6, "click_rate": 15.9, "people_open_rate": 34.1,
+              "people_click_rate": 15.9},
     "time_series": [{"period": "2025-01-08", "count": 45}],
 }  # fmt: skip
-LINKS = {"links": [{"url": "https://example.com/", "clicks": 6, "percentage": 66.7}], "total_clicks": 9}
+LINKS = {
+    "links": [{"url": "https://example.com/", "clicks": 6, "machine_clicks": 0, "percentage": 66.7}],
+    "total_clicks": 9,
+}
 
 ROUTES = (
     Route("GET", "/v1/metrics", "read", metrics, "Metrics", "Recipients, opens and clicks of the last days. A message to "

@@ -39,7 +39,7 @@ async function show() {
     const found = await fetched(`/live/rates/data?days=${by("days").value}&offset=${offset}`);
     by("rows").replaceChildren(...found.rows.map((one) => row(one, DATE.format(new Date(one.at * 1000)), one.label || "no label")));
     by("sum").replaceChildren(...(found.rows.length ? [row(found.sum, "All", "")] : []));
-    const said = ["Opened and clicked: the recipients of delivered mail, each once per message, on the day of their first open or click. Machines such as scanners stand apart."];
+    const said = ["Opened and clicked: recipients of whom a person did so, each once per message, on the day of the first time; in percent of delivered mail. Sent, delivered and refused count recipients. Machines such as scanners stand apart, and each of their hits counts."];
     if (!found.rows.length) said.unshift("No mail in these days.");
     if (found.cut) said.unshift("Only a part is shown: there are too many labels.");
     if (found.counting) said.unshift("Older mail is still being counted.");
