@@ -39,14 +39,16 @@ class Handle:
     """A message that was taken. `reply` is what its client is to hear, once that is known; it raises nothing. Who waits
     for it shields it: the message goes on without its client."""
 
-    __slots__ = ("_key", "_resubmissions", "reply")
+    __slots__ = ("_key", "_resubmissions", "gone", "reply")
 
     def __init__(self, reply: asyncio.Future[Reply], key: bytes, resubmissions: resubmissions.Resubmissions) -> None:
         self.reply, self._key, self._resubmissions = reply, key, resubmissions
+        self.gone = False  # its client
 
     def client_gone(self) -> None:
         """The client went away unanswered. When it comes back with the same bytes within a quarter of an hour, it gets
         this message's reply."""
+        self.gone = True
         self._resubmissions.left(self._key, self.reply)
 
 
@@ -78,20 +80,29 @@ class Delivery:
             LOG.info("joined", peer=submission.peer, login=submission.login or None)
             return Handle(earlier, key, self._resubmissions)
         reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        if self._resubmissions.elsewhere(key):
-            self._start(self._join(submission, message_key, reply, key))
-        else:
+        handle = Handle(reply, key, self._resubmissions)
+        began = self._resubmissions.begin(key, reply)
+        if began is None:
             self._start(self._take(submission, message_key, reply))
-        return Handle(reply, key, self._resubmissions)
+        else:
+            heard = self._resubmissions.heard(key, began, lambda: handle.gone)
+            self._start(self._join(submission, message_key, reply, heard))
+        return handle
 
     def _start(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _join(self, submission: Submission, key: bytes, reply: asyncio.Future[Reply], digest: bytes) -> None:
-        """Another process has it from this client, which left: its answer is the answer, if it comes to one."""
-        await self._say_to(reply, self._resubmissions.heard(digest), submission.peer)
+    async def _join(
+        self,
+        submission: Submission,
+        key: bytes,
+        reply: asyncio.Future[Reply],
+        heard: Coroutine[object, object, Reply | None],
+    ) -> None:
+        """Another process has the same: its answer is the answer, if it is this client's and comes to one."""
+        await self._say_to(reply, heard, submission.peer)
         if reply.done():
             LOG.info("joined", peer=submission.peer, login=submission.login or None)
         else:

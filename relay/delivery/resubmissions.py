@@ -4,8 +4,15 @@ Many clients give up after seconds, and then send the message again; the first o
 the message again, for a while. Leaves to others: noticing that a client is gone (`smtp`).
 
 What is remembered is a digest and a reply. The other processes of a service see both (`workers.board`): whichever of them
-the client comes back to, it gets this reply. Not if it comes back before its first process has noticed that it is gone,
-which takes that some milliseconds; and not if that process died before there was a reply. Then it is as after a crash.
+the client comes back to, it gets this reply. They also see the digests of what is under way. For a client may be at another
+process before its first one has noticed that it is gone, or has even read the message that it left. So the process that
+began later waits for the other one to look at its connections, and looks at its own:
+
+- the other's client is gone: it is the same one, and gets that message's reply;
+- its own client is gone: the other process has that one's second try already, and its reply is this one's too;
+- both are there: two clients sent the same bytes at once, and both messages are delivered, as by a single process.
+
+Where a process died before there was a reply, or does not look, it is as after a crash.
 """
 
 from __future__ import annotations
@@ -15,16 +22,20 @@ import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from relay.core.model import Reply, Submission
 from relay.workers import board
 
 REMEMBER_SECONDS = 900.0
 MAX_REMEMBERED = 10_000  # messages
-LOOK_SECONDS = 0.05  # between two looks whether another process has the reply
+FIRST_LOOK_SECONDS, LOOK_SECONDS = 0.002, 0.05  # between two looks whether another process has the reply, at most
+ASK_SECONDS = 2.0  # that another process is waited for which is to look at its connections
+OVER_SECONDS = 30.0  # that is known what was answered to a client that was there: as long as a process may stand still
 # hashlib gives up the interpreter's lock for more octets than these, and waits to get it back, for every message though
 # nearly none comes twice. So a message of the usual size is fed in pieces: 6 µs for 5 kB.
 PIECE = 2047
+BEFORE = ("5.0.0 Refused when it was sent again", "2.0.0 Taken when it was sent again")
 IN_PIECES = 65_536  # octets up to which the waiting would take longer than the digest
 
 
@@ -66,7 +77,8 @@ class Resubmissions:
         service: board.Shared = board.ALONE,
     ) -> None:
         self._clock, self._limit = clock, limit
-        self._answers = service.answers()
+        self._answers, self._alone = service.answers(), service.alone
+        self._answers.listen()
         self._left: dict[bytes, Remembered] = {}  # the oldest first
 
     def left(self, key: bytes, reply: asyncio.Future[Reply]) -> None:
@@ -94,17 +106,40 @@ class Resubmissions:
             return None
         return found.reply
 
-    def elsewhere(self, key: bytes) -> bool:
-        """Whether another process has this message, or had it, from this client, which left within that time."""
-        return self._answers.find(key.hex(), self._clock()) is not None
+    def begin(self, key: bytes, reply: asyncio.Future[Reply]) -> float | None:
+        """This message is under way from now on, until it has its reply. Where another process has the same from this
+        client, or had it not long ago: since when, for `heard`."""
+        if self._alone:
+            return None
+        now = self._clock()
+        elsewhere, place = self._answers.begin(key.hex(), now, now + REMEMBER_SECONDS)
+        reply.add_done_callback(partial(self._over, place))
+        return now if elsewhere else None
 
-    async def heard(self, key: bytes) -> Reply | None:
-        """What the other process has to say, once it can; None where nobody has the message after all."""
-        while found := self._answers.find(key.hex(), self._clock()):
-            if found.code:
+    def _over(self, place: board.Place, reply: asyncio.Future[Reply]) -> None:
+        self._answers.over(place, reply.result().code if known(reply) else 0, self._clock() + OVER_SECONDS)
+
+    async def heard(self, key: bytes, began: float, gone: Callable[[], bool]) -> Reply | None:
+        """What the other process has to say, once it can. None where the message is to be delivered: nobody has it after
+        all, or it is another client's that was not gone. `gone`: whether this one is."""
+        name, until, pause = key.hex(), self._clock() + ASK_SECONDS, FIRST_LOOK_SECONDS
+        looked = self._answers.ask(name, self._clock(), began)
+        for _ in range(board.TURNS):
+            await asyncio.sleep(0)
+        while True:
+            waits = not looked() and self._clock() < until  # before `find`, which tells what they saw
+            found = self._answers.find(name, self._clock(), began)
+            if found is None:
+                return None
+            if found.code > 0:
                 return Reply(found.code, found.text)
-            await asyncio.sleep(LOOK_SECONDS)
-        return None
+            if found.code < 0:
+                if not gone() and (found.code != board.UNDER_WAY or not waits):
+                    return None
+                if gone() and found.code != board.UNDER_WAY:
+                    return Reply(-found.code, BEFORE[found.code == -250])
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LOOK_SECONDS)
 
     def _settle(self, key: bytes, reply: asyncio.Future[Reply]) -> None:
         if known(reply):

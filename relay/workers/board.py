@@ -9,9 +9,10 @@ Kept are:
 - a `Sum`: a number of each process, which are added up (connections, octets in flight);
 - `Held`: such numbers by a key (connections of an address);
 - `Latest`: a value by a key, where what was written last counts, whoever wrote it (failed logins, buckets of rates);
-- `Answers`: what the client of a message would have heard that left before it did;
+- `Answers`: which messages are under way, and what the client of one would have heard that left before it did;
 - the page of each process' figures (`samples`);
-- a bell, by which one process is told that another has stored an event. It is rung once for each time that it is heard.
+- a bell, by which one process is told that another has stored an event. It is rung once for each time that it is heard;
+- a bell of each process, by which another asks it to look at its connections (`Answers.ask`).
 
 A key is known by 60 bits of a hash that is keyed anew at each start, so nobody can look for two that are the same. Its
 place is one of a few; where all are taken, `Held` does without (its process still counts it for itself), and `Latest`
@@ -29,6 +30,7 @@ import asyncio
 import contextlib
 import fcntl
 import hashlib
+import math
 import mmap
 import os
 import secrets
@@ -61,6 +63,10 @@ MAX_KEYS = 20_000  # of a `Latest` in a single process
 MAGIC = int.from_bytes(b"relay 1\0", "little")
 SECRET_AT, SECRET = 16, 16  # octets
 BELL, WAITS = 4, 5  # words: the descriptor of the bell, which all inherit; whether somebody waits for it
+BELLS = 8  # words from here: the descriptor of each process' own bell
+# Turns of an event loop after which the end of a connection that has come is known to whoever reads it: one to read it,
+# some for TLS, for the protocol, and for the task that is cancelled.
+TURNS = 12
 
 
 class Told(NamedTuple):
@@ -99,14 +105,37 @@ class Latest(Protocol):
 
 
 class Answer(NamedTuple):
-    """`code` 0: it is not known yet."""
+    """`code` 0: it is not known yet. `UNDER_WAY`: nor is its client gone. What is below that is the code, negative, that
+    its client was there to hear; its text is not known."""
 
     code: int
     text: str = ""
 
 
+UNDER_WAY = -1
+Place = tuple[int, int]  # and what its key is known by
+
+
 class Answers(Protocol):
-    """`until` is when it is forgotten, in monotonic seconds."""
+    """`until` is when it is forgotten; all times are monotonic seconds."""
+
+    def begin(self, key: str, now: float, until: float) -> tuple[bool, Place]:
+        """This process has the message from now on, and its client waits. Whether another has it, or had; and what `over`
+        is to be told."""
+        ...
+
+    def over(self, place: Place, code: int, until: float) -> None:
+        """It is under way no more: its client, which is not known to have left, hears this. 0: nobody has the message."""
+        ...
+
+    def ask(self, key: str, now: float, before: float) -> Callable[[], bool]:
+        """Asks those who have it under way since before then whether its client is gone. Gives what says whether all of
+        them have looked since: `find` has it, then."""
+        ...
+
+    def listen(self) -> None:
+        """On the event loop that runs: looks when it is asked to."""
+        ...
 
     def expect(self, key: str, until: float) -> None:
         """This process has the message, and will know."""
@@ -120,8 +149,9 @@ class Answers(Protocol):
         """It is not to be had from here: nobody has the message."""
         ...
 
-    def find(self, key: str, now: float) -> Answer | None:
-        """What any of them has. One that is known counts before one that is not."""
+    def find(self, key: str, now: float, before: float = math.inf) -> Answer | None:
+        """What any of the others has that it began before then, or what is known here. One that is known counts before one
+        that is not, and that before one whose client waits."""
         ...
 
 
@@ -181,13 +211,23 @@ class Nobody:
 class NoAnswers:
     """Of nobody else."""
 
+    def begin(self, key: str, now: float, until: float) -> tuple[bool, Place]:
+        return False, (0, 0)
+
+    def over(self, place: Place, code: int, until: float) -> None: ...
+
+    def ask(self, key: str, now: float, before: float) -> Callable[[], bool]:
+        return lambda: True
+
+    def listen(self) -> None: ...
+
     def expect(self, key: str, until: float) -> None: ...
 
     def settle(self, key: str, answer: Answer) -> None: ...
 
     def drop(self, key: str) -> None: ...
 
-    def find(self, key: str, now: float) -> None:
+    def find(self, key: str, now: float, before: float = math.inf) -> None:
         return None
 
 
@@ -279,8 +319,9 @@ class Board:
     def answers(self) -> SharedAnswers:
         of = sets(ANSWERS, self.slots)
         start = self._at["answers"]
-        table = Table(self._words, start, of, 3, self.slots, self.slot, self.secret)
-        return SharedAnswers(table, self._reals, memoryview(self._map), (start + of * 3 * table.width) * WORD)
+        table = Table(self._words, start, of, 4, self.slots, self.slot, self.secret)
+        octets = memoryview(self._map)
+        return SharedAnswers(table, self._reals, octets, (start + of * 4 * table.width) * WORD, self._at["looks"])
 
     @property
     def bell(self) -> int:
@@ -360,7 +401,9 @@ def layout(slots: int) -> tuple[dict[str, int], int]:
         found[latest] = at
         at += sets(wanted, slots) * slots * WAYS * 4
     found["answers"] = at
-    at += sets(ANSWERS, slots) * slots * WAYS * (3 + TEXT // WORD)
+    at += sets(ANSWERS, slots) * slots * WAYS * (4 + TEXT // WORD)
+    found["looks"] = at
+    at += slots * 2
     return found, -(-at // 512) * 512
 
 
@@ -375,7 +418,9 @@ def create(slots: int) -> Board:
         # Nobody can take it away below the others, who would be killed by the next look at it.
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
         head = b"".join(n.to_bytes(WORD, "little") for n in (MAGIC, slots)) + secrets.token_bytes(SECRET)
-        os.pwrite(fd, head + os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK).to_bytes(WORD, "little"), 0)
+        os.pwrite(fd, head, 0)
+        for at in (BELL, *range(BELLS, BELLS + slots)):
+            os.pwrite(fd, os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK).to_bytes(WORD, "little"), at * WORD)
         return Board(fd)
     except BaseException:
         os.close(fd)
@@ -492,23 +537,47 @@ class SharedLatest:
 
 
 class SharedAnswers:
-    """Behind the key of each place are the code and the time; the texts are `start` octets away from the beginning, in the
-    order of the places."""
+    """Behind the key of each place are the code, and when it is forgotten and was begun; the texts are `start` octets away
+    from the beginning, in the order of the places. Of each process two words at `looks` count how often it began to look
+    at its connections, and which of these looks is over."""
 
-    def __init__(self, table: Table, reals: memoryview[float], octets: memoryview, start: int) -> None:
-        self._table, self._reals, self._octets, self._start = table, reals, octets, start
+    def __init__(self, table: Table, reals: memoryview[float], octets: memoryview, start: int, looks: int) -> None:
+        self._table, self._reals, self._octets, self._start, self._looks = table, reals, octets, start, looks
+        self._slot = table.mine // WAYS
+
+    def begin(self, key: str, now: float, until: float) -> tuple[bool, Place]:
+        table, words, reals, width = self._table, self._table.words, self._reals, self._table.width
+        mark, start, marks = table.find(key)
+        first = start + table.mine
+        cell = self._room(mark, first, marks)
+        # What is under way twice here, and what is known, stays.
+        if words[cell] != mark or words[cell + width] < UNDER_WAY or reals[cell + 2 * width] < now:
+            words[cell] = 0
+            words[cell + width] = UNDER_WAY
+            reals[cell + 2 * width] = until
+            reals[cell + 3 * width] = now
+            words[cell] = mark
+        marks = words[start : start + width].tolist()  # with what was begun meanwhile: of two, one sees the other
+        if marks.count(mark) == 1 and words[cell + width] <= 0:
+            return False, (cell, mark)
+        return self._best(mark, start, marks, now, now) is not None, (cell, mark)
+
+    def over(self, place: Place, code: int, until: float) -> None:
+        cell, mark = place
+        words, width = self._table.words, self._table.width
+        if words[cell] == mark and words[cell + width] == UNDER_WAY:
+            if code:
+                self._reals[cell + 2 * width] = until
+                words[cell + width] = -code
+            else:
+                words[cell] = 0
 
     def expect(self, key: str, until: float) -> None:
         table, words, reals, width = self._table, self._table.words, self._reals, self._table.width
         mark, start, marks = table.find(key)
-        mine = marks[table.mine : table.end]
-        first = start + table.mine
-        if mark in mine:
-            cell = first + mine.index(mark)
-        elif 0 in mine:
-            cell = first + mine.index(0)
-        else:  # the one that would be forgotten next
-            cell = min(range(first, first + WAYS), key=lambda cell: reals[cell + 2 * width])
+        cell = self._room(mark, start + table.mine, marks)
+        if words[cell] != mark:
+            reals[cell + 3 * width] = 0.0
         words[cell] = 0
         words[cell + width] = 0
         reals[cell + 2 * width] = until
@@ -526,6 +595,17 @@ class SharedAnswers:
         if cell:
             self._table.words[cell] = 0
 
+    def _room(self, mark: int, first: int, marks: list[int]) -> int:
+        """This process' place for it: its own, one that is free, or the one that would be forgotten next."""
+        table = self._table
+        mine = marks[table.mine : table.end]
+        if mark in mine:
+            return first + mine.index(mark)
+        if 0 in mine:
+            return first + mine.index(0)
+        ends = self._reals[first + 2 * table.width : first + 2 * table.width + WAYS].tolist()
+        return first + ends.index(min(ends))
+
     def _place(self, key: str) -> tuple[int, int]:
         """Of this process' own answer, and of its text; zeros where it has none."""
         table = self._table
@@ -540,30 +620,77 @@ class SharedAnswers:
         table = self._table
         return self._start + ((start - table.at) // table.step * table.width + place) * TEXT
 
-    def find(self, key: str, now: float) -> Answer | None:
-        table, words, width = self._table, self._table.words, self._table.width
-        mark, start, marks = table.find(key)
-        if mark not in marks:
-            return None
+    def find(self, key: str, now: float, before: float = math.inf) -> Answer | None:
+        mark, start, marks = self._table.find(key)
+        return self._best(mark, start, marks, now, before) if mark in marks else None
+
+    def _best(self, mark: int, start: int, marks: list[int], now: float, before: float) -> Answer | None:
+        words, width = self._table.words, self._table.width
         found = None
-        for place, each in enumerate(marks):
-            cell = start + place
-            if each != mark or self._reals[cell + 2 * width] < now:
-                continue
+        for cell in self._cells(mark, start, marks, now, before):
             answer = Answer(words[cell + width])
-            if answer.code:
-                at = self._text(start, place)
+            if answer.code > 0:
+                at = self._text(start, cell - start)
                 length = int.from_bytes(self._octets[at : at + 2], "little")
                 text = bytes(self._octets[at + 2 : at + 2 + min(length, TEXT - 2)])
                 answer = Answer(answer.code, text.decode("utf-8", "ignore"))
-            if words[cell] == mark and (found is None or answer.code):
+            elif cell - start in range(self._table.mine, self._table.end) and before < math.inf:
+                continue
+            if words[cell] == mark and (found is None or answer.code > found.code):
                 found = answer
         return found
+
+    def _cells(self, mark: int, start: int, marks: list[int], now: float, before: float) -> list[int]:
+        """Where it is in time, begun before then. Of two that were begun at one time, the one of the lower slot is the
+        first."""
+        reals, width, limit = self._reals, self._table.width, (before, self._slot)
+        return [
+            start + place
+            for place, each in enumerate(marks)
+            if each == mark
+            and reals[start + place + 2 * width] >= now
+            and (reals[start + place + 3 * width], place // WAYS) < limit
+        ]
+
+    def ask(self, key: str, now: float, before: float) -> Callable[[], bool]:
+        table, words, looks = self._table, self._table.words, self._looks
+        mark, start, marks = table.find(key)
+        asked: dict[int, int] = {}
+        for cell in self._cells(mark, start, marks, now, before):
+            slot = (cell - start) // WAYS
+            if words[cell + table.width] == UNDER_WAY and slot != self._slot:
+                asked[slot] = words[looks + 2 * slot]
+                with contextlib.suppress(OSError):  # it is full, so it rings
+                    os.eventfd_write(words[BELLS + slot], 1)
+        return lambda: all(words[looks + 2 * slot + 1] > begun for slot, begun in asked.items())
+
+    @property
+    def bell(self) -> int:
+        """The descriptor of this process' own."""
+        return int(self._table.words[BELLS + self._slot])
+
+    def listen(self) -> None:
+        words, at, bell = self._table.words, self._looks + 2 * self._slot, self.bell
+        loop = asyncio.get_running_loop()
+
+        def rung() -> None:
+            with contextlib.suppress(BlockingIOError):
+                os.eventfd_read(bell)
+            words[at] += 1  # first, so that who rings from now on is told of a later look only
+            turn(words[at], TURNS)
+
+        def turn(look: int, left: int) -> None:
+            if left:
+                loop.call_soon(turn, look, left - 1)
+            else:
+                words[at + 1] = look
+
+        loop.add_reader(bell, rung)
 
     def clear(self, slot: int) -> None:
         """Nobody will know any more what was not known yet."""
         table, words = self._table, self._table.words
         for start in range(table.at, table.at + table.sets * table.step, table.step):
             for cell in range(start + slot * WAYS, start + (slot + 1) * WAYS):
-                if words[cell] and not words[cell + table.width]:
+                if words[cell] and words[cell + table.width] in (0, UNDER_WAY):
                     words[cell] = 0

@@ -101,6 +101,70 @@ def test_an_answer_is_expected_until_it_is_known(workers: list[board.Board]) -> 
     assert b.find("key", 0.0) is None
 
 
+def test_a_message_is_under_way_until_it_is_over(workers: list[board.Board]) -> None:
+    a, b, _, supervisor = (each.answers() for each in workers)
+    first, at = a.begin("key", 1.0, 900.0)
+    second, other = b.begin("key", 2.0, 900.0)
+    assert (first, second) == (False, True)
+    assert b.find("key", 2.0, 2.0) == (board.UNDER_WAY, "")
+    assert a.find("key", 2.0, 1.0) is None  # it began before the other one
+    b.over(other, 0, 30.0)
+    a.over(at, 250, 30.0)
+    assert b.find("key", 30.0, 3.0) == supervisor.find("key", 30.0) == (-250, "")
+    assert b.find("key", 30.1, 30.1) is None
+    a.over(at, 550, 60.0)  # it was over
+    assert b.find("key", 30.0, 3.0) == (-250, "")
+
+
+def test_what_its_client_left_counts_before_what_is_over(workers: list[board.Board]) -> None:
+    a, b, _, _ = (each.answers() for each in workers)
+    _, at = a.begin("key", 1.0, 900.0)
+    a.expect("key", 900.0)
+    a.over(at, 250, 30.0)
+    assert b.begin("key", 2.0, 900.0)[0]
+    assert b.find("key", 2.0, 2.0) == (0, "")
+    a.settle("key", board.Answer(250, "Ok"))
+    assert b.find("key", 2.0, 2.0) == (250, "Ok")
+    workers[-1].clear(1)
+    assert workers[-1].answers().find("key", 2.0) == (250, "Ok")
+
+
+def test_of_two_that_began_at_one_time_one_is_the_first(workers: list[board.Board]) -> None:
+    a, b, _, _ = (each.answers() for each in workers)
+    for each in (b, a):
+        each.begin("key", 1.0, 900.0)
+    assert a.find("key", 1.0, 1.0) is None
+    assert b.find("key", 1.0, 1.0) == (board.UNDER_WAY, "")
+
+
+def test_what_was_under_way_in_a_process_that_died_is_so_no_more(workers: list[board.Board]) -> None:
+    a, b, _, supervisor = (each.answers() for each in workers)
+    a.begin("key", 1.0, 900.0)
+    workers[-1].clear(0)
+    assert supervisor.find("key", 1.0) is None
+    assert not b.begin("key", 2.0, 900.0)[0]
+
+
+async def test_who_is_asked_has_looked_some_turns_later(workers: list[board.Board]) -> None:
+    a, b, c, _ = (each.answers() for each in workers)
+    for each in (a, b):
+        each.begin("key", 1.0, 900.0)
+    looked = c.ask("key", 2.0, 2.0)
+    assert not looked()
+    a.listen()
+    for _ in range(2 * board.TURNS):
+        await asyncio.sleep(0)
+    assert not looked()  # one of them has not
+    b.listen()
+    await until(looked)
+    again = c.ask("key", 2.0, 2.0)
+    assert not again()
+    await until(again)
+    assert c.ask("another", 2.0, 2.0)()  # there is nobody to ask
+    for each in (a, b):
+        asyncio.get_running_loop().remove_reader(each.bell)
+
+
 async def test_the_bell_rings_once_for_each_time_that_it_is_heard(workers: list[board.Board]) -> None:
     a, b, c, _ = workers
     a.ring()  # nobody listens

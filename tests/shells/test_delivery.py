@@ -5,6 +5,7 @@ import asyncio
 import email
 import email.policy
 import gc
+import itertools
 import json
 import os
 import random
@@ -25,7 +26,7 @@ from relay import config, delivery, keys, outbound, outcomes, smtp, spool
 from relay import store as stores
 from relay.core import dkim, payload
 from relay.core.model import Endpoint, Recipient, Reply, Sent, SentCopy, Submission
-from relay.delivery import carrying
+from relay.delivery import carrying, resubmissions
 from relay.spool.disk import Disk
 from relay.store import memory
 from relay.upstream import pool, transaction
@@ -536,6 +537,49 @@ async def test_a_client_that_comes_back_to_another_process_joins_the_first_outco
         assert len(it.contents()) == 2
         await one.close(1)
         await two.close(1)
+
+
+@pytest.mark.parametrize(
+    ("leaves", "delivered"), [((), 2), ((0,), 1), ((1,), 1), ((0, 1), 1)], ids=["nobody", "first", "second", "both"]
+)
+async def test_the_same_bytes_at_two_processes_are_one_message_where_a_client_was_gone(tmp_path, leaves, delivered):
+    """It is gone as its process sees it only once that looks."""
+    think = asyncio.Event()
+    async with house(tmp_path, gates={"dot": think}) as it, workers(it) as (one, two, _):
+        handles = [await each.take(submission()) for each in (one, two)]
+        for place in leaves:
+            handles[place].client_gone()
+        await until(lambda: it.upstream.sessions == delivered)
+        think.set()
+        assert [(await handle.reply).code for handle in handles] == [250, 250]
+        assert len(it.contents()) == delivered
+        await one.close(1)
+        await two.close(1)
+
+
+async def test_a_message_is_read_after_its_second_try_was_answered(tmp_path):
+    async with house(tmp_path) as it, workers(it) as (one, two, _):
+        assert (await (await one.take(submission())).reply).code == 250
+        late = await two.take(submission())
+        late.client_gone()
+        assert (await late.reply).code == 250
+        assert len(it.contents()) == 1
+        assert (await (await one.take(submission("c@x.example"))).reply).code == 250
+        assert (await (await two.take(submission("c@x.example"))).reply).code == 250  # a client that is there
+        assert len(it.contents()) == 3
+
+
+async def test_a_process_that_does_not_look_is_not_waited_for_long(tmp_path):
+    ticks = itertools.count()
+    async with house(tmp_path) as it, workers(it) as (_, _, made):
+        other, own = (board.Board(os.dup(made.fd), slot) for slot in range(2))
+        asyncio.get_running_loop().remove_reader(other.answers().bell)
+        key = resubmissions.key(submission()).hex()
+        other.answers().begin(key, -1.0, 900.0)
+        of = it.delivery.settings, it.tracker, it.upstreams, it.spool, it.outcomes
+        two = delivery.Delivery(*of, service=own, clock=lambda: float(next(ticks)))
+        assert (await (await two.take(submission())).reply).code == 250
+        assert len(it.contents()) == 1
 
 
 async def test_where_the_first_process_died_it_is_as_after_a_crash(tmp_path):
