@@ -85,7 +85,7 @@ class Supervisor:
         self.service = secrets.token_hex(8)
         self.ready = self.stopping = False
         self.failure: starting.CannotStart | None = None
-        self.said: set[str] = set()  # why processes could not start
+        self.said: dict[str, set[str]] = {}  # why processes could not start, and which of them have not since
         self.asked: list[int] = []  # signals
         self.deadline = float("inf")  # of the stop
         self.reload_by = float("inf")
@@ -212,7 +212,7 @@ class Supervisor:
     def up(self, process: Process, addresses: dict[str, list[list[Any]]]) -> None:
         process.state = "up"
         process.addresses = {role: [(host, port) for host, port in found] for role, found in addresses.items()}
-        self.said.clear()
+        self.said = {why: rest for why, names in self.said.items() if (rest := names - {process.part.name})}
         if process.part.leads and not self.ready:
             for other in self.processes[1:]:
                 if not other.pid and not other.deaths:
@@ -264,8 +264,8 @@ class Supervisor:
         if process.cannot:
             sentence = process.cannot["sentence"]
             if sentence not in self.said:
-                self.said.add(sentence)
                 LOG.error("worker_cannot_start", name=name, reason=sentence, again_in=f"{pause:.0f}s")
+            self.said.setdefault(sentence, set()).add(name)
         else:
             LOG.error("worker_died", name=name, pid=pid, reason=process.why, again_in=f"{pause:.0f}s")
         if pause > KEEP_SOCKET and process.shares:

@@ -169,7 +169,11 @@ def test_one_that_dies_hangs_or_cannot_start_is_replaced_and_the_others_go_on(tm
             key.rename(tmp_path / "away")
             os.kill(workers(relay)["smtp-2"]["pid"], signal.SIGKILL)
             eventually(lambda: "worker_cannot_start name=smtp-2" in relay.log)
-            eventually(lambda: workers(relay)["smtp-2"]["deaths"] > 3, 60)  # with longer and longer pauses
+            other = workers(relay)["http-1"]["pid"]
+            os.kill(other, signal.SIGKILL)  # one that can start again
+            eventually(lambda: workers(relay)["http-1"]["state"] == "up" and workers(relay)["http-1"]["pid"] != other)
+            deaths = max(3, workers(relay)["smtp-2"]["deaths"])
+            eventually(lambda: workers(relay)["smtp-2"]["deaths"] > deaths, 60)  # with longer and longer pauses
             for _ in range(5):
                 send(relay)  # its connections are not waited for
             found = readyz(relay)
