@@ -290,13 +290,17 @@ class Wiring:
     async def start_http(self) -> None:
         from relay import blocklist, identities, journal, network_list
         from relay.core import agents
-        from tracking_http import public
+        from tracking_http import public, reverse_names
 
         events = journal.Journal(self.settings.state_dir / "journal")
         self.host.closers.append(events.stop)
         self.host.supervise("journal", lambda: events.run(suppressing.Suppressing(self.store, self.keys.now)))
         blocked = blocklist.Blocklist(blocklist.path_in(self.settings.state_dir))
         agents.load()  # now, not with the first hit
+        identity = identities.Identities(self.settings.state_dir).now
+        named = None
+        if self.settings.verdicts.reverse_dns:
+            named = reverse_names.system(self.store, identity, self.appended)
         application = public.application(
             self.settings,
             self.store,
@@ -304,7 +308,8 @@ class Wiring:
             events,
             blocks=blocked.now,
             network=network_list.load(self.settings.verdicts.networks).of,
-            identity=identities.Identities(self.settings.state_dir).now,
+            identity=identity,
+            named=named,
             service=self.member.shared,
             appended=self.appended,
         )

@@ -30,7 +30,7 @@ from relay.core import classify, floods, neighbours, tally, tokens, urls
 from relay.core.blocks import Blocks
 from relay.core.model import Event, EventType, Keys, Token, TokenKind
 from relay.workers import board
-from tracking_http import about, pages, ready, recorder, visitor
+from tracking_http import about, pages, ready, recorder, reverse_names, visitor
 
 LOG = log.room("public")
 
@@ -90,11 +90,12 @@ def application(
     identity: Callable[[float], bytes] = lambda _: b"",
     clock: Callable[[], float] = time.time,
     appended: Callable[[], None] | None = None,
+    named: reverse_names.ReverseNames | None = None,
     service: board.Shared = board.ALONE,
 ) -> web.Application:
     """The application; run it with `web.AppRunner(app, **RUNNER)`. `keys` gives the keys that verify tokens now,
     `blocks` what is blocked now, `network` whose network an address is in (see `classify.hit`), `identity` the key
-    of a moment's `neighbours.identity`, `clock` Unix seconds. `appended` is called when the store has taken an event, so that its notification goes
+    of a moment's `neighbours.identity`, `clock` Unix seconds, `named` the names that addresses have, where they are looked up. `appended` is called when the store has taken an event, so that its notification goes
     out at once."""
     limits = floods.Limits(settings.http.hits_per_token, settings.http.hits_per_message)
     record = recorder.Recorder(store, journal, appended, limits)
@@ -102,9 +103,11 @@ def application(
         settings, store, keys, suppressing.Suppressing(store, keys), journal, paths=paths(settings), clock=clock,
         appended=appended, service=service,
     )  # fmt: skip
-    handlers = Handlers(settings, keys, record, blocks, network, identity, clock, told)
+    handlers = Handlers(settings, keys, record, blocks, network, identity, clock, told, named)
     app = web.Application()
     app.on_cleanup.append(lambda _: record.close())
+    if named is not None:
+        app.on_cleanup.append(lambda _: named.close())
     app.on_response_prepare.append(without_body)
     for path in paths(settings):
         app.router.add_get(path + "/", handlers.disclosure, expect_handler=unasked)
@@ -143,7 +146,9 @@ class Handlers:
         identity: Callable[[float], bytes],
         clock: Callable[[], float],
         told: about.Handlers,
+        named: reverse_names.ReverseNames | None,
     ) -> None:
+        self.named = named
         self.told = told
         self.keys = keys
         self.blocks = blocks
@@ -166,7 +171,7 @@ class Handlers:
         _, event = await self.hit(request, "open")
         if event is not None:
             self.opens.inc()
-            await self.recorder.record(event)
+            await self.record(event)
         if ready.fits(request):
             return self.picture.same()
         return web.Response(body=PIXEL, headers=PICTURE.copy())
@@ -182,12 +187,17 @@ class Handlers:
             return await self.blocked(event)
         if event is not None:
             self.clicks.inc()
-            await self.recorder.record(event)
+            await self.record(event)
         if ready.fits(request):
             return self.redirect.with_location(target)
         headers = REDIRECT.copy()
         headers[LOCATION] = target
         return web.Response(status=302, headers=headers)
+
+    async def record(self, event: Event) -> None:
+        await self.recorder.record(event)
+        if self.named is not None and event.verdict in ("human", "unknown"):
+            self.named.ask(event, event.data.get(tally.TRANSIENT) or event.ip)
 
     async def canary(self, event: Event | None) -> web.Response:
         """It leads nowhere: a page says what this host is for, to a program that judges where links lead as to a person
@@ -261,6 +271,8 @@ class Handlers:
         click = token.kind == "click"
         now, network = self.clock(), self.network(address)
         verdict, reason = classify.hit(method=request.method, agent=agent, headers=ahead, network=network, click=click)
+        if self.named is not None and verdict in ("human", "unknown") and self.named.is_gateway(address, now):
+            verdict, reason = "scanner", reverse_names.REASON
         data: dict[str, Any] = tid(request.rel_url.raw_query_string)
         if self.privacy.ip != "full" and address:  # for telling the sender's own hit; the store keeps it not
             data[tally.TRANSIENT] = address

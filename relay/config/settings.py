@@ -167,6 +167,7 @@ class Privacy:
 @dataclass(frozen=True, slots=True)
 class Verdicts:
     networks: Path | None = None  # None is the table that comes with us
+    reverse_dns: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -597,6 +597,9 @@ VERDICT = Section(
         Option("networks", locators.PRESENT,
                "A table of networks from which machines look at mail, instead of relay/networks.txt: lines NETWORK KIND NAME. "
                "Read at the start.", example="networks.txt", default="the table that comes with us", roles=PUBLIC),
+        _switch("reverse_dns",
+                "Look up the name of the address that a hit came from, after it was answered, and correct the hit where that is "
+                "a mail gateway's. Your name server hears the addresses of whoever opens your mail."),
     ),
 )  # fmt: skip
 

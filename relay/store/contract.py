@@ -126,7 +126,8 @@ class Store(Protocol):
     async def correct(self, event_id: str, verdict: Verdict, reason: str) -> Event | None:
         """The event with another verdict: its `counted` stays, and the counters are as if it had had this verdict from
         the first. An event `message.verdict_changed` says so to who follows, what is owed of it to endpoints that want
-        some verdicts only is owed or, where it still waits, owed no more. None where there is no such event."""
+        some verdicts only is owed or, where it still waits, owed no more. Where it has this
+        verdict already nothing changes, the reason neither. None where there is no such event."""
 
     async def aggregates(
         self,

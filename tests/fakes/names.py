@@ -1,4 +1,4 @@
-"""A name server on loopback that knows the TXT records that it was given."""
+"""A name server on loopback that knows the TXT records that it was given, and others: `(name, type)`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ import dns.asyncresolver
 import dns.flags
 import dns.message
 import dns.rcode
+import dns.rdatatype
 import dns.rrset
+
+NONE: Mapping[tuple[str, str], str] = {}
 
 
 class _Names(asyncio.DatagramProtocol):
-    def __init__(self, records: Mapping[str, str]) -> None:
-        self.records = records
+    def __init__(self, records: Mapping[str, str], others: Mapping[tuple[str, str], str]) -> None:
+        self.records, self.others = records, others
+        self.asked: list[str] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
@@ -25,6 +29,12 @@ class _Names(asyncio.DatagramProtocol):
         answer = dns.message.make_response(query)
         answer.flags |= dns.flags.RA
         name = query.question[0].name
+        self.asked.append(name.to_text(omit_final_dot=True))
+        kind = dns.rdatatype.to_text(query.question[0].rdtype)
+        other = self.others.get((name.to_text(omit_final_dot=True), kind))
+        if other is not None:
+            answer.answer.append(dns.rrset.from_text(name, 60, "IN", kind, other))
+            return self.transport.sendto(answer.to_wire(), addr)  # type: ignore[attr-defined]
         text = self.records.get(name.to_text(omit_final_dot=True))
         if text is None:
             answer.set_rcode(dns.rcode.NXDOMAIN)
@@ -35,10 +45,12 @@ class _Names(asyncio.DatagramProtocol):
 
 
 @asynccontextmanager
-async def resolver(records: Mapping[str, str]) -> AsyncIterator[dns.asyncresolver.Resolver]:
+async def resolver(
+    records: Mapping[str, str], others: Mapping[tuple[str, str], str] = NONE
+) -> AsyncIterator[dns.asyncresolver.Resolver]:
     """A resolver that asks this name server only."""
     loop = asyncio.get_running_loop()
-    transport, _ = await loop.create_datagram_endpoint(lambda: _Names(records), local_addr=("127.0.0.1", 0))
+    transport, _ = await loop.create_datagram_endpoint(lambda: _Names(records, others), local_addr=("127.0.0.1", 0))
     made = dns.asyncresolver.Resolver(configure=False)
     made.nameservers = ["127.0.0.1"]
     made.port = transport.get_extra_info("sockname")[1]

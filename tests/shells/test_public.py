@@ -24,10 +24,12 @@ from relay import store as stores
 from relay.config import Http, Privacy, Settings
 from relay.core import classify, floods, networks, tokens
 from relay.core.model import Event, Keys, Token
+from relay.store import memory
+from tests.fakes import names
 from tests.fakes.stores import MoodyStore
 from tests.samples import sample
 from tests.until import until
-from tracking_http import public, visitor
+from tracking_http import public, reverse_names, visitor
 
 NOW = 1_700_000_100.25
 KEYS = Keys(3, {3: bytes(range(32)), 1: bytes(32)})
@@ -70,12 +72,13 @@ async def site(
     settings: Settings | None = None,
     store: Any = None,
     clock: Callable[[], float] = lambda: NOW,
+    named: reverse_names.ReverseNames | None = None,
     **how: Any,
 ) -> AsyncIterator[Site]:
     """`how` are options of the runner, in place of those that the program has."""
     store = store or MoodyStore()
     kept = journal.Journal(folder / "journal")
-    app = public.application(settings or Settings(), store, lambda: KEYS, kept, clock=clock)
+    app = public.application(settings or Settings(), store, lambda: KEYS, kept, clock=clock, named=named)
     runner = web.AppRunner(app, **{**public.RUNNER, **how})
     await runner.setup()
     listener = web.TCPSite(runner, "127.0.0.1", 0)
@@ -551,3 +554,22 @@ async def test_the_canary_looks_like_a_link_and_leads_to_a_page_of_ours(tmp_path
         assert (await there.get(f"/o/{canary}")).status == 200  # the picture, as for any token
         (event,) = (hit for hit in there.store.taken if hit.type != "message.opened")
     assert (event.type, event.recipient_index, event.url) == ("message.canary_followed", 2, "")
+
+
+async def test_the_name_of_an_address_is_asked_after_the_answer_and_known_for_the_next(tmp_path: Path) -> None:
+    settings = Settings(http=Http(trusted_proxies=("127.0.0.0/8",)), privacy=Privacy(ip="none"))
+    answers = {("8.4.4.8.in-addr.arpa", "PTR"): "mx0a-1.pphosted.com.", ("mx0a-1.pphosted.com", "A"): "8.4.4.8"}
+    firefox = "Mozilla/5.0 (X11; Linux x86_64; rv:120.0) Gecko/20100101 Firefox/120.0"
+    kept = memory.Memory(clock=lambda: NOW)
+    async with names.resolver({}, answers) as resolver:
+        named = reverse_names.ReverseNames(kept, lambda _: b"key", resolver)
+        async with site(tmp_path, settings, kept, named=named) as s:
+            await s.get(f"/c/{CLICK}", User_Agent=firefox, X_Forwarded_For="8.4.4.8")
+            await until(lambda: not named.tasks)
+            await s.get(f"/o/{OPEN}", User_Agent=firefox, X_Forwarded_For="8.4.4.8")
+    found = [e for e in await kept.events() if e.type != "message.verdict_changed"]
+    assert [(e.verdict, e.reason, e.first_verdict, e.ip) for e in found] == [
+        ("scanner", "gateway_name", "human", ""),
+        ("scanner", "gateway_name", "", ""),
+    ]
+    assert all("8.4.4.8" not in str(dict(e.data)) for e in found)

@@ -150,3 +150,15 @@ async def test_who_follows_the_canary_is_no_click_and_marks_what_it_did(store: S
     assert (totals["clicks"], totals["machine_clicks"]) == (1, 1)
     assert told == 2
     assert not await store.claim_due(4e9)
+
+
+async def test_a_verdict_that_is_there_already_changes_nothing(store: Store) -> None:
+    await store.record_sent(sent(links=LINKS))
+    hit = await store.append(seen(click(0, at=T0 + 40), HERE))
+    assert isinstance(hit, Event)
+    first = await store.correct(hit.event_id, "scanner", "gateway_name")
+    assert await store.correct(hit.event_id, "scanner", "burst") == first
+    assert first is not None
+    assert first.reason == "gateway_name"
+    assert len([e for e in await store.events() if e.type == "message.verdict_changed"]) == 1
+    assert await store.correct("none", "scanner", "burst") is None

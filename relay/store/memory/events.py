@@ -47,7 +47,7 @@ class Events(Counts, Lists, Outbox, Nodes):
     async def correct(self, event_id: str, verdict: Verdict, reason: str) -> Event | None:
         now = self._clock()
         found = self._correct({event_id: decisions.Correction(verdict, reason, now)}, self._live(), now)
-        return found[0] if found else None
+        return found[0] if found else self._by_id.get(event_id, (None,))[0]
 
     def _correct(
         self, corrections: Mapping[str, decisions.Correction], live: Sequence[Endpoint], now: float
@@ -57,6 +57,8 @@ class Events(Counts, Lists, Outbox, Nodes):
             if event_id not in self._by_id:
                 continue
             old, link_counts = self._by_id[event_id]
+            if old.verdict == verdict:  # something else was quicker
+                continue
             new = tally.corrected(old, verdict, reason, at)
             message = self._messages[old.message_id]
             self._count(old.message_id, -1)

@@ -225,7 +225,7 @@ def correct(event_id: str, verdict: Verdict, reason: str, now: float, asking: As
     found = yield from read([EVENTS.value(rows[0][:-1])], asking)
     correction = decisions.Correction(verdict, decisions.mended(reason), now)
     changed = yield from change({event_id: correction}, {}, found.endpoints, found.position, now)
-    return changed[0]
+    return changed[0] if changed else EVENTS.value(rows[0][:-1])
 
 
 def change(
@@ -243,6 +243,8 @@ def change(
         rows = yield ONE, (event_id,)
         if rows:
             old = EVENTS.value(rows[0][:-1])
+            if old.verdict == verdict:  # something else was quicker
+                continue
             of.setdefault(old.message_id, []).append((old, tally.corrected(old, verdict, reason, at)))
     upto = yield from counters.upto()
     for message_id, pairs in of.items():
