@@ -58,7 +58,8 @@ class Setting:
         return await asyncio.shield(handle.reply)
 
     def spooled(self):
-        return [self.disk.read(name) for name in self.disk.scan()]
+        """What is there; what goes between the listing and the look is not."""
+        return [entry for name in self.disk.scan() if (entry := self.disk.read(name))]
 
     def contents(self):
         return [k.content for k in self.upstream.taken]
