@@ -53,7 +53,7 @@ async def several(folder, scripts, *, processes=1, **how):
 
 @pytest.mark.parametrize(("processes", "connections"), [(1, 20), (3, 7), (64, 2)])
 async def test_the_processes_of_a_service_share_the_connections(tmp_path, processes, connections):
-    async with several(tmp_path, {"default": None}) as (out, servers, _, _):
+    async with several(tmp_path, {"default": None}, processes=processes) as (out, servers, _, _):
         await asyncio.gather(*(out.send(envelope(), MESSAGE) for _ in range(40)))
         assert servers["default"].sessions == connections
         assert len(servers["default"].taken) == 40

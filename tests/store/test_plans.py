@@ -93,6 +93,10 @@ async def test_no_statement_reads_a_big_table_of_postgresql_from_end_to_end(post
         db = await asyncpg.connect(url, server_settings=connections.PLANNING)
         types = await schema.types(db)
         await db.execute("SELECT events_month(1700000000), events_month(1710000000)")
+        # Another test may have had this database, and have vacuumed it: then the tables are known to be empty.
+        await db.execute(
+            "UPDATE pg_class SET reltuples = -1, relpages = 0 WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"
+        )
         found = {
             name: programs.combined((text,), types) if isinstance(text, Rows) else programs.numbered(text)[0]
             for name, text in named()
