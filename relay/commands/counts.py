@@ -33,19 +33,19 @@ async def count(settings: Settings, *, anew: bool) -> int:
 
     from relay import opening, store
 
-    done, total, said = 0, 0, time.monotonic()
+    done, begun, said = 0, False, time.monotonic()
     try:
         async with opening.opened(settings) as opened:
-            total = await opened.begin_recount() if anew else 0
+            if anew:
+                await opened.begin_recount()
+                begun = True
             while (more := await opened.recount()) is not None:
-                done += more
+                done, begun = done + more, True
                 if time.monotonic() - said >= 1:
                     said = time.monotonic()
-                    print(f"{done} of {total} messages" if anew else f"{done} messages", file=sys.stderr)
+                    print(f"{done} messages" if done else "emptying the counters", file=sys.stderr)
     except store.Unavailable as reason:
-        more_of_it = (
-            f"; {done} messages were counted, `trackrelay counts resume` goes on from there" if done or total else ""
-        )
+        more_of_it = f"; {done} messages were counted, `trackrelay counts resume` goes on from there" if begun else ""
         print(f"trackrelay counts: {reason}{more_of_it}", file=sys.stderr)
         return 1
     print(f"{done} messages counted")

@@ -153,13 +153,14 @@ class Store(Protocol):
     async def engagements(self, message_ids: Sequence[str]) -> dict[str, Engagement]:
         """Of these messages, those of which an open or a click is known."""
 
-    async def begin_recount(self) -> int:
-        """Empties the counters, but for hours before the oldest message, and counts anew with each `recount`. The number of
-        messages that are there."""
+    async def begin_recount(self) -> None:
+        """From now on each `recount` first empties the counters, but for hours before the oldest message, then counts
+        anew."""
 
     async def recount(self) -> int | None:
-        """Goes on with counting what was there before: so many messages further; None where all is counted. Meanwhile
-        the counters grow towards what they will be; messages and events come as ever, and nothing is counted twice."""
+        """Goes on with counting what was there before, in one small transaction: so many messages further, 0 while it
+        empties; None where all is counted. Meanwhile the counters grow towards what they will be; messages and events come
+        as ever, and nothing is counted twice."""
 
     async def counting(self) -> bool:
         """Whether something is still to be counted."""

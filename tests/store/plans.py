@@ -23,15 +23,12 @@ BIG = {
 }  # fmt: skip
 ONE_MESSAGE = "the events of one message, which `http.hits_per_message` bounds"
 ROWS = "the counters of the hours asked for: a row an hour, grant and value, however many events"
-BY_HAND = "`trackrelay recount`, and a start behind an upgrade"
 FEW: Mapping[str, str] = {
     **dict.fromkeys(lists.EVENTS_OF_MESSAGE, ONE_MESSAGE),
     **dict.fromkeys(lists.EVENTS_OF_THREAD, "the events of a thread's last 200 messages"),
     counts.EVENTS_OF: ONE_MESSAGE,
     outbox.NEWEST_OF_MESSAGE: ONE_MESSAGE,
     counts.TOP: ROWS,
-    counts.COUNT: BY_HAND,
-    counts.CLEAR: BY_HAND,
     messages.COPIES_OF: "the copies of one message",
     messages.FOUND: "the last 200 messages with one Message-ID",
     lists.NAMED: "as many as a page looks at, in another order than their ids",

@@ -82,13 +82,11 @@ class Counts(Tables):
                 )
         return found
 
-    async def begin_recount(self) -> int:
+    async def begin_recount(self) -> None:
         oldest = min((m.sent.submitted_at for m in self._messages.values() if m.sent), default=None)
         if oldest is not None:
             self._counts = {key: row for key, row in self._counts.items() if key[1] < oldest // 3600}
         self._upto = ""
-        self._seen.clear()
-        return sum(message.sent is not None for message in self._messages.values())
 
     async def recount(self) -> int | None:
         if self._upto is None:

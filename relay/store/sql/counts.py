@@ -6,22 +6,29 @@ transaction (the engines).
 A message is in the counters once `counting.upto` has come to its message_id; NULL is all of them. So a rebuild can take
 its time: what happens to a message behind it is counted as ever, what happens to one before it is counted when it gets
 there, and nothing twice, however many processes write.
+
+A rebuild empties the rows before it counts, and this too in steps: till then `upto` is where it is (`Emptying`), spelt so
+that it sorts before every message_id. No message is counted meanwhile, so all that stands there is to go. `seen` stays:
+each message's is made anew when it is counted.
 """
 # ruff: noqa: S608 - SQL is put together from constants of this package; values are bound
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple, get_args
 
 from relay.core import counts
-from relay.core.counts import COUNTERS, Seen, Totals
+from relay.core.counts import COUNTERS, Dimension, Seen, Totals
 from relay.core.model import Event
 from relay.store import Aggregate, Engagement
 from relay.store.decisions import DIMENSIONS, PERIODS
 from relay.store.sql.program import Many, Program, Row, Rows, insert, replacing, spelt
 from relay.store.tables import EVENTS
 
-STEP_MESSAGES, STEP_EVENTS = 200, 2000  # in one transaction of a rebuild: some 20 ms
+# In one transaction of a rebuild: some 20 ms. Things are copies and hits, each in the rows of its dimensions.
+STEP_ROWS, STEP_MESSAGES, STEP_THINGS = 1000, 200, 2000
+STEPPED = [counts.AT[name] for name in ("sent", "opens", "machine_opens", "clicks", "machine_clicks")]
 
 KEY = ("dimension", "hour", "grant_id", "value")
 SUMS = ", ".join(f"{name} = counts.{name} + excluded.{name}" for name in COUNTERS)
@@ -35,10 +42,13 @@ EMPTY = f"DELETE FROM counts WHERE dimension = ? AND hour = ? AND grant_id = ? A
 EVENTS_OF = f"SELECT {EVENTS.names()} FROM events WHERE message_id = ? ORDER BY position"
 # Of hours before the oldest message nothing could be counted again: what was purged stays counted.
 FIRST = "SELECT min(submitted_at) FROM messages"
-CLEAR = "DELETE FROM counts WHERE hour >= ?"
-CLEAR_SEEN = "DELETE FROM seen"
-FROM_BEGINNING = "UPDATE counting SET upto = ''"
-COUNT = "SELECT count(*) FROM messages"
+LAST_TO_EMPTY = """
+SELECT hour, grant_id, value FROM counts WHERE dimension = ? AND hour >= ? ORDER BY hour, grant_id, value LIMIT 1 OFFSET ?
+"""
+EMPTY_SOME = "DELETE FROM counts WHERE dimension = ? AND hour >= ? AND (hour, grant_id, value) <= (?, ?, ?)"
+EMPTY_REST = "DELETE FROM counts WHERE dimension = ? AND hour >= ?"
+DIMENSIONS_TO_EMPTY: tuple[str, ...] = get_args(Dimension)
+MARK = "!"
 NEXT = "SELECT message_id FROM messages WHERE message_id > ? ORDER BY message_id LIMIT ?"
 CAME_TO = "UPDATE counting SET upto = ?"
 LISTED = f"""
@@ -106,14 +116,44 @@ def events_of(message_id: str) -> Program[list[Event]]:
 # -- the rebuild -------------------------------------------------------------------------------------------------------
 
 
-def begin() -> Program[int]:
-    ((first,),) = yield FIRST, ()
-    if first is not None:
-        yield CLEAR, (int(first // 3600),)
-    yield CLEAR_SEEN, ()
-    yield FROM_BEGINNING, ()
-    rows = yield COUNT, ()
-    return int(rows[0][0])
+class Emptying(NamedTuple):
+    """Rows of `first` and later hours are to go: dimension by dimension, and of this one those before `hour` are gone."""
+
+    first: int
+    dimension: str
+    hour: int
+
+    def spelt(self) -> str:
+        return f"{MARK}{self.first} {self.dimension} {self.hour}"
+
+
+def emptying(upto: str | None) -> Emptying | None:
+    if not upto or not upto.startswith(MARK):
+        return None
+    first, dimension, hour = upto[len(MARK) :].split()
+    return Emptying(int(first), dimension, int(hour))
+
+
+def begin() -> Program[None]:
+    """What an earlier rebuild had still to empty is to go all the same, even if its message is gone by now."""
+    under_way = emptying((yield from upto()))
+    ((oldest,),) = yield FIRST, ()
+    hours = [under_way.first] if under_way else []
+    if oldest is not None:
+        hours.append(int(oldest // 3600))
+    yield CAME_TO, (Emptying(min(hours), DIMENSIONS_TO_EMPTY[0], min(hours)).spelt() if hours else "",)
+
+
+def empty(at: Emptying) -> Program[None]:
+    """Some rows further."""
+    rows = yield LAST_TO_EMPTY, (at.dimension, at.hour, STEP_ROWS - 1)
+    if rows:
+        yield EMPTY_SOME, (at.dimension, at.hour, *rows[0])
+        yield CAME_TO, (at._replace(hour=int(rows[0][0])).spelt(),)
+        return
+    yield EMPTY_REST, (at.dimension, at.hour)
+    left = DIMENSIONS_TO_EMPTY[DIMENSIONS_TO_EMPTY.index(at.dimension) + 1 :]
+    yield CAME_TO, (Emptying(at.first, left[0], at.first).spelt() if left else "",)
 
 
 def following(after: str) -> Program[list[str]]:

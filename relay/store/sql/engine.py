@@ -206,8 +206,8 @@ class Engine(ABC):
     async def engagements(self, message_ids: Sequence[str]) -> dict[str, Engagement]:
         return await self.read(counts.engagements, message_ids)
 
-    async def begin_recount(self) -> int:
-        return await self.write(counts.begin)
+    async def begin_recount(self) -> None:
+        await self.write(counts.begin)
 
     async def recount(self) -> int | None:
         return await self.write(messages.recount)

@@ -318,12 +318,15 @@ def recount() -> Program[int | None]:
     upto = yield from counters.upto()
     if upto is None:
         return None
+    if at := counters.emptying(upto):
+        yield from counters.empty(at)
+        return 0
     last, done = upto, 0
     totals: counts.Totals = {}
     for message_id in (yield from counters.following(upto)):
         yield from count(totals, message_id)
         last, done = message_id, done + 1
-        if sum(row[counts.AT["opens"]] + row[counts.AT["clicks"]] for row in totals.values()) > counters.STEP_EVENTS:
+        if sum(row[at] for row in totals.values() for at in counters.STEPPED) > counters.STEP_THINGS:
             break
     yield from write(counters.added(totals))
     yield counters.CAME_TO, (last if done else None,)
