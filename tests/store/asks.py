@@ -292,7 +292,7 @@ def writes(of: Filled) -> Iterator[tuple[str, Ask]]:
 async def recounted(store: Engine) -> object:
     """The first rows are emptied, and the first messages counted. Between them is only more of the same."""
     await store.recount()
-    await store.write(counts.empty, counts.Emptying(0, counts.DIMENSIONS_TO_EMPTY[-1], 1 << 40))
+    await store.write(counts.empty, counts.Emptying(0, counts.DIMENSIONS_TO_EMPTY[-1], 1 << 40), 1)
     return await store.recount()
 
 

@@ -26,9 +26,7 @@ from relay.store.decisions import DIMENSIONS, PERIODS
 from relay.store.sql.program import Many, Program, Row, Rows, insert, replacing, spelt
 from relay.store.tables import EVENTS
 
-# In one transaction of a rebuild: some 20 ms. Things are copies and hits, each in the rows of its dimensions.
-STEP_ROWS, STEP_MESSAGES, STEP_THINGS = 1000, 200, 2000
-STEPPED = [counts.AT[name] for name in ("sent", "opens", "machine_opens", "clicks", "machine_clicks")]
+THINGS = [counts.AT[name] for name in ("sent", "opens", "machine_opens", "clicks", "machine_clicks")]
 
 KEY = ("dimension", "hour", "grant_id", "value")
 SUMS = ", ".join(f"{name} = counts.{name} + excluded.{name}" for name in COUNTERS)
@@ -76,6 +74,15 @@ SELECT message_id, count(CASE WHEN opens > 0 THEN 1 END), count(CASE WHEN clicks
 FROM seen WHERE message_id {many} GROUP BY message_id
 """
 )
+
+
+class Step(NamedTuple):
+    """What a transaction of a rebuild does at most: some 20 ms. Things are copies and hits, each in the rows of its
+    dimensions."""
+
+    rows: int = 1000
+    messages: int = 200
+    things: int = 2000
 
 
 def includes(upto: str | None, message_id: str) -> bool:
@@ -144,20 +151,20 @@ def begin() -> Program[None]:
     yield CAME_TO, (Emptying(min(hours), DIMENSIONS_TO_EMPTY[0], min(hours)).spelt() if hours else "",)
 
 
-def empty(at: Emptying) -> Program[None]:
-    """Some rows further."""
-    rows = yield LAST_TO_EMPTY, (at.dimension, at.hour, STEP_ROWS - 1)
-    if rows:
-        yield EMPTY_SOME, (at.dimension, at.hour, *rows[0])
-        yield CAME_TO, (at._replace(hour=int(rows[0][0])).spelt(),)
+def empty(at: Emptying, rows: int) -> Program[None]:
+    """So many rows further."""
+    last = yield LAST_TO_EMPTY, (at.dimension, at.hour, rows - 1)
+    if last:
+        yield EMPTY_SOME, (at.dimension, at.hour, *last[0])
+        yield CAME_TO, (at._replace(hour=int(last[0][0])).spelt(),)
         return
     yield EMPTY_REST, (at.dimension, at.hour)
     left = DIMENSIONS_TO_EMPTY[DIMENSIONS_TO_EMPTY.index(at.dimension) + 1 :]
     yield CAME_TO, (Emptying(at.first, left[0], at.first).spelt() if left else "",)
 
 
-def following(after: str) -> Program[list[str]]:
-    rows = yield NEXT, (after, STEP_MESSAGES)
+def following(after: str, limit: int) -> Program[list[str]]:
+    rows = yield NEXT, (after, limit)
     return [str(row[0]) for row in rows]
 
 

@@ -86,6 +86,7 @@ class Engine(ABC):
         self._clock = clock
         self._asking = events.Asking()
         self.walk = WALK  # rows of an index that a page of a list looks at
+        self.step = counts.Step()
         self._crowd = neighbours.Crowd()
 
     @abstractmethod
@@ -210,7 +211,7 @@ class Engine(ABC):
         await self.write(counts.begin)
 
     async def recount(self) -> int | None:
-        return await self.write(messages.recount)
+        return await self.write(messages.recount, self.step)
 
     async def counting(self) -> bool:
         return await self.read(counts.counting)

@@ -313,20 +313,20 @@ def count(totals: counts.Totals, message_id: str, sign: int = 1) -> Program[None
         yield from write(counters.seen({(message_id, index): times for index, times in seen.items()}))
 
 
-def recount() -> Program[int | None]:
+def recount(step: counters.Step) -> Program[int | None]:
     """See `contract.Store.recount`."""
     upto = yield from counters.upto()
     if upto is None:
         return None
     if at := counters.emptying(upto):
-        yield from counters.empty(at)
+        yield from counters.empty(at, step.rows)
         return 0
     last, done = upto, 0
     totals: counts.Totals = {}
-    for message_id in (yield from counters.following(upto)):
+    for message_id in (yield from counters.following(upto, step.messages)):
         yield from count(totals, message_id)
         last, done = message_id, done + 1
-        if sum(row[at] for row in totals.values() for at in counters.STEPPED) > counters.STEP_THINGS:
+        if sum(row[at] for row in totals.values() for at in counters.THINGS) > step.things:
             break
     yield from write(counters.added(totals))
     yield counters.CAME_TO, (last if done else None,)
