@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from relay.core.model import Event, Sent
     from relay.store.contract import Store
+    from relay.store.lists import Messages
 
 HELP = "what was sent, and what became of it"
+SHORT_PAGES = 100  # of a list whose filters seldom meet: each is some thousand rows that were looked at
 STATES = ("pending", "done", "later", "never", "handed")
 
 
@@ -34,6 +36,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     listing.add_argument("--label", default="", metavar="TEXT", help="with this label")
     listing.add_argument("--recipient", default="", metavar="ADDRESS", help="that went to this address")
     listing.add_argument("--since", default="", metavar="TIME", help="from this time on")
+    listing.add_argument("--before", default="", metavar="TIME|ID", help="older than this time, or than this message")
     listing.add_argument("--json", action="store_true", help="one JSON object per line")
     one = verbs.add_parser("show", help="all of one message")
     one.add_argument(
@@ -55,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
         if args.after is None:
             print(f"trackrelay messages: {args.since!r} is no time; write {moments.FORMS}", file=sys.stderr)
             return 2
+        args.until = moments.read(args.before, time.time())
         if args.limit < 1:
             print("trackrelay messages: --limit must be at least 1", file=sys.stderr)
             return 2
@@ -78,28 +82,63 @@ async def answer(settings: Any, args: argparse.Namespace) -> int:
 async def listing(opened: Store, args: argparse.Namespace) -> int:
     from relay import describing
 
+    asked = await asked_for(opened, args)
+    if asked is None:
+        return unknown(args.before)
     count = 0
-    async for sent in listed(opened, args):
-        print(json_line(sent) if args.json else describing.line(sent))
+    async for found in listed(opened, asked, args.limit):
+        if isinstance(found, Stopped):
+            print(f"trackrelay messages: {found}", file=sys.stderr)
+            return 0
+        print(json_line(found) if args.json else describing.line(found))
         count += 1
     if not count and not args.json:
-        print("no such message" if args.state or args.label or args.recipient or args.since else "no message yet")
+        some = args.state or args.label or args.recipient or args.since or args.before
+        print("no such message" if some else "no message yet")
     return 0
 
 
-async def listed(opened: Store, args: argparse.Namespace) -> AsyncIterator[Sent]:
-    """Page by page, until there are as many as were asked for."""
+class Stopped(NamedTuple):
+    """Too much was looked at for what was found. The last message that was looked at."""
+
+    at: float
+    message_id: str
+
+    def __str__(self) -> str:
+        from relay import describing
+
+        return f"looked back to {describing.stamp(self.at)}; for older ones: --before {self.message_id}"
+
+
+async def asked_for(opened: Store, args: argparse.Namespace) -> Messages | None:
+    """None where there is no message that `--before` names."""
     from relay.store import lists
 
     people = (args.recipient,) if args.recipient else ()
     asked = lists.Messages(label=args.label, state=args.state, recipients=people, since=args.after)
-    left = args.limit
+    if not args.before:
+        return asked
+    if args.until is not None:
+        return asked.with_(until=args.until)
+    last = await find(opened, args.before)
+    return asked.with_(before=(last.submitted_at, last.message_id)) if last else None
+
+
+async def listed(opened: Store, asked: Messages, left: int) -> AsyncIterator[Sent | Stopped]:
+    """Page by page, until there are as many as were asked for."""
+    short = 0
     while left > 0:
-        page = await opened.list_messages(asked, min(left, 200))
+        wanted = min(left, 200)
+        page = await opened.list_messages(asked, wanted)
         for sent in page.items:
             yield sent
         left -= len(page.items)
         if page.after is None:
+            return
+        short += len(page.items) < wanted
+        if short == SHORT_PAGES:
+            at, message_id = page.after
+            yield Stopped(at, str(message_id))
             return
         asked = asked.with_(before=page.after)
 
@@ -119,11 +158,7 @@ async def show(opened: Store, args: argparse.Namespace) -> int:
 
     sent = await find(opened, args.id)
     if sent is None:
-        print(
-            f"trackrelay messages: there is no message {log.safe(args.id)}; see: trackrelay messages list",
-            file=sys.stderr,
-        )
-        return 1
+        return unknown(args.id)
     events: list[Event] = []
     asked = lists.Events(message_id=sent.message_id)
     while len(events) < describing.MAX_EVENTS:
@@ -139,6 +174,16 @@ async def show(opened: Store, args: argparse.Namespace) -> int:
     for name, value in describing.lines(sent, events):
         print(f"{name:<13} {log.safe(value)}".rstrip())
     return 0
+
+
+def unknown(name: str) -> int:
+    from relay import log
+
+    print(
+        f"trackrelay messages: there is no message {log.safe(name)}; see: trackrelay messages list",
+        file=sys.stderr,
+    )
+    return 1
 
 
 async def find(opened: Store, name: str) -> Sent | None:

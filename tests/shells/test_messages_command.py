@@ -1,15 +1,18 @@
 """`trackrelay messages` and `trackrelay events`: mail that was sent, whether anything happened to it or not, and why."""
 
+import argparse
 import asyncio
 import json
 import re
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from relay import config, store
 from relay.__main__ import main
+from relay.commands import messages
 from relay.core.model import Event, Sent, SentCopy
 from relay.store.contract import Store
 
@@ -95,6 +98,10 @@ def said(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> list
         (("--recipient", "EVE@mail.test"), [3]),
         (("--recipient", "nobody@mail.test"), []),
         (("--since", "450m"), [4, 3]),
+        (("--before", "450m"), [2, 1]),
+        (("--before", "3@mail.test"), [2, 1]),
+        (("--before", f"{3:020d}", "--state", "done"), [1]),
+        (("--before", f"{1:020d}"), []),
         (("--since", f"{NOW - 27_000:.0f}"), [4, 3]),
         (("--since", time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(NOW - 27_000)), "--limit", "1"), [4]),
     ],
@@ -115,6 +122,33 @@ def test_a_line_has_who_what_became_of_it_and_why_it_is_not_tracked(
     assert two == "ann@mail.test bob@mail.test=later untracked:invalid_instruction Number 2"
     assert three == "ann@mail.test bob@mail.test=never,eve@mail.test=done tracked,partly:excluded_recipient Number 3"
     assert four == "ann@mail.test bob@mail.test=pending queue_id=4XYZ untracked:no_html label=spring sale \\x1b[31mred"
+
+
+async def test_a_list_that_looks_at_very_much_says_how_to_go_on(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened: Any = store.open(config.Settings().store.url, folder / "var")
+    await opened.start()
+    opened.walk = 2
+    done = copy(state="done")
+    await asyncio.gather(*(opened.record_sent(sent(n, done if 7 < n < 220 else copy())) for n in range(230)))
+
+    async def listing(*words: str) -> tuple[list[str], str]:
+        parser = argparse.ArgumentParser()
+        messages.arguments(parser)
+        args = parser.parse_args(["list", "--json", "--state", "pending", *words])
+        args.after, args.until = 0.0, None
+        assert await messages.listing(opened, args) == 0
+        out, err = capsys.readouterr()
+        return [json.loads(line)["message_id"] for line in out.splitlines()], err
+
+    first, said = await listing("--limit", "20")
+    assert first == [f"{n:020d}" for n in range(229, 219, -1)]
+    assert said.startswith("trackrelay messages: looked back to ")
+    *_, option, last = said.split()
+    assert option == "--before"
+    assert await listing("--limit", "20", option, last) == ([f"{n:020d}" for n in range(7, -1, -1)], "")
+    await opened.stop()
 
 
 def test_an_empty_list_says_so(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

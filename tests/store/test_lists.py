@@ -278,8 +278,13 @@ async def test_the_command_lists_by_its_filters(store: Store) -> None:
         ("list --label l0", ["m2", "m0"]),
         ("list --state never --recipient BOB@example.org", ["m1"]),
         (f"list --since {T0 + 1}", ["m2", "m1"]),
+        (f"list --before {T0 + 1}", ["m0"]),
+        ("list --before m2", ["m1", "m0"]),
     ):
         args = parser.parse_args(words.split())
         args.after = float(args.since or 0)  # as `run` reads it
-        found = [s.message_id async for s in command.listed(store, args)]
+        args.until = float(args.before) if args.before.startswith("1") else None
+        asked = await command.asked_for(store, args)
+        assert asked is not None
+        found = [s.message_id async for s in command.listed(store, asked, args.limit)]
         assert found == expected, words
