@@ -29,6 +29,7 @@ FEW: Mapping[str, str] = {
     counts.EVENTS_OF: ONE_MESSAGE,
     outbox.NEWEST_OF_MESSAGE: ONE_MESSAGE,
     counts.TOP: ROWS,
+    counts.TOP_OF: ROWS,
     messages.COPIES_OF: "the copies of one message",
     messages.FOUND: "the last 200 messages with one Message-ID",
     lists.NAMED: "as many as a page looks at, in another order than their ids",
@@ -40,6 +41,7 @@ FEW: Mapping[str, str] = {
 PAGES = frozenset(copying.page_sql(table, behind=False) for table in copying.TABLES)
 BEGINNINGS = {  # of statements that are put together as they are asked for
     counts.LISTED.partition("{")[0]: ROWS,
+    counts.LISTED_OF.partition("{")[0]: ROWS,
 }
 
 

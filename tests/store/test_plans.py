@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 
 from relay.store import sql
+from relay.store.sql import counts
 from relay.store.sql.program import Rows
 from relay.store.sqlite import programs
 from tests.peers import postgres as servers
@@ -66,6 +67,11 @@ STATEMENTS = statements()
 def test_a_statement_reads_what_it_needs(name: str) -> None:
     assert not plans.wrong(STATEMENTS[name])
     assert len(STATEMENTS) > 100
+
+
+@pytest.mark.parametrize("sql", [counts.LISTED_OF.format(key="value"), counts.TOP_OF, counts.CLICKS_OF])
+def test_a_sum_for_one_grant_reads_its_rows_alone(sql: str) -> None:
+    assert [step for step in plans.plan(sql) if "dimension=? AND hour=? AND grant_id=?" in step]
 
 
 def test_what_would_be_wrong_is_found() -> None:

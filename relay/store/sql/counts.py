@@ -49,22 +49,39 @@ DIMENSIONS_TO_EMPTY: tuple[str, ...] = get_args(Dimension)
 MARK = "!"
 NEXT = "SELECT message_id FROM messages WHERE message_id > ? ORDER BY message_id LIMIT ?"
 CAME_TO = "UPDATE counting SET upto = ?"
-LISTED = f"""
+# Of all grants the rows of the hours are read as they stand; of one, those that it has in each hour of which there are some.
+HOURS = """
+WITH RECURSIVE hours(h) AS (
+  SELECT min(hour) FROM counts WHERE dimension = {dimension} AND hour >= :since
+  UNION ALL
+  SELECT (SELECT min(hour) FROM counts WHERE dimension = {dimension} AND hour > h) FROM hours WHERE h < :until)
+"""
+OF_ALL = "FROM counts WHERE dimension = {dimension} AND hour >= :since AND hour < :until"
+OF_ONE = "FROM hours CROSS JOIN counts WHERE dimension = {dimension} AND hour = h AND grant_id = :grant AND h < :until"
+SUMMED = f"""
 SELECT * FROM (
   SELECT (hour * 3600 + :offset) / :step AS period, {{key}} AS key,
     {", ".join(f"CAST(sum({name}) AS bigint) AS {name}" for name in COUNTERS)}
-  FROM counts WHERE dimension = :dimension AND hour >= :since AND hour < :until {{own}} GROUP BY 1, 2) AS summed
+  {{rows}} GROUP BY 1, 2) AS summed
 WHERE (period, key) > (:period, :key) ORDER BY period, key LIMIT :limit
 """
-TOP = """
-SELECT value, CAST(sum(clicks) + sum(machine_clicks) AS bigint) AS number, CAST(sum(machine_clicks) AS bigint) FROM counts
-WHERE dimension = 'link' AND hour >= ? AND hour < ? AND ? IN ('', grant_id)
-GROUP BY value ORDER BY number DESC, value LIMIT ?
-"""
-CLICKS = """
-SELECT CAST(coalesce(sum(clicks) + sum(machine_clicks), 0) AS bigint) FROM counts
-WHERE dimension = 'sending_domain' AND hour >= ? AND hour < ? AND ? IN ('', grant_id)
-"""
+CLICKED = "CAST(coalesce(sum(clicks) + sum(machine_clicks), 0) AS bigint)"
+LINKS = f"SELECT value, {CLICKED} AS number, CAST(sum(machine_clicks) AS bigint) {{rows}} GROUP BY value ORDER BY number DESC, value LIMIT :limit"
+
+
+def both_ways(template: str, dimension: str) -> tuple[str, str]:
+    """The statement for all grants, and the one for one of them. `template` has still a place for its `{key}`, if any."""
+    ways = (OF_ALL, ""), (OF_ONE, HOURS)
+    of_all, of_one = [
+        head.format(dimension=dimension) + template.replace("{rows}", rows.format(dimension=dimension))
+        for rows, head in ways
+    ]
+    return of_all, of_one
+
+
+LISTED, LISTED_OF = both_ways(SUMMED, ":dimension")
+TOP, TOP_OF = both_ways(LINKS, "'link'")
+CLICKS, CLICKS_OF = both_ways(f"SELECT {CLICKED} {{rows}}", "'sending_domain'")
 ENGAGED = spelt(
     """
 SELECT message_id, count(CASE WHEN opens > 0 THEN 1 END), count(CASE WHEN clicks > 0 THEN 1 END),
@@ -189,16 +206,16 @@ def listed(
         "dimension": dimension, "since": max(since, after[0]) // 3600 if after else since // 3600, "until": -(-until // 3600),
         "step": seconds, "offset": offset, "period": period, "key": last, "limit": limit, "grant": grant_id,
     }  # fmt: skip
-    rows = yield LISTED.format(key=key, own="AND grant_id = :grant" if grant_id else ""), values
+    rows = yield (LISTED_OF if grant_id else LISTED).format(key=key), values
     return [
         Aggregate(at * seconds - offset, value, dict(zip(COUNTERS, sums, strict=True))) for at, value, *sums in rows
     ]
 
 
 def top_links(since: int, until: int, grant_id: str, limit: int) -> Program[tuple[list[tuple[str, int, int]], int]]:
-    given = (since // 3600, -(-until // 3600), grant_id)
-    rows = yield TOP, (*given, limit)
-    clicks = yield CLICKS, given
+    given = {"since": since // 3600, "until": -(-until // 3600), "grant": grant_id}
+    rows = yield TOP_OF if grant_id else TOP, {**given, "limit": limit}
+    clicks = yield CLICKS_OF if grant_id else CLICKS, given
     return [(str(url), int(number), int(machines)) for url, number, machines in rows if number], int(clicks[0][0])
 
 
