@@ -244,7 +244,7 @@ async def test_who_wants_no_report_gets_none(tmp_path):
 async def test_patience_ends_and_the_attempt_owns_what_was_kept(tmp_path):
     """The upstream never answers the dot: the next attempt is made when the first has ended, and not before."""
     async with house(
-        tmp_path, {"dot": "hang"}, patience=0.05, sends=True, times=transaction.Times(2, 2, 2, 2, 0.8)
+        tmp_path, {"dot": "hang"}, patience=0.05, sends=True, times=transaction.Times(9, 9, 9, 9, 3)
     ) as it:
         reply = await it.take(submission())
         assert str(reply) == "250 2.0.0 Ok 00000000000000000001 queued"
@@ -366,7 +366,7 @@ async def test_many_hung_attempts_fill_the_disk_and_not_the_memory(tmp_path):
         def __del__(self):
             alive["copies"] -= 1
 
-    async with house(tmp_path, {"mail": "hang"}, patience=0.1, times=transaction.Times(5, 5, 5, 5, 5)) as it:
+    async with house(tmp_path, {"mail": "hang"}, patience=0.1, times=transaction.Times(60, 60, 60, 60, 60)) as it:
         render = it.tracker.render
 
         def rendering(index, content):
@@ -385,7 +385,7 @@ async def test_many_hung_attempts_fill_the_disk_and_not_the_memory(tmp_path):
 
 
 async def test_at_most_four_copies_are_in_memory(tmp_path):
-    async with house(tmp_path, {"mail": "hang"}, on_defer="pass", times=transaction.Times(5, 5, 5, 5, 5)) as it:
+    async with house(tmp_path, {"mail": "hang"}, on_defer="pass", times=transaction.Times(60, 60, 60, 60, 60)) as it:
         task = asyncio.create_task(it.take(submission(*(f"r{i}@x.example" for i in range(20)))))
         await until(lambda: it.upstream.sessions >= carrying.AT_ONCE)
         assert sum(it.tracker.rendered.values()) == carrying.AT_ONCE
@@ -709,7 +709,7 @@ async def test_300_messages_through_a_bad_upstream(tmp_path, seed):
         )
         for point in often
     }
-    async with house(tmp_path, script, sends=True, patience=0.05, times=transaction.Times(9, 9, 9, 9, 9)) as it:
+    async with house(tmp_path, script, sends=True, patience=0.05, times=transaction.Times(60, 60, 60, 60, 60)) as it:
         accepted = set()
 
         async def client(i):

@@ -188,7 +188,7 @@ async def test_talk_without_a_message_ends(start):
 
 
 async def test_silence_ends(start):
-    server = await start(command_seconds=0.3)
+    server = await start(command_seconds=2)
     async with connect(server.addresses[0]) as client:
         await client.greet()
         await client.send(b"NOO")  # half a command is none
@@ -198,7 +198,7 @@ async def test_silence_ends(start):
 
 
 async def test_the_timer_rests_while_a_message_is_taken(start):
-    server = await start(command_seconds=0.3)
+    server = await start(command_seconds=2)
     server.taker.gate.clear()
     async with connect(server.addresses[0]) as client, connect(server.addresses[0]) as silent:
         await client.greet()

@@ -24,7 +24,8 @@ from tests.until import until
 MESSAGE = b"From: a@here.example\r\nTo: b@there.example\r\nSubject: x\r\n\r\nHello\r\n.dot\r\n..two\r\n"
 BIG = b"Subject: big\r\n\r\n" + b"0123456789abcdef" * 60 + b"\r\n" + b"x" * 70 + b"\r\n"
 HUGE = b"Subject: huge\r\n\r\n" + (b"y" * 998 + b"\r\n") * 2000  # more than one slice, and than socket buffers hold
-TIMES = transaction.Times(connect=2, mail=0.3, data=0.3, block=0.3, dot=0.3)
+TIMES = transaction.Times(connect=30, mail=30, data=30, block=30, dot=30)
+SHORT = transaction.Times(connect=30, mail=1.5, data=1.5, block=1.5, dot=1.5)  # for an upstream that says nothing
 
 
 def envelope(*recipients: str, sender: str = "a@here.example", options: tuple[str, ...] = ()) -> Envelope:
@@ -100,8 +101,8 @@ async def test_a_reply_that_drips_is_not_waited_for_for_ever():
                 await asyncio.sleep(0.02)  # drop by drop
 
     async with Dripping() as server:
-        out = client.UpstreamClient(config.Upstream(url=server.url, tls="never"), hostname="relay.test", times=TIMES)
-        async with asyncio.timeout(3):
+        out = client.UpstreamClient(config.Upstream(url=server.url, tls="never"), hostname="relay.test", times=SHORT)
+        async with asyncio.timeout(20):
             (outcome,) = await out.send(envelope(), MESSAGE)
         assert isinstance(outcome, Later)
 
@@ -163,10 +164,8 @@ CUTS = [
 @pytest.mark.parametrize("offers", [fake.USUAL, ()], ids=["pipelined", "plain"])
 @pytest.mark.parametrize(("point", "does", "meaning", "uncertain"), CUTS)
 async def test_what_an_upstream_does_and_what_it_means(point, does, meaning, uncertain, offers):
-    async with sending({point: [does, None]}, offers=offers, times=transaction.Times(0.5, 0.3, 0.3, 0.3, 0.3)) as (
-        server,
-        out,
-    ):
+    times = replace(SHORT, connect=1.5) if does == "hang" else TIMES
+    async with sending({point: [does, None]}, offers=offers, times=times) as (server, out):
         (outcome,) = await out.send(envelope(), MESSAGE)
         assert type(outcome) is meaning, outcome
         assert getattr(outcome, "uncertain", False) is uncertain
@@ -182,7 +181,7 @@ async def test_what_an_upstream_does_and_what_it_means(point, does, meaning, unc
 
 @pytest.mark.parametrize(("does", "uncertain"), [("drop", False), ("hang", False), ("552 5.3.4 too large", None)])
 async def test_cut_inside_a_message_that_is_larger_than_the_buffers(does, uncertain):
-    async with sending({"body_half": [does, None]}) as (server, out):
+    async with sending({"body_half": [does, None]}, times=SHORT if does == "hang" else TIMES) as (server, out):
         (outcome,) = await out.send(envelope(), HUGE * 8)
         if uncertain is None:
             assert outcome == Never(Reply(552, "5.3.4 too large"))
@@ -244,7 +243,7 @@ async def test_a_message_that_was_handed_over_is_never_sent_again_by_itself():
 
 
 async def test_connections_are_bounded_shared_and_closed_when_idle():
-    async with sending(max_connections=3, idle=0.05) as (server, out):
+    async with sending(max_connections=3, idle=2) as (server, out):
         outcomes = await asyncio.gather(*(out.send(envelope(), MESSAGE) for _ in range(30)))
         assert all(isinstance(o[0], Done) for o in outcomes)
         assert server.sessions == 3
@@ -577,7 +576,7 @@ def test_on_the_services_own_loop(contexts):
 
     async def scenario():
         async with sending(
-            {"data": [None, "554 5.7.1 no", None]}, tls="required", trust=trust, starttls=server_tls, idle=0.05
+            {"data": [None, "554 5.7.1 no", None]}, tls="required", trust=trust, starttls=server_tls, idle=2
         ) as (server, out):
             assert isinstance((await out.send(envelope(), HUGE))[0], Done)
             assert isinstance((await out.send(envelope(), MESSAGE))[0], Never)

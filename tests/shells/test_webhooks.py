@@ -179,12 +179,12 @@ async def test_a_retry_repeats_the_body_but_for_its_number(store: Store) -> None
 
 @pytest.mark.parametrize(
     "answer",
-    [Answer(500), Answer(404), Answer(301, {"Location": "/elsewhere"}), Answer(304), Answer(cut=True), Answer(pause=5)],
+    [Answer(500), Answer(404), Answer(301, {"Location": "/elsewhere"}), Answer(304), Answer(cut=True), Answer(pause=9)],
     ids=["500", "404", "301", "304", "cut", "silent"],
 )
 async def test_what_is_tried_again(store: Store, answer: Answer) -> None:
     async with hooks.receiver(lambda n, _: answer) as hook:
-        poster = Poster(Guard(LOOPBACK), timeout=0.3)
+        poster = Poster(Guard(LOOPBACK), timeout=2 if answer.pause else 30)
         async with running(settings(hook.url), store, poster=poster) as room:
             await append(store, click())
             room.wake()
@@ -283,7 +283,7 @@ async def test_retry_after_is_honoured_for_the_whole_endpoint(store: Store, stat
 
 async def test_a_silent_endpoint_delays_no_other_and_keeps_one_place(store: Store) -> None:
     async with hooks.receiver(lambda n, _: Answer(pause=30)) as silent, hooks.receiver() as good:
-        poster = Poster(Guard(LOOPBACK), timeout=0.5)
+        poster = Poster(Guard(LOOPBACK), timeout=2)
         async with running(settings(silent.url, good.url), store, poster=poster) as room:
             for n in range(100):
                 await append(store, click(n % 3))
