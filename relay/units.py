@@ -23,7 +23,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 
 from relay import files, log, metrics, samples
-from relay.workers import board
+from relay.workers import sharing
 
 LOG = log.room("units")
 
@@ -51,7 +51,7 @@ class Units:
         self,
         state_dir: Path,
         name: str = "",
-        shared: board.Shared = board.ALONE,
+        shared: sharing.Shared = sharing.ALONE,
         *,
         ask: Ask = nothing,
         clock: Callable[[], float] = time.time,

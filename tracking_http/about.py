@@ -29,7 +29,7 @@ from relay.core import domains, dsn, networks, suppressions, tokens, urls
 from relay.core.model import Event, EventType, Keys, Sent, SentCopy, Token, TokenKind
 from relay.core.suppressions import Suppression
 from relay.suppressing import ADDRESS, Suppressing
-from relay.workers import board
+from relay.workers import sharing
 from tracking_http import pages, visitor
 from tracking_http.about_words import WORDS, Words, known, preferred
 
@@ -72,7 +72,7 @@ class Store(Protocol):
 class Rates:
     """Requests of each network in a minute: a bucket that holds `EACH` and drains evenly."""
 
-    def __init__(self, service: board.Shared) -> None:
+    def __init__(self, service: sharing.Shared) -> None:
         self._buckets = service.latest("http.about")
 
     def take(self, client: str, now: float) -> bool:
@@ -108,7 +108,7 @@ class Handlers:
         paths: Collection[str] = ("",),
         clock: Callable[[], float] = time.time,
         appended: Callable[[], None] | None = None,
-        service: board.Shared = board.ALONE,
+        service: sharing.Shared = sharing.ALONE,
     ) -> None:
         self._settings, self._store, self._keys, self._journal = settings, store, keys, journal
         self._erasing = "erased" if settings.privacy.on_request == "erase" else "erasing"

@@ -25,7 +25,7 @@ from aiohttp.log import server_logger
 
 from relay import log
 from relay.core import networks
-from relay.workers import board
+from relay.workers import sharing
 
 LOG = log.room("listener")
 
@@ -146,7 +146,7 @@ class Listener:
         most: int | None = None,
         behind: Sequence[str] = (),
         unreadable: Unreadable | None = None,
-        service: board.Shared = board.ALONE,
+        service: sharing.Shared = sharing.ALONE,
         **how: Any,
     ) -> None:
         self.kind = answering(unreadable) if unreadable else None

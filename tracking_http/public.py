@@ -29,7 +29,7 @@ from relay.config import Settings
 from relay.core import classify, floods, neighbours, tally, tokens, urls
 from relay.core.blocks import Blocks
 from relay.core.model import Event, EventType, Keys, Token, TokenKind
-from relay.workers import board
+from relay.workers import sharing
 from tracking_http import about, pages, ready, recorder, reverse_names, visitor
 
 LOG = log.room("public")
@@ -91,7 +91,7 @@ def application(
     clock: Callable[[], float] = time.time,
     appended: Callable[[], None] | None = None,
     named: reverse_names.ReverseNames | None = None,
-    service: board.Shared = board.ALONE,
+    service: sharing.Shared = sharing.ALONE,
 ) -> web.Application:
     """The application; run it with `web.AppRunner(app, **RUNNER)`. `keys` gives the keys that verify tokens now,
     `blocks` what is blocked now, `network` whose network an address is in (see `classify.hit`), `identity` the key

@@ -19,7 +19,7 @@ from relay.core import answer
 from relay.core.model import Reply, Submission
 from relay.delivery import attempts, carrying, resubmissions
 from relay.upstream import choice
-from relay.workers import board
+from relay.workers import sharing
 
 if TYPE_CHECKING:
     from relay import outbound
@@ -62,7 +62,7 @@ class Delivery:
         outcomes: outcomes.Outcomes,
         *,
         clock: Callable[[], float] = time.monotonic,
-        service: board.Shared = board.ALONE,
+        service: sharing.Shared = sharing.ALONE,
     ) -> None:
         self.settings, self.tracker, self.outcomes = settings, tracker, outcomes
         self._carrier = carrying.Carrier(upstreams, spool)

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from relay.core.model import Reply, Submission
-from relay.workers import board
+from relay.workers import sharing
 
 REMEMBER_SECONDS = 900.0
 MAX_REMEMBERED = 10_000  # messages
@@ -74,7 +74,7 @@ class Resubmissions:
         *,
         clock: Callable[[], float] = time.monotonic,
         limit: int = MAX_REMEMBERED,
-        service: board.Shared = board.ALONE,
+        service: sharing.Shared = sharing.ALONE,
     ) -> None:
         self._clock, self._limit = clock, limit
         self._answers, self._alone = service.answers(), service.alone
@@ -116,7 +116,7 @@ class Resubmissions:
         reply.add_done_callback(partial(self._over, place))
         return now if elsewhere else None
 
-    def _over(self, place: board.Place, reply: asyncio.Future[Reply]) -> None:
+    def _over(self, place: sharing.Place, reply: asyncio.Future[Reply]) -> None:
         self._answers.over(place, reply.result().code if known(reply) else 0, self._clock() + OVER_SECONDS)
 
     async def heard(self, key: bytes, began: float, gone: Callable[[], bool]) -> Reply | None:
@@ -124,7 +124,7 @@ class Resubmissions:
         all, or it is another client's that was not gone. `gone`: whether this one is."""
         name, until, pause = key.hex(), self._clock() + ASK_SECONDS, FIRST_LOOK_SECONDS
         looked = self._answers.ask(name, self._clock(), began)
-        for _ in range(board.TURNS):
+        for _ in range(sharing.TURNS):
             await asyncio.sleep(0)
         while True:
             waits = not looked() and self._clock() < until  # before `find`, which tells what they saw
@@ -134,16 +134,16 @@ class Resubmissions:
             if found.code > 0:
                 return Reply(found.code, found.text)
             if found.code < 0:
-                if not gone() and (found.code != board.UNDER_WAY or not waits):
+                if not gone() and (found.code != sharing.UNDER_WAY or not waits):
                     return None
-                if gone() and found.code != board.UNDER_WAY:
+                if gone() and found.code != sharing.UNDER_WAY:
                     return Reply(-found.code, BEFORE[found.code == -250])
             await asyncio.sleep(pause)
             pause = min(2 * pause, LOOK_SECONDS)
 
     def _settle(self, key: bytes, reply: asyncio.Future[Reply]) -> None:
         if known(reply):
-            self._answers.settle(key.hex(), board.Answer(reply.result().code, reply.result().text))
+            self._answers.settle(key.hex(), sharing.Answer(reply.result().code, reply.result().text))
         else:
             self._answers.drop(key.hex())
 

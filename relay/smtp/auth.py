@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from relay import config, log, metrics
 from relay.core.model import Done, Later, Outcome, Reply
 from relay.smtp import accounts, throttle
-from relay.workers import board
+from relay.workers import sharing
 
 LOG = log.room("smtp")
 
@@ -110,7 +110,7 @@ class Authenticator:
         guesses: throttle.Guesses | None = None,
         *,
         settings: config.Settings | None = None,
-        service: board.Shared = board.ALONE,
+        service: sharing.Shared = sharing.ALONE,
     ) -> None:
         self._users, self._verify_upstream = users, verify_upstream
         self._accounts = accounts.Accounts(settings or config.Settings())

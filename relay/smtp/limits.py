@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from relay.workers import board
+from relay.workers import sharing
 
 MAX_CONNECTIONS = 1000  # a connection costs some 20 kB, with TLS 160; the file limit of the process may lower it
 RESERVED_FILES = 48  # listeners, database, spool, logs, mailboxes
@@ -67,7 +67,7 @@ class Places(Generic[Holder]):
     """Who is here: in all no more than `total`, and `each` per client's network (`networks.client`), of which none gets
     more than a fourth of all. Loopback is bounded by the whole alone."""
 
-    def __init__(self, total: int, each: int, service: board.Shared = board.ALONE) -> None:
+    def __init__(self, total: int, each: int, service: sharing.Shared = sharing.ALONE) -> None:
         self._total, self._each = total, min(each, max(1, total // 4))
         self._all, self._addresses = service.sum("smtp.connections"), service.held("smtp.addresses")
         self._holders: dict[Holder, str] = {}  # and their addresses
@@ -145,7 +145,7 @@ class Places(Generic[Holder]):
 class Flight:
     """Octets of the messages that are being received or delivered."""
 
-    def __init__(self, limit: int, service: board.Shared = board.ALONE) -> None:
+    def __init__(self, limit: int, service: sharing.Shared = sharing.ALONE) -> None:
         self._limit, self.used = limit, 0
         self._all = service.sum("smtp.in_flight")
 
@@ -161,7 +161,7 @@ class Flight:
 class Rates:
     """Messages per minute of each client: a bucket that holds `each` and drains evenly. `each` 0 is no limit."""
 
-    def __init__(self, each: int, service: board.Shared = board.ALONE) -> None:
+    def __init__(self, each: int, service: sharing.Shared = sharing.ALONE) -> None:
         self._each = each
         self._buckets = service.latest("smtp.rates")  # client -> what is in it
 

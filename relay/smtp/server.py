@@ -17,7 +17,7 @@ from relay import causes, certificates, log, metrics
 from relay.config import Settings
 from relay.core import networks
 from relay.smtp import accounts, auth, commands, intake, limits, session, submitters, throttle
-from relay.workers import board
+from relay.workers import sharing
 
 LOG = log.room("smtp")
 
@@ -127,7 +127,7 @@ async def serve(
     verify_upstream: auth.VerifyUpstream | None = None,
     held_to: limits.Limits | None = None,
     guesses: throttle.Guesses | None = None,
-    service: board.Shared = board.ALONE,
+    service: sharing.Shared = sharing.ALONE,
     refuses: session.Refuses = session.refuses_nobody,
     inherited: Mapping[tuple[str, int], Sequence[socket.socket]] | None = None,
 ) -> Server:
@@ -179,7 +179,7 @@ def share(
     take: intake.Take,
     authenticator: auth.Authenticator,
     held_to: limits.Limits | None = None,
-    service: board.Shared = board.ALONE,
+    service: sharing.Shared = sharing.ALONE,
     refuses: session.Refuses = session.refuses_nobody,
 ) -> session.Shared:
     """What the sessions of one server are given."""
@@ -220,7 +220,7 @@ def authenticator(
     users: auth.Users | None = None,
     verify_upstream: auth.VerifyUpstream | None = None,
     guesses: throttle.Guesses | None = None,
-    service: board.Shared = board.ALONE,
+    service: sharing.Shared = sharing.ALONE,
 ) -> auth.Authenticator:
     match settings.smtp.auth:
         case "users":

@@ -18,7 +18,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
 from relay.core import networks
-from relay.workers import board
+from relay.workers import sharing
 
 MEMORY = 900.0  # seconds after its last failure that a key is remembered
 
@@ -42,7 +42,7 @@ class Throttle:
     """`clock` gives monotonic seconds."""
 
     def __init__(
-        self, clock: Callable[[], float], allowed: Guesses = HERE, service: board.Shared = board.ALONE
+        self, clock: Callable[[], float], allowed: Guesses = HERE, service: sharing.Shared = sharing.ALONE
     ) -> None:
         self._clock, self._allowed = clock, allowed
         self._trying: Counter[str] = Counter()
@@ -110,7 +110,7 @@ class Budget:
     """Failed logins per hour over all clients, where somebody else counts them too: a bucket that holds `each` and drains
     evenly; 0 is no limit. What is being tried counts as failed until it is known. `clock` gives monotonic seconds."""
 
-    def __init__(self, clock: Callable[[], float], each: int, service: board.Shared = board.ALONE) -> None:
+    def __init__(self, clock: Callable[[], float], each: int, service: sharing.Shared = sharing.ALONE) -> None:
         self._clock, self._each = clock, each
         self._failed, self._trying = service.latest("smtp.budget"), 0
         self._tried = service.held("smtp.trying")
@@ -152,7 +152,7 @@ class Known:
     """Logins with the password that was good last, as 48 bits of a digest by the service's own secret: who guesses them
     finds out whether a password is asked for while others have spent the budget, and nothing else."""
 
-    def __init__(self, clock: Callable[[], float], service: board.Shared = board.ALONE) -> None:
+    def __init__(self, clock: Callable[[], float], service: sharing.Shared = sharing.ALONE) -> None:
         self._clock, self._secret, self._digests = clock, service.secret, service.latest("smtp.known")
 
     def _digest(self, login: str, password: str) -> int:

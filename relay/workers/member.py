@@ -18,7 +18,7 @@ from typing import Any
 
 from relay import metrics, starting
 from relay.core.workers import Part
-from relay.workers import board
+from relay.workers import sharing
 
 Sockets = Mapping[tuple[str, int], Sequence[socket.socket]]  # by the setting, and the address' place in it
 
@@ -59,7 +59,7 @@ class Member:
     for an address, the process binds it itself."""
 
     def __init__(
-        self, part: Part, roles: frozenset[str], shared: board.Shared, sockets: Sockets, line: Line | None = None
+        self, part: Part, roles: frozenset[str], shared: sharing.Shared, sockets: Sockets, line: Line | None = None
     ) -> None:
         self.part, self.roles, self.shared, self.sockets = part, roles, shared, sockets
         self.process = ""  # what the other nodes know the service by, whichever of its processes speaks
@@ -148,7 +148,7 @@ def told(process: Mapping[str, Any]) -> str:
 
 def alone(roles: frozenset[str]) -> Member:
     """The one process of a service that has no other."""
-    return Member(Part("", roles, 0, True), roles, board.ALONE, {})
+    return Member(Part("", roles, 0, True), roles, sharing.ALONE, {})
 
 
 def title(name: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from relay.workers import board
+from relay.workers import board, sharing, tables
 from tests.until import until
 
 SLOTS = 3
@@ -62,11 +62,11 @@ def test_the_keys_of_a_place_never_mix(workers: list[board.Board]) -> None:
 
 def test_held_beyond_the_places_is_only_unseen(workers: list[board.Board]) -> None:
     a, b = workers[0].held("smtp.trying"), workers[1].held("smtp.trying")
-    keys = [f"key {n}" for n in range(5 * 256 * board.WAYS)]
+    keys = [f"key {n}" for n in range(5 * 256 * tables.WAYS)]
     for key in keys:
         a.hold(key, 1)
     seen = sum(b.others(key) for key in keys)
-    assert 0.9 * 256 * board.WAYS < seen <= 256 * board.WAYS
+    assert 0.9 * 256 * tables.WAYS < seen <= 256 * tables.WAYS
     for key in keys:
         a.hold(key, 0)
     assert not any(b.others(key) for key in keys)
@@ -88,15 +88,15 @@ def test_an_answer_is_expected_until_it_is_known(workers: list[board.Board]) -> 
     a, b, _, _ = (each.answers() for each in workers)
     assert a.find("key", 0.0) is None
     a.expect("key", 900.0)
-    assert a.find("key", 0.0) == b.find("key", 900.0) == board.Answer(0)
+    assert a.find("key", 0.0) == b.find("key", 900.0) == sharing.Answer(0)
     assert b.find("key", 900.1) is None
-    b.settle("key", board.Answer(550, "not its own"))
-    assert b.find("key", 0.0) == board.Answer(0)
+    b.settle("key", sharing.Answer(550, "not its own"))
+    assert b.find("key", 0.0) == sharing.Answer(0)
     b.expect("key", 900.0)
-    a.settle("key", board.Answer(250, "2.0.0 Ok: é\nand more"))
-    assert b.find("key", 0.0) == board.Answer(250, "2.0.0 Ok: é\nand more")
+    a.settle("key", sharing.Answer(250, "2.0.0 Ok: é\nand more"))
+    assert b.find("key", 0.0) == sharing.Answer(250, "2.0.0 Ok: é\nand more")
     a.drop("key")
-    assert b.find("key", 0.0) == board.Answer(0)
+    assert b.find("key", 0.0) == sharing.Answer(0)
     b.drop("key")
     assert b.find("key", 0.0) is None
 
@@ -106,7 +106,7 @@ def test_a_message_is_under_way_until_it_is_over(workers: list[board.Board]) -> 
     first, at = a.begin("key", 1.0, 900.0)
     second, other = b.begin("key", 2.0, 900.0)
     assert (first, second) == (False, True)
-    assert b.find("key", 2.0, 2.0) == (board.UNDER_WAY, "")
+    assert b.find("key", 2.0, 2.0) == (sharing.UNDER_WAY, "")
     assert a.find("key", 2.0, 1.0) is None  # it began before the other one
     b.over(other, 0, 30.0)
     a.over(at, 250, 30.0)
@@ -123,7 +123,7 @@ def test_what_its_client_left_counts_before_what_is_over(workers: list[board.Boa
     a.over(at, 250, 30.0)
     assert b.begin("key", 2.0, 900.0)[0]
     assert b.find("key", 2.0, 2.0) == (0, "")
-    a.settle("key", board.Answer(250, "Ok"))
+    a.settle("key", sharing.Answer(250, "Ok"))
     assert b.find("key", 2.0, 2.0) == (250, "Ok")
     workers[-1].clear(1)
     assert workers[-1].answers().find("key", 2.0) == (250, "Ok")
@@ -134,7 +134,7 @@ def test_of_two_that_began_at_one_time_one_is_the_first(workers: list[board.Boar
     for each in (b, a):
         each.begin("key", 1.0, 900.0)
     assert a.find("key", 1.0, 1.0) is None
-    assert b.find("key", 1.0, 1.0) == (board.UNDER_WAY, "")
+    assert b.find("key", 1.0, 1.0) == (sharing.UNDER_WAY, "")
 
 
 def test_what_was_under_way_in_a_process_that_died_is_so_no_more(workers: list[board.Board]) -> None:
@@ -152,7 +152,7 @@ async def test_who_is_asked_has_looked_some_turns_later(workers: list[board.Boar
     looked = c.ask("key", 2.0, 2.0)
     assert not looked()
     a.listen()
-    for _ in range(2 * board.TURNS):
+    for _ in range(2 * sharing.TURNS):
         await asyncio.sleep(0)
     assert not looked()  # one of them has not
     b.listen()
@@ -186,7 +186,7 @@ async def test_the_bell_rings_once_for_each_time_that_it_is_heard(workers: list[
 def test_a_long_answer_is_cut(workers: list[board.Board]) -> None:
     a, b, _, _ = (each.answers() for each in workers)
     a.expect("key", 1.0)
-    a.settle("key", board.Answer(250, "é" * 1000))
+    a.settle("key", sharing.Answer(250, "é" * 1000))
     found = b.find("key", 0.0)
     assert found is not None
     assert found.text == "é" * 511
@@ -195,7 +195,7 @@ def test_a_long_answer_is_cut(workers: list[board.Board]) -> None:
 def test_answers_of_a_process_that_died_stay_where_they_were_known(workers: list[board.Board]) -> None:
     a, b, _, supervisor = (each.answers() for each in workers)
     a.expect("known", 1.0)
-    a.settle("known", board.Answer(250, "Ok"))
+    a.settle("known", sharing.Answer(250, "Ok"))
     a.expect("unknown", 1.0)
     b.expect("other", 1.0)
     workers[-1].clear(0)
@@ -209,14 +209,14 @@ def test_answers_are_what_a_model_says(workers: list[board.Board], steps: list[t
     for each in answers[:SLOTS]:
         for key in range(8):
             each.drop(str(key))
-    model: dict[tuple[int, int], board.Answer] = {}
+    model: dict[tuple[int, int], sharing.Answer] = {}
     for slot, key, step in steps:
         match step:
             case "e":
                 answers[slot].expect(str(key), 10.0)
-                model[slot, key] = board.Answer(0)
+                model[slot, key] = sharing.Answer(0)
             case "s":
-                answer = board.Answer(250 + key, f"said by {slot}")
+                answer = sharing.Answer(250 + key, f"said by {slot}")
                 answers[slot].settle(str(key), answer)
                 if (slot, key) in model:
                     model[slot, key] = answer
@@ -234,9 +234,9 @@ def test_answers_beyond_the_places_are_forgotten_oldest_first(workers: list[boar
     a, b, _, _ = (each.answers() for each in workers)
     for n in range(20_000):
         a.expect(str(n), 100.0 + n)
-        a.settle(str(n), board.Answer(250, str(n)))
+        a.settle(str(n), sharing.Answer(250, str(n)))
     found = [n for n in range(20_000) if b.find(str(n), 0.0)]
-    assert all(b.find(str(n), 0.0) == board.Answer(250, str(n)) for n in found)
+    assert all(b.find(str(n), 0.0) == sharing.Answer(250, str(n)) for n in found)
     assert 4000 < len(found) < 7000
     assert sum(found) / len(found) > 15_000  # of each place the oldest goes
 
@@ -353,7 +353,7 @@ def test_nobody_can_take_the_memory_away_below_the_others() -> None:
 
 
 def test_a_process_alone_has_no_others() -> None:
-    alone = board.ALONE
+    alone = sharing.ALONE
     total, held, latest = alone.sum("smtp.connections"), alone.held("smtp.addresses"), alone.latest("smtp.rates")
     total.hold(3)
     held.hold("key", 3)
@@ -364,7 +364,7 @@ def test_a_process_alone_has_no_others() -> None:
 
 
 def test_a_process_alone_forgets_what_was_written_longest_ago() -> None:
-    own = board.Own(2)
+    own = sharing.Own(2)
     for n, key in enumerate(["a", "b", "a", "c"]):
         own.put(key, float(n), 0.0)
     assert (own.get("a"), own.get("b"), own.get("c")) == ((2.0, 0.0), None, (3.0, 0.0))

@@ -10,7 +10,7 @@ import pytest
 
 from relay import config, roles, starting, workers
 from relay.core.workers import Part
-from relay.workers import board, member, sockets
+from relay.workers import member, sharing, sockets
 from tests import peers
 from tests.until import until
 
@@ -23,7 +23,7 @@ def pair() -> tuple[member.Line, member.Line]:
 
 
 def a_member(line: member.Line) -> member.Member:
-    made = member.Member(Part("main", frozenset({"admin"}), 0, True), ALL, board.ALONE, {}, line)
+    made = member.Member(Part("main", frozenset({"admin"}), 0, True), ALL, sharing.ALONE, {}, line)
     made.every = 0.01
     return made
 

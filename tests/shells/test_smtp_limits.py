@@ -14,7 +14,7 @@ from relay import metrics, smtp
 from relay.config import Settings, Smtp
 from relay.core import networks
 from relay.smtp import limits, submitters, throttle
-from relay.workers import board
+from relay.workers import sharing
 from tests.fakes.taker import Taker
 from tests.fakes.wire import connect
 from tests.until import until
@@ -52,7 +52,7 @@ def test_a_bucket_per_client_fills_evenly():
 
 
 def test_the_clients_that_were_quiet_for_longest_are_forgotten():
-    rates = limits.Rates(1, board.Alone(keys=3))
+    rates = limits.Rates(1, sharing.Alone(keys=3))
     assert rates.take("a", 0.0)
     for client in "bc":
         assert rates.take(client, 0.0)
@@ -315,7 +315,7 @@ def test_what_is_being_tried_counts_until_it_ends_however_it_does(end):
 
 
 def test_the_memory_of_the_throttle_is_bounded():
-    guard = throttle.Throttle(Clock(), throttle.Guesses(1, 1, 1), board.Alone(keys=100))
+    guard = throttle.Throttle(Clock(), throttle.Guesses(1, 1, 1), sharing.Alone(keys=100))
     first, friend = ipaddress.ip_address("192.0.2.1"), ipaddress.ip_address("192.0.2.2")
     guard.failed(first, "jane")
     guard.passed(friend, "joe")

@@ -1,7 +1,7 @@
 """What all clients together may guess, and who is exempt."""
 
 from relay.smtp import throttle
-from relay.workers import board
+from relay.workers import sharing
 
 
 def test_a_budget_is_spent_and_fills_again() -> None:
@@ -40,7 +40,7 @@ def test_none_is_no_limit() -> None:
 
 
 def test_a_login_is_known_by_its_last_good_password_and_only_so_many() -> None:
-    known = throttle.Known(lambda: 0.0, board.Alone(keys=2))
+    known = throttle.Known(lambda: 0.0, sharing.Alone(keys=2))
     assert not known.has("jane", "")
     for login in ("jane", "joe", "ann"):
         known.add(login, "right")
