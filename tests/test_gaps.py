@@ -89,6 +89,7 @@ def readers(reads: Mapping[str, set[str]], values: type[Any], attribute: str) ->
     return {file for name in names for file in reads.get(name, ())}
 
 
+@pytest.mark.timeout(600)  # mypy looks at the whole program
 def test_each_setting_is_read_or_is_a_gap(reads):
     unread = {
         (section.key, option.key)
@@ -99,6 +100,7 @@ def test_each_setting_is_read_or_is_a_gap(reads):
     assert unread == {(gap.section, gap.key) for gap in gaps.SETTINGS}
 
 
+@pytest.mark.timeout(600)
 def test_the_scan_is_not_fooled_by_a_common_name(scanned):
     def probes(setting: str) -> set[str]:
         return {Path(file).stem for file in scanned[f"relay.config.settings.{setting}"]} & PROBES.keys()
