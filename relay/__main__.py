@@ -12,6 +12,7 @@ from relay import __version__
 COMMANDS = (
     "demo", "run", "check", "rewrite", "inspect", "classify", "events", "messages", "queue", "webhooks", "user", "api-key", "token-key",
     "links", "suppress", "dkim", "counts", "store", "nodes", "backup", "export", "erase",
+    "units",
 )  # fmt: skip
 
 

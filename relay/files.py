@@ -19,7 +19,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-FILE, FOLDER = 0o600, 0o700
+FILE, FOLDER, PUBLIC = 0o600, 0o700, 0o644
 FOLDERS = ("keys", "spool", "journal", "links")  # of private files, in state_dir
 COPY_SIZE = 1 << 20  # octets in memory
 ABANDONED_SECONDS = 3600.0  # after which a draft that nobody locks is one that a crash left
@@ -27,14 +27,17 @@ ABANDONED_SECONDS = 3600.0  # after which a draft that nobody locks is one that 
 # -- the whole of it ---------------------------------------------------------------------------------------------------
 
 
-def write(path: Path, content: bytes, *, over: bool = True) -> None:
+def write(path: Path, content: bytes, *, over: bool = True, mode: int = FILE) -> None:
     """The file, whole and on disk when this returns, in place of one that was there; FileExistsError where there is
     one and `over` is false. After any other error the old file stands, and nothing else is left. (The exception is a
-    folder that can't be fsynced: then the new file is there, but may not be after a loss of power.)"""
+    folder that can't be fsynced: then the new file is there, but may not be after a loss of power.) PUBLIC is the `mode`
+    of what everybody may read."""
     draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
     descriptor = create(draft)
     try:
         fill(descriptor, content)
+        if mode != FILE:
+            os.fchmod(descriptor, mode)
         if over:
             finish(descriptor, draft, path)
         else:
