@@ -12,6 +12,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 import pytest
@@ -343,12 +344,19 @@ def same(batch: Sequence[Any]) -> Program[Sequence[Any]]:
 
 async def test_a_crowd_shares_transactions_and_one_alone_never_waits(path: Path) -> None:
     """int stands for what somebody waits for, str for what nobody does."""
-    slept: list[float] = []
+    dozed: list[float] = []
+    dozing = threading.Event()
+
+    def doze(wake: SimpleQueue[None], seconds: float) -> None:
+        dozed.append(seconds)
+        dozing.set()
+        writer.doze(wake, seconds)
+
     bulk = {
         int: engine.Bulk(same, int),
         str: engine.Bulk(same, str, awaited=False),
     }
-    it = writer.Writer(path, bulk, sleep=slept.append)
+    it = writer.Writer(path, bulk, doze=doze, clock=lambda: 0.0)
 
     async def alone(number: int) -> None:
         assert await it.submit(number) == number
@@ -356,51 +364,50 @@ async def test_a_crowd_shares_transactions_and_one_alone_never_waits(path: Path)
 
     for number in range(20):
         await alone(number)
-    assert not slept
-    await asyncio.gather(*(alone(number) for number in range(writer.CROWD)))
-    await alone(0)
-    assert slept
-    assert max(slept) <= writer.SLICE
+    assert not dozed
+    gate = threading.Event()
+    begun = it.submit(lambda _: gate.wait(30))
+    crowd = [it.submit(number) for number in range(writer.CROWD)]
+    gate.set()
+    await asyncio.gather(begun, *crowd)
+    shared = it.submit(0)
+    assert dozing.wait(30)  # the event loop is held up meanwhile: more may come
+    assert max(dozed) <= writer.GAP
+    assert await shared == 0
     for number in range(2 * writer.CROWDED):
         await alone(number)
-    slept.clear()
+    dozed.clear()
     await alone(0)
-    assert not slept
+    assert not dozed
     await it.stop()
 
 
 async def test_what_keeps_coming_shares_the_transaction(path: Path) -> None:
-    """As long as something comes within each slice of the pause, the clock of which stands still here."""
+    """As long as something comes in each round of the event loop. The clock stands still here."""
     loop, batches = asyncio.get_running_loop(), list[int]()
     later: list[asyncio.Future[Any]] = []
-    coming = threading.Semaphore(5)
 
     def count(batch: Sequence[Any]) -> Program[Sequence[Any]]:
         batches.append(len(batch))
         yield "SELECT 1", ()
         return batch
 
-    def sleep(_: float) -> None:
-        came = threading.Event()
+    def bring(more: int) -> None:
+        later.append(it.submit(0))
+        if more:
+            loop.call_soon(bring, more - 1)
 
-        def bring() -> None:
-            if coming.acquire(blocking=False):
-                later.append(it.submit(0))
-            came.set()
-
-        loop.call_soon_threadsafe(bring)
-        came.wait(30)
-
-    it = writer.Writer(path, {int: engine.Bulk(count, int)}, sleep=sleep, clock=lambda: 0.0)
+    it = writer.Writer(path, {int: engine.Bulk(count, int)}, clock=lambda: 0.0)
     gate = threading.Event()
     begun = it.submit(lambda _: gate.wait(30))
     crowd = [it.submit(number) for number in range(writer.CROWD)]
     gate.set()
     await asyncio.gather(begun, *crowd)
-    await it.submit(0)
+    bring(5)
     await asyncio.gather(*later)
     assert sum(batches) == writer.CROWD + 1 + 5
     assert batches[-1] == 1 + 5
+    assert len(later) == 1 + 5
     await it.stop()
 
 

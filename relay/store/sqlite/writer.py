@@ -11,13 +11,14 @@ means that nothing was done.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
 from relay import log, metrics
@@ -30,11 +31,12 @@ from relay.store.sqlite.programs import run
 
 LOG = log.room("store")
 # Each transaction takes the interpreter's lock from the event loop a dozen times. While several wait at a time, fewer and
-# larger ones let all get on faster (as PostgreSQL's commit_delay and commit_siblings); one alone never waits. Once nothing
-# comes any more, all who could bring something may be among those that wait.
+# larger ones let all get on faster (as PostgreSQL's commit_delay and commit_siblings); one alone never waits. Once the event
+# loop has nothing to do, all who could bring something may be among those that wait, and there is nobody to be held up.
 CROWD = 3  # operations that somebody waits for in one transaction, from which on there is one a GAP
 GAP = 0.012  # seconds between the beginnings of two transactions then, at most …
-SLICE = 0.002  # … and less where nothing comes for so long
+ROUNDS = 4  # … and less where so many rounds of the event loop in turn bring nothing …
+EMPTY = 0.00005  # … and take no longer than this, in seconds
 CROWDED = 32  # transactions with fewer until there is none
 LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 BROKEN = LOCKED | {
@@ -57,6 +59,12 @@ class Times(NamedTuple):
 USUAL = Times()
 
 
+def doze(wake: SimpleQueue[None], seconds: float) -> None:
+    """Until it is woken, and no longer."""
+    with contextlib.suppress(Empty):
+        wake.get(timeout=seconds)
+
+
 class Writer:
     """`bulk` says of each class of values how many of it are written at once. In one transaction they are written in
     that order, and functions last: what has queued together has no order among itself."""
@@ -67,19 +75,22 @@ class Writer:
         bulk: Mapping[type, Bulk],
         *,
         times: Times = USUAL,
-        sleep: Callable[[float], None] = time.sleep,
+        doze: Callable[[SimpleQueue[None], float], None] = doze,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.path = path
         self._bulk = bulk
         self._times = times
-        self._sleep = sleep
+        self._doze = doze
         self._clock = clock
         self._file = Database(path, schema.migrate, busy=times.busy, look=times.look)
         self._queue: deque[Operation] = deque()
         self._taking = threading.Lock()
         self._wake: SimpleQueue[None] = SimpleQueue()
-        self._asleep = False
+        self._asleep = self._lingering = False
+        self._rounds = 0  # of the event loop, in turn, that brought nothing and were empty
+        self._rounding = False
+        self._round_began = 0.0
         self._stopping = False
         self._stuck = False
         self._thread: threading.Thread | None = None
@@ -100,6 +111,10 @@ class Writer:
             future.set_exception(Unavailable("stopped" if self._stopping else f"{QUEUE} operations wait already"))
             return future
         self._queue.append(Operation(work, future, loop.time()))
+        self._rounds = 0
+        if self._crowded and not self._rounding:
+            self._rounding, self._round_began = True, self._clock()
+            loop.call_soon(self._round, loop)
         if self._asleep:
             self._asleep = False  # one token wakes it, further ones would only turn it around
             self._wake.put(None)
@@ -122,6 +137,17 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
         return loop
+
+    def _round(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The loop went around once, with all that was ready."""
+        now = self._clock()
+        self._rounds = self._rounds + 1 if now - self._round_began < EMPTY else 0
+        self._round_began = now
+        self._rounding = self._rounds < ROUNDS
+        if self._rounding:
+            loop.call_soon(self._round, loop)
+        elif self._lingering:
+            self._wake.put(None)
 
     def _look(self) -> None:
         """Takes back what has waited too long."""
@@ -171,12 +197,13 @@ class Writer:
         self._file.close()
 
     def _linger(self) -> None:
-        """While more keeps coming, it shares the transaction."""
-        while not self._stopping and (pause := self._began + GAP - self._clock()) > 0:
-            count = len(self._queue)
-            self._sleep(min(pause, SLICE))
-            if count >= BATCH or len(self._queue) == count:
-                return
+        """While more may come, it shares the transaction."""
+        self._lingering = True
+        while self._rounds < ROUNDS and len(self._queue) < BATCH and not self._stopping:
+            if (pause := self._began + GAP - self._clock()) <= 0:
+                break
+            self._doze(self._wake, pause)
+        self._lingering = False
 
     def _turn(self) -> None:
         """One transaction over what has queued by the time the lock is held."""
