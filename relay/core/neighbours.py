@@ -50,7 +50,8 @@ DAY = 86_400.0  # and pictures
 CLICKS, OPENS, CANARIES, IDS = 32, 8, 8, 8  # marks of each kind, and hits per mark, that are remembered per copy
 CROWD, CROWD_SECONDS = 4, 5.0  # so many recipients' links by one program
 CROWD_OTHERS, CROWD_OPENS = 6, 8  # from one address by several; and so many pictures
-ADDRESSES = 4096  # that are remembered for it
+CROWD_HITS = 64  # of one address that are remembered for it
+ADDRESSES = 4096  # that are
 
 FOLLOWED: tuple[Verdict, str] = ("scanner", "canary")  # of a person's program that followed the canary
 
@@ -294,33 +295,78 @@ def company(marks: Sequence[Mark], guilty: Iterable[int] = ()) -> Iterable[tuple
             yield m, "beside_machine"
 
 
+class Around:
+    """The hits of one address within seconds, in the order in which they came: when each was, on whose copy, by which
+    program; how many of them are on which copy, in all and per program; and which were not said yet to be a crowd's."""
+
+    __slots__ = ("copies", "own", "seen", "unsaid")
+
+    def __init__(self) -> None:
+        self.seen: dict[str, tuple[float, str, int]] = {}
+        self.copies: dict[str, int] = {}
+        self.own: dict[int, dict[str, int]] = {}
+        self.unsaid: dict[str, int] = {}
+
+    def add(self, hit: str, at: float, copy: str, who: int) -> None:
+        if hit in self.seen:  # its transaction was taken back, and with it all that was said there
+            self.drop(hit)
+            self.unsaid = {one: by for one, (_, _, by) in self.seen.items()}
+        while self.seen:
+            first = next(iter(self.seen))
+            if abs(at - self.seen[first][0]) <= CROWD_SECONDS and len(self.seen) < CROWD_HITS:
+                break
+            self.drop(first)
+        self.seen[hit] = at, copy, who
+        self.unsaid[hit] = who
+        own = self.own.setdefault(who, {})
+        for counts in (self.copies, own):
+            counts[copy] = counts.get(copy, 0) + 1
+
+    def drop(self, hit: str) -> None:
+        _, copy, who = self.seen.pop(hit)
+        self.unsaid.pop(hit, None)
+        own = self.own[who]
+        for counts in (self.copies, own):
+            counts[copy] -= 1
+            if not counts[copy]:
+                del counts[copy]
+        if not own:
+            del self.own[who]
+
+    def say(self, who: int | None) -> list[str]:
+        """Those by this program, or by all, that were not said yet: they are from now on."""
+        found = [hit for hit, by in self.unsaid.items() if who is None or by == who]
+        for hit in found:
+            del self.unsaid[hit]
+        return found
+
+
 class Crowd:
     """What one address does over the copies of several recipients, within seconds. It is remembered by one process, in
     memory, for so long."""
 
     def __init__(self) -> None:
-        self._seen: dict[int, list[tuple[float, str, int, str]]] = {}
+        self._around: dict[int, Around] = {}
 
     def follow(self, hit: Mark, copy: str, was_read: bool) -> list[Change]:
-        """`copy` names message and recipient. What was read by somebody is left out."""
+        """`copy` names message and recipient. What was read by somebody is left out. Each hit is said once; one that
+        comes again is one whose transaction failed."""
         if hit.verdict not in ("human", "unknown") or not hit.where or was_read:
             return []
         opens = hit.kind == "open"
         key = hit.where * 2 + opens
-        seen = [
-            one for one in self._seen.pop(key, ()) if abs(hit.at - one[0]) <= CROWD_SECONDS and one[3] not in hit.ids
-        ]
-        seen.append((hit.at, copy, hit.who, hit.ids[-1]))
-        self._seen[key] = seen[-64:]
-        if len(self._seen) > ADDRESSES:
-            del self._seen[next(iter(self._seen))]
-        if len(seen) < CROWD:
+        around = self._around.pop(key, None) or Around()
+        self._around[key] = around
+        if len(self._around) > ADDRESSES:
+            del self._around[next(iter(self._around))]
+        around.add(hit.ids[-1], hit.at, copy, hit.who)
+        if len(around.own[hit.who]) >= (CROWD_OPENS if opens else CROWD):
+            said = around.say(hit.who)
+        elif not opens and len(around.copies) >= CROWD_OTHERS:
+            said = around.say(None)
+        else:
             return []
-        same = [one for one in seen if one[2] == hit.who]
-        for some, most in ((same, CROWD_OPENS if opens else CROWD), *(() if opens else ((seen, CROWD_OTHERS),))):
-            if len({one[1] for one in some}) >= most:
-                return [Change([one[3] for one in some], "scanner", "many_recipients")]
-        return []
+        return [Change(said, "scanner", "many_recipients")]
 
 
 def identity(key: bytes, address: str, agent: str) -> Identity:

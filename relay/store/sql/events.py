@@ -77,6 +77,7 @@ APPEND = insert("events", EVENTS.columns)
 TALLIES = ("message_id", "facts")
 SAVE_TALLIES = insert("tallies", TALLIES, replacing(TALLIES, "message_id"))
 TALLY = "SELECT facts FROM tallies WHERE message_id = ?"
+TALLIES_OF = spelt("SELECT message_id, facts FROM tallies WHERE message_id {many}")
 
 FROM_EVENTS = f"SELECT {EVENTS.names()} FROM events"
 AFTER = along(FROM_EVENTS, [], {"position": ":after"}, down=False)
@@ -90,8 +91,14 @@ OF_MESSAGE = {
     for newest in (False, True)
     for typed in (False, True)
 }
+THESE = spelt(f"{FROM_EVENTS} WHERE event_id {{many}}")
 ONE = f"SELECT {EVENTS.names()}, events.link_counts FROM events WHERE event_id = ?"
-CORRECT = "UPDATE events SET verdict = ?, reason = ?, first_verdict = ?, changed_at = ? WHERE event_id = ?"
+CORRECTED = ("event_id", "verdict", "reason", "first_verdict", "changed_at")
+CORRECT = Rows(
+    f"UPDATE events SET {', '.join(f'{name} = v.column{n}' for n, name in enumerate(CORRECTED[1:], 2))}"
+    " FROM {rows} AS v WHERE event_id = v.column1",
+    [f"events.{name}" for name in CORRECTED],
+)
 LAST = Statement("SELECT seq FROM sqlite_sequence WHERE name = 'events'", "SELECT position FROM counting")
 FOLLOWING = along(FROM_EVENTS, [Fixed("type", ":type")], {"at": ":at", "position": ":position"}, down=False)
 OF_TYPE = "FROM events WHERE message_id = ? AND type = ?"
@@ -239,45 +246,46 @@ def change(
     first open may be none any more, and another be it. `facts` are those that are known already, and are written again;
     `position` is the last one that was used."""
     of: dict[str, list[tuple[Event, Event]]] = {}
+    rows = yield THESE, (Many(corrections),)
+    there = {event.event_id: event for event in map(EVENTS.value, rows)}
     for event_id, (verdict, reason, at) in corrections.items():
-        rows = yield ONE, (event_id,)
-        if rows:
-            old = EVENTS.value(rows[0][:-1])
-            if old.verdict == verdict:  # something else was quicker
-                continue
+        old = there.get(event_id)
+        if old is not None and old.verdict != verdict:  # else something else was quicker
             of.setdefault(old.message_id, []).append((old, tally.corrected(old, verdict, reason, at)))
+    if not of:
+        return []
+    known = {message_id: facts[message_id] for message_id in of if message_id in facts}
+    rows = yield TALLIES_OF, (Many(of.keys() - known.keys()),)
+    known |= {message_id: decode_facts(text) for message_id, text in rows}
     upto = yield from counters.upto()
+    counted = [message_id for message_id in of if counters.includes(upto, message_id)]
+    totals: counts.Totals = {}
+    for message_id in counted:
+        yield from messages.count(totals, message_id, -1)
+    new = [new for pairs in of.values() for _, new in pairs]
+    yield from write((CORRECT, [(e.event_id, e.verdict, e.reason, e.first_verdict, e.changed_at) for e in new]))
+    for message_id in counted:
+        yield from messages.count(totals, message_id)
+    told: list[Event] = []
+    owed: list[decisions.Owed] = []
     for message_id, pairs in of.items():
-        fact = facts.get(message_id)
-        if fact is None:
-            rows = yield TALLY, (message_id,)
-            fact = decode_facts(rows[0][0]) if rows else tally.Facts()
-        totals: counts.Totals = {}
-        counted = counters.includes(upto, message_id)
-        if counted:
-            yield from messages.count(totals, message_id, -1)
-        for _, new in pairs:
-            yield CORRECT, (new.verdict, new.reason, new.first_verdict, new.changed_at, new.event_id)
-        if counted:
-            yield from messages.count(totals, message_id)
-        told: list[Event] = []
-        owed: list[decisions.Owed] = []
-        for old, new in pairs:
+        fact = known.setdefault(message_id, tally.Facts())
+        for old, one in pairs:
             position += 1
-            told.append(tally.changed(old, new, new.changed_at, fact, position))
-            more, less = decisions.reconsidered(live, old, new, fact.turns, now)
+            told.append(tally.changed(old, one, one.changed_at, fact, position))
+            more, less = decisions.reconsidered(live, old, one, fact.turns, now)
             owed += more
             for endpoint_id, trigger in less:
-                yield outbox.CANCEL, (new.position, endpoint_id, trigger)
-        owed += decisions.owed(live, told, {message_id: fact}, now)
-        yield from write(
-            counters.added(totals),
-            (APPEND, [EVENTS.row(event, "") for event in told]),
-            (SAVE_TALLIES, [(message_id, encode_facts(fact).decode())]),
-            (outbox.OWE, outbox.rows(owed, now)),
-        )
-        yield from counters.clean(totals)
-    return [new for pairs in of.values() for _, new in pairs]
+                yield outbox.CANCEL, (one.position, endpoint_id, trigger)
+    owed += decisions.owed(live, told, known, now)
+    yield from write(
+        counters.added(totals),
+        (APPEND, [EVENTS.row(event, "") for event in told]),
+        (SAVE_TALLIES, [(key, encode_facts(fact).decode()) for key, fact in known.items()]),
+        (outbox.OWE, outbox.rows(owed, now)),
+    )
+    yield from counters.clean(totals)
+    return new
 
 
 def fold(folds: Sequence[floods.Fold]) -> Program[None]:
