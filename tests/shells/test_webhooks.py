@@ -377,7 +377,7 @@ SPELLINGS = [
 async def test_no_spelling_of_a_private_address_is_dialled(scheme: str) -> None:
     async with hooks.receiver() as hook:
         port = URL(hook.url).port
-        poster = Poster(Guard(), timeout=2)
+        poster = Poster(Guard(), timeout=30)
         for spelling in SPELLINGS:
             answer = await poster.post(f"{scheme}://{spelling}:{port}/", b"{}", {}, 0)
             assert answer.status == 0, spelling
@@ -418,7 +418,7 @@ class Scripted(AbstractResolver):
 @pytest.mark.parametrize("answers", [["127.0.0.1"], ["8.8.8.8", "127.0.0.1"], ["10.0.0.7"], ["169.254.169.254"]])
 async def test_a_name_that_leads_inside_is_refused(answers: list[str]) -> None:
     async with hooks.receiver() as hook:
-        poster = Poster(Guard(), timeout=2, resolver=Scripted(answers))
+        poster = Poster(Guard(), timeout=30, resolver=Scripted(answers))
         for scheme in ("http", "https"):
             answer = await poster.post(f"{scheme}://hooks.example:{URL(hook.url).port}/", b"{}", {}, 0)
             assert answer.error.startswith("refused:")
@@ -429,7 +429,7 @@ async def test_a_name_that_leads_inside_is_refused(answers: list[str]) -> None:
 async def test_a_name_is_looked_up_once_for_a_connection_and_pinned() -> None:
     async with hooks.receiver() as hook:
         resolver = Scripted(["127.0.0.1"], ["10.9.9.9"])
-        poster = Poster(Guard(["127.0.0.1"]), timeout=2, resolver=resolver)
+        poster = Poster(Guard(["127.0.0.1"]), timeout=30, resolver=resolver)
         port = URL(hook.url).port
         assert (await poster.post(f"http://hooks.example:{port}/", b"{}", {}, 0)).good
         assert resolver.asked == 1
@@ -449,7 +449,7 @@ async def test_what_is_allowed(store: Store) -> None:
             (["localhost"], f"http://localhost:{port}/", True),
             (["localhost"], hook.url, False),
         ]:
-            poster = Poster(Guard(allow), timeout=2)
+            poster = Poster(Guard(allow), timeout=30)
             assert (await poster.post(url, b"{}", {}, 0)).good is good, (allow, url)
             await poster.close()
 
@@ -460,7 +460,7 @@ async def test_no_redirect_no_proxy_no_cookie(monkeypatch: pytest.MonkeyPatch) -
             monkeypatch.setenv(name, proxy.url)
         away = Answer(302, {"Location": "/elsewhere", "Set-Cookie": "a=b"})
         async with hooks.receiver(lambda n, _: away) as hook:
-            poster = Poster(Guard(LOOPBACK), timeout=2)
+            poster = Poster(Guard(LOOPBACK), timeout=30)
             for _ in range(2):
                 assert (await poster.post(hook.url, b"{}", {}, 0)).status == 302
             await poster.close()
@@ -471,7 +471,7 @@ async def test_no_redirect_no_proxy_no_cookie(monkeypatch: pytest.MonkeyPatch) -
 
 async def test_a_huge_answer_is_not_read() -> None:
     async with hooks.receiver(lambda n, _: Answer(200, body=b"x" * 50_000_000)) as hook:
-        poster = Poster(Guard(LOOPBACK), timeout=5)
+        poster = Poster(Guard(LOOPBACK), timeout=30)
         assert (await poster.post(hook.url, b"{}", {}, 0)).good
         await poster.close()
 

@@ -25,10 +25,10 @@ def sent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sent]:
             yield relay, pixels[0], clicks[0]
 
 
-def raw(port: int, data: bytes) -> bytes:
-    """All that comes back until the server closes or waits for more."""
+def raw(port: int, data: bytes, patience: float = 0.3) -> bytes:
+    """All that comes back until the server closes or waits for more: says nothing for so many seconds."""
     with hostile.Line(port) as line:
-        line.socket.settimeout(0.3)
+        line.socket.settimeout(patience)
         line.send(data)
         got = b""
         try:
@@ -107,11 +107,11 @@ def test_methods_and_versions(sent: Sent) -> None:
             assert "location" not in fields
             if fields.get("connection") == "close" or status == 400:
                 client = hostile.Http(relay.http)
-    old = raw(relay.http, f"GET {click} HTTP/1.0\r\n\r\n".encode())
+    old = raw(relay.http, f"GET {click} HTTP/1.0\r\n\r\n".encode(), 20)
     assert old.startswith(b"HTTP/1.0 302") or old.startswith(b"HTTP/1.1 302")
     assert f"Location: {TARGET}".encode() in old
     absolute = raw(
-        relay.http, f"GET http://t.example.test{click} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
+        relay.http, f"GET http://t.example.test{click} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode(), 20
     )
     assert f"Location: {TARGET}".encode() in absolute
 
