@@ -81,11 +81,13 @@ async def run(
     only: frozenset[str] = frozenset(roles.ALL),
     ready: Callable[[starting.Addresses], None] | None = None,
     extra_routes: Sequence[web.AbstractRouteDef] = (),
+    through: wiring.Through | None = None,
     member: members.Member | None = None,
 ) -> None:
-    """Runs until SIGTERM or SIGINT, then drains. `ready` gets the addresses once every listener is up. As a `member` of a
-    service of several processes it does what its supervisor says."""
-    service = Service(settings, only, extra_routes, member=member)
+    """Runs until SIGTERM or SIGINT, then drains. `ready` gets the addresses once every listener is up. `through` gives
+    what stands between delivery and its tracker. As a `member` of a service of several processes it does what its
+    supervisor says."""
+    service = Service(settings, only, extra_routes, through=through, member=member)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM,) if member else (signal.SIGTERM, signal.SIGINT):
@@ -118,10 +120,12 @@ class Service:
         extra_routes: Sequence[web.AbstractRouteDef] = (),
         *,
         times: Times = TIMES,
+        through: wiring.Through | None = None,
         member: members.Member | None = None,
     ) -> None:
         self.member = member or members.alone(only)
         self.settings, self.only, self.extra_routes, self.times = settings, only, extra_routes, times
+        self.through = through
         self.ready = False
         self.tasks: list[asyncio.Task[None]] = []
         self.closers: list[Callable[[], Awaitable[None]]] = []  # called last to first
@@ -149,7 +153,7 @@ class Service:
         self.closers.append(self.store.stop)
         self.wiring = wiring.Wiring(
             self, settings, self.only, self.store, token_keys, self.member,
-            extra_routes=self.extra_routes, spool_times=self.times.spool,
+            extra_routes=self.extra_routes, through=self.through, spool_times=self.times.spool,
         )  # fmt: skip
         try:
             await self.open_store()

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from relay.store.contract import Store
     from relay.upstream import failover
 
+    Through = Callable[[delivery.Tracker], delivery.Tracker]
+
 
 # Of each role, the modules that are loaded when it starts.
 LOADED = {
@@ -87,10 +89,12 @@ class Wiring:
         member: members.Member,
         *,
         extra_routes: Sequence[web.AbstractRouteDef] = (),
+        through: Through | None = None,
         spool_times: spool.Times | None = None,
     ) -> None:
         self.host, self.settings, self.only, self.store = host, settings, only, kept
         self.extra_routes, self.spool_times = extra_routes, spool_times
+        self.through = through or (lambda tracker: tracker)
         self.member = member
         self._keys = token_keys
         self.among = nodes.Nodes(
@@ -189,7 +193,9 @@ class Wiring:
             return
         tracker = self.tracker(signers)
         self.send_later(tracker, queue)
-        deliverer = delivery.Delivery(self.settings, tracker, out, queue, heard, service=self.member.shared)
+        deliverer = delivery.Delivery(
+            self.settings, self.through(tracker), out, queue, heard, service=self.member.shared
+        )
         self.deliverer = deliverer
         self.host.closers.append(lambda: deliverer.close(self.host.left() / 2))
         try:
@@ -337,7 +343,7 @@ class Wiring:
             kept, tracker = self.spool or self.mail(signers)[2], self.tracker(signers)
             if "smtp" not in self.only:
                 self.send_later(tracker, kept)
-            door = submitting.Submitting(self.settings, self.store, tracker, kept, self.deliverer)
+            door = submitting.Submitting(self.settings, self.store, self.through(tracker), kept, self.deliverer)
         services = calls.Services(
             settings=self.settings, store=self.store, submitting=door, keys_of_tokens=self.keys.now
         )

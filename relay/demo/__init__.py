@@ -15,7 +15,7 @@ from pathlib import Path
 
 from relay import app, config, starting
 from relay.core.model import Tracking
-from relay.demo import inbox, pages, writing
+from relay.demo import inbox, originals, pages, received, writing
 
 HOST = "127.0.0.1"
 TRIES = 200  # ports that are tried, from the one asked for
@@ -41,8 +41,9 @@ def free_port(first: int, taken: frozenset[int] = frozenset()) -> int:
     raise NoPort(f"no free port on {HOST} from {first} on")
 
 
-def settings(folder: Path, *, smtp: int, http: int, admin: int, upstream: int) -> config.Settings:
-    """The demo's settings: everything is tracked, all mail belongs to one grant, and its mailbox is a Maildir."""
+def settings(folder: Path, *, smtp: int, http: int, admin: int, upstream: int, secret: str) -> config.Settings:
+    """The demo's settings: everything is tracked, all mail belongs to one grant, and its mailbox is a Maildir. `secret`
+    signs the webhooks, which go to the demo itself."""
     return config.Settings(
         application_id="trackrelay-demo",
         state_dir=folder / "state",
@@ -56,6 +57,8 @@ def settings(folder: Path, *, smtp: int, http: int, admin: int, upstream: int) -
             config.Grant("default"),
         ),
         mailbox=config.Mailbox(poll_interval=1.0),
+        webhooks=(config.Webhook(f"http://{HOST}:{admin}/demo/webhook", received.TRIGGERS, secret),),
+        webhook_delivery=config.WebhookDelivery(allow_private=(HOST,)),
     )
 
 
@@ -63,13 +66,22 @@ async def run(smtp: int, http: int, admin: int, *, say: Callable[[str], None]) -
     """Runs until SIGINT or SIGTERM. `say` gets the lines for the user, once everything is up."""
     with tempfile.TemporaryDirectory(prefix="trackrelay-demo-") as name:
         folder = Path(name)
-        post = inbox.Inbox()
+        handed_in = originals.Originals()
+        post = inbox.Inbox(handed_in.of)
         upstream = await post.start()
         try:
             chosen: list[int] = [upstream]
             for wanted in (smtp, http, admin):
                 chosen.append(free_port(wanted, frozenset(chosen)))
-            own = settings(folder, smtp=chosen[1], http=chosen[2], admin=chosen[3], upstream=upstream)
+            notifications = received.Notifications()
+            own = settings(
+                folder,
+                smtp=chosen[1],
+                http=chosen[2],
+                admin=chosen[3],
+                upstream=upstream,
+                secret=notifications.secret,
+            )
             writing.make_mailbox(folder / "Maildir")
             places = pages.Places((HOST, chosen[1]), own.tracking.url, f"http://{HOST}:{chosen[3]}", folder / "Maildir")
 
@@ -79,7 +91,12 @@ async def run(smtp: int, http: int, admin: int, *, say: Callable[[str], None]) -
                     f"Mail sent to {HOST}:{chosen[1]} (SMTP, no login) arrives there too. Ctrl-C ends the demo and forgets all."
                 )
 
-            await app.run(own, ready=ready, extra_routes=pages.Demo(post, lambda: places).routes())
+            await app.run(
+                own,
+                ready=ready,
+                extra_routes=pages.Demo(post, notifications, lambda: places).routes(),
+                through=handed_in.through,
+            )
         finally:
             await post.stop()
 

@@ -21,6 +21,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from relay.core import addresses, headers
+from relay.demo import marks
 from relay.demo.inbox import Received
 
 MAX_PARTS = 300
@@ -186,6 +187,31 @@ def view(message: Received) -> dict[str, Any]:
             for i, a in enumerate(reading.attachments)
         ],
     }
+
+
+def changes(message: Received, tracking: str) -> dict[str, Any]:
+    """The source for reading, and octet by octet, as sections of [mark, text]; a mark is "same", "added" or "removed". Of a
+    message that did not come from this relay, without marks. `tracking` is the URL of the tracking server."""
+    before = message.raw if message.original is None else message.original
+    return {
+        "known": message.original is not None,
+        **marks.summary(before, message.raw, tracking),
+        "readable": [section._replace(runs=shown(section.runs)) for section in marks.readable(before, message.raw)],
+        "whole": [marks.Section("", "", shown(marks.whole(before, message.raw)))],
+    }
+
+
+def shown(runs: list[marks.Run] | None) -> list[marks.Run] | None:
+    """As far as a page can show them, in characters that JSON has."""
+    found: list[marks.Run] = []
+    room = MAX_TEXT
+    for kind, text in runs or ():
+        found.append(marks.Run(kind, text[:room].encode("utf-8", "replace").decode()))
+        room -= len(text)
+        if room <= 0:
+            found.append(marks.Run("same", "\n[…]"))
+            break
+    return None if runs is None else found
 
 
 # -- HTML as text

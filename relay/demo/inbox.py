@@ -1,6 +1,7 @@
 """The demo's upstream: an SMTP server that keeps what it gets in memory, as a mailbox provider would.
 
-Owns: taking mail, its limits, the list. Leaves to others: reading a message (`display`), showing it (`pages`).
+Owns: taking mail, its limits, the list. Leaves to others: reading a message (`display`), showing it (`pages`), what it was
+before the relay changed it (`originals`).
 Nothing is ever sent on. An address that begins with `bounce` is refused, to show a bounce.
 """
 
@@ -10,6 +11,7 @@ import asyncio
 import secrets
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,13 +24,15 @@ REFUSED = "bounce"
 
 @dataclass(slots=True)
 class Received:
-    """One message as it came: `recipients` are the envelope's, `raw` its bytes with CRLF."""
+    """One message as it came: `recipients` are the envelope's, `raw` its bytes with CRLF. `original` is what the client
+    handed in, None where it did not come from this relay."""
 
     id: str
     reverse_path: str
     recipients: tuple[str, ...]
     raw: bytes
     at: float
+    original: bytes | None = None
     seen: bool = False
     answered: bool = False
 
@@ -42,8 +46,14 @@ class Receiver(SMTP):
 class Inbox:
     """The server and the messages that it keeps, newest last."""
 
-    def __init__(self, *, most: int = MAX_MESSAGES, octets: int = MAX_OCTETS) -> None:
-        self.most, self.most_octets = most, octets
+    def __init__(
+        self,
+        original: Callable[[bytes], bytes | None] = lambda raw: None,
+        *,
+        most: int = MAX_MESSAGES,
+        octets: int = MAX_OCTETS,
+    ) -> None:
+        self.original, self.most, self.most_octets = original, most, octets
         self.messages: OrderedDict[str, Received] = OrderedDict()
         self.octets = 0
         self.server: asyncio.Server | None = None
@@ -66,10 +76,10 @@ class Inbox:
 
     def keep(self, message: Received) -> None:
         self.messages[message.id] = message
-        self.octets += len(message.raw)
+        self.octets += weight(message)
         while len(self.messages) > self.most or (self.octets > self.most_octets and len(self.messages) > 1):
             _, gone = self.messages.popitem(last=False)
-            self.octets -= len(gone.raw)
+            self.octets -= weight(gone)
 
     # -- aiosmtpd asks these -------------------------------------------------------------------------------------------
 
@@ -83,5 +93,18 @@ class Inbox:
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
         identifier = secrets.token_hex(8)
         raw = envelope.original_content or b""
-        self.keep(Received(identifier, envelope.mail_from or "", tuple(envelope.rcpt_tos), raw, time.time()))
+        self.keep(
+            Received(
+                identifier,
+                envelope.mail_from or "",
+                tuple(envelope.rcpt_tos),
+                raw,
+                time.time(),
+                self.original(raw),
+            )
+        )
         return f"250 2.0.0 Ok: kept as {identifier}"
+
+
+def weight(message: Received) -> int:
+    return len(message.raw) + len(message.original or b"")

@@ -1,4 +1,4 @@
-"""The demo's page: compose, inbox, and the live page beside them.
+"""The demo's page: compose, inbox, the live page beside them, and the webhooks that went out.
 
 Owns: its routes. Leaves to others: the live page's data (`tracking_http.dashboard`), access control
 (`tracking_http.admin`), reading and writing messages (`display`, `writing`).
@@ -23,6 +23,7 @@ from aiohttp import web
 from relay import log
 from relay.demo import display, writing
 from relay.demo.inbox import Inbox, Received
+from relay.demo.received import Notifications
 from tracking_http.dashboard import pages
 
 LOG = log.room("demo")
@@ -53,8 +54,8 @@ class Demo:
     """The routes over one inbox. `places` is called for each request, since the addresses are known only once all is
     up."""
 
-    def __init__(self, inbox: Inbox, places: Callable[[], Places]) -> None:
-        self.inbox, self.places = inbox, places
+    def __init__(self, inbox: Inbox, notifications: Notifications, places: Callable[[], Places]) -> None:
+        self.inbox, self.notifications, self.places = inbox, notifications, places
 
     def routes(self) -> list[web.AbstractRouteDef]:
         return [
@@ -67,8 +68,12 @@ class Demo:
             web.get("/demo/inbox/{id}", self.view),
             web.get("/demo/inbox/{id}/body", self.body),
             web.get("/demo/inbox/{id}/source", self.source),
+            web.get("/demo/inbox/{id}/changes", self.changes),
             web.get("/demo/inbox/{id}/parts/{index}", self.part),
             web.post("/demo/inbox/{id}/reply", self.reply),
+            web.post("/demo/webhook", self.notified),
+            web.get("/demo/webhooks", self.webhooks),
+            web.get("/demo/webhooks/{id}/body", self.webhook_body),
         ]
 
     async def page(self, request: web.Request) -> web.Response:
@@ -160,6 +165,12 @@ class Demo:
         raw = self.message(request).raw[:2_000_000]
         return web.Response(text=raw.decode("utf-8", "replace"), content_type="text/plain", headers=NO_STORE)
 
+    async def changes(self, request: web.Request) -> web.Response:
+        """The source with marks where the relay changed it."""
+        found = self.message(request)
+        told = await asyncio.to_thread(display.changes, found, self.places().tracking)
+        return web.json_response(told, headers=NO_STORE)
+
     async def part(self, request: web.Request) -> web.Response:
         found = await asyncio.to_thread(display.read, self.message(request).raw)
         index = request.match_info["index"]
@@ -186,6 +197,24 @@ class Demo:
         await asyncio.to_thread(writing.deliver, self.places().maildir, message)
         found.answered = found.answered or form.get("automatic") is not True
         return web.json_response({"sent": True, "reply": "Delivered to the sender’s mailbox."})
+
+    # -- the webhook consumer ------------------------------------------------------------------------------------------
+
+    async def notified(self, request: web.Request) -> web.Response:
+        """The endpoint, as any program has it."""
+        if self.notifications.take(tuple(request.headers.items()), await request.read()):
+            return web.Response(status=204)
+        return web.Response(status=401, text="This is not signed with the secret.")
+
+    async def webhooks(self, request: web.Request) -> web.Response:
+        return web.json_response({"webhooks": self.notifications.told(self.places().admin)}, headers=NO_STORE)
+
+    async def webhook_body(self, request: web.Request) -> web.Response:
+        """The octets that were signed."""
+        found = self.notifications.found.get(request.match_info["id"])
+        if found is None:
+            raise web.HTTPNotFound(text="This webhook is gone.")
+        return web.Response(body=found.body, content_type="application/json", headers=NO_STORE)
 
 
 async def fields(request: web.Request) -> dict[str, Any]:

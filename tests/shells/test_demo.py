@@ -215,6 +215,196 @@ def test_any_program_may_send_and_its_message_is_shown(demo_running: Running, ch
     assert seen.harmless, seen
 
 
+# -- what was changed, and what went out -------------------------------------------------------------------------------
+
+
+def test_the_source_shows_what_was_changed(demo_running: Running, chromium: Any) -> None:
+    page, seen = page_of(chromium, demo_running)
+    demo_running.post("/demo/send", **FORM, subject="Marked")
+    page.locator("#inbox-list li", has_text="Marked").wait_for()
+    newest(page, "Marked")
+    page.get_by_role("button", name="Source").click()
+    page.get_by_text("changed 1 link and placed the pixel").wait_for()
+    put, gone = (page.locator(f"#message pre {tag}").all_inner_texts() for tag in ("ins", "del"))
+    assert [text.partition(":")[0] for text in put[:1]] == ["Received"]
+    assert [text.strip() for text in gone] == [
+        "X-Track-Opens: yes",
+        "X-Track-Links: yes",
+        "X-Track-Thread-Replies: yes",
+        "https://example.org/x",
+    ]
+    assert "/c/" in put[1]
+    assert put[2].startswith("<img src=")
+    page.get_by_role("button", name="Octet by octet").click()
+    page.locator("#message pre", has_text="Content-Transfer-Encoding").wait_for()
+    assert seen.clean, seen
+
+
+def test_the_webhook_that_went_out_can_be_verified(demo_running: Running, chromium: Any) -> None:
+    """As the page shows it: each snippet runs, says that the signature is right, and says so of no other body."""
+    page, seen = page_of(chromium, demo_running)
+    subject = "Signed"
+    demo_running.post("/demo/send", **{**FORM, "to": "hook@example.org"}, subject=subject)
+    page.locator("#inbox-list li", has_text=subject).wait_for()
+    newest(page, subject).get_by_text("Hello").wait_for()
+    page.get_by_role("tab", name="Webhooks").click()
+    mine = page.locator("#hook-list li", has_text="hook@example.org")
+    mine.locator("summary", has_text="message.opened").click()
+    assert mine.locator("dt.signs").all_inner_texts() == [
+        "x-nylas-signature",
+        "webhook-id",
+        "webhook-timestamp",
+        "webhook-signature",
+    ]
+    body = json.loads(mine.locator("pre").first.inner_text())
+    assert body["type"] == "message.opened"
+    assert body["data"]["object"]["recipient"] == "hook@example.org"
+    snippets = mine.locator(".copyable pre").all_text_contents()
+    programs = [("sh",), (sys.executable, "-I")]
+    for program, snippet in zip(programs, snippets, strict=True):
+        assert "right" in said(program, snippet)
+        assert "wrong" in said(program, snippet.replace("whsec_", "whsec_A"))
+    assert seen.clean, seen
+
+
+def said(program: tuple[str, ...], text: str) -> str:
+    return subprocess.run([*program, "-c", text], capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+def test_a_webhook_that_is_not_signed_is_refused(demo_running: Running) -> None:
+    before = len(demo_running.get("/demo/webhooks")["webhooks"])
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        demo_running.post("/demo/webhook", type="message.opened")
+    assert refused.value.code == 401
+    assert len(demo_running.get("/demo/webhooks")["webhooks"]) == before
+
+
+# -- by the keyboard, and on a phone -----------------------------------------------------------------------------------
+
+
+def focused(page: Any) -> str:
+    return str(page.evaluate("document.activeElement.innerText || document.activeElement.id"))
+
+
+def test_keys(demo_running: Running, chromium: Any) -> None:
+    for subject in ("Key one", "Key two"):
+        demo_running.post("/demo/send", **FORM, subject=subject)
+    page, seen = page_of(chromium, demo_running)
+    rows = page.locator("#inbox-list li")
+    rows.filter(has_text="Key one").wait_for()
+    page.keyboard.press("j")
+    assert "Key two" in focused(page)
+    page.keyboard.press("j")
+    assert "Key one" in focused(page)
+    page.keyboard.press("k")
+    page.keyboard.press("Enter")
+    heading = page.locator("#message h3")
+    heading.and_(page.get_by_text("Key two")).wait_for()
+    page.keyboard.press("j")  # the next one, since one is open
+    heading.and_(page.get_by_text("Key one")).wait_for()
+    page.keyboard.press("r")
+    answer = page.get_by_label("Your answer")
+    answer.fill("")
+    page.keyboard.type("jk/rc? is text")
+    assert answer.input_value() == "jk/rc? is text"
+    page.keyboard.press("Escape")  # the answer, then the message
+    answer.wait_for(state="detached")
+    page.keyboard.press("r")
+    assert answer.input_value() == "jk/rc? is text"  # nothing that was written is lost
+    page.keyboard.press("Escape")
+    page.keyboard.press("Escape")
+    heading.wait_for(state="detached")
+    assert "Key one" in focused(page)
+
+    page.keyboard.press("/")
+    page.keyboard.type("two key")
+    rows.filter(has_text="Key one").wait_for(state="hidden")
+    assert rows.filter(has_text="Key two").is_visible()
+    page.keyboard.press("Enter")
+    assert "Key two" in focused(page)
+    page.keyboard.press("/")
+    page.keyboard.press("Escape")
+    rows.filter(has_text="Key one").wait_for()
+
+    page.keyboard.press("c")
+    assert page.evaluate("document.activeElement.name") == "to"
+    page.keyboard.press("Escape")
+    page.locator("#keys-open").click()
+    page.get_by_label("Keys of a single letter").uncheck()
+    page.keyboard.press("Escape")
+    before = focused(page)
+    page.keyboard.press("/")
+    page.keyboard.press("j")
+    assert focused(page) == before
+    assert seen.clean, seen
+
+
+def test_no_key_is_a_trap(demo_running: Running, chromium: Any) -> None:
+    """Tab goes all round the page, every stop can be seen to have the focus, and it ends where it began."""
+    demo_running.post("/demo/send", **FORM, subject="Round")
+    page, _ = page_of(chromium, demo_running)
+    page.locator("#inbox-list li", has_text="Round").first.wait_for()
+    page.evaluate("document.activeElement.blur()")
+    stops: list[str] = []
+    look = """() => { const one = document.activeElement; if (!one || one === document.body) return "";
+        const near = one.closest(".field") ?? one;
+        const seen = [one, near].some((each) => { const style = getComputedStyle(each);
+            return style.outlineStyle !== "none" || style.boxShadow !== "none"; });
+        return `${one.tagName} ${one.id} ${one.name ?? ""} ${one.className} ${one.innerText?.slice(0, 30) ?? ""} ${seen || one.tagName === "IFRAME"}`; }"""
+    for _ in range(120):
+        page.keyboard.press("Tab")
+        stop = page.evaluate(look)
+        if stop == "" and stops:
+            break
+        if stop:
+            stops.append(stop)
+    else:
+        pytest.fail(f"Tab never came round: {stops[-12:]}")
+    assert any(stop.startswith("BUTTON send") for stop in stops), stops
+    assert any("tab-hooks" in stop or "tab-live" in stop for stop in stops), stops
+    assert [stop for stop in stops if stop.endswith("false")] == []
+
+
+def test_send_is_in_view_on_a_small_screen(demo_running: Running, chromium: Any) -> None:
+    page = chromium.new_context(viewport={"width": 1280, "height": 800}).new_page()
+    page.goto(demo_running.url)
+    page.get_by_text("The headers that ask for it").click()
+    box = page.get_by_role("button", name="Send").bounding_box()
+    assert box["y"] + box["height"] <= 800
+    assert page.evaluate("document.documentElement.scrollHeight") <= 800
+    page.get_by_role("button", name="Send").click()
+    page.locator("#answer", has_text="Sent.").wait_for()
+    box = page.get_by_role("button", name="Send").bounding_box()
+    assert box["y"] + box["height"] <= 800
+
+
+def test_on_a_phone_the_panes_are_tabs(demo_running: Running, chromium: Any) -> None:
+    demo_running.post("/demo/send", **FORM, subject="Phone")
+    page, seen = page_of(chromium, demo_running)
+    assert page.get_by_role("tab", name="Write").count() == 0  # all are in view
+    page.set_viewport_size({"width": 390, "height": 844})
+    write, inbox_ = (page.get_by_role("tab", name=name) for name in ("Write", "Inbox"))
+    write.and_(page.locator("[aria-selected=true]")).wait_for()
+    assert page.get_by_role("tabpanel", name="Write").is_visible()
+    write.focus()
+    page.keyboard.press("ArrowRight")
+    inbox_.and_(page.locator("[aria-selected=true]")).wait_for()
+    assert page.get_by_role("tabpanel", name="Inbox").is_visible()
+    assert not page.locator("#compose").is_visible()
+    row = page.locator("#inbox-list li", has_text="Phone").first
+    row.get_by_role("button").click()
+    page.locator("#message h3", has_text="Phone").wait_for()
+    assert page.evaluate("document.activeElement.id") == "to-list"
+    page.keyboard.press("Enter")
+    row.wait_for()
+    assert "Phone" in focused(page)
+    page.get_by_role("tab", name="Live").first.click()
+    page.get_by_role("tab", name="Webhooks").click()
+    assert page.get_by_role("tabpanel", name="Webhooks").is_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert seen.clean, seen
+
+
 HOSTILE = """<!doctype html><html><head><title></title><base href="https://evil.example/"><script>alert(1)</script>
 <meta http-equiv="refresh" content="0;url=https://evil.example/"><link rel="stylesheet" href="https://evil.example/a.css"></head>
 <body onload="alert(2)"><p>Harmless</p><img src="https://evil.example/a.png" onerror="alert(3)"><svg onload="alert(4)"></svg>

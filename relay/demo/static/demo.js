@@ -2,29 +2,30 @@
 
 import { el, fetched, icon, size, time } from "/static/dom.js";
 import { Live } from "/static/live.js";
+import { hooks } from "/demo/static/hooks.js";
+import { keys } from "/demo/static/keys.js";
+import { source } from "/demo/static/source.js";
+import { tabs } from "/demo/static/tabs.js";
 
 const by = (id) => document.getElementById(id);
 const POLL = 3000; // milliseconds; what the relay reports is looked at once it comes
 
 // -- panes, where there is room for one only ------------------------------------------------------------------
 
-const tabs = [...document.querySelectorAll(".tabs button")];
+const narrow = matchMedia("(max-width: 1099px)");
+const panes = tabs(by("panes"), (name) => { if (name === "side") count("news", (news = 0)); });
+panes.turn(narrow.matches);
+narrow.addEventListener("change", () => panes.turn(narrow.matches));
+let news = 0;
+let hooked = 0;
 
-function show(name) {
-  for (const tab of tabs) {
-    if (tab.dataset.pane === name) tab.setAttribute("aria-current", "true");
-    else tab.removeAttribute("aria-current");
-    by(tab.dataset.pane).toggleAttribute("data-open", tab.dataset.pane === name);
-  }
-  if (name === "side") count("news", 0);
-}
+// Where what had the focus is gone, it goes to what took its place.
+const focus = (element) => element?.focus({ preventScroll: false });
 
 function count(id, number) {
   by(id).hidden = number === 0;
   by(id).textContent = number;
 }
-
-for (const tab of tabs) tab.addEventListener("click", () => show(tab.dataset.pane));
 
 // -- write --------------------------------------------------------------------------------------------------------
 
@@ -66,6 +67,12 @@ async function posted(url, fields) {
   } catch {
     return { sent: false, reply: text.slice(0, 300) || answer.statusText };
   }
+}
+
+by("html").addEventListener("keydown", (event) => sends(event) && draft.requestSubmit());
+
+function sends(event) {
+  return event.key === "Enter" && (event.ctrlKey || event.metaKey) && !event.isComposing;
 }
 
 draft.addEventListener("submit", async (event) => {
@@ -122,9 +129,30 @@ function list(found) {
   for (const one of found) shown.set(one.id, one);
   by("inbox-list").replaceChildren(...found.map((one) => row(one, fresh.has(one.id))));
   by("no-messages").hidden = found.length > 0;
+  sift();
   count("unread", found.filter((one) => !one.seen).length);
   if (focused) by("inbox-list").querySelector(`li[data-id="${focused}"] button`)?.focus();
 }
+
+// What is searched for is in what the list shows.
+function sift() {
+  const words = by("search").value.toLowerCase().split(/\s+/).filter(Boolean);
+  let left = 0;
+  for (const line of by("inbox-list").children) {
+    const { from, subject, for: to } = shown.get(line.dataset.id);
+    const text = [from, subject, ...to].join("\n").toLowerCase();
+    line.hidden = !words.every((word) => text.includes(word));
+    left += !line.hidden;
+  }
+  by("none-found").hidden = left > 0 || shown.size === 0;
+}
+
+by("search").addEventListener("input", sift);
+by("search").addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" && event.key !== "ArrowDown") return;
+  event.preventDefault();
+  focus(by("inbox-list").querySelector("li:not([hidden]) button"));
+});
 
 function row(one, fresh) {
   const made = el(
@@ -144,14 +172,19 @@ function row(one, fresh) {
 }
 
 async function read(id) {
+  const left = reading;
   reading = id;
   way = "html";
   by("inbox").toggleAttribute("data-reading", Boolean(id));
   by("message").hidden = !id;
-  by("to-list").hidden = !(id && matchMedia("(max-width: 1099px)").matches);
-  by("inbox-title").hidden = !by("to-list").hidden;
+  by("to-list").hidden = !(id && narrow.matches);
+  by("inbox-title").hidden = by("search").hidden = !by("to-list").hidden;
   for (const each of by("inbox-list").querySelectorAll("button")) each.toggleAttribute("aria-current", false);
-  if (!id) return by("message").replaceChildren();
+  if (!id) {
+    by("message").replaceChildren();
+    return focus(by("inbox-list").querySelector(`li[data-id="${left}"]:not([hidden]) button`) ?? by("inbox-title"));
+  }
+  if (narrow.matches) focus(by("to-list"));
   by("inbox-list").querySelector(`li[data-id="${id}"] button`)?.setAttribute("aria-current", "true");
   try {
     const found = await fetched(`/demo/inbox/${id}`);
@@ -163,6 +196,10 @@ async function read(id) {
 }
 
 by("to-list").addEventListener("click", () => read(""));
+narrow.addEventListener("change", () => {
+  by("to-list").hidden = !(reading && narrow.matches);
+  by("inbox-title").hidden = by("search").hidden = !by("to-list").hidden;
+});
 by("images").addEventListener("change", () => reading && by("message").querySelector("iframe") && read(reading));
 
 const WAYS = [["html", "Message"], ["text", "Plain text"], ["headers", "Headers"], ["source", "Source"]];
@@ -201,9 +238,7 @@ function content(message, name) {
   }
   if (name === "text") return el("pre", {}, (message.derived ? "(This message has no plain text; this is its HTML as text.)\n\n" : "") + message.text);
   if (name === "headers") return el("dl", { class: "facts" }, message.headers.flatMap(([key, value]) => [el("dt", {}, key), el("dd", {}, value)]));
-  const pre = el("pre", { class: "small" }, "Loading");
-  fetch(`/demo/inbox/${message.id}/source`).then(async (answer) => { pre.textContent = await answer.text(); }, () => { pre.textContent = "Not available."; });
-  return pre;
+  return source(message);
 }
 
 function attachments(message) {
@@ -215,16 +250,24 @@ function attachments(message) {
   );
 }
 
+const begun = new Map(); // id -> an answer that was not sent
+
 function answering(message, place) {
   const words = el("textarea", { "aria-label": "Your answer", rows: 3 });
-  words.value = "Yes please! See you on Friday.";
+  words.value = begun.get(message.id) ?? "Yes please! See you on Friday.";
+  words.addEventListener("input", () => begun.set(message.id, words.value));
+  words.addEventListener("keydown", (event) => sends(event) && send(false));
   const said = el("output", { class: "small soft" });
   async function send(automatic) {
     said.textContent = "Sending";
     try {
       const answer = await posted(`/demo/inbox/${message.id}/reply`, { text: automatic ? "I am away until Monday." : words.value, automatic });
       said.textContent = answer.reply;
-      if (answer.sent && !automatic) place.replaceChildren(el("p", { class: "answering small soft", role: "status" }, "Sent. The relay finds it in the sender’s mailbox within a second or two."));
+      if (answer.sent && !automatic) {
+        begun.delete(message.id);
+        place.replaceChildren(el("p", { class: "answering small soft", role: "status" }, "Sent. The relay finds it in the sender’s mailbox within a second or two."));
+        focus(by("reply"));
+      }
       look();
     } catch {
       said.textContent = "The demo does not answer.";
@@ -240,7 +283,7 @@ function answering(message, place) {
         { class: "row" },
         el("button", { class: "primary" }, "Send the reply"),
         el("button", { type: "button", onclick: () => send(true), title: "An automatic answer does not count as a reply" }, "Out of office"),
-        el("button", { type: "button", class: "plain", onclick: () => { place.replaceChildren(); by("reply").focus(); } }, "Cancel"),
+        el("button", { type: "button", class: "plain", id: "cancel", onclick: () => { place.replaceChildren(); focus(by("reply")); } }, "Cancel"),
         said,
       ),
     ),
@@ -251,7 +294,25 @@ function answering(message, place) {
 
 // -- live -----------------------------------------------------------------------------------------------------------
 
-let news = 0;
+const more = hooks({
+  list: by("hook-list"),
+  empty: by("no-hooks"),
+  came(number) {
+    hooked = side.current === "hooks" ? 0 : hooked + number;
+    count("hooked", hooked);
+  },
+});
+
+const side = tabs(by("side-tabs"), (name) => {
+  if (name === "hooks") count("hooked", (hooked = 0));
+  backs();
+});
+
+// The way back is from a message of the live page, so it stands beside that only.
+function backs() {
+  by("back").classList.toggle("gone", side.current !== "live");
+}
+
 const live = new Live({
   messages: by("messages"),
   empty: by("empty"),
@@ -265,10 +326,68 @@ const live = new Live({
   divider: by("activity-title"),
   changed() {
     look();
-    if (!by("side").hasAttribute("data-open")) count("news", ++news);
-    else news = 0;
+    hear();
+    news = panes.current === "side" ? 0 : news + 1;
+    count("news", news);
   },
 });
+
+async function hear() {
+  try {
+    await more();
+  } catch {
+    // The status says already that nothing answers.
+  }
+}
+
 live.start();
 look();
-setInterval(() => document.hidden || look(), POLL);
+hear();
+setInterval(() => document.hidden || (look(), hear()), POLL);
+
+// -- keys -----------------------------------------------------------------------------------------------------------
+
+const LISTS = [["hooks", "#hook-list summary"], ["overview", "#messages a.message"], ["inbox", "#inbox-list li:not([hidden]) button"]];
+
+// To the next or previous line of the list that has the focus, else of the inbox. What is being read gives way to it.
+function step(by_) {
+  const within = LISTS.find(([place]) => by(place).contains(document.activeElement))?.[0] ?? "inbox";
+  const lines = [...document.querySelectorAll(LISTS.find(([place]) => place === within)[1])];
+  if (!lines.length) return false;
+  if (within === "inbox" && narrow.matches && panes.current !== "inbox") panes.show("inbox");
+  const at = lines.findIndex((line) => line === document.activeElement || (within === "inbox" && reading && line.parentElement.dataset.id === reading));
+  const line = lines[at < 0 ? (by_ > 0 ? 0 : lines.length - 1) : Math.max(0, Math.min(lines.length - 1, at + by_))];
+  focus(line);
+  if (within === "inbox" && reading && line.parentElement.dataset.id !== reading) read(line.parentElement.dataset.id);
+  return true;
+}
+
+function open_pane(name) {
+  if (narrow.matches) panes.show(name);
+}
+
+function back() {
+  const here = document.activeElement;
+  if (here === by("search")) {
+    by("search").value = "";
+    sift();
+    focus(by("inbox-list").querySelector("li:not([hidden]) button") ?? by("inbox-title"));
+  } else if (by("side").contains(here) && side.current === "live" && !by("back").hidden) by("back").click();
+  else if (by("compose").contains(here)) return false;
+  else if (by("cancel")) by("cancel").click();
+  else if (reading) read("");
+  else return false;
+  return true;
+}
+
+keys(
+  {
+    j: () => step(1),
+    k: () => step(-1),
+    "/": () => { open_pane("inbox"); if (!by("to-list").hidden) read(""); focus(by("search")); by("search").select(); },
+    c: () => { open_pane("compose"); focus(draft.elements.to); draft.elements.to.select(); },
+    r: () => { if (!reading) return false; open_pane("inbox"); by("reply")?.click(); },
+    Escape: back,
+  },
+  { dialog: by("keys"), opener: by("keys-open"), box: by("keys-on") },
+);

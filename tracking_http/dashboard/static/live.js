@@ -70,7 +70,7 @@ export class Live {
     this.pending = 0;
     this.wait = 1000;
     parts.more?.addEventListener("click", () => this.load(this.before));
-    parts.back?.addEventListener("click", () => { history.pushState(null, "", location.pathname); this.choose(); parts.title?.focus?.(); });
+    parts.back?.addEventListener("click", () => { history.pushState(null, "", location.pathname); this.choose(); });
     addEventListener("hashchange", () => this.choose());
     addEventListener("popstate", () => this.choose());
     document.addEventListener("visibilitychange", () => (document.hidden ? this.rest() : this.wake()));
@@ -237,6 +237,7 @@ export class Live {
     const id = location.hash.slice(1);
     const chosen = /^[a-z0-9]{1,64}$/.test(id) ? id : "";
     if (chosen === this.chosen) return;
+    const left = this.chosen;
     this.chosen = chosen;
     for (const [each, { row }] of this.known) {
       const link = row.querySelector("a");
@@ -247,9 +248,12 @@ export class Live {
     if (!detail) return;
     detail.hidden = !chosen;
     const behind = overview ?? activity; // what the details take the place of
+    const here = document.activeElement;
+    const lost = chosen ? behind?.contains(here) : here === back || detail.contains(here); // what has the focus is hidden now
     if (behind) behind.hidden = Boolean(chosen);
     if (back) back.hidden = !chosen;
     if (title) title.hidden = Boolean(chosen);
+    if (lost) (chosen ? back : (this.known.get(left)?.row.querySelector("a") ?? title))?.focus();
     this.emptiness();
     if (chosen) {
       detail.replaceChildren();
