@@ -11,8 +11,7 @@ from relay import __version__
 
 COMMANDS = (
     "demo", "run", "check", "rewrite", "inspect", "classify", "events", "messages", "queue", "webhooks", "user", "api-key", "token-key",
-    "links", "suppress", "dkim", "counts", "store", "nodes", "backup", "export", "erase",
-    "units",
+    "links", "suppress", "dkim", "counts", "store", "nodes", "backup", "export", "erase", "units", "init",
 )  # fmt: skip
 
 

@@ -89,6 +89,17 @@ def make_folder(path: Path) -> None:
     sync(path.parent)
 
 
+def give(path: Path, uid: int, gid: int, mode: int) -> None:
+    """Another owner and mode for a file or folder that this process has made. A link is not followed."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fchown(descriptor, uid, gid)
+        os.fchmod(descriptor, mode)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def sweep(folder: Path, now: float) -> None:
     """Takes away the drafts, here and in the folders below, that a crash left. `now` is in Unix seconds."""
     for path in folder.rglob("*.tmp"):

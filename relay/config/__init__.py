@@ -5,7 +5,7 @@ is read, `places` on which line it stands, `loading` finds and reads a file, `co
 `gaps` lists what has no effect yet, `reference` writes relay.toml and docs/config.md from the table. Leaves to others: what the settings mean.
 """
 
-from relay.config.loading import InvalidSettings, Missing, Mistake, find, load, settings_of
+from relay.config.loading import InvalidSettings, Missing, Mistake, find, load, read, settings_of
 from relay.config.settings import (
     Admin,
     Dkim,
@@ -47,5 +47,6 @@ __all__ = [
     "WebhookDelivery",
     "find",
     "load",
+    "read",
     "settings_of",
 ]

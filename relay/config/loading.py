@@ -86,6 +86,13 @@ def load(
         from relay import causes
 
         raise Missing(f"{file} can't be read: {causes.of(error)}") from None
+    return read(text, file, environ, roles)
+
+
+def read(
+    text: bytes, file: Path, environ: Mapping[str, str] = os.environ, roles: frozenset[str] = frozenset(ROLES)
+) -> Settings:
+    """The settings of a text that is in that file, or will be. As `load`."""
     return _Reader(file, environ, roles).run(text)
 
 

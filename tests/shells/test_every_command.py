@@ -104,7 +104,8 @@ tls = "never"
 
 
 def test_all_commands_are_walked_through() -> None:
-    assert {line.split()[0] for line in LINES} == set(COMMANDS) - {"demo"}  # it has no files
+    apart = {"demo", "init"}  # demo has no files, init makes what the others need: below
+    assert {line.split()[0] for line in LINES} == set(COMMANDS) - apart
 
 
 @pytest.fixture
@@ -137,7 +138,15 @@ def somebody_else() -> Iterator[None]:
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if not module.name.endswith("__main__"):
                 importlib.import_module(module.name)
-    for name in ("pwd", "dns.asyncresolver", "sqlite_utils", "uvloop", "encodings.idna", "argon2"):
+    for name in (
+        "pwd",
+        "dns.asyncresolver",
+        "sqlite_utils",
+        "uvloop",
+        "encodings.idna",
+        "encodings.punycode",
+        "argon2",
+    ):
         importlib.import_module(name)
     if os.geteuid() != 0:
         yield
@@ -338,6 +347,21 @@ def test_a_database_that_cannot_be_used(
     assert ended(codes, 0) == EMPTY | OWN - {"token-key rotate"} | by_force | UNDONE | UNCONFIGURED
     assert main(["messages", "list"]) == 1
     assert capsys.readouterr().err.startswith(f"trackrelay messages: {words}")
+
+
+# -- the first settings ------------------------------------------------------------------------------------------------
+
+
+def test_settings_that_cannot_be_written(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "shut").mkdir(mode=0)
+    (folder / "taken").mkdir()
+    (folder / "taken" / "secrets").write_text("no folder")
+    places = ("shut", "shut/below", "password", "password/below", "taken", ".")
+    with somebody_else():
+        codes = walk(capsys, [f"init {to} --upstream local --tracking-host t.e.test --no-check" for to in places])
+    assert set(codes.values()) == {1}
+    assert sorted(path.name for path in folder.rglob("*") if "init" in path.name or path.suffix == ".tmp") == []
+    assert list((folder / "taken").iterdir()) == [folder / "taken" / "secrets"]
 
 
 # -- files that a command is given -------------------------------------------------------------------------------------
