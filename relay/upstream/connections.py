@@ -21,7 +21,7 @@ import aiosmtplib
 from relay import config, oauth
 from relay.core import envelopes, greetings, networks
 from relay.core.model import Later, Reply
-from relay.upstream import choice, failures, logins, transaction
+from relay.upstream import choice, failures, logins, protocol, transaction
 from relay.upstream.failures import CannotConnect
 
 
@@ -62,6 +62,7 @@ class Connection:
     rset: bool = False
     used: bool = False
     idle_since: float = 0.0  # time.monotonic()
+    deadline: protocol.Deadline | None = None  # of its transactions
 
     @property
     def open(self) -> bool:
@@ -91,6 +92,8 @@ class Connection:
         if transport is None or home is None or transport.is_closing():
             later = Later(Reply(451, "4.4.2 The upstream closed the connection"))
             return transaction.Result((later,) * len(lines.rcpt), stale=True, unsent=True)
+        if self.deadline is None:
+            self.deadline = protocol.Deadline(asyncio.get_running_loop(), times.shortest)
         result = await transaction.run(
             transport,
             home,
@@ -100,6 +103,7 @@ class Connection:
             rset=self.rset,
             lmtp=self.lmtp,
             times=times,
+            deadline=self.deadline,
         )
         self.rset, self.used = result.rset, True
         return result
@@ -110,6 +114,8 @@ class Connection:
         return envelopes.reply(said.code, said.message.split("\n"))
 
     def close(self, *, politely: bool = False) -> None:
+        if self.deadline is not None:
+            self.deadline.close()
         if politely and self.smtp.is_connected:
             cast(asyncio.WriteTransport, self.smtp.transport).write(b"QUIT\r\n")  # the answer is not waited for
         self.smtp.close()

@@ -1,6 +1,7 @@
 """One mail transaction, pipelined, on a connection that somebody else opened, greeted, secured and logged in.
 
-Owns: the commands from MAIL to the final dot and their replies (RFC 5321 3.3, RFC 2920; LMTP: RFC 2033).
+Owns: the commands from MAIL to the final dot and their replies (RFC 5321 3.3, RFC 2920; LMTP: RFC 2033). It is a talk, a
+generator that waits for one reply after the other: whoever reads the replies goes on with it at once.
 Leaves to others: how replies are read (`protocol`), connections (`connections`), what may stand in a command
 (`core.envelopes`).
 """
@@ -14,7 +15,7 @@ from typing import cast
 
 from relay.core import envelopes
 from relay.core.model import Done, Later, Outcome, Reply
-from relay.upstream.protocol import ConnectionLost, TransactionProtocol
+from relay.upstream.protocol import ConnectionLost, Deadline, Talk, TransactionProtocol, Wait
 
 SLICE = 1 << 18  # octets handed to the transport at once
 
@@ -28,6 +29,11 @@ class Times:
     data: float = 120
     block: float = 180
     dot: float = 600
+
+    @property
+    def shortest(self) -> float:
+        """Of those within a transaction."""
+        return min(self.mail, self.data, self.block, self.dot)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +62,7 @@ class _Progress:
 
 
 class Transaction:
-    """One MAIL, its RCPTs, one message. `run` is called once, and raises only what cancels it."""
+    """One MAIL, its RCPTs, one message. `talk` is called once, and raises nothing."""
 
     def __init__(
         self,
@@ -72,23 +78,20 @@ class Transaction:
         self.pipelining, self.rset, self.lmtp, self.times = pipelining, rset, lmtp, times
         self.progress = _Progress(list(lines.refused))
 
-    async def run(self, content: bytes) -> Result:
+    def talk(self, content: bytes) -> Talk[Result]:
         progress = self.progress
         try:
-            result = await self._talk(content)
+            return (yield from self._talk(content))
         except ConnectionLost as lost:
             said = "after the message, before the upstream's reply" if progress.handed_over else "before the message"
             reply = envelopes.reply(451, [f"4.4.2 The upstream went away {said}: {lost}"])
             later = Later(reply, uncertain=progress.handed_over)
             unsent = not progress.handed_over
-            result = Result(progress.fill(later), stale=lost.left and unsent, unsent=unsent)
-        if result.reusable and (self.protocol.replies or self.protocol.lost or self.protocol.transport.is_closing()):
-            return replace(result, reusable=False)  # it said more than it was asked, or goes
-        return result
+            return Result(progress.fill(later), stale=lost.left and unsent, unsent=unsent)
 
-    async def _talk(self, content: bytes) -> Result:
+    def _talk(self, content: bytes) -> Talk[Result]:
         progress = self.progress
-        mail, rcpts, data = await (self._together() if self.pipelining else self._one_by_one())
+        mail, rcpts, data = yield from (self._together() if self.pipelining else self._one_by_one())
         asked = [i for i, outcome in enumerate(progress.outcomes) if outcome is None]
         accepted = []
         for i, reply in zip(asked, rcpts, strict=True):
@@ -113,59 +116,64 @@ class Transaction:
             return Result(progress.fill(Later(data)), reusable=known, rset=True)
         if not accepted:
             self.protocol.transport.write(b".\r\n")  # RFC 2920 3.1: end it at once; it has no recipients
-            await self.protocol.reply(self.times.dot)
+            yield Wait(self.times.dot)
             return Result(progress.fill(Later(data)), reusable=True, rset=True)
-        return await self._message(content, accepted)
+        return (yield from self._message(content, accepted))
 
-    async def _together(self) -> tuple[Reply, list[Reply], Reply]:
+    def _together(self) -> Talk[tuple[Reply, list[Reply], Reply]]:
         rcpt = [line for line in self.lines.rcpt if line is not None]
         commands = [*([b"RSET"] if self.rset else []), self.lines.mail, *rcpt, b"DATA", b""]
         self.protocol.transport.write(b"\r\n".join(commands))
-        replies = [await self._answer(self.times.mail) for _ in commands[:-2]]
-        replies.append(await self._answer(self.times.data))
+        replies: list[Reply] = []
+        for _ in commands[:-2]:
+            replies.append((yield from self._answer(self.times.mail)))
+        replies.append((yield from self._answer(self.times.data)))
         if self.rset:
             del replies[0]
         return replies[0], replies[1:-1], replies[-1]
 
-    async def _one_by_one(self) -> tuple[Reply, list[Reply], Reply]:
+    def _one_by_one(self) -> Talk[tuple[Reply, list[Reply], Reply]]:
         if self.rset:
-            await self._ask(b"RSET", self.times.mail)
-        mail = await self._ask(self.lines.mail, self.times.mail)
+            yield from self._ask(b"RSET", self.times.mail)
+        mail = yield from self._ask(self.lines.mail, self.times.mail)
         rcpt = [line for line in self.lines.rcpt if line is not None]
         if mail.code // 100 != 2:
             return mail, [mail] * len(rcpt), mail
-        rcpts = [await self._ask(line, self.times.mail) for line in rcpt]
+        rcpts: list[Reply] = []
+        for line in rcpt:
+            rcpts.append((yield from self._ask(line, self.times.mail)))
         if not any(reply.code // 100 == 2 for reply in rcpts):
             return mail, rcpts, rcpts[-1]
-        return mail, rcpts, await self._ask(b"DATA", self.times.data)
+        return mail, rcpts, (yield from self._ask(b"DATA", self.times.data))
 
-    async def _ask(self, command: bytes, seconds: float) -> Reply:
+    def _ask(self, command: bytes, seconds: float) -> Talk[Reply]:
         self.protocol.transport.write(command + b"\r\n")
-        return await self._answer(seconds)
+        return (yield from self._answer(seconds))
 
-    async def _answer(self, seconds: float) -> Reply:
+    def _answer(self, seconds: float) -> Talk[Reply]:
         """The next reply. RFC 5321 3.8: after a 421 no more is said, so it answers all that is left."""
-        reply = await self.protocol.reply(seconds)
+        reply: Reply = yield Wait(seconds)
         if reply.code == 421:
             raise ConnectionLost(f"{reply}", left=True)
         return reply
 
-    async def _message(self, content: bytes, accepted: Sequence[int]) -> Result:
+    def _message(self, content: bytes, accepted: Sequence[int]) -> Talk[Result]:
         progress = self.progress
         end = b".\r\n" if not content or content.endswith(b"\r\n") else b"\r\n.\r\n"
         for piece, last in stuffed(content, SLICE):
             progress.handed_over = last
-            await self.protocol.write(piece + end if last else piece, self.times.block)
+            yield from self.protocol.write(piece + end if last else piece, self.times.block)
             if self.protocol.replies and not last:
                 # Refused half-way (552, for one): final. The upstream is still inside the message, so it is closed.
-                refusal = await self.protocol.reply(0)
+                refusal: Reply = yield Wait(0)
                 return Result(progress.fill(envelopes.outcome(refusal)))
-        replies = [await self.protocol.reply(self.times.dot)]
-        final = replies[0]
+        final: Reply = yield Wait(self.times.dot)
+        replies = [final]
         if self.lmtp:  # RFC 2033 4.2: one reply per accepted recipient
             progress.outcomes[accepted[0]] = _final(final)
             for i in accepted[1:]:
-                replies.append(final := await self.protocol.reply(self.times.dot))
+                final = yield Wait(self.times.dot)
+                replies.append(final)
                 progress.outcomes[i] = _final(final)
         known = all(reply.code // 100 in (2, 4, 5) and reply.code != 421 for reply in replies)
         return Result(
@@ -212,13 +220,17 @@ async def run(
     rset: bool,
     lmtp: bool,
     times: Times,
+    deadline: Deadline,
 ) -> Result:
-    """Runs one transaction on `transport`, whose protocol is `home` before and after."""
+    """Runs one transaction on `transport`, whose protocol is `home` before and after. `deadline` is the connection's."""
     writer = cast(asyncio.Transport, transport)
-    protocol = TransactionProtocol(writer, cast(asyncio.Protocol, home))
+    protocol = TransactionProtocol(writer, cast(asyncio.Protocol, home), deadline)
     writer.set_protocol(protocol)
     try:
         transaction = Transaction(protocol, lines, pipelining=pipelining, rset=rset, lmtp=lmtp, times=times)
-        return await transaction.run(content)
+        result = await protocol.run(transaction.talk(content))
+        if result.reusable and (protocol.replies or protocol.lost or writer.is_closing()):
+            return replace(result, reusable=False)  # it said more than it was asked, or goes
+        return result
     finally:
         writer.set_protocol(home)

@@ -9,6 +9,8 @@ import ssl
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -16,7 +18,7 @@ from hypothesis import strategies as st
 
 from relay import config
 from relay.core.model import Done, Envelope, Later, Never, Recipient, Reply
-from relay.upstream import client, connections, transaction
+from relay.upstream import client, connections, protocol, transaction
 from tests.fakes import certificates
 from tests.fakes import upstream as fake
 from tests.until import until
@@ -51,6 +53,52 @@ async def sending(
             yield server, out
         finally:
             await out.close()
+
+
+class Timers:
+    """A loop whose time is turned by hand."""
+
+    def __init__(self):
+        self.now, self.made, self.due = 0.0, 0, {}
+
+    def time(self):
+        return self.now
+
+    def call_later(self, seconds, call):
+        self.made += 1
+        timer = SimpleNamespace(cancel=lambda: self.due.pop(id(timer), None))
+        self.due[id(timer)] = (self.now + seconds, call)
+        return timer
+
+    def turn(self, to):
+        while due := [(at, key) for key, (at, _) in self.due.items() if at <= to]:
+            self.now, key = min(due)
+            self.due.pop(key)[1]()
+        self.now = to
+
+
+def test_a_deadline_moves_without_a_timer_for_each_time():
+    timers: Any = Timers()
+    over: list[Any] = []
+    deadline = protocol.Deadline(timers, 2.0)
+    for n in range(1000):
+        timers.turn(n * 0.01)
+        deadline.move(2.0 if n % 2 else 30.0, lambda: over.append(timers.now))
+    assert timers.made < 10
+    deadline.move(30.0, lambda: over.append(timers.now))
+    deadline.move(2.0, lambda: over.append(timers.now))
+    timers.turn(11.98)
+    assert not over
+    timers.turn(60.0)
+    assert over == [pytest.approx(9.99 + 2.0)]
+    deadline.move(2.0, lambda: over.append("lifted"))
+    deadline.lift()
+    timers.turn(70.0)
+    deadline.move(2.0, lambda: over.append("closed"))
+    deadline.close()
+    timers.turn(80.0)
+    assert len(over) == 1
+    assert not timers.due
 
 
 @pytest.mark.parametrize("offers", [fake.USUAL, ()], ids=["pipelined", "plain"])

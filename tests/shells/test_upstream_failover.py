@@ -36,7 +36,7 @@ def settings(folder, servers, *, fallback=(), **senders) -> config.Settings:
 
 
 @asynccontextmanager
-async def several(folder, scripts, *, processes=1, **how):
+async def several(folder, scripts, *, processes=1, times=TIMES, **how):
     """The upstreams room over that many scripted upstreams, each by its name."""
     async with AsyncExitStack() as stack:
         offers = how.pop("offers", {})
@@ -44,7 +44,7 @@ async def several(folder, scripts, *, processes=1, **how):
         servers = {name: await stack.enter_async_context(server) for name, server in made.items()}
         found = settings(folder, servers, **how)
         now = [1000.0]
-        out = failover.Upstreams(found, hostname="relay.test", times=TIMES, clock=lambda: now[0], processes=processes)
+        out = failover.Upstreams(found, hostname="relay.test", times=times, clock=lambda: now[0], processes=processes)
         try:
             yield out, servers, found, now
         finally:
@@ -53,7 +53,8 @@ async def several(folder, scripts, *, processes=1, **how):
 
 @pytest.mark.parametrize(("processes", "connections"), [(1, 20), (3, 7), (64, 2)])
 async def test_the_processes_of_a_service_share_the_connections(tmp_path, processes, connections):
-    async with several(tmp_path, {"default": None}, processes=processes) as (out, servers, _, _):
+    patient = transaction.Times()
+    async with several(tmp_path, {"default": None}, processes=processes, times=patient) as (out, servers, _, _):
         await asyncio.gather(*(out.send(envelope(), MESSAGE) for _ in range(40)))
         assert servers["default"].sessions == connections
         assert len(servers["default"].taken) == 40
