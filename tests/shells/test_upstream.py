@@ -66,7 +66,7 @@ class Timers:
 
     def call_later(self, seconds, call):
         self.made += 1
-        timer = SimpleNamespace(cancel=lambda: self.due.pop(id(timer), None))
+        timer: Any = SimpleNamespace(cancel=lambda: self.due.pop(id(timer), None))
         self.due[id(timer)] = (self.now + seconds, call)
         return timer
 
