@@ -22,6 +22,7 @@ from relay import (
     collector,
     config,
     files,
+    inherited,
     keys,
     log,
     metrics,
@@ -37,6 +38,7 @@ from relay import (
 )
 from relay.core import floods
 from relay.workers import member as members
+from relay.workers import sockets
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -83,11 +85,14 @@ async def run(
     extra_routes: Sequence[web.AbstractRouteDef] = (),
     through: wiring.Through | None = None,
     member: members.Member | None = None,
+    given: Sequence[inherited.Given] = (),
 ) -> None:
     """Runs until SIGTERM or SIGINT, then drains. `ready` gets the addresses once every listener is up. `through` gives
     what stands between delivery and its tracker. As a `member` of a service of several processes it does what its
-    supervisor says."""
-    service = Service(settings, only, extra_routes, through=through, member=member)
+    supervisor says. `given` are sockets that systemd passes."""
+    passed = sockets.bind(inherited.places(settings, only, given)) if not member else {}
+    own = member or members.alone(only, passed)
+    service = Service(settings, only, extra_routes, through=through, member=own)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM,) if member else (signal.SIGTERM, signal.SIGINT):

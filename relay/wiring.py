@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from relay import causes, certificates, nodes, roles, starting, suppressing, units, webhooks, workers
 from relay.config import Settings
 from relay.config.settings import DEFAULT_UPSTREAM
+from relay.core import networks
 from relay.workers import member as members
 
 if TYPE_CHECKING:
@@ -246,7 +247,9 @@ class Wiring:
         try:
             tracker = self.tracker(self.signers())
             at_once = suppressions.AtOnce(self.settings, tracker.lookup)
-            self.milter = await milter.serve(self.settings, tracker, refuses=at_once.refusal if at_once.asks else None)
+            refuses = at_once.refusal if at_once.asks else None
+            inherited = self.member.sockets.get(("milter.listen", 0), ())
+            self.milter = await milter.serve(self.settings, tracker, refuses=refuses, inherited=inherited)
         except milter.CannotListen as reason:
             raise starting.CannotStart(f"milter: {reason}", 1 if reason.now else 2) from reason
         self.own["milter"] = list(self.milter.addresses)
@@ -430,10 +433,10 @@ class Wiring:
         listener = Listener(application, **how)
         self.host.closers.append(listener.stop)
         for at, address in enumerate(listen):
-            host, _, port = address.rpartition(":")
+            host, port = ("", 0) if networks.passed(address) else networks.endpoint(address)
             try:
                 inherited = self.member.sockets.get((f"{role}.listen", at), ())
-                await listener.start(host.strip("[]"), int(port), context, inherited=inherited)
+                await listener.start(host, port, context, inherited=inherited)
             except OSError as reason:
                 why = causes.of(reason, listening=True)
                 raise starting.CannotStart(f"{role}: can't listen on {address}: {why}", 1) from reason

@@ -16,6 +16,7 @@ from tests import peers
 
 FOLDER = Path(__file__).parent.parent / "systemd"
 SERVICES = sorted(FOLDER.glob("*.service"))
+SOCKETS = sorted(FOLDER.glob("*.socket"))
 ROLES = [p for p in SERVICES if p.stem != "trackrelay"]
 PROGRAM = "/opt/trackrelay/.venv/bin/trackrelay"
 
@@ -28,7 +29,7 @@ def analyze() -> str:
 @pytest.fixture
 def folder(tmp_path) -> Path:
     """The units with a program that exists here, since `verify` looks for it."""
-    for unit in (*SERVICES, *FOLDER.glob("*.target")):
+    for unit in (*SERVICES, *SOCKETS, *FOLDER.glob("*.target")):
         (tmp_path / unit.name).write_text(unit.read_text().replace(PROGRAM, sys.executable))
     return tmp_path
 
@@ -45,7 +46,7 @@ def settings(unit: Path, section: str = "Service") -> dict[str, list[str]]:
     return found
 
 
-@pytest.mark.parametrize("unit", [*SERVICES, FOLDER / "trackrelay.target"], ids=lambda p: p.name)
+@pytest.mark.parametrize("unit", [*SERVICES, *SOCKETS, FOLDER / "trackrelay.target"], ids=lambda p: p.name)
 def test_systemd_has_nothing_to_say_about_the_unit(analyze, folder, unit):
     """`verify` exits 0 for a key that it does not know, and says so on stderr."""
     done = subprocess.run(
@@ -159,6 +160,18 @@ def test_a_unit_hides_what_its_role_does_not_work_with(unit):
 def test_who_is_told_where_to_go_by_others_does_not_get_to_the_metadata_of_a_cloud():
     assert "169.254.169.254" in settings(FOLDER / "trackrelay-webhooks.service")["IPAddressDeny"][0].split()
     assert settings(FOLDER / "trackrelay-http.service")["IPAddressDeny"] == ["any"]
+
+
+@pytest.mark.parametrize("unit", SOCKETS, ids=lambda p: p.name)
+def test_sockets_are_of_a_service_that_listens(unit):
+    """Of its own name, which is what systemd takes where Service= is not set."""
+    assert unit.with_suffix(".service") in SERVICES
+    own, whole = settings(unit, "Socket"), settings(FOLDER / "trackrelay.socket", "Socket")
+    assert set(own["ListenStream"]) <= set(whole["ListenStream"])
+    assert {key: own[key] for key in own if key != "ListenStream"} == {
+        k: whole[k] for k in whole if k != "ListenStream"
+    }
+    assert not {"Service", "Accept"} & set(own)
 
 
 def test_every_line_of_hardening_is_explained():

@@ -66,7 +66,7 @@ async def standing_in(settings: config.Settings) -> AsyncIterator[str]:
     and proxy can be tried. Yields "" or why nothing of ours can answer."""
     from aiohttp import web
 
-    addresses = settings.http.listen
+    addresses = [address for address in settings.http.listen if not networks.passed(address)]
     taken = next((address for address in addresses if listeners.can_bind(address) is not None), None)
     if taken is not None:
         running = await listeners.is_running(settings)

@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
 
     from relay import check, config
 
-    settings = config.settings_of(args)
+    settings = config.settings_of(args, needs_secrets=True)
     print(check.ok("file", f"{settings.file} has no mistakes"))
     for words in settings.warnings:
         place, key, sentence = words.split(": ", 2)

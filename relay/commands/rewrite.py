@@ -78,7 +78,7 @@ def settings_or_none(args: argparse.Namespace) -> Settings:
             config.find(None)
         except config.Missing:
             return config.Settings()
-    return config.settings_of(args)
+    return config.settings_of(args, needs_secrets=True)
 
 
 def with_defaults(settings: Settings, args: argparse.Namespace) -> Settings:

@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
 
     chosen: frozenset[str] = args.only or frozenset(roles.ALL)
     dumps.forbid()  # before the first password is read
-    settings = config.settings_of(args, chosen)
+    settings = config.settings_of(args, chosen, needs_secrets=True)
     if "milter" in chosen and not settings.milter.listen:
         if args.only:
             print(f"{settings.file}: milter.listen: is empty, so nothing would listen", file=sys.stderr)
@@ -50,7 +50,9 @@ def run(args: argparse.Namespace) -> int:
         return 2
     log.start(args.log_format, logging.DEBUG if args.verbose else logging.INFO)
 
-    from relay import app, starting, workers
+    import os
+
+    from relay import app, inherited, starting, workers
 
     for warning in settings.warnings:
         log.room("config").warning("doubtful", what=warning)
@@ -59,13 +61,14 @@ def run(args: argparse.Namespace) -> int:
         print("trackrelay ready", file=sys.stderr, flush=True)
 
     try:
+        given = inherited.take(os.environ)
         parts = workers.parts(settings, chosen)
         if len(parts) > 1:
             from relay.workers import supervisor
 
-            supervisor.main(settings, parts, ready=ready)
+            supervisor.main(settings, parts, given=given, ready=ready)
         else:
-            app.main(settings, only=chosen, ready=ready)
+            app.main(settings, only=chosen, given=given, ready=ready)
     except starting.CannotStart as reason:
         print(f"trackrelay: {reason}", file=sys.stderr)
         return reason.code

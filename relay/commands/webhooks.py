@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     from relay import config
     from relay.core import moments
 
-    settings = config.settings_of(args)
+    settings = config.settings_of(args, needs_secrets=True)
     if args.verb == "replay":
         if not (args.ids or args.since or args.dead):
             print("trackrelay webhooks: replay needs an ID, --since TIME or --dead", file=sys.stderr)

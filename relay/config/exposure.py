@@ -75,7 +75,11 @@ def of_listeners(smtp: Smtp) -> Iterator[Problem]:
 
 def beyond(listeners: Iterable[str]) -> list[str]:
     """The listeners that others than this machine may reach."""
-    return [text for text in listeners if text and not networks.loopback(networks.endpoint(text)[0])]
+    return [
+        text
+        for text in listeners
+        if text and (networks.passed(text) or not networks.loopback(networks.endpoint(text)[0]))
+    ]
 
 
 def open_to_all(allowed: Iterable[networks.Network]) -> bool:
@@ -97,7 +101,8 @@ def leads_back(url: str, smtp: Smtp) -> bool:
         return False
     here = upstream.loopback or networks.everywhere(upstream.host)  # connecting to 0.0.0.0 is connecting to oneself
     named = domains.spelt(smtp.hostname)
-    for host, port in map(networks.endpoint, (*smtp.listen, *smtp.listen_tls)):
+    addresses = [text for text in (*smtp.listen, *smtp.listen_tls) if not networks.passed(text)]
+    for host, port in map(networks.endpoint, addresses):
         if port != upstream.port:
             continue
         everywhere = networks.everywhere(host)

@@ -75,10 +75,15 @@ def find(path: str | Path | None, environ: Mapping[str, str] = os.environ, syste
 
 
 def load(
-    path: str | Path, environ: Mapping[str, str] = os.environ, roles: frozenset[str] = frozenset(ROLES)
+    path: str | Path,
+    environ: Mapping[str, str] = os.environ,
+    roles: frozenset[str] = frozenset(ROLES),
+    *,
+    needs_secrets: bool = True,
 ) -> Settings:
     """The settings of a file. Raises `InvalidSettings` with all mistakes, `Missing` if it can't be read. Secrets that
-    none of `roles` needs are "", and their files are not opened."""
+    none of `roles` needs are "", and their files are not opened; without `needs_secrets` so are those that only the unit of
+    systemd has."""
     file = Path(path)
     try:
         text = file.read_bytes()
@@ -86,20 +91,28 @@ def load(
         from relay import causes
 
         raise Missing(f"{file} can't be read: {causes.of(error)}") from None
-    return read(text, file, environ, roles)
+    return read(text, file, environ, roles, needs_secrets=needs_secrets)
 
 
 def read(
-    text: bytes, file: Path, environ: Mapping[str, str] = os.environ, roles: frozenset[str] = frozenset(ROLES)
+    text: bytes,
+    file: Path,
+    environ: Mapping[str, str] = os.environ,
+    roles: frozenset[str] = frozenset(ROLES),
+    *,
+    needs_secrets: bool = True,
 ) -> Settings:
     """The settings of a text that is in that file, or will be. As `load`."""
-    return _Reader(file, environ, roles).run(text)
+    return _Reader(file, environ, roles, needs_secrets).run(text)
 
 
-def settings_of(args: argparse.Namespace, roles: frozenset[str] = frozenset(ROLES)) -> Settings:
-    """The settings for a command, by `args.config`, with the secrets of `roles`. If there are none, it says why on stderr and exits 2."""
+def settings_of(
+    args: argparse.Namespace, roles: frozenset[str] = frozenset(ROLES), *, needs_secrets: bool = False
+) -> Settings:
+    """The settings for a command, by `args.config`, with the secrets of `roles`. One that does not need them does without
+    those that systemd has for the unit only, but for the database's. If there are no settings, it says why on stderr and exits 2."""
     try:
-        return load(find(args.config), roles=roles)
+        return load(find(args.config), roles=roles, needs_secrets=needs_secrets)
     except (Missing, InvalidSettings) as error:
         print(error if isinstance(error, InvalidSettings) else f"trackrelay: {error}", file=sys.stderr)
         raise SystemExit(2) from None
@@ -112,8 +125,8 @@ def _line(file: Path, mistake: Mistake) -> str:
 class _Reader:
     """One reading of one file."""
 
-    def __init__(self, file: Path, environ: Mapping[str, str], roles: frozenset[str]) -> None:
-        self.file, self.roles = file, roles
+    def __init__(self, file: Path, environ: Mapping[str, str], roles: frozenset[str], needs_secrets: bool) -> None:
+        self.file, self.roles, self.needs_secrets = file, roles, needs_secrets
         self.environ = environ
         self.use = Use(file.absolute().parent, environ)
         self.mistakes: list[Mistake] = []
@@ -243,6 +256,9 @@ class _Reader:
             known |= {option.key, f"{option.key}_file"} if option.secret else {option.key}
             value: Any
             needed = not withhold and not self.roles.isdisjoint(option.roles)
+            if needed and not self.needs_secrets and section is not table.STORE:
+                name = given.get(f"{option.key}_file" if option.secret else option.key)
+                needed = not locators.outside(name, self.use)
             try:
                 if option.secret:
                     value = self._secret(option.key, given, path, needed)

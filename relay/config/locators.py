@@ -35,9 +35,27 @@ def private(text: str, use: Use) -> Path:
     if text.startswith(f"${CREDENTIALS}/"):
         # systemd's LoadCredential: each unit has another folder.
         if CREDENTIALS not in use.environ:
-            raise Wrong(f"${CREDENTIALS} is not set: that file is there only within the systemd unit")
+            name = text.removeprefix(f"${CREDENTIALS}/")
+            raise Wrong(
+                f"${CREDENTIALS} is not set: that file is there only within the systemd unit; run this in a unit that has it: "
+                "systemd-run --pipe --wait --uid=trackrelay "
+                f"-p LoadCredential={name}:/etc/trackrelay/secrets/{name} trackrelay check"
+            )
         text = use.environ[CREDENTIALS] + text.removeprefix(f"${CREDENTIALS}")
     return beside(text, use)
+
+
+def outside(text: object, use: Use) -> bool:
+    """Whether it names a credential of the unit, and this is not run by the unit."""
+    return isinstance(text, str) and text.startswith(f"${CREDENTIALS}/") and CREDENTIALS not in use.environ
+
+
+def absent(path: Path, use: Use) -> Wrong:
+    """There is no such file, and what to do about it."""
+    folder = use.environ.get(CREDENTIALS)
+    if folder and path.is_relative_to(folder):
+        return Wrong(f"there is no file {path}; the unit needs LoadCredential={path.name}:FILE (systemctl edit)")
+    return Wrong(f"there is no file {path}")
 
 
 def _present(value: Any, use: Use) -> Path:
@@ -49,7 +67,7 @@ def _present(value: Any, use: Use) -> Path:
         with path.open("rb"):
             return path
     except FileNotFoundError:
-        raise Wrong(f"there is no file {path}") from None
+        raise absent(path, use) from None
     except OSError as error:
         from relay import causes
 
@@ -81,6 +99,18 @@ def _address(value: Any, use: Use) -> str:
 
 
 ADDRESS = Kind("HOST:PORT, IPv6 in brackets", _address)
+
+
+def _listener(value: Any, use: Use) -> str:
+    text = kinds.text_of(value, use)
+    if not text.startswith("systemd:"):
+        return _address(value, use)
+    if not re.fullmatch(r"systemd:[!-9;-~]{1,255}", text):
+        raise Wrong(f'{shown(text)} names no socket of systemd, such as "systemd:submission"')
+    return text
+
+
+LISTENER = Kind('HOST:PORT, IPv6 in brackets, or "systemd:NAME"', _listener)
 
 
 def _milter(value: Any, use: Use) -> str:

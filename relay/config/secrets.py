@@ -51,7 +51,7 @@ def from_file(given: Any, use: Use) -> tuple[str, str]:
             mode = os.fstat(stream.fileno()).st_mode
             content = stream.read(LARGEST + 1)
     except FileNotFoundError:
-        raise Wrong(f"there is no file {file}") from None
+        raise locators.absent(file, use) from None
     except OSError as error:
         from relay import causes
 

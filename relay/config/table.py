@@ -109,10 +109,11 @@ SMTP = Section(
     settings.Smtp,
     "Where programs and mail clients hand in their mail.",
     (
-        Option("listen", kinds.listing(locators.ADDRESS),
+        Option("listen", kinds.listing(locators.LISTENER),
                "Offers STARTTLS once a certificate is set. Beyond loopback you must set logins (auth) or networks "
-               "(allow): without either it would be an open relay, and refuses to start."),
-        Option("listen_tls", kinds.listing(locators.ADDRESS),
+               "(allow): without either it would be an open relay, and refuses to start. A socket of this "
+               'address that systemd passes is taken as it is; "systemd:NAME" takes those of that name.'),
+        Option("listen_tls", kinds.listing(locators.LISTENER),
                'The same with TLS from the first byte, which mail clients prefer: ["0.0.0.0:465"].'),
         Option("hostname", locators.OWN_NAME,
                "The name in greetings, Received and EHLO, and in Message-IDs that we add: a full name of letters, digits "
@@ -359,7 +360,7 @@ HTTP = Section(
     "The tracking server: pixels, links, and a page that tells recipients what they are for. It is the only part "
     "that the whole world must reach.",
     (
-        Option("listen", kinds.several(locators.ADDRESS, none=False),
+        Option("listen", kinds.several(locators.LISTENER, none=False),
                'Behind a proxy that does TLS, or with a certificate of its own. A list for several: '
                '["127.0.0.1:8080", "[::1]:8080"].'),
         Option("certificate", locators.PRESENT,

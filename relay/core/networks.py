@@ -167,6 +167,11 @@ def endpoint(text: str) -> tuple[str, int]:
     return host, port
 
 
+def passed(text: str) -> str:
+    """The name of a listener's sockets where systemd makes them: "submission" of "systemd:submission"; "" of an address."""
+    return text.removeprefix("systemd:") if text.startswith("systemd:") else ""
+
+
 def written(host: str, port: int) -> str:
     """HOST:PORT, IPv6 in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -12,9 +12,11 @@ import grp
 import os
 import socket
 import stat
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from relay import causes, log, metrics
 from relay.config import Settings
@@ -63,7 +65,7 @@ class Server:
         self.answer, self._tracks, self._limits, self._refuses = answer.answer, tracks, limits, refuses
         self._loop = asyncio.get_running_loop()
         self._connections: set[Connection] = set()
-        self._listener: asyncio.AbstractServer | None = None
+        self._listeners: list[asyncio.AbstractServer] = []
         self._file: tuple[Path, int] | None = None  # ours, with its inode
         self._watch: asyncio.TimerHandle | None = None
         self._said = float("-inf")
@@ -109,27 +111,37 @@ class Server:
 
     # -- its own -------------------------------------------------------------------------------------------------------
 
-    async def listen(self, text: str, mode: int, group: str) -> None:
-        """Raises `CannotListen`."""
+    async def listen(self, text: str, mode: int, group: str, inherited: Sequence[socket.socket] = ()) -> None:
+        """By the sockets that are bound to the address where there are such. Raises `CannotListen`."""
         try:
-            await self._open(text, mode, group)
+            for each in inherited:
+                await self._take(each)
+            if not inherited:
+                await self._open(text, mode, group)
         except OSError as reason:
             why = causes.of(reason, listening=not text.startswith(UNIX))
             raise CannotListen(f"can't listen on {text}: {why}") from reason
         self._look()
 
+    async def _take(self, bound: socket.socket) -> None:
+        """A socket that somebody else has bound, and will remove where it is a file."""
+        unix = bound.family == socket.AF_UNIX
+        begin: Any = self._loop.create_unix_server if unix else self._loop.create_server
+        how = {"cleanup_socket": False} if unix and sys.version_info >= (3, 13) else {}
+        self._listeners.append(await begin(lambda: Connection(self), sock=bound, backlog=BACKLOG, **how))
+        self.addresses.append((bound.getsockname(), 0) if unix else bound.getsockname()[:2])
+
     async def _open(self, text: str, mode: int, group: str) -> None:
         if text.startswith(UNIX):
             path = Path(text.removeprefix(UNIX))
             bound = self._bind(path, mode, group)
-            self._listener = await self._loop.create_unix_server(lambda: Connection(self), sock=bound, backlog=BACKLOG)
+            listener = await self._loop.create_unix_server(lambda: Connection(self), sock=bound, backlog=BACKLOG)
             self.addresses = [(str(path), 0)]
         else:
             host, port = networks.endpoint(text.partition(":")[2])
-            self._listener = await self._loop.create_server(
-                lambda: Connection(self), host or None, port, backlog=BACKLOG
-            )
-            self.addresses = [s.getsockname()[:2] for s in self._listener.sockets]
+            listener = await self._loop.create_server(lambda: Connection(self), host or None, port, backlog=BACKLOG)
+            self.addresses = [s.getsockname()[:2] for s in listener.sockets]
+        self._listeners.append(listener)
 
     def _bind(self, path: Path, mode: int, group: str) -> socket.socket:
         """A socket as a file, which nobody can connect to before it has its owner and mode: it does not listen yet."""
@@ -161,8 +173,8 @@ class Server:
         self._stopping = True
         if self._watch:
             self._watch.cancel()
-        if self._listener:
-            self._listener.close()
+        for listener in self._listeners:
+            listener.close()
         if self._file:
             path, inode = self._file
             with contextlib.suppress(OSError):
@@ -219,14 +231,15 @@ async def serve(
     *,
     limits: Limits | None = None,
     refuses: answering.Refuses | None = None,
+    inherited: Sequence[socket.socket] = (),
 ) -> Server:
-    """Opens the listener of [milter]. `refuses` is asked about each recipient of mail that is tracked; without it the mail
+    """Opens the listener of [milter], or takes the `inherited` sockets of it. `refuses` is asked about each recipient of mail that is tracked; without it the mail
     server waits for no answer there. Raises `CannotListen`."""
     milter, smtp = settings.milter, settings.smtp
     limits = limits or Limits(in_flight=max(smtp.max_in_flight, smtp.max_message_size), message=smtp.max_message_size)
     server = Server(answering.Answering(settings, tracker), submitters.rule(milter.submitters), limits, refuses)
     try:
-        await server.listen(milter.listen, milter.mode, milter.group)
+        await server.listen(milter.listen, milter.mode, milter.group, inherited)
     except BaseException:
         server.stop_listening()
         raise

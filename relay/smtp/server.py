@@ -150,7 +150,7 @@ async def serve(
         for name, texts in (("smtp.listen", smtp.listen), ("smtp.listen_tls", smtp.listen_tls)):
             for at, text in enumerate(texts):
                 await server.listen(
-                    *networks.endpoint(text),
+                    *(("", 0) if networks.passed(text) else networks.endpoint(text)),
                     implicit_tls=name == "smtp.listen_tls",
                     inherited=(inherited or {}).get((name, at), ()),
                 )

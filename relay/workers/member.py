@@ -55,7 +55,7 @@ class Line:
 
 
 class Member:
-    """`roles` are the service's, of all its processes. `sockets` are inherited, bound and not listening; where there are none
+    """`roles` are the service's, of all its processes. `sockets` are inherited and bound; where there are none
     for an address, the process binds it itself."""
 
     def __init__(
@@ -146,9 +146,9 @@ def told(process: Mapping[str, Any]) -> str:
     return f"workers: {process['name']} is missing: {process['why']}"
 
 
-def alone(roles: frozenset[str]) -> Member:
+def alone(roles: frozenset[str], sockets: Sockets | None = None) -> Member:
     """The one process of a service that has no other."""
-    return Member(Part("", roles, 0, True), roles, sharing.ALONE, {})
+    return Member(Part("", roles, 0, True), roles, sharing.ALONE, sockets or {})
 
 
 def title(name: str) -> None:

@@ -36,10 +36,10 @@ SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
 
 
 class Process:
-    """`places` are where it listens, with others where `shares`."""
+    """`places` are where it listens, as the `turn`-th from 0 of so many `processes` with its roles."""
 
-    def __init__(self, part: Part, places: sockets.Places, *, shares: bool) -> None:
-        self.part, self.places, self.shares = part, places, shares
+    def __init__(self, part: Part, places: sockets.Places, turn: int = 0, processes: int = 1) -> None:
+        self.part, self.places, self.turn, self.processes = part, places, turn, processes
         self.bound: sockets.Bound = {}
         self.state: State = "missing"
         self.why = "it has not started yet"
@@ -61,7 +61,12 @@ class Process:
     def open(self) -> None:
         """Its sockets, unless it has them. Raises OSError."""
         if not self.bound:
-            self.bound = sockets.bind(self.places, shared=self.shares)
+            self.bound = sockets.bind(self.places, self.turn, self.processes)
+
+    @property
+    def shares(self) -> bool:
+        """Others listen where it does."""
+        return self.processes > 1
 
     def close(self) -> None:
         sockets.close_all(self.bound)

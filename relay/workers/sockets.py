@@ -15,13 +15,24 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from relay import causes, starting
 from relay.config import Settings
 from relay.core import networks
 
 Bound = dict[tuple[str, int], list[socket.socket]]
-Places = dict[tuple[str, int], list[tuple[int, tuple[object, ...]]]]  # families and addresses
+
+
+class Place(NamedTuple):
+    """`given` are sockets that others have made there (`inherited`); without any it is to be bound."""
+
+    family: int
+    address: object
+    given: tuple[socket.socket, ...] = ()
+
+
+Places = dict[tuple[str, int], list[Place]]
 
 
 def wanted(settings: Settings, roles: frozenset[str]) -> Iterator[tuple[str, int, str]]:
@@ -35,10 +46,13 @@ def wanted(settings: Settings, roles: frozenset[str]) -> Iterator[tuple[str, int
         yield "admin.listen", 0, settings.admin.listen
 
 
-def places(settings: Settings, roles: frozenset[str]) -> Places:
-    """Where the processes of these roles are to listen, and that nobody else does. Raises `CannotStart`."""
-    found: Places = {}
+def places(settings: Settings, roles: frozenset[str], passed: Places) -> Places:
+    """Where the processes of these roles are to listen, and that nobody else does, beside what is `passed`. Raises
+    `CannotStart`."""
+    found = dict(passed)
     for name, at, text in wanted(settings, roles):
+        if (name, at) in passed:
+            continue
         host, port = networks.endpoint(text)
         try:
             first = opened(host, port)
@@ -46,7 +60,7 @@ def places(settings: Settings, roles: frozenset[str]) -> Places:
             where = networks.written(host, port) if name.startswith("smtp") else text
             why = causes.of(reason, listening=True)
             raise starting.CannotStart(f"{name.partition('.')[0]}: can't listen on {where}: {why}", 1) from reason
-        found[name, at] = [(each.family, each.getsockname()) for each in first]
+        found[name, at] = [Place(each.family, each.getsockname()) for each in first]
         close(first)
     return found
 
@@ -56,18 +70,28 @@ def of(found: Places, roles: frozenset[str]) -> Places:
     return {key: places for key, places in found.items() if key[0].partition(".")[0] in roles}
 
 
-def bind(found: Places, *, shared: bool) -> Bound:
-    """Sockets for one process, which are bound and do not listen. Raises OSError."""
+def bind(found: Places, turn: int = 0, processes: int = 1) -> Bound:
+    """Sockets for one process, the `turn`-th from 0 of so many with these listeners, which are bound and do not listen (but
+    where they were given). Raises OSError."""
     bound: Bound = {}
     try:
         for key, each in found.items():
             bound[key] = []
-            for family, place in each:
-                bound[key].append(at_place(family, place, shared=shared))
+            for family, place, given in each:
+                if given:
+                    bound[key] += [one.dup() for one in share(given, turn, processes)]
+                else:
+                    bound[key].append(at_place(family, place, shared=processes > 1))
     except BaseException:
         close_all(bound)
         raise
     return bound
+
+
+def share(given: tuple[socket.socket, ...], turn: int, processes: int) -> list[socket.socket]:
+    """What of them one process attends to: its part where there are enough (systemd's ReusePort=yes, and ListenStream= once
+    for each), else one, with others."""
+    return [one for at, one in enumerate(given) if at % processes == turn] or [given[turn % len(given)]]
 
 
 def opened(host: str, port: int) -> list[socket.socket]:
@@ -83,7 +107,7 @@ def opened(host: str, port: int) -> list[socket.socket]:
     return sockets
 
 
-def at_place(family: int, place: tuple[object, ...], *, shared: bool) -> socket.socket:
+def at_place(family: int, place: Any, *, shared: bool) -> socket.socket:
     # The loops know by the protocol that it is TCP, and turn Nagle's algorithm off.
     made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:

@@ -17,11 +17,11 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from relay import allocator, app, config, log, metrics, notify, samples, starting, wiring
+from relay import allocator, app, config, inherited, log, metrics, notify, samples, starting, wiring
 from relay.core import workers
 from relay.core.workers import Part
 from relay.workers import board, member, sockets
@@ -48,11 +48,12 @@ def main(
     settings: config.Settings,
     parts: tuple[Part, ...],
     *,
+    given: Sequence[inherited.Given] = (),
     ready: Callable[[starting.Addresses], None] | None = None,
     times: Times | None = None,
 ) -> None:
-    """Runs until SIGTERM or SIGINT. `ready` gets the addresses once every listener of every process is up. Raises
-    `CannotStart`."""
+    """Runs until SIGTERM or SIGINT. `given` are sockets that systemd passes. `ready` gets the addresses once every listener of
+    every process is up. Raises `CannotStart`."""
     allocator.start()
     roles = frozenset().union(*(part.roles for part in parts))
     wiring.load(settings, roles)
@@ -61,7 +62,8 @@ def main(
         beats = notify.watchdog()
         if beats:
             times = replace(times, hung=min(times.hung, beats))
-    Supervisor(settings, roles, parts, ready=ready, times=times).run()
+    passed = inherited.places(settings, roles, given)
+    Supervisor(settings, roles, parts, passed, ready=ready, times=times).run()
 
 
 class Supervisor:
@@ -70,15 +72,17 @@ class Supervisor:
         settings: config.Settings,
         roles: frozenset[str],
         parts: tuple[Part, ...],
+        passed: sockets.Places,
         *,
         ready: Callable[[starting.Addresses], None] | None,
         times: Times,
     ) -> None:
         self.settings, self.roles, self.told, self.times = settings, roles, ready, times
-        places = sockets.places(settings, roles)
+        places = sockets.places(settings, roles, passed)
         every = [part.roles for part in parts]
         self.processes = [
-            Process(part, sockets.of(places, part.roles), shares=every.count(part.roles) > 1) for part in parts
+            Process(part, sockets.of(places, part.roles), every[:at].count(part.roles), every.count(part.roles))
+            for at, part in enumerate(parts)
         ]
         self.board = board.create(len(parts))
         metrics.share(samples.Page(self.board.page()))

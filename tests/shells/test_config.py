@@ -344,7 +344,13 @@ def test_a_credential_of_systemd(folder):
     assert settings.upstream.password == "pässword"
     assert not [w for w in settings.warnings if "password" in w]
     assert mistakes(folder, text) == [
-        "3: upstream.password_file: $CREDENTIALS_DIRECTORY is not set: that file is there only within the systemd unit"
+        "3: upstream.password_file: $CREDENTIALS_DIRECTORY is not set: that file is there only within the systemd unit; run this "
+        "in a unit that has it: systemd-run --pipe --wait --uid=trackrelay -p LoadCredential=up:/etc/trackrelay/secrets/up "
+        "trackrelay check"
+    ]
+    assert mistakes(folder, text.replace("/up", "/other"), CREDENTIALS_DIRECTORY=str(credentials)) == [
+        f"3: upstream.password_file: there is no file {credentials}/other; the unit needs LoadCredential=other:FILE "
+        "(systemctl edit)"
     ]
 
 

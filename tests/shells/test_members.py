@@ -103,8 +103,8 @@ def listening(*listen: str) -> config.Settings:
 
 def test_each_process_has_sockets_of_its_own_on_the_same_addresses():
     port = peers.free_port()
-    places = sockets.places(listening(f"127.0.0.1:{port}", "[::1]:0"), frozenset({"smtp"}))
-    one, other = sockets.bind(places, shared=True), sockets.bind(places, shared=True)
+    places = sockets.places(listening(f"127.0.0.1:{port}", "[::1]:0"), frozenset({"smtp"}), {})
+    one, other = sockets.bind(places, 0, 2), sockets.bind(places, 1, 2)
     try:
         for bound in (one, other):
             (first,), (second,) = bound.values()
@@ -117,7 +117,7 @@ def test_each_process_has_sockets_of_its_own_on_the_same_addresses():
         for found in (*one.values(), *other.values()):
             found[0].listen()
         with pytest.raises(starting.CannotStart) as refused:  # another service
-            sockets.places(listening(f"127.0.0.1:{port}"), frozenset({"smtp"}))
+            sockets.places(listening(f"127.0.0.1:{port}"), frozenset({"smtp"}), {})
         assert refused.value.code == 1
         assert str(refused.value).startswith(f"smtp: can't listen on 127.0.0.1:{port}: another program listens there")
     finally:
@@ -127,9 +127,9 @@ def test_each_process_has_sockets_of_its_own_on_the_same_addresses():
 
 def test_no_host_is_every_address():
     port = peers.free_port()
-    found = sockets.places(listening(f":{port}"), frozenset({"smtp"}))["smtp.listen", 0]
-    assert {family for family, _ in found} == {socket.AF_INET, socket.AF_INET6}
-    assert {place[:2] for _, place in found} == {("0.0.0.0", port), ("::", port)}
+    found = sockets.places(listening(f":{port}"), frozenset({"smtp"}), {})["smtp.listen", 0]
+    assert {family for family, _, _ in found} == {socket.AF_INET, socket.AF_INET6}
+    assert {place[:2] for _, place, _ in found} == {("0.0.0.0", port), ("::", port)}
 
 
 def test_a_login_that_is_tried_upstream_has_one_process():
