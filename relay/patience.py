@@ -24,9 +24,9 @@ class Patience:
     def wait(self) -> Wait:
         return Wait(self)
 
-    def _begin(self, wait: Wait) -> float:
+    def _begin(self, wait: Wait, loop: asyncio.AbstractEventLoop) -> float:
         """When that one is over."""
-        loop, waiting = asyncio.get_running_loop(), self._waiting
+        waiting = self._waiting
         if loop is not self._loop:
             self._loop, self._timer = loop, None
             waiting.clear()
@@ -60,10 +60,11 @@ class Wait:
         self.task: asyncio.Task[object] | None = None
 
     def __enter__(self) -> None:
-        task = self.task = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        task = self.task = asyncio.current_task(loop)
         assert task is not None
         self._cancelling = task.cancelling()
-        self.at = self._of._begin(self)
+        self.at = self._of._begin(self, loop)
 
     def end(self) -> None:
         if self.task is not None:

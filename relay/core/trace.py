@@ -59,6 +59,7 @@ def field(
     return "\r\n".join(lines).encode("ascii") + b"\r\n"
 
 
+@lru_cache(maxsize=64)
 def client(helo: str, peer: str) -> str:
     """The from clause. A name that is no domain stands in a comment, cut and made harmless."""
     literal = "" if not PEER.fullmatch(peer) else f"[IPv6:{peer}]" if ":" in peer else f"[{peer}]"
@@ -71,6 +72,7 @@ def client(helo: str, peer: str) -> str:
     return f"from {literal or 'unknown'}{address}" + (f" (helo={said})" if said else "")
 
 
+@lru_cache(maxsize=8)
 def named(host: str) -> str:
     """Our own name as it stands there: a machine's name may have what no domain has."""
     if is_domain(host) or LITERAL.fullmatch(host):

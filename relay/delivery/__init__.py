@@ -168,7 +168,8 @@ class Delivery:
     ) -> bool:
         """The one copy, in the message's own task. False where that took longer than its client waits: then that one's
         answer comes from elsewhere."""
-        task = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
         assert task is not None
         late = False
 
@@ -177,7 +178,7 @@ class Delivery:
             late = True
             self._start(self._say_to(reply, self._outlast({attempt: task}, found, journey), journey.peer))
 
-        timer = asyncio.get_running_loop().call_later(patience, over) if patience is not None else None
+        timer = loop.call_later(patience, over) if patience is not None else None
         self._alone.add(task)
         try:
             await self._carrier.carry(attempt, journey)

@@ -117,7 +117,7 @@ class Supply:
 
 class Tracker:
     """`keys` gives the keys that sign tokens now; `signers` are the DKIM keys; `hostname` is ours, in
-    trace fields; `cpu` is the processor time that this thread has used, in seconds; `random_bytes` gives n of them;
+    trace fields; `cpu` is the processor time that this thread has used, `elapsed` the time, in seconds; `random_bytes` gives n of them;
     `recorded` hears of each message that was recorded."""
 
     def __init__(
@@ -130,6 +130,7 @@ class Tracker:
         hostname: str = "localhost",
         clock: Callable[[], float] = time.time,
         cpu: Callable[[], float] = time.thread_time,
+        elapsed: Callable[[], float] = time.perf_counter,
         random_bytes: Callable[[int], bytes] | None = None,
         recorded: Callable[[Sent], None] | None = None,
     ) -> None:
@@ -138,7 +139,7 @@ class Tracker:
         self.clock, self.random_bytes = clock, random_bytes or Supply().take
         self.patience = patience.Patience(RECORD_SECONDS)
         self.lookup = suppressions.Lookup(store, keys)
-        self.planner = plans.Planner(settings, keys, signers, clock, cpu)
+        self.planner = plans.Planner(settings, keys, signers, clock, cpu, elapsed)
         self.renderer = copies.Renderer(settings, keys, clock)
 
     async def track(self, submission: Submission, *, one_group: bool = False, key: bytes = b"") -> Tracked:

@@ -143,7 +143,7 @@ class Commands(proxied.Proxied):
         if self.login:
             return f"login {throttle.spelt(self.login)}"
         forwarded = self.transaction.forwarded
-        return networks.client(networks.peer(forwarded["ADDR"] or "") if "ADDR" in forwarded else self.address)
+        return networks.client(networks.peer(forwarded["ADDR"] or "")) if "ADDR" in forwarded else self.counted
 
     async def turn_down(self) -> None:
         """Never an open relay: nobody submits who is neither in `allow` nor logged in."""
@@ -218,7 +218,7 @@ class Commands(proxied.Proxied):
             )
             metrics.REFUSED.labels(content.code).inc()
             return content
-        said, here = transaction.forwarded, model.Hop(self.session.host_name, str(self.address or ""))
+        said, here = transaction.forwarded, model.Hop(self.session.host_name, self.spelt)
         peer, helo = (said.get(name, default) or "" for name, default in (("ADDR", here.peer), ("HELO", here.helo)))
         answered = shared.taking.reply(Submission(
             mail.reverse_path, tuple(transaction.recipients.values()), content, mail.options, peer,

@@ -152,7 +152,8 @@ class Session(STOCK):  # type: ignore[misc]
         self.tcp: Any = None  # the transport below TLS, or the same: ends a connection whatever state TLS is in
         self.handshake: Begun | None = None
         self.peer: networks.Address | None = None  # who is connected
-        self.address: networks.Address | None = None  # the client: the same, or whom a proxy named
+        self.address: networks.Address | None = None  # the client: the same, or whom a proxy named …
+        self.spelt = self.counted = ""  # … as text, and as it is counted
         self.loopback = self.allowed = False
         self.proxy = False  # it may say whom it speaks for …
         self.named = False  # … and has, by XCLIENT
@@ -201,6 +202,7 @@ class Session(STOCK):  # type: ignore[misc]
     def set_client(self, address: networks.Address | None) -> None:
         """Whose session this is, and what that one may do. None is one that nobody knows."""
         self.address = address
+        self.spelt, self.counted = str(address or ""), networks.client(address)
         # A password that came to a proxy over a network crossed it in clear.
         self.loopback = self.loopback and address is not None and address.is_loopback
         self.allowed = networks.within(address, self.shared.allow)

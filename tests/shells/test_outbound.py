@@ -230,7 +230,11 @@ async def test_what_takes_too_long_to_read_leaves_as_it_came() -> None:
     """And the next message has its own time."""
     kept = memory.Memory()
     cpu = itertools.chain([0.0, 2.1], itertools.repeat(2.2))
-    room = outbound.Tracker(settings(opens=True), lambda: KEYS, kept, clock=lambda: 1_770_000_000.0, cpu=cpu.__next__)
+    elapsed = itertools.count(0.0, 3.0)
+    room = outbound.Tracker(
+        settings(opens=True), lambda: KEYS, kept, clock=lambda: 1_770_000_000.0, cpu=cpu.__next__,
+        elapsed=elapsed.__next__,
+    )  # fmt: skip
     (copy,) = (done := await room.track(submission(HTML % b"X-Track-Label: a\r\n"))).copies
     assert copy.render() == HTML % b""
     sent = await kept.sent(done.message_id)

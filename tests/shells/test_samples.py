@@ -225,3 +225,18 @@ def test_a_gauge_that_is_followed_is_what_it_is_now(tmp_path: Path) -> None:
     finally:
         metrics.FOLLOWED.clear()
         metrics.FOLLOWED.update(followed)
+
+
+@given(st.lists(st.one_of(st.floats(0, 100), st.sampled_from(metrics.FAST))))
+def test_a_histogram_counts_as_prometheus_own(amounts):
+    """Each goes on from where the example before ended: a figure is what has its name."""
+
+    def counted(kind, name):
+        registry = prometheus_client.CollectorRegistry()
+        made = kind(name, "-", ["stage"], buckets=metrics.FAST, registry=registry).labels("a")
+        for amount in amounts:
+            made.observe(amount)
+        (family,) = registry.collect()
+        return [(s.name.removeprefix(name), s.labels, s.value) for s in family.samples if "_created" not in s.name]
+
+    assert counted(metrics.Histogram, "ours") == counted(prometheus_client.Histogram, "theirs")
