@@ -18,7 +18,7 @@ settings.register_profile("usual", deadline=None, suppress_health_check=[HealthC
 settings.register_profile("ci", settings.get_profile("usual"), derandomize=True, database=None)
 settings.load_profile("ci" if os.environ.get("CI") else "usual")
 
-LONGEST = ("torture", "scenarios", "shells")  # folders, those with the longest files first
+LONGEST = ("test_install.py", "torture", "scenarios", "shells")  # a file, and folders with long ones
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -16,24 +16,30 @@ gone afterwards with all processes. Any number run side by side, with the same p
   machine, loopback alone: its services are there.
 - `machine.path("/etc/hosts")` is the file as seen from here, to be read and written.
 - `machine.start(script, …)` is `run` without waiting: a Popen with pipes.
-- `machine.inside(argv)` is the argv with which a program of *this* machine runs in the clean one's network: for peers.
+- `machine.within(function)` calls a function of this process in the machine's network: what listens there is its peer.
 """
 
 from __future__ import annotations
 
 import ast
+import concurrent.futures
 import contextlib
+import ctypes
 import fcntl
 import itertools
 import os
 import re
 import shutil
+import signal
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -101,10 +107,8 @@ rmdir .before
 exec "$@"
 """
 
-LOOPBACK_UP = """
-import fcntl, socket, struct
-fcntl.ioctl(socket.socket(), 0x8914, struct.pack("16sh14x", b"lo", 1))
-"""  # SIOCSIFFLAGS, IFF_UP: without iproute2
+T = TypeVar("T")
+LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class Failed(Exception):
@@ -120,14 +124,14 @@ class Machine:
         return Path(f"/proc/{self.pid}/root") / name.lstrip("/")
 
     def run(
-        self, script: str, *, network: bool = True, user: str = "root", stdin: str = "", seconds: float = 300.0
+        self, script: str, *, network: bool = True, user: str = "root", stdin: str = "", seconds: float = 900.0
     ) -> str:
         """What it printed, on both of its outputs."""
         with self.start(script, network=network, user=user) as process:
             try:
                 output, _ = process.communicate(stdin, timeout=seconds)
             except subprocess.TimeoutExpired:
-                process.kill()
+                os.killpg(process.pid, signal.SIGKILL)
                 output, _ = process.communicate()
                 raise Failed(f"{script}\n[not done within {seconds} s]\n{output}") from None
         if process.returncode:
@@ -135,7 +139,7 @@ class Machine:
         return output
 
     def start(self, script: str, *, network: bool = True, user: str = "root") -> subprocess.Popen[str]:
-        """Its two outputs come as one, in `stdout`."""
+        """Its two outputs come as one, in `stdout`. It is a process group of its own, for os.killpg."""
         become = [] if user == "root" else ["runuser", "-u", user, "--"]
         home = "/root" if user == "root" else "/"
         environment = {"PATH": PATH, "HOME": home, "LANG": "C.UTF-8", "TERM": "dumb", **self.environment}
@@ -150,8 +154,16 @@ class Machine:
             start_new_session=True,
         )  # fmt: skip
 
-    def inside(self, words: list[str]) -> list[str]:
-        return ["nsenter", "--target", str(self.pid), "--net", *words]
+    def within(self, function: Callable[[], T]) -> T:
+        """Calls it in a thread of this process that is in the machine's network, and gives what it gives."""
+
+        def enter() -> None:
+            with Path(f"/proc/{self.pid}/ns/net").open() as namespace:
+                if LIBC.setns(namespace.fileno(), 0):
+                    raise OSError(ctypes.get_errno(), "setns")
+
+        with concurrent.futures.ThreadPoolExecutor(1, initializer=enter) as thread:
+            return thread.submit(function).result()
 
 
 def base() -> Path:
@@ -178,12 +190,13 @@ def require() -> None:
 
 
 @contextlib.contextmanager
-def running(*, systemd: bool = False) -> Iterator[Machine]:
+def running(*, systemd: bool = False, shared: Sequence[Path] = ()) -> Iterator[Machine]:
+    """`shared` are folders of this machine, to be read there at the same place."""
     require()
     outside = _outside()
     group = f"trackrelay-test-{os.getpid()}-{next(NUMBERS)}" if systemd else ""
     first = ["/sbin/init"] if systemd else ["/bin/sleep", "infinity"]
-    boot = {"PATH": PATH, "OUTSIDE": "".join(f"{path}\n" for path in outside.folders), "container": "other"}
+    boot = {"PATH": PATH, "OUTSIDE": "".join(f"{path}\n" for path in (*outside.folders, *shared)), "container": "other"}
     with tempfile.TemporaryDirectory(prefix="clean-debian-") as at, tempfile.TemporaryFile("w+") as said:
         process = subprocess.Popen(
             [
@@ -206,7 +219,7 @@ def running(*, systemd: bool = False) -> Iterator[Machine]:
                 return int(children[0]) if first_is_there else None
 
             machine = Machine(eventually(booted, BOOT_SECONDS), _proxies())
-            subprocess.run(machine.inside([sys.executable, "-c", LOOPBACK_UP]), check=True)
+            machine.within(_loopback_up)
             machine.path("/etc/pip.conf").write_text(outside.settings)
             for name, content in outside.files.items():
                 machine.path(name).write_bytes(content)
@@ -234,6 +247,11 @@ def _remove_group(group: str, at: str) -> None:
     eventually(gone, 60, 0.1)
 
 
+def _loopback_up() -> None:
+    with socket.socket() as any_socket:  # SIOCSIFFLAGS, IFF_UP
+        fcntl.ioctl(any_socket, 0x8914, struct.pack("16sh14x", b"lo", 1))
+
+
 def _proxies() -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if key.lower() in ("http_proxy", "https_proxy", "no_proxy")}
 
@@ -259,8 +277,8 @@ def _outside() -> _Outside:
     folders, files = [], {}
     for key, value in found.items():
         for name in re.findall(r"(?:^|\s|file://)(/\S+)", value):
-            if Path(name).is_dir():
-                folders.append(Path(name))
+            if Path(name).is_dir():  # an index leads to files beside it
+                folders.append(Path(name).parent if "index" in key else Path(name))
             elif Path(name).is_file():
                 files[f"/etc/pip-{key}"] = Path(name).read_bytes()
                 found[key] = value.replace(name, f"/etc/pip-{key}")
