@@ -1,8 +1,9 @@
 """What `trackrelay check` tries: does what the settings say really work, from here, now?
 
-Owns: the order, the form of a finding, that one check that fails stops no other. `state_dir` and `listeners` look at this
-machine, `nodes` at what others said to the store, `upstreams` and `mailboxes` at other mail servers, `tracking_host` and `dkim_records` at what recipients and
-their servers see. Where the service does a thing, its own code does it here, within its times, so that both say the same.
+Owns: the order, the form of a finding, that one check that fails stops no other. `state_dir`, `listeners`
+and `limits` look at this machine, `nodes` at what others said to the store, `upstreams` and `mailboxes` at other mail servers, `webhooks`
+at the programs that are notified, `tracking_host`, `tracking_names`, `dkim_records` and `standing` at what recipients and their servers see;
+`clock` compares what is heard of the time meanwhile. Where the service does a thing, its own code does it here, within its times, so that both say the same.
 Nothing is changed anywhere; no mail is sent. Leaves to others: what is wrong with the file itself (`config`).
 """
 
@@ -21,14 +22,15 @@ SECONDS = 10.0  # that a peer has to answer where the service asks nothing of it
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the report: what was looked at, and a sentence. A failure says what to do."""
+    """One line of the report: what was looked at, and a sentence. A failure says what to do. Unknown is what could not be
+    looked at from here, and may well be right."""
 
-    kind: Literal["ok", "warning", "failure"]
+    kind: Literal["ok", "warning", "unknown", "failure"]
     what: str
     sentence: str
 
     def __str__(self) -> str:
-        sign = {"ok": "ok     ", "warning": "warning", "failure": "FAILED "}[self.kind]
+        sign = {"ok": "ok     ", "warning": "warning", "unknown": "unknown", "failure": "FAILED "}[self.kind]
         return f"{sign}  {self.what}: {self.sentence}"
 
 
@@ -43,14 +45,31 @@ def warning(what: str, sentence: str) -> Finding:
     return Finding("warning", what, sentence)
 
 
+def unknown(what: str, sentence: str) -> Finding:
+    return Finding("unknown", what, sentence)
+
+
 def failure(what: str, sentence: str) -> Finding:
     return Finding("failure", what, sentence)
 
 
-async def run(settings: Settings) -> AsyncIterator[Finding]:
+async def run(settings: Settings, *, send_test: bool = False) -> AsyncIterator[Finding]:
     """All findings, in a fixed order, each as soon as those before it are known. This machine comes first, since the
-    others listen on its ports; then all run side by side: a slow peer costs its own time only."""
-    from relay.check import dkim_records, listeners, mailboxes, nodes, state_dir, tracking_host, upstreams
+    others listen on its ports; then all run side by side: a slow peer costs its own time only. `send_test`: one test
+    notification goes to each webhook."""
+    from relay.check import (
+        dkim_records,
+        limits,
+        listeners,
+        mailboxes,
+        nodes,
+        standing,
+        state_dir,
+        tracking_host,
+        tracking_names,
+        upstreams,
+        webhooks,
+    )
 
     here: list[tuple[str, Check]] = [
         ("state_dir", state_dir.folder),
@@ -61,12 +80,17 @@ async def run(settings: Settings) -> AsyncIterator[Finding]:
         ("nodes", nodes.look),
         ("listeners", listeners.addresses),
         ("certificates", listeners.certificates),
+        ("files", limits.files),
     ]
     away: list[tuple[str, Check]] = [
         ("upstream", upstreams.look),
         ("mailboxes", mailboxes.look),
+        ("webhooks", webhooks.look),
+        *([("webhooks", webhooks.send_test)] if send_test else []),
         ("tracking.url", tracking_host.look),
+        ("tracking.dns", tracking_names.look),
         ("dkim", dkim_records.look),
+        ("domains", standing.look),
     ]
     for what, check in here:
         for finding in await findings(what, check, settings):

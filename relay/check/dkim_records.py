@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from relay import causes, config
-from relay.check import SECONDS, Finding, failure, ok
+from relay.check import Finding, failure, names, ok, unknown
 from relay.config.settings import DEFAULT_UPSTREAM
 from relay.core import dkim, domains, providers
 from relay.upstream import choice
@@ -30,10 +30,6 @@ def left_out(settings: config.Settings) -> list[Finding]:
 
 
 async def _record(entry: config.Dkim, resolver: Any) -> Finding:
-    import dns.asyncresolver
-    import dns.exception
-    import dns.resolver
-
     what = f"dkim.{entry.domain}"
     try:
         signer = dkim.load(entry.key.read_bytes(), entry.domain, entry.selector)
@@ -45,13 +41,12 @@ async def _record(entry: config.Dkim, resolver: Any) -> Finding:
     name = f"{signer.selector}._domainkey.{signer.domain}"
     publish = f'publish a TXT record at {name}: "{ours}"'
     try:
-        resolver = resolver or dns.asyncresolver.get_default_resolver()
-        answer = await resolver.resolve(name, "TXT", lifetime=SECONDS)
-    except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
+        rows = (await names.look_up(name, "TXT", resolver)).found
+    except names.Unknown as reason:
+        return unknown(what, f"whether {name} has our record can't be known here: {reason}")
+    if not rows:
         return failure(what, f"there is no record; {publish}")
-    except (dns.exception.DNSException, OSError) as error:
-        return failure(what, f"the record at {name} can't be looked up: {error}")
-    found = [b"".join(row.strings) for row in answer]
+    found = [row.encode() for row in rows]
     if any(dkim.published_key(record) == dkim.published_key(ours.encode()) for record in found):
         return ok(what, f"{name} has our {'ed25519' if signer.algorithm == 'ed25519-sha256' else 'rsa'} key")
     return failure(what, f"the record at {name} has another key: {publish}")

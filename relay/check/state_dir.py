@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
+from pathlib import Path
 
 from relay import causes, config, files, roles, workers
 from relay import store as stores
 from relay.check import Finding, failure, ok, warning
 
 ROOM = 1_000_000_000  # octets free in the state folder below which a warning is due
+NO_ROOM = 20_000_000  # and below which the next large message does not fit
+FILES, NO_FILES = 10_000, 100  # the same of files
 
 
 async def folder(settings: config.Settings) -> list[Finding]:
@@ -19,7 +21,7 @@ async def folder(settings: config.Settings) -> list[Finding]:
         above = next(p for p in path.parents if p.exists())
         if not os.access(above, os.W_OK | os.X_OK):
             return [failure("state_dir", f"{path} does not exist and can't be made: {above} is not writable")]
-        return [ok("state_dir", f"{path} will be made at the first start")]
+        return room(above, os.statvfs(above)) or [ok("state_dir", f"{path} will be made at the first start")]
     try:
         with tempfile.TemporaryFile(dir=path) as file:
             file.write(b"x")
@@ -30,11 +32,29 @@ async def folder(settings: config.Settings) -> list[Finding]:
     if exposed:
         return [failure("state_dir", exposed)]
     found = [ok("state_dir", f"{path} can be written to")]
-    free = shutil.disk_usage(path).free
-    if free < ROOM:
-        found = [warning("state_dir", f"{path} has only {free // 1_000_000} MB left; a full disk stops the spool")]
+    found = room(path, os.statvfs(path)) or found
     if files.readable(path):
         found.append(warning("state_dir", f"others on this machine can look into {path}: chmod 700 it"))
+    return found
+
+
+def room(path: Path, disk: os.statvfs_result) -> list[Finding]:
+    """Whether octets or files run out there; nothing where there are enough. Some file systems have no end of files, and say 0."""
+    free, files_left = disk.f_bavail * disk.f_frsize, disk.f_favail
+    found = []
+    if free < NO_ROOM:
+        found.append(
+            failure(
+                "state_dir",
+                f"{path} has only {free // 1_000_000} MB left: mail that can't be sent at once is refused; make room",
+            )
+        )
+    elif free < ROOM:
+        found.append(warning("state_dir", f"{path} has only {free // 1_000_000} MB left; a full disk stops the spool"))
+    if disk.f_files and files_left < FILES:
+        say = failure if files_left < NO_FILES else warning
+        found.append(say("state_dir", f"{path} has room for only {files_left:,} more files (inodes; df -i), and each message in the spool is one: "
+                         "remove small files there, or make the file system anew with more"))  # fmt: skip
     return found
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from relay import causes, certificates, config
-from relay.check import SECONDS, Finding, failure, listeners, ok, warning
+from relay.check import SECONDS, Finding, clock, failure, listeners, ok, unknown, warning
 from relay.core import domains, networks
 
 # A path that a pixel might have. It is answered with the picture whatever the token, and makes no event.
@@ -17,6 +18,7 @@ PROBE = "/o/trackrelay-check"
 # What is answered in the server's place while it does not run: a GIF of one pixel, as short as its own.
 PIXEL = bytes.fromhex("47494638396101000100800000ffffff00000021f90401000000002c00000000010001000002024401003b")
 LONGEST = 100  # octets that such a picture may have
+NO_DNS = (socket.EAI_AGAIN, socket.EAI_FAIL)  # nobody could be asked, which says nothing of the name
 
 
 def is_pixel(body: bytes) -> bool:
@@ -27,20 +29,23 @@ def is_pixel(body: bytes) -> bool:
 async def look(settings: config.Settings) -> list[Finding]:
     async with standing_in(settings) as why_not:
         urls = [settings.tracking.url, *settings.tracking.domains]
-        found = [await _pixel(url) for url in urls if url]
+        found = [finding for url in urls if url for finding in await _pixel(url)]
     if why_not and any(f.kind == "failure" for f in found):
         found.append(warning("tracking.url", why_not))
     return found
 
 
-async def _pixel(url: str) -> Finding:
+async def _pixel(url: str) -> list[Finding]:
     import aiohttp
 
     host = domains.of_url(url)
     try:
-        await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except OSError as error:
-        return failure("tracking.url", f"{host}: {causes.of(error)}; make an A or AAAA record where there is none")
+        async with asyncio.timeout(SECONDS):
+            await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError as error:  # a timeout is one
+        if isinstance(error, TimeoutError) or error.errno in NO_DNS:
+            return [unknown("tracking.url", f"whether {url} leads here can't be known: {causes.of(error)}")]
+        return [failure("tracking.url", f"{host}: {causes.of(error)}; make an A or AAAA record where there is none")]
     timeout = aiohttp.ClientTimeout(total=SECONDS)
     try:
         async with (
@@ -48,16 +53,18 @@ async def _pixel(url: str) -> Finding:
             session.get(url + PROBE, allow_redirects=False, ssl=ssl.create_default_context()) as response,
         ):
             good = response.status == 200 and is_pixel(await response.content.read(LONGEST + 1))
-            status = response.status
+            status, date = response.status, response.headers.get("Date", "")
     except aiohttp.ClientConnectorCertificateError as error:
-        return failure(
-            "tracking.url", f"recipients' programs will refuse the certificate of {host}: {causes.of(error)}"
-        )
+        sentence = f"recipients' programs will refuse the certificate of {host}: {causes.of(error)}"
+        return [failure("tracking.url", sentence)]
     except (aiohttp.ClientError, TimeoutError, ssl.SSLError, OSError) as error:
-        return failure("tracking.url", f"{url} does not answer: {causes.of(error)}")
+        return [failure("tracking.url", f"{url} does not answer: {causes.of(error)}")]
+    # On this machine it has this machine's clock.
+    time_there = [] if networks.loopback(host) else clock.compared(host, date, time.time())
     if good:
-        return ok("tracking.url", f"{url} answers with our pixel")
-    return failure("tracking.url", f"{url} answers {status}, and not with our pixel: does it lead to http.listen?")
+        return [ok("tracking.url", f"{url} answers with our pixel"), *time_there]
+    sentence = f"{url} answers {status}, and not with our pixel: does it lead to http.listen?"
+    return [failure("tracking.url", sentence), *time_there]
 
 
 @asynccontextmanager

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 
 from relay import config, oauth
-from relay.check import Finding, failure, ok, warning
+from relay.check import Finding, clock, failure, ok, warning
 from relay.core import envelopes, networks, providers
 from relay.upstream import choice, connections, failures, logins, transaction
 
@@ -40,7 +41,8 @@ async def _upstream(settings: config.Settings, what: str, up: config.Upstream) -
         about_us = None if others else await _sender(up, connection, connector)
         if about_us:
             return [failure(what, about_us.trouble.sentence)]
-        return _offers(settings, what, up, connection, connector.address) + advice(settings, what, up)
+        found = _offers(settings, what, up, connection, connector.address) + advice(settings, what, up)
+        return found + clock.compared(str(connector.address), connection.greeting, time.time())
     finally:
         connection.close(politely=True)
 

@@ -322,7 +322,7 @@ def _check(file: Path, owner: Owner | None) -> int:
     print(f"\ntrackrelay check --config {file}", flush=True)
 
     def tried() -> int:
-        return check.run(argparse.Namespace(config=str(file)))
+        return check.run(argparse.Namespace(config=str(file), send_test=False, json=False))
 
     return other_user.run(owner.uid, owner.gid, tried) if owner else tried()
 

@@ -139,9 +139,8 @@ async def known(settings: Settings, outbox: Outbox) -> list[Endpoint]:
 async def try_out(settings: Settings, outbox: Outbox, args: argparse.Namespace) -> int:
     import time
 
-    from relay import webhooks
-    from relay.core import payload, urls
-    from relay.webhooks import examples
+    from relay.core import urls
+    from relay.webhooks import trying
     from relay.webhooks.guard import Guard
     from relay.webhooks.post import Poster
 
@@ -152,29 +151,21 @@ async def try_out(settings: Settings, outbox: Outbox, args: argparse.Namespace) 
             file=sys.stderr,
         )
         return 2
-    trigger = args.trigger or (endpoint.triggers or ("",))[0]
-    past = examples.example(endpoint, trigger)
-    if past is None:
-        print(f"trackrelay webhooks: {trigger!r} is not sent in the format {endpoint.format!r}", file=sys.stderr)
-        return 2
-    trigger = trigger or payload.triggers(endpoint, past.event)[0]
-    body = payload.shape(past, endpoint, application_id=settings.application_id, attempt=1, trigger=trigger)
-    if endpoint.compressed:
-        body = webhooks.compressed(body)
-    number = payload.notification_id(past.event, endpoint, trigger)
     now = time.time()
-    headers = webhooks.request_headers(body, endpoint, endpoint.secret or examples.MOCK_SECRET, number, now, 1)
-    if endpoint.format == "unosend":
-        headers["X-Unosend-Test"] = "true"
+    request = trying.request(endpoint, settings.application_id, args.trigger, now)
+    if request is None:
+        wanted = args.trigger or (endpoint.triggers or ("",))[0]
+        print(f"trackrelay webhooks: {wanted!r} is not sent in the format {endpoint.format!r}", file=sys.stderr)
+        return 2
     poster = Poster(Guard(settings.webhook_delivery.allow_private))
     begun = time.monotonic()
-    answer = await poster.post(endpoint.url, body, headers, now)
+    answer = await poster.post(endpoint.url, request.body, request.headers, now)
     took = time.monotonic() - begun
     await poster.close()
     outcome = {
         "url": urls.shown(endpoint.url),
-        "trigger": trigger,
-        "notification_id": number,
+        "trigger": request.trigger,
+        "notification_id": request.number,
         "status": answer.status,
         "error": answer.error,
         "milliseconds": round(took * 1000),

@@ -37,6 +37,7 @@ class Smtp(aiosmtplib.SMTP):
     """aiosmtplib's, with LHLO where the upstream speaks LMTP (RFC 2033 4.1), and with our own name and reading."""
 
     verb = "EHLO"
+    greeting = ""
 
     async def hello(self, name: str) -> None:
         """EHLO. Raises `aiosmtplib.SMTPHeloError` where it is refused."""
@@ -75,6 +76,11 @@ class Connection:
     @property
     def auth_methods(self) -> Sequence[str]:
         return self.smtp.server_auth_methods
+
+    @property
+    def greeting(self) -> str:
+        """What the server said first."""
+        return self.smtp.greeting
 
     @property
     def name(self) -> str:
@@ -193,7 +199,7 @@ class Connector:
 
     async def _greet(self, smtp: Smtp, *, login: bool) -> None:
         """To the point where a login may follow, or MAIL."""
-        await smtp.connect()
+        smtp.greeting = (await smtp.connect()).message
         secured = self.address.scheme == "smtps"
         await self._hello(smtp, login=login, secured=secured)
         if secured or self.settings.tls == "never":

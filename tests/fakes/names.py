@@ -1,4 +1,5 @@
-"""A name server on loopback that knows the TXT records that it was given, and others: `(name, type)`."""
+"""A name server on loopback that knows the TXT records that it was given, and others: `(name, type)`, of which several are
+separated by ` | `. A CNAME leads on to its target's records; `SERVFAIL` is the answer of a server that can't say."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from contextlib import asynccontextmanager
 import dns.asyncresolver
 import dns.flags
 import dns.message
+import dns.name
 import dns.rcode
 import dns.rdatatype
 import dns.rrset
@@ -32,8 +34,18 @@ class _Names(asyncio.DatagramProtocol):
         self.asked.append(name.to_text(omit_final_dot=True))
         kind = dns.rdatatype.to_text(query.question[0].rdtype)
         other = self.others.get((name.to_text(omit_final_dot=True), kind))
+        alias = self.others.get((name.to_text(omit_final_dot=True), "CNAME"))
+        if alias is not None:
+            answer.answer.append(dns.rrset.from_text(name, 60, "IN", "CNAME", f"{alias}."))
+            name, other = dns.name.from_text(alias), self.others.get((alias, kind))
+            if other is None:
+                answer.set_rcode(dns.rcode.NXDOMAIN)
+                return self.transport.sendto(answer.to_wire(), addr)  # type: ignore[attr-defined]
+        if other == "SERVFAIL":
+            answer.set_rcode(dns.rcode.SERVFAIL)
+            return self.transport.sendto(answer.to_wire(), addr)  # type: ignore[attr-defined]
         if other is not None:
-            answer.answer.append(dns.rrset.from_text(name, 60, "IN", kind, other))
+            answer.answer.append(dns.rrset.from_text(name, 60, "IN", kind, *other.split(" | ")))
             return self.transport.sendto(answer.to_wire(), addr)  # type: ignore[attr-defined]
         text = self.records.get(name.to_text(omit_final_dot=True))
         if text is None:

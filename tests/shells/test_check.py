@@ -90,7 +90,8 @@ async def test_all_is_well(tmp_path):
     lines = done.stdout.splitlines()
     assert lines[0] == f"ok       file: {path} has no mistakes"
     assert [line.split(":")[0].split()[1] for line in lines] == [
-        "file", "state_dir", "keys", "store", "nodes", "smtp.listen", "http.listen", "admin.listen", "upstream", "tracking.url",
+        "file", "state_dir", "keys", "store", "nodes", "smtp.listen", "http.listen", "admin.listen", "files",
+        "upstream", "tracking.url",
     ]  # fmt: skip
     assert "losing it kills every link" in done.stdout
     assert not (tmp_path / "var").exists(), "a check changes nothing"

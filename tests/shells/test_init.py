@@ -8,11 +8,13 @@ import pty
 import pwd
 import re
 import select
+import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -212,14 +214,20 @@ def usable(user: pwd.struct_passwd) -> bool:
     return done.returncode == 0
 
 
+@pytest.fixture
+def passable() -> Iterator[Path]:
+    """A folder that everybody may pass, as pytest's own is not."""
+    made = Path(tempfile.mkdtemp())
+    made.chmod(0o755)
+    yield made
+    shutil.rmtree(made)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
-def test_root_writes_for_the_service(tmp_path: Path) -> None:
+def test_root_writes_for_the_service(passable: Path) -> None:
     """relay.toml is root's and the service may read it; the secrets and the state are its own. check runs as the service's user."""
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.stat().st_uid == 0 and folder != Path("/tmp"):
-            folder.chmod(mode(folder) | 0o011)
     nobody = pwd.getpwnam("nobody")
-    folder = tmp_path / "etc"
+    folder = passable / "etc"
     done = init(folder, "--upstream", "127.0.0.1:1", "--tracking-host", "t.invalid", "--user", "nobody")
     owned = {name: (p.stat().st_uid, p.stat().st_gid, mode(p)) for name, p in (
         (name, folder / name) for name in (".", "relay.toml", "secrets", "secrets/webhook", "var"))}  # fmt: skip
