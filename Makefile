@@ -1,7 +1,7 @@
 # Everything happens in .venv; nothing of the system is touched.
 PYTHON ?= python3
 BIN := .venv/bin
-.PHONY: run install test lint check floors lock bench torture clean
+.PHONY: screenshots run install test lint check floors lock bench torture clean
 
 run: install  ## try it: everything on loopback, nothing to configure
 	$(BIN)/trackrelay demo
@@ -30,6 +30,9 @@ floors: .venv/floors/installed  ## the attacks, with the oldest versions of what
 lock: .venv/checked  ## writes requirements.lock again, with the newest versions that the ranges allow
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-annotate --custom-compile-command 'make lock' --output-file requirements.lock pyproject.toml
+
+screenshots: .venv/tested  ## the pictures of the README, made by the demo; needs Chromium
+	$(BIN)/python -m tests.screenshots
 
 bench: .venv/tested  ## ratios, measured side by side; takes some 30 minutes
 	$(BIN)/python -m bench

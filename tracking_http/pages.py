@@ -20,8 +20,8 @@ HEADERS = {**PAGE, **UNCACHED}
 
 HTML = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{title}</title><style>body{{font:1rem/1.5 system-ui,sans-serif;max-width:36rem;margin:15vh auto;padding:0 1rem;
-color:#222;background:#fff}}@media(prefers-color-scheme:dark){{body{{color:#ddd;background:#181818}}}}</style>
-<h1>{title}</h1>{text}"""
+color:#222;background:#fff}}@media(prefers-color-scheme:dark){{body{{color:#ddd;background:#181818}}a{{color:#9cc2ff}}}}</style>
+<main><h1>{title}</h1>{text}</main>"""
 DISCLOSURE = (
     "This host counts opens and clicks of e-mail",
     "<p>Somebody who sends e-mail uses this host to learn whether a message was opened and which of its links "

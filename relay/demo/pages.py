@@ -207,7 +207,9 @@ class Demo:
         return web.Response(status=401, text="This is not signed with the secret.")
 
     async def webhooks(self, request: web.Request) -> web.Response:
-        return web.json_response({"webhooks": self.notifications.told(self.places().admin)}, headers=NO_STORE)
+        return web.json_response(
+            {"webhooks": self.notifications.told(self.places().admin, request.query.get("after", ""))}, headers=NO_STORE
+        )
 
     async def webhook_body(self, request: web.Request) -> web.Response:
         """The octets that were signed."""

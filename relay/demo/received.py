@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import itertools
 import json
 import secrets
 import time
@@ -51,9 +52,11 @@ class Notifications:
             self.found.popitem(last=False)
         return True
 
-    def told(self, place: str) -> list[dict[str, Any]]:
-        """All of them for the page, newest first. `place` is the URL at which /demo/webhooks/ID/body is."""
-        return [self.view(one, place) for one in reversed(self.found.values())]
+    def told(self, place: str, after: str = "") -> list[dict[str, Any]]:
+        """Those for the page that came after this one, or all; newest first. `place` is the URL at which
+        /demo/webhooks/ID/body is."""
+        newer = itertools.takewhile(lambda one: one.id != after, reversed(self.found.values()))
+        return [self.view(one, place) for one in newer]
 
     def view(self, one: Notification, place: str) -> dict[str, Any]:
         sent = json.loads(one.body)

@@ -25,6 +25,7 @@ FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 )  # fmt: skip
+PATIENCE = 90_000  # milliseconds for what a page is to show: the machine may have much else to do
 LOOPBACK = {"127.0.0.1", "localhost", "[::1]", ""}
 
 

@@ -13,8 +13,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
@@ -26,72 +25,11 @@ from hypothesis import strategies as st
 from relay import demo
 from relay.demo import display, inbox, writing
 from tests import peers
+from tests.demos import Running, page_of, running
 from tests.peers import browser
 from tests.until import eventually
 
-ROOT = Path(__file__).parent.parent.parent
-
-
-@dataclass
-class Running:
-    """A running demo: `url` of its page, without a slash at the end, and the relay's SMTP port."""
-
-    process: subprocess.Popen[str]
-    url: str
-    smtp: int
-    folder: Path
-
-    def get(self, path: str) -> Any:
-        with urllib.request.urlopen(f"{self.url}{path}", timeout=10) as answer:
-            return json.load(answer)
-
-    def post(self, path: str, **fields: Any) -> dict[str, Any]:
-        request = urllib.request.Request(
-            f"{self.url}{path}", json.dumps(fields).encode(), {"Content-Type": "application/json"}
-        )
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            found: dict[str, Any] = json.load(answer)
-            return found
-
-    def messages(self, number: int = 1) -> list[dict[str, Any]]:
-        """The inbox, newest first, once it has at least so many."""
-        return eventually(lambda: found if len(found := self.get("/demo/inbox")["messages"]) >= number else None)
-
-    def states(self, number: int = 0) -> list[str]:
-        """What the live page says of the newest message, or of an earlier one."""
-        return [s["name"] for s in self.get("/live/messages")["messages"][number]["states"]]
-
-
-@contextmanager
-def running(tmp_path: Path, *words: str) -> Iterator[Running]:
-    command = [
-        sys.executable,
-        "-m",
-        "relay",
-        "demo",
-        *(words or ("--smtp-port", "0", "--http-port", "0", "--admin-port", "0")),
-    ]
-    with (tmp_path / "stderr").open("w") as stderr:
-        process = subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-            cwd=ROOT,
-            env={"PATH": "", "TMPDIR": str(tmp_path)},
-        )
-    assert process.stdout
-    try:
-        opened, smtp = process.stdout.readline(), process.stdout.readline()
-        assert opened.startswith("Open http://127.0.0.1:"), (tmp_path / "stderr").read_text()
-        port = re.search(r"127\.0\.0\.1:(\d+)", smtp)
-        assert port
-        yield Running(process, opened.split()[1].rstrip("/"), int(port[1]), tmp_path)
-    finally:
-        process.terminate()
-        code = process.wait(35)
-        process.stdout.close()
-    assert code == 0, (tmp_path / "stderr").read_text()
+pytestmark = pytest.mark.timeout(300)  # a browser on a busy machine
 
 
 @pytest.fixture(scope="module")
@@ -104,14 +42,6 @@ def demo_running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 def chromium() -> Iterator[Any]:
     with browser.running() as started:
         yield started
-
-
-def page_of(chromium: Any, started: Running, **how: Any) -> tuple[Any, browser.Seen]:
-    page = chromium.new_context(viewport={"width": 1440, "height": 900}, **how).new_page()
-    seen = browser.watch(page)
-    page.goto(started.url)
-    page.get_by_text("Live", exact=True).and_(page.locator("#status")).wait_for()
-    return page, seen
 
 
 def newest(page: Any, subject: str) -> Any:

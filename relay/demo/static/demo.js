@@ -177,8 +177,7 @@ async function read(id) {
   way = "html";
   by("inbox").toggleAttribute("data-reading", Boolean(id));
   by("message").hidden = !id;
-  by("to-list").hidden = !(id && narrow.matches);
-  by("inbox-title").hidden = by("search").hidden = !by("to-list").hidden;
+  heads();
   for (const each of by("inbox-list").querySelectorAll("button")) each.toggleAttribute("aria-current", false);
   if (!id) {
     by("message").replaceChildren();
@@ -196,21 +195,30 @@ async function read(id) {
 }
 
 by("to-list").addEventListener("click", () => read(""));
-narrow.addEventListener("change", () => {
-  by("to-list").hidden = !(reading && narrow.matches);
-  by("inbox-title").hidden = by("search").hidden = !by("to-list").hidden;
-});
+narrow.addEventListener("change", heads);
+
+// Where there is room for the message only, the way back stands in place of the list's title.
+function heads() {
+  const only = Boolean(reading && narrow.matches);
+  by("to-list").hidden = !only;
+  by("search").hidden = only;
+  by("inbox-title").classList.toggle("unseen", only);
+}
+
 by("images").addEventListener("change", () => reading && by("message").querySelector("iframe") && read(reading));
 
 const WAYS = [["html", "Message"], ["text", "Plain text"], ["headers", "Headers"], ["source", "Source"]];
 
 function open(message) {
-  const sheet = el("div", { class: "sheet" });
+  const sheet = el("div", { class: "sheet", role: "group" });
   const buttons = WAYS.map(([name, label]) => el("button", { type: "button", "aria-pressed": "false", onclick: () => turn(name) }, label));
   function turn(name) {
     way = name;
     WAYS.forEach(([each], index) => buttons[index].setAttribute("aria-pressed", each === name));
     sheet.className = name === "html" ? "sheet" : "sheet own";
+    sheet.setAttribute("aria-label", WAYS.find(([each]) => each === name)[1]);
+    if (name === "html") sheet.removeAttribute("tabindex"); // its document scrolls by itself
+    else sheet.tabIndex = 0;
     sheet.replaceChildren(content(message, name));
   }
   const answer = el("div", {});

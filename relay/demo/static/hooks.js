@@ -15,7 +15,7 @@ function copyable(name, text) {
       said.textContent = "Select it and copy";
     }
   }
-  return el("div", { class: "copyable" }, el("div", { class: "row" }, el("h5", {}, name), button), el("pre", {}, text));
+  return el("div", { class: "copyable" }, el("div", { class: "row" }, el("h4", {}, name), button), el("pre", {}, text));
 }
 
 function hook(one) {
@@ -28,11 +28,11 @@ function hook(one) {
       "div",
       { class: "inside" },
       el("p", { class: "soft small" }, `POST to the endpoint of your program, here one of the demo’s own. It answered 204, so this is not sent again.`),
-      el("h4", {}, "Headers"),
+      el("h3", {}, "Headers"),
       el("dl", { class: "facts" }, one.headers.flatMap(([name, value, signs]) => [el("dt", { class: signs ? "signs" : undefined }, name), el("dd", {}, value)])),
-      el("h4", {}, "Body ", el("span", { class: "soft" }, `${size(one.octets)} on one line; `), el("a", { href: one.url, target: "_blank", rel: "noopener" }, "as it was sent")),
+      el("h3", {}, "Body ", el("span", { class: "soft" }, `${size(one.octets)} on one line; `), el("a", { href: one.url, target: "_blank", rel: "noopener" }, "as it was sent")),
       el("pre", {}, one.body),
-      el("h4", {}, "Verify it"),
+      el("h3", {}, "Verify it"),
       el("p", { class: "small" }, "Whoever knows the secret can tell that it is ours and unchanged. The signature is over the octets of the body as they came, so check it before anything parses them. These run as they stand, while the demo does:"),
       one.verify.map(([name, text]) => copyable(name, text)),
     ),
@@ -44,8 +44,10 @@ function hook(one) {
 // list: an <ol>; empty: what stands there before the first; came: is told how many are new. Gives what looks for more.
 export function hooks({ list, empty, came }) {
   const shown = new Set();
+  let newest = "";
   return async function look() {
-    const found = (await fetched(`/demo/webhooks`)).webhooks;
+    const found = (await fetched(`/demo/webhooks?after=${newest}`)).webhooks;
+    newest = found[0]?.id ?? newest;
     const fresh = found.filter((one) => !shown.has(one.id));
     for (const one of [...fresh].reverse()) {
       shown.add(one.id);

@@ -252,7 +252,7 @@ export class Live {
     const lost = chosen ? behind?.contains(here) : here === back || detail.contains(here); // what has the focus is hidden now
     if (behind) behind.hidden = Boolean(chosen);
     if (back) back.hidden = !chosen;
-    if (title) title.hidden = Boolean(chosen);
+    title?.classList.toggle("unseen", Boolean(chosen)); // it is still what the details are under
     if (lost) (chosen ? back : (this.known.get(left)?.row.querySelector("a") ?? title))?.focus();
     this.emptiness();
     if (chosen) {
