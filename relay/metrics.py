@@ -52,6 +52,10 @@ REPORTS = Counter(
 )
 FAILED_OPEN = Counter("trackrelay_failed_open", "Messages that went out untracked because tracking failed", ["stage"])
 HITS = Counter("trackrelay_hits", "Pixel and link requests", ["type"])
+VERDICTS = Counter(
+    "trackrelay_verdicts", "Pixel and link requests that were recorded, by what each was taken for then",
+    ["type", "verdict"],
+)  # fmt: skip
 BLOCKED = Counter("trackrelay_blocked_clicks", "Requests for links that the operator has blocked")
 FOLDED = Counter(
     "trackrelay_folded_hits", "Requests only counted, beyond http.hits_per_token or http.hits_per_message", ["type"]

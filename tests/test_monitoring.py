@@ -1,5 +1,6 @@
-"""The alarms: sound, tried, as documented, and of figures that there are."""
+"""The alarms and the dashboard: sound, tried, as documented, and of figures that there are."""
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -88,3 +89,50 @@ def shown() -> set[str]:
 
 def test_every_figure_of_an_alarm_is_there():
     assert {name for rule in alarms().values() for name in named(rule["expr"])} - shown() == set()
+
+
+# -- the dashboard -----------------------------------------------------------------------------------------------------
+
+
+def dashboard() -> dict[str, Any]:
+    read: dict[str, Any] = json.loads((FOLDER / "dashboard.json").read_text())
+    return read
+
+
+def test_the_dashboard_can_be_imported_with_any_source_of_data():
+    """The source is a variable, as are job and instance; nothing names one of ours."""
+    board = dashboard()
+    source, *asked = board["templating"]["list"]
+    assert (source["type"], source["query"], source["name"]) == ("datasource", "prometheus", "datasource")
+    assert [variable["name"] for variable in asked] == ["job", "instance"]
+    assert "id" not in board  # of another Grafana's database
+    assert "__inputs" not in board
+    sources = re.findall(r'"uid": "(.*?)"', json.dumps(board))
+    assert sources.count("${datasource}") == len(sources) - 1  # its own
+    named = set(re.findall(r"\$(?!__)(\w+)", " ".join(expressions())))
+    assert named == {"job", "instance"}
+
+
+def expressions() -> list[str]:
+    return [target["expr"] for panel in dashboard()["panels"] for target in panel.get("targets", ())]
+
+
+def test_every_figure_of_the_dashboard_is_there():
+    assert {name for expression in expressions() for name in named(expression)} - shown() == set()
+
+
+def test_the_panels_lie_side_by_side():
+    taken: set[tuple[int, int]] = set()
+    for panel in dashboard()["panels"]:
+        at = panel["gridPos"]
+        cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
+        assert at["x"] + at["w"] <= 24
+        assert not cells & taken, panel["title"]
+        taken |= cells
+    ids = [panel["id"] for panel in dashboard()["panels"]]
+    assert len(ids) == len(set(ids))
+
+
+def test_the_dashboard_has_what_an_alarm_is_about():
+    shown_there = {name for expression in expressions() for name in named(expression)}
+    assert {name for rule in alarms().values() for name in named(rule["expr"])} - shown_there == set()

@@ -10,10 +10,12 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from prometheus_client import Counter
+
 from relay import journal as journals
 from relay import log, metrics
 from relay import store as stores
-from relay.core import floods
+from relay.core import floods, tally
 from relay.core.model import Event
 from tracking_http import folding
 
@@ -55,6 +57,7 @@ class Recorder:
         self.probe: asyncio.Task[bool] | None = None
         self.keeping: set[asyncio.Task[None]] = set()  # on their way into the journal
         self.losing = False
+        self.verdicts: dict[tuple[str, str], Counter] = {}
 
     async def record(self, event: Event) -> None:
         if self.folding.folds(event):
@@ -77,6 +80,7 @@ class Recorder:
 
     async def keep(self, event: Event) -> None:
         if await self.journal.append(event):
+            self.count(event)
             return
         try:
             written = await self.store.append(event)
@@ -125,8 +129,17 @@ class Recorder:
     def took(self, event: Event, written: Event | floods.Folded | None) -> None:
         if isinstance(written, floods.Folded):
             self.folding.learn(event, written)
-        elif written is not None and self.appended is not None:
-            self.appended()
+        elif written is not None:
+            self.count(written)
+            if self.appended is not None:
+                self.appended()
+
+    def count(self, event: Event) -> None:
+        counter = self.verdicts.get((event.type, event.verdict))
+        if counter is None:
+            counter = metrics.VERDICTS.labels(tally.MARKS.get(event.type, "open"), event.verdict)
+            self.verdicts[event.type, event.verdict] = counter
+        counter.inc()
 
     def look(self, loop: asyncio.AbstractEventLoop) -> None:
         """Takes back what waits for a store that makes no progress. One timer serves all: one per hit would cost
