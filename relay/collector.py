@@ -3,8 +3,9 @@
 Owns: one setting of the process: it looks after 10,000 new objects, not after 700, which is several times per message. Cycles
 are rare here, and what is large is let go of by hand. That was 3 to 7 % of the time that a message takes.
 
-What is there at the start is not frozen (`gc.freeze`), though that would save some more: CPython 3.11 then crashed at its
-end now and then, where threads had been at work.
+At this limit it does not look once in thousands of messages, so a higher one would save nothing, and neither would freezing
+what is there at the start (`gc.freeze`): with that CPython 3.11 crashed at its end now and then, where threads had been at
+work.
 """
 
 from __future__ import annotations
