@@ -58,7 +58,8 @@ SYSTEM = {
     errno.EADDRINUSE: "another program listens there; stop it (ss -ltnp names it), or choose another port",
 }  # fmt: skip
 LISTENING = {
-    errno.EACCES: "ports below 1024 are for root; let the unit have CAP_NET_BIND_SERVICE, or choose a higher port",
+    errno.EACCES: "ports below 1024 are for root; let systemd listen (trackrelay.socket), give the unit CAP_NET_BIND_SERVICE, or choose a "
+    "higher port",
     errno.EADDRNOTAVAIL: "this machine has no such address now; check it (ip address shows those that there are)",
 }
 NAMES = {

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
+import json
 import os
 import socket
+import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -54,7 +57,30 @@ def _listener(what: str, address: str, serving: bool) -> Finding:
         return ok(what, f"{address} is free")
     if error.errno == errno.EADDRINUSE and serving:
         return ok(what, f"{address} is in use while the service runs")
+    if error.errno in (errno.EADDRINUSE, errno.EACCES) and (unit := of_systemd(address)):
+        return ok(what, f"systemd listens on {address} for the service ({unit})")
     return failure(what, f"can't listen on {address}: {causes.of(error, listening=True)}")
+
+
+def of_systemd(address: str) -> str:
+    """The .socket unit of ours that listens there; "" for none, and where that can't be known."""
+    try:
+        done = subprocess.run(
+            ["systemctl", "list-sockets", "--output=json"],  # noqa: S607 - wherever the system has it
+            capture_output=True, timeout=5, check=True,
+        )  # fmt: skip
+        found = json.loads(done.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return ""
+    host, port = networks.endpoint(address)
+    for each in found:
+        if not str(each.get("activates")).startswith("trackrelay"):
+            continue
+        with contextlib.suppress(ValueError):  # a file
+            theirs, at = networks.endpoint(each["listen"])
+            if at == port and (theirs == host or (networks.everywhere(theirs) and networks.everywhere(host))):
+                return str(each["unit"])
+    return ""
 
 
 def can_bind(address: str) -> OSError | None:

@@ -39,6 +39,7 @@ PYTHON = Path(
     f"/usr/bin/python{sys.version_info[0]}.{sys.version_info[1]}"
 )  # one in a home folder is hidden from services
 START = 120.0  # seconds that a boot may take on a busy machine; alone it is 2
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 SLOW = 120.0  # seconds for a command
 CLONE_NEWNET = 0x40000000  # <sched.h>
 
@@ -97,6 +98,7 @@ mkdir -p run/old
 pivot_root . run/old
 cd /
 umount -l /run/old
+mount --make-rshared /
 exec setpriv --bounding-set=-sys_time,-sys_module,-sys_boot,-syslog \
     env -i container=tests PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     /lib/systemd/systemd --system --unit=multi-user.target --log-target=journal --show-status=no
@@ -124,6 +126,7 @@ class Machine:
     def run(self, *words: str, code: int | None = 0, **how: Any) -> subprocess.CompletedProcess[str]:
         """A command in it, as root; its exit code must be `code`."""
         how.setdefault("timeout", SLOW)
+        how.setdefault("env", {"PATH": PATH, "LANG": "C.UTF-8"})
         enter = ["nsenter", "--target", str(self.pid), "--all", "--"]
         done = subprocess.run([*enter, *words], capture_output=True, text=True, **how)
         assert code in (None, done.returncode), f"{words}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
@@ -311,6 +314,7 @@ def install(machine: Machine) -> None:
     (at / "bin" / "python").symlink_to(PYTHON)
     start = "import sys\nsys.path.insert(0, '/opt/trackrelay')\nfrom relay.__main__ import main\nsys.exit(main())\n"
     machine.write(f"/{PROGRAM}/.venv/bin/trackrelay", f"#!/{PROGRAM}/.venv/bin/python\n{start}", 0o755)
+    machine.run("ln", "-s", f"/{PROGRAM}/.venv/bin/trackrelay", "/usr/local/bin/")
     machine.run("mkdir", "-p", "/etc/sysusers.d", "/etc/trackrelay/secrets")
     machine.run("install", "-m", "644", f"/{PROGRAM}/systemd/trackrelay.sysusers", "/etc/sysusers.d/trackrelay.conf")
     machine.run("systemd-sysusers")

@@ -14,7 +14,6 @@ from tests.until import eventually
 
 SMTP, HTTP, ADMIN = 2525, 8080, 8081  # the defaults; the ports are the machine's own
 LONG = 120.0  # seconds; a start takes two, or twenty on a busy machine
-PROGRAM = "/opt/trackrelay/.venv/bin/trackrelay"
 CONFIG = "/etc/trackrelay/relay.toml"
 ROLES = "smtp", "queue", "http", "admin", "mailbox", "webhooks"
 
@@ -27,15 +26,18 @@ class Relay:
         self.run, self.inside = machine.run, machine.inside
         self._began = machine.cursor()
 
-    def settings(self, text: str = "", *, upstream: int = 9, smtp: str = "", http: str = "", out: str = "") -> None:
+    def settings(
+        self, text: str = "", *, upstream: int | str = 9, smtp: str = "", http: str = "", out: str = ""
+    ) -> None:
         self.machine.write(
             CONFIG,
             f"""
+state_dir = "/var/lib/trackrelay"
 [smtp]
 hostname = "relay.example.test"
 {smtp}
 [upstream]
-url = "smtp://127.0.0.1:{upstream}"
+url = "smtp://{upstream if isinstance(upstream, str) else f"127.0.0.1:{upstream}"}"
 {out}
 [tracking]
 url = "http://127.0.0.1:{HTTP}"
@@ -72,10 +74,10 @@ open = true
             return client.mail(hostile.letter("", "X-Track: all"))
 
     @contextlib.contextmanager
-    def upstream(self) -> Iterator[Upstream]:
+    def upstream(self, **how: Any) -> Iterator[Upstream]:
         """A server that delivers, on that machine."""
         with contextlib.ExitStack() as stack:
-            yield self.inside(stack.enter_context, hostile.sink())
+            yield self.inside(stack.enter_context, hostile.sink(**how))
 
     @contextlib.contextmanager
     def thinking(self) -> Iterator[tuple[Upstream, Callable[[], None]]]:
@@ -97,7 +99,7 @@ open = true
 
     def command(self, *words: str) -> str:
         """`trackrelay …` as root, as docs/operations.md has it."""
-        return self.run("env", "STATE_DIRECTORY=/var/lib/trackrelay", PROGRAM, *words, "--config", CONFIG).stdout
+        return self.run("trackrelay", *words, "--config", CONFIG).stdout
 
     def figure(self, name: str) -> float:
         return self.inside(hostile.metrics, ADMIN).get(f"trackrelay_{name}", 0.0)
@@ -108,6 +110,10 @@ open = true
 
     def becomes(self, state: str, unit: str = "trackrelay") -> None:
         eventually(lambda: self.machine.state(unit) == state, LONG, pause=0.2)
+
+    def gone(self, before: int, unit: str = "trackrelay") -> None:
+        """That is its main process no more."""
+        eventually(lambda: self.machine.main_pid(unit) != before, LONG, pause=0.1)
 
     def again(self, before: int, unit: str = "trackrelay") -> int:
         """Its main process once it is ready and another one than that."""

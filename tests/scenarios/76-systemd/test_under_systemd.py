@@ -139,3 +139,57 @@ def test_the_whole_and_the_roles_are_not_run_side_by_side(relay: Relay) -> None:
     relay.start("trackrelay-webhooks")
     relay.start("trackrelay")
     assert relay.machine.state("trackrelay-webhooks") == "inactive"
+
+
+def writable(relay: Relay, unit: str) -> set[str]:
+    """The folders that a process of the unit can write to, as the kernel lets its user, in its own mounts."""
+    pid = str(relay.machine.main_pid(unit))
+    user = ["setpriv", "--reuid=trackrelay", "--regid=trackrelay", "--clear-groups"]
+    find = ["find", "/", "-maxdepth", "4", "(", "-path", "/proc", ")", "-prune"]
+    found = relay.run(
+        "nsenter", "--target", pid, "--mount", *user, *find, "-o", "-type", "d", "-writable", "-print", code=None
+    )
+    return set(found.stdout.split())
+
+
+def test_it_is_kept_in(relay: Relay) -> None:
+    """What a real process of the unit has, not what the unit says: no right to become more, and one folder to write to."""
+    relay.start("trackrelay")
+    pid = relay.machine.main_pid("trackrelay")
+    status = dict(line.split(":", 1) for line in relay.run("cat", f"/proc/{pid}/status").stdout.splitlines())
+    state = {
+        name: status[name].strip()
+        for name in ("CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp", "Umask")
+    }
+    nothing = dict.fromkeys(("CapPrm", "CapEff", "CapBnd", "CapAmb"), "0" * 16)
+    assert state == {**nothing, "NoNewPrivs": "1", "Seccomp": "2", "Umask": "0077"}
+    own = "/var/lib/trackrelay"
+    found = {path for path in writable(relay, "trackrelay") if not (path + "/").startswith(f"{own}/")}
+    mine, everybodys = {"/run/trackrelay", "/tmp", "/var/tmp"}, {"/dev/shm", "/dev/mqueue", "/run/lock"}
+    assert mine <= found <= mine | everybodys
+    assert own in writable(relay, "trackrelay")
+    assert relay.run("stat", "--format=%U %a", own).stdout == "trackrelay 700\n"
+    limits = relay.run("cat", f"/proc/{pid}/limits").stdout
+    assert "Max core file size        0                    0" in limits
+    relay.run("systemd-analyze", "security", "--no-pager", "--threshold=20", "trackrelay.service")
+
+
+def test_workers_are_watched_by_their_supervisor_and_it_by_systemd(relay: Relay) -> None:
+    """One of them dies, and systemd does not hear of it; the supervisor dies, and all are started again."""
+    relay.settings(smtp="workers = 2")
+    relay.start("trackrelay")
+    main = relay.machine.main_pid("trackrelay")
+    workers = relay.run("pgrep", "--parent", str(main)).stdout.split()
+    assert len(workers) == 3
+    relay.run("kill", "-KILL", workers[1])
+    eventually(lambda: relay.figure("worker_deaths_total"), LONG, pause=0.2)
+    eventually(
+        lambda: "3 of 3 processes" in relay.machine.show("trackrelay", "StatusText")["StatusText"], LONG, pause=0.5
+    )
+    assert relay.machine.show("trackrelay", "MainPID", "NRestarts") == {"MainPID": str(main), "NRestarts": "0"}
+    relay.kill("KILL")
+    relay.again(main)
+    with relay.smtp() as client:
+        assert client.greeting.startswith("220")
+    relay.run("systemctl", "stop", "trackrelay", timeout=LONG)
+    assert relay.machine.show("trackrelay", "Result", "TasksCurrent")["Result"] == "success"
