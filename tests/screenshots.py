@@ -10,7 +10,7 @@ import struct
 import tempfile
 import zlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,12 +59,12 @@ def changes(page: Any) -> None:
 SCENES: dict[str, Callable[[Any], None]] = {"demo": demo, "changes": changes}
 
 
-def take(folder: Path, *words: str) -> None:
+def take(folder: Path, *words: str, schemes: Sequence[str] = SCHEMES) -> None:
     """Writes NAME-SCHEME.png for every scene. `words` are for `trackrelay demo`."""
     folder.mkdir(parents=True, exist_ok=True)
     with browser.running() as chromium:
         for name, play in SCENES.items():
-            for scheme in SCHEMES:
+            for scheme in schemes:
                 with tempfile.TemporaryDirectory() as state, demos.running(Path(state), *words) as started:
                     page = chromium.new_context(viewport=SIZE, color_scheme=scheme, reduced_motion="reduce").new_page()
                     page.set_default_timeout(browser.PATIENCE)

@@ -20,7 +20,7 @@ from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import unquote
 
-from relay.core import addresses, headers
+from relay.core import addresses, headers, unicode_domains
 from relay.demo import marks
 from relay.demo.inbox import Received
 
@@ -29,6 +29,7 @@ MAX_TEXT = 4_000_000  # characters shown of one part
 MAX_INLINE = 4_000_000  # octets of pictures put into one document
 PICTURES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp", "image/svg+xml"})
 SHOWN = ("from", "to", "cc", "subject", "date", "reply-to")
+NAMED = frozenset({"from", "to", "cc", "reply-to"})  # of which fields have addresses
 NAMES = {  # of parts that have none
     "message/rfc822": "message.eml",
     "message/delivery-status": "delivery-status.txt",
@@ -158,9 +159,11 @@ def line(message: Received) -> dict[str, Any]:
     sender = addresses.mailboxes(head.undecoded(field)) if field else ()
     return {
         "id": message.id,
-        "from": ((sender[0][0] or sender[0][1]) if sender else head.get("from") or message.reverse_path)[:200],
+        "from": unicode_domains.shown_in(
+            (sender[0][0] or sender[0][1]) if sender else head.get("from") or message.reverse_path
+        )[:200],
         "subject": head.get("subject")[:300],
-        "for": list(message.recipients[:10]),
+        "for": list(map(unicode_domains.shown_in, message.recipients[:10])),
         "at": message.at,
         "seen": message.seen,
         "answered": message.answered,
@@ -172,7 +175,11 @@ def view(message: Received) -> dict[str, Any]:
     head, reading = headers.read(message.raw), read(message.raw)
     return {
         **line(message),
-        "shown": {name: head.get(name)[:2_000] for name in SHOWN if head.first(name)},
+        "shown": {
+            name: unicode_domains.shown_in(head.get(name))[:2_000] if name in NAMED else head.get(name)[:2_000]
+            for name in SHOWN
+            if head.first(name)
+        },
         "html": reading.html is not None,
         "text": reading.text if reading.text is not None else (plain(reading.html) if reading.html else ""),
         "derived": reading.text is None and reading.html is not None,

@@ -118,7 +118,8 @@ class Demo:
             async with aiosmtplib.SMTP(
                 hostname=host, port=port, start_tls=False, timeout=SEND_SECONDS, local_hostname="client.localhost"
             ) as client:
-                refused, reply = await client.sendmail(sender, recipients, message)
+                options = () if writing.plain(sender, *recipients) else ("SMTPUTF8", "BODY=8BITMIME")
+                refused, reply = await client.sendmail(sender, recipients, message, mail_options=options)
         except aiosmtplib.SMTPRecipientsRefused as reason:
             words = "; ".join(f"{r.code} {r.message}" for r in reason.recipients)
             return web.json_response({"sent": False, "reply": words}, status=422)

@@ -17,6 +17,8 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
+from relay.core import unicode_domains
+
 MAX_NOTIFICATIONS = 300  # kept; the oldest go
 TRIGGERS = ("message.opened", "message.link_clicked", "thread.replied", "message.bounce_detected")
 SIGNING = ("x-nylas-signature", "webhook-id", "webhook-timestamp", "webhook-signature")
@@ -68,7 +70,9 @@ class Notifications:
             "at": one.at,
             "type": sent["type"],
             "message": about.get("root_message_id") or about.get("message_id") or about.get("origin", {}).get("id", ""),
-            "recipient": about.get("recipient") or ", ".join(about.get("bounced_addresses", ())),
+            "recipient": unicode_domains.shown_in(
+                about.get("recipient") or ", ".join(about.get("bounced_addresses", ()))
+            ),
             "headers": [[name, value, name.lower() in SIGNING] for name, value in one.headers],
             "body": json.dumps(sent, indent=2, ensure_ascii=False),
             "octets": len(one.body),

@@ -7,18 +7,20 @@ it over SMTP, through the relay's own port) and reading the mailbox (the relay's
 from __future__ import annotations
 
 import mailbox
+import re
 from dataclasses import dataclass
 from email.message import EmailMessage
-from email.policy import SMTP
+from email.policy import SMTP, SMTPUTF8
 from email.utils import format_datetime, localtime, make_msgid
 from pathlib import Path
 
-from relay.core import addresses, headers, identifiers
+from relay.core import addresses, domains, headers, identifiers
 from relay.demo import display
 from relay.demo.inbox import Received
 
 LONGEST_SUBJECT = 500
 MAX_RECIPIENTS = 20
+DOMAIN = re.compile(r"(?<=@)[^\s<>,;\"()@]+")
 
 
 class Unwritable(Exception):
@@ -39,16 +41,17 @@ class Draft:
 
 def compose(draft: Draft) -> tuple[str, list[str], bytes]:
     """(sender, recipients, message) as a mail client submits them, with the control headers that ask for tracking."""
-    sender = addresses.specs(draft.sender)
-    recipients = list(dict.fromkeys(addresses.specs(draft.to)))
+    of, to = in_a_labels(draft.sender), in_a_labels(draft.to)
+    sender = addresses.specs(of)
+    recipients = list(dict.fromkeys(addresses.specs(to)))
     if len(sender) != 1:
         raise Unwritable("From needs one address, for example mara@studio.example.")
     if not recipients or len(recipients) > MAX_RECIPIENTS:
         raise Unwritable(f"To needs an address, and at most {MAX_RECIPIENTS}.")
-    message = EmailMessage(policy=SMTP)
+    message = EmailMessage(policy=SMTP if plain(sender[0], *recipients) else SMTPUTF8)
     try:
-        message["From"] = draft.sender
-        message["To"] = draft.to
+        message["From"] = of
+        message["To"] = to
         message["Subject"] = " ".join(draft.subject.split())[:LONGEST_SUBJECT]
         message["Date"] = format_datetime(localtime())
         message["Message-ID"] = make_msgid(domain=sender[0].rpartition("@")[2])
@@ -63,6 +66,18 @@ def compose(draft: Draft) -> tuple[str, list[str], bytes]:
         raise Unwritable(f"This can't be sent: {reason}.") from reason
 
 
+def plain(*named: str) -> bool:
+    """Whether all of these addresses can go to a server without SMTPUTF8 (RFC 6531)."""
+    return all(map(str.isascii, named))
+
+
+def in_a_labels(field: str) -> str:
+    """The addresses with their domains as servers need them (RFC 5891), whatever they are written in."""
+    if field.isascii():
+        return field
+    return DOMAIN.sub(lambda found: domains.spelt(found[0]), field)
+
+
 def answer(original: Received, text: str, *, automatic: bool = False) -> bytes:
     """The recipient's reply as a mail client writes it (RFC 5322 3.6.4): In-Reply-To names the message, References the
     thread. An automatic reply says that it is one (RFC 3834)."""
@@ -71,12 +86,11 @@ def answer(original: Received, text: str, *, automatic: bool = False) -> bytes:
     subject = " ".join(head.get("subject").split())[:LONGEST_SUBJECT]
     identifier = identifiers.own(head)
     before = [*identifiers.answered(head, "references"), *filter(None, [identifier])]
-    message = EmailMessage(policy=SMTP)
+    back = next(iter(addresses.listed(head, "reply-to") or addresses.listed(head, "from")), original.reverse_path)
+    message = EmailMessage(policy=SMTP if plain(own, back) else SMTPUTF8)
     try:
         message["From"] = own
-        message["To"] = next(
-            iter(addresses.listed(head, "reply-to") or addresses.listed(head, "from")), original.reverse_path
-        )
+        message["To"] = back
         message["Subject"] = f"Automatic reply: {subject}" if automatic else again(subject)
         message["Date"] = format_datetime(localtime())
         message["Message-ID"] = make_msgid(domain=own.rpartition("@")[2] or "inbox.localhost")

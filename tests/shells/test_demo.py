@@ -521,6 +521,40 @@ def test_html_as_text() -> None:
 DRAFT = writing.Draft("Mara <m@example.com>", "j@example.org", "Hi", "<p>Hello</p>", frozenset({"opens"}))
 
 
+def test_a_draft_to_any_alphabet() -> None:
+    """The domain in A-labels, as servers need it; the name in UTF-8 only where there is no other way (RFC 6532)."""
+    sender, recipients, raw = writing.compose(replace(DRAFT, sender="Jörg <j@müller.example>", to="a@bücher.example"))
+    assert (sender, recipients) == ("j@xn--mller-kva.example", ["a@xn--bcher-kva.example"])
+    assert raw.isascii()
+    sender, recipients, raw = writing.compose(replace(DRAFT, sender="jörg@müller.example", to="зоя@пример.example"))
+    assert (sender, recipients) == ("jörg@xn--mller-kva.example", ["зоя@xn--e1afmkfd.example"])
+    assert "To: зоя@xn--e1afmkfd.example".encode() in raw.splitlines()
+    answer = writing.answer(inbox.Received("1", sender, tuple(recipients), raw, 0.0), "Ja").decode()
+    for line in ("From: зоя@xn--e1afmkfd.example", "To: jörg@xn--mller-kva.example"):
+        assert line in answer.splitlines()
+
+
+def test_addresses_are_shown_in_unicode(demo_running: Running, chromium: Any) -> None:
+    page, seen = page_of(chromium, demo_running)
+    page.get_by_label("From").fill("Jörg <jörg@müller.example>")
+    page.get_by_label("To").fill("зоя@пример.example")
+    page.get_by_label("Subject").fill("In any alphabet")
+    page.get_by_role("button", name="Send").click()
+    page.locator("#answer", has_text="Sent.").wait_for()
+    page.locator("#messages li", has_text="jörg@müller.example → зоя@пример.example").wait_for()
+    row = page.locator("#inbox-list li", has_text="In any alphabet")
+    row.filter(has_text="Jörg to зоя@пример.example").wait_for()
+    newest(page, "In any alphabet").get_by_text("Keep one for me").wait_for()
+    assert "Jörg <jörg@müller.example>" in page.locator("#message .top").inner_text()
+    assert "this copy is for зоя@пример.example" in page.locator("#message .top").inner_text()
+    page.get_by_role("button", name="Reply").click()
+    page.get_by_role("button", name="Send the reply").click()
+    page.locator("#messages li", has_text="In any alphabet").locator(".chip", has_text="Replied").wait_for()
+    page.get_by_role("tab", name="Webhooks").click()
+    page.locator("#hook-list li", has_text="thread.replied").filter(has_text="зоя@пример.example").wait_for()
+    assert seen.clean, seen
+
+
 def test_a_draft_asks_by_headers() -> None:
     sender, recipients, raw = writing.compose(replace(DRAFT, to="J <j@example.org>, i@example.org", label="spring"))
     assert (sender, recipients) == ("m@example.com", ["j@example.org", "i@example.org"])

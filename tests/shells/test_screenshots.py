@@ -22,10 +22,9 @@ def size(png: bytes) -> tuple[int, int]:
 
 
 @pytest.mark.timeout(500)
-def test_the_command_makes_what_the_readme_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_makes_what_the_readme_shows(tmp_path: Path) -> None:
     """Each scene waits for what it shows, so that none is made that lacks it."""
-    monkeypatch.setattr(screenshots, "SCHEMES", ("dark",))
-    screenshots.take(tmp_path)
+    screenshots.take(tmp_path, schemes=["dark"])
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
         f"{scene}-dark.png" for scene in screenshots.SCENES
     )

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from relay import describing
-from relay.core import reasons, suppressions, tally
+from relay.core import reasons, suppressions, tally, unicode_domains
 from relay.core.model import Event, Sent, SentCopy
 from relay.store import Engagement
 from tracking_http.dashboard import phrases
@@ -22,6 +22,11 @@ MACHINES = frozenset({"prefetch", "scanner", "crawler"})
 
 State = dict[str, Any]
 NOBODY = Engagement()
+
+
+def named(address: str) -> str:
+    """An address for people."""
+    return clip(unicode_domains.shown_in(address), 320)
 
 
 def clip(text: str, longest: int = LONGEST) -> str:
@@ -63,8 +68,8 @@ def summary(sent: Sent, events: Sequence[Event], did: Engagement = NOBODY) -> di
     return {
         "id": sent.message_id,
         "subject": clip(sent.subject, 300),
-        "sender": clip(sent.sender, 320),
-        "to": [clip(a, 320) for a in (sent.to or tuple(c.recipient for c in sent.copies))[:5]],
+        "sender": named(sent.sender),
+        "to": [named(a) for a in (sent.to or tuple(c.recipient for c in sent.copies))[:5]],
         "recipients": len(sent.copies),
         "label": clip(sent.label, 200),
         "grant": sent.grant_id,
@@ -134,7 +139,7 @@ def opened(events: Sequence[Event], did: Engagement, many: int) -> list[State]:
     people = [e for e in events if from_people(e)]
     if people or did.opened:
         begun = first(people)
-        who = f" by {begun.recipient}" if begun and begun.recipient else ""
+        who = f" by {named(begun.recipient)}" if begun and begun.recipient else ""
         proxy = people and all(e.verdict == "proxy" for e in people)
         title = f"First seen{who}" + (", through an image proxy" if proxy else "")
         return [
@@ -184,7 +189,7 @@ def answered(events: Sequence[Event]) -> list[State]:
     replies = [e for e in of_type(events, "thread.replied") if not e.data.get("from_self")]
     found: list[State] = []
     if replies:
-        who = ", ".join(dict.fromkeys(e.recipient for e in replies if e.recipient))
+        who = ", ".join(dict.fromkeys(named(e.recipient) for e in replies if e.recipient))
         found.append(
             {"name": "replied", "text": "Replied", "title": clip(f"Answered by {who}" if who else "Answered", 400)}
         )
@@ -258,7 +263,7 @@ def person(copy: SentCopy, events: Sequence[Event], grounds: Sequence[str] = ())
     """One recipient: what the upstream said, and what is known about this copy alone."""
     own = [e for e in events if e.recipient == copy.recipient and from_people(e)]
     return {
-        "address": clip(copy.recipient, 320) or describing.ERASED,
+        "address": named(copy.recipient) or describing.ERASED,
         "state": copy.state,
         "reply": clip(copy.reply, 500),
         "tracked": copy.tracked,
@@ -324,7 +329,7 @@ def line(event: Event, sent: Sent | None = None, begun: frozenset[int] = frozens
     is not known, it has no subject."""
     from_self = bool(event.data.get("from_self"))
     first_one = event.counted and (event.ordinal == 0 or event.position in begun)
-    who = clip(event.recipient, 320) if sent and several(sent) else ""
+    who = named(event.recipient) if sent and several(sent) else ""
     return {
         "event": event.event_id,
         "id": event.message_id,
@@ -332,7 +337,7 @@ def line(event: Event, sent: Sent | None = None, begun: frozenset[int] = frozens
         "subject": clip(sent.subject, 300) if sent else None,
         "title": phrases.title(event.type, event.verdict, first=first_one, from_self=from_self, who=who),
         "at": event.at,
-        "recipient": clip(event.recipient, 320),
+        "recipient": named(event.recipient),
         "url": clip(event.url),
         "verdict": event.verdict if event.type in tally.HITS else "",
         "who": phrases.VERDICTS.get(event.verdict, "") if event.type in tally.HITS else "",
