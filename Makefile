@@ -1,7 +1,7 @@
 # Everything happens in .venv; nothing of the system is touched.
 PYTHON ?= python3
 BIN := .venv/bin
-.PHONY: screenshots run install test lint check floors lock bench torture clean
+.PHONY: screenshots run install test lint check floors lock deb release bench torture clean
 
 run: install  ## try it: everything on loopback, nothing to configure
 	$(BIN)/trackrelay demo
@@ -30,6 +30,18 @@ floors: .venv/floors/installed  ## the attacks, with the oldest versions of what
 lock: .venv/checked  ## writes requirements.lock again, with the newest versions that the ranges allow
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-annotate --custom-compile-command 'make lock' --output-file requirements.lock pyproject.toml
+	echo 'setuptools>=77' | $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-annotate --custom-compile-command 'make lock' --output-file debian/build.lock -
+
+deb: TO ?= dist
+deb:  ## dist/trackrelay_VERSION-1_ARCHITECTURE.deb for Debian 12; needs debhelper and python3-venv, and nothing of .venv
+	sh debian/build.sh $(TO)
+
+release: .venv/tested  ## dist/: wheel, source distribution, .deb, SHA256SUMS; CONTRIBUTING.md has the steps before and after
+	rm -rf dist
+	$(BIN)/python -m build
+	$(MAKE) deb
+	cd dist && sha256sum -- * > SHA256SUMS
 
 screenshots: .venv/tested  ## the pictures of the README, made by the demo; needs Chromium
 	$(BIN)/python -m tests.screenshots

@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     folder = Path(args.folder).expanduser().absolute()
     file = folder / "relay.toml"
     try:
-        if file.is_symlink() or file.exists():
+        if folders.has_settings(file):
             raise folders.Taken(folders.taken(file))
         try:
             owner = folders.owner(folder, args.user or "")

@@ -1,6 +1,6 @@
 """Puts a first configuration on the disk: the folder, `secrets/`, relay.toml as the last, so that a half never looks like a whole.
 
-Owns: whose these are, that nothing is overwritten, and that nothing stays where something fails. Where root writes, the service's user
+Owns: whose these are, that nothing is overwritten (but a relay.toml that sets nothing), and that nothing stays where something fails. Where root writes, the service's user
 can read relay.toml, and the secrets are its own. Leaves to others: what is in the files, how a file is written (`files`).
 """
 
@@ -92,7 +92,7 @@ class Writer:
 
     def settings(self, path: Path, content: str) -> None:
         try:
-            files.write(path, content.encode(), over=False)
+            files.write(path, content.encode(), over=not has_settings(path) and path.exists())
         except FileExistsError:
             raise Taken(taken(path)) from None
         self.made.append(path)
@@ -107,6 +107,13 @@ class Writer:
 
     def _theirs(self, folder: Path) -> bool:
         return self.owner is not None and folder.stat().st_uid == self.owner.uid
+
+
+def has_settings(path: Path) -> bool:
+    """Is there something that is to stay? Not so a file of comments alone, as the Debian package brings it."""
+    if path.is_symlink() or not path.is_file():
+        return os.path.lexists(path)
+    return any(line.strip() and not line.lstrip().startswith(b"#") for line in path.read_bytes().splitlines())
 
 
 def taken(path: Path) -> str:

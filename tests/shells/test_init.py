@@ -126,6 +126,21 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     assert (tmp_path / "relay.toml").read_text() == "mine\n"
 
 
+@pytest.mark.parametrize("text", ["", "# Nothing is set yet.\n\n  # [upstream]\r\n"])
+def test_a_file_that_sets_nothing_is_none(tmp_path: Path, text: str) -> None:
+    """Such as the Debian package brings."""
+    (tmp_path / "relay.toml").write_text(text)
+    assert init(tmp_path, *USUAL).returncode == 0
+    assert config.load(tmp_path / "relay.toml", {}).tracking.url == "https://t.example.com"
+
+
+def test_a_link_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "relay.toml").symlink_to("elsewhere.toml")
+    assert init(tmp_path, *USUAL).returncode == 1
+    assert (tmp_path / "relay.toml").is_symlink()
+    assert not (tmp_path / "elsewhere.toml").exists()
+
+
 def test_secrets_that_are_there_are_used(tmp_path: Path) -> None:
     (tmp_path / "secrets").mkdir(mode=0o700)
     (tmp_path / "secrets" / "upstream").write_text("there before\n")
