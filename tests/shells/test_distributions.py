@@ -105,6 +105,12 @@ def test_the_wheel_has_the_program_and_what_it_brings(wheel):
     assert about.get_all("License-File") == ["LICENSE"]
 
 
+def test_a_container_is_built_from_what_is_shipped():
+    """A link in relay/shipped that leads nowhere breaks the build."""
+    kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert kept >= {*SHIPPED, "relay", "tracking_http", "MANIFEST.in", "pyproject.toml", "README.md", "LICENSE"}
+
+
 def test_the_source_distribution_is_the_project(sdist):
     with tarfile.open(sdist) as archive:
         names = {member.name.partition("/")[2] for member in archive.getmembers() if member.isfile()}
