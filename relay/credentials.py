@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from relay import log
@@ -30,7 +30,7 @@ class Records(Protocol):
     """What is asked of a store here."""
 
     async def events(self, *, limit: int, newest: bool, message_id: str, types: Sequence[str]) -> list[Event]: ...
-    async def append(self, event: Event) -> Event | floods.Folded | None: ...
+    def append(self, event: Event) -> Awaitable[Event | floods.Folded | None]: ...
 
 
 class Credentials:

@@ -9,7 +9,7 @@ Only where `[mailbox] notify_self` asks for it, and beside the mail: nobody wait
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from relay import log, metrics, replies
@@ -28,7 +28,7 @@ ACCEPTED = ("done", "later", "handed")
 class Store(replies.SentMail, Protocol):
     """What is asked of a store here."""
 
-    async def append(self, event: Event) -> Event | floods.Folded | None: ...
+    def append(self, event: Event) -> Awaitable[Event | floods.Folded | None]: ...
 
 
 class FollowUps:

@@ -19,7 +19,7 @@ import fcntl
 import os
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -39,7 +39,7 @@ DECODER = msgspec.json.Decoder(Event)
 class Takes(Protocol):
     """The one thing that is asked of a store here."""
 
-    async def append(self, event: Event) -> Event | floods.Folded | None: ...
+    def append(self, event: Event) -> Awaitable[Event | floods.Folded | None]: ...
 
 
 class Journal:

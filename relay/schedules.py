@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -50,7 +50,7 @@ class Records(keeping.Records, Protocol):
     async def sent(self, message_id: str) -> Sent | None: ...
     async def record_replies(self, replies: Sequence[UpstreamReply]) -> None: ...
     async def events(self, *, message_id: str, types: Sequence[str]) -> list[Event]: ...
-    async def append(self, event: Event) -> Event | floods.Folded | None: ...
+    def append(self, event: Event) -> Awaitable[Event | floods.Folded | None]: ...
 
 
 class Tracker(Protocol):

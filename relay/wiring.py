@@ -331,6 +331,7 @@ class Wiring:
             key=http.key,
             behind=http.trusted_proxies,
             service=self.member.shared,
+            quick=application[public.QUICK],
             **public.RUNNER,
         )
 

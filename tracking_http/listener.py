@@ -26,6 +26,7 @@ from aiohttp.log import server_logger
 from relay import log
 from relay.core import networks
 from relay.workers import sharing
+from tracking_http import ready
 
 LOG = log.room("listener")
 
@@ -36,6 +37,7 @@ SHARE = 4  # a listener gets one in so many open files
 CLIENT_SHARE = 4  # and a client one in so many of the listener's connections
 HANDSHAKE_SECONDS = 10.0
 BACKLOG = 1024  # the kernel cuts it to net.core.somaxconn
+IDLE = 75.0  # seconds that a connection may be without a request, where the runner's options say nothing
 CLOSE_SECONDS = 5.0  # for requests under way when the service stops
 
 FULL = (
@@ -54,6 +56,7 @@ def own(record: logging.LogRecord) -> bool:
 server_logger.addFilter(own)
 
 Unreadable = Callable[[int, str], web.Response]
+Quick = Callable[[bytes, "Counted"], None]
 
 
 def answering(unreadable: Unreadable) -> type[web.RequestHandler]:
@@ -91,33 +94,129 @@ def encoded(data: bytes) -> bytes:
 
 
 class Counted(asyncio.Protocol):
-    """One connection: counted with those of its client, and aiohttp's from then on; or turned away."""
+    """One connection: counted with those of its client; or turned away. Where the room has a quick way it goes there first: each
+    request is answered (`answer`), until one is passed on; from then on the connection is aiohttp's. Without one it is
+    from the beginning."""
 
-    __slots__ = ("_client", "_handler", "_room", "_server")
+    __slots__ = (
+        "_behind",
+        "_client",
+        "_handler",
+        "_room",
+        "_server",
+        "_since",
+        "_timer",
+        "_transport",
+        "asked",
+        "peer",
+    )
 
     def __init__(self, room: Listener, server: web.Server) -> None:
         self._room, self._server, self._client = room, server, ""
         self._handler: Any = None
+        self._transport: Any = None  # while it is ours
+        self._behind = b""  # what came behind a request that is not answered yet
+        self._since = 0.0  # since when nothing was asked
+        self._timer: asyncio.TimerHandle | None = None
+        self.asked = False  # whether there is such a request
+        self.peer = ""
 
     def connection_made(self, transport: Any) -> None:  # uvloop's transports have no class in common with asyncio's
-        client = self._room.admitted(transport.get_extra_info("peername"), len(self._server.connections))
+        peer = transport.get_extra_info("peername")
+        client = self._room.admitted(peer)
         if client is None:
             transport.write(FULL)
             transport.close()
             return
-        self._client, self._handler = client, self._server()
+        self._client, self._transport = client, transport
+        self._room.has(self)
+        if self._room.quick is None:
+            self._begin()
+            return
+        self.peer = str(peer[0]) if isinstance(peer, tuple) and peer else ""
+        loop = asyncio.get_running_loop()
+        self._since = loop.time()
+        self._timer = loop.call_later(self._room.idle, self._look, loop)
+
+    def _begin(self) -> None:
+        """aiohttp's from now on."""
+        transport = self._let_go()
+        if transport is None:
+            return
+        self._handler = self._server()
         if self._room.kind is not None:
             self._handler.__class__ = self._room.kind  # there is no way to have aiohttp make one of another class
         self._handler.connection_made(transport)
+
+    def _let_go(self) -> Any:
+        transport, self._transport = self._transport, None
+        self._room.has(self, no_more=True)
+        if self._timer is not None:
+            self._timer.cancel()
+        return transport
 
     def connection_lost(self, reason: Exception | None) -> None:
         if self._handler is not None:
             self._room.left(self._client)
             self._handler.connection_lost(reason)
+        elif self._let_go() is not None:
+            self._room.left(self._client)
 
     def data_received(self, data: bytes) -> None:
         if self._handler is not None:
             self._handler.data_received(data if data.isascii() else encoded(data))
+        elif self._transport is not None and self._room.quick is not None:
+            if self.asked:
+                self._behind += data
+                self._transport.pause_reading()
+                return
+            self.asked = True
+            self._room.quick(data, self)
+
+    def answer(self, data: bytes) -> None:
+        """These bytes, the connection stays open."""
+        self.asked = False
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        transport.write(data)
+        if transport.get_write_buffer_size() > ready.UNREAD:
+            transport.abort()
+        elif self._room.stopping:
+            transport.close()
+        else:
+            self._since = asyncio.get_running_loop().time()
+            if self._behind:
+                behind, self._behind = self._behind, b""
+                transport.resume_reading()
+                self.data_received(behind)
+
+    def pass_on(self, data: bytes) -> None:
+        """What was asked is for aiohttp."""
+        self.asked = False
+        transport, behind = self._transport, self._behind
+        if transport is None or transport.is_closing():
+            return
+        self._begin()
+        if behind:
+            self._behind = b""
+            transport.resume_reading()
+        self.data_received(data + behind)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """One timer, which moves on when it runs out: a timer for each request would cost more."""
+        if self._transport is None:
+            return
+        left = self._room.idle if self.asked else self._since + self._room.idle - loop.time()
+        if left > 0:
+            self._timer = loop.call_later(left, self._look, loop)
+        else:
+            self._transport.close()
+
+    def close(self, *, now: bool = False) -> None:
+        """Once what is asked is answered, or now."""
+        if self._transport is not None and (now or not self.asked):
+            self._transport.close()
 
     def eof_received(self) -> bool | None:
         found: bool | None = self._handler.eof_received() if self._handler is not None else None
@@ -136,7 +235,8 @@ class Listener:
     """`how` are options of aiohttp's AppRunner. One client (an IPv4 address, an IPv6 /64) gets a fourth of the `most`
     connections, unless it is in one of the networks `behind`: a proxy, behind which are many. Those of all processes of the
     `service` count. `unreadable` makes the answer
-    to what is no HTTP, of its status and a sentence; without it, that is aiohttp's. `start` raises OSError if
+    to what is no HTTP, of its status and a sentence; without it, that is aiohttp's. `quick` is called with the bytes that came on a
+    connection, and answers them or passes them on (see `Counted`). `start` raises OSError if
     it can't listen on the address."""
 
     def __init__(
@@ -146,10 +246,15 @@ class Listener:
         most: int | None = None,
         behind: Sequence[str] = (),
         unreadable: Unreadable | None = None,
+        quick: Quick | None = None,
         service: sharing.Shared = sharing.ALONE,
         **how: Any,
     ) -> None:
         self.kind = answering(unreadable) if unreadable else None
+        self.quick, self.idle = quick, float(how.get("keepalive_timeout", IDLE))
+        self.stopping = False
+        self._own: set[Counted] = set()  # the connections that are not aiohttp's
+        self._left = asyncio.Event()  # by all of them
         self._runner = web.AppRunner(application, **{"access_log": None, "shutdown_timeout": CLOSE_SECONDS, **how})
         self._most = connections() if most is None else most
         self._behind = tuple(map(networks.network, behind))
@@ -178,12 +283,12 @@ class Listener:
             self._listening.append(listening)
             self.addresses += [each.getsockname()[:2] for each in listening.sockets]
 
-    def admitted(self, peer: object, connections: int) -> str | None:
-        """The client of a new connection beside so many; None for one that is turned away. `left` follows."""
+    def admitted(self, peer: object) -> str | None:
+        """The client of a new connection; None for one that is turned away. `left` follows."""
         address = networks.peer(str(peer[0])) if isinstance(peer, tuple) and peer else None
         client = "" if networks.within(address, self._behind) else networks.client(address)
         mine = self._clients[client] + self._others.others(client) if client else 0
-        connections += self._all.others()
+        connections = self._here + self._all.others()
         full = connections >= self._most or mine >= max(1, self._most // CLIENT_SHARE)
         if full and not self._full:  # one line for each spell of trouble
             LOG.warning("full", listener=self.addresses, connections=connections, client=client or None, its=mine)
@@ -192,6 +297,15 @@ class Listener:
             return None
         self._count(client, 1)
         return client
+
+    def has(self, connection: Counted, *, no_more: bool = False) -> None:
+        """It is not aiohttp's."""
+        if not no_more:
+            self._own.add(connection)
+            return
+        self._own.discard(connection)
+        if self.stopping and not self._own:
+            self._left.set()
 
     def left(self, client: str) -> None:
         self._count(client, -1)
@@ -209,6 +323,14 @@ class Listener:
         """Stops listening first, then ends what is under way."""
         for listening in self._listening:
             listening.close()
+        self.stopping = True
+        for each in [*self._own]:
+            each.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS if self._own else 0):
+                await self._left.wait()
+        for each in [*self._own]:
+            each.close(now=True)
         await self._runner.cleanup()
 
 

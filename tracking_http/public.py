@@ -4,6 +4,9 @@ Owns: the routes and the answers. Leaves to others: getting a hit into the store
 (`core.tokens`), who asked (`visitor`), what a hit means (`core.classify`) and whether it counts (`core.tally`, in the
 store).
 
+The usual hit goes a short way, past aiohttp: `Handlers.quick` is given the bytes of a request, and either answers them or leaves
+them to the application. Which way a hit goes, nobody can tell from its answer.
+
 A pixel is always answered by 200 and the picture. A click on a token of ours is always answered by 302, even if the
 store is down, and on the canary by a page; any other click by 404 without a Location. Nobody waits for a store that makes no progress.
 """
@@ -16,6 +19,7 @@ import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, Protocol
 from urllib.parse import quote, unquote_plus, urlsplit
 
@@ -30,7 +34,7 @@ from relay.core import classify, floods, neighbours, tally, tokens, urls
 from relay.core.blocks import Blocks
 from relay.core.model import Event, EventType, Keys, Token, TokenKind
 from relay.workers import sharing
-from tracking_http import about, pages, ready, recorder, reverse_names, visitor
+from tracking_http import about, heads, pages, ready, recorder, reverse_names, visitor
 
 LOG = log.room("public")
 
@@ -54,11 +58,11 @@ PICTURE = CIMultiDict({"Content-Type": "image/gif", "Content-Length": str(len(PI
 # No Referrer-Policy: browsers never tell the destination about a redirecting address, and what they tell it about the
 # page with the link should be the same as without us.
 REDIRECT = CIMultiDict({"Content-Length": "0", **UNCACHED, **COMMON})
-AHEAD = tuple(map(istr, classify.LOOKED_AT))
-LOCATION, FORWARDED = istr("Location"), istr("X-Forwarded-For")
-USER_AGENT, REFERER = istr("User-Agent"), istr("Referer")
+LOOKED_AT = {name: istr(name) for name in heads.FIELDS}
+LOCATION = istr("Location")
 
-HIT = r"/(?:[oc]|(?:api/)?v1/track/(?:open|click))/([A-Za-z0-9_-]+)"
+HIT = r"/([oc]|(?:api/)?v1/track/(?:open|click))/([A-Za-z0-9_-]+)"
+OPENS = ("o", "v1/track/open", "api/v1/track/open")
 PLAIN_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
 SCHEMES = re.compile(r"(?:https?|mailto|tel):", re.I)
 HOST = re.compile(r"(https?://(?:[^/?#]*@)?)([^/?#:@]*)(.*)", re.I | re.S)
@@ -73,6 +77,17 @@ TYPES: dict[TokenKind, EventType] = {
     "click": "message.link_clicked",
     "canary": "message.canary_followed",
 }
+
+
+class Unanswered(Protocol):
+    """A connection with a request that is to be answered by one of these, once."""
+
+    peer: str
+
+    def answer(self, data: bytes) -> None: ...
+
+    def pass_on(self, data: bytes) -> None:
+        """This request goes to the application, and so do all that follow."""
 
 
 class Store(recorder.Store, about.Store, suppressing.Records, Protocol):
@@ -93,7 +108,7 @@ def application(
     named: reverse_names.ReverseNames | None = None,
     service: sharing.Shared = sharing.ALONE,
 ) -> web.Application:
-    """The application; run it with `web.AppRunner(app, **RUNNER)`. `keys` gives the keys that verify tokens now,
+    """The application; run it with `web.AppRunner(app, **RUNNER)`, or with a listener that asks `app[QUICK]` first. `keys` gives the keys that verify tokens now,
     `blocks` what is blocked now, `network` whose network an address is in (see `classify.hit`), `identity` the key
     of a moment's `neighbours.identity`, `clock` Unix seconds, `named` the names that addresses have, where they are looked up. `appended` is called when the store has taken an event, so that its notification goes
     out at once."""
@@ -105,6 +120,7 @@ def application(
     )  # fmt: skip
     handlers = Handlers(settings, keys, record, blocks, network, identity, clock, told, named)
     app = web.Application()
+    app[QUICK] = handlers.quick
     app.on_cleanup.append(lambda _: record.close())
     if named is not None:
         app.on_cleanup.append(lambda _: named.close())
@@ -131,6 +147,7 @@ def paths(settings: Settings) -> tuple[str, ...]:
 
 
 Hit = tuple[Token | None, Event | None]
+QUICK: web.AppKey[Callable[[bytes, Unanswered], None]] = web.AppKey("QUICK")
 
 
 class Handlers:
@@ -160,7 +177,8 @@ class Handlers:
         self.clock = clock
         self.privacy = settings.privacy
         self.client = visitor.addresses(settings.http.trusted_proxies)
-        self.asked: list[tuple[web.Request, TokenKind, asyncio.Future[Hit]]] = []
+        self.asked: list[tuple[heads.Head, TokenKind, asyncio.Future[Hit]]] = []
+        self.unread: list[tuple[bytes, Unanswered]] = []
         self.opens = metrics.HITS.labels("open")
         self.picture = ready.Form("200 OK", PICTURE, PIXEL)
         self.redirect = ready.Form("302 Found", REDIRECT)
@@ -175,6 +193,39 @@ class Handlers:
         if ready.fits(request):
             return self.picture.same()
         return web.Response(body=PIXEL, headers=PICTURE.copy())
+
+    def quick(self, data: bytes, connection: Unanswered) -> None:
+        """With the requests of all connections that have one in this turn of the loop: see `hit`."""
+        if not self.asked and not self.unread:
+            asyncio.get_running_loop().call_soon(self.turn)
+        self.unread.append((data, connection))
+
+    def usual(self, data: bytes, connection: Unanswered) -> bool:
+        """Whether it is a pixel or link of ours, as most are: then it is recorded and answered."""
+        head = heads.read(data, connection.peer)
+        found = head and self.path.fullmatch(urls.plain(head.path))
+        if head is None or not found:
+            return False
+        if found[1].startswith(OPENS):
+            token = tokens.read(found[2], "open", self.keys())
+            if token is None:
+                return False
+            event, answer = self.event(head, token), self.picture.same().data
+            self.opens.inc()
+        else:
+            token = tokens.read(found[2], "click", self.keys())
+            target = None if token is None else location(token.url)
+            if token is None or target is None or self.blocks().stop(tokens.message_id(token.message_key), token.url):
+                return False
+            event, answer = self.event(head, token), self.redirect.with_location(target).data
+            self.clicks.inc()
+        LOG.debug("hit", kind=token.kind, method=head.method, message_id=event.message_id)
+        self.recorder.take(event, partial(self.recorded, event, connection, answer))
+        return True
+
+    def recorded(self, event: Event, connection: Unanswered, answer: bytes) -> None:
+        connection.answer(answer)
+        self.ask_name(event)
 
     async def clicked(self, request: web.Request) -> web.StreamResponse:
         token, event = await self.hit(request, "click")
@@ -196,6 +247,9 @@ class Handlers:
 
     async def record(self, event: Event) -> None:
         await self.recorder.record(event)
+        self.ask_name(event)
+
+    def ask_name(self, event: Event) -> None:
         if self.named is not None and event.verdict in ("human", "unknown"):
             self.named.ask(event, event.data.get(tally.TRANSIENT) or event.ip)
 
@@ -232,13 +286,23 @@ class Handlers:
         processor's caches any more."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Hit] = loop.create_future()
-        if not self.asked:
+        if not self.asked and not self.unread:
             loop.call_soon(self.turn)
-        self.asked.append((request, kind, answer))
+        self.asked.append((head(request), kind, answer))
         return answer
 
     def turn(self) -> None:
         asked, self.asked = self.asked, []
+        unread, self.unread = self.unread, []
+        for data, connection in unread:
+            done = False
+            try:
+                done = self.usual(data, connection)
+            except Exception:
+                metrics.ERRORS.labels("public").inc()
+                LOG.exception("hit_failed")
+            if not done:
+                connection.pass_on(data)
         for request, kind, answer in asked:
             if answer.done():
                 continue
@@ -252,28 +316,25 @@ class Handlers:
                 LOG.exception("hit_failed")
             answer.set_result((token, event))
 
-    def token(self, request: web.Request, kind: TokenKind) -> Token | None:
+    def token(self, request: heads.Head, kind: TokenKind) -> Token | None:
         """What the path says. Behind a link there often stands what a mail program took for a part of it: a full stop,
         a bracket, a quotation mark. None of it can be the token's, and the signature covers all that leads anywhere. A canary looks like any other link."""
-        found = self.path.match(urls.plain(request.rel_url.raw_path))
+        found = self.path.match(urls.plain(request.path))
         if not found:
             return None
-        token = tokens.read(found[1], kind, self.keys())
-        return tokens.read(found[1], "canary", self.keys()) if token is None and kind == "click" else token
+        token = tokens.read(found[2], kind, self.keys())
+        return tokens.read(found[2], "canary", self.keys()) if token is None and kind == "click" else token
 
-    def event(self, request: web.Request, token: Token) -> Event:
-        headers = request.headers
-        agent = headers.get(USER_AGENT, "")
-        ahead = {str(name): headers[name] for name in AHEAD if name in headers}
-        peer = request.transport.get_extra_info("peername") if request.transport else None
-        forwarded = ",".join(headers.getall(FORWARDED)) if FORWARDED in headers else ""
-        address = self.client(peer[0] if isinstance(peer, tuple) else "", forwarded)
+    def event(self, request: heads.Head, token: Token) -> Event:
+        fields = request.fields
+        agent = fields.get("user-agent", "")
+        address = self.client(request.peer, fields.get(heads.FORWARDED, ""))
         click = token.kind == "click"
         now, network = self.clock(), self.network(address)
-        verdict, reason = classify.hit(method=request.method, agent=agent, headers=ahead, network=network, click=click)
+        verdict, reason = classify.hit(method=request.method, agent=agent, headers=fields, network=network, click=click)
         if self.named is not None and verdict in ("human", "unknown") and self.named.is_gateway(address, now):
             verdict, reason = "scanner", reverse_names.REASON
-        data: dict[str, Any] = tid(request.rel_url.raw_query_string)
+        data: dict[str, Any] = tid(request.query)
         if self.privacy.ip != "full" and address:  # for telling the sender's own hit; the store keeps it not
             data[tally.TRANSIENT] = address
         data[tally.WHO] = (*neighbours.identity(self.identity(now), address, agent), network)
@@ -288,11 +349,23 @@ class Handlers:
             method=request.method,
             ip=visitor.ip(address, self.privacy.ip),
             user_agent=visitor.user_agent(agent, self.privacy.user_agent),
-            referer=visitor.referer(headers.get(REFERER, ""), self.privacy.referer),
+            referer=visitor.referer(fields.get("referer", ""), self.privacy.referer),
             verdict=verdict,
             reason=reason,
             data=data,
         )
+
+
+def head(request: web.Request) -> heads.Head:
+    headers = request.headers
+    fields = {name: headers[spelt] for name, spelt in LOOKED_AT.items() if spelt in headers}
+    if heads.FORWARDED in fields:
+        fields[heads.FORWARDED] = ",".join(headers.getall(heads.FORWARDED))
+    peer = request.transport.get_extra_info("peername") if request.transport else None
+    url = request.rel_url
+    return heads.Head(
+        request.method, url.raw_path, url.raw_query_string, fields, peer[0] if isinstance(peer, tuple) else ""
+    )
 
 
 async def without_body(request: web.Request, response: web.StreamResponse) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Protocol
+from functools import partial
+from typing import Protocol
 
 from prometheus_client import Counter
 
@@ -25,8 +26,23 @@ PATIENCE = 0.05  # seconds that a hit waits for a store that makes no progress, 
 PROBE = 0.25  # seconds between two events that are tried on a store that took none
 
 
+Appending = asyncio.Future[Event | floods.Folded | None]
+
+
 class Store(journals.Takes, folding.Store, Protocol):
     """What is asked of a store here."""
+
+
+class Once:
+    """Calls it the first time."""
+
+    def __init__(self, done: Callable[[], None]) -> None:
+        self.done: Callable[[], None] | None = done
+
+    def __call__(self) -> None:
+        done, self.done = self.done, None
+        if done is not None:
+            done()
 
 
 class Recorder:
@@ -49,34 +65,87 @@ class Recorder:
         self.folding = folding.Folding(store, limits)
         self.journal = journal
         self.appended = appended
-        self.waiting: dict[asyncio.Task[Any], float] = {}  # since when, oldest first
-        self.late: set[asyncio.Task[Any]] = set()
+        self.waiting: dict[Appending, float] = {}  # since when, oldest first
         self.moved = 0.0  # when the store last took one
         self.probe_at = 0.0  # while it takes nothing: when to try again
         self.timer: asyncio.TimerHandle | None = None
-        self.probe: asyncio.Task[bool] | None = None
+        self.probe: Appending | None = None
         self.keeping: set[asyncio.Task[None]] = set()  # on their way into the journal
         self.losing = False
         self.verdicts: dict[tuple[str, str], Counter] = {}
 
     async def record(self, event: Event) -> None:
+        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.take(event, lambda: None if answered.done() else answered.set_result(None))
+        await answered
+
+    def take(self, event: Event, done: Callable[[], None]) -> None:
+        """`done` is called once the hit may be answered, maybe at once."""
         if self.folding.folds(event):
+            return done()
+        now = asyncio.get_running_loop().time()
+        if not self.probe_at:
+            return self.append(event, now, done)
+        if now >= self.probe_at and (self.probe is None or self.probe.done()):
+            self.probe_at = now + PROBE
+            self.append(event, now, None)
+        return self.put_by(event, done)
+
+    def append(self, event: Event, now: float, done: Callable[[], None] | None) -> None:
+        """Without `done` nobody waits for it, and it is in the journal too."""
+        try:
+            appending = asyncio.ensure_future(self.store.append(event))
+        except Exception:
+            return self.failed(event, done)
+        if done is None:
+            self.probe = appending
+        self.waiting[appending] = now
+        if self.timer is None:
+            loop = asyncio.get_running_loop()
+            self.timer = loop.call_later(PATIENCE / 2, self.look, loop)
+        return appending.add_done_callback(partial(self.ended, event, done))
+
+    def ended(self, event: Event, done: Callable[[], None] | None, appending: Appending) -> None:
+        """The store has it now, or does not take it."""
+        self.waiting.pop(appending, None)
+        try:
+            written = appending.result()
+        except (asyncio.CancelledError, stores.Unavailable):
+            return self.refused(event, done)
+        except Exception:
+            return self.failed(event, done)
+        self.moved = asyncio.get_running_loop().time()
+        self.probe_at = 0.0
+        self.took(event, written)
+        return done() if done else None
+
+    def failed(self, event: Event, done: Callable[[], None] | None) -> None:
+        metrics.ERRORS.labels("public").inc()
+        LOG.exception("append_failed", event_id=event.event_id)
+        self.refused(event, done)
+
+    def refused(self, event: Event, done: Callable[[], None] | None) -> None:
+        if done is not None:
+            self.probe_at = asyncio.get_running_loop().time() + PROBE
+            self.put_by(event, done)
+
+    def put_by(self, event: Event, done: Callable[[], None]) -> None:
+        """Into the journal."""
+        if self.folding.overflows(event):
+            done()
             return
         loop = asyncio.get_running_loop()
-        now = loop.time()
-        if not self.probe_at:
-            if await self.append(event, loop, now):
-                return
-            self.probe_at = loop.time() + PROBE
-        elif now >= self.probe_at and (self.probe is None or self.probe.done()):
-            self.probe_at = now + PROBE
-            self.probe = loop.create_task(self.append(event, loop, now))
-        if self.folding.overflows(event):
-            return
         keeping = loop.create_task(self.keep(event))
         self.keeping.add(keeping)
-        keeping.add_done_callback(self.keeping.discard)
-        await asyncio.wait({keeping}, timeout=PATIENCE)
+        once = Once(done)
+        timer = loop.call_later(PATIENCE, once)
+
+        def kept(_: object) -> None:
+            self.keeping.discard(keeping)
+            timer.cancel()
+            once()
+
+        keeping.add_done_callback(kept)
 
     async def keep(self, event: Event) -> None:
         if await self.journal.append(event):
@@ -95,36 +164,11 @@ class Recorder:
 
     async def close(self) -> None:
         """Waits for the events that are on their way, and hands over what was only counted."""
+        if self.waiting:
+            await asyncio.wait(set(self.waiting))
         if self.keeping:
             await asyncio.wait(set(self.keeping))
         await self.folding.close()
-
-    async def append(self, event: Event, loop: asyncio.AbstractEventLoop, now: float) -> bool:
-        """Whether the store has it now."""
-        task = asyncio.current_task()
-        assert task is not None
-        self.waiting[task] = now
-        if self.timer is None:
-            self.timer = loop.call_later(PATIENCE / 2, self.look, loop)
-        try:
-            written = await self.store.append(event)
-        except asyncio.CancelledError:
-            if task not in self.late or task.uncancel() > 0:
-                raise
-            return False
-        except stores.Unavailable:
-            return False
-        except Exception:
-            metrics.ERRORS.labels("public").inc()
-            LOG.exception("append_failed", event_id=event.event_id)
-            return False
-        finally:
-            self.waiting.pop(task, None)
-            self.late.discard(task)
-        self.moved = loop.time()
-        self.probe_at = 0.0
-        self.took(event, written)
-        return True
 
     def took(self, event: Event, written: Event | floods.Folded | None) -> None:
         if isinstance(written, floods.Folded):
@@ -146,7 +190,6 @@ class Recorder:
         more."""
         limit = loop.time() - PATIENCE
         if self.moved < limit:
-            for task in [task for task, since in self.waiting.items() if since < limit and task not in self.late]:
-                self.late.add(task)
-                task.cancel()
+            for appending in [one for one, since in self.waiting.items() if since < limit]:
+                appending.cancel()
         self.timer = loop.call_later(PATIENCE / 2, self.look, loop) if self.waiting else None

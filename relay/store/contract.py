@@ -8,7 +8,7 @@ An engine never blocks the event loop. A method that raises `Unavailable` has do
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, Protocol
@@ -90,9 +90,9 @@ class Store(Protocol):
         message."""
 
     # -- events
-    async def append(
+    def append(
         self, event: Event, cursor: Cursor | None = None, answer: Answer | None = None
-    ) -> Event | floods.Folded | None:
+    ) -> Awaitable[Event | floods.Folded | None]:
         """In one transaction: the event as `core.tally` completes it, its notifications, the mailbox cursor, what is kept
         of the answer that it is about (of MAX_ANSWERS to a message at most). Durable when it returns. None where an event of that `event_id` is there already (the cursor is moved all the same);
         `Folded` where it was a hit too many, which is counted and not kept. What it shows of earlier hits (`core.neighbours`)

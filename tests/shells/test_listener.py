@@ -82,14 +82,14 @@ async def test_one_client_has_a_fourth_of_the_places() -> None:
 
 
 def test_a_client_is_a_64_of_ipv6() -> None:
-    room = listener.Listener(web.Application(), most=8, behind=["fd00::/64"])
-    names = [room.admitted((f"2001:db8:0:1::{n:x}", 4711, 0, 0), n) for n in range(4)]
+    room = listener.Listener(web.Application(), most=11, behind=["fd00::/64"])
+    names = [room.admitted((f"2001:db8:0:1::{n:x}", 4711, 0, 0)) for n in range(4)]
     assert names == ["2001:db8:0:1::/64", "2001:db8:0:1::/64", None, None]
-    assert room.admitted(("2001:db8:0:2::1", 4711, 0, 0), 2) == "2001:db8:0:2::/64"
-    assert [room.admitted(("fd00::1", 4711, 0, 0), 3) for _ in range(5)] == [""] * 5
+    assert room.admitted(("2001:db8:0:2::1", 4711, 0, 0)) == "2001:db8:0:2::/64"
+    assert [room.admitted(("fd00::1", 4711, 0, 0)) for _ in range(5)] == [""] * 5
     room.left("2001:db8:0:1::/64")
-    assert room.admitted(("2001:db8:0:1::9", 4711, 0, 0), 2)
-    assert room.admitted(None, 0) is not None  # a peer that has gone has no address
+    assert room.admitted(("2001:db8:0:1::9", 4711, 0, 0))
+    assert room.admitted(None) is not None  # a peer that has gone has no address
 
 
 def test_the_share_follows_the_limit_of_files() -> None:

@@ -7,6 +7,7 @@ import asyncio
 import base64
 import logging
 import random
+import re
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import ClientResponse, ClientSession, web
+from aiohttp import ClientResponse, ClientSession
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,9 +28,10 @@ from relay.core.model import Event, Keys, Token
 from relay.store import memory
 from tests.fakes import names
 from tests.fakes.stores import MoodyStore
+from tests.fakes.wire import connect
 from tests.samples import sample
 from tests.until import until
-from tracking_http import public, reverse_names, visitor
+from tracking_http import listener, public, reverse_names, visitor
 
 NOW = 1_700_000_100.25
 KEYS = Keys(3, {3: bytes(range(32)), 1: bytes(32)})
@@ -79,19 +81,17 @@ async def site(
     store = store or MoodyStore()
     kept = journal.Journal(folder / "journal")
     app = public.application(settings or Settings(), store, lambda: KEYS, kept, clock=clock, named=named)
-    runner = web.AppRunner(app, **{**public.RUNNER, **how})
-    await runner.setup()
-    listener = web.TCPSite(runner, "127.0.0.1", 0)
-    await listener.start()
+    room = listener.Listener(app, quick=app[public.QUICK], **{**public.RUNNER, **how})
+    await room.start("127.0.0.1", 0)
     feeding = asyncio.create_task(kept.run(store))
     try:
         async with ClientSession() as http:
-            yield Site(f"http://127.0.0.1:{runner.addresses[0][1]}", store, http, kept)
+            yield Site(f"http://127.0.0.1:{room.addresses[0][1]}", store, http, kept)
     finally:
         feeding.cancel()
         with suppress(asyncio.CancelledError):
             await feeding
-        await runner.cleanup()
+        await room.stop()
         await kept.stop()
 
 
@@ -300,6 +300,53 @@ async def test_a_client_that_never_ends_its_headers_is_cut_off(tmp_path: Path) -
     async with site(tmp_path, keepalive_timeout=0.2) as s:
         assert await s.raw(b"GET / HTTP/1.1\r\nHost:") == b""
         assert await s.raw(b"") == b""
+
+
+def asked(path: str, *fields: str) -> bytes:
+    return "\r\n".join([f"GET {path} HTTP/1.1", "Host: x", *fields, "", ""]).encode()
+
+
+@pytest.mark.parametrize("path", [f"/o/{OPEN}", f"/c/{CLICK}", f"/v1/track/open/{OPEN}", f"/c/{CLICK}?tid=1"])
+async def test_nobody_can_tell_which_way_a_hit_went(tmp_path: Path, path: str) -> None:
+    """TE makes a request unusual, and means nothing."""
+    async with site(tmp_path) as s, connect(("127.0.0.1", s.port)) as client:
+        answers = []
+        for fields in (["User-Agent: x"], ["User-Agent: x", "TE: trailers"], ["User-Agent: x"]):
+            await client.send(asked(path, *fields))
+            head = await client.reader.readuntil(b"\r\n\r\n")
+            body = await client.reader.readexactly(int(head.partition(b"Content-Length: ")[2].split(b"\r\n")[0]))
+            answers.append(re.sub(rb"Date: [^\r]+", b"", head) + body)
+        assert answers[0] == answers[1] == answers[2]
+        seen = [event.with_(event_id="") for event in s.store.taken]
+        assert seen[0] == seen[1] == seen[2]
+
+
+async def test_requests_behind_each_other_are_answered_in_order(tmp_path: Path) -> None:
+    async with site(tmp_path, store=MoodyStore("locked")) as s, connect(("127.0.0.1", s.port)) as client:
+        await client.send(asked(f"/o/{OPEN}"))
+        await until(lambda: s.store.asked)
+        await client.send(asked(f"/c/{CLICK}") + asked("/nothing"))
+        assert (await client.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+        assert await client.reader.readexactly(len(public.PIXEL)) == public.PIXEL
+        assert (await client.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 302")
+        assert (await client.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 404")
+
+
+@pytest.mark.parametrize("first", [b"", asked(f"/o/{OPEN}")])
+async def test_a_connection_on_which_nothing_is_asked_is_closed(tmp_path: Path, first: bytes) -> None:
+    async with site(tmp_path, keepalive_timeout=0.2) as s:
+        answer = await s.raw(first)
+        assert answer.endswith(public.PIXEL) if first else not answer
+
+
+async def test_what_is_under_way_is_answered_before_the_end(tmp_path: Path) -> None:
+    store = MoodyStore("locked")
+    async with site(tmp_path, store=store) as s:
+        reader, writer = await asyncio.open_connection("127.0.0.1", s.port)
+        writer.write(asked(f"/o/{OPEN}"))
+        await until(lambda: store.asked)
+    assert (await reader.read()).endswith(public.PIXEL)
+    writer.close()
 
 
 async def test_hits_are_answered_and_kept_while_the_store_is_locked(tmp_path: Path) -> None:

@@ -201,11 +201,9 @@ async def test_who_waits_for_another_process_goes_on_once_that_has_tried(workers
 async def test_connections_of_a_client_to_the_tracking_server(workers: list[board.Board]) -> None:
     a, b, c = [Listener(web.Application(), most=8, service=each) for each in workers]
     peer, other = ("192.0.2.1", 1234), ("192.0.2.2", 1234)
-    assert (a.admitted(peer, 0), b.admitted(peer, 0)) == ("192.0.2.1", "192.0.2.1")
-    assert c.admitted(peer, 0) is None
-    assert [each.admitted((f"192.0.2.{n}", 1), 0) is None for n, each in enumerate([a, b, c, a, b, c], 10)] == [
-        False
-    ] * 6
-    assert c.admitted(other, 2) is None  # eight in all
+    assert (a.admitted(peer), b.admitted(peer)) == ("192.0.2.1", "192.0.2.1")
+    assert c.admitted(peer) is None
+    assert [each.admitted((f"192.0.2.{n}", 1)) is None for n, each in enumerate([a, b, c, a, b, c], 10)] == [False] * 6
+    assert c.admitted(other) is None  # eight in all
     a.left("192.0.2.1")
-    assert c.admitted(peer, 2) == "192.0.2.1"
+    assert c.admitted(peer) == "192.0.2.1"

@@ -9,7 +9,7 @@ import signal
 import sqlite3
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from queue import SimpleQueue
@@ -59,7 +59,7 @@ async def running(path: Path, times: Times) -> AsyncIterator[Sqlite]:
     await opened.stop()
 
 
-async def insist(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+async def insist(work: Callable[[], Awaitable[T]]) -> T:
     """What it gives once it gets through: a busy machine may need more than the patience of a test."""
 
     async def tried() -> tuple[T] | None:

@@ -7,7 +7,7 @@ Owns: what runs where: `writer` gets what writes, `readers` what reads. Leaves t
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -85,8 +85,8 @@ class Postgres(Engine):
         done: T = await self.writer.submit(partial(program, *args, **kwargs))
         return done
 
-    async def _bulk(self, value: Any) -> Any:
-        return await self.writer.submit(value)
+    def _bulk(self, value: Any) -> Awaitable[Any]:
+        return self.writer.submit(value)
 
     async def purge(self, mark: PurgeMark, before: float, most: int) -> Purged:
         """Whole months first: `mark.after` is the month that is under way, the last position and the number of rows in it;

@@ -7,7 +7,7 @@ subject), running them (the engines: `read`, `write` and `_bulk`).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, ParamSpec, TypeVar
 
 from relay.core import floods, neighbours
@@ -98,7 +98,7 @@ class Engine(ABC):
         done nothing."""
 
     @abstractmethod
-    async def _bulk(self, value: Any) -> Any:
+    def _bulk(self, value: Any) -> Awaitable[Any]:
         """The same for a value of a class of `bulk`, and its result."""
 
     def bulk(self) -> dict[type, Bulk]:
@@ -154,11 +154,10 @@ class Engine(ABC):
 
     # -- events --------------------------------------------------------------------------------------------------------
 
-    async def append(
+    def append(
         self, event: Event, cursor: Cursor | None = None, answer: Answer | None = None
-    ) -> Event | floods.Folded | None:
-        done: Event | floods.Folded | None = await self._bulk(events.Hit(event, cursor, answer))
-        return done
+    ) -> Awaitable[Event | floods.Folded | None]:
+        return self._bulk(events.Hit(event, cursor, answer))
 
     async def fold(self, folds: Sequence[floods.Fold]) -> None:
         await self.write(events.fold, folds)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -60,8 +60,8 @@ class Sqlite(Engine):
         done: T = await self.writer.submit(lambda db: run(db, program(*args, **kwargs)))
         return done
 
-    async def _bulk(self, value: Any) -> Any:
-        return await self.writer.submit(value)
+    def _bulk(self, value: Any) -> Awaitable[Any]:
+        return self.writer.submit(value)
 
     async def overwrite(self, who: Person) -> str:
         try:
