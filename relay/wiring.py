@@ -299,11 +299,13 @@ class Wiring:
     async def start_http(self) -> None:
         from relay import blocklist, identities, journal, network_list
         from relay.core import agents
+        from relay.core import suppressions as digests
         from tracking_http import public, reverse_names
 
         events = journal.Journal(self.settings.state_dir / "journal")
         self.host.closers.append(events.stop)
         self.host.supervise("journal", lambda: events.run(suppressing.Suppressing(self.store, self.keys.now)))
+        self.store.heed_refusals(lambda address: digests.digest(address, self.keys.now()))
         blocked = blocklist.Blocklist(blocklist.path_in(self.settings.state_dir))
         agents.load()  # now, not with the first hit
         identity = identities.Identities(self.settings.state_dir).now

@@ -326,9 +326,9 @@ class Listener:
         self.stopping = True
         for each in [*self._own]:
             each.close()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_SECONDS if self._own else 0):
-                await self._left.wait()
+        if self._own:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._left.wait(), CLOSE_SECONDS)
         for each in [*self._own]:
             each.close(now=True)
         await self._runner.cleanup()

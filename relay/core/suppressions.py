@@ -111,6 +111,12 @@ def effect(setting: Setting, found: Iterable[Suppression], grant_id: str) -> tup
     return ("untrack", hard) if setting == "untrack" and hard else ("", None)
 
 
+def refused(found: Iterable[Suppression], grant_id: str) -> float | None:
+    """Since when the mailbox with these entries does not want to be tracked by this grant; None where it has not said so."""
+    since = [one.since for one in found if one.reason == "refusal" and one.grant_id in ("", grant_id)]
+    return min(since, default=None)
+
+
 # -- where entries come from -------------------------------------------------------------------------------------------
 
 WISHES: tuple[EventType, ...] = ("message.tracking_refused", "message.erasure_requested")

@@ -82,6 +82,7 @@ class Origin(NamedTuple):
     recipient: str = ""
     recipients: int = 1
     links: int = 0  # that a copy has; 0 where that was not asked
+    refused: float | None = None  # since when the recipient does not want to be tracked
 
 
 UNKNOWN = Origin()  # the message's row is gone: the event has only what its token says
@@ -191,6 +192,14 @@ def fold(facts: Facts, token: str, hits: int) -> None:
     facts.folded[token] = facts.folded.get(token, 0) + hits
     if len(facts.folded) > MAX_FOLDED:
         facts.folded = {"": sum(facts.folded.values())}
+
+
+def unwanted(event: Event, facts: Facts, origin: Origin) -> bool:
+    """Whether it is a hit of somebody who was erased, or who did not want to be tracked any more when it was made."""
+    if event.type not in HITS:
+        return False
+    refused = origin.refused is not None and event.at >= origin.refused
+    return refused or event.recipient_index in facts.erased
 
 
 def erase(facts: Facts, indexes: Collection[int]) -> None:

@@ -98,6 +98,11 @@ class Store(Protocol):
         `Folded` where it was a hit too many, which is counted and not kept. What it shows of earlier hits (`core.neighbours`)
         is corrected in the same transaction: see `correct`."""
 
+    def heed_refusals(self, digest: Callable[[str], str]) -> None:
+        """From now on `append` keeps no hit of somebody who was on the list for a refusal when it was made, on a copy of
+        their own: it gives None. `digest` makes of an address what it is known by there (see `core.suppressions`). It may be
+        called in any thread."""
+
     async def fold(self, folds: Sequence[floods.Fold]) -> None:
         """These were counted elsewhere, and are to be said like those that `append` folded. Of messages that have no
         event they are left out."""

@@ -169,7 +169,7 @@ def append(
             continue
         fresh[event.event_id] = -1
         fact = facts[event.message_id]
-        if event.recipient_index in fact.erased and event.type in tally.HITS:
+        if tally.unwanted(event, fact, origin):
             results.append(None)
             continue
         moved[event.message_id] = fact

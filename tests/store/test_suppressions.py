@@ -3,10 +3,11 @@
 import asyncio
 from typing import Any, Literal
 
+from relay.core.model import SentCopy
 from relay.core.suppressions import GROUNDS, Erasure, Ground, Suppression
 from relay.store.contract import Store
 from relay.store.lists import Suppressions, suppression_key
-from tests.store.contract import T0, sent
+from tests.store.contract import T0, click, event, sent
 
 REASONS: tuple[Ground | Literal[""], ...] = ("", *GROUNDS)
 
@@ -88,3 +89,42 @@ async def test_who_wants_to_be_forgotten_is_asked_for_once(store: Store, another
     assert await store.settle_erasure("d2")
     assert not await another.settle_erasure("d2")
     assert await store.erasures() == [first]
+
+
+async def test_who_refused_is_not_recorded_in_earlier_mail_either(store: Store) -> None:
+    def digest(address: str) -> str:
+        return f"digest of {address}"
+
+    store.heed_refusals(digest)
+    two = (SentCopy("bob@example.com", 0, tracked=True), SentCopy("ann@example.com", 1, tracked=True))
+    await store.record_sent(sent("m1", copies=two))
+    assert await store.append(event(at=T0 + 10)) is not None
+    refusal = entry(digest("bob@example.com"), since=T0 + 100)
+    await store.suppress([refusal, entry(digest("ann@example.com"), reason="bounce", since=T0 + 100)])
+    assert await store.append(event(at=T0 + 200)) is None
+    assert await store.append(click(0, at=T0 + 201)) is None
+    assert await store.append(event(at=T0 + 90)) is not None  # made before, handed in late
+    assert await store.append(event(at=T0 + 202, recipient_index=1)) is not None
+    assert [(e.at - T0, e.recipient_index) for e in await store.events()] == [(10, 0), (90, 0), (202, 1)]
+    [own] = (await store.engagements(["m1"])).values()
+    assert (own.opens, own.clicks) == (3, 0)
+    await store.unsuppress([(refusal.digest, "", "refusal")])
+    assert await store.append(event(at=T0 + 300)) is not None
+
+
+async def test_a_refusal_holds_for_the_mail_of_its_grant(store: Store) -> None:
+    store.heed_refusals(str.upper)
+    await store.record_sent(sent("m1", copies=(SentCopy("bob@example.com", 0, tracked=True),)))
+    await store.suppress([entry("BOB@EXAMPLE.COM", "another")])
+    assert await store.append(event(at=T0 + 200)) is not None
+    await store.suppress([entry("BOB@EXAMPLE.COM", "sales")])
+    assert await store.append(event(at=T0 + 300)) is None
+
+
+async def test_of_a_shared_copy_nobody_knows_whose_hit_it_is(store: Store) -> None:
+    store.heed_refusals(str.upper)
+    await store.record_sent(
+        sent("m1", copies=(SentCopy("bob@example.com", 0, tracked=True), SentCopy("ann@example.com", 0, tracked=True)))
+    )
+    await store.suppress([entry("BOB@EXAMPLE.COM")])
+    assert await store.append(event(at=T0 + 200)) is not None

@@ -33,8 +33,9 @@ RATIO, LITTLE = 1.5, 40  # a tree has a level more, and pages are not equally fu
 # What grows all the same, and is to be mended: this list only gets shorter.
 GROWS: Mapping[str, frozenset[str]] = {"sqlite": frozenset(), "postgresql": frozenset()}
 
-# Not asked here: of rows by their keys, or at the end of a copy.
+# Not asked here: of rows by their keys, or at the end of a copy; or only as a part of another.
 UNASKED = {
+    "suppressions.FIRST_REFUSAL",
     "copying.ADD", "copying.UNNUMBERED", "copying.NUMBER_EVENTS", "copying.NUMBER_DELIVERIES", "persons.COPY_ERASED",
     "persons.COPY_CLEANED", "purging.SOME_COPIES",
 }  # fmt: skip

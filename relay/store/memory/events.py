@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from relay.core import counts, floods, tally
+from relay.core import counts, floods, suppressions, tally
 from relay.core.model import Endpoint, Event, History, Sent, Verdict
 from relay.store import Cursor, decisions
 from relay.store.lists import Answer
@@ -22,7 +22,7 @@ class Events(Counts, Lists, Outbox, Nodes):
     ) -> Event | floods.Folded | None:
         if cursor is not None:
             await self.save_cursor(cursor)
-        known = event.event_id in self._by_id, origin(self._sent(event.message_id), event)
+        known = event.event_id in self._by_id, self._heeding(origin(self._sent(event.message_id), event))
         facts = {event.message_id: self._messages[event.message_id].facts}
         now = self._clock()
         live = self._live()
@@ -43,6 +43,16 @@ class Events(Counts, Lists, Outbox, Nodes):
         if answer and done.events:
             self._keep(answer)
         return done.results[0]
+
+    def heed_refusals(self, digest: Callable[[str], str]) -> None:
+        self._digest = digest
+
+    def _heeding(self, of: tally.Origin) -> tally.Origin:
+        if self._digest is None or not of.recipient:
+            return of
+        digest = self._digest(of.recipient)
+        own = [one for one in self._suppressions.values() if one.digest == digest]
+        return of._replace(refused=suppressions.refused(own, of.grant_id))
 
     async def correct(self, event_id: str, verdict: Verdict, reason: str) -> Event | None:
         now = self._clock()

@@ -35,6 +35,7 @@ class Tables:
         self._events: list[Event] = []  # by position
         self._by_id: dict[str, tuple[Event, Mapping[int, int]]] = {}  # with the clicks per link
         self._crowd = neighbours.Crowd()
+        self._digest: Callable[[str], str] | None = None
         self._position = 0
         self._counts: counts.Totals = {}
         self._seen: dict[str, dict[int, counts.Seen]] = defaultdict(dict)

@@ -85,6 +85,7 @@ class Engine(ABC):
         self._limits = limits
         self._clock = clock
         self._asking = events.Asking()
+        self._digest: events.Digest | None = None
         self.walk = WALK  # rows of an index that a page of a list looks at
         self.step = counts.Step()
         self._crowd = neighbours.Crowd()
@@ -111,7 +112,7 @@ class Engine(ABC):
         }
 
     def _hits(self, batch: Sequence[events.Hit]) -> Program[list[Event | floods.Folded | None]]:
-        return events.append(batch, self._asking, self._clock(), self._limits, self._crowd)
+        return events.append(batch, self._asking, self._clock(), self._limits, self._crowd, self._digest)
 
     def adding(self, table: copying.Copied, rows: Sequence[Row]) -> Program[None]:
         """Rows of another store, as they stand there."""
@@ -158,6 +159,9 @@ class Engine(ABC):
         self, event: Event, cursor: Cursor | None = None, answer: Answer | None = None
     ) -> Awaitable[Event | floods.Folded | None]:
         return self._bulk(events.Hit(event, cursor, answer))
+
+    def heed_refusals(self, digest: events.Digest) -> None:
+        self._digest = digest
 
     async def fold(self, folds: Sequence[floods.Fold]) -> None:
         await self.write(events.fold, folds)

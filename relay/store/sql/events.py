@@ -9,7 +9,7 @@ writes; the statements about events and tallies. Leaves to others: what a batch 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -17,9 +17,10 @@ import msgspec
 
 from relay.core import counts, floods, neighbours, tally
 from relay.core.model import Endpoint, Event, History, Sent, Verdict
+from relay.core.suppressions import Suppression, refused
 from relay.store import Cursor, decisions, tables
 from relay.store.lists import Answer, Mark
-from relay.store.sql import answers, cursors, endpoints, lists, messages, outbox
+from relay.store.sql import answers, cursors, endpoints, lists, messages, outbox, suppressions
 from relay.store.sql import counts as counters
 from relay.store.sql.program import (
     Fixed,
@@ -56,8 +57,10 @@ SELECT (SELECT {{group}}({{array}}(asked.column1, e.position, m.grant_id, m.subm
   WHERE asked.column1 IS NOT NULL),
   {{last}},
   (SELECT {{group}}({{array}}({ENDPOINTS.names("l")})){{text}} FROM endpoints l WHERE {endpoints.IS_LIVE}),
-  (SELECT upto FROM counting)
+  (SELECT upto FROM counting),
+  ({{refusal}})
 """,
+        refusal=both(suppressions.FIRST_REFUSAL),
         links=("m.links", "CAST(m.links AS json)"),
         near=("", "AND e.at BETWEEN asked.column5 AND asked.column6"),  # its tables are by time
         last=("(SELECT seq FROM sqlite_sequence WHERE name = 'events')", "(SELECT position FROM counting)"),
@@ -161,6 +164,9 @@ class Hit(NamedTuple):
     answer: Answer | None = None
 
 
+Digest = Callable[[str], str]  # of an address, as `suppressions` has it
+
+
 class Asking:
     """The endpoints that take notifications. They change seldom and every batch needs them: a text equal to the last
     one is not decoded again."""
@@ -189,11 +195,16 @@ class Found(NamedTuple):
 
 
 def append(
-    batch: Sequence[Hit], asking: Asking, now: float, limits: floods.Limits, crowd: neighbours.Crowd | None = None
+    batch: Sequence[Hit],
+    asking: Asking,
+    now: float,
+    limits: floods.Limits,
+    crowd: neighbours.Crowd | None = None,
+    digest: Digest | None = None,
 ) -> Program[list[Event | floods.Folded | None]]:
     """Per hit the event as it was completed, or that it was folded, or None where it is there already."""
     events = [hit.event for hit in batch]
-    found = yield from read(events, asking)
+    found = yield from read(events, asking, digest)
     done = decisions.append(events, found.known, found.facts, found.position, found.endpoints, now, limits, crowd)
     link_counts = [tables.json(counts) if counts else "" for counts in done.link_counts]
     yield from write(
@@ -300,7 +311,7 @@ def fold(folds: Sequence[floods.Fold]) -> Program[None]:
     yield from write((SAVE_TALLIES, [(key, encode_facts(fact).decode()) for key, fact in found.items()]))
 
 
-def read(batch: Sequence[Event], asking: Asking) -> Program[Found]:
+def read(batch: Sequence[Event], asking: Asking, digest: Digest | None = None) -> Program[Found]:
     known: list[decisions.Known] = [(False, tally.UNKNOWN)] * len(batch)
     facts: dict[str, tally.Facts] = {}
     abouts: dict[str, counts.About] = {}
@@ -313,8 +324,8 @@ def read(batch: Sequence[Event], asking: Asking) -> Program[Found]:
         for n, e in enumerate(batch)
     ]  # fmt: skip
     found = yield Over(KNOWN, asked)
-    _, last, live, _ = found[0]
-    for text, _, _, upto in found:
+    _, last, live, _, refusal = found[0]
+    for text, _, _, upto, _ in found:
         for n, position, grant, submitted_at, ip, fact, label, sender, *times, links, recipient in decode_known(text):
             origin = tally.UNKNOWN
             message_id = batch[n].message_id
@@ -328,7 +339,24 @@ def read(batch: Sequence[Event], asking: Asking) -> Program[Found]:
             known[n] = (position is not None, origin)
             if first[message_id] == n:
                 facts[message_id] = decode_facts(fact) if fact else tally.Facts()
+    if refusal is not None and digest is not None:
+        yield from heed(batch, known, digest)
     return Found(known, facts, last or 0, asking.read(live or "[]"), abouts, seen)
+
+
+def heed(batch: Sequence[Event], known: list[decisions.Known], digest: Digest) -> Program[None]:
+    """Which of these are by somebody who refused."""
+    digests = {
+        origin.recipient: digest(origin.recipient)
+        for event, (_, origin) in zip(batch, known, strict=True)
+        if origin.recipient and event.type in tally.HITS
+    }
+    listed: dict[str, list[Suppression]] = {}
+    for one in (yield from suppressions.of(digests.values())) if digests else ():
+        listed.setdefault(one.digest, []).append(one)
+    for at, (there, origin) in enumerate(known):
+        if origin.recipient in digests and (own := listed.get(digests[origin.recipient])):
+            known[at] = (there, origin._replace(refused=refused(own, origin.grant_id)))
 
 
 def span(event: Event) -> tuple[float, float]:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from heapq import merge
 from itertools import islice
 
@@ -12,6 +12,9 @@ from relay.store.lists import Suppressions, suppression_key
 from relay.store.sql.program import Fixed, Many, Program, added, along, insert, spelt, write
 from relay.store.tables import ERASURES, SUPPRESSIONS
 
+FIRST_REFUSAL = along(
+    "SELECT since FROM suppressions", [Fixed("reason", "'refusal'")], {"since": ""}, down=False, limit="1"
+)
 ADD = insert("suppressions", SUPPRESSIONS.columns, "DO NOTHING")
 ALL = f"SELECT {SUPPRESSIONS.names()} FROM suppressions"
 OF = spelt(f"{ALL} WHERE digest {{many}}")
@@ -42,7 +45,7 @@ def key(one: Suppression) -> tuple[str, str, str]:
     return (one.digest, one.grant_id, one.reason)
 
 
-def of(digests: Collection[str]) -> Program[list[Suppression]]:
+def of(digests: Iterable[str]) -> Program[list[Suppression]]:
     rows = yield OF, (Many(digests),)
     return list(map(SUPPRESSIONS.value, rows))
 

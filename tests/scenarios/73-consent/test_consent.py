@@ -149,6 +149,14 @@ def test_by_the_page_and_at_each_door(tmp_path: Path) -> None:
             # A link that was sent before leads on.
             with_link = next(link for link in links(first[BOB]) if "/c/" in link)
             assert followed(with_link) == (302, "https://good.example/")
+            of_eve = next(link for link in links(first[EVE]) if "/c/" in link)
+            assert followed(of_eve)[0] == 302
+
+            def clickers() -> set[str]:
+                return {event["recipient"] for event in relay.events() if event["type"] == "message.link_clicked"}
+
+            eventually(lambda: EVE in clickers())
+            assert BOB not in clickers()  # what he does is not recorded any more
 
             # By hand: refused at RCPT, while others go on; untracked where only that is set; and later, where From decides.
             relay.command("suppress", "add", "carl@strict.example", EVE)
