@@ -116,8 +116,10 @@ class Journal:
                 settled = True
             await asyncio.sleep(self._pause)
             if settled and not self._work.is_set():
+                # Not wait_for: before Python 3.12 it swallows a cancellation that comes together with the work.
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._work.wait(), self._look)
+                    async with asyncio.timeout(self._look):
+                        await self._work.wait()
 
     async def stop(self) -> None:
         """Waits until what is being written is on disk."""

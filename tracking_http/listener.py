@@ -328,7 +328,8 @@ class Listener:
             each.close()
         if self._own:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._left.wait(), CLOSE_SECONDS)
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await self._left.wait()
         for each in [*self._own]:
             each.close(now=True)
         await self._runner.cleanup()

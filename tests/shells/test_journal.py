@@ -55,6 +55,20 @@ async def test_kept_events_reach_the_store_in_order_when_it_takes_again(tmp_path
         await until(lambda: not list(tmp_path.glob("*.jsonl")))
 
 
+async def test_it_stops_also_when_something_comes_at_that_moment(tmp_path: Path) -> None:
+    store = MoodyStore()
+    kept = journal.Journal(tmp_path, pause=0.01, look=600.0)
+    feeding = asyncio.create_task(kept.run(store))
+    assert await kept.append(event(1))
+    await until(lambda: store.taken and not list(tmp_path.glob("*.jsonl")))
+    await asyncio.sleep(0.2)  # until it waits; where it does not yet, there is nothing to be seen
+    assert await kept.append(event(2))
+    feeding.cancel()
+    ended, _ = await asyncio.wait({feeding}, timeout=20)
+    assert ended == {feeding}
+    await kept.stop()
+
+
 async def test_what_a_stopped_process_kept_is_found_by_the_next(tmp_path: Path) -> None:
     first = quick(tmp_path)
     await first.append(event(1))

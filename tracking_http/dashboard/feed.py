@@ -257,7 +257,8 @@ class Feed:
         soon = min(SOON, seconds)
         await asyncio.sleep(soon)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.heard.wait(), seconds - soon)
+            async with asyncio.timeout(seconds - soon):
+                await self.heard.wait()
         self.heard.clear()
 
     def wake(self) -> None:
