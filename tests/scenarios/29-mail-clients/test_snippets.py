@@ -1,5 +1,5 @@
-"""What docs/clients.md shows for programs, run as it stands there, at the running program. The port is another one, and
-what stands around a snippet is here: the application, a template, the file that it sends."""
+"""What docs/clients.md shows for programs, run as it stands there, at the running program. The port is another one (and the host,
+where it is that of an example), and what stands around a snippet is here: the application, a template, the file that it sends."""
 
 import os
 import re
@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests import peers
+from tests.fakes import certificates
 from tests.fakes.upstream import Kept, Upstream
 from tests.peers import node
 from tests.scenarios import hostile, service
@@ -50,13 +51,18 @@ def blocks() -> dict[str, list[str]]:
 
 @dataclass
 class Place:
-    """Where a snippet is run: an empty folder, and the port that takes the place of the document's."""
+    """Where a snippet is run: an empty folder, and the port that takes the place of the document's. With `trusted`, a
+    certificate, over TLS and with a login: as the document says, under another host."""
 
     folder: Path
     port: int
+    trusted: Path | None = None
 
     def block(self, section: str, number: int = 0) -> str:
         text = blocks()[section][number]
+        if self.trusted:
+            text = saying_more(section, text) if number == 0 else text
+            text = text.replace("127.0.0.1", "localhost").replace("relay.example.com:587", f"localhost:{self.port}")
         return text.replace(PORT, str(self.port))
 
     def write(self, name: str, text: str) -> Path:
@@ -68,9 +74,67 @@ class Place:
     def run(self, *command: object, given: str | None = None, **env: str) -> None:
         done = subprocess.run(
             [str(word) for word in command], input=given, cwd=self.folder, capture_output=True, text=True, timeout=100,
-            env={**os.environ, "HOME": str(self.folder), **env},
+            env={**os.environ, "HOME": str(self.folder), **trusting(self.trusted), **env},
         )  # fmt: skip
         assert done.returncode == 0, (done.stdout, done.stderr)
+
+
+def trusting(certificate: Path | None) -> dict[str, str]:
+    names = ("SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "CURL_CA_BUNDLE")
+    return dict.fromkeys(names, str(certificate)) if certificate else {}
+
+
+# -- with a login ------------------------------------------------------------------------------------------------------
+
+
+def row(program: str) -> list[str]:
+    """What the table of "From other machines" says of a program."""
+    (words,) = re.findall(rf"(?m)^\| (?:[\w ]+, )?{re.escape(program)}(?:, \w+)? \| (.*) \|$", DOCUMENT.read_text())
+    return re.findall(r"`([^`]+)`", words)
+
+
+def without(text: str, *words: str) -> str:
+    return "".join(line for line in text.splitlines(True) if not any(word in line for word in words))
+
+
+def saying_more(section: str, text: str) -> str:
+    """The snippet with what its row of the table adds, where a reader would put it."""
+    match section:
+        case "Python":
+            lines = "".join(f"    {line}\n" for line in row("Python"))
+            return "import ssl\n" + re.sub(r"(?m)^with .*\n", lambda found: found[0] + lines, text)
+        case "Django":
+            return text + "\n".join(row("Django")) + "\n"
+        case "Flask-Mail":
+            return text.replace("MAIL_PORT=2525", ", ".join(["MAIL_PORT=2525", *row("Flask-Mail")]))
+        case "Ruby on Rails":
+            return text.replace("port: 2525", ", ".join(["port: 2525", *row("Ruby on Rails")]))
+        case "Laravel":
+            return without(text, "USERNAME", "PASSWORD") + "\n".join(row("Laravel")) + "\n"
+        case "Symfony":
+            return "\n".join(row("Symfony")) + "\n"
+        case "PHPMailer":
+            lines = "".join(f"$mail->{line};\n" for line in row("PHPMailer"))
+            return text.replace("$mail->SMTPAutoTLS = false;\n", lines)
+        case "WordPress":
+            lines = "".join(f"$mailer->{line};\n" for line in row("WordPress"))
+            return (
+                without(text, "SMTPAuth")
+                .replace("    $mailer->Port", lines + "    $mailer->Port")
+                .replace("    $mailer->SMTPAutoTLS = false;\n", "")
+            )
+        case "Node: nodemailer":
+            *more, gone = row("Node: nodemailer")
+            return text.replace(f"{gone}: true", ", ".join(more))
+        case "PHP mail(), cron, shell scripts: msmtp":
+            return text + "\n".join(row("msmtp")) + "\n"
+        case "Shell scripts: curl":
+            return text.replace("curl -sS", " ".join(["curl -sS", *row("curl")]))
+        case "git send-email":
+            return "".join(f"git config {line}\n" for line in row("git send-email")) + text
+        case _:
+            *more, gone = row("mutt")
+            return without(text, gone, "smtp_url") + "\n".join(more) + "\n"
 
 
 # -- Python ------------------------------------------------------------------------------------------------------------
@@ -124,7 +188,8 @@ def php(at: Place, library: str, package: str, program: str) -> None:
     path = Path("/usr/share/php") / library / "autoload.php"
     if not path.exists():
         peers.require(library, package=package)
-    at.run(found, at.write("send.php", f"<?php\nrequire '{path}';\n{program}"))
+    trusted = ["-d", f"openssl.cafile={at.trusted}"] if at.trusted else []
+    at.run(found, *trusted, at.write("send.php", f"<?php\nrequire '{path}';\n{program}"))
 
 
 # What Symfony does with its setting. Laravel's sender is Symfony's; Debian has no Laravel that knows headers().
@@ -140,7 +205,9 @@ class Headers { public function __construct(public array $text) {} }
 class Mailable {
 %s
 }
-$mailer = new Mailer(Transport::fromDsn("{$set['MAIL_MAILER']}://{$set['MAIL_HOST']}:{$set['MAIL_PORT']}"));
+$dsn = new Transport\\Dsn(
+    $set['MAIL_MAILER'], $set['MAIL_HOST'], $set['MAIL_USERNAME'] ?: null, $set['MAIL_PASSWORD'] ?: null, (int) $set['MAIL_PORT']);
+$mailer = new Mailer((new Transport\\Smtp\\EsmtpTransportFactory())->create($dsn));
 $email = (new Email())->from('sales@example.com')->to('ada@example.net')->subject('Your offer')->html('%s');
 foreach ((new Mailable())->headers()->text as $name => $value) { $email->getHeaders()->addTextHeader($name, $value); }
 $mailer->send($email);
@@ -201,7 +268,8 @@ def by_php_mail(at: Place) -> None:
     """php.ini's line is in the text; the file that it names has another place."""
     msmtp = peers.require("msmtp", package="msmtp")
     (line,) = re.findall(r"`sendmail_path = \"/usr/bin/msmtp -t\"`", PROGRAMS)
-    settings = at.write("msmtprc", at.block("PHP mail(), cron, shell scripts: msmtp"))
+    trusted = f"tls_trust_file {at.trusted}\n" if at.trusted else ""
+    settings = at.write("msmtprc", at.block("PHP mail(), cron, shell scripts: msmtp") + trusted)
     settings.chmod(0o600)
     program = at.write(
         "send.php", f"<?php exit(mail('{TO}', 'Your offer', '{PAGE}', "
@@ -224,9 +292,10 @@ def by_git(at: Place) -> None:
     at.run(git, "init", "--quiet")
     at.write("0001-offer.patch", LETTER)
     at.run(
-        "sh", "-e", "-c", at.block("git send-email"), GIT_CONFIG_NOSYSTEM="1", GIT_CONFIG_COUNT="2",
+        "sh", "-e", "-c", at.block("git send-email"), GIT_CONFIG_NOSYSTEM="1", GIT_CONFIG_COUNT="3" if at.trusted else "2",
         GIT_CONFIG_KEY_0="sendemail.confirm", GIT_CONFIG_VALUE_0="never",  # asks nobody
         GIT_CONFIG_KEY_1="sendemail.suppressCc", GIT_CONFIG_VALUE_1="all",  # sends the author no copy
+        GIT_CONFIG_KEY_2="sendemail.smtpSSLCertPath", GIT_CONFIG_VALUE_2=str(at.trusted),
         GIT_COMMITTER_NAME="Ada", GIT_COMMITTER_EMAIL="sales@example.com",
         GIT_AUTHOR_NAME="Ada", GIT_AUTHOR_EMAIL="sales@example.com",
     )  # fmt: skip
@@ -239,7 +308,8 @@ def mutt(at: Place, settings: str) -> list[object]:
 
 
 def by_mutt(at: Place) -> None:
-    at.run(*mutt(at, at.block("mutt")), given="")
+    trusted = f'set certificate_file = "{at.trusted}"\n' if at.trusted else ""
+    at.run(*mutt(at, at.block("mutt") + trusted), given="")
 
 
 SENDING: dict[str, Callable[[Place], None]] = {
@@ -288,3 +358,39 @@ def test_mutt_does_not_send_without_the_second_line(world: World, tmp_path: Path
     done = subprocess.run(command, input="", cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode != 0
     assert len(world.upstream.taken) == already
+
+
+# -- from other machines -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def beyond(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, Path]]:
+    """A relay as the document has it for programs with a login; under another host and port."""
+    folder = tmp_path_factory.mktemp("beyond")
+    text = DOCUMENT.read_text().partition("Programs with a login (")[2]
+    (add,) = re.findall(r"\A`trackrelay (user add crm)`", text)
+    block = re.findall(r"(?ms)^```toml\n(.*?)^```$", text)[0]
+    trusted, _ = certificates.make(folder / "secrets")
+    (folder / "password").write_text("password\n")
+    with hostile.sink() as upstream:
+        ports = service.settings(folder, upstream=upstream.port)
+        mine = (folder / "relay.toml").read_text()
+        ours = block.replace("0.0.0.0:587", f"127.0.0.1:{ports[0]}")
+        (folder / "relay.toml").write_text(re.sub(r"(?ms)^\[smtp\]\n.*?(?=^\[)", ours, mine))
+        config = ("--password-file", str(folder / "password"), "--config", str(folder / "relay.toml"))
+        done = service.command(*add.split(), *config)
+        assert done.returncode == 0, done.stderr
+        with service.running(folder, ports, only="smtp,queue") as relay:
+            yield World(relay, upstream), trusted
+
+
+@pytest.mark.parametrize("name", [name for name in SENDING if name != "Perl: MIME::Lite"])
+def test_what_the_document_shows_sends_with_a_login(beyond: tuple[World, Path], name: str, tmp_path: Path) -> None:
+    world, trusted = beyond
+    already = len(world.upstream.taken)
+    SENDING[name](Place(tmp_path, world.relay.smtp, trusted))
+    kept = next_of(world, already)
+    assert kept.recipients == [TO]
+    assert b"/c/" in kept.content
+    said = re.compile(r" delivery accepted message_id=\S+ login=crm ")
+    eventually(lambda: len(said.findall(world.relay.log)) == len(world.upstream.taken))
