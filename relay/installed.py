@@ -10,6 +10,7 @@ import os
 import re
 import sys
 import sysconfig
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -57,13 +58,13 @@ def quoted(word: str) -> str:
     return word if PLAIN.fullmatch(word) else '"' + word.replace("%", "%%") + '"'
 
 
-def out_of_reach(words: list[str], config: Path) -> list[str]:
+def out_of_reach(words: list[str], config: Path, hiding: Sequence[str] = HIDDEN) -> list[str]:
     """Why a service with these units could not start, a sentence each: what it needs is hidden from it, or its user may
     not go there."""
     reasons: dict[str, str] = {}
     needed = (Path(words[0]), Path(sys.prefix), Path(os.path.realpath(sys.executable)), SHIPPED)
     for path in (*needed, config):
-        hidden = next((folder for folder in HIDDEN if path.is_relative_to(folder)), None)
+        hidden = next((folder for folder in hiding if path.is_relative_to(folder)), None)
         shut = next((p for p in reversed(path.parents) if p.exists() and not p.stat().st_mode & 0o001), None)
         if hidden:
             reasons.setdefault(

@@ -122,12 +122,11 @@ def test_what_the_service_cannot_reach_is_said(tmp_path):
     assert any("hide /root from the service" in reason for reason in reasons)
 
 
-def test_a_folder_that_only_some_may_enter_is_said(tmp_path, monkeypatch):
-    monkeypatch.setattr(installed, "HIDDEN", ())
+def test_a_folder_that_only_some_may_enter_is_said(tmp_path):
     (tmp_path / "shut").mkdir(mode=0o700)
     (tmp_path / "shut" / "bin").mkdir()
     tmp_path.chmod(0o755)
-    reasons = installed.out_of_reach([str(tmp_path / "shut" / "bin" / "trackrelay")], installed.CONFIG)
+    reasons = installed.out_of_reach([str(tmp_path / "shut" / "bin" / "trackrelay")], installed.CONFIG, hiding=())
     assert any("only some users may enter" in r and "bin/trackrelay; chmod a+x it" in r for r in reasons)
 
 
