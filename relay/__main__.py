@@ -9,6 +9,10 @@ import sys
 
 from relay import __version__
 
+if sys.version_info < (3, 11):  # noqa: UP036 - what comes next can't even be imported there
+    sys.exit(f"trackrelay: needs Python 3.11 or newer, and this is {'.'.join(map(str, sys.version_info[:3]))} ({sys.executable}); "
+             "docs/install.md has the packages")  # fmt: skip
+
 COMMANDS = (
     "demo", "run", "check", "rewrite", "inspect", "classify", "events", "messages", "queue", "webhooks", "user", "api-key", "token-key",
     "links", "suppress", "dkim", "counts", "store", "nodes", "backup", "export", "erase", "units", "init",

@@ -13,8 +13,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from relay import causes, config
-from relay.check import Finding, failure, ok, warning
-from relay.core import networks
+from relay.check import Finding, failure, holders, ok, warning
+from relay.core import domains, networks
 
 SOON = timedelta(days=14)  # before a certificate's end
 
@@ -59,6 +59,9 @@ def _listener(what: str, address: str, serving: bool) -> Finding:
         return ok(what, f"{address} is in use while the service runs")
     if error.errno in (errno.EADDRINUSE, errno.EACCES) and (unit := of_systemd(address)):
         return ok(what, f"systemd listens on {address} for the service ({unit})")
+    who = holders.of(*networks.endpoint(address)) if error.errno == errno.EADDRINUSE else ""
+    if who:
+        return failure(what, f"can't listen on {address}: {who} listens there; stop it, or choose another port")
     return failure(what, f"can't listen on {address}: {causes.of(error, listening=True)}")
 
 
@@ -118,23 +121,25 @@ async def is_running(settings: config.Settings) -> bool:
 
 async def certificates(settings: config.Settings) -> list[Finding]:
     smtp, http = settings.smtp, settings.http
-    pairs = [("smtp.certificate", smtp.certificate, smtp.key, smtp.hostname),
-             ("http.certificate", http.certificate, http.key, "")]  # fmt: skip
+    tracked = domains.of_url(settings.tracking.url)
+    pairs = [("smtp.certificate", smtp.certificate, smtp.key, smtp.hostname, "smtp.hostname"),
+             ("http.certificate", http.certificate, http.key, tracked if not networks.loopback(tracked) else "", "tracking.url")]  # fmt: skip
     found: list[Finding] = []
-    for what, certificate, key, name in pairs:
+    for what, certificate, key, name, setting in pairs:
         if certificate and key:
-            found += _certificate(what, certificate, key, name)
+            found += _certificate(what, certificate, key, name, setting)
     return found
 
 
-def _certificate(what: str, certificate: Path, key: Path, name: str) -> list[Finding]:
+def _certificate(what: str, certificate: Path, key: Path, name: str, setting: str) -> list[Finding]:
     from cryptography import x509
 
     from relay import certificates
 
     try:
         certificates.context(certificate, key)
-        first = x509.load_pem_x509_certificates(certificate.read_bytes())[0]
+        chain = x509.load_pem_x509_certificates(certificate.read_bytes())
+        first = chain[0]
     except (OSError, ValueError) as error:
         return [failure(what, str(error))]
     left = first.not_valid_after_utc - datetime.now(UTC)
@@ -150,6 +155,16 @@ def _certificate(what: str, certificate: Path, key: Path, name: str) -> list[Fin
         hosts = []
     wildcard = "*." + name.lower().partition(".")[2]
     if name and not name.startswith("[") and name.lower() not in hosts and wildcard not in hosts:
-        found.append(warning(what, f"{certificate} is for {', '.join(hosts) or 'no host'}, not for smtp.hostname "
+        found.append(warning(what, f"{certificate} is for {', '.join(hosts) or 'no host'}, not for {setting} "
                              f"({name}): clients may refuse it"))  # fmt: skip
+    if first.issuer == first.subject:
+        found.append(
+            warning(
+                what,
+                f"{certificate} is self-signed: clients refuse it, or ask; get one of an authority (certbot, Caddy)",
+            )
+        )
+    elif len(chain) == 1:
+        found.append(warning(what, f"{certificate} has no certificates between its own and the authority's, without which many clients refuse it: "
+                             "name the file with the whole chain (fullchain.pem)"))  # fmt: skip
     return found

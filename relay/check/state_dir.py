@@ -42,6 +42,8 @@ def room(path: Path, disk: os.statvfs_result) -> list[Finding]:
     """Whether octets or files run out there; nothing where there are enough. Some file systems have no end of files, and say 0."""
     free, files_left = disk.f_bavail * disk.f_frsize, disk.f_favail
     found = []
+    if not disk.f_blocks:  # no disk: /proc and the like
+        return []
     if free < NO_ROOM:
         found.append(
             failure(

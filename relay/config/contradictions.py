@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from relay import network_list
 from relay.config import exposure, table
@@ -104,14 +104,14 @@ def _networks(found: Settings, mistake: Say) -> None:
 
 def _upstream(found: Settings, tree: dict[str, Any], mistake: Say, warn: Warn) -> Settings:
     first = tree.get("upstream")
-    up = _one_upstream(found.upstream, first if isinstance(first, dict) else {}, ("upstream",), found, mistake)
+    up = _one_upstream(found.upstream, first if isinstance(first, dict) else {}, ("upstream",), found, mistake, warn)
     entries = tree.get("upstreams")
     others = []
     for index, other in enumerate(found.upstreams):
         entry = entries[index] if isinstance(entries, list) else {}
         shared = {key: getattr(up, key) for key in INHERITED if key not in entry}
         other = replace(other, **shared)
-        others.append(_one_upstream(other, entry, ("upstreams", index), found, mistake))
+        others.append(_one_upstream(other, entry, ("upstreams", index), found, mistake, warn))
     found = replace(found, upstream=up, upstreams=tuple(others))
     _names(found, mistake, warn)
     return found
@@ -146,7 +146,15 @@ def _names(found: Settings, mistake: Say, warn: Warn) -> None:
                 [("smtp", "auth")])  # fmt: skip
 
 
-def _one_upstream(up: U, given: dict[str, Any], path: Path, found: Settings, mistake: Say) -> U:
+SCHEME_OF = {"smtp": 587, "smtps": 465}
+PORT_OF = {465: "smtps", 587: "smtp", 25: "smtp"}
+
+
+def _port(parts: SplitResult) -> int:
+    return parts.port or SCHEME_OF.get(parts.scheme, 0)
+
+
+def _one_upstream(up: U, given: dict[str, Any], path: Path, found: Settings, mistake: Say, warn: Warn) -> U:
     """`given` is the table as written."""
     parts = urlsplit(up.url)
     local = _local(up.url)
@@ -158,6 +166,10 @@ def _one_upstream(up: U, given: dict[str, Any], path: Path, found: Settings, mis
                 "the login out")  # fmt: skip
     if up.url and written and not parts.username:
         mistake((*path, "url"), "names no login for the password; write it before the host: smtp://user@host")
+    if parts.scheme in SCHEME_OF and PORT_OF.get(_port(parts)) not in (None, parts.scheme):
+        right = PORT_OF[_port(parts)]
+        begins = "with TLS from the first byte" if right == "smtps" else "in clear, and goes on with STARTTLS"
+        warn((*path, "url"), f"is {parts.scheme}:// with port {parts.port}, which begins {begins}: write {right}://")
     if "tls" not in given and local and parts.scheme != "smtps":
         up = replace(up, tls="never")
     elif up.tls != "required" and parts.scheme == "smtps":
@@ -176,6 +188,15 @@ def _tracking(found: Settings, tree: dict[str, Any], mistake: Say, warn: Warn) -
     tracking = found.tracking
     if tracking.url and tracking.url.startswith("http://") and not _local(tracking.url):
         warn(("tracking", "url"), "is http: what people click can be read and changed on the way; use https")
+    parts = urlsplit(tracking.url)
+    if tracking.url and _local(tracking.url) and found.upstream.url and not _local(found.upstream.url):
+        warn(("tracking", "url"), "is this machine itself: recipients' links would lead to their own; name the host by which they reach this one, "
+             'such as "https://t.example.com"')  # fmt: skip
+    elif tracking.url and parts.port not in (None, 80, 443) and not _local(tracking.url):
+        warn(
+            ("tracking", "url"),
+            f"has port {parts.port}, which many networks let nobody out to: leave it out, and let a proxy answer at 443",
+        )
     replies = tracking.thread_replies or any(r.tracking.thread_replies for r in found.rules)
     if replies and not any(g.mailbox for g in found.grants):
         warn(("tracking", "thread_replies"), "is on, but no grant has a mailbox: no reply can be seen")

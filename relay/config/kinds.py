@@ -7,6 +7,7 @@ files, networks and URLs (`locators`), keys, tables, lines, secrets.
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -148,6 +149,11 @@ def choice(*names: str) -> Kind:
 
     def read(value: Any, use: Use) -> str:
         if not isinstance(value, str) or value not in names:
+            near = difflib.get_close_matches(str(value), names, n=1, cutoff=0.7)
+            if near:
+                raise Wrong(
+                    f'{shown(value)} is none of the choices; did you mean "{near[0]}"? There are {words.replace(" or ", " and ")}'
+                )
             raise Wrong(f"{shown(value)} is none of the choices; write {words}")
         return value
 
@@ -157,7 +163,8 @@ def choice(*names: str) -> Kind:
 def listing(kind: Kind) -> Kind:
     def read(value: Any, use: Use) -> tuple[Any, ...]:
         if not isinstance(value, list):
-            raise Wrong(f"should be a list, in brackets, not {kind_of(value)}")
+            example = f"; write [{shown(value)}]" if isinstance(value, str | int) else ""
+            raise Wrong(f"should be a list, in brackets, not {kind_of(value)}{example}")
         good, bad = [], []
         for index, element in enumerate(value):
             try:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from relay.config import contradictions, gaps, kinds, locators, places, secrets, settings, table
+from relay.config import contradictions, gaps, kinds, locators, places, secrets, settings, syntax, table
 from relay.config.kinds import Use, Wrong
 from relay.config.settings import OAuth2, Settings
 from relay.config.table import Option, Section
@@ -59,6 +59,10 @@ def find(path: str | Path | None, environ: Mapping[str, str] = os.environ, syste
         if os.path.isfile(named):
             return Path(named)
         origin = "--config" if path else "$TRACKRELAY_CONFIG"
+        if os.path.isdir(named):
+            raise Missing(
+                f"{named}, which {origin} names, is a folder; name the file in it, such as {os.path.join(named, 'relay.toml')}"
+            )
         raise Missing(f"there is no file {named}, which {origin} names, or its folder may not be entered")
     for candidate in (Path("relay.toml"), system):
         if os.path.isfile(candidate):
@@ -157,6 +161,8 @@ class _Reader:
         return replace(found, warnings=tuple(_line(self.file, w) for w in sorted(set(self.warnings))))
 
     def _parse(self, raw: bytes) -> dict[str, Any]:
+        if why := syntax.encoding(raw):
+            self._stop(1, why)
         try:
             text = raw.decode().removeprefix("\ufeff")
         except UnicodeDecodeError as error:
@@ -166,7 +172,10 @@ class _Reader:
         except tomllib.TOMLDecodeError as error:
             words, at = str(error), AT_LINE.search(str(error))
             line = int(at[1]) if at else text.rstrip().count("\n") + 1
-            self._stop(line, f"this is not TOML: {AT_LINE.sub('', words).removesuffix(' (at end of document)')}")
+            words = AT_LINE.sub("", words).removesuffix(" (at end of document)")
+            # An unclosed text or list is noticed on the line after it.
+            hint = syntax.hint(text, line, words) or f"{words[:1].lower()}{words[1:]}"
+            self._stop(line, f"this is not TOML: {hint}")
         except RecursionError:
             self._stop(1, "the file is nested too deeply")
         self.lines = places.lines(text.replace("\r\n", "\n"))
@@ -203,8 +212,12 @@ class _Reader:
             if key in table.BY_KEY or key in top:
                 continue
             homes = [s.key for s in table.SECTIONS if s.key and s.option(key)]
-            if not isinstance(value, dict | list) and homes:
-                self.mistake((key,), f"there is no such key at the top; it belongs into [{homes[0]}]")
+            tables = isinstance(value, dict) or (
+                isinstance(value, list) and any(isinstance(each, dict) for each in value)
+            )
+            if not tables and homes:
+                others = f" (or {', '.join(f'[{home}]' for home in homes[1:4])})" if homes[1:] else ""
+                self.mistake((key,), f"there is no such key at the top; it belongs into [{homes[0]}]{others}")
             else:
                 self.mistake((key,), "there is no such key" + _nearest(key, [*table.BY_KEY, *top]))
 

@@ -55,7 +55,7 @@ def absent(path: Path, use: Use) -> Wrong:
     folder = use.environ.get(CREDENTIALS)
     if folder and path.is_relative_to(folder):
         return Wrong(f"there is no file {path}; the unit needs LoadCredential={path.name}:FILE (systemctl edit)")
-    return Wrong(f"there is no file {path}")
+    return Wrong(f"there is no file {path}; make it, or mend the path")
 
 
 def _present(value: Any, use: Use) -> Path:
@@ -87,12 +87,22 @@ def _folder(value: Any, use: Use) -> Path:
 FOLDER = Kind("the path of a folder", _folder, lambda path: f"./{path}")
 
 
+def _as_text(value: Any) -> Any:
+    """A port that was written as a number: as text, whose sentence says what is lacking."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 def _address(value: Any, use: Use) -> str:
-    text = kinds.text_of(value, use)
+    text = kinds.text_of(_as_text(value), use)
     try:
         host, port = networks.endpoint(text)
     except ValueError:
-        raise Wrong(f'{shown(text)} is not HOST:PORT, such as "127.0.0.1:2525" or "[::1]:2525"') from None
+        if text.isdecimal():
+            raise Wrong(
+                f'{shown(text)} is a port alone; write "127.0.0.1:{text}" for this machine only, or "0.0.0.0:{text}"'
+            ) from None
+        beyond = "; ports end at 65535" if re.search(r":\d{5,}\Z", text) else ""
+        raise Wrong(f'{shown(text)} is not HOST:PORT, such as "127.0.0.1:2525" or "[::1]:2525"{beyond}') from None
     if not host:
         raise Wrong(f'{shown(text)} names no host; for all addresses of this machine write "0.0.0.0{text}"')
     return networks.written(host, port)
@@ -102,7 +112,7 @@ ADDRESS = Kind("HOST:PORT, IPv6 in brackets", _address)
 
 
 def _listener(value: Any, use: Use) -> str:
-    text = kinds.text_of(value, use)
+    text = kinds.text_of(_as_text(value), use)
     if not text.startswith("systemd:"):
         return _address(value, use)
     if not re.fullmatch(r"systemd:[!-9;-~]{1,255}", text):
@@ -241,6 +251,8 @@ def _parts(text: str, schemes: Sequence[str], example: str) -> Any:
         host, _ = domains.of_host(parts.hostname or ""), parts.port
     except ValueError as error:
         raise Wrong(f"{safe(text)} is not a URL ({error}); an example: {shown(example)}") from None
+    if "://" not in text and not text.startswith("/") and text:
+        raise Wrong(f"{safe(text)} has no scheme; write {shown(f'{schemes[0]}://{text}')}")
     if parts.scheme not in schemes:
         raise Wrong(f"{safe(text)} should begin with {' or '.join(s + '://' for s in schemes)}; an example: "
                     f"{shown(example)}")  # fmt: skip

@@ -5,6 +5,7 @@ Owns: reading them, holding back those that a process does not need, and noticin
 
 from __future__ import annotations
 
+import codecs
 import os
 import stat
 from collections.abc import Mapping
@@ -56,12 +57,16 @@ def from_file(given: Any, use: Use) -> tuple[str, str]:
         from relay import causes
 
         raise Wrong(f"{file} can't be read: {causes.of(error)}") from None
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content:
+        raise Wrong(f"{file} is UTF-16, or no text at all; save it as UTF-8")
     try:
-        text = content.decode().strip()
+        text = content.decode().removeprefix("\ufeff").strip()  # as Notepad begins a file
     except UnicodeDecodeError:
-        raise Wrong(f"{file} is not text") from None
+        raise Wrong(f"{file} is not UTF-8; save it as UTF-8") from None
     if not text or len(content) > LARGEST:
-        raise Wrong(f"{file} is {'too long for a secret' if text else 'empty'}")
+        raise Wrong(
+            f"{file} is {'too long for a secret' if text else 'empty'}; it should have one line, with nothing but the secret"
+        )
     if kinds.CONTROL.search(text):
         raise Wrong(f"{file} has more than one line; a secret is one")
     if not stat.S_ISREG(mode) or not mode & 0o077 or _of_systemd(file, use):

@@ -599,7 +599,7 @@ WRONG = [
     ),
     ("[http]\nlisten = []", "2: http.listen: is empty; name at least one"),
     ('[http]\nlisten = ["127.0.0.1:1", 7]', "2: http.listen[1]: "),
-    ("[http]\nlisten = 7", "2: http.listen: should be text, not a number"),
+    ("[http]\nlisten = 7", '2: http.listen: "7" is a port alone; write "127.0.0.1:7"'),
     ('[admin]\nlisten = "0.0.0.0:8081"\nopen = true', "3: admin.open: "),
     ('[upstream]\nurl = "smtp://u@127.0.0.1"', "2: upstream.url: names a login, and there is neither"),
     ('[upstream]\nurl = "smtp://127.0.0.1"\npassword = "x"', "2: upstream.url: names no login for the password"),
