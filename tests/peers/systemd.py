@@ -285,11 +285,14 @@ def remove(name: str) -> bool:
 
 
 def sweep() -> None:
-    """Groups of tests that were killed."""
+    """What tests have left that were killed."""
     for _, _, folder, path in hierarchies():
         for each in Path(folder + path).glob(f"{PREFIX}*"):
             if not Path(f"/proc/{each.name.removeprefix(PREFIX).partition('-')[0]}").exists():
                 remove(each.name)
+    for each in Path("/run").glob(f"{PREFIX}*"):
+        if not Path(f"/proc/{each.name.removeprefix(PREFIX).partition('-')[0]}").exists():
+            each.rmdir() if each.is_dir() else each.unlink()
 
 
 # -- the program there -------------------------------------------------------------------------------------------------

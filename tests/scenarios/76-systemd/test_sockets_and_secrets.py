@@ -15,6 +15,8 @@ from tests.scenarios import hostile
 from tests.scenarios.units import CONFIG, LONG, Relay
 from tests.until import eventually
 
+pytestmark = pytest.mark.timeout(600)  # each waits for several starts; a hung one is caught by the steps' own bounds
+
 SMTP = """
 listen = ["[::]:25", "[::]:587"]
 listen_tls = ["[::]:465"]

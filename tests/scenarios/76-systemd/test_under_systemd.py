@@ -7,10 +7,14 @@ import socket
 import ssl
 from pathlib import Path
 
+import pytest
+
 from tests.fakes import certificates
 from tests.scenarios import hostile
 from tests.scenarios.units import ADMIN, HTTP, LONG, ROLES, SMTP, Relay
 from tests.until import eventually
+
+pytestmark = pytest.mark.timeout(600)  # each waits for several starts; a hung one is caught by the steps' own bounds
 
 
 def test_it_is_ready_when_it_answers_and_mail_is_tracked(relay: Relay) -> None:
