@@ -60,7 +60,7 @@ def quoted(word: str) -> str:
 
 def out_of_reach(words: list[str], config: Path, hiding: Sequence[str] = HIDDEN) -> list[str]:
     """Why a service with these units could not start, a sentence each: what it needs is hidden from it, or its user may
-    not go there."""
+    not go there. `hiding`: the folders that the units hide."""
     reasons: dict[str, str] = {}
     needed = (Path(words[0]), Path(sys.prefix), Path(os.path.realpath(sys.executable)), SHIPPED)
     for path in (*needed, config):
