@@ -59,7 +59,7 @@ def test_write_open_click_reply_and_see_it_live(demo_running: Running, chromium:
     page, seen = page_of(chromium, demo_running)
     page.get_by_label("To").fill("jonas@example.org, ines@example.org")
     page.get_by_label("Subject").fill("Figs for two")
-    page.get_by_role("button", name="Send").click()
+    page.get_by_role("button", name="Send", exact=True).click()
     page.locator("#answer", has_text="Sent. The relay said: 250").wait_for()
     mine = page.locator("#messages li", has_text="Figs for two")
     mine.locator(".chip", has_text="Delivered").wait_for()
@@ -299,12 +299,12 @@ def test_send_is_in_view_on_a_small_screen(demo_running: Running, chromium: Any)
     page = chromium.new_context(viewport={"width": 1280, "height": 800}).new_page()
     page.goto(demo_running.url)
     page.get_by_text("The headers that ask for it").click()
-    box = page.get_by_role("button", name="Send").bounding_box()
+    box = page.get_by_role("button", name="Send", exact=True).bounding_box()
     assert box["y"] + box["height"] <= 800
     assert page.evaluate("document.documentElement.scrollHeight") <= 800
-    page.get_by_role("button", name="Send").click()
+    page.get_by_role("button", name="Send", exact=True).click()
     page.locator("#answer", has_text="Sent.").wait_for()
-    box = page.get_by_role("button", name="Send").bounding_box()
+    box = page.get_by_role("button", name="Send", exact=True).bounding_box()
     assert box["y"] + box["height"] <= 800
 
 
