@@ -227,6 +227,8 @@ def _glob(value: Any, use: Use) -> str:
     text = kinds.text_of(value, use)
     if not text or re.search(r"[\s<>,]", text):
         raise Wrong(f'{shown(text)} is not a pattern such as "*@sales.example.com" (one address, * and ? allowed)')
+    if "." in text and not {"@", *addresses.WILD} & {*text}:
+        raise Wrong(f'{shown(text)} is a domain, and no address is like it; write "*@{text}"')
     try:
         return addresses.pattern(text)
     except ValueError as error:

@@ -62,6 +62,7 @@ IN_THE_FILE: list[tuple[str, str | bytes, str]] = [
     ("a trigger misspelt", '[[webhooks]]\ntriggers = ["message.open"]\n', '2: webhooks.0..triggers.0.: .* did you mean "message.opened"'),
     ("one bracket for many", '[webhooks]\nurl = "https://a.example.com/"\n', r"1: webhooks: there can be several; write \[\[webhooks\]\]"),
     ("two brackets for one", '[[smtp]]\nauth = "users"\n', r"1: smtp: should be a table, not a list; write \[smtp\] once"),
+    ("a domain for a pattern", '[[rules]]\nfrom = "example.com"\n', r'2: rules.0..from: "example.com" is a domain, .* write "\*@example.com"'),
     # TOML
     ("a path of Windows", 'state_dir = "C:\\Users\\x"\n', "1: syntax: .*a backslash in double quotes begins an escape; write single quotes"),
     ("quotation marks of a word processor", "[upstream]\nurl = \u201csmtp://x\u201d\n", '2: syntax: .*is no quotation mark here; write "'),
