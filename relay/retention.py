@@ -37,7 +37,7 @@ class Times(NamedTuple):
 
     first: float = 5.0
     look: float = 900.0
-    step: float = 0.015
+    step: float = 0.008
     rest: float = 4.0
     pause: float = 0.03
     lease: float = 120.0
