@@ -46,7 +46,7 @@ release: .venv/tested  ## dist/: wheel, source distribution, .deb, SHA256SUMS; C
 screenshots: .venv/tested  ## the pictures of the README, made by the demo; needs Chromium
 	$(BIN)/python -m tests.screenshots
 
-bench: .venv/tested  ## ratios, measured side by side; takes some 30 minutes
+bench: .venv/tested  ## ratios, measured side by side; takes more than half an hour
 	$(BIN)/python -m bench
 
 torture: .venv/tested  ## kills, soak and fuzz; takes an hour

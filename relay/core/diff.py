@@ -73,15 +73,21 @@ def _broken(line: str) -> list[str]:
     return [line] if len(line) <= WIDTH else BREAK.findall(line)
 
 
-def _compared(title: str, old: Sequence[str], new: Sequence[str]) -> list[str]:
-    if old == new:
-        return []
+def alike(old: Sequence[object], new: Sequence[object]) -> tuple[int, int]:
+    """How many are the same at the beginning, and of the rest at the end."""
     first = 0
     while first < min(len(old), len(new)) and old[first] == new[first]:
         first += 1
     last = 0
     while last < min(len(old), len(new)) - first and old[-1 - last] == new[-1 - last]:
         last += 1
+    return first, last
+
+
+def _compared(title: str, old: Sequence[str], new: Sequence[str]) -> list[str]:
+    if old == new:
+        return []
+    first, last = alike(old, new)
     start = max(0, first - 1)
     a, b = old[start : len(old) - max(0, last - 1)], new[start : len(new) - max(0, last - 1)]
     if max(len(a), len(b)) > MAX_LINES:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
-from relay.core import headers, parts
+from relay.core import diff, headers, parts
 
 Kind = Literal["same", "added", "removed"]
 Refine = Callable[[str, str], "list[Run] | None"]
@@ -179,12 +179,7 @@ def differences(old: Sequence[str], new: Sequence[str], refine: Refine | None = 
 
 def steps(old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[Sequence[str], Sequence[str], Sequence[str]]]:
     """What goes, what comes, what stays, again and again to the end."""
-    first = 0
-    while first < min(len(old), len(new)) and old[first] == new[first]:
-        first += 1
-    last = 0
-    while last < min(len(old), len(new)) - first and old[-1 - last] == new[-1 - last]:
-        last += 1
+    first, last = diff.alike(old, new)
     yield (), (), old[:first]
     a, b = old[first : len(old) - last], new[first : len(new) - last]
     x = y = 0
