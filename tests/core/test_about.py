@@ -141,6 +141,14 @@ def test_the_operator_s_words_go_before_and_are_text() -> None:
     assert "Über".encode() not in made
 
 
+@pytest.mark.parametrize("charset", ["", "; charset=", "; charset=unknown-8bit", "; charset=x-user-defined"])
+@pytest.mark.parametrize("words", ["", "Why this?", "Über uns"])
+def test_a_text_of_no_charset_has_it_too(charset: str, words: str) -> None:
+    made = rendered(both(b"Hallo").replace(b"; charset=utf-8", charset.encode(), 1), about_text=words)
+    line = words if words.isascii() and words else about.LINKS["en"]
+    assert f"Hallo\r\n\r\n{line}:\r\n{PAGE}\r\n".encode() in made
+
+
 def test_a_message_that_comes_again_has_one() -> None:
     raw = page()
     once = rendered(raw)

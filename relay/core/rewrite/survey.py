@@ -332,7 +332,10 @@ class _Preparation:
                 break
         plain = next((text for text in self.texts if text.html is None), None)
         if plain is not None and len(plain.decoded.strip()):
-            newline = "\r\n" if "\r\n".encode(plain.codec) in plain.decoded else "\n"
+            newline = "\r\n" if "\r\n" in plain.view else "\n"
+            if "\n" not in plain.view:
+                part = self.parts[plain.part]
+                newline = shapes.newline_of(self.raw, part.start, part.end).decode()
             if not spells(words, plain.codec):
                 words = about.LINKS[about.DEFAULT]
             at = len(plain.view)
@@ -358,7 +361,7 @@ class _Preparation:
             if transfer.longest(text.decoded, spans, room, transfer.LINE) > transfer.LINE:
                 frame, room, recoded = transfer.to_quoted(frame.pieces, newline), None, True
         codec = "ascii" if text.latin else text.codec
-        if text.html is None and changes[-1][2] == ABOUT and spells(changes[-1][3], text.codec):
+        if text.html is None and changes[-1][2] == ABOUT and not changes[-1][3].isascii():
             codec = text.codec
         slots = tuple(changes)
         recoding = shapes.recode(part, newline)
@@ -400,6 +403,8 @@ class _Preparation:
 
 
 def spells(words: str, codec: str) -> bool:
+    if words.isascii():  # every text that is edited has these, whatever its label
+        return True
     try:
         words.encode(codec)
     except (UnicodeEncodeError, LookupError):
