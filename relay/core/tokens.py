@@ -237,5 +237,8 @@ def message_id(key: bytes) -> str:
     """The key as text: 20 characters of lower-case base32hex (RFC 4648 7), which sort as the keys do."""
     if len(key) != KEY_SIZE:
         raise ValueError(f"a message key has {KEY_SIZE} octets, not {len(key)}")
-    bits = int.from_bytes(key, "big") << 4  # 100 bits: ten times two characters
-    return "".join([PAIRS[bits >> shift & 1023] for shift in range(90, -1, -10)])
+    bits, p = int.from_bytes(key, "big") << 4, PAIRS  # 100 bits: ten times two characters
+    return (  # each hit has it made: in one text takes half the time of a loop
+        f"{p[bits >> 90]}{p[bits >> 80 & 1023]}{p[bits >> 70 & 1023]}{p[bits >> 60 & 1023]}{p[bits >> 50 & 1023]}"
+        f"{p[bits >> 40 & 1023]}{p[bits >> 30 & 1023]}{p[bits >> 20 & 1023]}{p[bits >> 10 & 1023]}{p[bits & 1023]}"
+    )
