@@ -30,7 +30,7 @@ NEEDLESS = re.compile(r"(?<![^.<])\"([^\s\x00-\x1f\x7f()<>\[\]:;,@\\\"]++)\"(?=[
 
 def own(head: Headers) -> str:
     """The message's own identifier, without brackets; "" where it has none. Never raises."""
-    return of_message(head.get("message-id"))
+    return of_message(head.get("message-id")) if "message-id" in head.named else ""
 
 
 def of_message(text: str) -> str:

@@ -71,7 +71,7 @@ class Erasure(Value, frozen=True):
 def mailbox(address: str) -> str:
     """The spelling that the addresses of one mailbox share."""
     local, at, domain = addresses.comparable(address.strip()).rpartition("@")
-    if at and (match := QUOTED.fullmatch(local)):
+    if at and local[:1] == '"' and (match := QUOTED.fullmatch(local)):
         plain = PAIR.sub(r"\1", match[1])
         local = plain if DOT_ATOM.fullmatch(plain) else local
     return f"{local}{at}{domain}"

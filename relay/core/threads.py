@@ -26,6 +26,8 @@ ENVELOPE_ID = re.compile(r"t\.([A-Za-z0-9_-]+)(?:\.([1-9][0-9]?))?")
 def references(head: headers.Headers) -> tuple[str, ...]:
     """The identifiers of what this message answers, likeliest first and without brackets: those of In-Reply-To, then
     References from last to first. No duplicates; at most 20 and 300. Never raises."""
+    if "references" not in head.named and "in-reply-to" not in head.named:
+        return ()
     parents, ancestors = identifiers.answered(head, "in-reply-to"), identifiers.answered(head, "references")
     if len(ancestors) > MAX_REFERENCES:
         ancestors = [*ancestors[:MAX_FIRST], *ancestors[MAX_FIRST - MAX_REFERENCES :]]

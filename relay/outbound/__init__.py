@@ -211,8 +211,9 @@ class Tracker:
 
     def digests(self, message: plans.Message, decisions: list[Decision]) -> dict[str, str]:
         """The recipients, if it matters who of them is on the list."""
-        if any(decision.any or decision.tracking.suppress != "off" for decision in decisions):
-            return self.lookup.digests({recipient.address for recipient in message.submission.recipients})
+        for decision in decisions:
+            if decision.any or decision.tracking.suppress != "off":
+                return self.lookup.digests({recipient.address for recipient in message.submission.recipients})
         return {}
 
     def say_invalid(self, message: plans.Message) -> None:
@@ -316,7 +317,9 @@ class Tracker:
             host=self.hostname,
             protocol=submission.protocol,
             identifier=message_id,
-            recipient=only if addresses.comparable(only) in map(addresses.comparable, visible) else "",
+            recipient=only
+            if only in visible or addresses.comparable(only) in map(addresses.comparable, visible)
+            else "",
             at=submission.received_at or self.clock(),
         )
 
@@ -351,6 +354,8 @@ def never_leaves(name: str) -> bool:
 def shared(recipients: Sequence[Recipient], groups: Sequence[plans.Group], *, one_group: bool) -> list[records.Share]:
     """(token index, recipients, group) for each set of bytes. Only recipients whose bytes differ are fanned out:
     untracked ones share a copy, and so do those beyond `per_recipient_max` or with `per_recipient` off."""
+    if len(groups) == 1:
+        return [(0, tuple(recipients), groups[0])]
     found: dict[tuple[int, int], list[int]] = {}
     for i, group in enumerate(groups):
         options = group.decision.tracking

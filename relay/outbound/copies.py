@@ -85,7 +85,7 @@ class Renderer:
             if group.prepared.has_pixel:
                 pixel = f"{group.base}/o/{tokens.write(Token('open', message.key, index), keys)}"
         if group.reference:
-            token = tokens.write(Token("reference", message.key, index), keys)
+            token = tokens.write(Token("reference", message.key, index), keys) if index else message.token
             edits += threads.edits(head, threads.entry(domains.of_url(group.base), token), message.newline)
         for place in group.broken:
             edits.append(Edit(head.fields[place].start, head.fields[place].end, b""))
@@ -131,7 +131,7 @@ class Renderer:
         """MAIL's options, with an envelope identifier of ours where the client set none (RFC 3461 4.4): a bounce
         brings it back, and so does a loop. `upstream` leaves it out where the server has no DSN."""
         keys = self.keys()
-        token = tokens.write(Token("reference", message.key, index), keys)
+        token = tokens.write(Token("reference", message.key, index), keys) if index else message.token
         return loops.marked(message.submission.options, keys, token)
 
 

@@ -23,7 +23,7 @@ REFUSAL = Reply(554, f"5.4.6 This message left here {MAX_TIMES} times already: m
 
 def refusal(options: Sequence[str], keys: Keys) -> Reply | None:
     """What a message with these options of MAIL hears that has been here too often."""
-    return REFUSAL if left(identifier(options), keys)[1] >= MAX_TIMES else None
+    return REFUSAL if options and left(identifier(options), keys)[1] >= MAX_TIMES else None
 
 
 def refusal_by_trace(head: headers.Headers, hostname: str) -> Reply | None:
@@ -34,7 +34,7 @@ def refusal_by_trace(head: headers.Headers, hostname: str) -> Reply | None:
 def marked(options: Sequence[str], keys: Keys, token: str) -> tuple[str, ...]:
     """The options with which it goes on: `token` in an identifier of ours where there is none, counted up where there is
     one of ours."""
-    given = identifier(options)
+    given = identifier(options) if options else ""
     if not given:
         return (*options, f"ENVID={threads.envelope_id(token)}")
     before, times = left(given, keys)

@@ -55,6 +55,7 @@ class Message(Value, frozen=True):
     doubt: str  # why nobody can say whose it is: a sentence, or ""
     upstream: config.Upstream
     key: bytes
+    token: str  # by which its first copy is known, in identifiers of ours
     identifier: str  # the Message-ID, without brackets
     newline: bytes
     edits: tuple[Edit, ...]  # of the header, in every copy
@@ -115,6 +116,13 @@ class Planner:
         self.hosts = tuple(dict.fromkeys(domains.of_url(url) for url in self.own))
         every = (settings.tracking, *(rule.tracking for rule in settings.rules))
         self.dialects = tuple(dict.fromkeys(dialect for tracking in every for dialect in tracking.dialects))
+        # What is done where a message says nothing: by the rule, or without one.
+        self.unsaid = {
+            id(rule): instructions.decided(instructions.NOTHING, rule, settings.tracking)
+            for rule in (None, *settings.rules)
+        }
+        default = config.Grant("default")
+        self.default_grant = next((grant for grant in settings.grants if grant.id == "default"), default)
 
     def begin(self, submission: Submission, key: bytes, *, given: bool = False) -> tuple[Message, list[Decision]]:
         """The submission read, and what is wanted for each recipient, in order. `given` says that the message has had this
@@ -142,15 +150,14 @@ class Planner:
         reason = instructions.never(message.headers, message.submission.reverse_path)
         if message.doubt and not reason:
             reason = "invalid_instruction"
+        told, settings = message.instructions, self.settings
         found: list[Decision] = []
         for recipient in message.submission.recipients:
-            decision = instructions.decide(
-                message.instructions,
-                tracking=self.settings.tracking,
-                rules=self.settings.rules,
-                sender=message.sender,
-                recipient=recipient.address,
-            )
+            rule = instructions.ruling(settings.rules, message.sender, recipient.address)
+            if told is instructions.NOTHING:
+                decision = self.unsaid[id(rule)]
+            else:
+                decision = instructions.decided(told, rule, settings.tracking, recipient.address)
             if reason:
                 decision = decision.with_(opens=False, links=False, thread_replies=False, reason=reason)
             found.append(decision)
@@ -167,21 +174,23 @@ class Planner:
         sender = author.address or submission.reverse_path
         newline = newline_of(submission.content)
         taken = [head.fields[i] for i in told.strip]
-        taken += [field for field in head.fields if field.name in NEVER_LEAVES]
+        if not NEVER_LEAVES.isdisjoint(head.named):
+            taken += [field for field in head.fields if field.name in NEVER_LEAVES]
         edits = [Edit(field.start, field.end, b"") for field in taken] + stray(head)
-        identifier, added = self.missing(submission, head, key, identifier)
+        token = tokens.write(Token("reference", key, 0), self.keys())
+        identifier, added = self.missing(submission, head, token, identifier)
         if added:
-            new = b"".join(f"{name}: {value}".encode() + newline for name, value in added.items())
-            ended = head.end == head.start or submission.content[: head.end].endswith(b"\n")
+            new = b"".join([f"{name}: {value}".encode() + newline for name, value in added.items()])
+            ended = head.end == head.start or submission.content.endswith(b"\n", 0, head.end)
             edits.append(Edit(head.end, head.end, new if ended else newline + new))
         return Message(
             tokens.message_id(key), submission, head, told, self.grant_of(sender), sender,
-            DOUBTS.get(author.doubt, ""), choice.of_sender(self.settings, sender), key, identifier, newline, tuple(edits), tuple(taken), tuple(added),
-            None if author.doubt else dkim.choose(self.signers, sender),
+            DOUBTS.get(author.doubt, ""), choice.of_sender(self.settings, sender), key, token, identifier, newline, tuple(edits),
+            tuple(taken), tuple(added), dkim.choose(self.signers, sender) if self.signers and not author.doubt else None,
         )  # fmt: skip
 
     def missing(
-        self, submission: Submission, head: headers.Headers, key: bytes, identifier: str
+        self, submission: Submission, head: headers.Headers, token: str, identifier: str
     ) -> tuple[str, dict[str, str]]:
         """The Message-ID, which is `identifier` where there is one, and the fields that RFC 5322 3.6 asks for and that are not
         there. To a header section that is none nothing is added."""
@@ -190,7 +199,7 @@ class Planner:
             return identifier, added
         if not identifier:
             host = self.hosts[0] if self.hosts else (self.settings.smtp.hostname or "localhost")
-            identifier = threads.entry(host, tokens.write(Token("reference", key, 0), self.keys()))
+            identifier = threads.entry(host, token)
             added["Message-ID"] = f"<{identifier}>"
         if not head.first("date"):
             now = datetime.fromtimestamp(submission.received_at or self.clock(), UTC)
@@ -286,7 +295,7 @@ class Planner:
         for grant in self.settings.grants:
             if addresses.matches(sender, grant.addresses):
                 return grant
-        return next((grant for grant in self.settings.grants if grant.id == "default"), config.Grant("default"))
+        return self.default_grant
 
 
 def sender_of(head: headers.Headers, submission: Submission) -> str:

@@ -44,7 +44,7 @@ def sent(
         for recipient in recipients
     }
     first = groups[0].decision if groups else None
-    tracked = any(group.tracked for group in groups)
+    tracked = any([group.tracked for group in groups])
     return Sent(
         message_id=message.message_id,
         grant_id=message.grant.id,
@@ -59,9 +59,9 @@ def sent(
         metadata={**(first.metadata if first else {}), **submission.metadata},
         submitter_ip=submission.peer,
         size=len(submission.content),
-        opens=any(g.decision.opens and g.prepared is not None and g.prepared.has_pixel for g in groups),
+        opens=any([g.decision.opens and g.prepared is not None and g.prepared.has_pixel for g in groups]),
         links_tracked=bool(links),
-        thread_replies=any(group.decision.thread_replies for group in groups),
+        thread_replies=any([group.decision.thread_replies for group in groups]),
         reason=None if tracked else next((group.reason for group in groups if group.reason), None),
         links=tuple(links),
         copies=tuple(made.values()),
@@ -69,7 +69,7 @@ def sent(
         explanation={
             **({"suppressed": list(grounds)} if grounds else {}),
             **invalid(message),
-            **signing(groups),
+            **(signing(groups) if message.signer else {}),
             **(explanation(told_by(groups)) if groups else {}),
         },
         login=submission.login,
@@ -133,7 +133,7 @@ def signing(groups: Sequence[plans.Group]) -> dict[str, Any]:
 
 def told_by(groups: Sequence[plans.Group]) -> plans.Group:
     """The group that has most to say of the content: of those that were read, one that is tracked."""
-    return max(groups, key=lambda group: (group.prepared is not None, group.tracked))
+    return groups[0] if len(groups) == 1 else max(groups, key=lambda group: (group.prepared is not None, group.tracked))
 
 
 def explanation(group: plans.Group) -> dict[str, Any]:

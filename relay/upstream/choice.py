@@ -22,7 +22,10 @@ def section(name: str) -> str:
 
 def named(settings: config.Settings, name: str) -> config.Upstream:
     """The upstream of that name; [upstream] where there is none."""
-    return next((up for up in settings.upstreams if up.id == name), settings.upstream)
+    for upstream in settings.upstreams:
+        if upstream.id == name:
+            return upstream
+    return settings.upstream
 
 
 def of_sender(settings: config.Settings, address: str) -> config.Upstream:

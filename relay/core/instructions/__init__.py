@@ -43,14 +43,15 @@ def read(head: headers.Headers, *, dialects: Sequence[str], hosts: Sequence[str]
     """What the control headers and the dialects that are on say. `hosts` are the tracking hosts that X-Track-Domain
     may name. Never raises: what can't be read is `invalid`, a sentence; `strip` is complete in any case."""
     on = [DIALECTS[name] for name in dialects if name in DIALECTS]
+    told = {name for name in head.named if control.ours(name) or (on and any(dialect.has(name) for dialect in on))}
+    if not told:  # as nearly all
+        return NOTHING
     fields: dict[str, list[headers.Field]] = {}
     strip: list[int] = []
     for index, field in enumerate(head.fields):
-        if control.ours(field.name) or any(dialect.has(field.name) for dialect in on):
+        if field.name in told:
             fields.setdefault(field.name, []).append(field)
             strip.append(index)
-    if not strip:
-        return NOTHING
     source = Source(head, fields)
     try:
         voices = [dialect.read(source) for dialect in on]
@@ -106,15 +107,28 @@ def never(head: headers.Headers, reverse_path: str) -> Reason | None:
         said = structured.read(text)
         if said.word == "auto-replied" or not (said.sound or "auto-replied" not in text.lower()):
             return "auto_reply"
-    if any(structured.read(head.text(field)).word in REPORTS for field in head.all("content-type")):
-        return "auto_reply"
+    for field in head.all("content-type"):
+        if structured.read(head.text(field)).word in REPORTS:
+            return "auto_reply"
     return None
 
 
 def decide(i: Instructions, *, tracking: Tracking, rules: Sequence[Rule], sender: str, recipient: str) -> Decision:
     """What is done for the copy of one envelope recipient. `sender` is the From header's address; `tracking` the
     defaults. Globs and addresses are compared without regard to case."""
-    rule = next((rule for rule in rules if matches(rule, sender, recipient)), None)
+    return decided(i, ruling(rules, sender, recipient), tracking, recipient)
+
+
+def ruling(rules: Sequence[Rule], sender: str, recipient: str) -> Rule | None:
+    """The first rule that matches."""
+    for rule in rules:
+        if matches(rule, sender, recipient):
+            return rule
+    return None
+
+
+def decided(i: Instructions, rule: Rule | None, tracking: Tracking, recipient: str = "") -> Decision:
+    """The same under this rule. Of a message that says NOTHING it is the same for all recipients."""
     options = rule.tracking if rule else tracking
     ruled = rule.keys if rule else frozenset()
     fallback: dict[Switch, bool] = {
