@@ -25,19 +25,12 @@ REMEMBERED = 4096
 
 Found = tuple[Verdict, str]
 
-# Proxies that fetch a picture when somebody looks at it: a person, whose program is not known.
+# Proxies that fetch a picture when somebody looks at it: a person, whose program is not known. GoogleImageProxy (Gmail: fetched at
+# the first look, then kept), YahooMailProxy (and AOL), FastmailUA, RamblerMail's ImageProxy and "mail.ukr.net proxy" have been seen;
+# others call theirs alike. Who says that has a picture to show, and counts as a person either way.
 IMAGE_PROXIES = (
-    "GoogleImageProxy",  # Gmail: fetched at the first look, then kept
-    "ggpht.com",
-    "YahooMailProxy",  # Yahoo and AOL
-    "YahooCacheSystem",
-    "FastmailUA",
-    "ProtonMailImageProxy",
-    # Names of services, not seen as agents: who says them has a picture to show, and counts as a person either way.
-    "HEY Image Proxy",
-    "Mail.ru Image Proxy", "MailRuImageProxy", "YandexImageProxy", "YaMailImageProxy", "SeznamEmailProxy",
-    "NaverMailProxy", "HushmailImageProxy", "TutanotaImageProxy", "ZohoMailProxy", "ZohoImageProxy",
-    "OutlookImageProxy", "GmxImageProxy", "Comcast Image Proxy", "Superhuman Image Proxy", "DuckDuckGo-Email",
+    "imageproxy", "image proxy", "image-proxy", "image_proxy", "mailproxy", r"mail[\w. -]{1,20}proxy", r"ggpht\.com", "yahoocachesystem",
+    "fastmailua", "duckduckgo-email",
 )  # fmt: skip
 
 # Who looks through mail, and follows its links, before or while a person does. These have been seen as agents, in the
@@ -50,7 +43,7 @@ GATEWAYS = (
     "fortiguard", "ciscosecure", r"\bcisco[ _-](?:secure|ironport|talos|umbrella|esa|email)", "ironport", "senderbase",
     "talosintelligence", "safelinks", "safe links", "safe-links", "microsoft defender", "microsoft-defender", "office365 atp",
     "exchange online protection", "forcepoint", "websense", "webwasher", "avanan",
-    "perception point", "perception-point", "ironscales", "abnormal security", "greathorn", "tessian", "vadesecure", "vade secure", "vade-",
+    r"perception[ _-]?point", "ironscales", "abnormal security", "greathorn", "tessian", "vadesecure", "vade secure", "vade-",
     "hornetsecurity", "antispameurope", "retarus", "spamtitan", "titanhq", "webtitan", "mailguard", "mailmarshal", "appriver",
     r"\bzix\b", r"\binky\b", "cyren", "commtouch", "cloudmark", "spamhaus", "spamexperts", "n-able", "libraesva",
     "mailcleaner", r"\barea ?1\b", "trustifi", "egress defend", "darktrace", r"\bagari\b", "zerofox",
@@ -89,10 +82,11 @@ PROGRAMS = (
     "okhttp", "libwww", "libcurl", "libsoup", "http-tiny", "guzzle", "axios", "node-fetch", "node.js", "undici", r"\bgot[/ (]", "superagent", "needle/",
     "request/", "requests", "faraday", "typhoeus", "httparty", "rest-client", "restsharp", "httpie", "postman", "insomnia", r"\bpaw/", "reqwest", r"^hyper/",
     r"\bureq\b", "winhttp", "wininet", "powershell", "microsoft bits", "microsoft-cryptoapi", "webdav", "davclnt", "webzip", "httrack", "apachebench", r"^ab/",
-    r"^wrk\b", r"^hey/", r"\bk6/", "jmeter", "gatling", "vegeta", "locust", "mechanize", "feedparser", "feedfetcher", "feedburner", "snippet",
+    r"^wrk\b", r"^hey/[\d.]+$", r"\bk6/", "jmeter", "gatling", "vegeta", "locust", "mechanize", "feedparser", "feedfetcher", "feedburner", "snippet",
     "embedly", "iframely", "skypeuripreview", "imgproxy", r"^whatsapp/", "zulip", "rocket.chat", "mastodon/", "pleroma",
     "misskey", "appengine-google", "apps-script", "read-aloud", "cloudflare-", "zapier", "ifttt", r"^make/", r"\bn8n\b", "hubspot", "nagios", "zabbix", "icinga",
     "prometheus", "blackbox", "datadog", "newrelic", "statuscake", "site24x7", "dynatrace", "downloader", "git/", "git-", r"^emacs|url/emacs",
+    "wkhtmlto", "webkit2png", "zombie.js", "browserkit", "web services client",
 )  # fmt: skip
 # An address of whoever runs it: browsers name none, but for a few components in people's programs.
 CONTACT = (r"https?:/", r"\bwww\.", r"[\w.+-]@[a-z][\w-]*\.\w")
@@ -105,7 +99,7 @@ NO_CONTACT = re.compile(
 MAIL = (
     "microsoft outlook", "outlook-", "outlookmobile", r"\boutlook/", "ms-office", "msoffice", "microsoft office", "macoutlook", "windows mail", "windowsmail", "windowslivemail", "outlook express", "thunderbird", "icedove", "betterbird",
     "seamonkey", "postbox", "lotus-notes", "lotusnotes", "ibm notes", "hcl notes", "em client", "emclient", "the bat", "mailbird", "mailspring", "foxmail", "airmail", "evolution", "kmail", "geary", "claws", "sylpheed", "balsa", "trojita", "mailmate", "sparkmail", r"\bspark/", "readdle", "bluemail",
-    "k-9", "fairemail", "aquamail", "mymail", "edison", "canary mail", "newton", "superhuman", "missive", r"\bhey/\d.*(?:ios|android)", "protonmail", "tutanota", "apple mail", "applemail", r"\bmail/\d", "mobilemail", "gmail", "yahoomobile", "yahoomail", "zohomail", "roundcube", "incredimail", "eudora", "pegasus", "zimbra", "groupwise", "android-mail", "samsung email", "email/", "nine/", "maildroid", "touchdown",
+    "k-9", "fairemail", "aquamail", "mymail", "edison", "canary mail", "newton", "superhuman", "missive", r"\bhey/\d.*(?:ios|android)", "protonmail", "tutanota", "apple mail", "applemail", r"mail\w*/\d", "gmail", "yahoomobile", "yahoomail", "zohomail", "roundcube", "incredimail", "eudora", "pegasus", r"^barca", "zimbra", "groupwise", "android-mail", "samsung email", "nine/", "maildroid", "touchdown",
     "cfnetwork", "dalvik",
 )  # fmt: skip
 BROWSERS = (
@@ -176,17 +170,31 @@ def literal(pattern: str) -> str | None:
 
 # In lower case.
 OWN = Words((*SEEN, *GATEWAYS), SCANNING, (*PROGRAMS, *CONTACT), MAKERS)
-IMAGE_PROXY = Words([re.escape(name.lower()) for name in IMAGE_PROXIES])
+IMAGE_PROXY = Words(IMAGE_PROXIES)
 PEOPLE = Words(MAIL, BROWSERS)
 ENGINE = re.compile(r"AppleWebKit/|Gecko/|Trident/|MSIE \d|Presto/|KHTML/")
 # What names itself in brackets is a program: "(compatible; Name/1.0; ...)". Old browsers do it too.
 COMPATIBLE = re.compile(
-    r"\(compatible;(?! ?(?:MSIE|Konq|iCab|Opera|Windows|Mozilla|Linux|X11|Android|Mac|U;|WebKit|NetFront|OmniWeb|Media|"
-    r"Google Desktop|Mobile|Trident|x86|IBrowse|AOL|Yandex[A-Z]*Browser|Dillo|Links|NetSurf|SunOS|ms-office|MSOffice|Gecko|Firefox|"
-    r"Chrome|Apple Safari|Safari|GoogleToolbar|IE ?\d|unk;|NetPositive|Polaris|ANTGalio|NCBrowser|Oregano|Tablet|Smartphone|OffByOne|"
+    r"\(compatible; ?+(?![^)]*MSIE \d|(?:Konq|iCab|Opera|Windows|Mozilla|Linux|X11|Android|Mac|U;|WebKit|NetFront|OmniWeb|Media|"
+    r"Google Desktop|Mobile|Trident|x86|IBrowse|AOL|Yandex[A-Z]*Browser|Dillo|Links|NetSurf|SunOS|Lotus|ms-office|MSOffice|Gecko|Firefox|"
+    r"Chrome|Apple Safari|Safari|GoogleToolbar|IE ?\d|unk;|NetPositive|Polaris|ANTGalio|NCBrowser|Oregano|Tablet|Smartphone|OffByOne|RISC OS|Acorn|Lynx|MSPIE|"
     r"\)|;| |U\)))",
     re.I,
 )
+# Beside "like Gecko" a browser says what else it is like, and programs say their name: "(KHTML, like Gecko; Google-Assess)".
+LIKE_GECKO = re.compile(r"KHTML, like Gecko; ?(?!(?:Mobile|Safari|Chrome|Version|Gecko|compatible|Mozilla|\)))\w", re.I)
+# What people read mail with says on what it runs. What names neither that nor an engine is a program of its own.
+PLATFORM = re.compile(
+    r"windows|winnt|win ?(?:9|3|\d{2}|nt|ce)|mac(?:intosh|[ _-]?os|_powerpc|_ppc|_68k)|os ?x\b|darwin|linux|x11|ubuntu|debian|fedora|android|iphone|ipad|ipod|ios\b|"
+    r"watchos|tvos|apple ?tv|cros\b|bsd|sunos|solaris|irix|hp-ux|\baix\b|osf1|\bos/2|beos|haiku|amiga|morphos|risc ?os|qnx|syllable|"
+    r"symbian|series ?[34689]0|s60|epoc|blackberry|\bbb10|playbook|palm|webos|web0s|hpwos|tizen|bada|kaios|maemo|meego|sailfish|harmony|j2me|"
+    r"midp|cldc|brew|up\.(?:browser|link)|wap|docomo|j-phone|vodafone|kddi|softbank|opera|playstation|\bpsp|nintendo|\bwii|xbox|dreamcast|smart-?tv|hbbtv|netcast|roku|"
+    r"viera|bravia|crkey|kindle|silk|nook|kobo|phone|mobile|handheld|tablet|device|nokia|samsung|sonyericsson|"
+    r"msie|trident|webtv|\[en\]|lynx|\blinks\b|w3m|elinks|dillo|netsurf|emacs|konqueror|gecko/|rv:\d|win\d|watch\d|iph\d|fban/|openvms|browser|netfront|"
+    r"teleca|obigo|amaya|mosaic|hotjava|ucweb|webkit/.*version/|safari/|chrome/|firefox/",
+    re.I,
+)
+LETTERS = re.compile(r"[A-Za-z]{2}")
 # Gmail fetches each picture once when the message arrives, as a browser that nobody has: Edge 12, and a name too many.
 GMAIL_PREFETCH = re.compile(r"Edge/12\.\d+ Mozilla/5\.0$")
 
@@ -212,14 +220,16 @@ def read(agent: str) -> Found:
         return ("scanner", "scanner_agent") if scanner == 0 else ("crawler", "crawler_agent")
     if own == 1:
         return "scanner", "scanner_agent"
-    if own == 2 or COMPATIBLE.search(plain):
+    if own == 2 or COMPATIBLE.search(plain) or LIKE_GECKO.search(plain):
         return "crawler", "program_agent"
     if own == 3 and not ENGINE.search(plain):
         return "scanner", "gateway_agent"
     people = PEOPLE.find(lower)
-    if people is None:
-        return "unknown", "unclassified"
-    return "human", ("mail_program", "browser")[people]
+    if people == 0:
+        return "human", "mail_program"
+    if (people is None or lower.startswith("mozilla")) and LETTERS.search(text) and not PLATFORM.search(text):
+        return "crawler", "program_agent"
+    return ("unknown", "unclassified") if people is None else ("human", "browser")
 
 
 def load() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -54,11 +55,42 @@ PEOPLE = ("human", "proxy", "unknown")
         ("WhatsApp/2.23.20.0 A", "crawler", "crawler_agent"),
         ("Mozilla/5.0 (compatible; Some-Company; +https://example.com/agent)", "crawler", "program_agent"),
         ("Java/17.0.9", "crawler", "program_agent"),
-        ("Something", "unknown", "unclassified"),
+        ("Something/1.0", "crawler", "program_agent"),
+        ("Something (Windows NT 10.0)", "unknown", "unclassified"),
     ],
 )  # fmt: skip
 def test_an_agent(agent: str, verdict: str, reason: str) -> None:
     assert agents.read(agent) == (verdict, reason)
+
+
+def test_what_is_told_of_each_kind() -> None:
+    """agents.tsv: mail programs of some generations, browsers, image proxies, gateways, previews of links, libraries. Where it is
+    not the maker's own spelling, it says whose list has the agent: the tests of device-detector, Crawler-Detect or isbot."""
+    with (Path(__file__).parent / "agents.tsv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    wrong = [(row["kind"], row["agent"]) for row in rows if agents.read(row["agent"])[0] != row["kind"]]
+    assert (len(rows) > 200, wrong) == (True, [])
+
+
+@pytest.mark.parametrize(
+    ("agent", "program"),
+    [
+        ("Mozilla/5.0 (compatible; Name/1.0)", True),
+        ("Mozilla/5.0 (compatible;Name/1.0)", True),
+        ("Mozilla/5.0 (compatible; MSIE 9.0; Windows NT 6.1; Name)", False),
+        ("Mozilla/4.0 (compatible; WOW64; MSIE 8.0; Windows NT 6.1)", False),
+        ("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko; Name) Chrome/120 Safari/537.36", True),
+        ("Mozilla/5.0 (Windows NT 6.1; Trident/7.0; rv:11.0) like Gecko; Name 1.0", False),
+        ("Mozilla/5.0 (Name/1.0)", True),
+        ("Mozilla/5.0 (Something else) AppleWebKit/537.36 (KHTML, like Gecko)", True),
+        ("Mozilla/5.0 (BeOS 5) Name/1.0", False),
+        ("Name", True),
+        ("Name/1.0 (iPhone; iOS 17)", False),
+        ("NameMail/1.0", False),
+    ],
+)
+def test_a_program_of_its_own(agent: str, program: bool) -> None:
+    assert (agents.read(agent) == ("crawler", "program_agent")) is program
 
 
 def test_a_long_agent_is_cut() -> None:

@@ -97,7 +97,7 @@ async def site(
 
 async def test_a_pixel_is_the_picture_and_an_event(tmp_path: Path) -> None:
     async with site(tmp_path) as s:
-        answer = await s.get(f"/o/{OPEN}", User_Agent="Reader of mail", Referer="https://webmail.example/")
+        answer = await s.get(f"/o/{OPEN}", User_Agent="Reader of mail (Linux)", Referer="https://webmail.example/")
         assert answer.status == 200
         assert await answer.read() == public.PIXEL
         assert len(public.PIXEL) == 43
@@ -110,7 +110,7 @@ async def test_a_pixel_is_the_picture_and_an_event(tmp_path: Path) -> None:
         assert (event.recipient_index, event.at, event.method) == (2, 1_700_000_100.25, "GET")
         assert (event.ip, event.user_agent, event.referer) == (
             "127.0.0.1",
-            "Reader of mail",
+            "Reader of mail (Linux)",
             "https://webmail.example/",
         )
         assert (event.verdict, event.reason) == ("unknown", "unclassified")
