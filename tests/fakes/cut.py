@@ -14,8 +14,9 @@ class Way:
     """Hands octets on between a client and a server on 127.0.0.1. What the client sends is looked at: at the octets `at`
     the connection is cut, `before` the server has them, or `after` it has answered them, which the client never hears."""
 
-    def __init__(self, server: int, at: bytes) -> None:
-        self.server, self.at = server, at
+    def __init__(self, server: int) -> None:
+        self.server = server
+        self.at = b""
         self.when: When = ""
         self.cuts = 0
         self.port = 0
@@ -58,8 +59,8 @@ class Way:
 
 
 @contextlib.asynccontextmanager
-async def way(server: int, at: bytes) -> AsyncIterator[Way]:
-    made = Way(server, at)
+async def way(server: int) -> AsyncIterator[Way]:
+    made = Way(server)
     listener = await asyncio.start_server(made.take, "127.0.0.1", 0)
     made.port = listener.sockets[0].getsockname()[1]
     try:

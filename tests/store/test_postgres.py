@@ -3,7 +3,7 @@ back, nodes that start or write at once, who hears of it."""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytest
 from relay.core import floods
 from relay.core.model import Event
 from relay.store import Newer, PurgeMark, Unavailable, UpstreamReply, locator, tables
-from relay.store.postgres import Postgres, looking, migrations, schema, writer
+from relay.store.postgres import Postgres, looking, migrations, schema, turns
 from relay.store.postgres.writer import Times
 from tests.fakes import certificates, cut
 from tests.peers import pgbouncer
@@ -150,20 +150,22 @@ async def batches(url: str) -> int:
     return int(await ask(url, "SELECT coalesce(sum(batch), 0)::bigint FROM writers"))
 
 
-async def test_what_has_queued_is_one_transaction(store: Postgres, url: str) -> None:
+async def test_what_has_queued_is_one_transaction_of_each_kind(store: Postgres, url: str) -> None:
+    """Messages, hits, replies of the upstream, and all others together."""
     before = await batches(url)
     await asyncio.gather(
         *(store.record_sent(sent(f"m{n}")) for n in range(50)),
         *(store.append(click(n % 3, f"m{n}")) for n in range(50)),
         store.record_replies([UpstreamReply("m1", ("c@example.org",), "done", "250 ok")]),
         store.sync_endpoints([endpoint()]),
+        store.sync_endpoints([endpoint(), endpoint("e2")]),
     )
-    assert await batches(url) == before + 1
+    assert await batches(url) == before + 4
     assert len(await store.events(limit=1000)) == 50
 
 
 async def test_few_round_trips(store: Postgres, url: str) -> None:
-    """As the driver makes them: the lock, what is known, what is written, the commit."""
+    """As the driver makes them: the lock with what is asked, the commit with what is written."""
     await store.record_sent(sent())
     await store.sync_endpoints([endpoint("e1", "message.link_clicked")])
     for _ in range(2):  # the month's table is there, and known to be
@@ -177,7 +179,9 @@ async def test_few_round_trips(store: Postgres, url: str) -> None:
 
     with session._db.query_logger(heard):
         await asyncio.gather(*(store.append(click(n % 3)) for n in range(100)))
-    assert len(calls) == 4, calls
+        assert len(calls) == 2, calls
+        await asyncio.gather(*(store.record_sent(sent(f"n{n}")) for n in range(100)))
+        assert len(calls) == 4, calls
 
 
 async def test_text_that_the_database_refuses_is_kept_all_the_same(store: Postgres) -> None:
@@ -269,23 +273,31 @@ async def test_a_month_that_was_dropped_is_made_again(store: Postgres, url: str)
 # -- a commit whose outcome is not known -------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("first", ["hits", "messages", "programs"])
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_a_connection_that_is_lost_around_the_commit(postgres: servers.Server, url: str, when: cut.When) -> None:
-    """The server never had the COMMIT, or its answer was lost: either way all is there, once, and each caller hears so."""
-    async with cut.way(postgres.port, b"; COMMIT") as way, running(through(url, way)) as store:
+async def test_a_connection_that_is_lost_around_the_commit(
+    postgres: servers.Server, url: str, when: cut.When, first: str
+) -> None:
+    """The server never had the commit, or its answer was lost: either way all is there, once, and each caller hears so."""
+    async with cut.way(postgres.port) as way, running(through(url, way)) as store:
         await store.record_sent(sent())
         await store.sync_endpoints([endpoint("e1", "message.link_clicked")])
-        way.when = when
-        done = await asyncio.gather(
-            *(store.append(click(n % 3)) for n in range(20)),
-            store.record_sent(sent("m2")),
-            store.add_endpoint(endpoint("e9")),
-        )
+        assert await store.append(click(0, "m0"))  # the month's table is there
+        hits = [click(n % 3) for n in range(20)]
+        works: dict[str, Callable[[], Awaitable[Any]]] = {
+            "hits": lambda: asyncio.gather(*(store.append(hit) for hit in hits)),
+            "messages": lambda: asyncio.gather(*(store.record_sent(sent(f"m{n}")) for n in range(2, 5))),
+            "programs": lambda: store.add_endpoint(endpoint("e9")),
+        }
+        way.at, way.when = store.writer.id.encode(), when
+        doing = {name: asyncio.ensure_future(works[name]()) for name in sorted(works, key=lambda name: name != first)}
+        await asyncio.gather(*doing.values())
         assert way.cuts == 1
-        assert [e.sequence for e in done[:20] if isinstance(e, Event)] == list(range(1, 21))
-        assert await store.events(limit=100) == list(done[:20])
-        assert await store.sent("m2") is not None
-        assert len(await store.notifications(limit=100)) == 20
+        done = doing["hits"].result()
+        assert [e.sequence for e in done if isinstance(e, Event)] == list(range(1, 21))
+        assert await store.events(1, limit=100) == done
+        assert len(await store.recent_sent()) == 4
+        assert len(await store.notifications(message_id="m1", limit=100)) == 20
         assert [e.endpoint_id for e in await store.endpoints()] == ["e1", "e9"]
 
 
@@ -297,8 +309,8 @@ def through(url: str, way: cut.Way) -> str:
 async def test_who_gave_up_in_doubt_is_written_once_or_not_at_all(
     postgres: servers.Server, url: str, when: cut.When, stored: int
 ) -> None:
-    async with cut.way(postgres.port, b"; COMMIT") as way, running(through(url, way)) as store:
-        way.when = when
+    async with cut.way(postgres.port) as way, running(through(url, way)) as store:
+        way.at, way.when = store.writer.id.encode(), when
         hit = click()
         waiting = asyncio.ensure_future(store.append(hit))
         await until(lambda: way.cuts)
@@ -313,10 +325,10 @@ async def test_who_gave_up_in_doubt_is_written_once_or_not_at_all(
 
 
 async def test_a_doubt_that_nobody_can_clear_is_said_at_a_stop(postgres: servers.Server, url: str) -> None:
-    async with cut.way(postgres.port, b"; COMMIT") as way:
+    async with cut.way(postgres.port) as way:
         store = make(through(url, way), HASTY)
         await until(lambda: checked(store))
-        way.when = "after"
+        way.at, way.when = store.writer.id.encode(), "after"
         waiting = asyncio.ensure_future(store.append(click()))
         await until(lambda: way.cuts)
         way.shut = True
@@ -358,10 +370,16 @@ async def written(store: Postgres) -> bool:
         return False
 
 
-async def test_a_process_that_hangs_with_the_lock(url: str) -> None:
+@pytest.mark.parametrize("how", ["transaction", "question"])
+async def test_a_process_that_hangs_with_the_lock(url: str, how: str) -> None:
     async with starting(url, HASTY) as store, another(url) as other:
         await until(lambda: checked(store))
-        await other.execute(writer.BEGIN.format(planned=""))
+        await other.execute(turns.SETTINGS)
+        if how == "transaction":
+            await other.execute(turns.BEGIN)
+        else:
+            assert await other.fetch(turns.locked("SELECT 1", 0), True)
+            assert await other.fetchval("SHOW idle_session_timeout") == "10s"
         assert await other.fetchval("SHOW idle_in_transaction_session_timeout") == "10s"
         assert await other.fetchval("SHOW statement_timeout") == "10s"
         with pytest.raises(Unavailable, match="lock"):
@@ -370,9 +388,28 @@ async def test_a_process_that_hangs_with_the_lock(url: str) -> None:
         await asyncio.sleep(0)
         waiting.cancel()
         assert await store.events() == []  # reading goes on
-        await other.execute("ROLLBACK")
+        await other.execute("ROLLBACK" if how == "transaction" else f"SELECT {turns.FREE}")
+        assert await other.fetchval("SHOW idle_session_timeout") == "0"
         assert await until(lambda: written(store))
         assert [e.link_index for e in await store.events()] == [5]  # neither refused nor given up ones are done later
+
+
+WAITS = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+
+
+async def test_what_was_taken_back_while_the_lock_was_waited_for_is_not_done(store: Postgres, url: str) -> None:
+    async with another(url) as other, another(url) as looking_on:
+
+        async def waits() -> bool:
+            return bool(await looking_on.fetchval(WAITS))
+
+        await other.execute(turns.BEGIN)
+        given_up, wanted = asyncio.ensure_future(store.append(click(1))), asyncio.ensure_future(store.append(click(2)))
+        await until(waits)
+        given_up.cancel()
+        await other.execute("ROLLBACK")
+        assert await wanted
+        assert [e.link_index for e in await store.events()] == [2]
 
 
 async def test_a_standby_that_was_promoted_is_found() -> None:

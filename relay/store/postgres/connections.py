@@ -17,8 +17,8 @@ from relay import causes
 from relay.store import Newer, Unavailable
 from relay.store.locator import Locator
 from relay.store.postgres import schema
-from relay.store.postgres.programs import Types
-from relay.store.sql.program import Row
+from relay.store.postgres.programs import Types, over
+from relay.store.sql.program import Row, Writes
 
 PATIENCE = 10.0  # seconds that a statement may take, and that the server waits for a transaction's next one
 GRACE = 2.0  # seconds beyond that after which the connection counts as lost
@@ -50,6 +50,17 @@ class Session:
 
     async def fetch(self, sql: str, values: Sequence[Any]) -> list[Row]:
         found: list[Row] = await self._db.fetch(sql, *values, timeout=PATIENCE + GRACE)
+        return found
+
+    async def ask(self, sql: str, values: Sequence[Any], *, reads: bool) -> list[Row]:
+        return await self.fetch(sql, values)
+
+    async def write(self, asked: Writes) -> None:
+        await self.fetch(*over(self.types, asked))
+
+    async def fetch_in_turn(self, sql: str, *values: Sequence[Any]) -> list[Row]:
+        """Once with each of these, in one round trip: each sees what was committed before it begins."""
+        found: list[Row] = await self._db.fetchmany(sql, values, timeout=PATIENCE + GRACE)
         return found
 
     async def execute(self, sql: str) -> None:
@@ -164,6 +175,11 @@ def transient(error: BaseException) -> bool:
     if not isinstance(error, exceptions.PostgresError):
         return broken(error)
     return state(error)[:2] in TRANSIENT and not isinstance(error, exceptions.QueryCanceledError)
+
+
+def refused(error: BaseException) -> bool:
+    """The server said so: nothing came of the statement and its transaction."""
+    return isinstance(error, exceptions.PostgresError) and not transient(error)
 
 
 def hopeless(error: BaseException) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from relay.store import decisions
 from relay.store.sql.program import Over, Program, Row, Rows, Statement, Writes
@@ -20,12 +20,24 @@ Types = Mapping[str, str]  # "table.column" -> its type
 PLACE = re.compile(r"\?|(?<![:\w]):(\w+)")
 
 
+class End(NamedTuple):
+    """A statement with "{}" for each of its values, and what is selected then."""
+
+    statement: str = ""
+    select: str = ""
+
+
+NO_END = End()
+
+
 class Asks(Protocol):
-    """A connection."""
+    """A connection, or a transaction over one. `reads`: the statement changes nothing."""
 
     types: Types
 
-    async def fetch(self, sql: str, values: Sequence[Any]) -> list[Row]: ...
+    async def ask(self, sql: str, values: Sequence[Any], *, reads: bool) -> list[Row]: ...
+
+    async def write(self, asked: Writes) -> None: ...
 
 
 async def run(db: Asks, program: Program[T], *, careful: bool = False) -> T:
@@ -33,11 +45,14 @@ async def run(db: Asks, program: Program[T], *, careful: bool = False) -> T:
     try:
         asked = next(program)
         while True:
-            if isinstance(asked, Over | Writes):
-                sql, values = over(db.types, asked)
+            rows: list[Row] = []
+            if isinstance(asked, Writes):
+                await db.write(mended_writes(asked) if careful else asked)
             else:
-                sql, values = bound(*asked)
-            asked = program.send(await db.fetch(sql, fit(values) if careful else values))
+                sql, values = over(db.types, asked) if isinstance(asked, Over) else bound(*asked)
+                reads = isinstance(asked, Over) or sql.lstrip().startswith("SELECT")
+                rows = await db.ask(sql, fit(values) if careful else values, reads=reads)
+            asked = program.send(rows)
     except StopIteration as ended:
         result: T = ended.value
         return result
@@ -68,33 +83,36 @@ def numbered(sql: str) -> tuple[str, tuple[str, ...]]:
     return PLACE.sub(number, text), tuple(names)
 
 
-def over(types: Types, asked: Over | Writes) -> tuple[str, Sequence[Any]]:
-    """A value is a column: all that the rows have of it."""
+def over(types: Types, asked: Over | Writes, end: End = NO_END) -> tuple[str, list[Any]]:
+    """A value is a column: all that the rows have of it. With what else is done at the end of many writes, whose values
+    come behind these."""
     if isinstance(asked, Over):
-        return made((asked.rows,), types), list(zip(*asked.values, strict=True))
+        return made((asked.rows,), types, end), list(zip(*asked.values, strict=True))
     values = [column for _, rows in asked.parts for column in zip(*rows, strict=True)]
-    return made(tuple(rows for rows, _ in asked.parts), types), values
+    return made(tuple(rows for rows, _ in asked.parts), types, end), values
 
 
-def made(parts: tuple[Rows, ...], types: Types) -> str:
-    found = MADE.get(parts)
+def made(parts: tuple[Rows, ...], types: Types, end: End) -> str:
+    found = MADE.get((parts, end))
     if found is None:
-        found = MADE[parts] = combined(parts, types)
+        found = MADE[parts, end] = combined(parts, types, end)
     return found
 
 
-MADE: dict[tuple[Rows, ...], str] = {}  # few: in a program the same parts go together
+MADE: dict[tuple[tuple[Rows, ...], End], str] = {}  # few: in a program the same parts go together
 
 
-def combined(parts: Sequence[Rows], types: Types) -> str:
+def combined(parts: Sequence[Rows], types: Types, end: End = NO_END) -> str:
     texts, number = [], 1
     for rows in parts:
         sql = rows.sql.postgres if isinstance(rows.sql, Statement) else rows.sql
         texts.append(sql.format(rows=table(rows, types, number)))
         number += len(rows.columns)
-    if len(texts) == 1:
+    if end.statement:
+        texts.append(end.statement.format(*(f"${number + at}" for at in range(end.statement.count("{}")))))
+    elif len(texts) == 1:
         return texts[0]
-    return f"WITH {', '.join(f'part{n} AS ({text})' for n, text in enumerate(texts))} SELECT"
+    return f"WITH {', '.join(f'part{n} AS ({text})' for n, text in enumerate(texts))} SELECT {end.select}"
 
 
 def table(rows: Rows, types: Types, number: int) -> str:
@@ -102,6 +120,10 @@ def table(rows: Rows, types: Types, number: int) -> str:
     arrays = ", ".join(f"${number + at}::{types[name]}[]" for at, name in enumerate(rows.columns))
     names = ", ".join(f"column{n}" for n in range(1, len(rows.columns) + 1))
     return f"(SELECT * FROM unnest({arrays}) AS u({names}))"
+
+
+def mended_writes(asked: Writes) -> Writes:
+    return Writes([(rows, fit(values)) for rows, values in asked.parts])
 
 
 def fit(values: Sequence[Any]) -> list[Any]:

@@ -22,7 +22,8 @@ OLDEST_SERVER = 15
 NUMBER = "SELECT coalesce(max(number), 0) FROM migrations"
 THERE = "SELECT to_regclass('migrations') IS NOT NULL"
 # Of this program, and of this schema of the database. 0 is held by who writes, 1 by who migrates.
-LOCK = "SELECT pg_advisory_xact_lock(1953656946, hashtext(current_schema()) * 2 + {which})"
+KEY = "1953656946, hashtext(current_schema()) * 2 + {which}"
+LOCK = f"SELECT pg_advisory_xact_lock({KEY})"
 TYPES = """
 SELECT c.relname || '.' || a.attname, format_type(a.atttypid, NULL) FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
 WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped

@@ -3,9 +3,9 @@
 Owns: the queue, group commit, and the rule that an operation either was committed or raises. Leaves to others: what an
 operation does (`relay.store.sql`), connections and what their failures mean (`connections`).
 
-Whatever has queued, at most BATCH operations, is one transaction. All processes hold one lock of the database while they
-write: so each sees what was there before, and positions are given in the order of the commits. It goes with the
-transaction, whatever becomes of the process.
+Whatever has queued of the kind of the oldest, at most BATCH operations, is one transaction (`turns`). All processes hold one
+lock of the database while they write: so each sees what was there before, and positions are given in the order of the
+commits. It goes with the transaction, whatever becomes of the process.
 
 Operations are taken only once the lock is held. Until then they can be taken back, and are after `patience`: `Unavailable`
 means that nothing was done. A connection that is lost while it commits leaves a doubt. Then the next one takes the lock,
@@ -20,13 +20,15 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import islice
 from typing import Any, NamedTuple
 
 from relay import log, metrics
 from relay.store import Unavailable
-from relay.store.postgres import schema
-from relay.store.postgres.connections import PATIENCE, PLANNED, Connector, Session, broken, hopeless, transient
+from relay.store.postgres.connections import Connector, Session, broken, hopeless, refused, transient
 from relay.store.postgres.programs import run
+from relay.store.postgres.turns import SETTINGS, Turn, Withdrawn
 from relay.store.sql.engine import Bulk
 from relay.store.sql.operations import BATCH, QUEUE, Operation, Outcome, settle
 from relay.store.sql.program import Program
@@ -35,15 +37,6 @@ LOG = log.room("store")
 PAUSES = (0.05, 1.0)  # seconds between two attempts to connect: the first, and the longest
 DOUBT = 30.0  # seconds after which a doubt is said
 FORGET = 86_400.0  # seconds after which another process's last transaction is of no interest
-MILLISECONDS = int(PATIENCE * 1000)
-BEGIN = (
-    f"BEGIN{{planned}}; SET LOCAL statement_timeout = {MILLISECONDS}; SET LOCAL lock_timeout = {MILLISECONDS // 2};"
-    f" SET LOCAL idle_in_transaction_session_timeout = {MILLISECONDS}; {schema.LOCK.format(which=0)}"
-)
-COMMIT = (
-    "INSERT INTO writers (writer_id, batch, at) VALUES ('{writer}', {batch}, {now}) ON CONFLICT (writer_id)"
-    " DO UPDATE SET batch = excluded.batch, at = excluded.at; COMMIT"
-)
 LAST = "SELECT batch FROM writers WHERE writer_id = $1"
 OLD = "DELETE FROM writers WHERE at < $1"
 
@@ -70,16 +63,16 @@ class Doubt(NamedTuple):
 
 
 class Writer:
-    """`bulk` says of each class of values how many of it are written at once. In one transaction they are written in
-    that order, and programs last: what has queued together has no order among itself."""
+    """`bulk` says of each class of values how many of it are written at once. What is of no such class are programs."""
 
     def __init__(self, connector: Connector, bulk: Mapping[type, Bulk], *, times: Times = USUAL) -> None:
         self._connector = connector
         self._bulk = bulk
         self._times = times
-        self._begin = BEGIN.format(planned=PLANNED if connector.locator.pooler else "")
-        self._id = secrets.token_hex(8)
+        self._pooled = bool(connector.locator.pooler)
+        self.id = secrets.token_hex(8)  # of this process in `writers`
         self._batch = 0
+        self._took_at = 0.0
         self._queue: deque[Operation] = deque()
         self._wake = asyncio.Event()
         self._session: Session | None = None
@@ -186,90 +179,115 @@ class Writer:
         self._trouble = why
 
     async def _turn(self) -> None:
-        """One transaction over what has queued by the time the lock is held."""
+        """One transaction over what has queued by the time its lock is asked for."""
         session = await self._connected()
-        await session.execute(self._begin)
         if self._doubt is not None:
             await self._ask(session, self._doubt)
-        operations = self._take()
-        if not operations:
-            await session.execute("ROLLBACK")
+        if not self._queue:
             return
-        began = time.perf_counter()
+        bulk = self._bulk_of(self._queue[0])
+        operations = list(islice((one for one in self._queue if self._bulk_of(one) is bulk), BATCH))
+        turn = Turn(session, partial(self._take, operations), pooled=self._pooled)
         try:
-            outcomes = await self._perform(session, operations)
+            outcomes = await self._perform(turn, bulk, operations)
         except Exception as error:
-            if transient(error):
-                self._queue.extendleft(reversed(operations))
-            else:
-                if not broken(error):
-                    metrics.ERRORS.labels("store").inc()
-                    LOG.exception("batch_failed")
-                self._refuse(operations, f"{self._connector.locator.shown}: {error or type(error).__name__}")
+            if turn.held and self._doubt is None:
+                self._undone(operations, error)
             raise
-        await self._commit(session, operations, outcomes)
-        metrics.STORE_BATCH.observe(len(operations))
-        metrics.STORE_SECONDS.observe(time.perf_counter() - began)
         if self._trouble:
             self._trouble = ""
             LOG.info("available", database=self._connector.locator.shown)
+        if operations:
+            metrics.STORE_BATCH.observe(len(operations))
+            metrics.STORE_SECONDS.observe(time.perf_counter() - self._took_at)
         settle(outcomes)
 
-    async def _commit(self, session: Session, operations: Sequence[Operation], outcomes: Sequence[Outcome]) -> None:
-        self._batch += 1
-        self._doubt = Doubt(self._batch, operations, outcomes, asyncio.get_running_loop().time())
-        await session.execute(COMMIT.format(writer=self._id, batch=self._batch, now=time.time()))
-        self._doubt = None
+    def _bulk_of(self, operation: Operation) -> Bulk | None:
+        return self._bulk.get(type(operation.work))
+
+    def _take(self, operations: list[Operation]) -> bool:
+        """The lock is held: they are taken from the queue. What was taken back meanwhile is left out, also by whoever gave
+        up waiting, who goes on without it and must not find it done later. Whether all are there still."""
+        self._took_at = time.perf_counter()
+        asked = set(operations)
+        self._queue = deque(one for one in self._queue if one not in asked)
+        operations[:] = [one for one in operations if not one.future.done()]
+        return len(operations) == len(asked)
+
+    def _undone(self, operations: Sequence[Operation], error: Exception) -> None:
+        """They were taken, and nothing came of it."""
+        if transient(error):
+            self._queue.extendleft(reversed(operations))
+            return
+        if not broken(error):
+            metrics.ERRORS.labels("store").inc()
+            LOG.exception("batch_failed")
+        self._refuse(operations, f"{self._connector.locator.shown}: {error or type(error).__name__}")
 
     async def _ask(self, session: Session, doubt: Doubt) -> None:
         """Whether the transaction was committed, while the lock is held: so it has ended."""
-        rows = await session.fetch(LAST, [self._id])
+        turn = Turn(session, lambda: True, pooled=self._pooled)
+        await turn.begin()
+        rows = await session.fetch(LAST, [self.id])
         self._doubt = None
         if rows and rows[0][0] == doubt.batch:
             settle(doubt.outcomes)
         else:
             self._queue.extendleft(reversed(doubt.operations))
+        await turn.leave()
 
     async def _connected(self) -> Session:
         if self._session is None or self._session.lost:
             self._session = await self._connector.connect()
+            if not self._pooled:
+                await self._session.execute(SETTINGS)
             await self._session.fetch(OLD, [time.time() - FORGET])
         return self._session
 
-    def _take(self) -> list[Operation]:
-        taken = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
-        # Whoever gave up waiting goes on without it, and must not find it done later.
-        return [operation for operation in taken if not operation.future.cancelled()]
-
-    async def _perform(self, session: Session, operations: Sequence[Operation]) -> list[Outcome]:
+    async def _perform(self, turn: Turn, bulk: Bulk | None, operations: Sequence[Operation]) -> list[Outcome]:
         """All at once. Where some of it is bad all is taken back, and each goes alone."""
+        together = True
+        while True:
+            try:
+                outcomes = await (self._together if together else self._each)(turn, bulk, operations)
+                await self._commit(turn, operations, outcomes)
+            except Withdrawn:
+                continue
+            except Exception as error:
+                if not together or self._doubt is not None or broken(error):
+                    raise
+                together = False
+            else:
+                return outcomes
+
+    async def _commit(self, turn: Turn, operations: Sequence[Operation], outcomes: Sequence[Outcome]) -> None:
+        self._batch += 1
+        self._doubt = Doubt(self._batch, operations, outcomes, asyncio.get_running_loop().time())
         try:
-            return await self._together(session, operations)
+            await turn.commit(self.id, self._batch)
         except Exception as error:
-            if broken(error):
-                raise
-        await session.execute("ROLLBACK")
-        await session.execute(self._begin)
-        return [await self._alone(session, operation) for operation in operations]
+            if refused(error) and not turn.session.lost:
+                self._doubt = None
+            raise
+        self._doubt = None
 
-    async def _together(self, session: Session, operations: Sequence[Operation]) -> list[Outcome]:
-        groups: dict[type | None, list[Operation]] = {}
-        for operation in operations:
-            kind = type(operation.work)
-            groups.setdefault(kind if kind in self._bulk else None, []).append(operation)
-        outcomes: list[Outcome] = []
-        for kind, bulk in self._bulk.items():
-            if group := groups.get(kind):
-                results = await run(session, bulk.write([operation.work for operation in group]))
-                outcomes += [(o.future, result, None) for o, result in zip(group, results, strict=True)]
-        for operation in groups.get(None, ()):
-            outcomes.append((operation.future, await run(session, operation.work()), None))
-        return outcomes
+    async def _together(self, turn: Turn, bulk: Bulk | None, operations: Sequence[Operation]) -> list[Outcome]:
+        if (bulk is None or self._pooled) and not turn.held:
+            await turn.begin()
+        if bulk is None:
+            return [(one.future, await run(turn, one.work()), None) for one in operations]
+        if not operations:
+            return []
+        results = await run(turn, bulk.write([one.work for one in operations]))
+        return [(one.future, result, None) for one, result in zip(operations, results, strict=True)]
 
-    async def _alone(self, session: Session, operation: Operation) -> Outcome:
+    async def _each(self, turn: Turn, bulk: Bulk | None, operations: Sequence[Operation]) -> list[Outcome]:
+        await turn.begin()
+        return [await self._alone(turn.session, bulk, one) for one in operations]
+
+    async def _alone(self, session: Session, bulk: Bulk | None, operation: Operation) -> Outcome:
         await session.execute("SAVEPOINT alone")
         try:
-            bulk = self._bulk.get(type(operation.work))
             if bulk is None:
                 result = await run(session, operation.work(), careful=True)
             else:
