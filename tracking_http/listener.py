@@ -102,6 +102,7 @@ class Counted(asyncio.Protocol):
         "_behind",
         "_client",
         "_handler",
+        "_loop",
         "_room",
         "_server",
         "_since",
@@ -134,9 +135,9 @@ class Counted(asyncio.Protocol):
             self._begin()
             return
         self.peer = str(peer[0]) if isinstance(peer, tuple) and peer else ""
-        loop = asyncio.get_running_loop()
-        self._since = loop.time()
-        self._timer = loop.call_later(self._room.idle, self._look, loop)
+        self._loop = asyncio.get_running_loop()  # asking for it is a system call
+        self._since = self._loop.time()
+        self._timer = self._loop.call_later(self._room.idle, self._look)
 
     def _begin(self) -> None:
         """aiohttp's from now on."""
@@ -185,7 +186,7 @@ class Counted(asyncio.Protocol):
         elif self._room.stopping:
             transport.close()
         else:
-            self._since = asyncio.get_running_loop().time()
+            self._since = self._loop.time()
             if self._behind:
                 behind, self._behind = self._behind, b""
                 transport.resume_reading()
@@ -203,13 +204,13 @@ class Counted(asyncio.Protocol):
             transport.resume_reading()
         self.data_received(data + behind)
 
-    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _look(self) -> None:
         """One timer, which moves on when it runs out: a timer for each request would cost more."""
         if self._transport is None:
             return
-        left = self._room.idle if self.asked else self._since + self._room.idle - loop.time()
+        left = self._room.idle if self.asked else self._since + self._room.idle - self._loop.time()
         if left > 0:
-            self._timer = loop.call_later(left, self._look, loop)
+            self._timer = self._loop.call_later(left, self._look)
         else:
             self._transport.close()
 

@@ -69,6 +69,7 @@ CONTROL = re.compile("[\x00-\x1f\x7f]")
 # What RFC 3986 allows in a URI, and what browsers accept besides. These characters go out as they were signed.
 AS_IS = "".join(chr(c) for c in range(0x21, 0x7F))
 LONGEST_TID = 256
+DRAWN = 10  # random octets of an event's id
 
 
 TYPES: dict[TokenKind, EventType] = {
@@ -198,35 +199,35 @@ class Handlers:
             asyncio.get_running_loop().call_soon(self.turn)
         self.unread.append((data, connection))
 
-    def usual(self, data: bytes, connection: Unanswered) -> bool:
-        """Whether it is a pixel or link of ours, as most are: then it is recorded and answered."""
+    def usual(self, data: bytes, connection: Unanswered, drawn: bytes) -> TokenKind | None:
+        """What it is where it is a pixel or link of ours, as most are: then it is recorded and answered."""
         found = self.line.match(data)
         if found is None or len(data) > heads.LONGEST:
-            return False
+            return None
         way, text, query = found.groups()
         kind: TokenKind = "open" if way in OPENS else "click"
         token = tokens.read(text.decode("ascii"), kind, self.keys())
         if token is None:
-            return False
+            return None
         now = self.clock()
         asker = self.askers.usual(data[found.end() :], connection.peer, kind == "click", now)
         if asker is None:
-            return False
+            return None
         if kind == "open":
-            answer, counter = self.picture.same().data, self.opens
+            answer = self.picture.same().data
         else:
             target = location(token.url)
             if target is None or self.blocks().stop(tokens.message_id(token.message_key), token.url):
-                return False
-            answer, counter = self.redirect.with_location(target).data, self.clicks
-        event = happened("GET", token, asker, query.decode("ascii") if query else "", now)
-        counter.inc()
+                return None
+            answer = self.redirect.with_location(target).data
+        event = happened("GET", token, asker, query.decode("ascii") if query else "", now, drawn)
         LOG.debug("hit", kind=kind, method="GET", message_id=event.message_id)
-        self.recorder.take(event, partial(self.recorded, event, connection, answer))
-        return True
+        answered = partial(connection.answer, answer)
+        self.recorder.take(event, answered if self.named is None else partial(self.recorded, event, answered))
+        return kind
 
-    def recorded(self, event: Event, connection: Unanswered, answer: bytes) -> None:
-        connection.answer(answer)
+    def recorded(self, event: Event, answer: Callable[[], None]) -> None:
+        answer()
         self.ask_name(event)
 
     async def clicked(self, request: web.Request) -> web.StreamResponse:
@@ -296,15 +297,8 @@ class Handlers:
     def turn(self) -> None:
         asked, self.asked = self.asked, []
         unread, self.unread = self.unread, []
-        for data, connection in unread:
-            done = False
-            try:
-                done = self.usual(data, connection)
-            except Exception:
-                metrics.ERRORS.labels("public").inc()
-                LOG.exception("hit_failed")
-            if not done:
-                connection.pass_on(data)
+        if unread:
+            self.turn_unread(unread)
         for request, kind, answer in asked:
             if answer.done():
                 continue
@@ -318,6 +312,26 @@ class Handlers:
                 LOG.exception("hit_failed")
             answer.set_result((token, event))
 
+    def turn_unread(self, unread: list[tuple[bytes, Unanswered]]) -> None:
+        # Drawn for all at once: this hands the interpreter's lock to whoever waits for it, mostly the store's thread.
+        drawn = os.urandom(DRAWN * len(unread))
+        opens = clicks = 0
+        for number, (data, connection) in enumerate(unread):
+            kind = None
+            try:
+                kind = self.usual(data, connection, drawn[DRAWN * number : DRAWN * (number + 1)])
+            except Exception:
+                metrics.ERRORS.labels("public").inc()
+                LOG.exception("hit_failed")
+            if kind is None:
+                connection.pass_on(data)
+            elif kind == "open":
+                opens += 1
+            else:
+                clicks += 1
+        self.opens.inc(opens)
+        self.clicks.inc(clicks)
+
     def token(self, request: heads.Head, kind: TokenKind) -> Token | None:
         """What the path says. Behind a link there often stands what a mail program took for a part of it: a full stop,
         a bracket, a quotation mark. None of it can be the token's, and the signature covers all that leads anywhere. A canary looks like any other link."""
@@ -330,14 +344,15 @@ class Handlers:
     def event(self, request: heads.Head, token: Token) -> Event:
         now = self.clock()
         asker = self.askers.of(request, token.kind == "click", now)
-        return happened(request.method, token, asker, request.query, now)
+        return happened(request.method, token, asker, request.query, now, os.urandom(DRAWN))
 
 
-def happened(method: str, token: Token, asker: askers.Asker, query: str, now: float) -> Event:
+def happened(method: str, token: Token, asker: askers.Asker, query: str, now: float, drawn: bytes) -> Event:
+    """`drawn` are so many random octets, and no others' than this event's."""
     named = tid(query) if query else None
     # By position: by name takes twice as long.
     return Event(
-        tally.event_id(now, os.urandom(10)), TYPES[token.kind], tokens.message_id(token.message_key), now, token.recipient, "",
+        tally.event_id(now, drawn), TYPES[token.kind], tokens.message_id(token.message_key), now, token.recipient, "",
         token.link, token.url, method, asker.ip, asker.user_agent, asker.referer, asker.verdict, asker.reason,
         {**named, **asker.data} if named else asker.data,
     )  # fmt: skip

@@ -114,7 +114,7 @@ class Recorder:
             return self.refused(event, done)
         except Exception:
             return self.failed(event, done)
-        self.moved = asyncio.get_running_loop().time()
+        self.moved = appending.get_loop().time()
         self.probe_at = 0.0
         self.took(event, written)
         return done() if done else None
