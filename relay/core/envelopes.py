@@ -7,6 +7,7 @@ Leaves to others: sending (`upstream`), and what becomes of a refusal (`delivery
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ PARAMETER = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*(?:=[!-<>-~\x80-\U0010ffff]+)?"
 ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}(?= |\Z)")
 DSN_OF_MAIL = ("RET", "ENVID")
 DSN_OF_RCPT = ("NOTIFY", "ORCPT")
-SHORT = 262_144  # octets
+PIECE = 262_144  # octets
 PLAIN = re.compile("[!-~]++(?>(?: [!-~]++)*)")
 LONGEST_TEXT = 400  # characters: with code and our own words it stays in one reply line (RFC 5321 4.5.3.1.5)
 
@@ -122,12 +123,13 @@ def fits(address: str) -> bool:
 
 def whole(content: bytes) -> bool:
     """Does every line end in CRLF, and is there no other CR or LF? (A bare one can end the message early, or make a
-    header field, at a server that takes it for a line ending.) A pattern takes ten times as long."""
-    if len(content) > SHORT:  # no second copy of a large one
-        ends = content.count(b"\r\n")
-        return content.count(b"\n") == ends and content.count(b"\r") == ends
-    lines = content.splitlines()  # of octets: at CR, LF and CRLF, nothing else
-    return len(content) == len(b"\r\n".join(lines)) + 2 * content.endswith((b"\n", b"\r"))
+    header field, at a server that takes it for a line ending.)"""
+    # Each message is looked at twice, and this takes a quarter of what counting takes, or splitting into lines.
+    reader = io.IncrementalNewlineDecoder(None, translate=False)
+    for at in range(0, len(content), PIECE):  # no second copy of a large one
+        reader.decode(content[at : at + PIECE].decode("latin-1"))
+    reader.decode("", final=True)
+    return reader.newlines in (None, "\r\n")
 
 
 def header_section(content: bytes) -> bytes:
