@@ -21,8 +21,10 @@ from typing import Any, Literal, TextIO
 
 # C0, DEL, C1, line and paragraph separators, and the bidirectional controls of Unicode.
 UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-# A value that needs no quotes: no white space, quotation mark, = or backslash, and nothing of UNSAFE.
-BARE = re.compile('[^\\s"=\\\\\x00-\x1f\x7f-\x9f\u061c\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]+')
+# A value that needs no quotes: no white space, quotation mark, = or backslash, and nothing of UNSAFE. Of ASCII, or of anything.
+BARE = re.compile(
+    r'[!#-<>-\[\]-~]+|[^\s"=\\\x00-\x1f\x7f-\x9f\u061c\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]+'
+)
 
 MAX_VALUE = 200  # characters of a value
 TOGETHER_SECONDS = 0.05
@@ -40,15 +42,18 @@ def clipped(value: Any) -> Any:
 
 def safe(text: str) -> str:
     """The text with each control character as \\xNN or \\uNNNN."""
+    if text.isprintable():  # as nearly all are: then nothing of UNSAFE is in it
+        return text
     return UNSAFE.sub(lambda m: f"\\x{ord(m[0]):02x}" if ord(m[0]) < 256 else f"\\u{ord(m[0]):04x}", text)
 
 
 class Room:
     """The log of one room. Fields are keyword arguments; those that are None are left out."""
 
-    __slots__ = ("_logger",)
+    __slots__ = ("_logger", "_name")
 
     def __init__(self, name: str) -> None:
+        self._name = name
         self._logger = logging.getLogger(f"trackrelay.{name}")
 
     def debug(self, event: str, **fields: Any) -> None:
@@ -61,7 +66,7 @@ class Room:
         """Like `info`, of what happens again and again: such lines are written together, within TOGETHER_SECONDS. A process
         that is killed loses those that wait."""
         if _lines and self._logger.isEnabledFor(logging.INFO):
-            _lines[0].write(logging.INFO, self._logger.name, event, fields, together=True)
+            _lines[0].write("INFO", self._name, event, fields, together=True)
         else:
             self._write(logging.INFO, event, fields, False)
 
@@ -82,7 +87,7 @@ class Room:
             flush()
             self._logger.log(level, event, extra={"fields": fields}, exc_info=trace)
         else:
-            _lines[0].write(level, self._logger.name, event, fields)
+            _lines[0].write(logging.getLevelName(level), self._name, event, fields)
 
 
 def room(name: str) -> Room:
@@ -98,25 +103,30 @@ class Form(logging.Formatter):
         self._second, self._stamp = -1, ""
 
     def format(self, record: logging.LogRecord) -> str:
-        fields = {k: v for k, v in getattr(record, "fields", {}).items() if v is not None}
+        fields = dict(getattr(record, "fields", {}))
         if record.exc_info:
             fields["traceback"] = self.formatException(record.exc_info)
-        return self.line(record.created, record.levelname, record.name, record.getMessage(), fields)
+        name = record.name.removeprefix("trackrelay.")
+        return self.line(record.created, record.levelname, name, record.getMessage(), fields)
 
-    def line(self, at: float, level: str, logger: str, event: str, fields: dict[str, Any]) -> str:
+    def line(self, at: float, level: str, room: str, event: str, fields: dict[str, Any]) -> str:
         second = int(at)
         if second != self._second:  # a busy service writes many lines per second
             self._second, self._stamp = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
         stamp = f"{self._stamp}.{int((at - second) * 1000):03d}Z"
-        name = logger.removeprefix("trackrelay.")
         if _marks:
             fields = {**_marks, **fields}
         if self.form == "json":
-            told = {k: v if k == WHOLE else clipped(v) for k, v in fields.items()}
-            line = {"time": stamp, "level": level.lower(), "room": name, "event": event, **told}
+            told = {k: v if k == WHOLE else clipped(v) for k, v in fields.items() if v is not None}
+            line = {"time": stamp, "level": level.lower(), "room": room, "event": event, **told}
             return UNSAFE.sub(lambda m: f"\\u{ord(m[0]):04x}", json.dumps(line, ensure_ascii=False, default=str))
-        words = [f"{k}={quoted(v, None if k == WHOLE else MAX_VALUE)}" for k, v in fields.items()]
-        return " ".join([stamp, level, name, safe(event), *words])
+        words = [stamp, level, room, safe(event)]
+        for key, value in fields.items():
+            if type(value) is int:
+                words.append(f"{key}={value}")
+            elif value is not None:
+                words.append(f"{key}={quoted(value, None if key == WHOLE else MAX_VALUE)}")
+        return " ".join(words)
 
 
 class Lines:
@@ -129,10 +139,9 @@ class Lines:
         self._size = 0  # of what waits
         self._loop: asyncio.AbstractEventLoop | None = None  # whose timer will write it
 
-    def write(self, level: int, logger: str, event: str, fields: dict[str, Any], *, together: bool = False) -> None:
+    def write(self, level: str, room: str, event: str, fields: dict[str, Any], *, together: bool = False) -> None:
         """The lines stand in the order in which they were written, also where one waits and the next does not."""
-        given = {k: v for k, v in fields.items() if v is not None}
-        line = self.form.line(time.time(), logging.getLevelName(level), logger, event, given) + "\n"
+        line = self.form.line(time.time(), level, room, event, fields) + "\n"
         with self.handler.lock or nullcontext():
             if self._size + len(line) > LARGEST_WRITE:
                 self._put_waiting()
@@ -181,14 +190,13 @@ _lines: list[Lines] = []  # set by `start`; without it (in tests) lines go throu
 def quoted(value: Any, most: int | None = MAX_VALUE) -> str:
     """A value as it stands in a line of text, of at most so many characters. Its own backslashes are doubled, so that it
     can't end the quotes and continue as another field."""
-    if type(value) is int:
-        return str(value)
-    text = str(value)
+    text = value if type(value) is str else str(value)
     if most is not None and len(text) > most:
         text = text[: most - 3] + "..."
     if BARE.fullmatch(text):
         return text
-    return '"' + safe(text.replace("\\", "\\\\").replace('"', '\\"')) + '"'
+    text = safe(text.replace("\\", "\\\\").replace('"', '\\"'))
+    return f'"{text}"'
 
 
 def mark(**fields: Any) -> None:
