@@ -34,8 +34,7 @@ class Histogram(prometheus_client.Histogram):
     """The same. And the bucket is found without a look at those before it; five stages of each message are observed."""
 
     def observe(self, amount: float, exemplar: dict[str, str] | None = None) -> None:
-        self._sum.inc(amount)
-        self._buckets[bisect_left(self._upper_bounds, amount)].inc(1)
+        self._sum.inc_with(amount, self._buckets[bisect_left(self._upper_bounds, amount)])
 
 
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)

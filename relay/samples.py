@@ -180,8 +180,20 @@ class Value:
         self._move(page, 0.0 if inherited else self._cells[self._at])
 
     def inc(self, amount: float) -> None:
-        with self._lock:
+        self._lock.acquire()  # by `with` it takes twice as long, and each message counts a score of things
+        try:
             self._cells[self._at] += amount
+        finally:
+            self._lock.release()
+
+    def inc_with(self, amount: float, bucket: Value) -> None:
+        """Adds 1 to the bucket as well, which is added to in no other way."""
+        self._lock.acquire()
+        try:
+            self._cells[self._at] += amount
+            bucket._cells[bucket._at] += 1.0
+        finally:
+            self._lock.release()
 
     def set(self, value: float, timestamp: float | None = None) -> None:
         with self._lock:

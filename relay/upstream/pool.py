@@ -37,11 +37,12 @@ class Pool:
         self.places = asyncio.Semaphore(max_connections)
         self.troubles = troubles.Troubles(name, str(connector.address))
         self._max = max_connections
-        self._gauges = metrics.CONNECTIONS.labels(name, "idle"), metrics.CONNECTIONS.labels(name, "busy")
         self._idle: dict[Credentials, list[connections.Connection]] = {}
         self._busy: set[connections.Connection] = set()
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
+        metrics.follow(metrics.CONNECTIONS.labels(name, "idle"), lambda: sum(map(len, self._idle.values())))
+        metrics.follow(metrics.CONNECTIONS.labels(name, "busy"), lambda: len(self._busy))
 
     async def open(self, credentials: Credentials) -> connections.Connection:
         """A new one. Raises `failures.CannotConnect`."""
@@ -79,7 +80,6 @@ class Pool:
             connection.idle_since = time.monotonic()
             if self._sweeper is None:  # one timer for all: most connections are taken again at once
                 self._sweeper = asyncio.get_running_loop().call_later(self.idle_seconds, self._sweep)
-        self._count()
 
     async def run(
         self,
@@ -102,7 +102,6 @@ class Pool:
                 self.give(credentials, connection)
             else:
                 connection.close()
-                self._count()
 
     def close(self) -> None:
         """Leaves the idle ones; those in use end with their transaction."""
@@ -113,7 +112,6 @@ class Pool:
             for connection in waiting:
                 connection.close(politely=True)
         self._idle.clear()
-        self._count()
 
     def _sweep(self) -> None:
         """Leaves connections that nobody wanted for `idle_seconds`, and looks again when the next one is due."""
@@ -127,15 +125,9 @@ class Pool:
         if oldest is not None:
             pause = max(0.01, oldest + self.idle_seconds - now)
             self._sweeper = asyncio.get_running_loop().call_later(pause, self._sweep)
-        self._count()
 
     def _drop(self, credentials: Credentials, connection: connections.Connection) -> None:
         self._idle[credentials].remove(connection)
         if not self._idle[credentials]:
             del self._idle[credentials]
         connection.close(politely=True)
-
-    def _count(self) -> None:
-        idle, busy = self._gauges
-        idle.set(sum(map(len, self._idle.values())))
-        busy.set(len(self._busy))
