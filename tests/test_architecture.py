@@ -47,7 +47,15 @@ def test_the_core_is_pure(path: Path) -> None:
             assert node.func.id not in FORBIDDEN_CALLS, f"{path.relative_to(ROOT)}:{node.lineno} calls {node.func.id}"
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             named = f"{node.value.id}.{node.attr}"
-            impure = {"uuid.uuid4", "uuid.uuid1", "datetime.now", "datetime.utcnow", "io.open", "io.open_code", "io.FileIO"}
+            impure = {
+                "uuid.uuid4",
+                "uuid.uuid1",
+                "datetime.now",
+                "datetime.utcnow",
+                "io.open",
+                "io.open_code",
+                "io.FileIO",
+            }
             assert named not in impure, f"{path}:{node.lineno} {named}"
 
 

@@ -63,7 +63,7 @@ class Connection:
     rset: bool = False
     used: bool = False
     idle_since: float = 0.0  # time.monotonic()
-    deadline: protocol.Deadline | None = None  # of its transactions
+    protocol: protocol.TransactionProtocol | None = None  # from its first transaction on
 
     @property
     def open(self) -> bool:
@@ -98,20 +98,21 @@ class Connection:
         if transport is None or home is None or transport.is_closing():
             later = Later(Reply(451, "4.4.2 The upstream closed the connection"))
             return transaction.Result((later,) * len(lines.rcpt), stale=True, unsent=True)
-        if self.deadline is None:
-            self.deadline = protocol.Deadline(asyncio.get_running_loop(), times.shortest)
-        result = await transaction.run(
-            transport,
-            home,
+        if self.protocol is None:
+            deadline = protocol.Deadline(asyncio.get_running_loop(), times.shortest)
+            self.protocol = protocol.TransactionProtocol(cast(asyncio.Transport, transport), home, deadline)
+        wanted = transaction.Transaction(
+            self.protocol,
             lines,
-            content,
             pipelining="pipelining" in self.offered,
             rset=self.rset,
             lmtp=self.lmtp,
             times=times,
-            deadline=self.deadline,
         )
+        result = await self.protocol.run(wanted.talk(content))
         self.rset, self.used = result.rset, True
+        if result.reusable and (self.protocol.replies or self.protocol.lost or transport.is_closing()):
+            return result.with_(reusable=False)  # it said more than it was asked, or goes
         return result
 
     async def sender(self, address: str) -> Reply:
@@ -120,8 +121,8 @@ class Connection:
         return envelopes.reply(said.code, said.message.split("\n"))
 
     def close(self, *, politely: bool = False) -> None:
-        if self.deadline is not None:
-            self.deadline.close()
+        if self.protocol is not None:
+            self.protocol.deadline.close()
         if politely and self.smtp.is_connected:
             cast(asyncio.WriteTransport, self.smtp.transport).write(b"QUIT\r\n")  # the answer is not waited for
         self.smtp.close()

@@ -4,20 +4,19 @@ Owns: reading replies (RFC 5321 4.2), several at a time, bounded; that a connect
 is given to the talk which waits for it at once, with no task between. Leaves to others: which reply answers what
 (`transaction`).
 
-aiosmtplib's own protocol waits for each reply and drops those that arrive together. So for the length of a transaction
-`TransactionProtocol` stands in its place on the transport, and gives it back afterwards.
+aiosmtplib's own protocol waits for each reply and drops those that arrive together. So from the first transaction on,
+`TransactionProtocol` stands in its place on the transport.
 """
 
 from __future__ import annotations
 
 import asyncio
-import collections
 import re
 from collections.abc import Callable, Generator
 from typing import Any, NamedTuple, TypeVar
 
 from relay.core import envelopes
-from relay.core.model import Reply
+from relay.core.model import Reply, Value
 
 T = TypeVar("T")
 REPLY = re.compile(rb"([2-5][0-9][0-9])(?:([ -])(.*))?", re.S)
@@ -33,15 +32,27 @@ class ConnectionLost(Exception):
         self.left = left
 
 
-class Wait(NamedTuple):
-    """For the next reply; or for `room` to write on, which ends too where the upstream speaks. For so many seconds."""
+class Said(NamedTuple):
+    """A reply as it was said: the code, and the text of each line. Of most only the code is ever asked for."""
+
+    code: int
+    lines: list[bytes]
+
+    @property
+    def reply(self) -> Reply:
+        return envelopes.reply(self.code, [line.decode("utf-8", "replace") for line in self.lines])
+
+
+class Wait(Value, frozen=True):
+    """For so many replies, or a 421, after which no more is said (RFC 5321 3.8); or, where none are asked for, for room to
+    write on, which ends too where the upstream speaks. For so many seconds each."""
 
     seconds: float
-    room: bool = False
+    replies: int = 1
 
 
-# It gets the reply that it waits for. Where the connection is lost, or nothing is heard in time, `ConnectionLost` is raised in it.
-Talk = Generator[Wait, Any, T]
+# It gets the replies that it waits for. Where the connection is lost, or nothing is heard in time, `ConnectionLost` is raised in it.
+Talk = Generator[Wait, list[Said], T]
 
 
 class Deadline:
@@ -87,32 +98,39 @@ class Deadline:
 
 
 class TransactionProtocol(asyncio.Protocol):
-    """Reads replies as they come, several at a time."""
+    """Reads replies as they come, several at a time. It takes the place of `home`, which hears of the end."""
 
-    def __init__(self, transport: asyncio.Transport, home: asyncio.Protocol, deadline: Deadline) -> None:
+    def __init__(self, transport: asyncio.Transport, home: asyncio.BaseProtocol, deadline: Deadline) -> None:
         self.transport, self.home, self.deadline = transport, home, deadline
-        self.replies: collections.deque[Reply] = collections.deque()
+        self.replies: list[Said] = []
         self.lost = ""  # why, once it is
+        self.paused = False  # the transport has no room
         self._buffer = b""
-        self._texts: list[str] = []
-        self._paused = self._failed = False
+        self._lines: list[bytes] = []  # of a reply that is not whole
+        self._failed = False
         self._talk: Talk[Any] | None = None
         self._wait = Wait(0.0)
         self._ended: asyncio.Future[Any] | None = None
+        transport.set_protocol(self)
 
     # -- what the upstream does ----------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
+        if (
+            self._talk is None
+        ):  # it is leaving, or does not know what it was asked: another message has another connection
+            return self.transport.close()
         *lines, self._buffer = (self._buffer + data).split(b"\n")
         for line in lines:
             match = REPLY.fullmatch(line.removesuffix(b"\r"))
             if not match:
                 return self._fail("no SMTP reply: " + envelopes.reply(0, [line[:80].decode("utf-8", "replace")]).text)
-            self._texts.append((match[3] or b"").decode("utf-8", "replace"))
-            if match[2] != b"-":
-                self.replies.append(envelopes.reply(int(match[1]), self._texts))
-                self._texts = []
-        if len(self._buffer) > LONGEST_LINE or len(self._texts) > MAX_LINES:
+            code, more, text = match.groups(b"")
+            self._lines.append(text)
+            if more != b"-":
+                self.replies.append(Said(int(code), self._lines))
+                self._lines = []
+        if len(self._buffer) > LONGEST_LINE or len(self._lines) > MAX_LINES:
             return self._fail("a reply without an end")
         if self.replies:  # half a reply is no reason to wait for longer
             self._go_on()
@@ -128,10 +146,10 @@ class TransactionProtocol(asyncio.Protocol):
         self.home.connection_lost(exc)
 
     def pause_writing(self) -> None:
-        self._paused = True
+        self.paused = True
 
     def resume_writing(self) -> None:
-        self._paused = False
+        self.paused = False
         self._go_on()
 
     def _fail(self, why: str) -> None:
@@ -142,7 +160,7 @@ class TransactionProtocol(asyncio.Protocol):
     # -- the talk ------------------------------------------------------------------------------------------------------
 
     async def run(self, talk: Talk[T]) -> T:
-        """What the talk comes to. Called once."""
+        """What the talk comes to. One at a time."""
         ended: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._talk, self._ended = talk, ended
         self._step(None)
@@ -154,22 +172,17 @@ class TransactionProtocol(asyncio.Protocol):
             self.deadline.lift()
             talk.close()
 
-    def write(self, data: bytes, seconds: float) -> Talk[None]:
-        """Until the transport has room again; sooner where the upstream speaks or goes."""
-        self.transport.write(data)
-        if self._paused or self.lost:
-            yield Wait(seconds, room=True)
-
     def _go_on(self) -> None:
         """As far as what was said, and the room that there is, go."""
         while self._talk is not None:
-            wait = self._wait
-            if self.replies:
-                self._step(None if wait.room else self.replies.popleft())
+            wait, replies = self._wait, self.replies
+            if replies and (len(replies) >= wait.replies or any(said.code == 421 for said in replies)):
+                self.replies = replies[wait.replies :]
+                self._step(replies[: wait.replies])
             elif self.lost:
                 self._step(ConnectionLost(self.lost, left=not self._failed))
-            elif wait.room and not self._paused:
-                self._step(None)
+            elif not wait.replies and not self.paused:
+                self._step([])
             else:
                 self.deadline.move(wait.seconds, self._expire)
                 return
@@ -178,13 +191,16 @@ class TransactionProtocol(asyncio.Protocol):
         self._step(ConnectionLost(f"nothing heard for {self._wait.seconds:g} s"))
         self._go_on()
 
-    def _step(self, heard: Reply | ConnectionLost | None) -> None:
+    def _step(self, heard: list[Said] | ConnectionLost | None) -> None:
         talk, ended = self._talk, self._ended
         if talk is None or ended is None or ended.done():
             self._talk = None
             return
         try:
-            self._wait = talk.throw(heard) if isinstance(heard, ConnectionLost) else talk.send(heard)
+            if type(heard) is ConnectionLost:
+                self._wait = talk.throw(heard)
+            else:
+                self._wait = talk.send(heard)  # type: ignore[arg-type]  # None begins it
         except StopIteration as end:
             self._talk = None
             ended.set_result(end.value)

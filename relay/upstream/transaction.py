@@ -8,14 +8,12 @@ Leaves to others: how replies are read (`protocol`), connections (`connections`)
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import cast
+from dataclasses import dataclass
 
 from relay.core import envelopes
-from relay.core.model import Done, Later, Outcome, Reply
-from relay.upstream.protocol import ConnectionLost, Deadline, Talk, TransactionProtocol, Wait
+from relay.core.model import Later, Outcome, Reply, Value
+from relay.upstream.protocol import ConnectionLost, Said, Talk, TransactionProtocol, Wait
 
 SLICE = 1 << 18  # octets handed to the transport at once
 
@@ -36,8 +34,7 @@ class Times:
         return min(self.mail, self.data, self.block, self.dot)
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(Value, frozen=True):
     """How a transaction ended, per recipient. `reusable`: the connection may carry another one, which begins with RSET
     where `rset` says so. `stale`: the upstream left (it did not hang) before the message was handed over, as it does
     with a connection that was idle for too long or carried its share: another connection may do. `unsent`: it left or
@@ -50,19 +47,9 @@ class Result:
     unsent: bool = False
 
 
-@dataclass(slots=True)
-class _Progress:
-    """What is known while a transaction runs. `outcomes` are those of the recipients, None while there is none."""
-
-    outcomes: list[Outcome | None]
-    handed_over: bool = False  # all of the message went to the transport: the upstream may have it
-
-    def fill(self, outcome: Outcome) -> tuple[Outcome, ...]:
-        return tuple(known or outcome for known in self.outcomes)
-
-
 class Transaction:
-    """One MAIL, its RCPTs, one message. `talk` is called once, and raises nothing."""
+    """One MAIL, its RCPTs, one message. `talk` is called once, and raises nothing. `outcomes` are those of the recipients,
+    None while there is none; `handed_over`: all of the message went to the transport, so the upstream may have it."""
 
     def __init__(
         self,
@@ -76,117 +63,123 @@ class Transaction:
     ) -> None:
         self.protocol, self.lines = protocol, lines
         self.pipelining, self.rset, self.lmtp, self.times = pipelining, rset, lmtp, times
-        self.progress = _Progress(list(lines.refused))
+        self.outcomes: list[Outcome | None] = list(lines.refused)
+        self.handed_over = False
 
     def talk(self, content: bytes) -> Talk[Result]:
-        progress = self.progress
         try:
-            return (yield from self._talk(content))
+            mail, rcpts, data = yield from (self._together() if self.pipelining else self._one_by_one())
+            accepted = self._accepted(mail, rcpts)
+            if data.code == 354 and accepted:
+                return (yield from self._message(content, accepted))
+            return (yield from self._without(mail, data, accepted))
         except ConnectionLost as lost:
-            said = "after the message, before the upstream's reply" if progress.handed_over else "before the message"
+            said = "after the message, before the upstream's reply" if self.handed_over else "before the message"
             reply = envelopes.reply(451, [f"4.4.2 The upstream went away {said}: {lost}"])
-            later = Later(reply, uncertain=progress.handed_over)
-            unsent = not progress.handed_over
-            return Result(progress.fill(later), stale=lost.left and unsent, unsent=unsent)
+            later = Later(reply, uncertain=self.handed_over)
+            unsent = not self.handed_over
+            return Result(self._fill(later), stale=lost.left and unsent, unsent=unsent)
 
-    def _talk(self, content: bytes) -> Talk[Result]:
-        progress = self.progress
-        mail, rcpts, data = yield from (self._together() if self.pipelining else self._one_by_one())
-        asked = [i for i, outcome in enumerate(progress.outcomes) if outcome is None]
+    def _fill(self, outcome: Outcome) -> tuple[Outcome, ...]:
+        return tuple(known or outcome for known in self.outcomes)
+
+    def _accepted(self, mail: Said, rcpts: Sequence[Said]) -> list[int]:
+        """Which recipients were; the others have their outcome then."""
+        asked = [i for i, outcome in enumerate(self.outcomes) if outcome is None]
         accepted = []
-        for i, reply in zip(asked, rcpts, strict=True):
+        for i, said in zip(asked, rcpts, strict=True):
             if mail.code // 100 != 2:
-                progress.outcomes[i] = envelopes.outcome(mail)
-            elif reply.code // 100 == 2:
+                self.outcomes[i] = envelopes.outcome(mail.reply)
+            elif said.code // 100 == 2:
                 accepted.append(i)
             else:
-                progress.outcomes[i] = envelopes.outcome(reply)
+                self.outcomes[i] = envelopes.outcome(said.reply)
+        return accepted
+
+    def _without(self, mail: Said, data: Said, accepted: Sequence[int]) -> Talk[Result]:
+        """The end where the message is not sent."""
         if mail.code // 100 != 2 and data.code == 354:
             # It refused the sender and asks for the message all the same: whatever we send may be mail to it.
-            return Result(progress.fill(Later(mail)))
+            return Result(self._fill(Later(mail.reply)))
         if data.code != 354:
             for i in accepted:  # RFC 5321 4.2.5: a 2xx to DATA says nothing of the message
-                progress.outcomes[i] = envelopes.outcome(
-                    data
+                self.outcomes[i] = envelopes.outcome(
+                    data.reply
                     if data.code // 100 in (4, 5)
                     else Reply(451, f"4.5.0 The upstream answered DATA with {data.code}")
                 )
             known = mail.code != 421 and data.code // 100 in (4, 5) and data.code != 421
             # Postfix keeps the sender after it refused DATA: the next message would go out under it.
-            return Result(progress.fill(Later(data)), reusable=known, rset=True)
-        if not accepted:
-            self.protocol.transport.write(b".\r\n")  # RFC 2920 3.1: end it at once; it has no recipients
-            yield Wait(self.times.dot)
-            return Result(progress.fill(Later(data)), reusable=True, rset=True)
-        return (yield from self._message(content, accepted))
+            return Result(self._fill(Later(data.reply)), reusable=known, rset=True)
+        self.protocol.transport.write(b".\r\n")  # RFC 2920 3.1: end it at once; it has no recipients
+        yield Wait(self.times.dot)
+        return Result(self._fill(Later(data.reply)), reusable=True, rset=True)
 
-    def _together(self) -> Talk[tuple[Reply, list[Reply], Reply]]:
+    def _together(self) -> Talk[tuple[Said, list[Said], Said]]:
         rcpt = [line for line in self.lines.rcpt if line is not None]
-        commands = [*([b"RSET"] if self.rset else []), self.lines.mail, *rcpt, b"DATA", b""]
+        commands = [self.lines.mail, *rcpt, b"DATA", b""]
+        if self.rset:
+            commands.insert(0, b"RSET")
         self.protocol.transport.write(b"\r\n".join(commands))
-        replies: list[Reply] = []
-        for _ in commands[:-2]:
-            replies.append((yield from self._answer(self.times.mail)))
-        replies.append((yield from self._answer(self.times.data)))
+        replies = yield from self._heard(self.times.mail, len(commands) - 2)
+        (data,) = yield from self._heard(self.times.data)
         if self.rset:
             del replies[0]
-        return replies[0], replies[1:-1], replies[-1]
+        return replies[0], replies[1:], data
 
-    def _one_by_one(self) -> Talk[tuple[Reply, list[Reply], Reply]]:
+    def _one_by_one(self) -> Talk[tuple[Said, list[Said], Said]]:
         if self.rset:
             yield from self._ask(b"RSET", self.times.mail)
         mail = yield from self._ask(self.lines.mail, self.times.mail)
         rcpt = [line for line in self.lines.rcpt if line is not None]
         if mail.code // 100 != 2:
             return mail, [mail] * len(rcpt), mail
-        rcpts: list[Reply] = []
+        rcpts: list[Said] = []
         for line in rcpt:
             rcpts.append((yield from self._ask(line, self.times.mail)))
-        if not any(reply.code // 100 == 2 for reply in rcpts):
+        if not any(said.code // 100 == 2 for said in rcpts):
             return mail, rcpts, rcpts[-1]
         return mail, rcpts, (yield from self._ask(b"DATA", self.times.data))
 
-    def _ask(self, command: bytes, seconds: float) -> Talk[Reply]:
+    def _ask(self, command: bytes, seconds: float) -> Talk[Said]:
         self.protocol.transport.write(command + b"\r\n")
-        return (yield from self._answer(seconds))
+        (said,) = yield from self._heard(seconds)
+        return said
 
-    def _answer(self, seconds: float) -> Talk[Reply]:
-        """The next reply. RFC 5321 3.8: after a 421 no more is said, so it answers all that is left."""
-        reply: Reply = yield Wait(seconds)
-        if reply.code == 421:
-            raise ConnectionLost(f"{reply}", left=True)
-        return reply
+    def _heard(self, seconds: float, replies: int = 1) -> Talk[list[Said]]:
+        """The next replies. RFC 5321 3.8: after a 421 no more is said, so it answers all that is left."""
+        heard = yield Wait(seconds, replies)
+        for said in heard:
+            if said.code == 421:
+                raise ConnectionLost(f"{said.reply}", left=True)
+        return heard
 
     def _message(self, content: bytes, accepted: Sequence[int]) -> Talk[Result]:
-        progress = self.progress
+        protocol = self.protocol
         end = b".\r\n" if not content or content.endswith(b"\r\n") else b"\r\n.\r\n"
         for piece, last in stuffed(content, SLICE):
-            progress.handed_over = last
-            yield from self.protocol.write(piece + end if last else piece, self.times.block)
-            if self.protocol.replies and not last:
+            self.handed_over = last
+            protocol.transport.write(piece + end if last else piece)
+            if protocol.paused or protocol.lost:
+                yield Wait(self.times.block, 0)
+            if protocol.replies and not last:
                 # Refused half-way (552, for one): final. The upstream is still inside the message, so it is closed.
-                refusal: Reply = yield Wait(0)
-                return Result(progress.fill(envelopes.outcome(refusal)))
-        final: Reply = yield Wait(self.times.dot)
-        replies = [final]
+                return Result(self._fill(envelopes.outcome(protocol.replies[0].reply)))
+        replies = yield Wait(self.times.dot)
+        outcome = _final(replies[0])
         if self.lmtp:  # RFC 2033 4.2: one reply per accepted recipient
-            progress.outcomes[accepted[0]] = _final(final)
+            self.outcomes[accepted[0]] = outcome
             for i in accepted[1:]:
-                final = yield Wait(self.times.dot)
-                replies.append(final)
-                progress.outcomes[i] = _final(final)
-        known = all(reply.code // 100 in (2, 4, 5) and reply.code != 421 for reply in replies)
-        return Result(
-            progress.fill(_final(final)),
-            reusable=known,
-            rset=any(not isinstance(_final(reply), Done) for reply in replies),
-        )
+                replies += yield Wait(self.times.dot)
+                self.outcomes[i] = _final(replies[-1])
+        known = all(said.code // 100 in (2, 4, 5) and said.code != 421 for said in replies)
+        return Result(self._fill(outcome), reusable=known, rset=any(said.code // 100 != 2 for said in replies))
 
 
-def _final(reply: Reply) -> Outcome:
+def _final(said: Said) -> Outcome:
     """What the reply to the dot means. One that is no answer leaves open what became of the message."""
-    outcome = envelopes.outcome(reply)
-    if isinstance(outcome, Later) and reply.code // 100 != 4:
+    outcome = envelopes.outcome(said.reply)
+    if isinstance(outcome, Later) and said.code // 100 != 4:
         return Later(outcome.reply, uncertain=True)
     return outcome
 
@@ -208,29 +201,3 @@ def stuffed(content: bytes, size: int) -> Iterator[tuple[bytes, bool]]:
         if end >= len(content):
             return
         at = end
-
-
-async def run(
-    transport: asyncio.BaseTransport,
-    home: asyncio.BaseProtocol,
-    lines: envelopes.Lines,
-    content: bytes,
-    *,
-    pipelining: bool,
-    rset: bool,
-    lmtp: bool,
-    times: Times,
-    deadline: Deadline,
-) -> Result:
-    """Runs one transaction on `transport`, whose protocol is `home` before and after. `deadline` is the connection's."""
-    writer = cast(asyncio.Transport, transport)
-    protocol = TransactionProtocol(writer, cast(asyncio.Protocol, home), deadline)
-    writer.set_protocol(protocol)
-    try:
-        transaction = Transaction(protocol, lines, pipelining=pipelining, rset=rset, lmtp=lmtp, times=times)
-        result = await protocol.run(transaction.talk(content))
-        if result.reusable and (protocol.replies or protocol.lost or writer.is_closing()):
-            return replace(result, reusable=False)  # it said more than it was asked, or goes
-        return result
-    finally:
-        writer.set_protocol(home)

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from relay import config
 from relay.core.model import Done, Envelope, Later, Never, Recipient, Reply
 from relay.upstream import client, connections, protocol, transaction
-from tests.fakes import certificates
+from tests.fakes import certificates, wire
 from tests.fakes import upstream as fake
 from tests.until import until
 
@@ -99,6 +99,23 @@ def test_a_deadline_moves_without_a_timer_for_each_time():
     timers.turn(80.0)
     assert len(over) == 1
     assert not timers.due
+
+
+class Line(wire.Transport):
+    """One on which nothing is said but what a test says."""
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self.home = protocol
+
+
+async def test_a_connection_on_which_something_is_said_unasked_is_left():
+    line = Line(("192.0.2.1", 25))
+    deadline = protocol.Deadline(asyncio.get_running_loop(), 2.0)
+    stands = protocol.TransactionProtocol(line, asyncio.Protocol(), deadline)
+    assert line.home is stands
+    assert not line.is_closing()
+    stands.data_received(b"421 4.4.2 idle for too long\r\n")
+    assert line.is_closing()
 
 
 @pytest.mark.parametrize("offers", [fake.USUAL, ()], ids=["pipelined", "plain"])
