@@ -153,11 +153,13 @@ class Planner:
         told, settings = message.instructions, self.settings
         found: list[Decision] = []
         for recipient in message.submission.recipients:
-            rule = instructions.ruling(settings.rules, message.sender, recipient.address)
+            sender, to = message.sender, recipient.address
             if told is instructions.NOTHING:
-                decision = self.unsaid[id(rule)]
+                decision = self.unsaid[id(instructions.ruling(settings.rules, sender, to))]
             else:
-                decision = instructions.decided(told, rule, settings.tracking, recipient.address)
+                decision = instructions.decide(
+                    told, tracking=settings.tracking, rules=settings.rules, sender=sender, recipient=to
+                )
             if reason:
                 decision = decision.with_(opens=False, links=False, thread_replies=False, reason=reason)
             found.append(decision)

@@ -219,7 +219,9 @@ class Commands(proxied.Proxied):
             metrics.REFUSED.labels(content.code).inc()
             return content
         said, here = transaction.forwarded, model.Hop(self.session.host_name, self.spelt)
-        peer, helo = (said.get(name, default) or "" for name, default in (("ADDR", here.peer), ("HELO", here.helo)))
+        peer, helo = here.peer, here.helo
+        if said:
+            peer, helo = said.get("ADDR", peer) or "", said.get("HELO", helo) or ""
         answered = shared.taking.reply(Submission(
             mail.reverse_path, tuple(transaction.recipients.values()), content, mail.options, peer,
             time.time(), self.login, self.password, helo, self.protocol_name(transaction),
@@ -252,6 +254,9 @@ class Commands(proxied.Proxied):
     async def smtp_VRFY(self, argument: str | None) -> None:
         await self.idled()
         await self.push("252 2.5.0 Send some mail and see")
+
+    async def smtp_EXPN(self, argument: str | None) -> None:
+        await self.push(f"502 {session.NO_COMMAND}")
 
     async def smtp_HELP(self, argument: str | None) -> None:
         await self.idled()

@@ -19,6 +19,7 @@ MAX_CONNECTIONS = 1000  # a connection costs some 20 kB, with TLS 160; the file 
 RESERVED_FILES = 48  # listeners, database, spool, logs, mailboxes
 MAX_LINE = 65_536  # octets; long lines are real mail, and ten times RFC 5321's limit is common
 MAX_HOPS = 50  # Received fields, RFC 5321 6.3 asks for at least 100 or a configured limit: loops end sooner
+MAX_UNKNOWN = 5  # commands of a session that there are not: then it ends
 MAX_HEADER = 1 << 20  # octets that are searched for Received fields
 STOPPING = "4.3.2 This server is stopping, try again later"
 
