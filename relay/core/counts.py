@@ -20,10 +20,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, MutableMapping, Sequence
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from relay.core import domains
-from relay.core.model import Event, Sent
+from relay.core.model import Event, Sent, Value
 
 Dimension = Literal["label", "sender", "sending_domain", "recipient_domain", "link_host", "link"]
 
@@ -39,19 +39,21 @@ STATES = {"done": AT["delivered"], "handed": AT["delivered"], "never": AT["faile
 PLAIN = {"message.bounce_detected": AT["bounced"], "thread.replied": AT["replies"]}
 HITS = {"message.opened": 0, "message.link_clicked": 2}  # where in `Seen` people's are; machines' come next
 # Per kind of hit and people's or machines': each one, the first, the first of either.
-HIT = {
-    0: (AT["opens"], AT["first_opens"], AT["any_first_opens"]),
-    1: (AT["machine_opens"], AT["machine_first_opens"], AT["any_first_opens"]),
-    2: (AT["clicks"], AT["first_clicks"], AT["any_first_clicks"]),
-    3: (AT["machine_clicks"], AT["machine_first_clicks"], AT["any_first_clicks"]),
-}
+HIT = (
+    (AT["opens"], AT["first_opens"], AT["any_first_opens"]),
+    (AT["machine_opens"], AT["machine_first_opens"], AT["any_first_opens"]),
+    (AT["clicks"], AT["first_clicks"], AT["any_first_clicks"]),
+    (AT["machine_clicks"], AT["machine_first_clicks"], AT["any_first_clicks"]),
+)
 
 Key = tuple[str, int, str, str]  # dimension, hours since 1970, grant, value
 Totals = dict[Key, list[int]]  # per row what is added to each of COUNTERS
+# Within one batch: what a row's key takes from the message but for the recipient -> the rows that have it.
+Shared = dict[tuple[int, str, str, str], list[list[int]]]
 Seen = list[int]  # of one message and recipient index: opens by people, by machines, clicks by people, by machines
 
 
-class About(NamedTuple):
+class About(Value, frozen=True, array_like=True, gc=False):
     """What the rows take from the message."""
 
     grant_id: str
@@ -91,7 +93,7 @@ def moved(totals: Totals, of: About, recipient: str, before: str, after: str) ->
             row[now] += 1
 
 
-def happened(totals: Totals, of: About, seen: Seen, event: Event) -> bool:
+def happened(totals: Totals, of: About, seen: Seen, event: Event, shared: Shared | None = None) -> bool:
     """An event as it is remembered. `seen` is that of its recipient index, and is moved on: then it is True."""
     if not event.counted:
         return False
@@ -105,11 +107,13 @@ def happened(totals: Totals, of: About, seen: Seen, event: Event) -> bool:
         return False
     which = at + (event.verdict in MACHINES)
     each, first, either = HIT[which]
-    for row in rows(totals, of, int(event.at // HOUR), event.recipient, event.url if at else ""):
+    is_first = not seen[which]
+    is_first_of_either = is_first and not seen[at] and not seen[at + 1]
+    for row in rows(totals, of, int(event.at // HOUR), event.recipient, event.url if at else "", shared):
         row[each] += 1
-        if not seen[which]:
+        if is_first:
             row[first] += 1
-            if not seen[at] and not seen[at + 1]:
+            if is_first_of_either:
                 row[either] += 1
     seen[which] += 1
     return True
@@ -128,23 +132,31 @@ def message(sent: Sent, events: Iterable[Event]) -> tuple[Totals, dict[int, Seen
     return totals, seen
 
 
-def rows(totals: Totals, of: About, hour: int, recipient: str, url: str = "") -> list[list[int]]:
+def rows(
+    totals: Totals, of: About, hour: int, recipient: str, url: str = "", shared: Shared | None = None
+) -> list[list[int]]:
     """The rows of one thing. Each is another one: no two dimensions share one."""
     grant = of.grant_id
-    keys: list[Key] = [
-        ("label", hour, grant, of.label),
-        ("sender", hour, grant, spelt(of.sender)),
-        ("sending_domain", hour, grant, domain(of.sender)),
-        ("recipient_domain", hour, grant, domain(recipient)),
-    ]
+    which = (hour, grant, of.label, of.sender)
+    common = None if shared is None else shared.get(which)
+    if common is None:
+        common = [
+            row_of(totals, ("label", hour, grant, of.label)),
+            row_of(totals, ("sender", hour, grant, spelt(of.sender))),
+            row_of(totals, ("sending_domain", hour, grant, domain(of.sender))),
+        ]
+        if shared is not None:
+            shared[which] = common
+    found = [*common, row_of(totals, ("recipient_domain", hour, grant, domain(recipient)))]
     if url:
-        keys += [("link_host", hour, grant, host(url)), ("link", hour, grant, url)]
-    found = []
-    for key in keys:
-        row = totals.get(key)
-        if row is None:
-            row = totals[key] = [0] * len(COUNTERS)
-        found.append(row)
+        found += row_of(totals, ("link_host", hour, grant, host(url))), row_of(totals, ("link", hour, grant, url))
+    return found
+
+
+def row_of(totals: Totals, key: Key) -> list[int]:
+    found = totals.get(key)
+    if found is None:
+        found = totals[key] = [0] * len(COUNTERS)
     return found
 
 

@@ -16,7 +16,7 @@ No address and no agent is remembered, but keyed hashes of them: see `Identity`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from statistics import fmean, pstdev
 from typing import Literal, NamedTuple
@@ -48,6 +48,7 @@ SOON = 600.0  # seconds after the delivery in which three links, or two, can be 
 AGES = 600.0  # seconds for which clicks are remembered
 DAY = 86_400.0  # and pictures
 CLICKS, OPENS, CANARIES, IDS = 32, 8, 8, 8  # marks of each kind, and hits per mark, that are remembered per copy
+FEWEST = min(CLICKS, OPENS, CANARIES)
 CROWD, CROWD_SECONDS = 4, 5.0  # so many recipients' links by one program
 CROWD_OTHERS, CROWD_OPENS = 6, 8  # from one address by several; and so many pictures
 CROWD_HITS = 64  # of one address that are remembered for it
@@ -70,7 +71,7 @@ class Identity(NamedTuple):
 NOBODY = Identity(0, 0)
 
 
-class Mark(msgspec.Struct, array_like=True):
+class Mark(msgspec.Struct, array_like=True, gc=False):
     """What is remembered of the hits of one program on one link, or on the picture."""
 
     ids: list[str]
@@ -91,7 +92,7 @@ class Change(NamedTuple):
     reason: str
 
 
-class Copy(NamedTuple):
+class Copy(msgspec.Struct, frozen=True, gc=False):
     """What is known of a copy: how many links it has (0 where that is not known), and when it was delivered."""
 
     links: int = 0
@@ -100,12 +101,20 @@ class Copy(NamedTuple):
 
 def follow(marks: list[Mark], hit: Mark, copy: Copy) -> list[Change]:
     """What the hit changes, itself included. `marks` are those of its copy, oldest first, and are moved on."""
-    remember(marks, hit)
-    if hit.kind == "open":
-        return list(apply([*company(marks)])) if any(m.verdict not in PEOPLE for m in marks) else []
-    if len(marks) < 2 and hit.kind == "click":
+    if not marks and hit.kind != "canary":  # as most are
+        marks.append(hit)
         return []
-    return list(apply(found(marks, copy)))
+    remember(marks, hit)
+    clicks = 0
+    for m in marks:
+        if m.verdict not in PEOPLE or m.kind == "canary":
+            break
+        if m.kind == "click":
+            clicks += 1
+    else:
+        if clicks < 2 or hit.kind == "open":  # no rule has anything to find
+            return []
+    return list(apply([*company(marks)] if hit.kind == "open" else found(marks, copy)))
 
 
 def apply(suspects: Iterable[tuple[Mark, str]]) -> Iterable[Change]:
@@ -117,7 +126,8 @@ def apply(suspects: Iterable[tuple[Mark, str]]) -> Iterable[Change]:
 
 def remember(marks: list[Mark], hit: Mark) -> None:
     oldest = hit.at - AGES
-    marks[:] = [m for m in marks if (m.at >= oldest if m.kind != "open" else m.at >= hit.at - DAY)]
+    if marks and marks[0].at < oldest:
+        marks[:] = [m for m in marks if (m.at >= oldest if m.kind != "open" else m.at >= hit.at - DAY)]
     for m in marks:
         if (
             m.who == hit.who
@@ -135,6 +145,8 @@ def remember(marks: list[Mark], hit: Mark) -> None:
     marks.append(hit)
     if len(marks) > 1 and marks[-2].at > hit.at:
         marks.sort(key=lambda m: m.at)
+    if len(marks) <= FEWEST:
+        return
     for kind, most in (("open", OPENS), ("click", CLICKS), ("canary", CANARIES)):
         some = [m for m in marks if m.kind == kind]
         if len(some) > most:
@@ -168,10 +180,13 @@ def found(marks: Sequence[Mark], copy: Copy) -> list[tuple[Mark, str]]:
 def readers(click: Mark, marks: Sequence[Mark]) -> Literal["own", "proxy", ""]:
     """Who had loaded the picture long enough before: the same program or somebody at the same address, a mail provider's
     proxy, or nobody."""
+    opens = [m for m in marks if m.kind == "open" and m.verdict in PEOPLE]
+    if not opens:
+        return ""
     first = min((m.at for m in marks if m.kind == "click" and m.who == click.who), default=click.at)
     by: Literal["own", "proxy", ""] = ""
-    for m in marks:
-        if m.kind != "open" or m.verdict not in PEOPLE or m.at > first - READING:
+    for m in opens:
+        if m.at > first - READING:
             continue
         if m.who and (m.who == click.who or m.where == click.where):
             return "own"
@@ -302,12 +317,12 @@ class Around:
     __slots__ = ("copies", "own", "seen", "unsaid")
 
     def __init__(self) -> None:
-        self.seen: dict[str, tuple[float, str, int]] = {}
-        self.copies: dict[str, int] = {}
-        self.own: dict[int, dict[str, int]] = {}
+        self.seen: dict[str, tuple[float, Hashable, int]] = {}
+        self.copies: dict[Hashable, int] = {}
+        self.own: dict[int, dict[Hashable, int]] = {}
         self.unsaid: dict[str, int] = {}
 
-    def add(self, hit: str, at: float, copy: str, who: int) -> None:
+    def add(self, hit: str, at: float, copy: Hashable, who: int) -> None:
         if hit in self.seen:  # its transaction was taken back, and with it all that was said there
             self.drop(hit)
             self.unsaid = {one: by for one, (_, _, by) in self.seen.items()}
@@ -341,25 +356,35 @@ class Around:
         return found
 
 
+One = tuple[str, float, Hashable, int]  # the hit of an address that makes no others: as `Around.add` takes it
+
+
 class Crowd:
     """What one address does over the copies of several recipients, within seconds. It is remembered by one process, in
     memory, for so long."""
 
     def __init__(self) -> None:
-        self._around: dict[int, Around] = {}
+        self._around: dict[int, One | Around] = {}
 
-    def follow(self, hit: Mark, copy: str, was_read: bool) -> list[Change]:
+    def follow(self, hit: Mark, copy: Hashable, was_read: bool) -> list[Change]:
         """`copy` names message and recipient. What was read by somebody is left out. Each hit is said once; one that
         comes again is one whose transaction failed."""
         if hit.verdict not in ("human", "unknown") or not hit.where or was_read:
             return []
         opens = hit.kind == "open"
         key = hit.where * 2 + opens
-        around = self._around.pop(key, None) or Around()
+        one = (hit.ids[-1], hit.at, copy, hit.who)
+        around = self._around.pop(key, None)
+        if not isinstance(around, Around):
+            if around is None or around[0] == one[0] or abs(hit.at - around[1]) > CROWD_SECONDS:
+                self._around[key] = one
+                if len(self._around) > ADDRESSES:
+                    del self._around[next(iter(self._around))]
+                return []
+            first, around = around, Around()
+            around.add(*first)
         self._around[key] = around
-        if len(self._around) > ADDRESSES:
-            del self._around[next(iter(self._around))]
-        around.add(hit.ids[-1], hit.at, copy, hit.who)
+        around.add(*one)
         if len(around.own[hit.who]) >= (CROWD_OPENS if opens else CROWD):
             said = around.say(hit.who)
         elif not opens and len(around.copies) >= CROWD_OTHERS:
@@ -392,9 +417,10 @@ def number(key: bytes, text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=6, key=key).digest()) or 1
 
 
-def judge(marks: list[Mark], crowd: Crowd, hit: Mark, copy: Copy, name: str) -> list[Change]:
+def judge(marks: list[Mark], crowd: Crowd, hit: Mark, copy: Copy, name: Hashable) -> list[Change]:
     """All that the hit changes, here and with others. `name` is of the copy."""
     changes = follow(marks, hit, copy)
     if hit.kind != "canary" and hit.verdict in PEOPLE:
-        changes += crowd.follow(hit, name, hit.kind == "click" and readers(hit, marks) != "")
+        was_read = hit.kind == "click" and len(marks) > 1 and readers(hit, marks) != ""
+        changes += crowd.follow(hit, name, was_read)
     return changes

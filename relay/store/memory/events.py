@@ -52,7 +52,7 @@ class Events(Counts, Lists, Outbox, Nodes):
             return of
         digest = self._digest(of.recipient)
         own = [one for one in self._suppressions.values() if one.digest == digest]
-        return of._replace(refused=suppressions.refused(own, of.grant_id))
+        return of.with_(refused=suppressions.refused(own, of.grant_id))
 
     async def correct(self, event_id: str, verdict: Verdict, reason: str) -> Event | None:
         now = self._clock()

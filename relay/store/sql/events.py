@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from relay.core import counts, floods, neighbours, tally
-from relay.core.model import Endpoint, Event, History, Sent, Verdict
+from relay.core.model import Endpoint, Event, History, Sent, Value, Verdict
 from relay.core.suppressions import Suppression, refused
 from relay.store import Cursor, decisions, tables
 from relay.store.lists import Answer, Mark
@@ -39,16 +39,18 @@ from relay.store.sql.program import (
 )
 from relay.store.tables import ENDPOINTS, EVENTS
 
+LINKS, FACTS = 1, 2  # what else is asked of an event's message
+NO_FACTS = tally.Facts()  # stands where they are asked for
 KNOWN = Rows(
     spelt(
         f"""
-SELECT (SELECT {{group}}({{array}}(asked.column1, e.position, m.grant_id, m.submitted_at, m.submitter_ip,
-    CASE WHEN asked.column8 = 1 THEN t.facts END,
+SELECT (SELECT {{begin}}{{array}}(asked.column1, e.position, m.grant_id, m.submitted_at, m.submitter_ip,
     m.label, m.sender, s.opens, s.machine_opens, s.clicks, s.machine_clicks,
-    CASE WHEN asked.column7 = 1 THEN json_array_length({{links}}) END,
+    CASE WHEN asked.column7 IN ({LINKS}, {LINKS + FACTS}) THEN json_array_length({{links}}) END,
     (SELECT CASE WHEN c.sole THEN {{json}}(c.recipient) ELSE {{json}}((SELECT count(*) FROM copies s
         WHERE s.message_id = asked.column3 AND s.idx = asked.column4)) END FROM copies c
-      WHERE c.message_id = asked.column3 AND c.idx = asked.column4 LIMIT 1))){{text}}
+      WHERE c.message_id = asked.column3 AND c.idx = asked.column4 LIMIT 1))
+    {{and_facts}}CASE WHEN asked.column7 >= {FACTS} THEN t.facts END{{end}}
   FROM {{rows}} AS asked
   LEFT JOIN events e ON e.event_id = asked.column2 {{near}}
   LEFT JOIN messages m ON m.message_id = asked.column3
@@ -61,6 +63,10 @@ SELECT (SELECT {{group}}({{array}}(asked.column1, e.position, m.grant_id, m.subm
   ({{refusal}})
 """,
         refusal=both(suppressions.FIRST_REFUSAL),
+        # Facts are JSON already: as text in it they would be written, and read, twice.
+        begin=("'[' || group_concat('[' || ", "json_agg(json_build_array("),
+        and_facts=("|| ',' || coalesce(", ", CAST("),
+        end=(", 'null') || ']') || ']'", " AS json)))::text"),
         links=("m.links", "CAST(m.links AS json)"),
         near=("", "AND e.at BETWEEN asked.column5 AND asked.column6"),  # its tables are by time
         last=("(SELECT seq FROM sqlite_sequence WHERE name = 'events')", "(SELECT position FROM counting)"),
@@ -72,7 +78,6 @@ SELECT (SELECT {{group}}({{array}}(asked.column1, e.position, m.grant_id, m.subm
         "copies.idx",
         "events.at",
         "events.at",
-        "copies.idx",
         "copies.idx",
     ),
 )
@@ -134,20 +139,22 @@ decode_endpoints = msgspec.json.Decoder(list[list[Any]]).decode
 decode_known = msgspec.json.Decoder(
     list[
         tuple[
-            int,
-            int | None,
-            str | None,
-            float | None,
-            str | None,
-            str | None,
-            str | None,
-            str | None,
-            int | None,
-            int | None,
-            int | None,
-            int | None,
-            int | None,
-            str | int | None,
+            tuple[
+                int,
+                int | None,
+                str | None,
+                float | None,
+                str | None,
+                str | None,
+                str | None,
+                int | None,
+                int | None,
+                int | None,
+                int | None,
+                int | None,
+                str | int | None,
+            ],
+            tally.Facts | None,
         ]
     ]
 ).decode
@@ -156,7 +163,7 @@ decode_known = msgspec.json.Decoder(
 # -- appending ---------------------------------------------------------------------------------------------------------
 
 
-class Hit(NamedTuple):
+class Hit(Value, frozen=True, gc=False):
     """An event to append, and the mailbox cursor and the answer that go with it."""
 
     event: Event
@@ -183,15 +190,14 @@ class Asking:
 
 
 class Found(NamedTuple):
-    """What is known when a batch comes, per event and per message; the last position; the live endpoints. `abouts` has
-    the messages that are counted, `seen` what their recipients did."""
+    """What is known when a batch comes, per event and per message; the last position; the live endpoints. `counted` has
+    of messages that are in the counters, per recipient index, what rates take from them, and what was done with the copy."""
 
     known: list[decisions.Known]
     facts: dict[str, tally.Facts]
     position: int
     endpoints: list[Endpoint]
-    abouts: dict[str, counts.About]
-    seen: dict[tuple[str, int], counts.Seen]
+    counted: dict[tuple[str, int], tuple[counts.About, counts.Seen]]
 
 
 def append(
@@ -209,7 +215,7 @@ def append(
     link_counts = [tables.json(counts) if counts else "" for counts in done.link_counts]
     yield from write(
         (APPEND, list(map(EVENTS.row, done.events, link_counts))),
-        (SAVE_TALLIES, [(key, encode_facts(fact).decode()) for key, fact in done.facts.items()]),
+        (SAVE_TALLIES, [(key, str(encode_facts(fact), "utf-8")) for key, fact in done.facts.items()]),
         *count(done.events, found),
         (outbox.OWE, outbox.rows(done.owed, now)),
     )
@@ -224,14 +230,13 @@ def append(
 def count(made: Sequence[Event], found: Found) -> list[tuple[Rows, Sequence[Row]]]:
     """What is written."""
     totals: counts.Totals = {}
+    shared: counts.Shared = {}
     changed: dict[tuple[str, int], counts.Seen] = {}
     for event in made:
-        of = found.abouts.get(event.message_id)
-        if of is not None:
-            key = (event.message_id, event.recipient_index)
-            own = found.seen[key]
-            if counts.happened(totals, of, own, event):
-                changed[key] = own
+        key = (event.message_id, event.recipient_index)
+        known = found.counted.get(key)
+        if known is not None and counts.happened(totals, *known, event, shared):
+            changed[key] = known[1]
     return [counters.added(totals), counters.seen(changed)]
 
 
@@ -314,34 +319,59 @@ def fold(folds: Sequence[floods.Fold]) -> Program[None]:
 def read(batch: Sequence[Event], asking: Asking, digest: Digest | None = None) -> Program[Found]:
     known: list[decisions.Known] = [(False, tally.UNKNOWN)] * len(batch)
     facts: dict[str, tally.Facts] = {}
-    abouts: dict[str, counts.About] = {}
-    seen: dict[tuple[str, int], counts.Seen] = {}
-    # What is known of a message may be long, and its hits come together: it is read once, with the first of them.
-    first = {e.message_id: n for n, e in reversed([*enumerate(batch)])}
-    asked = [
-        (n, e.event_id, e.message_id, e.recipient_index, *span(e), int(e.type == "message.link_clicked"),
-         int(first[e.message_id] == n))
-        for n, e in enumerate(batch)
-    ]  # fmt: skip
+    counted: dict[tuple[str, int], tuple[counts.About, counts.Seen]] = {}
+    asked: list[Row] = []
+    for n, event in enumerate(batch):
+        message_id, kind = event.message_id, event.type
+        ask = LINKS if kind == "message.link_clicked" else 0
+        if message_id not in facts:
+            # It may be long, and the hits of a message come together: it is read once, with the first of them.
+            facts[message_id] = NO_FACTS
+            ask += FACTS
+        # When it is, where it is there already: a hit has one time, whatever way it comes. What is seen in a mailbox may
+        # be seen again, later.
+        since, until = (event.at, event.at) if kind in tally.HITS else ALWAYS
+        asked.append((n, event.event_id, message_id, event.recipient_index, since, until, ask))
     found = yield Over(KNOWN, asked)
     _, last, live, _, refusal = found[0]
     for text, _, _, upto, _ in found:
-        for n, position, grant, submitted_at, ip, fact, label, sender, *times, links, recipient in decode_known(text):
-            origin = tally.UNKNOWN
-            message_id = batch[n].message_id
+        for row, fact in decode_known(text):
+            (
+                n,
+                position,
+                grant,
+                submitted_at,
+                ip,
+                label,
+                sender,
+                opens,
+                machine_opens,
+                clicks,
+                machine_clicks,
+                links,
+                to,
+            ) = row
+            event, origin = batch[n], tally.UNKNOWN
+            message_id = event.message_id
             if grant is not None:
+                if upto is None or counters.includes(upto, message_id):
+                    key = (message_id, event.recipient_index)
+                    if key not in counted:
+                        counted[key] = (
+                            counts.About(grant, submitted_at or 0.0, label or "", sender or ""),
+                            [opens or 0, machine_opens or 0, clicks or 0, machine_clicks or 0],
+                        )
                 # A text is the one who has the copy, a number how many share it.
-                sole, sharing = (recipient, 1) if isinstance(recipient, str) else ("", recipient or 1)
-                if counters.includes(upto, message_id):
-                    abouts[message_id] = counts.About(grant, submitted_at or 0.0, label or "", sender or "")
-                    seen.setdefault((message_id, batch[n].recipient_index), [time or 0 for time in times])
+                sole, sharing = (to, 1) if isinstance(to, str) else ("", to or 1)
                 origin = tally.Origin(grant, submitted_at or 0.0, ip or "", sole, sharing, links or 0)
             known[n] = (position is not None, origin)
-            if first[message_id] == n:
-                facts[message_id] = decode_facts(fact) if fact else tally.Facts()
+            if fact is not None:
+                facts[message_id] = fact
+            elif facts[message_id] is NO_FACTS:
+                facts[message_id] = tally.Facts()
     if refusal is not None and digest is not None:
         yield from heed(batch, known, digest)
-    return Found(known, facts, last or 0, asking.read(live or "[]"), abouts, seen)
+    return Found(known, facts, last or 0, asking.read(live or "[]"), counted)
 
 
 def heed(batch: Sequence[Event], known: list[decisions.Known], digest: Digest) -> Program[None]:
@@ -356,13 +386,7 @@ def heed(batch: Sequence[Event], known: list[decisions.Known], digest: Digest) -
         listed.setdefault(one.digest, []).append(one)
     for at, (there, origin) in enumerate(known):
         if origin.recipient in digests and (own := listed.get(digests[origin.recipient])):
-            known[at] = (there, origin._replace(refused=refused(own, origin.grant_id)))
-
-
-def span(event: Event) -> tuple[float, float]:
-    """When the event is, where it is there already: a hit has one time, whatever way it comes. What is seen in a mailbox
-    may be seen again, later."""
-    return (event.at, event.at) if event.type in tally.HITS else ALWAYS
+            known[at] = (there, origin.with_(refused=refused(own, origin.grant_id)))
 
 
 def mended(hit: Hit) -> Hit:
