@@ -65,6 +65,7 @@ OPENS = (b"o", b"v1/track/open", b"api/v1/track/open")
 PLAIN_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
 SCHEMES = re.compile(r"(?:https?|mailto|tel):", re.I)
 HOST = re.compile(r"(https?://(?:[^/?#]*@)?)([^/?#:@]*)(.*)", re.I | re.S)
+PLAIN_URL = re.compile(r"(?:https?|mailto|tel):[!-~]*+", re.I | re.A)  # which goes out as it is
 CONTROL = re.compile("[\x00-\x1f\x7f]")
 # What RFC 3986 allows in a URI, and what browsers accept besides. These characters go out as they were signed.
 AS_IS = "".join(chr(c) for c in range(0x21, 0x7F))
@@ -190,7 +191,7 @@ class Handlers:
             self.opens.inc()
             await self.record(event)
         if ready.fits(request):
-            return self.picture.same()
+            return ready.Ready(self.picture.same())
         return web.Response(body=PIXEL, headers=PICTURE.copy())
 
     def quick(self, data: bytes, connection: Unanswered) -> None:
@@ -213,14 +214,14 @@ class Handlers:
         asker = self.askers.usual(data[found.end() :], connection.peer, kind == "click", now)
         if asker is None:
             return None
+        event = happened("GET", token, asker, query.decode("ascii") if query else "", now, drawn)
         if kind == "open":
-            answer = self.picture.same().data
+            answer = self.picture.same()
         else:
             target = location(token.url)
-            if target is None or self.blocks().stop(tokens.message_id(token.message_key), token.url):
+            if target is None or self.blocks().stop(event.message_id, token.url):
                 return None
-            answer = self.redirect.with_location(target).data
-        event = happened("GET", token, asker, query.decode("ascii") if query else "", now, drawn)
+            answer = self.redirect.with_location(target)
         LOG.debug("hit", kind=kind, method="GET", message_id=event.message_id)
         answered = partial(connection.answer, answer)
         self.recorder.take(event, answered if self.named is None else partial(self.recorded, event, answered))
@@ -243,7 +244,7 @@ class Handlers:
             self.clicks.inc()
             await self.record(event)
         if ready.fits(request):
-            return self.redirect.with_location(target)
+            return ready.Ready(self.redirect.with_location(target))
         headers = REDIRECT.copy()
         headers[LOCATION] = target
         return web.Response(status=302, headers=headers)
@@ -393,10 +394,10 @@ def location(url: str) -> str | None:
     """A signed URL as the value of Location: the same characters where it is ASCII; of others the host name by IDNA
     (RFC 5891) and the rest percent-encoded (RFC 3987 3.1). None for what no header may hold or no browser should
     get."""
+    if PLAIN_URL.fullmatch(url):
+        return url
     if CONTROL.search(url) or not SCHEMES.match(url):
         return None
-    if url.isascii() and " " not in url:
-        return url
     if (match := HOST.fullmatch(url)) and not match[2].isascii():
         with suppress(idna.IDNAError):  # browsers read a percent-encoded host name too
             url = match[1] + idna.encode(match[2], uts46=True).decode("ascii") + match[3]

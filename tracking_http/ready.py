@@ -49,28 +49,27 @@ def fits(request: web.BaseRequest) -> bool:
 
 
 class Form:
-    """Answers with one status and header section, and the Date of now."""
+    """Answers with one status and header section, and the Date of now, as bytes."""
 
     def __init__(self, status: str, fields: Mapping[str, str], body: bytes = b"") -> None:
         lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
         self._head = f"HTTP/1.1 {status}\r\n{lines}".encode("ascii")
         self._tail = b"\r\n\r\n" + body
         self._second = 0
-        self._dated = b""
-        self._same = Ready(b"")
+        self._dated = self._same = b""
 
-    def same(self) -> Ready:
+    def same(self) -> bytes:
         """The answer that is the same for everybody."""
         self._date()
         return self._same
 
-    def with_location(self, target: str) -> Ready:
+    def with_location(self, target: str) -> bytes:
         self._date()
-        return Ready(self._dated + b"\r\nLocation: " + target.encode("ascii") + self._tail)
+        return b"%b\r\nLocation: %b%b" % (self._dated, target.encode("ascii"), self._tail)
 
     def _date(self) -> None:
         now = int(time.time())
         if now != self._second:  # RFC 9110 6.6.1
             self._second = now
             self._dated = self._head + b"Date: " + formatdate(now, usegmt=True).encode("ascii")
-            self._same = Ready(self._dated + self._tail)
+            self._same = self._dated + self._tail
