@@ -43,6 +43,7 @@ REASONS: Mapping[str, str] = {
 }  # fmt: skip
 
 AHEAD = ("sec-purpose", "purpose", "x-purpose", "x-moz")
+LOOKED_AT = (*AHEAD, "via")
 PREFETCH = re.compile(r"prefetch|prerender|preview|instant", re.I)
 VIA_PROXY = re.compile(r"GoogleImageProxy|ggpht|ymail|YahooMailProxy", re.I)
 SOON = 600.0  # seconds after the delivery in which a data centre's address is taken for a scanner's
@@ -77,7 +78,7 @@ def hit(
     verdict, reason = agents.read(agent)
     if method != "GET":
         return LOOKING[verdict], "head" if method == "HEAD" else "method"
-    if headers:
+    if not headers.keys().isdisjoint(LOOKED_AT):
         if any(PREFETCH.search(headers[name]) for name in AHEAD if name in headers):
             return "prefetch", "prefetch_header"
         if verdict in ("unknown", "human") and not click and VIA_PROXY.search(headers.get("via", "")):
@@ -93,6 +94,3 @@ def hit(
 def late(verdict: Verdict, network: str, age: float) -> bool:
     """Whether a click that `hit` let pass without an age came from a data centre soon after the delivery."""
     return network == "cloud" and verdict in ("human", "unknown") and age < SOON
-
-
-LOOKED_AT = (*AHEAD, "via")
