@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from typing import Protocol
 
 import msgspec
@@ -70,7 +69,7 @@ class Spool(Protocol):
 
 async def add(records: Records, schedule: Schedule, submission: Submission) -> bool:
     """The message, to be sent when it is due. Durable when it returns. False where there is a schedule of that id."""
-    return await records.add_schedule(schedule, [_encode(replace(submission, content=b"")), submission.content])
+    return await records.add_schedule(schedule, [_encode(submission.with_(content=b"")), submission.content])
 
 
 class Schedules:
@@ -127,7 +126,7 @@ class Schedules:
 
     async def _hand_over(self, schedule: Schedule) -> None:
         envelope, content = await self._records.contents(schedule.schedule_id)
-        submission = replace(_decode(envelope), content=content, received_at=self._clock())
+        submission = _decode(envelope).with_(content=content, received_at=self._clock())
         tracked = await self._tracker.track(submission, key=tokens.key_of(schedule.message_id))
         found = attempts.of(submission, tracked)
         refused = [(w, o) for a in found if a.state is attempts.State.REFUSED for w, o in a.words()]

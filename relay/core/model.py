@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import msgspec
 
@@ -17,6 +17,16 @@ class Value(msgspec.Struct, frozen=True):
 
     def with_(self, **changes: Any) -> Self:
         return msgspec.structs.replace(self, **changes)
+
+
+class Private(Value, frozen=True):
+    """One with a password: of its `secret` members nothing is shown where the value is printed, as a traceback may."""
+
+    secret: ClassVar[frozenset[str]]
+
+    def __repr__(self) -> str:
+        shown = [f"{name}={getattr(self, name)!r}" for name in self.__struct_fields__ if name not in self.secret]
+        return f"{type(self).__name__}({', '.join(shown)})"
 
 
 # -- why something was not tracked: one closed list for `rewrite --explain`, the API and the metrics --------------------
@@ -169,8 +179,7 @@ class Hop(Value, frozen=True):
     peer: str
 
 
-@dataclass(frozen=True, slots=True)
-class Submission:
+class Submission(Private, frozen=True):
     """One message as a client handed it in. `content` has CRLF line endings only, dots taken out. `reverse_path` is
     "" for the null one. `options` are MAIL's, other than SIZE: BODY=8BITMIME, SMTPUTF8, RET=, ENVID=.
     `login` and `password` are the client's own where `auth` asked for them. `helo` is what the client said of itself,
@@ -180,6 +189,7 @@ class Submission:
     `proxy` is that server, and `peer` and `helo` are of the client that it names. `metadata` is what an API call gave
     beside the message, to be had back with it."""
 
+    secret: ClassVar[frozenset[str]] = frozenset({"password"})
     reverse_path: str
     recipients: tuple[Recipient, ...]
     content: bytes
@@ -187,25 +197,25 @@ class Submission:
     peer: str = ""
     received_at: float = 0.0
     login: str = ""
-    password: str = field(default="", repr=False)
+    password: str = ""
     helo: str = ""
     protocol: str = ""
     senders: tuple[str, ...] | None = None
     queue_id: str = ""
     daemon: str = ""
     proxy: Hop | None = None
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(Private, frozen=True):
     """One transaction at the upstream: those recipients get these bytes. `credentials` is (login, password) where
     the client's own session must carry it. `upstream` is the name of the one that it is for."""
 
+    secret: ClassVar[frozenset[str]] = frozenset({"credentials"})
     reverse_path: str
     recipients: tuple[Recipient, ...]
     options: tuple[str, ...] = ()
-    credentials: tuple[str, str] | None = field(default=None, repr=False)
+    credentials: tuple[str, str] | None = None
     upstream: str = "default"
 
 

@@ -10,14 +10,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import msgspec
 
 from relay import event_loop, log, metrics, spool
 from relay.core import answer, dsn, queue
-from relay.core.model import Envelope, Later, Outcome
+from relay.core.model import Envelope, Later, Outcome, Private
 from relay.delivery import attempts
 from relay.delivery.attempts import State
 
@@ -44,18 +43,18 @@ class Upstreams(Protocol):
     ) -> tuple[Outcome, ...]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Journey:
+class Journey(Private, frozen=True):
     """What all attempts of one submission have in common. `upstream` is the name of the one that it is for. `on_defer`:
     whether what is put off is kept without asking. `login` and `peer` say who handed it in, `queue_id` what a proxy
     calls it."""
 
+    secret: ClassVar[frozenset[str]] = frozenset({"credentials"})
     message_id: str
     reverse_path: str
     size: int
     recipients: int
     upstream: str
-    credentials: tuple[str, str] | None = field(repr=False)
+    credentials: tuple[str, str] | None
     on_defer: answer.OnDefer
     login: str = ""
     peer: str = ""

@@ -48,7 +48,7 @@ def key(submission: Submission) -> bytes:
         submission.reverse_path,
         *(recipient.address for recipient in submission.recipients),
     ]
-    head = "\0".join(f"{len(part)} {part}" for part in parts)
+    head = "\0".join([f"{len(part)} {part}" for part in parts])
     found = hashlib.blake2b(digest_size=16)
     for octets in (head.encode("utf-8", "surrogatepass"), submission.content):
         found.update(b"%d\0" % len(octets))

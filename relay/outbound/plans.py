@@ -295,7 +295,7 @@ class Planner:
 
     def grant_of(self, sender: str) -> config.Grant:
         for grant in self.settings.grants:
-            if addresses.matches(sender, grant.addresses):
+            if grant.addresses and addresses.matches(sender, grant.addresses):
                 return grant
         return self.default_grant
 

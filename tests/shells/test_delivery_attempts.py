@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from relay import outbound
 from relay.core import answer, dsn, headers, rewrite
 from relay.core.model import Done, Later, Never, Recipient, Reply, Submission
-from relay.delivery import attempts
+from relay.delivery import attempts, carrying
 from relay.delivery.attempts import TABLE, State, Step
 from relay.outbound.copies import PendingCopy
 
@@ -232,3 +232,9 @@ def test_all_refused_is_one_that_never_began():
     tracked = outbound.Tracked("m1", (), refused=tuple((r, Reply(550, "5.7.1 suppressed")) for r in TO))
     (it,) = attempts.of(message, tracked)
     assert (it.state, it.places, it.host) == (State.REFUSED, (0, 1), "")
+
+
+def test_a_journey_shows_no_password():
+    journey = carrying.Journey("m", "a@x.example", 1, 1, "default", ("ann", "correct horse"), "pass", login="ann")
+    assert "correct horse" not in f"{journey!r} {journey}"
+    assert "login='ann'" in repr(journey)

@@ -146,7 +146,7 @@ async def test_one_body_for_all_where_the_door_has_only_one() -> None:
     kept = memory.Memory()
     room = tracker(settings(opens=True, links=True), kept)
     for recipients in (["a@x.test", "b@x.test", "c@x.test"], ["a@x.test"]):
-        handed = replace(submission(HTML % b"", *recipients), queue_id="4dLxyz", daemon="smtpd")
+        handed = submission(HTML % b"", *recipients).with_(queue_id="4dLxyz", daemon="smtpd")
         done = await room.track(handed, one_group=True)
         (copy,) = done.copies
         assert [r.address for r in copy.recipients] == recipients
@@ -496,7 +496,7 @@ async def test_an_envelope_identifier_unless_the_client_has_one() -> None:
     name, _, value = first.copies[0].options[-1].partition("=t.")
     assert name == "ENVID"
     assert tokens.read(value, "reference", KEYS)
-    second = await room.track(replace(submission(HTML % b""), options=("ENVID=mine", "BODY=8BITMIME")))
+    second = await room.track(submission(HTML % b"").with_(options=("ENVID=mine", "BODY=8BITMIME")))
     assert second.copies[0].options == ("ENVID=mine", "BODY=8BITMIME")
 
 
@@ -506,7 +506,7 @@ async def test_what_comes_back_is_counted_and_refused_in_the_end() -> None:
     options: tuple[str, ...] = ("RET=HDRS",)
     identifiers = []
     for _ in range(5):
-        done = await room.track(replace(submission(HTML % b""), options=options))
+        done = await room.track(submission(HTML % b"").with_(options=options))
         assert done.refusal is None
         options = done.copies[0].options
         identifiers.append(next(o[6:] for o in options if o.startswith("ENVID=")))
@@ -515,14 +515,14 @@ async def test_what_comes_back_is_counted_and_refused_in_the_end() -> None:
     assert identifiers == [first, *(f"{first}.{n}" for n in (2, 3, 4, 5))]
     assert {threads.enveloped(i)[0] for i in identifiers} == {first[2:]}
     for last in (options, ("envid=" + identifiers[-1],)):
-        done = await room.track(replace(submission(HTML % b""), options=last))
+        done = await room.track(submission(HTML % b"").with_(options=last))
         assert done.copies == ()
         assert str(done.refusal).startswith("554 5.4.6 ")
-    assert (await tracker(settings(), Broken()).track(replace(submission(HTML % b""), options=options))).refusal
+    assert (await tracker(settings(), Broken()).track(submission(HTML % b"").with_(options=options))).refusal
     other = tokens.write(Token("reference", b"\1" * 12, 0), Keys(0, {0: bytes(32)}))
     pixel = tokens.write(Token("open", b"\1" * 12, 0), KEYS)
     for strange in (f"t.{other}.5", f"t.{pixel}.5", "t..5", "t.5", f"{first}.5.5", f"x{first}"):
-        done = await room.track(replace(submission(HTML % b""), options=(f"ENVID={strange}",)))
+        done = await room.track(submission(HTML % b"").with_(options=(f"ENVID={strange}",)))
         assert done.copies[0].options == (f"ENVID={strange}",)
 
 
@@ -786,7 +786,7 @@ SPOKEN = {"helo": "client.example.test", "protocol": "ESMTPS"}
 
 
 def by_smtp(content: bytes, *recipients: str, **how: Any) -> Submission:
-    return replace(submission(content, *recipients), **{**SPOKEN, **how})
+    return submission(content, *recipients).with_(**{**SPOKEN, **how})
 
 
 def top(content: bytes) -> str:

@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import subprocess
 import sys
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -48,12 +47,12 @@ def test_the_key_is_the_same_in_every_process():
     ],
 )
 def test_another_message_or_another_client_has_another_key(change):
-    assert resubmissions.key(replace(MESSAGE, **change)) != resubmissions.key(MESSAGE)
+    assert resubmissions.key(MESSAGE.with_(**change)) != resubmissions.key(MESSAGE)
 
 
 def test_whoever_logs_in_is_known_at_every_address():
-    here = replace(MESSAGE, login="ada")
-    assert resubmissions.key(here) == resubmissions.key(replace(here, peer="198.51.100.7", received_at=7.0))
+    here = MESSAGE.with_(login="ada")
+    assert resubmissions.key(here) == resubmissions.key(here.with_(peer="198.51.100.7", received_at=7.0))
 
 
 WORDS = st.text(st.sampled_from("a\0 1"), max_size=4)
@@ -73,7 +72,7 @@ def test_no_two_envelopes_run_into_each_other(one, other):
 @pytest.mark.parametrize("octets", [0, 1, 2046, 2047, 2048, 4094, 65_536, 65_537, 300_000])
 def test_the_pieces_make_one_digest(octets):
     """However it is fed: another process may feed it otherwise."""
-    made = replace(MESSAGE, content=b"x" * octets)
+    made = MESSAGE.with_(content=b"x" * octets)
     head = "\0".join(f"{len(p)} {p}" for p in ("peer", "192.0.2.1", "a@here.example", "b@x.example", "c@x.example"))
     whole = b"%d\0%b%d\0%b" % (len(head), head.encode(), octets, made.content)
     assert resubmissions.key(made) == hashlib.blake2b(whole, digest_size=16).digest()
