@@ -30,7 +30,7 @@ REASONS: Mapping[str, str] = {
     "sweep": "All links of the copy one after the other, with nobody to be seen who read it.",
     "canary": "Followed the link that nobody sees.",
     "around_canary": "Came with one that followed the link that nobody sees.",
-    "after_head": "The same program had asked without wanting the content (HEAD).",
+    "after_head": "The same program, or one beside it, had asked without wanting the content (HEAD).",
     "beside_machine": "The same program did what only machines do, within a minute.",
     "beside_click": "Somebody else's click on the same link, within seconds of the click of the person who had loaded the picture.",
     "many_recipients": "One address followed links of several recipients within seconds.",
@@ -40,6 +40,8 @@ READING = 2.0  # seconds between the picture and the first click, at least, wher
 BURST = 2.0  # seconds
 TOGETHER = 20.0  # seconds between a click and a scan of the same link at the time of the click
 COMPANY = 60.0  # seconds around what only machines do, in which the same program is one
+STEADY = 75.0  # seconds in which a machine that loads the picture too goes through all links at one pace, at most
+PAUSE = 30.0  # seconds without a click, after which other programs' clicks are others'
 CANARY = 300.0  # the same around a canary
 NEAR_CANARY = 10.0  # and others without a picture, from anywhere
 HAND = 0.35  # seconds between two links that no hand is faster than
@@ -104,7 +106,9 @@ def follow(marks: list[Mark], hit: Mark, copy: Copy) -> list[Change]:
     if not marks and hit.kind != "canary":  # as most are
         marks.append(hit)
         return []
-    remember(marks, hit)
+    again = remember(marks, hit)
+    if again is not None and again.verdict == "scanner" and hit.who and hit.verdict in PEOPLE:
+        return [Change(hit.ids, "scanner", "beside_machine")]
     clicks = 0
     for m in marks:
         if m.verdict not in PEOPLE or m.kind == "canary":
@@ -124,7 +128,8 @@ def apply(suspects: Iterable[tuple[Mark, str]]) -> Iterable[Change]:
             yield Change(mark.ids, "scanner", reason)
 
 
-def remember(marks: list[Mark], hit: Mark) -> None:
+def remember(marks: list[Mark], hit: Mark) -> Mark | None:
+    """The mark that the hit went into, if the same program had done the same before."""
     oldest = hit.at - AGES
     if marks and marks[0].at < oldest:
         marks[:] = [m for m in marks if (m.at >= oldest if m.kind != "open" else m.at >= hit.at - DAY)]
@@ -141,16 +146,17 @@ def remember(marks: list[Mark], hit: Mark) -> None:
             m.ids = [*m.ids[-IDS + 1 :], *hit.ids]
             if hit.verdict not in PEOPLE and m.verdict in PEOPLE:
                 m.verdict = hit.verdict
-            return
+            return m
     marks.append(hit)
     if len(marks) > 1 and marks[-2].at > hit.at:
         marks.sort(key=lambda m: m.at)
     if len(marks) <= FEWEST:
-        return
+        return None
     for kind, most in (("open", OPENS), ("click", CLICKS), ("canary", CANARIES)):
         some = [m for m in marks if m.kind == kind]
         if len(some) > most:
             marks.remove(some[1] if kind == "open" else some[0])
+    return None
 
 
 def found(marks: Sequence[Mark], copy: Copy) -> list[tuple[Mark, str]]:
@@ -160,18 +166,26 @@ def found(marks: Sequence[Mark], copy: Copy) -> list[tuple[Mark, str]]:
     own = {key for key, by in read.items() if by == "own"}
     suspects: list[tuple[Mark, str]] = [(m, "canary") for m in marks if m.kind == "canary"]
     suspects += canary(marks, own)
-    suspects += after_head(clicks)
-    groups: dict[tuple[str, int], list[Mark]] = {}
-    for m in clicks:
+    suspects += after_head(clicks, own)
+    looked = [m for m in clicks if m.verdict != "prefetch"]  # what a browser fetched ahead for a person makes no row
+    programs: dict[int, list[Mark]] = {}
+    addresses: dict[int, list[Mark]] = {}
+    for m in looked:
         if m.who:
-            groups.setdefault(("who", m.who), []).append(m)
-            groups.setdefault(("where", m.where), []).append(m)
-    for group in groups.values():
+            programs.setdefault(m.who, []).append(m)
+            addresses.setdefault(m.where, []).append(m)
+    for group in programs.values():
         if len(group) > 1:
             suspects += row(group, marks, copy, any(read[id(m)] for m in group))
-    strangers = [m for m in clicks if not read[id(m)]]
-    if len(strangers) > 1 and len({m.who for m in strangers}) > 1:
-        suspects += row(strangers, marks, copy, was_read=False, several=True)
+    for group in addresses.values():
+        if len({m.who for m in group}) > 1:
+            for run in runs(group):
+                suspects += row(run, marks, copy, any(read[id(m)] for m in run))
+    strangers = [m for m in looked if not read[id(m)] and m.verdict != "crawler"]
+    if len({m.who for m in strangers}) > 1:
+        for run in runs(strangers):
+            machines = row(run, marks, copy, was_read=False, several=True)
+            suspects += machines + list(pictures(machines, marks))
     suspects += beside_click(clicks, own, read)
     guilty = {id(m) for m, _ in suspects}
     return suspects + list(company(marks, guilty))
@@ -195,6 +209,17 @@ def readers(click: Mark, marks: Sequence[Mark]) -> Literal["own", "proxy", ""]:
     return by
 
 
+def runs(clicks: Sequence[Mark]) -> Iterable[list[Mark]]:
+    """Clicks of several programs, apart where nobody clicked for a while: who comes then is another."""
+    run: list[Mark] = []
+    for m in clicks:
+        if run and m.at - run[-1].at > PAUSE:
+            yield run
+            run = []
+        run.append(m)
+    yield run
+
+
 def row(
     clicks: Sequence[Mark], marks: Sequence[Mark], copy: Copy, was_read: bool, several: bool = False
 ) -> list[tuple[Mark, str]]:
@@ -203,7 +228,7 @@ def row(
     for at, first in enumerate(clicks):
         near = [m for m in clicks[at:] if m.at - first.at <= BURST]
         times = first_times(near)
-        if too_fast(times, was_read):
+        if too_fast(times, was_read, len(times) == copy.links):
             suspects += [(m, "burst") for m in near if m.at <= times[-1]]
     times = first_times(clicks)
     if copy.links and len(times) >= copy.links > 1:
@@ -230,14 +255,14 @@ def first_times(clicks: Iterable[Mark]) -> list[float]:
     return sorted(times.values())
 
 
-def too_fast(times: Sequence[float], was_read: bool) -> bool:
+def too_fast(times: Sequence[float], was_read: bool, all_of_them: bool = False) -> bool:
     """Different links at these times, all within `BURST`: faster than a hand?"""
     many = len(times)
     if many < 2:
         return False
     gap = (times[-1] - times[0]) / (many - 1)
     if was_read:
-        return many >= 3 and gap < 0.25
+        return gap < 0.25 if many >= 3 else all_of_them and gap < 0.15
     if many == 2:
         return gap < HAND
     return True
@@ -256,7 +281,7 @@ def slowest(links: int, soon: bool) -> float:
 
 def steady(clicks: Sequence[Mark], marks: Sequence[Mark], times: Sequence[float]) -> bool:
     """All links in their order, at the same pace, and the picture at that pace before them."""
-    if len(times) < 4 or times[-1] - times[0] > 180:
+    if len(times) < 4 or times[-1] - times[0] > STEADY:
         return False
     order = [m.link for m in clicks]
     if order != sorted(order):
@@ -279,10 +304,16 @@ def canary(marks: Sequence[Mark], own: set[int]) -> Iterable[tuple[Mark, str]]:
                 yield m, "around_canary"
 
 
-def after_head(clicks: Sequence[Mark]) -> Iterable[tuple[Mark, str]]:
+def after_head(clicks: Sequence[Mark], own: set[int]) -> Iterable[tuple[Mark, str]]:
+    """By the same program; or of that link, by another at the address at once, unless somebody there had loaded the picture."""
     heads = [m for m in clicks if m.method != "GET" and m.who]
     for m in clicks:
-        if m.method == "GET" and any(h.who == m.who and 0 <= m.at - h.at <= COMPANY for h in heads):
+        if m.method == "GET" and any(
+            0 <= m.at - h.at <= COMPANY
+            if h.who == m.who
+            else h.where == m.where and h.link == m.link and 0 <= m.at - h.at <= BURST and id(m) not in own
+            for h in heads
+        ):
             yield m, "after_head"
 
 
@@ -295,6 +326,17 @@ def beside_click(
             o.link == m.link and o.where != m.where and id(o) in own and abs(o.at - m.at) <= TOGETHER for o in clicks
         ):  # fmt: skip
             yield m, "beside_click"
+
+
+def pictures(machines: Sequence[tuple[Mark, str]], marks: Sequence[Mark]) -> Iterable[tuple[Mark, str]]:
+    """Who goes through links from one address after the other loads the picture from another again."""
+    if len({m.link for m, _ in machines}) < 3:
+        return
+    first, last = machines[0][0].at - BURST, machines[-1][0].at
+    followed = {m.where for m in marks if m.kind == "click"}
+    for m in marks:
+        if m.kind == "open" and m.verdict != "proxy" and m.where not in followed and first <= m.at <= last:
+            yield m, "beside_machine"
 
 
 def company(marks: Sequence[Mark], guilty: Iterable[int] = ()) -> Iterable[tuple[Mark, str]]:

@@ -220,11 +220,78 @@ def private(s: Scene) -> None:
         at += s.dice.uniform(1.5, 120)
 
 
+def twice(s: Scene) -> None:
+    """Each link two times, as a filter does that asks from two of its programs at once."""
+    at, ip, agent = s.delivered(), s.address(), s.browser()
+    for link in [*range(s.links)] * 2:
+        s.hit(at + s.dice.uniform(0, 1.2), "click", ip, agent, True, link)
+
+
+def rotating(s: Scene) -> None:
+    """The picture and the links, each from another address by another browser, within three seconds."""
+    at = s.delivered()
+    s.hit(at, "open", s.address(), s.browser(), True)
+    for link in range(s.links):
+        s.hit(at + s.dice.uniform(0, 3), "click", s.address(), s.browser(), True, link)
+
+
+def head_by_another(s: Scene) -> None:
+    """HEAD by one program, GET by another at the same address."""
+    at, ip, first, second = s.delivered(), s.address(), s.browser(), s.browser()
+    for link in range(s.links):
+        s.hit(at, "click", ip, first, True, link, "HEAD")
+        s.hit(at + s.dice.uniform(0.05, 1), "click", ip, second, True, link)
+        at += s.dice.uniform(0.5, 5)
+
+
+def before_who_sees_no_pictures(s: Scene) -> None:
+    """A gateway's row from one address, from many, or link by link, and minutes later one click of somebody who loads no picture."""
+    s.dice.choice([burst, link_by_link, burst_from_many])(s)
+    end = max(hit["at"] for hit, _ in s.hits) - s.sent_at
+    s.hit(end + s.dice.uniform(40, 500), "click", s.address(), s.browser(), False, s.dice.randrange(s.links))
+
+
+def behind_one_address(s: Scene) -> None:
+    """The filter in a company's own network: it and the person behind it have the same address."""
+    at, ip = s.delivered(), s.address()
+    machine, person = s.dice.sample(BROWSERS, 2)
+    for link in range(s.links):
+        s.hit(at + s.dice.random(), "click", ip, machine, True, link)
+    s.hit(at + s.dice.uniform(40, 500), "click", ip, person, False, s.dice.randrange(s.links))
+
+
+def fetched_ahead(s: Scene) -> None:
+    """A browser that fetches the links under the pointer ahead of the click."""
+    at, ip, agent = s.reading(), s.address(), BROWSERS[0]
+    s.picture(at, ip, agent)
+    at += s.dice.uniform(3, 60)
+    links = s.dice.sample(range(s.links), min(s.links, s.dice.randint(1, 4)))
+    for link in links:
+        s.hit(at, "click", ip, agent, True, link)
+        s.hits[-1][0]["headers"] = {"Sec-Purpose": "prefetch"}
+        at += s.dice.uniform(0.05, 0.5)
+    s.hit(at, "click", ip, agent, False, links[-1])
+
+
+def digest(s: Scene) -> None:
+    """Forty links, nearly all followed by somebody who reads on."""
+    s.links = 40
+    at, ip, agent = s.reading(), s.address(), s.browser()
+    s.picture(at, ip, agent)
+    at += s.dice.uniform(4, 30)
+    for link in range(40):
+        if s.dice.random() < 0.9:
+            s.hit(at, "click", ip, agent, False, link)
+            at += s.dice.lognormvariate(1.5, 0.8)
+
+
 MACHINES: list[Callable[[Scene], None]] = [
     burst, burst_with_picture, burst_from_many, link_by_link, head_then_get, late_burst, before_a_person, at_the_click, follows_the_canary,
+    twice, rotating, head_by_another, before_who_sees_no_pictures, behind_one_address,
 ]  # fmt: skip
 PEOPLE: list[Callable[[Scene], None]] = [
     one_click, one_click_without_picture, double_click, two_fast_tabs, tabs_in_a_row, reads_it_all, forwarded, telephone_and_desk, private,
+    fetched_ahead, digest,
 ]  # fmt: skip
 FEWEST: dict[Callable[[Scene], None], int] = {
     burst: 2,
@@ -233,6 +300,11 @@ FEWEST: dict[Callable[[Scene], None], int] = {
     link_by_link: 3,
     late_burst: 2,
     before_a_person: 2,
+    twice: 2,
+    rotating: 3,
+    head_by_another: 2,
+    before_who_sees_no_pictures: 3,
+    behind_one_address: 2,
 }
 
 

@@ -88,6 +88,43 @@ def test_a_person_stays_one_beside_a_gateway() -> None:
     assert [one.verdict for one in found] == ["scanner"] * 5 + ["human"] * 2
 
 
+def test_a_click_minutes_after_a_row_is_no_part_of_it() -> None:
+    """Neither where many addresses made the row, nor where the person has the address of the machine."""
+    row = [(n * 2, "click", n, f"198.51.100.{n}", FIREFOX) for n in range(5)]
+    assert scene(*row, (200, "click", 1, HERE, FIREFOX))[-1].verdict == "human"
+    row = [(n * 2, "click", n, HERE, FIREFOX) for n in range(5)]
+    assert scene(*row, (200, "click", 1, HERE, FIREFOX.replace("140", "141")))[-1].verdict == "human"
+
+
+def test_what_a_machine_does_again_is_a_machines() -> None:
+    found = scene(*((n / 5, "click", n % 3, HERE, FIREFOX) for n in range(9)))
+    assert {one.verdict for one in found} == {"scanner"}
+    assert found[-1].reason == "beside_machine"
+
+
+def test_what_was_fetched_ahead_makes_no_row() -> None:
+    ahead = {"Sec-Purpose": "prefetch"}
+    hits = [(n / 5, n, ahead if n < 3 else {}) for n in range(4)]
+    lines = [
+        traces.Line("click", 1000.0 + at, "m", "a@example.com", link, 5, 900.0, "GET", HERE, FIREFOX, said)
+        for at, link, said in hits
+    ]
+    assert [one.verdict for one in traces.judge(lines, NETWORKS.of)] == ["prefetch"] * 3 + ["human"]
+
+
+def test_both_links_at_once_are_no_hands_even_of_who_has_read() -> None:
+    for apart, links, verdict in ((0.05, 2, "scanner"), (0.3, 2, "human"), (0.05, 5, "human")):
+        clicks = (9.0, "click", 0, HERE, FIREFOX), (9 + apart, "click", 1, HERE, FIREFOX)
+        found = scene((0, "open", 0, HERE, FIREFOX), *clicks, links=links)
+        assert [one.verdict for one in found[1:]] == [verdict] * 2
+
+
+def test_the_picture_that_goes_with_links_followed_from_many_addresses() -> None:
+    row = [(0.2 + n * 0.5, "click", n, f"198.51.100.{n}", FIREFOX) for n in range(4)]
+    found = scene((0, "open", 0, HERE, FIREFOX), *row, (300, "open", 0, THERE, FIREFOX))
+    assert [one.verdict for one in found] == ["scanner"] * 5 + ["human"]
+
+
 def test_the_canary_tells_of_what_was_done_around_it() -> None:
     found = scene((0, "click", 1, HERE, FIREFOX), (30, "canary", 0, HERE, FIREFOX), (900, "click", 1, HERE, FIREFOX))
     assert verdicts(found) == [("scanner", "around_canary"), ("scanner", "canary"), ("human", "browser")]
