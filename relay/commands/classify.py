@@ -1,4 +1,4 @@
-"""Say what the classifier makes of hits: one JSON line each in, in order of time, and one out. No store is asked."""
+"""Say what the classifier makes of hits: one JSON line each in, and one out, in the same order. No store is asked."""
 
 from __future__ import annotations
 
@@ -54,6 +54,8 @@ def lines(name: str, file: BinaryIO) -> list[traces.Line]:
 
     found = []
     for number, line in enumerate(file, 1):
+        if number == 1:
+            line = line.removeprefix(b"\xef\xbb\xbf")  # as programs on Windows begin a file
         if not line.strip():
             continue
         try:

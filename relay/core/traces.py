@@ -75,15 +75,18 @@ class Copy(NamedTuple):
     links: dict[int | str, int]  # what the lines call a link -> its number here
 
 
-def judge(hits: Iterable[Line], network: Callable[[str], str]) -> list[Judged]:
-    """The verdicts, in order. `network` is as `classify.hit` has it of an address."""
+def judge(hits: Sequence[Line], network: Callable[[str], str]) -> list[Judged]:
+    """The verdicts, as the lines are ordered; they are looked at in order of time. `network` is as `classify.hit` has it of
+    an address."""
+    times = [seconds(hit.at) or 0.0 for hit in hits]
     copies: dict[tuple[str, str], Copy] = {}
     crowd = neighbours.Crowd()
-    found: list[Judged] = []
-    for number, hit in enumerate(hits):
+    found: dict[int, Judged] = {}
+    for number in sorted(range(len(hits)), key=times.__getitem__):
+        hit, at = hits[number], times[number]
         key = (hit.message or "", (hit.recipient or "").lower())
         copy = copies.setdefault(key, Copy([], {}))
-        at, sent_at = seconds(hit.at) or 0.0, seconds(hit.sent_at)
+        sent_at = seconds(hit.sent_at)
         method, agent, address = (hit.method or "GET").upper(), hit.user_agent or "", hit.ip or ""
         verdict, reason = classify.hit(
             method=method,
@@ -96,7 +99,7 @@ def judge(hits: Iterable[Line], network: Callable[[str], str]) -> list[Judged]:
         first = verdict
         if hit.kind == "canary" and verdict not in ("scanner", "crawler"):
             verdict, reason = "scanner", "canary"
-        found.append(Judged(verdict, reason, first))
+        found[number] = Judged(verdict, reason, first)
         who = neighbours.identity(b"", address, agent)
         link = (
             copy.links.setdefault(hit.link if hit.link is not None else "", len(copy.links))
@@ -111,7 +114,7 @@ def judge(hits: Iterable[Line], network: Callable[[str], str]) -> list[Judged]:
             for one in map(int, change.ids):
                 if found[one].verdict in neighbours.PEOPLE:
                     found[one].verdict, found[one].reason = change.verdict, change.reason
-    return found
+    return [found[number] for number in range(len(hits))]
 
 
 def lowered(headers: Mapping[str, Any] | Sequence[tuple[str, Any]] | None) -> classify.Headers:

@@ -247,3 +247,13 @@ def test_copies_are_apart() -> None:
         for n, (message, recipient) in enumerate(pairs)
     ]
     assert {one.verdict for one in traces.judge(lines, NETWORKS.of)} == {"human"}
+
+
+@given(st.randoms(use_true_random=False))
+def test_lines_may_be_in_any_order(dice: Any) -> None:
+    hits = next(hit_traces.scenes(hit_traces.before_a_person, 1))
+    lines = [traces.read(line) for line in hit_traces.lines(hits)]
+    right = traces.judge(lines, NETWORKS.of)
+    order = [*range(len(lines))]
+    dice.shuffle(order)
+    assert traces.judge([lines[n] for n in order], NETWORKS.of) == [right[n] for n in order]

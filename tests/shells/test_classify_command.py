@@ -50,6 +50,12 @@ def test_several_files_are_one_row(folder: Path, capsys: pytest.CaptureFixture[s
     assert {line["reason"] for line in out(capsys)} == {"burst"}
 
 
+def test_a_file_as_programs_on_windows_write_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "hits").write_bytes(b"\xef\xbb\xbf" + b"\r\n".join(hit_traces.lines(HITS)) + b"\r\n")
+    assert main(["classify", "hits"]) == 0
+    assert {line["reason"] for line in out(capsys)} == {"burst"}
+
+
 def test_a_line_that_can_not_be_read_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "bad").write_text('{"kind":"open","at":1}\n\n{"kind":"look","at":1}\n')
     assert main(["classify", "hits", "bad"]) == 2
