@@ -232,18 +232,19 @@ class Delivery:
         for attempt in found:
             if attempt.under_way:
                 attempt.cut_off()
-        everybody = [(attempt, n) for attempt in found for n in range(len(attempt.recipients))]
-        if len(found) > 1:
-            everybody.sort(key=lambda one: one[0].places[one[1]])
-        fates = {attempt: attempt.fates for attempt in found}
-        said = answer.over(journey.message_id, [fates[a][n] for a, n in everybody], journey.on_defer)
+        if len(found) == 1:
+            told = found[0].fates
+        else:
+            fates = {attempt: attempt.fates for attempt in found}
+            told = [fates[attempt][n] for attempt, n in _everybody(found)]
+        said = answer.over(journey.message_id, told, journey.on_defer)
         if said.taken:
             self.outcomes.accepted(journey.message_id)
         for attempt in found:
             if not attempt.in_spool:
                 self._record(attempt, journey)
         if said.keep or said.report or said.relayed:
-            said = await self._carry_out(said, everybody, journey)
+            said = await self._carry_out(said, _everybody(found), journey)
         return self._say(said, journey)
 
     def _record(self, attempt: attempts.Attempt, journey: carrying.Journey) -> None:
@@ -300,3 +301,11 @@ class Delivery:
                 task.cancel()
             await asyncio.gather(*left, return_exceptions=True)
             await self._carrier.close(0.0)  # what these began meanwhile
+
+
+def _everybody(found: Sequence[attempts.Attempt]) -> list[tuple[attempts.Attempt, int]]:
+    """All recipients in the submission's order, each by its attempt and its place there."""
+    everybody = [(attempt, n) for attempt in found for n in range(len(attempt.recipients))]
+    if len(found) > 1:
+        everybody.sort(key=lambda one: one[0].places[one[1]])
+    return everybody
