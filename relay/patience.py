@@ -18,7 +18,7 @@ class Patience:
         self._waiting: deque[Wait] = (
             deque()
         )  # the oldest first; those that are over are left out as they come to the front
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def wait(self) -> Wait:
@@ -27,8 +27,8 @@ class Patience:
     def _begin(self, wait: Wait, loop: asyncio.AbstractEventLoop) -> float:
         """When that one is over."""
         waiting = self._waiting
-        if loop is not self._loop:
-            self._loop, self._timer = loop, None
+        if loop is not self.loop:
+            self.loop, self._timer = loop, None
             waiting.clear()
         while waiting and waiting[0].task is None:
             waiting.popleft()
@@ -39,7 +39,7 @@ class Patience:
         return at
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        if loop is not self._loop:
+        if loop is not self.loop:
             return
         now = loop.time()
         while self._waiting and (self._waiting[0].task is None or self._waiting[0].at <= now):
@@ -60,8 +60,13 @@ class Wait:
         self.task: asyncio.Task[object] | None = None
 
     def __enter__(self) -> None:
-        loop = asyncio.get_running_loop()
-        task = self.task = asyncio.current_task(loop)
+        # The one that ran last: in Python 3.11 it is a system call to ask which runs.
+        loop = self._of.loop
+        task = asyncio.current_task(loop) if loop is not None else None
+        if loop is None or task is None:
+            loop = asyncio.get_running_loop()
+            task = asyncio.current_task(loop)
+        self.task = task
         assert task is not None
         self._cancelling = task.cancelling()
         self.at = self._of._begin(self, loop)

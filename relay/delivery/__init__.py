@@ -79,18 +79,20 @@ class Delivery:
         if earlier:
             LOG.info("joined", peer=submission.peer, login=submission.login or None)
             return Handle(earlier, key, self._resubmissions)
-        reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        # Asked once: in Python 3.11 it is a system call to ask which loop runs, and so is each asyncio.create_task.
+        loop = asyncio.get_running_loop()
+        reply: asyncio.Future[Reply] = loop.create_future()
         handle = Handle(reply, key, self._resubmissions)
         began = self._resubmissions.begin(key, reply)
         if began is None:
-            self._start(self._take(submission, message_key, reply))
+            self._start(loop, self._take(submission, message_key, reply))
         else:
             heard = self._resubmissions.heard(key, began, lambda: handle.gone)
-            self._start(self._join(submission, message_key, reply, heard))
+            self._start(loop, self._join(submission, message_key, reply, heard))
         return handle
 
-    def _start(self, work: Coroutine[object, object, None]) -> None:
-        task = asyncio.create_task(work)
+    def _start(self, loop: asyncio.AbstractEventLoop, work: Coroutine[object, object, None]) -> None:
+        task = loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -168,7 +170,7 @@ class Delivery:
     ) -> bool:
         """The one copy, in the message's own task. False where that took longer than its client waits: then that one's
         answer comes from elsewhere."""
-        loop = asyncio.get_running_loop()
+        loop = reply.get_loop()
         task = asyncio.current_task(loop)
         assert task is not None
         late = False
@@ -176,7 +178,7 @@ class Delivery:
         def over() -> None:
             nonlocal late
             late = True
-            self._start(self._say_to(reply, self._outlast({attempt: task}, found, journey), journey.peer))
+            self._start(loop, self._say_to(reply, self._outlast({attempt: task}, found, journey), journey.peer))
 
         timer = loop.call_later(patience, over) if patience is not None else None
         self._alone.add(task)

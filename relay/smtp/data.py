@@ -9,6 +9,7 @@ Leaves to others: the commands, dots and line ends (`core.octets`), and all mean
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 
 from relay import event_loop
@@ -48,8 +49,7 @@ async def read(
     `mended()` is called where bare LFs were made CRLF; without it they are refused. Raises `Gone`."""
     held, seen, size, refusal = bytearray(b"\r\n"), 0, 0, None  # that CRLF ends DATA's own line: "." may come first
     dotted = False  # a line before the end begins with a dot
-    clock = asyncio.get_running_loop().time
-    began, counted = clock(), 0
+    began, counted = time.monotonic(), 0
     try:
         while True:
             chunk = await reader.read(CHUNK)
@@ -72,7 +72,7 @@ async def read(
                 flight.add(-counted)
                 counted = 0
             seen = max(0, len(held) - 4)
-            keep_up(clock() - began, size, limit, pace)
+            keep_up(time.monotonic() - began, size, limit, pace)
             tick(pace.block_seconds)
         rest = held[at + 5 :]
         if rest:  # pipelined: it belongs to the next command

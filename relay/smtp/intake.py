@@ -57,9 +57,7 @@ class Intake:
         self._pending.add(handle.reply)
         if taken:
             taken(handle)
-        heard: asyncio.Future[Reply] = (
-            asyncio.get_running_loop().create_future()
-        )  # the reply itself outlives the client
+        heard: asyncio.Future[Reply] = handle.reply.get_loop().create_future()  # the reply itself outlives the client
         handle.reply.add_done_callback(partial(self._answered, octets, heard))
         try:
             return await heard
