@@ -79,24 +79,26 @@ class Renderer:
         edits = list(message.edits)
         hrefs: list[str] = []
         pixel: str | None = None
-        if group.edited and group.prepared:
+        prepared = group.prepared if group.edited else None
+        base = group.base
+        if prepared:
             click = tokens.clicks(message.key, index, keys)
-            hrefs = [f"{group.base}/c/{click(n, url)}" for n, url in enumerate(group.prepared.links, group.first_link)]
-            if group.prepared.has_pixel:
-                pixel = f"{group.base}/o/{tokens.write(Token('open', message.key, index), keys)}"
+            hrefs = [f"{base}/c/{click(n, url)}" for n, url in enumerate(prepared.links, group.first_link)]
+            if prepared.has_pixel:
+                pixel = f"{base}/o/{tokens.write(Token('open', message.key, index), keys)}"
         if group.reference:
             token = tokens.write(Token("reference", message.key, index), keys) if index else message.token
-            edits += threads.edits(head, threads.entry(domains.of_url(group.base), token), message.newline)
+            edits += threads.edits(head, threads.entry(domains.of_url(base), token), message.newline)
         for place in group.broken:
             edits.append(Edit(head.fields[place].start, head.fields[place].end, b""))
-        if group.edited and group.prepared:
+        if prepared:
             page = ""
             if group.decision.tracking.about_link:
-                page = f"{group.base}/about/{tokens.write(Token('about', message.key, index), keys)}"
+                page = f"{base}/about/{tokens.write(Token('about', message.key, index), keys)}"
             canary = ""
-            if group.prepared.has_canary:
-                canary = f"{group.base}/c/{tokens.write(Token('canary', message.key, index), keys)}"
-            rendering = rewrite.render(group.prepared, hrefs=hrefs, pixel=pixel, edits=edits, page=page, canary=canary)
+            if prepared.has_canary:
+                canary = f"{base}/c/{tokens.write(Token('canary', message.key, index), keys)}"
+            rendering = rewrite.render(prepared, hrefs=hrefs, pixel=pixel, edits=edits, page=page, canary=canary)
         else:
             rendering = rewrite.Rendering(head, parts.changes(edits))
         rendering, note = self.signed(message, group, rendering)

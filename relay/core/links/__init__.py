@@ -145,8 +145,8 @@ class _Reader:
             watched |= {None}
         texts: list[str] | None = None
         tokens = tokenize(flat, capture_source=False, capture_attributes=False)
-        for tag, token in [(tag, token) for token in tokens if (tag := token.tag) in watched]:
-            at = token.col
+        for token in [token for token in tokens if token.tag in watched]:
+            tag, at = token.tag, token.col
             if tag is None:
                 if conditional and token.type == COMMENT:
                     self.comment(token)

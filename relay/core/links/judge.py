@@ -8,7 +8,7 @@ Leaves to others: what a placeholder is (`placeholders`), what lets somebody in 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote_plus, unquote, urljoin
@@ -18,6 +18,7 @@ from relay.core.links import placeholders
 from relay.core.model import Reason, Tracking
 
 LONGEST = 2_000  # characters of the whole href: Outlook stops at 2,083
+REMEMBERED = 2_000  # authorities, each as long as a name in the DNS can be
 
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*+):")
 # http(s) with two slashes and a host. Browsers read fewer or other slashes too; people don't write them.
@@ -47,8 +48,8 @@ ANY = Host(None, (), False)  # a host that says nothing about its URLs
 class Criteria(NamedTuple):
     """What decides, worked out once per message. `own` are (host, path) of our tracking hosts, in lower case and
     without the last slash; `listed` the URLs of List-* fields, normalised; `added` what is appended, as (name,
-    name=value), encoded. `hosts` remembers what was found about an authority, `lengths` the length of a tracked href
-    by that of its URL. `web`: http and https are tracked, as they stand."""
+    name=value), encoded. `hosts` remembers what was found about an authority, over all messages without List-* fields;
+    `lengths` the length of a tracked href by that of its URL. `web`: http and https are tracked, as they stand."""
 
     web: bool
     schemes: frozenset[str]
@@ -64,14 +65,16 @@ class Criteria(NamedTuple):
 
 
 def criteria(
-    tracking: Tracking, own: Iterable[str], listed: Iterable[str], href_length: Callable[[str], int]
+    tracking: Tracking, own: Iterable[str], listed: Sequence[str], href_length: Callable[[str], int]
 ) -> Criteria:
     """The criteria of one message. `own`: base URLs of ours; `listed`: the URLs in its List-* fields."""
     t = tracking
     appended = tuple(t.append.items()) if t.append else ()
     f = _fixed(t.schemes, appended, tuple(own), t.credential_params, t.skip_hosts)
+    if not listed:
+        return f._replace(href_length=href_length, lengths={})
     known = frozenset(map(normal, listed))
-    hosts = frozenset([_spelt(match[1]) for url in known if (match := AUTHORITY.match(url))]) if known else known
+    hosts = frozenset([_spelt(match[1]) for url in known if (match := AUTHORITY.match(url))])
     return Criteria(f.web, f.schemes, f.added, f.own, known, f.capabilities, f.skipped, href_length, {}, {}, hosts)
 
 
@@ -188,7 +191,11 @@ def path_of_ours(url: str, criteria: Criteria) -> str:
 def _known(authority: str, criteria: Criteria) -> Host:
     known = criteria.hosts.get(authority)
     if known is None:
-        known = criteria.hosts[authority] = _host(authority, criteria)
+        known = _host(authority, criteria)
+        if known.reason != "credentials" and len(authority) <= 253:
+            if len(criteria.hosts) >= REMEMBERED:
+                criteria.hosts.clear()
+            criteria.hosts[authority] = known
     return known
 
 
