@@ -412,6 +412,24 @@ async def test_what_was_taken_back_while_the_lock_was_waited_for_is_not_done(sto
         assert [e.link_index for e in await store.events()] == [2]
 
 
+async def test_what_came_while_the_lock_was_waited_for_goes_with_it(store: Postgres, url: str) -> None:
+    async with another(url) as other, another(url) as looking_on:
+
+        async def waits() -> bool:
+            return bool(await looking_on.fetchval(WAITS))
+
+        before = await batches(url)
+        await other.execute(turns.BEGIN)
+        first = asyncio.ensure_future(store.record_sent(sent()))
+        await until(waits)
+        others = [asyncio.ensure_future(store.record_sent(sent(f"m{n}"))) for n in range(2, 12)]
+        await asyncio.sleep(0)
+        await other.execute("ROLLBACK")
+        await asyncio.gather(first, *others)
+        assert await batches(url) == before + 1
+        assert len(await store.recent_sent()) == 11
+
+
 async def test_a_standby_that_was_promoted_is_found() -> None:
     """What was acknowledged is on both, since the primary waits for its standby."""
     with servers.running({"synchronous_standby_names": "*", "synchronous_commit": "local"}) as primary:

@@ -53,17 +53,17 @@ COMMIT = WRITER.format("'{writer}'", "{batch}", "{now}") + "; COMMIT"
 SEALED = End(WRITER, f"pg_advisory_xact_lock({KEY}), {FREE}")  # from left to right
 
 
-class Withdrawn(Exception):
-    """Not all of what was asked for is wanted any more. The lock is held, and nothing was done."""
+class Changed(Exception):
+    """It is to be asked about something else, now that the lock is held. Nothing was done."""
 
 
 class Turn:
-    """`wanted` is called once the lock is held, before anything is done: whether all is wanted still."""
+    """`same` is called once the lock is held, before anything is done: whether what was asked about is what is to be done."""
 
-    def __init__(self, session: Session, wanted: Callable[[], bool], *, pooled: bool) -> None:
+    def __init__(self, session: Session, same: Callable[[], bool], *, pooled: bool) -> None:
         self.types: Types = session.types
         self.session = session
-        self._wanted = wanted
+        self._same = same
         self._pooled = pooled
         self.held = False
         self._begun = False
@@ -81,8 +81,8 @@ class Turn:
     def _hold(self) -> None:
         if not self.held:
             self.held = True
-            if not self._wanted():
-                raise Withdrawn
+            if not self._same():
+                raise Changed
 
     async def ask(self, sql: str, values: Sequence[Any], *, reads: bool) -> list[Row]:
         await self._write_last()
