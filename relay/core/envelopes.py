@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 from relay.core import headers, parts
-from relay.core.model import Done, Envelope, Later, Never, Outcome, Recipient, Reply
+from relay.core.model import Done, Envelope, Later, Never, Outcome, Recipient, Reply, Value
 
 # RFC 5321 4.1.2 Mailbox, wide: whatever can't end a command or its angle brackets. Spaces and brackets stand inside a
 # quoted local part only. A broken address is refused: mended, it would be somebody else's.
@@ -31,14 +30,14 @@ PLAIN = re.compile("[!-~]++(?>(?: [!-~]++)*)")
 LONGEST_TEXT = 400  # characters: with code and our own words it stays in one reply line (RFC 5321 4.5.3.1.5)
 
 
-@dataclass(frozen=True, slots=True)
-class Lines:
+class Lines(Value, frozen=True):
     """The commands, without line endings. `rcpt[i]` is None where `refused[i]` says why that recipient can't be named
-    to this upstream; at least one is not None."""
+    to this upstream; at least one is not None. `eight`: the upstream is told that the message is 8bit."""
 
     mail: bytes
     rcpt: tuple[bytes | None, ...]
     refused: tuple[Never | None, ...]
+    eight: bool = False
 
 
 def lines(envelope: Envelope, content: bytes, offered: Mapping[str, str], why: str = "") -> Lines | Never:
@@ -52,9 +51,12 @@ def lines(envelope: Envelope, content: bytes, offered: Mapping[str, str], why: s
     most = offered.get("size", "").strip()  # RFC 1870 4: "0", or nothing, is no limit
     if len(most) < 20 and most.isdecimal() and 0 < int(most) < len(content):
         return Never(Reply(552, f"5.3.4 The upstream takes messages up to {most} octets; this one has {len(content)}"))
-    declared = {option.partition("=")[0].upper(): option for option in envelope.options if PARAMETER.fullmatch(option)}
-    utf8 = "smtputf8" in offered
-    eight = not content.isascii()
+    utf8, dsn, eight = "smtputf8" in offered, "dsn" in offered, not content.isascii()
+    declared: dict[str, str] = {}
+    if envelope.options and (eight or dsn):  # else nothing that was declared matters
+        declared = {
+            option.partition("=")[0].upper(): option for option in envelope.options if PARAMETER.fullmatch(option)
+        }
     # RFC 6531 3.4: header fields with UTF-8 need it as much as addresses do. What never declared it goes as it came.
     asked = "SMTPUTF8" in declared and eight
     fields = asked and not header_section(content).isascii()
@@ -72,18 +74,18 @@ def lines(envelope: Envelope, content: bytes, offered: Mapping[str, str], why: s
         rcpt.append(None if refusal else _rcpt(recipient, offered))
     if all(refused):
         return next(r for r in refused if r)
-    mail = [b"MAIL FROM:<" + envelope.reverse_path.encode() + b">"]
-    if "size" in offered:
-        mail.append(b"SIZE=%d" % len(content))
-    if "8bitmime" in offered and eight:  # what is 7bit says nothing, whatever was declared: any server takes it
-        mail.append(b"BODY=8BITMIME")
-    # Only where it is needed: whoever relays the message further would else need a server that offers it.
-    named = envelope.reverse_path.isascii() and all(line.isascii() for line in rcpt if line)
-    if utf8 and (fields or not named or (asked and _in_a_part(content))):
-        mail.append(b"SMTPUTF8")
-    if "dsn" in offered:
-        mail += [declared[name].encode("ascii", "replace") for name in DSN_OF_MAIL if name in declared]
-    return Lines(b" ".join(mail), tuple(rcpt), tuple(refused))
+    # Said only where it is needed: whoever relays the message further would else need a server that offers it.
+    unicode = utf8 and (fields or not _named_in_ascii(envelope, rcpt) or (asked and _in_a_part(content)))
+    told = eight and "8bitmime" in offered  # what is 7bit says nothing, whatever was declared: any server takes it
+    size = b" SIZE=%d" % len(content) if "size" in offered else b""
+    mail = b"MAIL FROM:<%b>" % envelope.reverse_path.encode() + size + b" BODY=8BITMIME" * told + b" SMTPUTF8" * unicode
+    if dsn:
+        mail += b"".join(b" " + declared[name].encode("ascii", "replace") for name in DSN_OF_MAIL if name in declared)
+    return Lines(mail, tuple(rcpt), tuple(refused), told)
+
+
+def _named_in_ascii(envelope: Envelope, rcpt: Sequence[bytes | None]) -> bool:
+    return envelope.reverse_path.isascii() and all(line.isascii() for line in rcpt if line)
 
 
 def _in_a_part(content: bytes) -> bool:
@@ -104,13 +106,13 @@ def _unfit(recipient: Recipient, utf8: bool) -> Never | None:
 
 
 def _rcpt(recipient: Recipient, offered: Mapping[str, str]) -> bytes:
-    words = [b"RCPT TO:<" + recipient.address.encode() + b">"]
-    if "dsn" in offered:
+    line = b"RCPT TO:<%b>" % recipient.address.encode()
+    if recipient.options and "dsn" in offered:
         for option in recipient.options:
             name = option.partition("=")[0].upper()
             if name in DSN_OF_RCPT and PARAMETER.fullmatch(option) and (option.isascii() or "smtputf8" in offered):
-                words.append(option.encode())
-    return b" ".join(words)
+                line += b" " + option.encode()
+    return line
 
 
 def fits(address: str) -> bool:

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 
 class State(Enum):
+    __hash__ = object.__hash__  # Enum's own is in Python
+
     WAITING = auto()  # for a place; no server has heard of it
     SENDING = auto()  # a server may have heard of it
     SENT = auto()
@@ -59,6 +61,8 @@ class State(Enum):
 
 
 class Step(Enum):
+    __hash__ = object.__hash__
+
     BEGIN = auto()  # a server hears of it; of the next one where that could not be reached, it hears too
     ACCEPT = auto()  # three last words of the upstream: accepted for all,
     REFUSE = auto()  # put off for none,
@@ -138,10 +142,9 @@ class Attempt:
 
     def answered(self, outcomes: Sequence[Outcome]) -> None:
         """The upstream's last word, for all recipients."""
-        deferred = any(isinstance(outcome, Later) for outcome in outcomes)
-        accepted = all(isinstance(outcome, Done) for outcome in outcomes)
+        kinds = set(map(type, outcomes))
         self.outcomes = tuple(outcomes)
-        self._step(Step.DEFER if deferred else Step.ACCEPT if accepted else Step.REFUSE)
+        self._step(Step.DEFER if Later in kinds else Step.REFUSE if Never in kinds else Step.ACCEPT)
 
     def cut_off(self) -> None:
         """Nobody makes the attempt any more."""
@@ -232,6 +235,9 @@ class Attempt:
 
 def of(submission: Submission, tracked: outbound.Tracked) -> list[Attempt]:
     """One per copy; and one, REFUSED from the start, of all recipients that have none."""
+    if len(tracked.copies) == 1 and tracked.copies[0].recipients == submission.recipients:  # as nearly always
+        (copy,) = tracked.copies
+        return [Attempt(copy.recipients, copy.options, tuple(range(len(copy.recipients))), copy.render)]
     places: dict[Recipient, list[int]] = {}
     for i, recipient in enumerate(submission.recipients):
         places.setdefault(recipient, []).append(i)

@@ -18,7 +18,6 @@ import asyncio
 import ssl
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from relay import config, event_loop, log, metrics
@@ -93,23 +92,22 @@ class UpstreamClient:
             if started:
                 started(self.host)
             began = time.perf_counter()
-            found = await self._send(envelope, content)
+            outcomes, reached, eight = await self._transfer(envelope, content)
+            if eight and any(map(_of_8bit, outcomes)):
+                outcomes = await self._in_7bit(envelope, content, outcomes)
             UPSTREAM_SECONDS.observe(time.perf_counter() - began)
-        return found
+        return outcomes, reached
 
-    async def _send(self, envelope: Envelope, content: bytes) -> tuple[tuple[Outcome, ...], bool]:
-        outcomes, reached, eight = await self._transfer(envelope, content)
-        again = [i for i, outcome in enumerate(outcomes) if eight and _of_8bit(outcome)]
-        if not again:
-            return outcomes, reached
-        # It offers 8BITMIME, and whoever has the message after it does not: in 7bit it may do, and is tried once.
+    async def _in_7bit(self, envelope: Envelope, content: bytes, outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
+        """It offers 8BITMIME, and whoever has the message after it does not: in 7bit it may do, and is tried once."""
         content, why = await self._converted(envelope, content)
         if why:
-            return outcomes, reached
+            return outcomes
+        again = [i for i, outcome in enumerate(outcomes) if _of_8bit(outcome)]
         there = tuple(envelope.recipients[i] for i in again)
-        second, _, _ = await self._transfer(replace(envelope, recipients=there), content)
+        second, _, _ = await self._transfer(envelope.with_(recipients=there), content)
         found = dict(zip(again, second, strict=True))
-        return tuple(found.get(i, outcome) for i, outcome in enumerate(outcomes)), reached
+        return tuple(found.get(i, outcome) for i, outcome in enumerate(outcomes))
 
     async def _transfer(self, envelope: Envelope, content: bytes) -> tuple[tuple[Outcome, ...], bool, bool]:
         """The outcomes, whether the upstream was reached, and whether it offered 8BITMIME and was told 8bit."""
@@ -119,11 +117,12 @@ class UpstreamClient:
                 connection = self._pool.take(credentials) or await self._pool.open(credentials)
             except failures.CannotConnect as failure:
                 return (self._of_failure(credentials, failure),) * many, False, False
-            if "8bitmime" not in connection.offered and not why and not content.isascii():
+            offered = connection.offered
+            if "8bitmime" not in offered and not why and not content.isascii():
                 self._pool.give(credentials, connection)  # a large one takes a while
                 content, why = await self._converted(envelope, content)
                 continue
-            lines = envelopes.lines(envelope, content, connection.offered, why)
+            lines = envelopes.lines(envelope, content, offered, why)
             if isinstance(lines, Never):
                 self._pool.give(credentials, connection)
                 return (lines,) * many, True, False
@@ -131,10 +130,9 @@ class UpstreamClient:
             result = await self._pool.run(credentials, connection, lines, content, self.times)
             if not (result.stale and reused):
                 outcomes, of_us = self._judged(result, connection, credentials)
-                if "dsn" not in connection.offered:
+                if "dsn" not in offered:
                     outcomes = _unconfirmed(envelope, outcomes)
-                eight = "8bitmime" in connection.offered and not content.isascii()
-                return outcomes, not (result.unsent or of_us), eight
+                return outcomes, not (result.unsent or of_us), lines.eight
 
     def _judged(
         self, result: transaction.Result, connection: connections.Connection, credentials: pool.Credentials

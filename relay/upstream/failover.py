@@ -13,8 +13,8 @@ import contextlib
 import functools
 import ssl
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 from relay import config, log, metrics, oauth
 from relay.config.settings import DEFAULT_UPSTREAM
@@ -77,13 +77,18 @@ class Upstreams:
         """That of [upstream]."""
         return self._default.host
 
-    async def send(
+    def send(
         self, envelope: Envelope, content: bytes, *, started: Callable[[str], None] | None = None
-    ) -> tuple[Outcome, ...]:
+    ) -> Coroutine[Any, Any, tuple[Outcome, ...]]:
         """As `UpstreamClient.send`. `started` is called with the host of each server that is tried."""
         chain = self._chains.get(envelope.upstream) or self._chains[DEFAULT_UPSTREAM]
         if len(chain) == 1 or envelope.credentials:
-            return await self._clients[chain[0]].send(envelope, content, started=started)
+            return self._clients[chain[0]].send(envelope, content, started=started)
+        return self._send(chain, envelope, content, started)
+
+    async def _send(
+        self, chain: Sequence[str], envelope: Envelope, content: bytes, started: Callable[[str], None] | None
+    ) -> tuple[Outcome, ...]:
         found: dict[int, Outcome] = {}
         places = list(range(len(envelope.recipients)))  # of those whom another server may serve
         for name in self._in_order(chain):
@@ -92,7 +97,7 @@ class Upstreams:
                 LOG.warning("failover", upstream=name, reason=str(found[places[0]].reply))
             part = envelope
             if len(places) < len(envelope.recipients):
-                part = replace(envelope, recipients=tuple(envelope.recipients[place] for place in places))
+                part = envelope.with_(recipients=tuple(envelope.recipients[place] for place in places))
             outcomes, reached = await self._clients[name].attempt(part, content, started=started)
             away = not reached and all(isinstance(outcome, Later) for outcome in outcomes)
             if away:

@@ -340,7 +340,7 @@ async def test_only_what_is_offered_is_asked_for(hide):
         eight = {"8BITMIME": MESSAGE, "SMTPUTF8": MESSAGE + "Grüße\r\n".encode()}
         message = eight.get(hide, MESSAGE.replace(b"Subject: x", "Subject: Grüße".encode()))
         if hide == "8BITMIME":
-            asked = replace(asked, reverse_path="a@bücher.example")
+            asked = asked.with_(reverse_path="a@bücher.example")
         (outcome,) = await out.send(asked, message)
         assert isinstance(outcome, Done)
         words = {
