@@ -332,5 +332,18 @@ def many_recipients(number: int, seed: int = 1) -> Iterator[list[Labelled]]:
         yield sorted(hits, key=lambda one: one[0]["at"])
 
 
+def office(number: int, seed: int = 1) -> Iterator[list[Labelled]]:
+    """A hundred people behind one address, with the same mail program, load the picture within five minutes."""
+    dice = random.Random(seed)
+    for _ in range(number):
+        hits: list[Labelled] = []
+        for _ in range(100):
+            scene = Scene(dice, 3)
+            scene.sent_at = 1_790_000_000.0
+            scene.hit(dice.uniform(5, 300), "open", "203.0.113.9", OUTLOOK, False)
+            hits += scene.hits
+        yield sorted(hits, key=lambda one: one[0]["at"])
+
+
 def lines(hits: list[Labelled]) -> list[bytes]:
     return [json.dumps(hit).encode() for hit, _ in hits]

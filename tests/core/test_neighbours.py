@@ -50,6 +50,11 @@ def test_one_address_over_many_recipients() -> None:
         assert sum(taken) >= 0.9 * len(taken)
 
 
+def test_an_office_that_opens_its_mail_is_no_crowd() -> None:
+    taken = [one.verdict for hits in hit_traces.office(10) for one in judged(hits)]
+    assert taken.count("human") >= 0.995 * len(taken)
+
+
 def scene(*hits: tuple[float, str, int, str, str], links: int = 5) -> list[traces.Judged]:
     """(after, kind, link, ip, agent)"""
     lines = [
