@@ -156,13 +156,12 @@ class Lines:
 
     def _wait(self, line: str) -> bool:
         """False where nothing would write it later."""
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            return False
-        if not self._waiting or loop is not self._loop:
-            self._loop = loop
-            loop.call_later(TOGETHER_SECONDS, self.flush)
+        if not self._waiting or self._loop is None or not self._loop.is_running():
+            try:
+                self._loop = asyncio.get_running_loop()
+            except RuntimeError:
+                return False
+            self._loop.call_later(TOGETHER_SECONDS, self.flush)
         self._waiting.append(line)
         self._size += len(line)
         return True

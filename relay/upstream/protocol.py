@@ -59,17 +59,17 @@ class Deadline:
     """Of one connection: a single timer, which is not set anew each time that the deadline moves. When it comes too early, it
     is set again; `shortest` is the shortest time that the deadline is ever ahead."""
 
-    __slots__ = ("_due", "_loop", "_over", "_shortest", "_timer")
+    __slots__ = ("_due", "_over", "_shortest", "_timer", "loop")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, shortest: float) -> None:
-        self._loop, self._shortest = loop, shortest
+        self.loop, self._shortest = loop, shortest
         self._timer: asyncio.TimerHandle | None = None
         self._over: Callable[[], None] | None = None
         self._due = 0.0
 
     def move(self, seconds: float, over: Callable[[], None]) -> None:
         """`over` is called so many seconds from now, unless it moves again or is lifted."""
-        self._due, self._over = self._loop.time() + seconds, over
+        self._due, self._over = self.loop.time() + seconds, over
         if self._timer is None:
             self._set(min(seconds, self._shortest))
 
@@ -83,13 +83,13 @@ class Deadline:
         self._timer = self._over = None
 
     def _set(self, seconds: float) -> None:
-        self._timer = self._loop.call_later(seconds, self._look)
+        self._timer = self.loop.call_later(seconds, self._look)
 
     def _look(self) -> None:
         self._timer, over = None, self._over
         if over is None:
             return
-        left = self._due - self._loop.time()
+        left = self._due - self.loop.time()
         if left > 0:
             self._set(min(left, self._shortest))
         else:
@@ -161,7 +161,7 @@ class TransactionProtocol(asyncio.Protocol):
 
     async def run(self, talk: Talk[T]) -> T:
         """What the talk comes to. One at a time."""
-        ended: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        ended: asyncio.Future[T] = self.deadline.loop.create_future()
         self._talk, self._ended = talk, ended
         self._step(None)
         self._go_on()
