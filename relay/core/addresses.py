@@ -80,8 +80,11 @@ def author(head: Headers) -> Author:
 
 def listed(head: Headers, name: str) -> tuple[str, ...]:
     """The addresses in all fields of that name, in order."""
-    if name not in head.named:
+    first = head.named.get(name)
+    if first is None:
         return ()
+    if len(head.named) == len(head.fields):  # no name is there twice
+        return tuple(_of(head, first))
     return tuple([address for field in head.all(name) for address in _of(head, field)])
 
 

@@ -46,17 +46,19 @@ def field(
     address without brackets) it says nothing of the client. `recipient` is left out where it can't stand there; `at` is
     Unix seconds."""
     words = [client(helo, peer), f"by {named(host)} with {protocol} id {identifier}"]
-    if MAILBOX.fullmatch(recipient):
+    if recipient and MAILBOX.fullmatch(recipient):
         words.append(f"for <{recipient}>")
     words[-1] += ";"
     words.append(date(int(at)))
-    lines = ["Received:"]
+    text, width = "Received:", 0
     for word in filter(None, words):
-        if len(lines[-1]) + 1 + len(word) > WIDTH and lines[-1] != "Received:":
-            lines.append("\t" + word)
+        if width and width + 1 + len(word) > WIDTH:
+            text += f"\r\n\t{word}"
+            width = 1 + len(word)
         else:
-            lines[-1] += " " + word
-    return "\r\n".join(lines).encode("ascii") + b"\r\n"
+            text += f" {word}"
+            width = (width or len("Received:")) + 1 + len(word)
+    return f"{text}\r\n".encode("ascii")
 
 
 @lru_cache(maxsize=64)

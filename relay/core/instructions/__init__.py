@@ -43,7 +43,9 @@ def read(head: headers.Headers, *, dialects: Sequence[str], hosts: Sequence[str]
     """What the control headers and the dialects that are on say. `hosts` are the tracking hosts that X-Track-Domain
     may name. Never raises: what can't be read is `invalid`, a sentence; `strip` is complete in any case."""
     on = [DIALECTS[name] for name in dialects if name in DIALECTS]
-    told = {name for name in head.named if control.ours(name) or (on and any(dialect.has(name) for dialect in on))}
+    told = {name for name in head.named if name.startswith("x-track") and control.ours(name)}
+    if on:
+        told.update(name for name in head.named if any(dialect.has(name) for dialect in on))
     if not told:  # as nearly all
         return NOTHING
     fields: dict[str, list[headers.Field]] = {}
