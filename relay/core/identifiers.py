@@ -108,4 +108,4 @@ def unique(identifier: str, authors: Iterable[str] = ()) -> bool:
     if not left or not right:
         return False
     spelling = addresses.comparable(identifier)
-    return not any(spelling == addresses.comparable(author) for author in authors)
+    return spelling not in map(addresses.comparable, authors)

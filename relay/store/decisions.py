@@ -56,9 +56,10 @@ def month_of(at: float) -> float:
 def names(sent: Sent) -> set[str]:
     """What an answer may name the message by, as far as it is known when it is recorded: its Message-ID, if that can be
     its own, and those that upstreams gave its copies."""
-    upstream = {copy.upstream_id for copy in sent.copies} - {""}
-    own = sent.internet_message_id
-    return {own, *upstream} if identifiers.unique(own, (sent.sender,)) else upstream
+    found = {copy.upstream_id for copy in sent.copies if copy.upstream_id}
+    if identifiers.unique(sent.internet_message_id, (sent.sender,)):
+        found.add(sent.internet_message_id)
+    return found
 
 
 def spellings(identifier: str) -> tuple[str, str]:
@@ -91,11 +92,10 @@ def last_replies(replies: Iterable[UpstreamReply]) -> list[CopyReply]:
     last: dict[tuple[str, str], CopyReply] = {}
     for reply in replies:
         for recipient in reply.recipients:
-            before = last.pop((reply.message_id, recipient), None)
+            key = (reply.message_id, recipient)
+            before = last.pop(key, None)
             upstream_id = reply.upstream_id or (before.upstream_id if before else "")
-            last[reply.message_id, recipient] = CopyReply(
-                reply.message_id, recipient, reply.state, reply.reply, upstream_id
-            )
+            last[key] = CopyReply(*key, reply.state, reply.reply, upstream_id)
     return list(last.values())
 
 

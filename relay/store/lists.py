@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Generic, Literal, NamedTuple, TypeVar
 
-from relay.core import addresses, domains
+from relay.core import addresses, counts, domains
 from relay.core.model import Event, Sent, Value
 from relay.core.suppressions import Ground, Suppression
 
@@ -150,7 +150,7 @@ class Listed(NamedTuple, Generic[T]):
 
 
 def domain_of(sent: Sent) -> str:
-    return domains.of_address(sent.sender)
+    return counts.domain(sent.sender)
 
 
 def spelt(people: Sequence[str]) -> frozenset[str]:

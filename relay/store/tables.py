@@ -52,11 +52,13 @@ def flags(*names: str) -> list[Column]:
 
 
 def lists(*names: str) -> list[Column]:
-    return [Column(name, json, lambda text: tuple(_decode(text))) for name in names]
+    return [
+        Column(name, lambda value: json(value) if value else "[]", lambda text: tuple(_decode(text))) for name in names
+    ]
 
 
 def objects(*names: str) -> list[Column]:
-    return [Column(name, json, _decode) for name in names]
+    return [Column(name, lambda value: json(value) if value else "{}", _decode) for name in names]
 
 
 def sparse(*names: str) -> list[Column]:

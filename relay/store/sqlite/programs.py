@@ -7,6 +7,7 @@ many rows are written by few statements.
 from __future__ import annotations
 
 import sqlite3
+from bisect import bisect_left
 from collections.abc import Sequence
 from functools import cache
 from itertools import chain, repeat
@@ -43,7 +44,7 @@ def over(db: sqlite3.Connection, rows: Rows, values: Sequence[Row]) -> list[Row]
     texts = statements(rows)
     for at in range(0, len(values), SIZES[-1]):
         some = values[at : at + SIZES[-1]]
-        size = next(size for size in SIZES if size >= len(some))
+        size = SIZES[bisect_left(SIZES, len(some))]
         filler = repeat(None, (size - len(some)) * len(some[0]))
         found += db.execute(texts[size], [*chain.from_iterable(some), *filler]).fetchall()
     return found
