@@ -37,9 +37,9 @@ class Times(NamedTuple):
 
     first: float = 5.0
     look: float = 900.0
-    step: float = 0.008
+    step: float = 0.003
     rest: float = 4.0
-    pause: float = 0.03
+    pause: float = 0.015
     lease: float = 120.0
 
 

@@ -411,6 +411,14 @@ async def test_what_keeps_coming_shares_the_transaction(path: Path) -> None:
     await it.stop()
 
 
+async def test_what_is_much_is_copied_into_the_file_behind_the_commit(store: Sqlite, path: Path) -> None:
+    """And not one row alone: then the log alone has it."""
+    await store.record_sent(sent("m0", copies=(SentCopy("ann@first.example", 0, True),)))
+    assert b"ann@first.example" not in path.read_bytes()
+    await asyncio.gather(*(store.record_sent(sent(f"m{n}")) for n in range(1, 300)))
+    await until(lambda: b"ann@first.example" in path.read_bytes())
+
+
 async def test_what_was_erased_stands_in_no_page(store: Sqlite, path: Path) -> None:
     """Nor does what an earlier version deleted without overwriting it, nor what a page kept that was divided."""
     name, who = "ada.lovelace@example.net", Person("ada.lovelace@example.net")

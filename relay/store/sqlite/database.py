@@ -6,6 +6,7 @@ Owns: everything that is set on a connection. Leaves to others: what is written 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import sqlite3
@@ -18,6 +19,9 @@ from relay import files, log
 LOG = log.room("store")
 PATIENCE = 10.0  # seconds that an erasure waits for who reads
 PIECE, OVERLAP = 1 << 20, 4096  # octets of the file that are looked at at once
+# Changed rows, of one or two pages each, after which the WAL is copied into the file: in a crowd a page that changed often is
+# copied once for many; without one, whoever comes while it is copied waits less.
+CHANGES = {True: 250, False: 50}
 WAL_LIMIT = 64_000_000  # bytes that the WAL file may keep once it was emptied
 
 
@@ -34,8 +38,8 @@ def connect(path: Path, *, busy: float, reading: bool = False) -> sqlite3.Connec
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         # In pages. Whoever commits past them copies them into the file first, and all who wait do so for that long: 4 ms for
-        # a megabyte. What a larger one would save by copying a page once that changed often is not measurable.
-        db.execute("PRAGMA wal_autocheckpoint = 250")
+        # a megabyte. `Database.copy_back` comes before that, but where few rows change many pages.
+        db.execute("PRAGMA wal_autocheckpoint = 1000")
         db.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT}")
         db.execute("PRAGMA cache_size = -16000")
         db.execute("PRAGMA temp_store = MEMORY")
@@ -70,6 +74,7 @@ class Database:
         self._lock: int | None = None
         self._inode = (0, 0)
         self._looked = 0.0
+        self._copied = 0  # of the changes that were made on the connection
 
     def hold(self) -> None:
         if self._lock is None:
@@ -97,8 +102,19 @@ class Database:
             except BaseException:
                 db.close()
                 raise
-            self._db, self._inode = db, inode(self.path)
+            self._db, self._inode, self._copied = db, inode(self.path), db.total_changes
         return self._db
+
+    def copy_back(self, *, crowded: bool, waited_for: bool) -> None:
+        """What was committed goes from the WAL into the file, if that is much. To be called while the lock is held, as who
+        empties the WAL does not wait for this; and once those have heard who waited for the commit. Are there others by
+        then, they go first, unless it is very much."""
+        most = CHANGES[crowded] * (2 if waited_for else 1)
+        if self._db is None or (changes := self._db.total_changes) - self._copied < most:
+            return
+        self._copied = changes
+        with contextlib.suppress(sqlite3.Error):  # all is in the WAL and stays there until the next time
+            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def close(self) -> None:
         db, self._db = self._db, None

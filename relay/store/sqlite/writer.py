@@ -228,12 +228,13 @@ class Writer:
                     LOG.exception("batch_failed")
                 self._broken(error, operations)
                 return
+            if self._stuck:
+                self._stuck = False
+                LOG.info("available", path=self.path)
+            self._resolve(outcomes)
+            self._file.copy_back(crowded=bool(self._crowded), waited_for=bool(self._queue))
         finally:
             self._file.release()
-        if self._stuck:
-            self._stuck = False
-            LOG.info("available", path=self.path)
-        self._resolve(outcomes)
 
     def _take(self) -> list[Operation]:
         with self._taking:
