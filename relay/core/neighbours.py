@@ -185,7 +185,7 @@ def found(marks: Sequence[Mark], copy: Copy) -> list[tuple[Mark, str]]:
             for run in runs(group):
                 suspects += row(run, marks, copy, any(read[id(m)] for m in run))
     strangers = [m for m in looked if not read[id(m)] and m.verdict != "crawler"]
-    if len({m.who for m in strangers}) > 1:
+    if len({m.who or id(m) for m in strangers}) > 1:
         for run in runs(strangers):
             machines = row(run, marks, copy, was_read=False, several=True)
             suspects += machines + list(pictures(machines, marks))

@@ -147,6 +147,10 @@ def test_nobody_is_not_somebody() -> None:
     assert {one.verdict for one in found} == {"unknown"}
 
 
+def test_a_row_of_nobody_known_is_a_row() -> None:
+    assert verdicts(scene(*((n / 5, "click", n, "", "") for n in range(5)))) == [("scanner", "burst")] * 5
+
+
 def test_hashes_of_an_address() -> None:
     key = b"k" * 32
     one = neighbours.identity(key, "2001:db8:0:1::5", "x")
