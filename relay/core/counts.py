@@ -48,8 +48,8 @@ HIT = (
 
 Key = tuple[str, int, str, str]  # dimension, hours since 1970, grant, value
 Totals = dict[Key, list[int]]  # per row what is added to each of COUNTERS
-# Within one batch: what a row's key takes from the message but for the recipient -> the rows that have it.
-Shared = dict[tuple[int, str, str, str], list[list[int]]]
+# Of many hits at once: hour, grant, label and sender -> what is added to each of the rows that hits of these share.
+Shared = dict[tuple[int, str, str, str], list[int]]
 Seen = list[int]  # of one message and recipient index: opens by people, by machines, clicks by people, by machines
 
 
@@ -94,7 +94,8 @@ def moved(totals: Totals, of: About, recipient: str, before: str, after: str) ->
 
 
 def happened(totals: Totals, of: About, seen: Seen, event: Event, shared: Shared | None = None) -> bool:
-    """An event as it is remembered. `seen` is that of its recipient index, and is moved on: then it is True."""
+    """An event as it is remembered. `seen` is that of its recipient index, and is moved on: then it is True. Where `shared`
+    is given, some of it is added there, until `spread` is called."""
     if not event.counted:
         return False
     kind = event.type
@@ -107,11 +108,12 @@ def happened(totals: Totals, of: About, seen: Seen, event: Event, shared: Shared
         return False
     which = at + (event.verdict in MACHINES)
     each, first, either = HIT[which]
-    is_first = not seen[which]
-    is_first_of_either = is_first and not seen[at] and not seen[at + 1]
-    for row in rows(totals, of, int(event.at // HOUR), event.recipient, event.url if at else "", shared):
+    own = rows(totals, of, int(event.at // HOUR), event.recipient, event.url if at else "", shared)
+    for row in own:
         row[each] += 1
-        if is_first:
+    if not seen[which]:
+        is_first_of_either = not seen[at] and not seen[at + 1]
+        for row in own:
             row[first] += 1
             if is_first_of_either:
                 row[either] += 1
@@ -137,20 +139,33 @@ def rows(
 ) -> list[list[int]]:
     """The rows of one thing. Each is another one: no two dimensions share one."""
     grant = of.grant_id
-    which = (hour, grant, of.label, of.sender)
-    common = None if shared is None else shared.get(which)
-    if common is None:
-        common = [
-            row_of(totals, ("label", hour, grant, of.label)),
-            row_of(totals, ("sender", hour, grant, spelt(of.sender))),
-            row_of(totals, ("sending_domain", hour, grant, domain(of.sender))),
-        ]
-        if shared is not None:
-            shared[which] = common
-    found = [*common, row_of(totals, ("recipient_domain", hour, grant, domain(recipient)))]
+    if shared is None:
+        found = of_sender(totals, hour, grant, of.label, of.sender)
+    else:
+        which = (hour, grant, of.label, of.sender)
+        row = shared.get(which)
+        if row is None:
+            row = shared[which] = [0] * len(COUNTERS)
+        found = [row]
+    found.append(row_of(totals, ("recipient_domain", hour, grant, domain(recipient))))
     if url:
         found += row_of(totals, ("link_host", hour, grant, host(url))), row_of(totals, ("link", hour, grant, url))
     return found
+
+
+def of_sender(totals: Totals, hour: int, grant: str, label: str, sender: str) -> list[list[int]]:
+    return [
+        row_of(totals, ("label", hour, grant, label)),
+        row_of(totals, ("sender", hour, grant, spelt(sender))),
+        row_of(totals, ("sending_domain", hour, grant, domain(sender))),
+    ]
+
+
+def spread(totals: Totals, shared: Shared) -> None:
+    for which, values in shared.items():
+        for row in of_sender(totals, *which):
+            for at, value in enumerate(values):
+                row[at] += value
 
 
 def row_of(totals: Totals, key: Key) -> list[int]:

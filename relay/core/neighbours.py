@@ -16,8 +16,9 @@ No address and no agent is remembered, but keyed hashes of them: see `Identity`.
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 from statistics import fmean, pstdev
 from typing import Literal, NamedTuple
 
@@ -104,24 +105,33 @@ class Copy(msgspec.Struct, frozen=True, gc=False):
     sent_at: float | None = None
 
 
+NO_COPY = Copy()
+
+
 def follow(marks: list[Mark], hit: Mark, copy: Copy) -> list[Change]:
     """What the hit changes, itself included. `marks` are those of its copy, oldest first, and are moved on."""
-    if not marks and hit.kind != "canary":  # as most are
-        marks.append(hit)
-        return []
     again = remember(marks, hit)
     if again is not None and again.verdict == "scanner" and hit.who and hit.verdict in PEOPLE:
         return [Change(hit.ids, "scanner", "beside_machine")]
-    clicks = 0
-    for m in marks:
-        if m.verdict not in PEOPLE or m.kind == "canary":
-            break
-        if m.kind == "click":
-            clicks += 1
-    else:
-        if clicks < 2 or hit.kind == "open":  # no rule has anything to find
-            return []
+    if innocent(marks, hit):
+        return []
     return list(apply([*company(marks)] if hit.kind == "open" else found(marks, copy)))
+
+
+def innocent(marks: Sequence[Mark], hit: Mark) -> bool:
+    """Whether no rule has anything to find: no machine, no canary, no HEAD, and one click at most, or clicks on one link
+    only and no picture."""
+    clicks = opens = 0
+    for m in marks:
+        if m.verdict not in PEOPLE or m.kind == "canary" or m.method != "GET":
+            return False
+        if m.kind == "open":
+            opens += 1
+        elif m.link == hit.link:
+            clicks += 1
+        elif hit.kind == "click":
+            return False
+    return clicks < 2 or not opens or hit.kind == "open"
 
 
 def apply(suspects: Iterable[tuple[Mark, str]]) -> Iterable[Change]:
@@ -355,41 +365,51 @@ def company(marks: Sequence[Mark], guilty: Iterable[int] = ()) -> Iterable[tuple
             yield m, "beside_machine"
 
 
-class Around:
-    """The hits of one address within seconds, in the order in which they came: when each was, on whose copy, by which
-    program; how many of them are on which copy, in all and per program; and which were not said yet to be a crowd's."""
+One = tuple[str, float, Hashable, int]  # a hit: its id, when it was, on whose copy, by which program
 
-    __slots__ = ("copies", "own", "seen", "unsaid")
+
+class Around:
+    """The hits of one address within seconds, in the order in which they came; how many of them are on which copy, in all
+    and per program; and which were not said yet to be a crowd's."""
+
+    __slots__ = ("copies", "hits", "names", "own", "unsaid")
 
     def __init__(self) -> None:
-        self.seen: dict[str, tuple[float, Hashable, int]] = {}
+        self.hits: deque[One] = deque()
+        self.names: set[str] = set()
         self.copies: dict[Hashable, int] = {}
         self.own: dict[int, dict[Hashable, int]] = {}
         self.unsaid: dict[str, int] = {}
 
-    def add(self, hit: str, at: float, copy: Hashable, who: int) -> None:
-        if hit in self.seen:  # its transaction was taken back, and with it all that was said there
-            self.drop(hit)
-            self.unsaid = {one: by for one, (_, _, by) in self.seen.items()}
-        while self.seen:
-            first = next(iter(self.seen))
-            if abs(at - self.seen[first][0]) <= CROWD_SECONDS and len(self.seen) < CROWD_HITS:
-                break
-            self.drop(first)
-        self.seen[hit] = at, copy, who
+    def add(self, one: One) -> None:
+        hit, at, copy, who = one
+        hits = self.hits
+        if hit in self.names:  # its transaction was taken back, and with it all that was said there
+            before = next(other for other in hits if other[0] == hit)
+            hits.remove(before)
+            self.drop(before)
+            self.unsaid = {name: by for name, _, _, by in hits}
+        while hits and (len(hits) >= CROWD_HITS or abs(at - hits[0][1]) > CROWD_SECONDS):
+            self.drop(hits.popleft())
+        hits.append(one)
+        self.names.add(hit)
         self.unsaid[hit] = who
-        own = self.own.setdefault(who, {})
-        for counts in (self.copies, own):
-            counts[copy] = counts.get(copy, 0) + 1
+        own = self.own.get(who)
+        if own is None:
+            own = self.own[who] = {}
+        own[copy] = own.get(copy, 0) + 1
+        self.copies[copy] = self.copies.get(copy, 0) + 1
 
-    def drop(self, hit: str) -> None:
-        _, copy, who = self.seen.pop(hit)
+    def drop(self, one: One) -> None:
+        hit, _, copy, who = one
+        self.names.discard(hit)
         self.unsaid.pop(hit, None)
         own = self.own[who]
         for counts in (self.copies, own):
-            counts[copy] -= 1
-            if not counts[copy]:
+            if counts[copy] == 1:
                 del counts[copy]
+            else:
+                counts[copy] -= 1
         if not own:
             del self.own[who]
 
@@ -401,15 +421,12 @@ class Around:
         return found
 
 
-One = tuple[str, float, Hashable, int]  # the hit of an address that makes no others: as `Around.add` takes it
-
-
 class Crowd:
     """What one address does over the copies of several recipients, within seconds. It is remembered by one process, in
     memory, for so long."""
 
     def __init__(self) -> None:
-        self._around: dict[int, One | Around] = {}
+        self._around: dict[int, One | Around] = {}  # of an address that made no others within seconds, the one hit
 
     def follow(self, hit: Mark, copy: Hashable, was_read: bool) -> list[Change]:
         """`copy` names message and recipient. What was read by somebody is left out. Each hit is said once; one that
@@ -419,17 +436,21 @@ class Crowd:
         opens = hit.kind == "open"
         key = hit.where * 2 + opens
         one = (hit.ids[-1], hit.at, copy, hit.who)
-        around = self._around.pop(key, None)
+        around = self._around.pop(key, None)  # the last one to be heard of stands last
+        if around is None:
+            self._around[key] = one
+            if len(self._around) > ADDRESSES:
+                for oldest in list(islice(self._around, ADDRESSES // 4)):  # many: from its front a dict gives slowly
+                    del self._around[oldest]
+            return []
         if not isinstance(around, Around):
-            if around is None or around[0] == one[0] or abs(hit.at - around[1]) > CROWD_SECONDS:
+            if around[0] == one[0] or abs(hit.at - around[1]) > CROWD_SECONDS:
                 self._around[key] = one
-                if len(self._around) > ADDRESSES:
-                    del self._around[next(iter(self._around))]
                 return []
             first, around = around, Around()
-            around.add(*first)
+            around.add(first)
         self._around[key] = around
-        around.add(*one)
+        around.add(one)
         if len(around.own[hit.who]) >= (CROWD_OPENS if opens else CROWD):
             said = around.say(hit.who)
         elif not opens and len(around.copies) >= CROWD_OTHERS:
@@ -463,9 +484,14 @@ def number(key: bytes, text: str) -> int:
 
 
 def judge(marks: list[Mark], crowd: Crowd, hit: Mark, copy: Copy, name: Hashable) -> list[Change]:
-    """All that the hit changes, here and with others. `name` is of the copy."""
+    """All that the hit changes, here and with others. `name` is of the copy. Of the first hit of a copy nothing else has to
+    be known of it."""
+    kind = hit.kind
+    if not marks and kind != "canary":
+        marks.append(hit)
+        return crowd.follow(hit, name, was_read=False)
     changes = follow(marks, hit, copy)
-    if hit.kind != "canary" and hit.verdict in PEOPLE:
-        was_read = hit.kind == "click" and len(marks) > 1 and readers(hit, marks) != ""
+    if kind != "canary" and hit.verdict in PEOPLE:
+        was_read = kind == "click" and len(marks) > 1 and readers(hit, marks) != ""
         changes += crowd.follow(hit, name, was_read)
     return changes

@@ -164,15 +164,18 @@ def judge(event: Event, made: Event, facts: Facts, origin: Origin, crowd: neighb
     if event.recipient_index in facts.erased:
         return []
     index = event.recipient_index
-    if len(facts.marks) >= 8 and index not in facts.marks:
-        oldest = event.at - neighbours.DAY
-        facts.marks = {i: marks for i, marks in facts.marks.items() if marks and marks[-1].at >= oldest}
+    marks = facts.marks.get(index)
+    if marks is None:
+        if len(facts.marks) >= 8:
+            oldest = event.at - neighbours.DAY
+            facts.marks = {i: marks for i, marks in facts.marks.items() if marks and marks[-1].at >= oldest}
+        marks = facts.marks[index] = []
     mark = neighbours.Mark(
         [event.event_id], event.at, MARKS[event.type], event.link_index, who[0], who[1],
         made.verdict, event.method,
     )  # fmt: skip
-    copy = neighbours.Copy(origin.links, origin.submitted_at or None)
-    return neighbours.judge(facts.marks.setdefault(index, []), crowd, mark, copy, (event.message_id, index))
+    copy = neighbours.Copy(origin.links, origin.submitted_at or None) if marks else neighbours.NO_COPY
+    return neighbours.judge(marks, crowd, mark, copy, (event.message_id, index))
 
 
 def changed(old: Event, new: Event, at: float, facts: Facts, position: int) -> Event:
@@ -268,7 +271,8 @@ def remember(event: Event, facts: Facts) -> None:
     if len(times) >= 8:
         for old in [old for old, at in times.items() if at < event.at - seconds]:
             del times[old]
-    times[key] = max(times.get(key, event.at), event.at)
+    last = times.get(key)
+    times[key] = event.at if last is None or last < event.at else last
 
 
 def own(ip: str, at: float, origin: Origin) -> bool:

@@ -164,21 +164,22 @@ def append(
     changes: dict[str, Correction] = {}
     crowd = crowd or neighbours.Crowd()
     for event, (there, origin) in zip(batch, known, strict=True):
-        if there or event.event_id in fresh:
+        event_id, message_id = event.event_id, event.message_id
+        if there or event_id in fresh:
             results.append(None)
             continue
-        fresh[event.event_id] = -1
-        fact = facts[event.message_id]
-        if tally.unwanted(event, fact, origin):
+        fresh[event_id] = -1
+        fact = facts[message_id]
+        if (fact.erased or origin.refused is not None) and tally.unwanted(event, fact, origin):
             results.append(None)
             continue
-        moved[event.message_id] = fact
+        moved[message_id] = fact
         complete = tally.complete(event, fact, origin, position + 1, limits)
         results.append(complete)
         if isinstance(complete, floods.Folded):
             continue
         position += 1
-        fresh[event.event_id] = len(events)
+        fresh[event_id] = len(events)
         events.append(complete)
         if event.type in tally.HITS:
             for change in tally.judge(event, complete, fact, origin, crowd):

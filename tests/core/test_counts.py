@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from relay.core import counts
 from relay.core.model import Event, Sent, SentCopy
@@ -111,3 +113,28 @@ def test_a_message_is_the_sum_of_its_parts() -> None:
     counts.add(none, totals)
     counts.add(none, totals, -1)
     assert counts.changes(none) == []
+
+
+MANY = st.tuples(
+    st.sampled_from(["message.opened", "message.link_clicked", "thread.replied"]),
+    st.sampled_from(["human", "scanner"]),
+    st.sampled_from([OF, counts.About("sales", OF.submitted_at + 7, "spring", "ann@example.com"), counts.About("g", 1.0, "", "")]),
+    st.sampled_from(["bob@x.example", "c@y.example"]),
+    st.sampled_from([0.0, 4000.0]),
+)  # fmt: skip
+
+
+@given(st.lists(MANY, max_size=30))
+def test_many_at_once_add_what_they_add_one_by_one(things: list[Any]) -> None:
+    one_by_one: counts.Totals = {}
+    at_once: counts.Totals = {}
+    shared: counts.Shared = {}
+    seen, also = counts.unseen(), counts.unseen()
+    for kind, verdict, of, recipient, after in things:
+        url = "https://a.example/" if kind == "message.link_clicked" else ""
+        hit = event(kind, at=HOUR * 3600.0 + after, verdict=verdict, recipient=recipient, url=url)
+        counts.happened(one_by_one, of, seen, hit)
+        counts.happened(at_once, of, also, hit, shared)
+    counts.spread(at_once, shared)
+    assert dict(counts.changes(at_once)) == dict(counts.changes(one_by_one))
+    assert seen == also

@@ -183,6 +183,27 @@ def test_what_is_remembered_is_little(hits: list[tuple[float, str, int, str]]) -
         assert all(len(m.ids) <= neighbours.IDS for m in marks)
 
 
+MARKS = st.tuples(
+    st.floats(0, 100), st.sampled_from(["open", "click", "canary"]), st.integers(0, 3), st.integers(0, 2),
+    st.sampled_from(["human", "proxy", "scanner"]), st.sampled_from(["GET", "GET", "HEAD"]),
+)  # fmt: skip
+
+
+@given(st.lists(MARKS, min_size=1, max_size=8), st.integers(0, 4))
+def test_where_no_rule_is_asked_none_finds_anything(hits: list[Any], links: int) -> None:
+    marks = [
+        neighbours.Mark([str(number)], at, kind, link, who, who, verdict, method)
+        for number, (at, kind, link, who, verdict, method) in enumerate(sorted(hits))
+    ]
+    if neighbours.innocent(marks, marks[-1]):
+        suspects = (
+            neighbours.company(marks)
+            if marks[-1].kind == "open"
+            else neighbours.found(marks, neighbours.Copy(links, 0.0))
+        )
+        assert list(suspects) == []
+
+
 def crowding(crowd: neighbours.Crowd, number: int, at: float = 0.0, who: int = 1) -> list[str]:
     """The hits that this one, of another recipient's copy, shows to be a crowd's."""
     mark = neighbours.Mark([str(number)], at, "click", 0, who, 7, "human")

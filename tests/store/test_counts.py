@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from relay import store as stores
-from relay.core.model import SentCopy
+from relay.core import tally
+from relay.core.model import Event, SentCopy
 from relay.core.persons import Person
 from relay.store import Engagement, UpstreamReply, decisions
 from relay.store.contract import Store
@@ -202,6 +203,7 @@ STEPS = st.one_of(
     st.tuples(st.just("record"), IDS, st.sampled_from(["", "x"])),
     st.tuples(st.just("open"), IDS, st.integers(0, 2), st.sampled_from(["human", "scanner", "unknown"])),
     st.tuples(st.just("click"), IDS, st.integers(0, 1), st.sampled_from(["human", "prefetch"])),
+    st.tuples(st.just("crowd"), st.lists(st.tuples(IDS, *map(st.integers, (0,) * 4, (2, 2, 2, 12))), max_size=12)),
     st.tuples(st.just("bounce"), IDS),
     st.tuples(st.just("reply"), IDS, st.sampled_from(PEOPLE), st.sampled_from(["done", "later", "never"])),
     st.tuples(st.just("correct"), st.integers(0, 30), st.sampled_from(["human", "crawler", "self"])),
@@ -209,6 +211,12 @@ STEPS = st.one_of(
     st.tuples(st.just("begin")),
     st.tuples(st.just("go on")),
 )
+
+
+def neighbour(at: float, message_id: str, index: int, link: int, who: int, after: int) -> Event:
+    """A hit that is corrected, and corrects others; an open where there is no such link."""
+    hit = click(link, message_id) if link < 2 else event(message_id=message_id)
+    return hit.with_(at=at + after / 4, recipient_index=index, verdict="human", data={tally.WHO: (who, who, "")})
 
 
 async def carry_out(store: Store, step: tuple[Any, ...], number: int) -> None:
@@ -220,6 +228,8 @@ async def carry_out(store: Store, step: tuple[Any, ...], number: int) -> None:
             await store.append(event(message_id=message_id, at=at, recipient_index=index, verdict=verdict))
         case ("click", message_id, index, verdict):
             await store.append(click(message_id=message_id, at=at, recipient_index=index, verdict=verdict))
+        case ("crowd", hits):
+            await asyncio.gather(*(store.append(neighbour(at, *hit)) for hit in hits))
         case ("bounce", message_id):
             await store.append(event("message.bounce_detected", message_id, at, recipient="bob@example.org"))
         case ("reply", message_id, person, state):

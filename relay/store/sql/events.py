@@ -237,6 +237,7 @@ def count(made: Sequence[Event], found: Found) -> list[tuple[Rows, Sequence[Row]
         known = found.counted.get(key)
         if known is not None and counts.happened(totals, *known, event, shared):
             changed[key] = known[1]
+    counts.spread(totals, shared)
     return [counters.added(totals), counters.seen(changed)]
 
 
