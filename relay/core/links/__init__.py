@@ -107,7 +107,7 @@ class _Reader:
         self.text, self.flat, self.length = text, flat, len(flat)
         self.shown = shown
         self.conditional = "[" in flat and "<!--[" in flat
-        self.refusable = b"track" in lower
+        self.lower = lower
         self.own = tuple(host for host in own if host.encode("ascii", "replace") in lower)
         self.links: list[Link] = []
         self.base: slice | None = None
@@ -145,7 +145,8 @@ class _Reader:
             watched |= {None}
         texts: list[str] | None = None
         tokens = tokenize(flat, capture_source=False, capture_attributes=False)
-        for token in [token for token in tokens if token.tag in watched]:
+        found = [token for token in tokens if token.tag in watched]
+        for number, token in enumerate(found, 1):
             tag, at = token.tag, token.col
             if tag is None:
                 if conditional and token.type == COMMENT:
@@ -160,8 +161,9 @@ class _Reader:
                 elif not comment:
                     self.closing(tag, at)
             elif tag in LINKS:
-                found = self.link(flat, at + 1 + len(tag), offset, tag)
-                texts = [] if self.shown and found else None
+                stop = found[number].col if number < len(found) else len(flat)
+                linked = self.link(flat, at + 1 + len(tag), stop, offset, tag)
+                texts = [] if self.shown and linked else None
             elif tag == "noscript":
                 if not comment:
                     return False
@@ -169,7 +171,8 @@ class _Reader:
                 self.opening(tag, at)
         return True
 
-    def link(self, flat: str, at: int, offset: int, tag: str) -> bool:
+    def link(self, flat: str, at: int, stop: int, offset: int, tag: str) -> bool:
+        """Notes the link of a tag whose attributes begin at `at` and end before `stop`; False for one without."""
         if match := USUAL.match(flat, at):
             start, end = match.span(1)
             quote = '"'
@@ -181,7 +184,9 @@ class _Reader:
             self.overloaded = self.overloaded or MANY.match(flat, at) is not None
             return False
         self.last = -1 if offset else at
-        refused: Reason | None = "refused" if self.refusable and self.refuses(flat, at) else None
+        refused: Reason | None = None
+        if self.lower.find(b"track", at + offset, stop + offset) >= 0 and self.refuses(flat, at):
+            refused = "refused"
         self.links.append((start + offset, end + offset, quote, tag, refused, None))
         return True
 

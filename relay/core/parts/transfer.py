@@ -24,6 +24,7 @@ SPELT = re.compile(r"([78])[-_ ]?bits?(?:mime)?")  # as programs write it: "8-bi
 BASE64_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 HEX = frozenset(b"0123456789ABCDEFabcdef")
 IRREGULAR = re.compile(rb"=(?![0-9A-Fa-f]{2}|\r?\n|\Z)")
+SAMPLE = 2_000  # octets of a text that tell how much is escaped in it
 QP_PLAIN = bytes(range(32, 127)) + b"\t"
 QP_TABLE = tuple(bytes([o]) if o == 9 or (32 <= o <= 126 and o != 61) else b"=%02X" % o for o in range(256))
 
@@ -227,9 +228,9 @@ def seek(raw: bytes, at: int, count: int) -> int:
 def regular(raw: bytes, decoded: bytes) -> bool:
     """Is every "=" in `raw` the beginning of an escape or a soft line break (RFC 2045 6.7)? Where one is not, readers
     disagree about what the bytes are."""
-    marks = raw.count(b"=")
-    if marks * 16 < len(raw):  # so few that a look at each is faster than counting
+    if raw.count(b"=", 0, SAMPLE) * 16 < min(len(raw), SAMPLE):  # so few that a look at each is faster than counting
         return IRREGULAR.search(raw) is None
+    marks = raw.count(b"=")
     crlf = raw.count(b"=\r\n")
     last = raw.endswith(b"=")  # a soft line break whose line ending went to the delimiter
     if raw.count(b"=\r") != crlf:
