@@ -46,7 +46,7 @@ class Once:
 
 
 class Recorder:
-    """Gets events into the store, or else into the journal.
+    """Made on the event loop. Gets events into the store, or else into the journal.
 
     A hit waits for the store as long as the store makes progress. If nothing gets through for `PATIENCE`, the waiting
     events are taken back and journaled, and those that follow are journaled at once. Every `PROBE`, one of them is also
@@ -61,6 +61,7 @@ class Recorder:
         appended: Callable[[], None] | None,
         limits: floods.Limits = floods.LIMITS,
     ) -> None:
+        self.loop = asyncio.get_running_loop()  # asking for it is a system call
         self.store = store
         self.folding = folding.Folding(store, limits)
         self.journal = journal
@@ -75,7 +76,7 @@ class Recorder:
         self.verdicts: dict[tuple[str, str], Counter] = {}
 
     async def record(self, event: Event) -> None:
-        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        answered: asyncio.Future[None] = self.loop.create_future()
         self.take(event, lambda: None if answered.done() else answered.set_result(None))
         await answered
 
@@ -83,7 +84,7 @@ class Recorder:
         """`done` is called once the hit may be answered, maybe at once."""
         if self.folding.folds(event):
             return done()
-        now = asyncio.get_running_loop().time()
+        now = self.loop.time()
         if not self.probe_at:
             return self.append(event, now, done)
         if now >= self.probe_at and (self.probe is None or self.probe.done()):
@@ -94,15 +95,15 @@ class Recorder:
     def append(self, event: Event, now: float, done: Callable[[], None] | None) -> None:
         """Without `done` nobody waits for it, and it is in the journal too."""
         try:
-            appending = asyncio.ensure_future(self.store.append(event))
+            appended = self.store.append(event)
+            appending = appended if isinstance(appended, asyncio.Future) else asyncio.ensure_future(appended)
         except Exception:
             return self.failed(event, done)
         if done is None:
             self.probe = appending
         self.waiting[appending] = now
         if self.timer is None:
-            loop = asyncio.get_running_loop()
-            self.timer = loop.call_later(PATIENCE / 2, self.look, loop)
+            self.timer = self.loop.call_later(PATIENCE / 2, self.look)
         return appending.add_done_callback(partial(self.ended, event, done))
 
     def ended(self, event: Event, done: Callable[[], None] | None, appending: Appending) -> None:
@@ -114,7 +115,7 @@ class Recorder:
             return self.refused(event, done)
         except Exception:
             return self.failed(event, done)
-        self.moved = appending.get_loop().time()
+        self.moved = self.loop.time()
         self.probe_at = 0.0
         self.took(event, written)
         return done() if done else None
@@ -126,7 +127,7 @@ class Recorder:
 
     def refused(self, event: Event, done: Callable[[], None] | None) -> None:
         if done is not None:
-            self.probe_at = asyncio.get_running_loop().time() + PROBE
+            self.probe_at = self.loop.time() + PROBE
             self.put_by(event, done)
 
     def put_by(self, event: Event, done: Callable[[], None]) -> None:
@@ -134,11 +135,10 @@ class Recorder:
         if self.folding.overflows(event):
             done()
             return
-        loop = asyncio.get_running_loop()
-        keeping = loop.create_task(self.keep(event))
+        keeping = self.loop.create_task(self.keep(event))
         self.keeping.add(keeping)
         once = Once(done)
-        timer = loop.call_later(PATIENCE, once)
+        timer = self.loop.call_later(PATIENCE, once)
 
         def kept(_: object) -> None:
             self.keeping.discard(keeping)
@@ -185,11 +185,11 @@ class Recorder:
             self.verdicts[event.type, event.verdict] = counter
         counter.inc()
 
-    def look(self, loop: asyncio.AbstractEventLoop) -> None:
+    def look(self) -> None:
         """Takes back what waits for a store that makes no progress. One timer serves all: one per hit would cost
         more."""
-        limit = loop.time() - PATIENCE
+        limit = self.loop.time() - PATIENCE
         if self.moved < limit:
             for appending in [one for one, since in self.waiting.items() if since < limit]:
                 appending.cancel()
-        self.timer = loop.call_later(PATIENCE / 2, self.look, loop) if self.waiting else None
+        self.timer = self.loop.call_later(PATIENCE / 2, self.look) if self.waiting else None
