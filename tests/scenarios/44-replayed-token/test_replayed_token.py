@@ -83,6 +83,10 @@ def events(relay: service.Service) -> list[dict[str, Any]]:
     return [json.loads(line) for line in relay.command("events", "--json", "--limit", "100000").stdout.splitlines()]
 
 
+def folded(kept: list[dict[str, Any]]) -> int:
+    return sum(event["data"].get("folded", 0) for event in kept)
+
+
 def octets(folder: Path) -> int:
     """Of what is in the database, whatever was written to which of its files."""
     with closing(sqlite3.connect(folder / "var" / "trackrelay.db")) as db:
@@ -168,9 +172,11 @@ def test_nothing_is_lost_by_a_stop_and_processes_share_the_buckets(tmp_path: Pat
                 nonlocal sent
                 Flood(relay.http, hers["c"], 1).run()
                 sent += 1
-                return [event for event in events(relay) if event["data"].get("folded", 0) > 1000]
+                kept = events(relay)
+                return kept if len(kept) + folded(kept) >= 3000 else []
 
-            eventually(said, 60, pause=0.2)
-            kept = events(relay)
+            kept = eventually(said, 60, pause=0.2)
             assert len(kept) < 900
-            assert 3000 <= len(kept) + sum(event["data"].get("folded", 0) for event in kept) <= sent
+            # A hit that the store took too late for whoever waited is in the journal too. The event is written once, but a
+            # number has no identity.
+            assert len(kept) + folded(kept) <= sent * 1.02
