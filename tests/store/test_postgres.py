@@ -363,6 +363,23 @@ async def test_a_server_that_takes_no_writes_is_away(url: str) -> None:
         assert len(await store.events()) == 1  # and the one refused was not done
 
 
+async def test_a_server_that_takes_no_writes_any_more_leaves_no_doubt(url: str) -> None:
+    """It says so of the statement that would commit: nothing was done, and the connection lives on."""
+    async with running(url) as store:
+        assert await store.append(click())
+    async with running(url, IMPATIENT) as store:
+        name = url.rpartition("/")[2]
+        session = store.writer._session
+        assert session is not None
+        await session.execute("SET default_transaction_read_only = on")
+        await ask(url, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        with pytest.raises(Unavailable, match=r"read-(only|write)"):
+            await store.append(click(1))
+        await ask(f"{url.rpartition('/')[0]}/postgres", f"ALTER DATABASE {name} RESET ALL")
+        await until(lambda: written(store))
+        assert [e.link_index for e in await store.events()] == [0, 5]
+
+
 async def written(store: Postgres) -> bool:
     try:
         return await store.append(click(5)) is not None

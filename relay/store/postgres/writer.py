@@ -103,8 +103,7 @@ class Writer:
             self._task = loop.create_task(self._run(), name="store-writer")
         self._queue.append(Operation(work, future, loop.time()))
         self._wake.set()
-        if self._watch is None:
-            self._watch = loop.call_later(self._times.impatience / 2, self._look)
+        self._keep_watch()
         return future
 
     async def stop(self) -> None:
@@ -122,6 +121,10 @@ class Writer:
         if self._session is not None:
             await self._session.close()
 
+    def _keep_watch(self) -> None:
+        if self._watch is None:
+            self._watch = asyncio.get_running_loop().call_later(self._times.impatience / 2, self._look)
+
     def _look(self) -> None:
         """Takes back what has waited too long."""
         loop = asyncio.get_running_loop()
@@ -132,8 +135,9 @@ class Writer:
         self._refuse(late, self._trouble)
         if self._doubt is not None and now - self._doubt.since > DOUBT:
             self._give_up()
-        again = self._queue or self._doubt
-        self._watch = loop.call_later(self._times.impatience / 2, self._look) if again else None
+        self._watch = None
+        if self._queue or self._doubt:
+            self._keep_watch()
 
     def _taken_back(self, before: float) -> list[Operation]:
         late = []
@@ -183,6 +187,7 @@ class Writer:
         if hopeless(error) or not broken(error):
             refused = error if isinstance(error, Unavailable) else Unavailable(self._trouble)
             settle([(operation.future, None, refused) for operation in self._taken_back(float("inf"))])
+        self._keep_watch()  # over what was put back
 
     def _troubled(self, why: str) -> None:
         if not self._trouble:
@@ -296,7 +301,7 @@ class Writer:
         try:
             await turn.commit(self.id, self._batch)
         except Exception as error:
-            if refused(error) and not turn.session.lost:
+            if refused(error):
                 self._doubt = None
             raise
         self._doubt = None
