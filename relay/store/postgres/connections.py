@@ -178,9 +178,9 @@ def transient(error: BaseException) -> bool:
 
 
 def refused(error: BaseException) -> bool:
-    """The server said that nothing came of the statement, nor of its transaction. Whatever ends the connection as well may
-    have come after the commit."""
-    return isinstance(error, exceptions.PostgresError) and getattr(error, "severity_en", None) == "ERROR"
+    """Nothing came of the statement, nor of its transaction: the server said so, or never had it. Whatever ends the
+    connection as well may have come after the commit."""
+    return not broken(error) or getattr(error, "severity_en", None) == "ERROR"
 
 
 def hopeless(error: BaseException) -> bool:
