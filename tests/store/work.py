@@ -12,6 +12,8 @@ from typing import Any
 
 import asyncpg
 
+from relay.store.postgres import turns
+
 GRAIN = 20  # steps of SQLite that are one here
 CONNECT, CONNECT_POSTGRES = sqlite3.connect, asyncpg.connect
 EXPLAINING = {
@@ -68,8 +70,15 @@ def heard(_: Any, message: asyncpg.PostgresLogMessage) -> None:
         found = json.loads(text)
         sql = found["Query Text"]
         PLANS[sql] = found["Plan"]
-        SAID.add(sql)
+        SAID.update((sql, in_turn(sql)))
         DONE[sql] += did(found["Plan"])
+
+
+def in_turn(sql: str) -> str:
+    """The question itself, without the writers' lock that is taken with it."""
+    before, _, behind = turns.LOCKED.partition("{sql}")
+    question = sql.partition(before.partition("{last}")[2])[2]
+    return question.rstrip().removesuffix(behind.rstrip())
 
 
 def did(plan: Mapping[str, Any]) -> int:
