@@ -5,7 +5,6 @@ import re
 import smtplib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +114,7 @@ def test_postfix_delivers_what_the_relay_would_send() -> None:
             if asked is None or asked.content != content:
                 wrong.append(f"{path}: another message was put together")
                 continue
-            done = run(known.tracker.track(replace(asked, content=content), one_group=True))
+            done = run(known.tracker.track(asked.with_(content=content), one_group=True))
             if tracked[name] != done.copies[0].render():
                 wrong.append(f"{path}: another message was delivered")
             changed += tracked[name] != content
