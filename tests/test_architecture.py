@@ -21,6 +21,7 @@ PURE = {
     "urllib.parse", "uuid", "zlib",
     "crawleruseragents", "cryptography", "dkim", "idna", "msgspec", "nacl", "publicsuffixlist", "turbohtml",
 }  # fmt: skip
+IMPURE = {"uuid.uuid4", "uuid.uuid1", "datetime.now", "datetime.utcnow", "io.open", "io.open_code", "io.FileIO"}
 FORBIDDEN_CALLS = {"open", "print", "input", "exec", "eval"}
 VAGUE = {"utils", "helpers", "manager", "base", "common", "misc"}
 
@@ -47,16 +48,7 @@ def test_the_core_is_pure(path: Path) -> None:
             assert node.func.id not in FORBIDDEN_CALLS, f"{path.relative_to(ROOT)}:{node.lineno} calls {node.func.id}"
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             named = f"{node.value.id}.{node.attr}"
-            impure = {
-                "uuid.uuid4",
-                "uuid.uuid1",
-                "datetime.now",
-                "datetime.utcnow",
-                "io.open",
-                "io.open_code",
-                "io.FileIO",
-            }
-            assert named not in impure, f"{path}:{node.lineno} {named}"
+            assert named not in IMPURE, f"{path}:{node.lineno} {named}"
 
 
 def groups_repeated_possessively(items: object) -> bool:

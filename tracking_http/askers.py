@@ -14,9 +14,8 @@ from relay.core import classify, neighbours, tally
 from relay.core.model import Verdict
 from tracking_http import heads, reverse_names, visitor
 
-MINUTE = (
-    60  # seconds. A day has whole minutes, so that nobody is remembered with the hash of another day (`identities`)
-)
+# In seconds. A day has whole minutes, so that nobody is remembered with the hash of another day (`identities`).
+MINUTE = 60
 MOST = 2048  # that are remembered; each has a header section of at most `heads.LONGEST` octets
 
 

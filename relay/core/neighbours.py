@@ -53,10 +53,8 @@ DAY = 86_400.0  # and pictures
 CLICKS, OPENS, CANARIES, IDS = 32, 8, 8, 8  # marks of each kind, and hits per mark, that are remembered per copy
 FEWEST = min(CLICKS, OPENS, CANARIES)
 CROWD, CROWD_SECONDS = 4, 5.0  # so many recipients' links by one program
-CROWD_OTHERS, CROWD_OPENS = (
-    6,
-    12,
-)  # from one address by several; and so many pictures: an office opens its mail in the same minutes
+# From one address by several; and so many pictures: an office opens its mail in the same minutes.
+CROWD_OTHERS, CROWD_OPENS = 6, 12
 CROWD_HITS = 64  # of one address that are remembered for it
 ADDRESSES = 4096  # that are
 
