@@ -26,7 +26,7 @@ from typing import Any
 
 import msgspec
 
-from relay.core import classify, floods, neighbours, networks
+from relay.core import classify, crowds, floods, neighbours, networks
 from relay.core.floods import Folded
 from relay.core.model import Event, Value, Verdict
 
@@ -155,7 +155,7 @@ def by_origin(event: Event, origin: Origin) -> tuple[Verdict, str]:
     return event.verdict, event.reason
 
 
-def judge(event: Event, made: Event, facts: Facts, origin: Origin, crowd: neighbours.Crowd) -> list[neighbours.Change]:
+def judge(event: Event, made: Event, facts: Facts, origin: Origin, crowd: crowds.Crowd) -> list[neighbours.Change]:
     """What a hit changes, itself included. `event` is it as it was seen, `made` as it is remembered. Those of a copy that
     several share say nothing of each other."""
     who = event.data.get(WHO)
@@ -175,7 +175,7 @@ def judge(event: Event, made: Event, facts: Facts, origin: Origin, crowd: neighb
         made.verdict, event.method,
     )  # fmt: skip
     copy = neighbours.Copy(origin.links, origin.submitted_at or None) if marks else neighbours.NO_COPY
-    return neighbours.judge(marks, crowd, mark, copy, (event.message_id, index))
+    return crowds.judge(marks, crowd, mark, copy, (event.message_id, index))
 
 
 def changed(old: Event, new: Event, at: float, facts: Facts, position: int) -> Event:

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from relay.core import classify, neighbours
+from relay.core import classify, crowds, neighbours
 from relay.core.model import Verdict
 
 Time = float | int | str
@@ -80,7 +80,7 @@ def judge(hits: Sequence[Line], network: Callable[[str], str]) -> list[Judged]:
     an address."""
     times = [seconds(hit.at) or 0.0 for hit in hits]
     copies: dict[tuple[str, str], Copy] = {}
-    crowd = neighbours.Crowd()
+    crowd = crowds.Crowd()
     found: dict[int, Judged] = {}
     for number in sorted(range(len(hits)), key=times.__getitem__):
         hit, at = hits[number], times[number]
@@ -110,7 +110,7 @@ def judge(hits: Sequence[Line], network: Callable[[str], str]) -> list[Judged]:
             link = hit.link
         mark = neighbours.Mark([str(number)], at, hit.kind, link, who.who, who.where, verdict, method)
         of = neighbours.Copy(len(hit.links) if isinstance(hit.links, list) else hit.links or 0, sent_at)
-        for change in neighbours.judge(copy.marks, crowd, mark, of, f"{key[0]} {key[1]}"):
+        for change in crowds.judge(copy.marks, crowd, mark, of, f"{key[0]} {key[1]}"):
             for one in map(int, change.ids):
                 if found[one].verdict in neighbours.PEOPLE:
                     found[one].verdict, found[one].reason = change.verdict, change.reason

@@ -16,7 +16,7 @@ from itertools import zip_longest
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
-from relay.core import floods, identifiers, neighbours, nodes, payload, tally, urls
+from relay.core import crowds, floods, identifiers, nodes, payload, tally, urls
 from relay.core.model import Delivery, Endpoint, EndpointStatus, Event, Notice, Sent, Settlement, Value, Verdict
 from relay.store import Attempt, Notification, Schedule, UpstreamReply
 
@@ -152,7 +152,7 @@ def append(
     endpoints: Sequence[Endpoint],
     now: float,
     limits: floods.Limits = floods.LIMITS,
-    crowd: neighbours.Crowd | None = None,
+    crowd: crowds.Crowd | None = None,
 ) -> Appended:
     """The events, completed in order. `facts` has those of each message in the batch, and is moved on; `position` is
     the last one that was used; `endpoints` are the live ones."""
@@ -162,7 +162,7 @@ def append(
     moved: dict[str, tally.Facts] = {}
     fresh: dict[str, int] = {}  # which of `events`, or -1
     changes: dict[str, Correction] = {}
-    crowd = crowd or neighbours.Crowd()
+    crowd = crowd or crowds.Crowd()
     for event, (there, origin) in zip(batch, known, strict=True):
         event_id, message_id = event.event_id, event.message_id
         if there or event_id in fresh:

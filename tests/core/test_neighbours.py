@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay import network_list
-from relay.core import neighbours, traces
+from relay.core import crowds, neighbours, traces
 from tests.core import hit_traces
 
 NETWORKS = network_list.load()
@@ -169,12 +169,12 @@ def test_hashes_of_an_address() -> None:
 )  # fmt: skip
 def test_what_is_remembered_is_little(hits: list[tuple[float, str, int, str]]) -> None:
     marks: list[neighbours.Mark] = []
-    crowd = neighbours.Crowd()
+    crowd = crowds.Crowd()
     changed: set[str] = set()
     for number, (at, kind, link, ip) in enumerate(sorted(hits)):
         who = neighbours.identity(b"", ip, FIREFOX)
         mark = neighbours.Mark([str(number)], at, kind, link, who.who, who.where, "human")  # type: ignore[arg-type]
-        for change in neighbours.judge(marks, crowd, mark, neighbours.Copy(41, 0.0), "copy"):
+        for change in crowds.judge(marks, crowd, mark, neighbours.Copy(41, 0.0), "copy"):
             assert (change.verdict, change.reason in neighbours.REASONS) == ("scanner", True)
             assert not changed & set(change.ids)  # nothing is said twice
             changed |= set(change.ids)
@@ -204,20 +204,20 @@ def test_where_no_rule_is_asked_none_finds_anything(hits: list[Any], links: int)
         assert list(suspects) == []
 
 
-def crowding(crowd: neighbours.Crowd, number: int, at: float = 0.0, who: int = 1) -> list[str]:
+def crowding(crowd: crowds.Crowd, number: int, at: float = 0.0, who: int = 1) -> list[str]:
     """The hits that this one, of another recipient's copy, shows to be a crowd's."""
     mark = neighbours.Mark([str(number)], at, "click", 0, who, 7, "human")
     return [one for change in crowd.follow(mark, f"m{number} 0", was_read=False) for one in change.ids]
 
 
 def test_each_hit_of_a_crowd_is_said_once() -> None:
-    crowd = neighbours.Crowd()
+    crowd = crowds.Crowd()
     assert [crowding(crowd, n, n / 10) for n in range(6)] == [[], [], [], ["0", "1", "2", "3"], ["4"], ["5"]]
     assert crowding(crowd, 7, 100.0) == []  # long after
 
 
 def test_what_was_said_in_a_transaction_that_failed_is_said_again() -> None:
-    crowd = neighbours.Crowd()
+    crowd = crowds.Crowd()
     for number in range(3):
         crowding(crowd, number)
     assert crowding(crowd, 3) == crowding(crowd, 3) == ["0", "1", "2", "3"]
@@ -225,14 +225,14 @@ def test_what_was_said_in_a_transaction_that_failed_is_said_again() -> None:
 
 
 def test_several_programs_at_one_address_are_a_crowd_when_there_are_more() -> None:
-    crowd = neighbours.Crowd()
-    found = [crowding(crowd, n, who=n) for n in range(neighbours.CROWD_OTHERS + 1)]
+    crowd = crowds.Crowd()
+    found = [crowding(crowd, n, who=n) for n in range(crowds.CROWD_OTHERS + 1)]
     assert found == [[]] * 5 + [[str(n) for n in range(6)], ["6"]]
 
 
 def test_a_crowd_is_remembered_for_so_many_hits() -> None:
-    crowd = neighbours.Crowd()
-    many = 10 * neighbours.CROWD_HITS
+    crowd = crowds.Crowd()
+    many = 10 * crowds.CROWD_HITS
     assert sum(len(crowding(crowd, n)) for n in range(many)) == many
     same = [neighbours.Mark([f"s{n}"], 0.0, "click", 0, 2, 8, "human") for n in range(many)]
     assert [crowd.follow(mark, "one copy", was_read=False) for mark in same] == [[]] * many

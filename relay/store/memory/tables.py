@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from relay.core import counts, floods, neighbours, tally
+from relay.core import counts, crowds, floods, tally
 from relay.core.model import Endpoint, Event, Notice, Sent
 from relay.core.nodes import Node
 from relay.core.suppressions import Erasure, Suppression
@@ -34,7 +34,7 @@ class Tables:
         self._identifiers: dict[str, set[str]] = defaultdict(set)
         self._events: list[Event] = []  # by position
         self._by_id: dict[str, tuple[Event, Mapping[int, int]]] = {}  # with the clicks per link
-        self._crowd = neighbours.Crowd()
+        self._crowd = crowds.Crowd()
         self._digest: Callable[[str], str] | None = None
         self._position = 0
         self._counts: counts.Totals = {}

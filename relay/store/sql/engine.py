@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, ParamSpec, TypeVar
 
-from relay.core import floods, neighbours
+from relay.core import crowds, floods
 from relay.core.model import Delivery, Endpoint, EndpointStatus, Event, History, Notice, Sent, Settlement, Verdict
 from relay.core.nodes import Node, Roll
 from relay.core.persons import Person
@@ -88,7 +88,7 @@ class Engine(ABC):
         self._digest: events.Digest | None = None
         self.walk = WALK  # rows of an index that a page of a list looks at
         self.step = counts.Step()
-        self._crowd = neighbours.Crowd()
+        self._crowd = crowds.Crowd()
 
     @abstractmethod
     async def read(self, program: Callable[P, Program[T]], *args: P.args, **kwargs: P.kwargs) -> T: ...

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from relay.core import counts, floods, neighbours, tally
+from relay.core import counts, crowds, floods, tally
 from relay.core.model import Endpoint, Event, History, Sent, Value, Verdict
 from relay.core.suppressions import Suppression, refused
 from relay.store import Cursor, decisions, tables
@@ -205,7 +205,7 @@ def append(
     asking: Asking,
     now: float,
     limits: floods.Limits,
-    crowd: neighbours.Crowd | None = None,
+    crowd: crowds.Crowd | None = None,
     digest: Digest | None = None,
 ) -> Program[list[Event | floods.Folded | None]]:
     """Per hit the event as it was completed, or that it was folded, or None where it is there already."""
