@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from relay.core import floods, tokens
 from relay.core.model import Endpoint, Event, Sent, SentCopy
-from relay.store.sql import endpoints, events, messages
+from relay.store.sql import appending, endpoints, knowledge, messages
 from relay.store.sql.program import Program
 from relay.store.sqlite import database, schema
 from relay.store.sqlite.programs import run
@@ -61,11 +61,11 @@ def fill(
         mail = [message(n, now - DAYS * 86400 * (1 - n / number), dice) for n in range(number)]
         for at in range(0, number, BATCH):
             within(db, messages.record_all(mail[at : at + BATCH]))
-        asking = events.Asking()
+        asking = knowledge.Asking()
         hits = [hit(sent, n, dice) for sent in mail for n in range(PER_MESSAGE)]
         for at in range(0, len(hits), BATCH):
             some = hits[at : at + BATCH]
-            within(db, events.append(some, asking, min(now, some[-1].event.at), floods.Limits(0, 0)))
+            within(db, appending.append(some, asking, min(now, some[-1].event.at), floods.Limits(0, 0)))
         if delivered:
             db.execute(DELIVERED)
         (deliveries,) = db.execute("SELECT max(delivery_id) FROM deliveries").fetchone()
@@ -96,12 +96,12 @@ def message(number: int, at: float, dice: random.Random) -> Sent:
     )  # fmt: skip
 
 
-def hit(sent: Sent, number: int, dice: random.Random) -> events.Hit:
+def hit(sent: Sent, number: int, dice: random.Random) -> appending.Hit:
     index = dice.randrange(2)
     link = dice.randrange(5)
     clicked = number >= 7
     at = sent.submitted_at + dice.expovariate(1 / 20_000)
-    return events.Hit(
+    return appending.Hit(
         Event(
             f"{dice.getrandbits(128):032x}", "message.link_clicked" if clicked else "message.opened", sent.message_id, at,
             recipient_index=index, link_index=link if clicked else 0, url=sent.links[link] if clicked else "",

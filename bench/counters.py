@@ -21,7 +21,7 @@ from pathlib import Path
 from bench import _database, _load
 from relay.core import floods
 from relay.store import UpstreamReply
-from relay.store.sql import counts, events, messages
+from relay.store.sql import appending, counts, knowledge, messages
 from relay.store.sql.program import Program
 from relay.store.sqlite import database, schema
 from relay.store.sqlite.programs import run
@@ -42,11 +42,11 @@ def measured(folder: Path, size: int, *, counted: bool) -> dict[str, float]:
         mail = [_database.message(n, now - 86400 * (1 - n / MESSAGES), dice) for n in range(MESSAGES)]
         made = [_database.hit(sent, n, dice).event for sent in mail for n in range(5, 5 + PER_MESSAGE)]
         dice.shuffle(made)  # hits of one moment are of many messages, and all of one hour
-        hits = [events.Hit(event.with_(at=now), None) for event in made]
+        hits = [appending.Hit(event.with_(at=now), None) for event in made]
         replies = [
             messages.Replies((UpstreamReply(s.message_id, (s.copies[0].recipient,), "never", "550 no"),)) for s in mail
         ]
-        asking = events.Asking()
+        asking = knowledge.Asking()
 
         def each(count: int, work: Callable[[int], Program[object]]) -> float:
             began = time.process_time()
@@ -60,7 +60,7 @@ def measured(folder: Path, size: int, *, counted: bool) -> dict[str, float]:
             "a message with two recipients": each(MESSAGES, lambda at: messages.record_all(mail[at : at + size])),
             "a reply of the upstream": each(MESSAGES, lambda at: messages.record_replies(replies[at : at + size])),
             "an event": each(
-                len(hits), lambda at: events.append(hits[at : at + size], asking, now, floods.Limits(0, 0))
+                len(hits), lambda at: appending.append(hits[at : at + size], asking, now, floods.Limits(0, 0))
             ),
         }
         rows = db.execute("SELECT count(*) FROM counts").fetchone()[0]

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from relay.store import sql
-from relay.store.sql import counts, events, messages, outbox, suppressions
+from relay.store.sql import counts, knowledge, messages, outbox, suppressions
 from relay.store.sql.program import Rows
 from relay.store.sqlite import programs
 from tests.peers import postgres as servers
@@ -108,7 +108,7 @@ async def test_no_statement_reads_a_big_table_of_postgresql_from_end_to_end(post
         }
         let_off = {programs.numbered(sql)[0] for sql in plans.FEW}
         asked = {name: text for name, text in whole(found).items() if text not in let_off}
-        for rows in (events.KNOWN, messages.BEFORE):
+        for rows in (knowledge.KNOWN, messages.BEFORE):
             asked[f"{rows} in turn"] = turns.locked(programs.combined((rows,), types), len(rows.columns))
         for sql in (messages.THERE, suppressions.OF, outbox.ATTEMPTS):
             asked[f"{sql} in turn"] = turns.locked(programs.numbered(sql)[0], 1)

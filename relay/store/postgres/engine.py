@@ -23,7 +23,7 @@ from relay.store.postgres.listener import Listener
 from relay.store.postgres.months import Months
 from relay.store.postgres.readers import Readers
 from relay.store.postgres.writer import USUAL, Times, Writer
-from relay.store.sql import copying, events
+from relay.store.sql import appending, copying
 from relay.store.sql.engine import Bulk, Engine
 from relay.store.sql.program import Program, Row
 
@@ -55,7 +55,9 @@ class Postgres(Engine):
 
     def bulk(self) -> dict[type, Bulk]:
         kinds = super().bulk()
-        return kinds | {events.Hit: kinds[events.Hit]._replace(write=self._months.append, mend=self._months.mended)}
+        return kinds | {
+            appending.Hit: kinds[appending.Hit]._replace(write=self._months.append, mend=self._months.mended)
+        }
 
     def adding(self, table: copying.Copied, rows: Sequence[Row]) -> Program[None]:
         if table.name == "events":

@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from relay.store.sql import events
+from relay.store.sql import appending
 from relay.store.sql.program import Program
 
-Append = Callable[[Sequence[events.Hit]], Program[list[Any]]]
+Append = Callable[[Sequence[appending.Hit]], Program[list[Any]]]
 MAKE = "WITH made AS (SELECT events_month(?) AS there) SELECT there FROM made"  # no question: those begin with SELECT
 EDGES = (-1.0, 4e9)  # times that are far beyond any month that has a table of its own
 
@@ -25,7 +25,7 @@ class Months:
         self._append = append
         self._known: set[tuple[int, int]] = set()
 
-    def append(self, batch: Sequence[events.Hit]) -> Program[list[Any]]:
+    def append(self, batch: Sequence[appending.Hit]) -> Program[list[Any]]:
         yield from self.make(hit.event.at for hit in batch)
         return (yield from self._append(batch))
 
@@ -37,10 +37,10 @@ class Months:
                 if there:
                     self._known.add(month)
 
-    def mended(self, hit: events.Hit) -> events.Hit:
+    def mended(self, hit: appending.Hit) -> appending.Hit:
         """Something was bad in a batch: a table may be gone."""
         self._known.clear()
-        return events.mended(hit)
+        return appending.mended(hit)
 
 
 def month_of(at: float) -> tuple[int, int]:

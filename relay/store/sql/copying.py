@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from relay.core.counts import COUNTERS
 from relay.store import tables
-from relay.store.sql import contents, counts, events, kept
+from relay.store.sql import contents, counts, kept, tallies
 from relay.store.sql.program import Program, Row, Rows, Statement, insert, write
 
 
@@ -35,7 +35,7 @@ TABLES = (
     copied(tables.COPIES, "message_id", "idx", "position"),
     Copied("identifiers", ("identifier", "message_id"), ("identifier", "message_id")),
     copied(tables.EVENTS, "position"),
-    Copied("tallies", events.TALLIES, ("message_id",)),
+    Copied("tallies", tallies.COLUMNS, ("message_id",)),
     copied(tables.ANSWERS, "answer_id", "grant_id"),
     copied(tables.ENDPOINTS, "endpoint_id"),
     copied(tables.DELIVERIES, "delivery_id"),

@@ -38,7 +38,9 @@ from relay.store.contract import NONE
 from relay.store.lists import WALK, Answer, Events, Listed, Messages, Suppressions, Thread, Threads
 from relay.store.sql import (
     answers,
+    appending,
     copying,
+    correcting,
     counts,
     cursors,
     drafts,
@@ -46,6 +48,7 @@ from relay.store.sql import (
     events,
     kept,
     keys,
+    knowledge,
     lists,
     messages,
     nodes,
@@ -56,6 +59,7 @@ from relay.store.sql import (
     requests,
     schedules,
     suppressions,
+    tallies,
 )
 from relay.store.sql import contents as octets
 from relay.store.sql.program import Program, Row
@@ -84,8 +88,8 @@ class Engine(ABC):
     def __init__(self, limits: floods.Limits, clock: Callable[[], float]) -> None:
         self._limits = limits
         self._clock = clock
-        self._asking = events.Asking()
-        self._digest: events.Digest | None = None
+        self._asking = knowledge.Asking()
+        self._digest: knowledge.Digest | None = None
         self.walk = WALK  # rows of an index that a page of a list looks at
         self.step = counts.Step()
         self._crowd = crowds.Crowd()
@@ -107,12 +111,12 @@ class Engine(ABC):
         return {
             messages.Record: Bulk(messages.record, messages.Record.mended),
             messages.Replies: Bulk(messages.record_replies, messages.mended, awaited=False),
-            events.Hit: Bulk(self._hits, events.mended),
+            appending.Hit: Bulk(self._hits, appending.mended),
             outbox.Settle: Bulk(outbox.settle, outbox.mended),
         }
 
-    def _hits(self, batch: Sequence[events.Hit]) -> Program[list[Event | floods.Folded | None]]:
-        return events.append(batch, self._asking, self._clock(), self._limits, self._crowd, self._digest)
+    def _hits(self, batch: Sequence[appending.Hit]) -> Program[list[Event | floods.Folded | None]]:
+        return appending.append(batch, self._asking, self._clock(), self._limits, self._crowd, self._digest)
 
     def adding(self, table: copying.Copied, rows: Sequence[Row]) -> Program[None]:
         """Rows of another store, as they stand there."""
@@ -158,13 +162,13 @@ class Engine(ABC):
     def append(
         self, event: Event, cursor: Cursor | None = None, answer: Answer | None = None
     ) -> Awaitable[Event | floods.Folded | None]:
-        return self._bulk(events.Hit(event, cursor, answer))
+        return self._bulk(appending.Hit(event, cursor, answer))
 
-    def heed_refusals(self, digest: events.Digest) -> None:
+    def heed_refusals(self, digest: knowledge.Digest) -> None:
         self._digest = digest
 
     async def fold(self, folds: Sequence[floods.Fold]) -> None:
-        await self.write(events.fold, folds)
+        await self.write(tallies.fold, folds)
 
     async def events(
         self,
@@ -186,7 +190,7 @@ class Engine(ABC):
         return await self.write(self.correction, event_id, verdict, reason, self._clock())
 
     def correction(self, event_id: str, verdict: Verdict, reason: str, now: float) -> Program[Event | None]:
-        return events.correct(event_id, verdict, reason, now, self._asking)
+        return correcting.correct(event_id, verdict, reason, now, self._asking)
 
     async def aggregates(
         self,

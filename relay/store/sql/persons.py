@@ -19,7 +19,7 @@ import msgspec
 from relay.core import tally
 from relay.core.persons import Person
 from relay.store import Erased, PersonMark, PersonPage, PersonRow, tables
-from relay.store.sql import contents, copying, counts, events
+from relay.store.sql import contents, copying, counts, tallies
 from relay.store.sql.copying import Copied
 from relay.store.sql.program import Many, Program, Row, spelt, write
 
@@ -48,10 +48,6 @@ OF_MESSAGE = {
     "copies": "DELETE FROM copies WHERE message_id = :message_id RETURNING 1",
     "messages": "DELETE FROM messages WHERE message_id = :message_id RETURNING 1",
 }
-MARKED = spelt("SELECT message_id, facts FROM tallies WHERE message_id {many}")
-
-decode_facts = msgspec.json.Decoder(tally.Facts).decode
-encode_facts = msgspec.json.Encoder().encode
 
 
 # -- finding -----------------------------------------------------------------------------------------------------------
@@ -146,10 +142,10 @@ def message(who: Person, message_id: str) -> Program[Erased]:
 
 def marked(message_id: str, indexes: set[int]) -> Program[None]:
     """Of these recipient indexes nothing is kept any more."""
-    rows = yield events.TALLY, (message_id,)
-    facts = decode_facts(rows[0][0]) if rows else tally.Facts()
+    rows = yield tallies.ONE, (message_id,)
+    facts = tallies.decode(rows[0][0]) if rows else tally.Facts()
     tally.erase(facts, indexes)
-    yield from write((events.SAVE_TALLIES, [(message_id, encode_facts(facts).decode())]))
+    yield from write((tallies.SAVE, [(message_id, tallies.encode(facts).decode())]))
 
 
 def is_own(who: Person, recipient: str, kind: str, data: Any, its_copy: bool) -> bool:
@@ -284,5 +280,5 @@ DOING: Mapping[str, Callable[[Person, Copied, Row], Program[Erased]]] = {
 
 def marks(message_ids: Sequence[str]) -> Program[dict[str, list[int]]]:
     """The erased recipient indexes of each of these messages that has some."""
-    rows = yield MARKED, (Many(message_ids),)
-    return {str(message_id): found for message_id, facts in rows if (found := decode_facts(facts).erased)}
+    rows = yield tallies.THESE, (Many(message_ids),)
+    return {str(message_id): found for message_id, facts in rows if (found := tallies.decode(facts).erased)}
