@@ -5,7 +5,8 @@ thing itself; a rebuild adds up the same again (`message`), so the two can be co
 counts at all (`tally`), keeping the rows (`relay.store`), rates.
 
 A row is an hour (UTC), a grant, and one value of one dimension: a label, a sender, a sending domain, a recipient's
-domain, and for clicks a link's host and the link. Each thing stands in a row of each dimension that it has.
+domain, and for clicks a link's host and the page that it leads to (`pages`). Each thing stands in a row of each dimension
+that it has. Pages are many: of those a row is a whole day, which stands at its first hour.
 
 - `sent`, `delivered` and `failed` are recipients, in the hour in which the message was submitted: delivered are those
   that the next server accepted, or that went back to the mail server that asked by the milter protocol; failed are
@@ -22,7 +23,7 @@ from collections.abc import Iterable, MutableMapping, Sequence
 from functools import lru_cache
 from typing import Literal
 
-from relay.core import domains
+from relay.core import domains, pages
 from relay.core.model import Event, Sent, Value
 
 Dimension = Literal["label", "sender", "sending_domain", "recipient_domain", "link_host", "link"]
@@ -34,6 +35,7 @@ COUNTERS = (
 )  # fmt: skip
 AT = {name: at for at, name in enumerate(COUNTERS)}
 HOUR = 3600
+DAY = 24  # hours
 MACHINES = frozenset({"prefetch", "scanner", "crawler", "self"})
 STATES = {"done": AT["delivered"], "handed": AT["delivered"], "never": AT["failed"]}
 PLAIN = {"message.bounce_detected": AT["bounced"], "thread.replied": AT["replies"]}
@@ -149,8 +151,14 @@ def rows(
         found = [row]
     found.append(row_of(totals, ("recipient_domain", hour, grant, domain(recipient))))
     if url:
-        found += row_of(totals, ("link_host", hour, grant, host(url))), row_of(totals, ("link", hour, grant, url))
+        found.append(row_of(totals, ("link_host", hour, grant, host(url))))
+        found.append(row_of(totals, ("link", row_hour("link", hour), grant, page(url))))
     return found
+
+
+def row_hour(dimension: str, hour: int) -> int:
+    """Where that hour's row of the dimension stands."""
+    return hour - hour % DAY if dimension == "link" else hour
 
 
 def of_sender(totals: Totals, hour: int, grant: str, label: str, sender: str) -> list[list[int]]:
@@ -201,3 +209,8 @@ def domain(address: str) -> str:
 @lru_cache(maxsize=4096)
 def host(url: str) -> str:
     return domains.of_url(url) if "://" in url else ""
+
+
+@lru_cache(maxsize=4096)
+def page(url: str) -> str:
+    return pages.of(url)

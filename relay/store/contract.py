@@ -153,14 +153,15 @@ class Store(Protocol):
     async def top_links(
         self, since: int, until: int, *, grant_id: str = "", limit: int = 20
     ) -> tuple[list[tuple[str, int, int]], int]:
-        """The links with the most clicks: of each the number, and how many of them are machines'. And the number of all."""
+        """The pages (see `core.pages`) that links with the most clicks lead to, in the days (UTC) from that of `since` to that
+        before `until`: of each the number, and how many of them are machines'. And the number of all."""
 
     async def engagements(self, message_ids: Sequence[str]) -> dict[str, Engagement]:
         """Of these messages, those of which an open or a click is known."""
 
     async def begin_recount(self) -> None:
-        """From now on each `recount` first empties the counters, but for hours before the oldest message, then counts
-        anew."""
+        """From now on each `recount` first empties the counters, but for hours (of links: days) before the oldest message,
+        then counts anew."""
 
     async def recount(self) -> int | None:
         """Goes on with counting what was there before, in one small transaction: so many messages further, 0 while it

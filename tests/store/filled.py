@@ -290,7 +290,8 @@ def counters(of: Filled) -> list[tuple[Any, ...]]:
             values += [("sender", f"ann{n}@example.com") for n in range(5)]
             values += [("sending_domain", "example.com"), ("recipient_domain", "example.org")]
             values += [("link_host", f"shop{n}.example.com") for n in range(5)]
-            values += [("link", f"https://shop{n}.example.com/offers/spring") for n in range(5)]
+            if hour % 24 == 0:
+                values += [("link", f"https://shop{n}.example.com/offers/spring") for n in range(5)]
             rows += [(dimension, hour, grant, value, *[1] * len(COUNTERS)) for dimension, value in values]
     return rows
 

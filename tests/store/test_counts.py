@@ -78,6 +78,23 @@ async def test_firsts_are_per_recipient_and_machines_apart(store: Store) -> None
     assert await store.engagements(["m1", "m2"]) == {"m1": Engagement(2, 1, 0, 0, 3, 1, 2, 1)}
 
 
+async def test_links_are_counted_by_their_pages_and_days(store: Store) -> None:
+    """Each recipient's own link is one of the page's."""
+    day = int(T0) // 86_400 * 86_400
+    await store.record_sent(sent())
+    for number, page in enumerate(("one", "one", "two")):
+        url = f"https://shop.example/{page}?uid={number}&utm_campaign=spring"
+        await store.append(click(number, at=day + number * 3600.0, url=url))
+    await store.append(click(at=day + 86_400.0, url="https://shop.example/two?uid=9&utm_campaign=spring"))
+    pages = [(f"https://shop.example/{page}?utm_campaign=spring", 2, 0) for page in ("one", "two")]
+    assert await store.top_links(*ALL) == (pages, 4)
+    # The whole of a day in which the time begins and ends, and nothing of the next one.
+    one, two = pages
+    assert await store.top_links(day + 5000, day + 5001, grant_id=sent().grant_id) == ([one, (two[0], 1, 0)], 3)
+    assert await store.top_links(day, day + 86_400) == ([one, (two[0], 1, 0)], 3)
+    assert await store.top_links(day + 86_400, day + 86_401) == ([(two[0], 1, 0)], 1)
+
+
 async def test_what_does_not_count_is_in_no_counter(store: Store) -> None:
     await store.record_sent(sent(copies=()))
     await store.append(event(method="HEAD"))

@@ -57,8 +57,9 @@ class Counts(Tables):
         links: dict[str, int] = defaultdict(int)
         of_machines: dict[str, int] = defaultdict(int)
         clicks = 0
+        days = range(counts.row_hour("link", since // 3600), counts.row_hour("link", (until - 1) // 3600) + counts.DAY)
         for (name, hour, grant, value), row in self._counts.items():
-            if since // 3600 <= hour < -(-until // 3600) and grant_id in ("", grant):
+            if hour in days and grant_id in ("", grant):
                 if name == "link":
                     links[value] += row[people] + row[machines]
                     of_machines[value] += row[machines]
@@ -85,7 +86,8 @@ class Counts(Tables):
     async def begin_recount(self) -> None:
         oldest = min((m.sent.submitted_at for m in self._messages.values() if m.sent), default=None)
         if oldest is not None:
-            self._counts = {key: row for key, row in self._counts.items() if key[1] < oldest // 3600}
+            first = int(oldest // 3600)
+            self._counts = {key: row for key, row in self._counts.items() if key[1] < counts.row_hour(key[0], first)}
         self._upto = ""
 
     async def recount(self) -> int | None:

@@ -141,7 +141,8 @@ def events_of(message_id: str) -> Program[list[Event]]:
 
 
 class Emptying(NamedTuple):
-    """Rows of `first` and later hours are to go: dimension by dimension, and of this one those before `hour` are gone."""
+    """Rows of `first` and later hours are to go, of a whole day where a row is one: dimension by dimension, and of this one
+    those before `hour` are gone."""
 
     first: int
     dimension: str
@@ -177,7 +178,7 @@ def empty(at: Emptying, rows: int) -> Program[None]:
         return
     yield EMPTY_REST, (at.dimension, at.hour)
     left = DIMENSIONS_TO_EMPTY[DIMENSIONS_TO_EMPTY.index(at.dimension) + 1 :]
-    yield CAME_TO, (Emptying(at.first, left[0], at.first).spelt() if left else "",)
+    yield CAME_TO, (Emptying(at.first, left[0], counts.row_hour(left[0], at.first)).spelt() if left else "",)
 
 
 def following(after: str, limit: int) -> Program[list[str]]:
@@ -213,7 +214,8 @@ def listed(
 
 
 def top_links(since: int, until: int, grant_id: str, limit: int) -> Program[tuple[list[tuple[str, int, int]], int]]:
-    given = {"since": since // 3600, "until": -(-until // 3600), "grant": grant_id}
+    days = counts.row_hour("link", since // 3600), counts.row_hour("link", (until - 1) // 3600) + counts.DAY
+    given = {"since": days[0], "until": days[1], "grant": grant_id}
     rows = yield TOP_OF if grant_id else TOP, {**given, "limit": limit}
     clicks = yield CLICKS_OF if grant_id else CLICKS, given
     return [(str(url), int(number), int(machines)) for url, number, machines in rows if number], int(clicks[0][0])

@@ -91,7 +91,8 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Link(msgspec.Struct, frozen=True, kw_only=True):
-    """`clicks` are people's and machines', `percentage` of `total_clicks`; of them `machine_clicks` are machines'."""
+    """`url` is the page, without parameters that are the recipient's own. `clicks` are people's and machines', `percentage` of
+    `total_clicks`; of them `machine_clicks` are machines'."""
 
     url: str
     clicks: int
