@@ -143,6 +143,51 @@ async def test_no_database_and_no_server_are_said(postgres: servers.Server) -> N
         await opened.stop()
 
 
+async def test_a_database_that_can_not_hold_all_text_is_refused(postgres: servers.Server) -> None:
+    postgres.psql("CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+    opened = make(postgres.url("latin"), IMPATIENT)
+    with pytest.raises(Unavailable, match="encoding is LATIN1"):
+        await opened.start()
+    with pytest.raises(Unavailable, match="encoding is LATIN1"):
+        await looking.examine(locator.read(postgres.url("latin")), "")
+    await opened.stop()
+
+
+ASTRAY = (
+    ("ALTER TABLE {table} OWNER TO postgres", "ALTER TABLE {table} OWNER TO relay_app", "permission denied for table {table}"),
+    ("ALTER TABLE {table} RENAME TO gone", "ALTER TABLE gone RENAME TO {table}", '"{table}" does not exist'),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("takes", "gives", "words"), ASTRAY, ids=["no right", "not there"])
+async def test_what_can_not_be_written_for_the_tables_sake_is_still_to_be_written(
+    postgres: servers.Server, caplog: pytest.LogCaptureFixture, takes: str, gives: str, words: str
+) -> None:
+    """Who brought it hears `Unavailable`, and so keeps it. All else goes on, and the log says it once."""
+    name = f"astray_{ASTRAY.index((takes, gives, words))}"
+    postgres.psql("DO $$ BEGIN CREATE ROLE relay_app LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$")
+    postgres.psql(f"CREATE DATABASE {name} OWNER relay_app")
+    async with running(postgres.url(name).replace("postgres@", "relay_app@")) as store:
+        await store.record_sent(sent())
+        hit = click()
+        await store.append(click(1))
+        caplog.clear()
+        for table, works in (
+            ("events", lambda: store.append(hit)),
+            ("messages", lambda: store.record_sent(sent("m2"))),
+            ("api_keys", store.api_keys),
+        ):
+            postgres.psql(takes.format(table=table), name)
+            for _ in range(2):
+                with pytest.raises(Unavailable, match=words.format(table=table)):
+                    await works()
+            await store.sync_endpoints([endpoint()])
+            postgres.psql(gives.format(table=table), name)
+            await works()
+        assert [e.link_index for e in await store.events()] == [1, 0]
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"].count("tables_astray") == 1
+
+
 # -- group commit ------------------------------------------------------------------------------------------------------
 
 
@@ -201,7 +246,7 @@ async def test_text_that_the_database_refuses_is_kept_all_the_same(store: Postgr
 
 async def test_one_bad_operation_harms_no_other(store: Postgres) -> None:
     def bad() -> Any:
-        yield "INSERT INTO nowhere VALUES (1)", ()
+        yield "SELECT 1 / 0", ()
 
     results = await asyncio.gather(
         *(store.append(e) for e in (click(0), event(recipient_index=2**40), click(1))),
@@ -209,7 +254,7 @@ async def test_one_bad_operation_harms_no_other(store: Postgres) -> None:
         store.append(click(2)),
         return_exceptions=True,
     )
-    assert [type(r).__name__ for r in results if isinstance(r, BaseException)] == ["DataError", "UndefinedTableError"]
+    assert [type(r).__name__ for r in results if isinstance(r, BaseException)] == ["DataError", "DivisionByZeroError"]
     assert [(e.sequence, e.link_index) for e in await store.events()] == [(1, 0), (2, 1), (3, 2)]
 
 
@@ -354,7 +399,7 @@ async def test_a_server_that_takes_no_writes_is_away(url: str) -> None:
         name = url.rpartition("/")[2]
         await ask(url, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
         await cut_off(url)
-        with pytest.raises(Unavailable, match="read-write"):
+        with pytest.raises(Unavailable, match="takes no writes"):
             await store.append(click())
         with pytest.raises(Unavailable, match="takes no writes"):
             await looking.examine(locator.read(f"{url}?target_session_attrs=any"), "")
@@ -385,6 +430,36 @@ async def written(store: Postgres) -> bool:
         return await store.append(click(5)) is not None
     except Unavailable:
         return False
+
+
+async def test_a_table_that_somebody_locks_is_said_and_is_asked_for_once(store: Postgres, url: str) -> None:
+    await store.append(click())
+    await asyncio.gather(
+        *(store.events() for _ in range(4))
+    )  # four connections that could all wait, one after the other
+    async with another(url) as other, other.transaction():
+        await other.execute("LOCK TABLE events")
+        with pytest.raises(Unavailable, match="lock timeout"):
+            await store.events()
+        readers = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        assert not await other.fetchval(readers)
+    assert len(await store.events()) == 1
+
+
+async def test_a_server_that_knows_nothing_of_us_keeps_nobody_from_the_next(postgres: servers.Server, url: str) -> None:
+    """It was the primary, and is being made anew; a node begins with it, since it stands first."""
+    database = url.rpartition("/")[2]
+    with servers.running() as anew:
+        both = f"postgresql://postgres@127.0.0.1:{anew.port},127.0.0.1:{postgres.port}/{database}"
+        async with running(both) as store:
+            assert await store.append(click())
+            assert len(await store.events()) == 1
+    away = f"postgresql://postgres@127.0.0.1:{anew.port},127.0.0.1:{postgres.port}/nowhere"
+    with pytest.raises(
+        Unavailable,
+        match=rf"nowhere: 127.0.0.1:{anew.port}: connection refused.*; 127.0.0.1:{postgres.port}: .*nowhere",
+    ):
+        await looking.examine(locator.read(away), "")
 
 
 @pytest.mark.parametrize("how", ["transaction", "question"])

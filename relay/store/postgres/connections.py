@@ -24,8 +24,10 @@ PATIENCE = 10.0  # seconds that a statement may take, and that the server waits 
 GRACE = 2.0  # seconds beyond that after which the connection counts as lost
 # Classes of SQLSTATE (the first two characters) that are the database's trouble.
 BROKEN = {"08", "25", "40", "53", "55", "57", "58", "XX", "F0"}
-# What waiting does not mend: passwords, names of databases, what a server can't do; no tables, no right to them.
-HOPELESS = ("28", "3D", "0A", "42P01", "42501", "3F")
+# What waiting does not mend: passwords, names of databases, what a server can't do.
+# Tables, columns or functions that are not there, no right to them: no value is to blame, nor lost for it.
+ASTRAY = ("42501", "42P01", "42703", "42883", "3F")
+HOPELESS = ("28", "3D", "0A", *ASTRAY)
 # Statements here ask for few rows, by an index, whatever the statistics say: of tables that were empty when a plan was
 # made, or were just filled, they say that it is quicker to read all. A cost of that kind would also call the compiler.
 PLANNING = {
@@ -39,6 +41,7 @@ PLANNING = {
 PLANNED = "".join(f"; SET LOCAL {name} = {value}" for name, value in PLANNING.items())  # of one transaction
 TRANSIENT = {"08", "25", "40", "55", "57"}
 TARGET = exceptions.TargetServerAttributeNotMatched
+STANDBY = "it takes no writes: it is a standby, or read-only by its settings"
 
 
 class Session:
@@ -105,21 +108,25 @@ class Connector:
         return Session(await self.raw(), {})
 
     async def raw(self) -> asyncpg.Connection[Any]:
+        """A server that was set up anew, and knows neither database nor password, keeps nobody from the others."""
         hosts = self.locator.hosts
-        failed: Exception | None = None
+        failed: dict[int, Exception] = {}
         for at in range(len(hosts)):
             number = (self._good + at) % len(hosts)
             try:
                 made = await self._to(*hosts[number])
             except Exception as error:
-                if hopeless(error) or not broken(error):
-                    raise self._unavailable(error) from error
-                failed = error if failed is None or isinstance(failed, TARGET) else failed
+                if not (broken(error) or hopeless(error)):
+                    raise
+                failed[number] = error
             else:
                 self._good = number
                 return made
-        assert failed is not None
-        raise self._unavailable(failed) from failed
+        worst = max(failed.values(), key=lambda error: (hopeless(error), not isinstance(error, TARGET)))
+        if len(hosts) == 1:
+            raise self._unavailable(worst) from worst
+        each = (f"{host}:{port}: {cause(failed[at], brief=True)}" for at, (host, port) in enumerate(hosts))
+        raise Unavailable(f"{self.locator.database}: {'; '.join(each)}") from worst
 
     async def _to(self, host: str, port: int) -> asyncpg.Connection[Any]:
         locator = self.locator
@@ -144,7 +151,14 @@ class Connector:
     def _unavailable(self, error: Exception) -> Exception:
         if isinstance(error, Unavailable) or not (broken(error) or hopeless(error)):
             return error
-        return Unavailable(f"{self.locator.shown}: {causes.of(error)}")
+        return Unavailable(f"{self.locator.shown}: {cause(error)}")
+
+
+def cause(error: BaseException, *, brief: bool = False) -> str:
+    """What is wrong, and what to do about it."""
+    if isinstance(error, TARGET):
+        return STANDBY
+    return causes.brief(error) if brief else causes.of(error)
 
 
 def tls(locator: Locator) -> ssl.SSLContext | bool:
@@ -177,6 +191,16 @@ def transient(error: BaseException) -> bool:
     return state(error)[:2] in TRANSIENT and not isinstance(error, exceptions.QueryCanceledError)
 
 
+def late(error: BaseException) -> bool:
+    """It took too long: somebody else has a lock on the table, or the server hangs. To ask again takes as long again."""
+    return isinstance(error, TimeoutError | exceptions.QueryCanceledError | exceptions.LockNotAvailableError)
+
+
+def astray(error: BaseException) -> bool:
+    """The tables are not as they should be, or not for this user."""
+    return isinstance(error, exceptions.PostgresError) and state(error).startswith(ASTRAY)
+
+
 def refused(error: BaseException) -> bool:
     """Nothing came of the statement, nor of its transaction: the server said so, or never had it. Whatever ends the
     connection as well may have come after the commit."""
@@ -185,12 +209,12 @@ def refused(error: BaseException) -> bool:
 
 def hopeless(error: BaseException) -> bool:
     """To wait is of no use: somebody has to do something first."""
-    cause = error.__cause__ if isinstance(error, Unavailable) else error
-    if isinstance(error, Newer) or (isinstance(error, Unavailable) and cause is None):
+    inner = error.__cause__ if isinstance(error, Unavailable) else error
+    if isinstance(error, Newer) or (isinstance(error, Unavailable) and inner is None):
         return True
-    if isinstance(cause, exceptions.PostgresError):
-        return state(cause).startswith(HOPELESS)
-    return isinstance(cause, ssl.SSLCertVerificationError | exceptions.ClientConfigurationError | FileNotFoundError)
+    if isinstance(inner, exceptions.PostgresError):
+        return state(inner).startswith(HOPELESS)
+    return isinstance(inner, ssl.SSLCertVerificationError | exceptions.ClientConfigurationError | FileNotFoundError)
 
 
 def state(error: exceptions.PostgresError) -> str:

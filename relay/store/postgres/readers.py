@@ -9,14 +9,15 @@ import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
-from relay import causes
 from relay.store import Unavailable
-from relay.store.postgres.connections import PLANNED, Connector, Session, broken, hopeless
+from relay.store.postgres.connections import PLANNED, Connector, Session, broken, cause, hopeless, late
 from relay.store.postgres.programs import run
+from relay.store.postgres.turns import LIMITED, SETTINGS
 from relay.store.sql.program import Program
 
 T = TypeVar("T")
 CONNECTIONS = 4
+READ_ONLY = f"BEGIN READ ONLY{PLANNED}{LIMITED}"
 
 
 class Readers:
@@ -31,7 +32,7 @@ class Readers:
             careful = False
             while True:
                 known = bool(self._idle)
-                session = self._idle.pop() if known else await self._connector.reading()
+                session = self._idle.pop() if known else await self._connected()
                 try:
                     result = await self._reading(session, program(), careful)
                 except BaseException as error:
@@ -39,9 +40,9 @@ class Readers:
                     if not isinstance(error, Exception):
                         raise
                     if broken(error) or hopeless(error):
-                        if known and not hopeless(error):
+                        if known and not hopeless(error) and not late(error):
                             continue  # it may have been lost long ago
-                        raise Unavailable(f"{self._connector.locator.shown}: {causes.of(error)}") from error
+                        raise Unavailable(f"{self._connector.locator.shown}: {cause(error)}") from error
                     if careful:
                         raise
                     careful = True  # text that the database refuses, or a mistake, which shows again
@@ -49,10 +50,16 @@ class Readers:
                     self._idle.append(session)
                     return result
 
+    async def _connected(self) -> Session:
+        session = await self._connector.reading()
+        if not self._pooled:
+            await session.execute(SETTINGS)
+        return session
+
     async def _reading(self, session: Session, program: Program[T], careful: bool) -> T:
         if not self._pooled:
             return await run(session, program, careful=careful)
-        await session.execute(f"BEGIN READ ONLY{PLANNED}")
+        await session.execute(READ_ONLY)
         result = await run(session, program, careful=careful)
         await session.execute("COMMIT")
         return result

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 LATEST = len(migrations.STEPS)
 OLDEST_SERVER = 15
+ENCODINGS = ("UTF8", "SQL_ASCII")  # the second, of clusters that were made without a language, takes any octets
 NUMBER = "SELECT coalesce(max(number), 0) FROM migrations"
 THERE = "SELECT to_regclass('migrations') IS NOT NULL"
 # Of this program, and of this schema of the database. 0 is held by who writes, 1 by who migrates.
@@ -61,6 +62,12 @@ def check_server(db: Connection) -> None:
     major = db.get_server_version().major
     if major < OLDEST_SERVER:
         raise Unavailable(f"PostgreSQL {major} is too old: {OLDEST_SERVER} or newer is needed")
+    encoding = db.get_settings().server_encoding
+    if encoding not in ENCODINGS:
+        raise Unavailable(
+            f"the database's encoding is {encoding}, which can't hold all text: make it anew with ENCODING 'UTF8' "
+            "TEMPLATE template0"
+        )
 
 
 async def types(db: Connection) -> Types:

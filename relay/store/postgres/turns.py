@@ -32,6 +32,7 @@ LIMITS = {
     "idle_in_transaction_session_timeout": MILLISECONDS,
 }
 SETTINGS = "; ".join(f"SET {name} = {value}" for name, value in LIMITS.items())  # of a connection that is ours
+LIMITED = "".join(f"; SET LOCAL {name} = {value}" for name, value in LIMITS.items())  # of one transaction
 KEY = schema.KEY.format(which=0)
 # Who holds the lock and hangs is put out, as within a transaction.
 HANG = "set_config('idle_session_timeout', '{}', false)"
@@ -41,10 +42,7 @@ WITH turn AS MATERIALIZED (SELECT pg_advisory_lock({KEY}), {HANG.format(MILLISEC
 SELECT ${{last}}::boolean, asked.* FROM turn LEFT JOIN (SELECT true AS there, q.* FROM ({{sql}}) AS q) AS asked ON true
 """
 BEGIN = f"BEGIN; SELECT pg_advisory_xact_lock({KEY}), {FREE}"
-POOLED = (
-    f"BEGIN{PLANNED}; {'; '.join(f'SET LOCAL {name} = {value}' for name, value in LIMITS.items())}"
-    f"; SELECT pg_advisory_xact_lock({KEY})"
-)
+POOLED = f"BEGIN{PLANNED}{LIMITED}; SELECT pg_advisory_xact_lock({KEY})"
 WRITER = (
     "INSERT INTO writers (writer_id, batch, at) VALUES ({}, {}, {}) ON CONFLICT (writer_id)"
     " DO UPDATE SET batch = excluded.batch, at = excluded.at"

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 from relay import log, metrics
 from relay.store import Unavailable
-from relay.store.postgres.connections import Connector, Session, broken, hopeless, refused, transient
+from relay.store.postgres.connections import Connector, Session, astray, broken, hopeless, refused, transient
 from relay.store.postgres.programs import run
 from relay.store.postgres.turns import SETTINGS, Changed, Turn
 from relay.store.sql.engine import Bulk
@@ -36,6 +36,7 @@ from relay.store.sql.program import Program
 LOG = log.room("store")
 PAUSES = (0.05, 1.0)  # seconds between two attempts to connect: the first, and the longest
 DOUBT = 30.0  # seconds after which a doubt is said
+ASTRAY = 60.0  # seconds between two lines about tables that are not as they should be
 FORGET = 86_400.0  # seconds after which another process's last transaction is of no interest
 # While several wait at a time, fewer and larger transactions let all get on faster, also those of other processes; one alone
 # never waits. Once the event loop has nothing to do, all who could bring something may be among those that wait.
@@ -90,6 +91,7 @@ class Writer:
         self._watch: asyncio.TimerHandle | None = None
         self._stopping = False
         self._trouble = ""  # what is wrong, while nothing gets through
+        self._astray_at = float("-inf")  # when it was said last
 
     def submit(self, work: Any) -> asyncio.Future[Any]:
         """The future of `work`: a value of a class of `bulk`, or a function that makes a program."""
@@ -131,7 +133,7 @@ class Writer:
         now = loop.time()
         late = self._taken_back(now - (self._times.impatience if self._trouble else self._times.patience))
         if late and not self._trouble:
-            self._troubled("the lock was not to be had")
+            self._troubled("the lock was not to be had" if self._session else "no server has answered yet")
         self._refuse(late, self._trouble)
         if self._doubt is not None and now - self._doubt.since > DOUBT:
             self._give_up()
@@ -188,6 +190,15 @@ class Writer:
             refused = error if isinstance(error, Unavailable) else Unavailable(self._trouble)
             settle([(operation.future, None, refused) for operation in self._taken_back(float("inf"))])
         self._keep_watch()  # over what was put back
+
+    def _astray(self, error: Exception) -> Unavailable:
+        """Said once a minute: others may get through all the while."""
+        now = asyncio.get_running_loop().time()
+        if now - self._astray_at > ASTRAY:
+            self._astray_at = now
+            metrics.ERRORS.labels("store").inc()
+            LOG.error("tables_astray", database=self._connector.locator.shown, error=str(error))
+        return Unavailable(f"{self._connector.locator.shown}: {error}")
 
     def _troubled(self, why: str) -> None:
         if not self._trouble:
@@ -331,6 +342,6 @@ class Writer:
             if broken(error):
                 raise
             await session.execute("ROLLBACK TO alone; RELEASE alone")
-            return (operation.future, None, error)
+            return (operation.future, None, self._astray(error) if astray(error) else error)
         await session.execute("RELEASE alone")
         return (operation.future, result, None)
