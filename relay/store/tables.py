@@ -19,7 +19,7 @@ from msgspec.structs import astuple
 from relay.core.model import Endpoint, Event, Notice, Sent, SentCopy
 from relay.core.nodes import Node
 from relay.core.suppressions import Erasure, Suppression
-from relay.store import ApiKey, Attempt, Cursor, Draft, Notification, Request, Schedule
+from relay.store import ApiKey, Attempt, Cursor, Draft, Notification, Request, Schedule, packing
 from relay.store.lists import Answer
 
 T = TypeVar("T")
@@ -137,9 +137,10 @@ MESSAGES = Table(
         *plain("submitter_ip", "size"),
         *flags("opens", "links_tracked", "thread_replies"),
         *plain("reason"),
-        *lists("links", "references"),
+        Column("links", packing.links, packing.read_links),
+        *lists("references"),
         *plain("thread_id"),
-        *objects("explanation"),
+        Column("explanation", packing.explanation, packing.read_explanation),
         *plain("login", "queue_id", "daemon"),
     ],
     beside=("sender_domain",),

@@ -108,6 +108,17 @@ async def test_an_erasure_takes_what_is_the_persons_and_leaves_what_is_others(st
     assert await erase(store) == set()
 
 
+async def test_an_address_in_a_link_that_is_stored_by_the_one_before_it(store: Store) -> None:
+    links = ("https://x.test/?e=bo@example.net&n=1", "https://x.test/?e=ada@example.net&n=1")
+    await store.record_sent(sent("m1", to=(BOB,), cc=(), links=links, copies=(SentCopy(BOB, 0, True),)))
+    assert [(one.table, one.key) for one in await walked(store)] == [("messages", ("m1",))]
+    assert await erase(store) == set()
+    left = await store.sent("m1")
+    assert left is not None
+    assert left.links == (links[0], "https://x.test/?e=erased&n=1")
+    assert await walked(store) == []
+
+
 async def test_who_shares_a_copy_is_not_cut_off(store: Store) -> None:
     await store.record_sent(sent("m1", to=(ADA, BOB), cc=(), copies=(SentCopy(ADA, 0, True), SentCopy(BOB, 0, True))))
     await store.append(event(message_id="m1", at=T0 + 60))

@@ -42,7 +42,7 @@ def append(
     link_counts = [tables.json(counts) if counts else "" for counts in done.link_counts]
     yield from write(
         (events.APPEND, list(map(EVENTS.row, done.events, link_counts))),
-        (tallies.SAVE, [(key, str(tallies.encode(fact), "utf-8")) for key, fact in done.facts.items()]),
+        (tallies.SAVE, [(key, tallies.encode(fact)) for key, fact in done.facts.items()]),
         *count(done.events, found),
         (outbox.OWE, outbox.rows(done.owed, now)),
     )

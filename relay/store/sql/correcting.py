@@ -85,7 +85,7 @@ def change(
     yield from write(
         counters.added(totals),
         (events.APPEND, [EVENTS.row(event, "") for event in told]),
-        (tallies.SAVE, [(key, tallies.encode(fact).decode()) for key, fact in known.items()]),
+        (tallies.SAVE, [(key, tallies.encode(fact)) for key, fact in known.items()]),
         (outbox.OWE, outbox.rows(owed, now)),
     )
     yield from counters.clean(totals)

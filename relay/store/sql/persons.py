@@ -18,7 +18,7 @@ import msgspec
 
 from relay.core import tally
 from relay.core.persons import Person
-from relay.store import Erased, PersonMark, PersonPage, PersonRow, tables
+from relay.store import Erased, PersonMark, PersonPage, PersonRow, packing, tables
 from relay.store.sql import contents, copying, counts, tallies
 from relay.store.sql.copying import Copied
 from relay.store.sql.program import Many, Program, Row, spelt, write
@@ -26,6 +26,7 @@ from relay.store.sql.program import Many, Program, Row, spelt, write
 # `tallies` and `seen` are numbers, and `api_keys` names of the operator's.
 WALKED = tuple(table for table in copying.TABLES if table.name not in ("tallies", "seen", "api_keys"))
 BY_NAME: Mapping[str, Copied] = {table.name: table for table in copying.TABLES}
+PACKED: Mapping[str, Callable[[str], Any]] = {"links": packing.read_links, "explanation": packing.read_explanation}
 KEPT_BY_OPERATOR = {"endpoints": "an address to tell of an endpoint", "notices": "an address to tell of an endpoint"}
 
 TO = spelt(
@@ -61,7 +62,8 @@ def messages_to(address: str, mark: tuple[float, str], most: int) -> Program[lis
 def page(who: Person, mark: PersonMark) -> Program[PersonPage]:
     """The next rows, of which those that name the person."""
     table = WALKED[mark.table]
-    rows = yield from copying.page(table, mark.after)
+    stored = yield from copying.page(table, mark.after)
+    rows = [plain(table, row) for row in stored]
     found = [
         PersonRow(table.name, tuple(copying.key_of(table, row)), shown(table, row)) for row in rows if names(who, row)
     ]
@@ -70,6 +72,16 @@ def page(who: Person, mark: PersonMark) -> Program[PersonPage]:
     else:
         following = PersonMark(mark.table + 1) if mark.table + 1 < len(WALKED) else None
     return PersonPage(table.name, found, len(rows), following)
+
+
+def plain(table: Copied, row: Row) -> Row:
+    """With texts as they are where they stand in a short form, which may have an address in pieces."""
+    if table.name != "messages":
+        return row
+    return [
+        tables.json(PACKED[name](value)) if name in PACKED else value
+        for name, value in zip(table.columns, row, strict=True)
+    ]
 
 
 def names(who: Person, row: Row) -> bool:
@@ -100,7 +112,8 @@ def erase(who: Person, table: str, key: Row) -> Program[Erased]:
     """What becomes of this row, in one transaction. It may be gone, or say nothing of the person any more."""
     if table in ("messages", "copies"):
         return (yield from message(who, str(key[0])))
-    row = yield from copying.at(BY_NAME[table], key)
+    stored = yield from copying.at(BY_NAME[table], key)
+    row = plain(BY_NAME[table], stored) if stored else None
     if row is None or not names(who, row):
         return Erased({})
     if table in KEPT_BY_OPERATOR:
@@ -136,7 +149,7 @@ def message(who: Person, message_id: str) -> Program[Erased]:
             yield COPY_CLEANED, (who.without(reply), message_id, idx, position)
     found = yield from copying.at(BY_NAME["messages"], (message_id,))
     if found is not None:
-        done |= (yield from cleaned(who, BY_NAME["messages"], found)).rows
+        done |= (yield from cleaned(who, BY_NAME["messages"], plain(BY_NAME["messages"], found))).rows
     return Erased(done)
 
 
@@ -145,7 +158,7 @@ def marked(message_id: str, indexes: set[int]) -> Program[None]:
     rows = yield tallies.ONE, (message_id,)
     facts = tallies.decode(rows[0][0]) if rows else tally.Facts()
     tally.erase(facts, indexes)
-    yield from write((tallies.SAVE, [(message_id, tallies.encode(facts).decode())]))
+    yield from write((tallies.SAVE, [(message_id, tallies.encode(facts))]))
 
 
 def is_own(who: Person, recipient: str, kind: str, data: Any, its_copy: bool) -> bool:

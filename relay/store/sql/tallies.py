@@ -17,8 +17,16 @@ SAVE = insert("tallies", COLUMNS, replacing(COLUMNS, "message_id"))
 ONE = "SELECT facts FROM tallies WHERE message_id = ?"
 THESE = spelt("SELECT message_id, facts FROM tallies WHERE message_id {many}")
 
-encode = msgspec.json.Encoder().encode
+UNUSUAL = ",{},{},{},[],{}]"  # the end of most facts, from `levels` on
+
+_encode = msgspec.json.Encoder().encode
 decode = msgspec.json.Decoder(tally.Facts).decode
+
+
+def encode(facts: tally.Facts) -> str:
+    """JSON: a list, in the order of the fields, mostly without the empty ones at its end."""
+    text = _encode(facts).decode()
+    return text.removesuffix(UNUSUAL) + "]" if text.endswith(UNUSUAL) else text
 
 
 def fold(folds: Sequence[floods.Fold]) -> Program[None]:
@@ -30,4 +38,4 @@ def fold(folds: Sequence[floods.Fold]) -> Program[None]:
     for fold in folds:
         if fold.message_id in found:
             tally.fold(found[fold.message_id], fold.token, fold.hits)
-    yield from write((SAVE, [(key, encode(fact).decode()) for key, fact in found.items()]))
+    yield from write((SAVE, [(key, encode(fact)) for key, fact in found.items()]))
