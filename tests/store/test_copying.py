@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -108,6 +108,70 @@ async def test_it_goes_on_where_it_ended(tmp_path: Path, request: pytest.Fixture
         assert "copied messages" not in said
         assert "copied deliveries" in said
         assert await target.events(limit=1000) == await source.events(limit=1000)
+
+
+async def labels(store: Engine) -> None:
+    for n, label in enumerate(["", "a", "a\0", "a\0b", "aab", "a\N{REPLACEMENT CHARACTER}b", "b\ud800", "z"]):
+        changed = {"label": label, "internet_message_id": f"{label}@mail.example", "sender": f"ann@{label}.example"}
+        await store.record_sent(sent(f"m{n}", **changed))
+        await store.save_cursor(Cursor(f"inbox {label}".rstrip("\ud800"), 4294967295, 4294967295 + n))
+
+
+async def times(store: Engine) -> None:
+    for n, at in enumerate((-1e9, -0.5, 0.0, 2147483648.5, 253402300800.0, -1e13, 1e15)):
+        await store.record_sent(sent(f"m{n}", submitted_at=at, size=n << 40))
+        await store.append(event("message.opened", f"m{n}", at, data={"n": 1 << 60, "f": -1e300, "t": "\0"}))
+
+
+async def large(store: Engine) -> None:
+    for n in range(2):
+        await store.keep_message(f"m{n}", T0, bytes([n]) * 5_000_000, oldest=0.0, most=1 << 40)
+        await store.save_draft(draft(n), [bytes(5_000_000), b""])
+        await store.record_sent(sent(f"m{n}", links=(f"https://x.example/{n}" * 200_000,)))
+
+
+@pytest.mark.parametrize("filled", [labels, times, large])
+async def test_whatever_is_in_it_goes_there_and_back(
+    filled: Callable[[Engine], Awaitable[None]], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Also without a webhook: no notification has ever had a number."""
+    async with (
+        opened("sqlite", tmp_path, request) as source,
+        opened("postgresql", tmp_path, request) as target,
+        opened("sqlite", tmp_path, request) as back,
+    ):
+        await filled(source)
+        number = await copying.copy(source, target, quiet)
+        assert number == await copying.copy(source, target, quiet) == await copying.copy(target, back, quiet)
+
+
+@pytest.mark.parametrize("pages", [1, 2, 3, 5, 8])
+async def test_it_goes_on_wherever_it_ended(pages: int, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """Also where keys are in another order there."""
+    async with opened("sqlite", tmp_path, request) as source, opened("postgresql", tmp_path, request) as target:
+        await labels(source)
+        left = 0
+
+        def cut(what: str, table: str, done: int, whole: int) -> None:
+            nonlocal left
+            assert done <= whole
+            left -= 1
+            if not left:
+                raise KeyboardInterrupt
+
+        for interrupted in range(1, 20):
+            left = pages * interrupted
+            with contextlib.suppress(KeyboardInterrupt):
+                await copying.copy(source, target, cut)
+        await copying.copy(source, target, quiet)
+        assert await target.recent_sent(100) == [
+            one.with_(
+                label=one.label.replace("\0", "\N{REPLACEMENT CHARACTER}"),
+                sender=one.sender.replace("\0", "\N{REPLACEMENT CHARACTER}"),
+                internet_message_id=one.internet_message_id.replace("\0", "\N{REPLACEMENT CHARACTER}"),
+            )
+            for one in await source.recent_sent(100)
+        ]
 
 
 async def test_what_is_not_the_same_is_told(tmp_path: Path, request: pytest.FixtureRequest) -> None:

@@ -17,7 +17,7 @@ from relay.store.sql.program import Program, Row, Rows, Statement, insert, write
 
 
 class Copied(NamedTuple):
-    """`key` is what its rows are in order by. `most` of them are read and written at once."""
+    """`key` is what its rows are in order by. No more than `most` of them are read and written at once."""
 
     name: str
     columns: tuple[str, ...]
@@ -77,7 +77,7 @@ NUMBER_EVENTS = Statement(
 )
 NUMBER_DELIVERIES = Statement(
     "INSERT INTO sqlite_sequence (name, seq) VALUES ('deliveries', ?)",
-    "SELECT setval('deliveries_delivery_id_seq', greatest(CAST(? AS bigint), 1))",
+    "SELECT setval('deliveries_delivery_id_seq', greatest(n, 1), n > 0) FROM (SELECT CAST(? AS bigint) AS n) AS given",
 )
 
 
