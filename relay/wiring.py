@@ -48,11 +48,18 @@ OF_MAIL = ("relay.outbound", "relay.credentials", "relay.outcomes", "relay.spool
 def load(settings: Settings, only: frozenset[str]) -> None:
     """Loads what the roles will need, and starts nothing: for a process that is to have children."""
     wanted = [name for role in LOADED if role in only for name in LOADED[role]]
+    if not watches(settings):
+        wanted = [name for name in wanted if name not in LOADED["mailbox"]]
     wanted += OF_MAIL if only & {"smtp", "queue", "admin", "milter"} else ()
     wanted += ["relay.store.postgres" if settings.store.url.startswith("postgres") else "relay.store.sqlite"]
     wanted += ["uvloop"] if importlib.util.find_spec("uvloop") else []
     for name in wanted:
         importlib.import_module(name)
+
+
+def watches(settings: Settings) -> bool:
+    """Has a grant a mailbox? Reading them is a tenth of the program, which is not loaded for none."""
+    return any(grant.mailbox for grant in settings.grants)
 
 
 class Host(Protocol):
@@ -284,6 +291,8 @@ class Wiring:
         )
 
     async def start_mailbox(self) -> None:
+        if not watches(self.settings):
+            return
         from relay import mailbox
 
         watcher = mailbox.Watcher(

@@ -27,6 +27,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from relay import collector
+
+    collector.load()
+
     import logging
 
     from relay import config, dumps, log

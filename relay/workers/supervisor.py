@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from relay import allocator, app, config, inherited, log, metrics, notify, samples, starting, wiring
+from relay import allocator, app, collector, config, inherited, log, metrics, notify, samples, starting, wiring
 from relay.core import workers
 from relay.core.workers import Part
 from relay.workers import board, member, sockets
@@ -106,6 +106,7 @@ class Supervisor:
                 raise starting.CannotStart(f"workers: {reason}", 1) from reason
         gc.collect()
         gc.freeze()
+        collector.settle()
         member.title("supervisor")
         before = {number: signal.signal(number, self._asked) for number in HANDLED}
         self.wakes.setblocking(False)

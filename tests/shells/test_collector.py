@@ -18,6 +18,16 @@ def as_before() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("as_before")
+def test_while_the_program_loads_nothing_is_looked_for() -> None:
+    collector.load()
+    assert gc.isenabled()
+    before = [generation["collections"] for generation in gc.get_stats()]
+    kept = [[] for _ in range(100_000)]
+    assert [generation["collections"] for generation in gc.get_stats()] == before
+    assert len(kept) == 100_000
+
+
+@pytest.mark.usefixtures("as_before")
 def test_cycles_are_looked_for_less_often_and_still_go() -> None:
     collector.settle()
     assert gc.get_freeze_count() == 0
