@@ -36,7 +36,7 @@ from relay.store import (
     Schedule,
     UpstreamReply,
 )
-from relay.store.lists import Answer, Events, Listed, Messages, Suppressions, Thread, Threads
+from relay.store.lists import Answer, Events, Key, Listed, Messages, Place, Suppressions, Thread, Threads
 
 NONE: Mapping[str, int] = MappingProxyType({})
 
@@ -178,6 +178,12 @@ class Store(Protocol):
 
     async def list_events(self, asked: Events, limit: int) -> Listed[Event]:
         """By `at`, which is no cursor for what comes: whoever follows asks `events`."""
+
+    async def place_of_messages(self, grant_id: str, before: Key | None, offset: int, most: int) -> Place:
+        """Of all the messages of a grant ("" for all) behind that key: where a page begins that has `offset` of them before it."""
+
+    async def place_of_events(self, asked: Events, offset: int, most: int) -> Place:
+        """The same. Of `asked` only `grant_id`, `types`, `message_id`, `since` and `before` count."""
 
     async def thread(self, thread_id: str, grant_id: str) -> Thread | None: ...
     async def answer(self, answer_id: str, grant_id: str = "") -> Answer | None: ...

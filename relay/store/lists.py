@@ -11,7 +11,7 @@ rows of it: where a filter lets few of them through, a page has less than its li
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Generic, Literal, NamedTuple, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from relay.core import addresses, counts, domains
 from relay.core.model import Event, Sent, Value
@@ -147,6 +147,14 @@ class Listed(NamedTuple, Generic[T]):
 
     items: Sequence[T]
     after: tuple[float, object] | None
+
+
+class Place(NamedTuple):
+    """How many there are, `most` at most; and the key of the last one before the page, None where nothing is before it, or
+    too little."""
+
+    number: int
+    before: tuple[float, Any] | None
 
 
 def domain_of(sent: Sent) -> str:

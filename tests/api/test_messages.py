@@ -189,6 +189,10 @@ async def test_emails_and_events_by_v1(server: Api) -> None:
     assert pagination.pop("next_cursor")
     assert pagination == {"total": 3, "limit": 2, "offset": 0, "has_more": True}
     assert events.data["filters"] == {"email_id": "m1", "event_type": None, "days": 7}
+    for offset, kinds in ((1, ["opened", "opened"]), (2, ["opened"]), (3, [])):
+        there = (await server.get(f"/v1/events?email_id=m1&offset={offset}")).data
+        assert [e["type"] for e in there["data"]] == kinds
+        assert there["pagination"] == {"total": 3, "limit": 50, "offset": offset, "has_more": False}
     metadata = events.data["data"][0]["metadata"]
     assert (metadata["url"], metadata["ip"]) == ("https://a.example/", metadata["ip_address"])
     assert (await server.get("/v1/events", "hr-read")).data["data"] == []

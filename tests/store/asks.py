@@ -81,6 +81,20 @@ def lists(of: Filled) -> Iterator[tuple[str, Ask]]:
     def threads(asked: Threads) -> Ask:
         return lambda store: store.list_threads(asked, PAGE)
 
+    for grant in ("", *GRANTS):
+        for offset in (0, PAGE):
+            yield f"place of messages of {grant} at {offset}", call("place_of_messages", grant, None, offset, 3 * PAGE)
+            for which in (
+                {},
+                {"types": ("message.opened", "thread.replied")},
+                {"message_id": of.own},
+                {"since": of.at(70)},
+            ):
+                asked = Events(grant_id=grant, **which)
+                yield (
+                    f"place of events of {grant} at {offset} {[*which]}",
+                    call("place_of_events", asked, offset, 3 * PAGE),
+                )
     for name, values in filters(MESSAGES, of):
         yield f"messages {name}", messages(Messages(**values))
     for name, values in filters(EVENTS, of):

@@ -8,7 +8,7 @@ import pytest
 from relay.core.model import Sent, SentCopy
 from relay.store import UpstreamReply
 from relay.store.contract import Store
-from relay.store.lists import MAX_ANSWERS, WALK, Answer, Events, Listed, Messages, Threads
+from relay.store.lists import MAX_ANSWERS, WALK, Answer, Events, Listed, Messages, Place, Threads
 from relay.store.sqlite import Sqlite
 from tests.store.contract import T0, click, event, sent
 
@@ -288,3 +288,56 @@ async def test_the_command_lists_by_its_filters(store: Store) -> None:
         assert asked is not None
         found = [s.message_id async for s in command.listed(store, asked, args.limit)]
         assert found == expected, words
+
+
+async def test_how_many_messages_there_are_and_where_a_page_begins(store: Store) -> None:
+    """A list that goes on there goes on behind so many."""
+    for number in range(12):
+        grant = "sales" if number % 3 else "hr"
+        await store.record_sent(sent(f"m{number:02}", grant_id=grant, submitted_at=T0 + number // 2))
+    for grant, total in (("", 12), ("sales", 8), ("hr", 4), ("none", 0)):
+        everything = (await store.list_messages(Messages(grant_id=grant), 50)).items
+        assert len(everything) == total
+        for offset in range(14):
+            place = await store.place_of_messages(grant, None, offset, 50)
+            assert place.number == total
+            assert (place.before is None) == (not 0 < offset <= total)
+            if place.before:
+                before: Any = place.before
+                rest = await store.list_messages(Messages(grant_id=grant, before=before), 50)
+                assert rest.items == everything[offset:]
+                assert await store.place_of_messages(grant, before, 0, 50) == Place(total - offset, None)
+    assert (await store.place_of_messages("", None, 3, 5)).number == 5
+
+
+async def test_how_many_events_there_are_and_where_a_page_begins(store: Store) -> None:
+    for number in range(4):
+        await store.record_sent(sent(f"m{number}", grant_id="sales" if number % 2 else "hr"))
+    month = 31 * 86_400.0
+    for number in range(12):
+        made = click if number % 3 else event
+        await store.append(made(message_id=f"m{number % 4}", at=T0 + number // 2 * month))
+    for asked, total in (
+        (Events(), 12),
+        (Events(types=("message.opened", "message.link_clicked", "thread.replied")), 12),
+        (Events(types=("message.opened",)), 4),
+        (Events(grant_id="sales", types=("message.link_clicked",)), 4),
+        (Events(message_id="m1"), 3),
+        (Events(message_id="m0", types=("message.opened",)), 1),
+        (Events(since=T0 + 2 * month), 8),
+        (Events(since=T0 + 2 * month, grant_id="hr"), 4),
+        (Events(message_id="m1", since=T0 + month), 2),
+        (Events(grant_id="none"), 0),
+    ):
+        everything = (await store.list_events(asked, 50)).items
+        assert len(everything) == total
+        for offset in range(14):
+            place = await store.place_of_events(asked, offset, 50)
+            assert place.number == total
+            assert (place.before is None) == (not 0 < offset <= total)
+            if place.before:
+                before: Any = place.before
+                behind = asked.with_(before=before)
+                assert (await store.list_events(behind, 50)).items == everything[offset:]
+                assert await store.place_of_events(behind, 0, 50) == Place(total - offset, None)
+    assert (await store.place_of_events(Events(), 3, 5)).number == 5

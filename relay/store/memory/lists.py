@@ -18,6 +18,10 @@ def page(found: Sequence[T], limit: int, key: Callable[[T], tuple[float, object]
     return Listed(some, key(some[-1]) if some and len(found) > limit else None)
 
 
+def place(keys: Sequence[tuple[float, object]], offset: int) -> lists.Place:
+    return lists.Place(len(keys), keys[offset - 1] if 0 < offset <= len(keys) else None)
+
+
 class Lists(Tables):
     async def list_messages(self, asked: lists.Messages, limit: int) -> Listed[Sent]:
         first = asked.before or (lists.ENDLESS, "")
@@ -57,6 +61,14 @@ class Lists(Tables):
         found = [e for e in self._events if lists.event_meets(e, asked, of_thread, self._sent(e.message_id))]
         found.sort(key=lambda e: (e.at, e.position), reverse=True)
         return page(found, limit, lambda e: (e.at, e.position))
+
+    async def place_of_messages(self, grant_id: str, before: lists.Key | None, offset: int, most: int) -> lists.Place:
+        found = await self.list_messages(lists.Messages(grant_id=grant_id, before=before), most)
+        return place([(sent.submitted_at, sent.message_id) for sent in found.items], offset)
+
+    async def place_of_events(self, asked: lists.Events, offset: int, most: int) -> lists.Place:
+        found = await self.list_events(asked, most)
+        return place([(event.at, event.position) for event in found.items], offset)
 
     async def thread(self, thread_id: str, grant_id: str) -> Thread | None:
         return self._thread(thread_id, grant_id)

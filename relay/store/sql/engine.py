@@ -35,7 +35,7 @@ from relay.store import (
     decisions,
 )
 from relay.store.contract import NONE
-from relay.store.lists import WALK, Answer, Events, Listed, Messages, Suppressions, Thread, Threads
+from relay.store.lists import WALK, Answer, Events, Key, Listed, Messages, Place, Suppressions, Thread, Threads
 from relay.store.sql import (
     answers,
     appending,
@@ -233,6 +233,12 @@ class Engine(ABC):
 
     async def list_events(self, asked: Events, limit: int) -> Listed[Event]:
         return await self.read(lists.events, asked, limit, self.walk)
+
+    async def place_of_messages(self, grant_id: str, before: Key | None, offset: int, most: int) -> Place:
+        return await self.read(lists.place_of_messages, grant_id, before, offset, most)
+
+    async def place_of_events(self, asked: Events, offset: int, most: int) -> Place:
+        return await self.read(lists.place_of_events, asked, offset, most)
 
     async def thread(self, thread_id: str, grant_id: str) -> Thread | None:
         return await self.read(lists.thread, thread_id, grant_id)

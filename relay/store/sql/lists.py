@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from heapq import merge
 from itertools import groupby, islice
 from operator import itemgetter
-from typing import Any, TypeVar, get_args
+from typing import Any, NamedTuple, TypeVar, get_args
 
 from relay.core import domains
 from relay.core.model import Event, EventType, Sent
@@ -25,6 +25,7 @@ from relay.store.lists import (
     Listed,
     Mark,
     Messages,
+    Place,
     Thread,
     Threads,
     copies_meet,
@@ -93,6 +94,36 @@ def stretch(
     if ends and len(lanes) > 1:  # what such a one has next may stand before the last rows of others
         rows = [row for row in rows if key(row) >= max(ends)]
     return rows, bool(ends)
+
+
+class Keys(NamedTuple):
+    """A statement for the next keys along an index, and one for how many they are."""
+
+    keys: Statement
+    number: Statement
+
+
+def counted(keys: Statement) -> Keys:
+    return Keys(keys, Statement(*(f"SELECT count(*) FROM ({text}) AS n" for text in both(keys))))
+
+
+def place(
+    asked: Keys, lanes: Sequence[Mapping[str, Any]], begin: tuple[float, Any], offset: int, most: int
+) -> Program[Place]:
+    """Over all lanes, each the values of the statements."""
+    found = 0
+    values = {"at": begin[0], "key": begin[1]}
+    for lane in lanes:
+        if found < most:
+            rows = yield asked.number, {**lane, **values, "walk": most - found}
+            found += rows[0][0]
+    if not 0 < offset <= found:
+        return Place(found, None)
+    before = []
+    for lane in lanes:
+        rows = yield asked.keys, {**lane, **values, "walk": offset}
+        before.append(map(tuple, rows))
+    return Place(found, next(islice(merge(*before, reverse=True), offset - 1, None)))
 
 
 # -- messages ----------------------------------------------------------------------------------------------------------
@@ -224,6 +255,20 @@ def listed(asked: Messages, limit: int, walk: int) -> Program[Listed[Sent]]:
     return (yield from page(lanes, ("at", "id"), begin, itemgetter(0, 1), wanted, limit, walk))
 
 
+def keys_of_messages(*own: Fixed) -> Keys:
+    select, key = "SELECT submitted_at, message_id FROM messages", {"submitted_at": ":at", "message_id": ":key"}
+    return counted(along(select, own, key, limit=":walk"))
+
+
+KEYS = keys_of_messages()
+KEYS_OF_GRANT = keys_of_messages(Fixed("grant_id", ":grant"))
+
+
+def place_of_messages(grant_id: str, before: Key | None, offset: int, most: int) -> Program[Place]:
+    keys, lane = (KEYS_OF_GRANT, {"grant": grant_id}) if grant_id else (KEYS, {})
+    return (yield from place(keys, [lane], before or FIRST, offset, most))
+
+
 def grants_of_thread(thread_id: str) -> Program[list[str]]:
     rows = yield GRANTS_OF_THREAD, {"thread": thread_id}
     return [str(row[0]) for row in rows]
@@ -310,6 +355,7 @@ WHERE {{condition}} AND e.at >= :since AND (e.at, e.position) < (:at, :position)
 ORDER BY e.at DESC, e.position DESC LIMIT :walk
 """
 BESIDE = "LEFT JOIN messages m ON m.message_id = e.message_id"
+IN_MONTHS = "e.at >= :month AND e.at <= :at"
 FITS_BESIDE = "(:label IN ('', m.label) AND :domain IN ('', m.sender_domain))"
 
 
@@ -332,8 +378,7 @@ def of_all_events(*keys: Fixed) -> tuple[Statement, Statement]:
         return along(select, keys, place, where=where, since=("e.at", ":since"), limit=":walk")
 
     plain, beside = [
-        Statement(made(*words), made(*words, "e.at >= :month AND e.at <= :at").postgres)
-        for words in (("TRUE", ""), (FITS_BESIDE, BESIDE))
+        Statement(made(*words), made(*words, IN_MONTHS).postgres) for words in (("TRUE", ""), (FITS_BESIDE, BESIDE))
     ]
     return plain, beside
 
@@ -350,6 +395,33 @@ IDS_IN_THREAD = along(
     {"submitted_at": "", "message_id": ""},
     limit=str(MAX_THREAD),
 )
+
+
+def keys_of_events(*own: Fixed) -> Keys:
+    """See `of_all_events`."""
+    select, key = "SELECT e.at, e.position FROM events e", {"e.at": ":at", "e.position": ":key"}
+    ours, theirs = [
+        along(select, own, key, where=where, since=("e.at", ":since"), limit=":walk") for where in ("", IN_MONTHS)
+    ]
+    return counted(Statement(ours, theirs.postgres))
+
+
+EVENT_KEYS = keys_of_events(Fixed("e.type", ":type"))
+EVENT_KEYS_OF_GRANT = keys_of_events(Fixed("e.type", ":type"), Fixed("e.grant_id", ":grant"))
+
+
+def place_of_events(asked: Events, offset: int, most: int) -> Program[Place]:
+    asked = decisions.mended(asked)
+    begin = asked.before or (ENDLESS, 0)
+    values = {"since": asked.since, "month": decisions.month_of(asked.since)}
+    if asked.message_id:  # sorted, as they are listed: one message's events are few
+        at = {"value": asked.message_id, "at": begin[0], "position": begin[1], "walk": most}
+        rows = yield EVENTS_OF_MESSAGE[0], {**values, **at}
+        own = [event for *row, _ in rows if event_meets(event := EVENTS.value(row), asked, None, None)]
+        return Place(len(own), mark(own[offset - 1]) if 0 < offset <= len(own) else None)
+    keys = EVENT_KEYS_OF_GRANT if asked.grant_id else EVENT_KEYS
+    lanes = [{**values, "type": kind, "grant": asked.grant_id} for kind in dict.fromkeys(asked.types or TYPES)]
+    return (yield from place(keys, lanes, begin, offset, most))
 
 
 def events(asked: Events, limit: int, walk: int) -> Program[Listed[Event]]:

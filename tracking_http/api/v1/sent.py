@@ -3,15 +3,16 @@
 Owns: their forms. Leaves to others: the lists (`relay.store.lists`), names and times (`core.payload.unosend`), figures
 (`v1.metrics`).
 
-Unosend counts pages by an offset. So `offset` ends at 10,000, and `total` is exact up to 1,000, or as far as was looked.
-By an offset a page has again what new mail pushed onto it; by `cursor` (ours) each is there once, and there is no end.
+Unosend counts pages by an offset, and its clients go on while that is below `total`, or while `has_more`. So `offset` ends at
+10,000, and `total` is exact as far as offsets lead: 10,101 is that many or more. By an offset a page has again what new mail
+pushed onto it; by `cursor` (ours) each is there once, and there is no end.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -24,8 +25,9 @@ from tracking_http.api import cursors, problems
 from tracking_http.api.calls import Call
 from tracking_http.api.routing import Route
 
-COUNTED = 1_000  # that are looked at for `total`, where the page does not go further
-BATCH = 200
+T = TypeVar("T")
+MAX_OFFSET, MAX_LIMIT = 10_000, 100
+COUNTED = MAX_OFFSET + MAX_LIMIT + 1  # for `total`
 Kind = Literal["sent", "delivered", "opened", "clicked", "bounced", "complained", "failed"]
 TYPES: Mapping[str, EventType] = {
     name.removeprefix("email."): kind  # type: ignore[misc]
@@ -33,8 +35,8 @@ TYPES: Mapping[str, EventType] = {
     for name in names
 }
 KINDS = {kind: name for name, kind in TYPES.items()}
-Limit = Annotated[int, Meta(ge=1, le=100)]
-Offset = Annotated[int, Meta(ge=0, le=10_000)]
+Limit = Annotated[int, Meta(ge=1, le=MAX_LIMIT)]
+Offset = Annotated[int, Meta(ge=0, le=MAX_OFFSET)]
 Cursor = Annotated[str, Meta(description="`next_cursor` of the page before. `offset` and `total` count from there.")]
 
 
@@ -68,6 +70,8 @@ class Email(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"})
 
 
 class Pagination(msgspec.Struct, frozen=True, kw_only=True):
+    """`total` is exact up to 10,100; 10,101 are that many or more."""
+
     total: int
     limit: int
     offset: int
@@ -132,11 +136,26 @@ async def shown(call: Call, sent: Sent) -> Email:
     )
 
 
-def pagination(found: int, more: bool, query: Asked | AskedEvents, last: object) -> Pagination:
+async def page(
+    walk: Callable[[Any, int], Awaitable[lists.Listed[T]]], asked: Any, place: lists.Place, query: Asked | AskedEvents
+) -> list[T]:
+    if query.offset and place.before is None:
+        return []
+    asked = asked.with_(before=place.before or asked.before)
+    found: list[T] = []
+    while True:
+        some = await walk(asked, query.limit - len(found))
+        found += some.items
+        if some.after is None or len(found) == query.limit:
+            return found
+        asked = asked.with_(before=some.after)
+
+
+def pagination(place: lists.Place, query: Asked | AskedEvents, last: object) -> Pagination:
     """`last` is the key of the last item of the page."""
-    more = more or found > query.offset + query.limit
+    more = place.number > query.offset + query.limit
     return Pagination(
-        total=found,
+        total=place.number,
         limit=query.limit,
         offset=query.offset,
         has_more=more,
@@ -146,23 +165,12 @@ def pagination(found: int, more: bool, query: Asked | AskedEvents, last: object)
 
 async def listed(call: Call) -> Emails:
     query: Asked = call.query
-    asked = lists.Messages(
-        grant_id=call.grant_id, before=cursors.read(query.cursor, tuple[float, str]) if query.cursor else None
-    )
-    found: list[Sent] = []
-    most = max(COUNTED, query.offset + query.limit + 1)
-    while True:
-        page = await call.services.store.list_messages(asked, BATCH)
-        found += page.items
-        if page.after is None or len(found) >= most:
-            break
-        asked = asked.with_(before=page.after)
-    some = found[query.offset : query.offset + query.limit]
+    known = call.services.store
+    before = cursors.read(query.cursor, tuple[float, str]) if query.cursor else None
+    place = await known.place_of_messages(call.grant_id, before, query.offset, COUNTED)
+    some = await page(known.list_messages, lists.Messages(grant_id=call.grant_id, before=before), place, query)
     last = (some[-1].submitted_at, some[-1].message_id) if some else None
-    return Emails(
-        data=[await shown(call, sent) for sent in some],
-        pagination=pagination(len(found), page.after is not None, query, last),
-    )
+    return Emails(data=[await shown(call, sent) for sent in some], pagination=pagination(place, query, last))
 
 
 async def find(call: Call) -> Email:
@@ -181,21 +189,14 @@ async def happened(call: Call) -> Happenings:
         since=time.time() - query.days * 86400.0,
         before=cursors.read(query.cursor, tuple[float, int]) if query.cursor else None,
     )
-    found: list[Event] = []
-    most = max(COUNTED, query.offset + query.limit + 1)
-    while True:
-        page = await call.services.store.list_events(asked, BATCH)
-        found += page.items
-        if page.after is None or len(found) >= most:
-            break
-        asked = asked.with_(before=page.after)
-    some = found[query.offset : query.offset + query.limit]
-    mail = {event.message_id: await call.services.store.sent(event.message_id) for event in some}
+    known = call.services.store
+    place = await known.place_of_events(asked, query.offset, COUNTED)
+    some = await page(known.list_events, asked, place, query)
+    mail = {message_id: await known.sent(message_id) for message_id in {event.message_id for event in some}}
+    last = (some[-1].at, some[-1].position) if some else None
     return Happenings(
         data=[happening(event, mail[event.message_id]) for event in some],
-        pagination=pagination(
-            len(found), page.after is not None, query, (some[-1].at, some[-1].position) if some else None
-        ),
+        pagination=pagination(place, query, last),
         filters=Filters(email_id=query.email_id or None, event_type=query.event_type or None, days=query.days),
     )
 
