@@ -7,7 +7,8 @@ leases (`store`), what may be scheduled and what is said of it (`core.schedules`
 The steps, and what a crash before each of them comes to:
 1. claim          leased: another claim follows
 2. track, hold    the same again; what was held by a claim that was lost is never sent
-3. settle         "handed": from here on it is this claim's bytes that leave. Who lost the claim can't settle
+3. settle         "handed": from here on it is this claim's bytes that leave. Who lost the claim can't settle. Of several
+                  nodes this one goes on, since its spool has it
 4. admit          what is held becomes entries of the spool. Done again at each later claim: what is gone was sent
 5. look           until the spool has none of them left; then the event, and the schedule is closed
 """
@@ -42,7 +43,7 @@ class Records(keeping.Records, Protocol):
     """What is asked of a store here."""
 
     async def add_schedule(self, schedule: Schedule, contents: Sequence[bytes]) -> bool: ...
-    async def claim_schedules(self, now: float, limit: int) -> list[Schedule]: ...
+    async def claim_schedules(self, now: float, limit: int, holder: str) -> list[Schedule]: ...
     async def settle_schedule(self, schedule: Schedule) -> bool: ...
     async def next_schedule(self) -> float | None: ...
     async def contents(self, owner_id: str) -> list[bytes]: ...
@@ -73,7 +74,8 @@ async def add(records: Records, schedule: Schedule, submission: Submission) -> b
 
 
 class Schedules:
-    """`appended` is called when an event was stored."""
+    """`holder` is this node, to which `spool` belongs: what it handed over no other can follow. `appended` is called when an
+    event was stored."""
 
     def __init__(
         self,
@@ -81,12 +83,13 @@ class Schedules:
         tracker: Tracker,
         spool: Spool,
         *,
+        holder: str = "",
         settings: config.Admin | None = None,
         appended: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.time,
         look: float = LOOK,
     ) -> None:
-        self._settings = settings or config.Admin()
+        self._settings, self._holder = settings or config.Admin(), holder
         self._records, self._tracker, self._spool = records, tracker, spool
         self._appended, self._clock, self._look = appended, clock, look
 
@@ -108,7 +111,7 @@ class Schedules:
         due = await self._records.next_schedule()
         if due is None:
             return 0
-        claimed = await self._records.claim_schedules(now, AT_ONCE)  # also where the clock was set back
+        claimed = await self._records.claim_schedules(now, AT_ONCE, self._holder)  # also where the clock was set back
         await asyncio.gather(*map(self._go_on, claimed))
         return len(claimed)
 
@@ -142,8 +145,10 @@ class Schedules:
                 upstream=tracked.upstream, entry_id=f"{prefix}{number:04x}",
             )  # fmt: skip
             await self._spool.hold(entry, await asyncio.to_thread(attempt.render))
-        handed = schedule.with_(state="handed", handed=schedule.attempt, next_at=self._clock() + schedules.FIRST_LOOK)
-        if not await self._records.settle_schedule(handed):
+        look_at = self._clock() + schedules.FIRST_LOOK
+        if not await self._records.settle_schedule(
+            schedule.with_(state="handed", handed=schedule.attempt, next_at=look_at, holder=self._holder)
+        ):
             await self._spool.drop(prefix)  # another has the claim, and what it holds is what leaves
             return
         await self._spool.admit(prefix)

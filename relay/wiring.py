@@ -225,7 +225,10 @@ class Wiring:
         """Of each process that can: a message is sent by one of them."""
         from relay import schedules
 
-        later = schedules.Schedules(self.store, tracker, queue, settings=self.settings.admin, appended=self.appended)
+        later = schedules.Schedules(
+            self.store, tracker, queue,
+            holder=nodes.name(self.settings), settings=self.settings.admin, appended=self.appended,
+        )  # fmt: skip
         self.host.supervise("schedules", later.run)
 
     def mail(self, signers: Sequence[dkim.Signer]) -> tuple[failover.Upstreams, outcomes.Outcomes, spool.Spool]:

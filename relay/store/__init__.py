@@ -154,7 +154,8 @@ ScheduleState = Literal["scheduled", "handed", "sent", "failed", "cancelled"]
 class Schedule(Value, frozen=True):
     """A message to be sent at `send_at`, by then as `message_id`. `fields` is what is said of it; the envelope and the
     octets are kept as its contents. It is "scheduled", then "handed" over to the spool, then closed. `next_at` is when
-    something is to be done about it, or when the lease of who does it ends; `attempt` counts the claims."""
+    something is to be done about it, or when the lease of who does it ends; `attempt` counts the claims. `holder` is the
+    node in whose spool it is once it was handed over; "" is any."""
 
     schedule_id: str
     grant_id: str
@@ -168,6 +169,7 @@ class Schedule(Value, frozen=True):
     closed_at: float = 0.0
     error: str = ""
     handed: int = 0  # the attempt that handed it over
+    holder: str = ""
 
 
 RequestState = Literal["begun", "kept", "answered"]

@@ -337,12 +337,13 @@ class Store(Protocol):
         """False where there is none, where it is not "scheduled", where it was claimed, and where it is due within
         `notice` seconds. Its contents are gone then."""
 
-    async def claim_schedules(self, now: float, limit: int = 10) -> list[Schedule]:
+    async def claim_schedules(self, now: float, limit: int = 10, holder: str = "") -> list[Schedule]:
         """What is due: for each the claim is counted and leased for `decisions.LEASE` in the same transaction. A process
-        that dies gives it back by the clock; one that was set back makes it wait no longer than a lease."""
+        that dies gives it back by the clock; one that was set back makes it wait no longer than a lease. Of what was handed
+        over only what `holder` has, or nobody in particular."""
 
     async def settle_schedule(self, schedule: Schedule) -> bool:
-        """`state`, `next_at`, `closed_at`, `error`, `handed` as they are from now on. False, and nothing was done, where the claim
+        """`state`, `next_at`, `closed_at`, `error`, `handed`, `holder` as they are from now on. False, and nothing was done, where the claim
         is not the last one (`attempt`): somebody else has it. The contents go with the state "scheduled"."""
 
     async def next_schedule(self) -> float | None:

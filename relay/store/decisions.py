@@ -363,6 +363,12 @@ def removable(before: nodes.Roll, name: str) -> tuple[nodes.Node, ...]:
     return tuple(one for one in before.nodes if one.name == name and not nodes.alive(one, before.now))
 
 
+def nothing_left(before: nodes.Roll, removed: Sequence[nodes.Node]) -> bool:
+    """Of that machine nobody runs: what was its own is anybody's."""
+    names = {node.name for node in removed}
+    return bool(removed) and not any(node.name in names for node in before.nodes if node not in removed)
+
+
 def leased_to_another(by: str, until: float, holder: str, now: float, seconds: float) -> bool:
     """A lease that ends later than one that is taken now was taken by another clock: it is void."""
     return by != holder and now < until <= now + seconds

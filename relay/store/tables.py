@@ -212,7 +212,7 @@ SCHEDULES = Table(
     [
         *plain("schedule_id", "grant_id", "message_id", "send_at", "created_at"),
         *objects("fields"),
-        *plain("state", "next_at", "attempt", "closed_at", "error", "handed"),
+        *plain("state", "next_at", "attempt", "closed_at", "error", "handed", "holder"),
     ],
 )
 NOTICES = Table(

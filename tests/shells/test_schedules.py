@@ -50,12 +50,14 @@ class World:
     def clock(self) -> float:
         return self.now
 
-    def room(self, dies: Callable[[], bool] | None = None, *, after: bool = False) -> schedules.Schedules:
+    def room(
+        self, dies: Callable[[], bool] | None = None, *, after: bool = False, holder: str = ""
+    ) -> schedules.Schedules:
         """The room, as a process has it."""
         records, kept = self.records, self.spool
         if dies:
             records, kept = Mortal(records, dies, after=after), Mortal(kept, dies, after=after)  # type: ignore[assignment]
-        return schedules.Schedules(records, self.tracker, kept, clock=self.clock)
+        return schedules.Schedules(records, self.tracker, kept, holder=holder, clock=self.clock)
 
     async def add(self, *recipients: Recipient, content: bytes = CONTENT) -> None:
         submission = Submission("a@here.example", recipients or TO[:1], content)
@@ -230,3 +232,46 @@ async def test_a_clock_that_is_set_forward_sends_and_one_that_is_set_back_waits(
     world.now = T0  # the lease and the looks were written by the other clock
     assert (await world.end()).state == "sent"
     assert len(world.server.kept) == 1
+
+
+async def test_another_machine_neither_follows_nor_closes_what_is_in_this_ones_spool(
+    world: World, server: fake.Upstream, tmp_path: Path
+) -> None:
+    """It has none of its entries, which does not mean that they were sent."""
+    other = World(tmp_path / "other", server, world.records)
+    here, there = world.room(holder="mail-1"), other.room(holder="mail-2")
+    server.script["mail"] = "451 4.3.0 later"
+    await world.add()
+    world.now = T0 + 600
+    await here.step()
+    for ahead in (700, 800, 900):
+        world.now = other.now = T0 + ahead
+        assert await there.step() == 0
+    assert (await world.schedule()).state == "handed"
+    assert await world.events() == []
+    server.script.clear()
+    world.schedules = here
+    assert (await world.end()).state == "sent"
+    assert len(server.kept) == 1
+
+
+async def test_what_a_machine_held_when_it_died_is_sent_when_it_is_back(
+    world: World, server: fake.Upstream, tmp_path: Path
+) -> None:
+    other = World(tmp_path / "other", server, world.records)
+    await world.add()
+    world.now = T0 + 600
+    settled = iter(
+        (False, False, False, False, True)
+    )  # next, claim, contents, and what it holds; then it is handed over
+    there = other.room(holder="mail-2")
+    with contextlib.suppress(Died):
+        await world.room(lambda: next(settled, True), after=True, holder="mail-1").step()
+    assert (await world.schedule()).state == "handed"
+    for ahead in (700, 900):
+        other.now = T0 + ahead
+        await there.step()
+    assert server.kept == []
+    world.schedules = world.room(holder="mail-1")
+    assert (await world.end()).state == "sent"
+    assert len(server.kept) == 1

@@ -195,6 +195,7 @@ COLUMNS: dict[str, dict[str, str]] = {
         "closed_at": AT,
         "error": "''",
         "handed": "1",
+        "holder": "''",
     },
     "requests": {
         "request_key": "{id}",

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from relay.core.nodes import Node
 from relay.store import Draft, Schedule, decisions
 from relay.store.contract import Store
 from tests.store.contract import T0
@@ -75,6 +76,27 @@ async def test_a_schedule_waits_until_it_is_due_and_is_claimed_once(store: Store
     assert await store.settle_schedule(again.with_(state="sent", closed_at=T0 + 701))
     assert await store.schedule("sales", "s001") == again.with_(state="sent", closed_at=T0 + 701)
     assert (await store.claim_schedules(T0 + 9999), await store.next_schedule()) == ([], None)
+
+
+async def test_what_a_node_handed_over_is_followed_by_that_node(store: Store, another: Store) -> None:
+    """It is in its spool. Once that node is forgotten, whoever has its spool now goes on."""
+    await store.beat(Node("mail-1", ("smtp",), "p"))
+    for number in (1, 2):
+        await store.add_schedule(schedule(number), [b"message"])
+        (claimed,) = await store.claim_schedules(T0 + 600, 1, "mail-1")
+        await store.settle_schedule(claimed.with_(state="handed", next_at=T0 + 601, handed=1, holder="mail-1"))
+    assert await another.claim_schedules(T0 + 700, 10, "mail-2") == []
+    assert await another.claim_schedules(T0 - 90_000, 10, "mail-2") == []  # nor where its clock is behind
+    (first, second) = await store.claim_schedules(T0 + 700, 10, "mail-1")
+    assert await store.settle_schedule(first.with_(state="sent", closed_at=T0 + 701))
+    assert await store.settle_schedule(second.with_(next_at=T0 + 702))
+    await store.leave(Node("mail-1", ("smtp",), "p", queue=1))
+    assert await store.remove_node("mail-1")
+    (left,) = await another.claim_schedules(T0 + 702, 10, "mail-2")
+    assert (left.schedule_id, left.attempt, left.holder) == ("s002", 3, "")
+    found = await store.schedule("sales", "s001")
+    assert found is not None
+    assert found.holder == "mail-1"
 
 
 async def test_who_lost_the_claim_settles_nothing(store: Store) -> None:

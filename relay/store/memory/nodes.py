@@ -28,9 +28,16 @@ class Nodes(Tables):
                 self._nodes[node.name, node.roles] = left
 
     async def remove_node(self, name: str) -> tuple[Node, ...]:
-        removed = decisions.removable(await self.nodes(), name)
+        before = await self.nodes()
+        removed = decisions.removable(before, name)
         for one in removed:
             del self._nodes[one.name, one.roles]
+        if decisions.nothing_left(before, removed):
+            self._schedules |= {
+                key: one.with_(holder="")
+                for key, one in self._schedules.items()
+                if one.holder == name and not one.closed_at
+            }
         return removed
 
     async def take_leases(self, mailboxes: Collection[str], holder: str, seconds: float) -> frozenset[str]:

@@ -31,8 +31,9 @@ class Schedules(Tables):
             return False
         return await self.settle_schedule(found.with_(state="cancelled", closed_at=now))
 
-    async def claim_schedules(self, now: float, limit: int = 10) -> list[Schedule]:
-        waiting = sorted(self._open(), key=lambda s: (s.next_at, s.schedule_id))
+    async def claim_schedules(self, now: float, limit: int = 10, holder: str = "") -> list[Schedule]:
+        ours = [s for s in self._open() if s.state == "scheduled" or s.holder in ("", holder)]
+        waiting = sorted(ours, key=lambda s: (s.next_at, s.schedule_id))
         found = [decisions.leased(s, now) for s in waiting if decisions.due(s, now)][:limit]
         self._schedules |= {s.schedule_id: s for s in found}
         return found

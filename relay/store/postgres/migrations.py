@@ -414,6 +414,9 @@ TOGETHER = (
     "CREATE INDEX events_grant ON events (type, grant_id, at, position)",
 )
 
+# In whose spool a message is that was to be sent later.
+HOLDER = (f"ALTER TABLE schedules ADD COLUMN holder {TEXT} DEFAULT ''",)
+
 STEPS: tuple[tuple[str, ...], ...] = (
     (*TABLES, METADATA, MONTHS, *(f"CREATE INDEX {index}" for index in INDEXES), *TRIGGERS),
     NODES,
@@ -421,4 +424,5 @@ STEPS: tuple[tuple[str, ...], ...] = (
     SERIAL,
     VERDICTS,
     TOGETHER,
+    HOLDER,
 )

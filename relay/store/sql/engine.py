@@ -449,8 +449,8 @@ class Engine(ABC):
     async def cancel_schedule(self, grant_id: str, schedule_id: str, now: float, notice: float) -> bool:
         return await self.write(schedules.cancel, grant_id, schedule_id, now, notice)
 
-    async def claim_schedules(self, now: float, limit: int = 10) -> list[Schedule]:
-        return await self.write(schedules.claim, now, limit)
+    async def claim_schedules(self, now: float, limit: int = 10, holder: str = "") -> list[Schedule]:
+        return await self.write(schedules.claim, now, limit, holder)
 
     async def settle_schedule(self, schedule: Schedule) -> bool:
         return await self.write(schedules.settle, decisions.mended(schedule))

@@ -11,6 +11,7 @@ from collections.abc import Collection
 from relay.core import nodes
 from relay.core.nodes import Node, Roll
 from relay.store import decisions
+from relay.store.sql import schedules
 from relay.store.sql.program import Many, Program, insert, replacing, saved, spelt, write
 from relay.store.tables import NODES
 
@@ -56,9 +57,12 @@ def leave(node: Node, now: float) -> Program[None]:
 
 
 def remove(name: str, now: float) -> Program[tuple[Node, ...]]:
-    removed = decisions.removable((yield from listed(now)), name)
+    before = yield from listed(now)
+    removed = decisions.removable(before, name)
     for node in removed:
         yield REMOVE, NODES.row(node)[:2]
+    if decisions.nothing_left(before, removed):
+        yield from schedules.release(name)
     return removed
 
 

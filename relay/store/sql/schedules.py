@@ -22,11 +22,13 @@ OF_GRANT = [Fixed("grant_id", ":grant")]
 NEWEST = along(ALL, OF_GRANT, {"schedule_id": ""})
 OLDER = along(ALL, OF_GRANT, {"schedule_id": ":before"})
 # Two statements, for each reads one end of the index. See `decisions.due`.
-DUE = f"{ALL} WHERE {IS_OPEN} AND next_at <= ? ORDER BY next_at LIMIT ?"
-ASTRAY = f"{ALL} WHERE {IS_OPEN} AND attempt > 0 AND next_at > ? ORDER BY next_at LIMIT ?"
+IS_OURS = "(state = 'scheduled' OR holder IN ('', ?))"
+DUE = f"{ALL} WHERE {IS_OPEN} AND next_at <= ? AND {IS_OURS} ORDER BY next_at LIMIT ?"
+ASTRAY = f"{ALL} WHERE {IS_OPEN} AND attempt > 0 AND next_at > ? AND {IS_OURS} ORDER BY next_at LIMIT ?"
+RELEASE = f"UPDATE schedules SET holder = '' WHERE {IS_OPEN} AND next_at > 0 AND holder = ?"
 LEASE = "UPDATE schedules SET attempt = ?, next_at = ? WHERE schedule_id = ?"
 SETTLE = f"""
-UPDATE schedules SET state = ?, next_at = ?, closed_at = ?, error = ?, handed = ?
+UPDATE schedules SET state = ?, next_at = ?, closed_at = ?, error = ?, handed = ?, holder = ?
 WHERE schedule_id = ? AND attempt = ? AND {IS_OPEN} RETURNING 1
 """
 NEXT_DUE = f"SELECT min(next_at) FROM schedules WHERE {IS_OPEN}"
@@ -57,9 +59,9 @@ def cancel(grant_id: str, schedule_id: str, now: float, notice: float) -> Progra
     return (yield from settle(found.with_(state="cancelled", closed_at=now)))
 
 
-def claim(now: float, limit: int) -> Program[list[Schedule]]:
-    due = yield DUE, (now, limit)
-    astray = yield ASTRAY, (now + decisions.LEASE, limit - len(due))
+def claim(now: float, limit: int, holder: str) -> Program[list[Schedule]]:
+    due = yield DUE, (now, holder, limit)
+    astray = yield ASTRAY, (now + decisions.LEASE, holder, limit - len(due))
     found = [decisions.leased(SCHEDULES.value(row), now) for row in (*due, *astray)]
     for schedule in found:
         yield LEASE, (schedule.attempt, schedule.next_at, schedule.schedule_id)
@@ -68,11 +70,16 @@ def claim(now: float, limit: int) -> Program[list[Schedule]]:
 
 def settle(schedule: Schedule) -> Program[bool]:
     s = schedule
-    if not (yield SETTLE, (s.state, s.next_at, s.closed_at, s.error, s.handed, s.schedule_id, s.attempt)):
+    if not (yield SETTLE, (s.state, s.next_at, s.closed_at, s.error, s.handed, s.holder, s.schedule_id, s.attempt)):
         return False
     if s.state != "scheduled":
         yield from contents.remove(s.schedule_id)
     return True
+
+
+def release(holder: str) -> Program[None]:
+    """That node will not come back: whoever has its spool now goes on."""
+    yield RELEASE, (holder,)
 
 
 def next_due() -> Program[float | None]:

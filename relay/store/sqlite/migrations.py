@@ -626,7 +626,13 @@ def twentieth(db: Database) -> None:
         db.execute(sql)
 
 
+def twenty_first(db: Database) -> None:
+    """In whose spool a message is that was to be sent later."""
+    db.execute("ALTER TABLE schedules ADD COLUMN holder TEXT NOT NULL DEFAULT ''")
+
+
 STEPS: tuple[Step, ...] = (
     first, second, third, fourth, fifth, sixth, seventh, eighth, ninth, tenth, eleventh, twelfth,
     thirteenth, fourteenth, fifteenth, sixteenth, seventeenth, eighteenth, nineteenth, twentieth,
+    twenty_first,
 )  # fmt: skip
