@@ -51,10 +51,12 @@ async def remove(settings: Settings, name: str, *, force: bool) -> int:
         if not known:
             say(f"there is no node {name}")
             return 1
-        if any(nodes.alive(node, roll.now) for node in known):
+        left = [node for node in known if not nodes.alive(node, roll.now)]  # also of one that runs in other roles now
+        if not left:
             say(f"{name} runs: stop it first. Nothing was changed")
             return 1
-        queue = sum(node.queue for node in known)
+        spools = any("queue" in node.roles for node in known if node not in left)
+        queue = 0 if spools else sum(node.queue for node in left)
         fate = (
             f"{nodes.mail(queue)} in its spool when it was heard last: nobody sends them, and their senders hear nothing, "
             "before the files of its state_dir/spool are in that of a node with the role queue"
@@ -63,7 +65,8 @@ async def remove(settings: Settings, name: str, *, force: bool) -> int:
             say(f"{name} had {fate}. Nothing was changed; with --force it is forgotten all the same")
             return 1
         await opened.remove_node(name)
-    print(f"{name} is forgotten" + (f". It had {fate}" if queue else ""))
+    what = name if left == known else ", ".join(node.called for node in left)
+    print(f"{what} is forgotten" + (f". It had {fate}" if queue else ""))
     return 0
 
 

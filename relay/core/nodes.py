@@ -104,9 +104,11 @@ def missing(node: Node, now: float, since: float = 0.0) -> bool:
 
 
 def gone(roll: Roll, living: Collection[Node]) -> Iterator[Trouble]:
-    """With mail in its spool, or perhaps: what came after it was heard last nobody knows."""
+    """With mail in its spool, or perhaps: what came after it was heard last nobody knows. One that came back in other roles
+    goes on with the spool that it had."""
+    back = {node.name for node in living if "queue" in node.roles}
     for node in roll.nodes:
-        if node in living or roll.now - node.at <= GONE:
+        if node in living or roll.now - node.at <= GONE or node.name in back:
             continue
         heard = f"{age(roll.now - node.at)} ago"
         if node.queue:

@@ -34,6 +34,10 @@ CASES: list[tuple[str, list[Node], list[str]]] = [
     ("stopped with mail", [node("two", queue=1, stopped=True, **GONE)], ["gone two (smtp, http)"]),
     ("mail, and alive", [node("two", queue=30_000, oldest=1.0)], []),
     ("from a clock ahead", [node("two", queue=3, at=NOW + 500)], []),
+    ("back in other roles, with the spool that it had", [node("two", "smtp", "queue", queue=3, **GONE),
+     node("two", "queue")], []),
+    ("back without the queue", [node("two", "smtp", "queue", queue=3, **GONE), node("two", "smtp")],
+     ["gone two (smtp, queue)"]),
     # keys
     ("lacks the key", [SIGNS, node("two", keys={"1": KEY})], ["keys one 0 two"]),
     ("has another of its number", [SIGNS, node("two", keys={"0": OTHER})], ["keys one 0 two"]),

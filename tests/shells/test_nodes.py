@@ -161,4 +161,10 @@ async def test_one_that_will_not_come_back_is_removed(tmp_path: Path, capsys: py
     code, words = await remove("two", "--force")
     assert (code, words.startswith("two is forgotten. It had 3 messages in its spool")) == (0, True)
     assert (await known.nodes()).nodes == ()
+    again = Node("two", ("queue",), "q")
+    for each in (node, again):
+        await known.beat(each)
+    await known.leave(node)
+    assert await remove("two") == (0, "two (smtp, queue) is forgotten\n")  # its spool is that of the one that runs
+    assert [one.roles for one in (await known.nodes()).nodes] == [("queue",)]
     await known.stop()
