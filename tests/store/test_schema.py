@@ -16,7 +16,9 @@ import pytest
 from relay import store as stores
 from relay.core.model import SentCopy
 from relay.store import ApiKey, Cursor, Newer, Unavailable, tables
-from relay.store.sqlite import Sqlite, migrations, schema
+from relay.store.lists import Messages, Threads
+from relay.store.sql import messages
+from relay.store.sqlite import Sqlite, migrations, programs, schema
 from tests.store.contract import SOON, T0, click, sent
 
 if TYPE_CHECKING:
@@ -116,6 +118,76 @@ def test_a_new_file_has_the_tables_of_the_first_program(old: Path, tmp_path: Pat
         assert shape(new) == shape(db)
 
 
+def threads() -> list[messages.Record]:
+    """Of two grants, and some of one moment."""
+    made = []
+    for n in range(60):
+        root = n - n % 6
+        made.append(
+            messages.Record(
+                sent(
+                    f"m{n:02}",
+                    grant_id="sales" if n % 4 else "news",
+                    submitted_at=T0 + n // 3,
+                    thread_id=f"m{root:02}" if n % 6 != 5 else "",
+                    label="spring" if n % 2 else "",
+                ),
+                (),
+            )
+        )
+    return made
+
+
+ASKED = [
+    Messages(),
+    Messages(grant_id="news"),
+    Messages(label="spring"),
+    Messages(sender="Ann@example.com"),
+    Messages(sending_domain="example.com"),
+    Messages(thread_id="m06"),
+    Messages(thread_id="m06", grant_id="sales", since=T0 + 3),
+    Messages(thread_id="m11"),
+]
+
+
+async def lists_of(store: Sqlite) -> list[object]:
+    """All that goes along the indexes of messages, in pages."""
+    found: list[object] = []
+    for asked in ASKED:
+        before = None
+        while True:
+            page = await store.list_messages(asked.with_(before=before), 4)
+            found.append(page.items)
+            if (before := page.after) is None:
+                break
+    for grant in ("sales", "news"):
+        found.append(await store.list_threads(Threads(grant, SOON), 100))
+        found += [await store.thread(f"m{n:02}", grant) for n in range(60)]
+        found += [await store.thread_root(f"m{n:02}", grant) for n in range(60)]
+    return found
+
+
+async def test_lists_and_threads_of_an_earlier_file_stay_as_they_were(path: Path, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        schema.migrate(db, migrations.STEPS[:20])
+        programs.run(db, messages.record(threads()))
+    upgraded, new = Sqlite(path), Sqlite(tmp_path / "new.db")
+    for store in (upgraded, new):
+        await store.start()
+    for record in threads():
+        await new.record_sent(record.sent)
+    found = await lists_of(upgraded)
+    assert found == await lists_of(new)
+    of_moment = [row.message_id for row in (await upgraded.list_messages(Messages(), 7)).items]
+    assert of_moment == ["m59", "m58", "m57", "m56", "m55", "m54", "m53"]
+    thread = await upgraded.thread("m06", "sales")
+    assert thread is not None
+    assert [m.message_id for m in thread.messages] == ["m06", "m07", "m09", "m10"]
+    assert await upgraded.thread("m06", "news") is not None
+    for store in (upgraded, new):
+        await store.stop()
+
+
 CANARY = "canary5secret"
 LEFT = [
     ["1", f"https://user:{CANARY}@a.example/x", "credentials"],
@@ -195,6 +267,7 @@ def add(db: "Database") -> None:
     for partial in (
         "messages_queued",
         "messages_label",
+        "messages_thread",
         *(f"messages_key{n}" for n in range(1, 6)),
     ):  # sqlite-utils leaves a table alone that has such an index
         db.execute(f"DROP INDEX {partial}")

@@ -417,6 +417,12 @@ TOGETHER = (
 # In whose spool a message is that was to be sent later.
 HOLDER = (f"ALTER TABLE schedules ADD COLUMN holder {TEXT} DEFAULT ''",)
 
+# Of a thread the first message is found by its id, which is the thread's.
+SHORT = (
+    "DROP INDEX messages_thread",
+    "CREATE INDEX messages_thread ON messages (grant_id, thread_id, submitted_at, message_id) WHERE thread_id != message_id",
+)
+
 STEPS: tuple[tuple[str, ...], ...] = (
     (*TABLES, METADATA, MONTHS, *(f"CREATE INDEX {index}" for index in INDEXES), *TRIGGERS),
     NODES,
@@ -425,4 +431,5 @@ STEPS: tuple[tuple[str, ...], ...] = (
     VERDICTS,
     TOGETHER,
     HOLDER,
+    SHORT,
 )

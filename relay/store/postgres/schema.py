@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from relay import log
 from relay.store import Newer, Unavailable
 from relay.store.postgres import migrations
 from relay.store.postgres.programs import Types
@@ -17,6 +18,7 @@ from relay.store.postgres.programs import Types
 if TYPE_CHECKING:
     from asyncpg import Connection
 
+LOG = log.room("store")
 LATEST = len(migrations.STEPS)
 OLDEST_SERVER = 15
 ENCODINGS = ("UTF8", "SQL_ASCII")  # the second, of clusters that were made without a language, takes any octets
@@ -53,6 +55,8 @@ async def migrate(db: Connection, steps: Sequence[Sequence[str]] = migrations.ST
                 "CREATE TABLE migrations (number integer PRIMARY KEY, applied_at double precision NOT NULL)"
             )
         for number, step in enumerate(steps[at:], at + 1):
+            if at:  # over very many rows it may take minutes
+                LOG.info("migrating", step=number, of=len(steps))
             for sql in step:
                 await db.execute(sql)
             await db.execute("INSERT INTO migrations (number, applied_at) VALUES ($1, $2)", number, time.time())

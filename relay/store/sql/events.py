@@ -16,7 +16,7 @@ import msgspec
 from relay.core.model import Event, History, Sent
 from relay.store import decisions
 from relay.store.lists import Mark
-from relay.store.sql import lists, messages
+from relay.store.sql import lists, messages, thread_index
 from relay.store.sql.program import Fixed, Many, Program, Statement, along, both, insert, spelt
 from relay.store.tables import EVENTS
 
@@ -47,14 +47,7 @@ REPLIES_OF_THREAD = spelt(
 SELECT count(*) FROM ({last}) AS m {join} events e ON e.message_id = m.message_id
 WHERE e.type = :type AND e.ordinal >= 0 AND e.position <= :position
 """,
-    last=both(
-        along(
-            "SELECT message_id FROM messages",
-            [Fixed("grant_id", ":grant"), Fixed("thread_id", ":thread")],
-            {"submitted_at": "", "message_id": ""},
-            limit=str(decisions.MAX_LOOKED_AT),
-        )
-    ),
+    last=both(thread_index.walk("SELECT submitted_at, message_id FROM messages", limit=str(decisions.MAX_LOOKED_AT))),
 )
 
 decode_counts = msgspec.json.Decoder(dict[int, int]).decode

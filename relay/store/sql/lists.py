@@ -32,7 +32,7 @@ from relay.store.lists import (
     event_meets,
     meets,
 )
-from relay.store.sql import messages
+from relay.store.sql import messages, thread_index
 from relay.store.sql.program import Fixed, Many, Program, Row, Statement, along, both, spelt
 from relay.store.tables import ANSWERS, EVENTS, MESSAGES
 
@@ -134,10 +134,13 @@ FITS = """
 """
 
 
+CANDIDATES = f"SELECT submitted_at, message_id, {FITS}, subject FROM messages"
+PLACE = {"submitted_at": ":at", "message_id": ":id"}
+SINCE = ("submitted_at", ":since")
+
+
 def of_messages(*keys: Fixed, where: str = "") -> Statement:
-    place = {"submitted_at": ":at", "message_id": ":id"}
-    select = f"SELECT submitted_at, message_id, {FITS}, subject FROM messages"
-    return along(select, keys, place, where=where, since=("submitted_at", ":since"), limit=":walk")
+    return along(CANDIDATES, keys, PLACE, where=where, since=SINCE, limit=":walk")
 
 
 def of_copies(*keys: Fixed, where: str = "") -> Statement:
@@ -162,7 +165,7 @@ def of_metadata(name: str) -> Statement:
 
 ALL = of_messages()
 OF_GRANT = of_messages(Fixed("grant_id", ":value"))
-OF_THREAD = of_messages(Fixed("grant_id", ":own"), Fixed("thread_id", ":value"))
+OF_THREAD = thread_index.walk(CANDIDATES, place=PLACE, since=SINCE, limit=":walk", grant=":own", thread=":value")
 OF_LABEL = of_messages(Fixed("label", ":value"), where="label != ''")
 OF_SENDER = of_messages(address("sender"))
 OF_DOMAIN = of_messages(Fixed("sender_domain", ":value"))
@@ -189,16 +192,9 @@ WITH RECURSIVE found(id) AS (
   UNION ALL
   SELECT (SELECT min(grant_id) FROM messages WHERE grant_id > found.id) FROM found WHERE found.id IS NOT NULL
 )
-SELECT id FROM found WHERE ({one}) IS NOT NULL
+SELECT id FROM found WHERE EXISTS ({one})
 """,
-    one=both(
-        along(
-            "SELECT 1 FROM messages m",
-            [Fixed("m.grant_id", "found.id"), Fixed("m.thread_id", ":thread")],
-            {"m.submitted_at": "", "m.message_id": ""},
-            limit="1",
-        )
-    ),
+    one=both(thread_index.walk("SELECT submitted_at, message_id FROM messages", limit="1", grant="found.id")),
 )
 
 
@@ -280,8 +276,8 @@ IN_GRANT = [Fixed("grant_id", ":grant")]
 SENT_IN_GRANT = along(
     "SELECT submitted_at, message_id, thread_id FROM messages",
     IN_GRANT,
-    {"submitted_at": ":at", "message_id": ":id"},
-    since=("submitted_at", ":since"),
+    PLACE,
+    since=SINCE,
     limit=":walk",
 )
 ANSWERED_IN_GRANT = along(
@@ -292,10 +288,9 @@ ANSWERED_IN_GRANT = along(
     limit=":walk",
 )
 IN_THREAD = [Fixed("grant_id", ":grant"), Fixed("thread_id", ":thread")]
-SENT_LATER = along(
-    "SELECT 1 FROM messages",
-    IN_THREAD,
-    {"submitted_at": ":at", "message_id": ":id"},
+SENT_LATER = thread_index.walk(
+    "SELECT submitted_at, message_id FROM messages",
+    place=PLACE,
     where="submitted_at < :seen",
     down=False,
     limit="1",
@@ -304,12 +299,7 @@ ANSWERED_LATER = along(
     "SELECT 1 FROM answers", IN_THREAD, {"at": ":at", "answer_id": ":id"}, where="at < :seen", down=False, limit="1"
 )
 LATER = (SENT_LATER, ANSWERED_LATER)
-MESSAGES_OF = along(
-    f"SELECT {MESSAGES.names()} FROM messages",
-    IN_THREAD,
-    {"submitted_at": "", "message_id": ""},
-    limit=str(MAX_THREAD),
-)
+MESSAGES_OF = thread_index.walk(messages.WHOLE, limit=str(MAX_THREAD))
 ANSWERS_OF = along(
     f"SELECT {ANSWERS.names()} FROM answers", IN_THREAD, {"at": "", "answer_id": ""}, limit=str(MAX_THREAD)
 )
@@ -389,12 +379,7 @@ EVENTS_OF_MESSAGE = of_events("e.message_id = :value")  # sorted: one message's 
 EVENTS_OF_THREAD = of_events("e.message_id IN (SELECT value FROM json_each(:value))", "e.message_id = ANY(:value)")
 TYPES = get_args(EventType)
 AT, POSITION = EVENTS.columns.index("at"), EVENTS.columns.index("position")
-IDS_IN_THREAD = along(
-    "SELECT submitted_at, message_id FROM messages",
-    IN_THREAD,
-    {"submitted_at": "", "message_id": ""},
-    limit=str(MAX_THREAD),
-)
+IDS_IN_THREAD = thread_index.walk("SELECT submitted_at, message_id FROM messages", limit=str(MAX_THREAD))
 
 
 def keys_of_events(*own: Fixed) -> Keys:

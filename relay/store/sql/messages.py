@@ -18,7 +18,7 @@ from relay.core import counts
 from relay.core.model import Sent, SentCopy
 from relay.core.suppressions import Suppression
 from relay.store import UpstreamReply, decisions, lists
-from relay.store.sql import answers, suppressions
+from relay.store.sql import answers, suppressions, thread_index
 from relay.store.sql import counts as counters
 from relay.store.sql.program import Fixed, Many, Over, Program, Row, Rows, along, both, insert, replacing, spelt, write
 from relay.store.tables import COPIES, MESSAGES
@@ -89,10 +89,8 @@ ROOT = spelt(
     ORDER BY f.submitted_at, f.message_id LIMIT 1)
 """,
     first=both(
-        along(
+        thread_index.walk(
             "SELECT submitted_at, message_id, thread_replies FROM messages",
-            [Fixed("grant_id", ":grant"), Fixed("thread_id", ":thread")],
-            {"submitted_at": "", "message_id": ""},
             down=False,
             limit=str(decisions.MAX_LOOKED_AT),
         )

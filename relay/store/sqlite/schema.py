@@ -13,6 +13,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from relay import log
 from relay.core.nodes import Roll
 from relay.core.suppressions import Suppression
 from relay.store import Newer, Unavailable
@@ -21,6 +22,7 @@ from relay.store.sql.program import Program
 from relay.store.sqlite import faults, migrations
 from relay.store.sqlite.programs import run
 
+LOG = log.room("store")
 T = TypeVar("T")
 
 LATEST = len(migrations.STEPS)
@@ -51,6 +53,8 @@ def migrate(db: sqlite3.Connection, steps: Sequence[migrations.Step] = migration
         if at == 0:
             file.execute("CREATE TABLE migrations (number INTEGER PRIMARY KEY, applied_at REAL NOT NULL)")
         for number, step in enumerate(steps[at:], at + 1):
+            if at:  # over very many rows it may take minutes
+                LOG.info("migrating", step=number, of=len(steps))
             step(file)
             file.execute("INSERT INTO migrations (number, applied_at) VALUES (?, ?)", (number, time.time()))
         db.execute("COMMIT")
