@@ -19,7 +19,8 @@ import fcntl
 import os
 import time
 import zlib
-from collections.abc import Awaitable, Iterator
+from collections import Counter
+from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -37,9 +38,11 @@ DECODER = msgspec.json.Decoder(Event)
 
 
 class Takes(Protocol):
-    """The one thing that is asked of a store here."""
+    """What is asked of a store here."""
 
     def append(self, event: Event) -> Awaitable[Event | floods.Folded | None]: ...
+
+    async def fold(self, folds: Sequence[floods.Fold], by: str, number: int) -> None: ...
 
 
 class Journal:
@@ -147,7 +150,9 @@ class Journal:
         return True
 
     async def _feed(self, segment: Path, store: Takes) -> bool:
+        """What is only to be counted is handed over once all of the segment was fed, under its name: it may be fed again."""
         fed = broken = 0
+        folded: Counter[tuple[str, str]] = Counter()
         for batch in batches(await asyncio.to_thread(segment.read_bytes)):
             events = [event for event in batch if event is not None]
             broken += len(batch) - len(events)
@@ -158,8 +163,22 @@ class Journal:
                     return False
                 if isinstance(result, Exception):
                     await asyncio.to_thread(self._refuse, event, result)
+                elif isinstance(result, floods.Folded):
+                    folded[event.message_id, floods.token(event)] += 1
                 fed += 1
+        if folded and not await self._fold(segment, store, [floods.Fold(*key, hits) for key, hits in folded.items()]):
+            return False
         LOG.info("journal_replayed", events=fed, broken=broken or None)
+        return True
+
+    async def _fold(self, segment: Path, store: Takes, folds: Sequence[floods.Fold]) -> bool:
+        try:
+            await store.fold(folds, segment.stem, 1)
+        except stores.Unavailable:
+            return False
+        except Exception:  # the edge: a number is not worth that the segment stays
+            metrics.ERRORS.labels("journal").inc()
+            LOG.exception("fold_failed")
         return True
 
     def _refuse(self, event: Event, error: Exception) -> None:

@@ -28,6 +28,8 @@ class Records(Protocol):
     async def ask_erasure(self, erasure: Erasure) -> bool: ...
     def append(self, event: Event) -> Awaitable[Event | floods.Folded | None]: ...
 
+    async def fold(self, folds: Sequence[floods.Fold], by: str, number: int) -> None: ...
+
 
 async def unheard(event: Event) -> Event | None:
     """Where nobody keeps a list."""
@@ -45,6 +47,9 @@ class Suppressing:
         """As the store's. None also where it is a wish, and nobody can say whose."""
         heard = await self.heard(event)
         return None if heard is None else await self._records.append(heard)
+
+    async def fold(self, folds: Sequence[floods.Fold], by: str, number: int) -> None:
+        await self._records.fold(folds, by, number)
 
     async def heard(self, event: Event) -> Event | None:
         """The event as it is to be stored; what it puts on the list is there. None for a wish of nobody. Raises

@@ -52,7 +52,8 @@ class Recorder:
     events are taken back and journaled, and those that follow are journaled at once. Every `PROBE`, one of them is also
     tried on the store, and nobody waits for that. If the journal does not take an event, it goes to the store after
     all, whenever that works again; if neither takes it, it is lost and counted as such. An event may reach the store
-    both ways, which is harmless: the store takes each `event_id` once."""
+    both ways, which is harmless: the store takes each `event_id` once, and a hit that is only to be counted is counted by the
+    one who hears so: not here, where the journal has it."""
 
     def __init__(
         self,
@@ -117,7 +118,7 @@ class Recorder:
             return self.failed(event, done)
         self.moved = self.loop.time()
         self.probe_at = 0.0
-        self.took(event, written)
+        self.took(event, written, known=done is None)
         return done() if done else None
 
     def failed(self, event: Event, done: Callable[[], None] | None) -> None:
@@ -170,11 +171,15 @@ class Recorder:
             await asyncio.wait(set(self.keeping))
         await self.folding.close()
 
-    def took(self, event: Event, written: Event | floods.Folded | None) -> None:
+    def took(self, event: Event, written: Event | floods.Folded | None, *, known: bool = False) -> None:
+        """By the store. `known`: the journal has it too, and it is counted by what becomes of it there."""
         if isinstance(written, floods.Folded):
             self.folding.learn(event, written)
+            if not known:
+                self.folding.count(event)
         elif written is not None:
-            self.count(written)
+            if not known:
+                self.count(written)
             if self.appended is not None:
                 self.appended()
 

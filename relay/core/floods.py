@@ -9,7 +9,7 @@ that rate. A copy that several recipients share has larger ones.
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Iterable, MutableMapping
 from typing import NamedTuple, TypeVar
 
 from relay.core.model import Event
@@ -41,7 +41,7 @@ LIMITS = Limits()
 
 
 class Folded(NamedTuple):
-    """A hit that was only counted. Until `until` (Unix seconds) further ones like it will be too: those by any client,
+    """A hit that is only to be counted, by whoever is told so: nothing was written. Until `until` (Unix seconds) further ones like it will be too: those by any client,
     or (`everyone` is false) those by this one."""
 
     until: float
@@ -49,11 +49,18 @@ class Folded(NamedTuple):
 
 
 class Fold(NamedTuple):
-    """So many hits of one token that were only counted. `token` is as `token` writes it."""
+    """So many hits of one token that are only counted. `token` is as `token` writes it."""
 
     message_id: str
     token: str
     hits: int
+
+
+def of_messages(folds: Iterable[Fold]) -> dict[str, list[Fold]]:
+    found: dict[str, list[Fold]] = {}
+    for fold in folds:
+        found.setdefault(fold.message_id, []).append(fold)
+    return found
 
 
 def token(event: Event) -> str:

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -33,6 +33,7 @@ from relay.core.model import Event, Value, Verdict
 REPEAT = 60.0  # seconds after a counted open in which another open of the same token is no new one
 TWICE = 2.0  # seconds after a counted click in which another one by the same client is no new one
 MAX_FOLDED = 64  # tokens of one message whose folded hits are told apart
+MAX_HANDED = 16  # of those who count hits of one message, as many are known by their last hand-over
 FOLDED = "folded"  # data["folded"]: how many hits of this token were only counted before this one
 OWN = 86_400.0  # seconds after the submission in which its address is taken for the sender's
 HITS = ("message.opened", "message.link_clicked", "message.canary_followed")
@@ -59,7 +60,8 @@ class Facts(msgspec.Struct, array_like=True, gc=False):
     index, as long as it matters. So is `clicked`, per link and client. `levels` are the message's buckets, once it has so many
     events that they matter; `folded` is per token, and under "" what is too much to tell apart. `turns` is per recipient
     index: behind which time the next notification of its hits queues. `erased` are the recipient indexes of those who were
-    erased: of them nothing is kept any more. `marks` are per recipient index too: see `neighbours`."""
+    erased: of them nothing is kept any more. `marks` are per recipient index too: see `neighbours`. `handed` is per name of
+    one who counted hits: which hand-over was the last."""
 
     sequence: int = 0
     counts: dict[str, int] = {}
@@ -71,6 +73,7 @@ class Facts(msgspec.Struct, array_like=True, gc=False):
     turns: dict[int, float] = {}
     erased: list[int] = []
     marks: dict[int, list[neighbours.Mark]] = {}
+    handed: dict[str, int] = {}
 
 
 class Origin(Value, frozen=True, gc=False):
@@ -92,7 +95,7 @@ UNKNOWN = Origin()  # the message's row is gone: the event has only what its tok
 def complete(
     event: Event, facts: Facts, origin: Origin = UNKNOWN, position: int = 0, limits: floods.Limits = floods.LIMITS
 ) -> Event | Folded:
-    """The event with its lower half filled in, or folded. `facts` is updated by it."""
+    """The event with its lower half filled in, by which `facts` is updated; or folded, which changes nothing."""
     kind, verdict, reason, data = event.type, event.verdict, event.reason, event.data
     counted = True
     if kind in HITS:
@@ -112,7 +115,6 @@ def complete(
         if facts.sequence >= limits.token // floods.FEW and limits != (0, 0):
             pause = floods.take(facts.levels, event, limits, counted=counted, recipients=origin.recipients)
             if pause:
-                fold(facts, floods.token(event), 1)
                 until = event.at + pause
                 return Folded(min(until, again) if again else until, everyone)
         if counted:
@@ -200,11 +202,20 @@ def corrected(event: Event, verdict: Verdict, reason: str, at: float) -> Event:
     )
 
 
-def fold(facts: Facts, token: str, hits: int) -> None:
-    """So many hits of a token were only counted."""
-    facts.folded[token] = facts.folded.get(token, 0) + hits
+def fold(facts: Facts, folds: Iterable[floods.Fold], by: str, number: int) -> bool:
+    """So many hits of tokens were only counted, by whoever has that name, whose hand-over of that number this is. False
+    where it has come before: nobody who hands over can always know."""
+    if facts.handed.get(by, 0) >= number:
+        return False
+    facts.handed.pop(by, None)
+    facts.handed[by] = number
+    if len(facts.handed) > MAX_HANDED:
+        del facts.handed[next(iter(facts.handed))]
+    for _, token, hits in folds:
+        facts.folded[token] = facts.folded.get(token, 0) + hits
     if len(facts.folded) > MAX_FOLDED:
         facts.folded = {"": sum(facts.folded.values())}
+    return True
 
 
 def unwanted(event: Event, facts: Facts, origin: Origin) -> bool:

@@ -95,7 +95,7 @@ class Store(Protocol):
     ) -> Awaitable[Event | floods.Folded | None]:
         """In one transaction: the event as `core.tally` completes it, its notifications, the mailbox cursor, what is kept
         of the answer that it is about (of MAX_ANSWERS to a message at most). Durable when it returns. None where an event of that `event_id` is there already (the cursor is moved all the same);
-        `Folded` where it was a hit too many, which is counted and not kept. What it shows of earlier hits (`core.neighbours`)
+        `Folded` where it was a hit too many: nothing is written, and whoever is told so counts it (`fold`). What it shows of earlier hits (`core.neighbours`)
         is corrected in the same transaction: see `correct`."""
 
     def heed_refusals(self, digest: Callable[[str], str]) -> None:
@@ -103,9 +103,10 @@ class Store(Protocol):
         their own: it gives None. `digest` makes of an address what it is known by there (see `core.suppressions`). It may be
         called in any thread."""
 
-    async def fold(self, folds: Sequence[floods.Fold]) -> None:
-        """These were counted elsewhere, and are to be said like those that `append` folded. Of messages that have no
-        event they are left out."""
+    async def fold(self, folds: Sequence[floods.Fold], by: str, number: int) -> None:
+        """These were only counted, and are to be said by the next event of their token that is kept. Of messages that have no
+        event they are left out. `by` names who counted, and `number`, from 1 up, says which of its hands-over this is: the
+        same one again, after an outcome that nobody knows, changes nothing."""
 
     async def events(
         self,

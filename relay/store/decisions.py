@@ -173,11 +173,11 @@ def append(
         if (fact.erased or origin.refused is not None) and tally.unwanted(event, fact, origin):
             results.append(None)
             continue
-        moved[message_id] = fact
         complete = tally.complete(event, fact, origin, position + 1, limits)
         results.append(complete)
         if isinstance(complete, floods.Folded):
             continue
+        moved[message_id] = fact
         position += 1
         fresh[event_id] = len(events)
         events.append(complete)

@@ -22,6 +22,7 @@ class MoodyStore:
         self.asked = 0
         self.folding: dict[str, floods.Folded] = {}  # per token
         self.folds: list[floods.Fold] = []
+        self._handed: set[tuple[str, int]] = set()
         self._mood = mood
         self._changed = asyncio.Event()
 
@@ -47,7 +48,9 @@ class MoodyStore:
         self.taken.append(event)
         return event
 
-    async def fold(self, folds: Sequence[floods.Fold]) -> None:
+    async def fold(self, folds: Sequence[floods.Fold], by: str, number: int) -> None:
         if self._mood != "open":
             raise stores.Unavailable("told to be")
-        self.folds += folds
+        if (by, number) not in self._handed:
+            self._handed.add((by, number))
+            self.folds += folds

@@ -538,7 +538,7 @@ async def test_what_the_store_folds_is_folded_here_and_told_it(tmp_path: Path) -
         assert store.asked == 3  # nothing was said of these
         assert (await it.get(f"/o/{OPEN}")).status == 200
         assert [event.type for event in store.taken] == ["message.link_clicked", "message.opened"]
-    assert store.folds == [floods.Fold(tokens.message_id(KEY), "c2.7", 4)]
+    assert store.folds == [floods.Fold(tokens.message_id(KEY), "c2.7", 6)]
 
 
 async def test_one_clients_hits_are_folded_for_it_alone_and_for_a_time(tmp_path: Path) -> None:

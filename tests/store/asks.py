@@ -235,7 +235,7 @@ def writes(of: Filled) -> Iterator[tuple[str, Ask]]:
     def answer() -> Answer:
         return Answer("new", "sales", of.message(17), of.message(7), now)
 
-    yield "fold", lambda s: s.fold([floods.Fold(own, "o0", 3)])
+    yield "fold", lambda s: s.fold([floods.Fold(own, "o0", 3)], "asks", 1)
     yield "correct", lambda s: s.correct(of.event(of.size // 2), "scanner", "sequence")
     yield "remove", lambda s: s.remove_message(of.message(21))
     yield "remove one of many", lambda s: s.remove_message(of.message(27))

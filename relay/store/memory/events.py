@@ -89,10 +89,10 @@ class Events(Counts, Lists, Outbox, Nodes):
             made.append(new)
         return made
 
-    async def fold(self, folds: Sequence[floods.Fold]) -> None:
-        for fold in folds:
-            if fold.message_id in self._messages and self._messages[fold.message_id].events:
-                tally.fold(self._messages[fold.message_id].facts, fold.token, fold.hits)
+    async def fold(self, folds: Sequence[floods.Fold], by: str, number: int) -> None:
+        for message_id, own in floods.of_messages(folds).items():
+            if message_id in self._messages and self._messages[message_id].events:
+                tally.fold(self._messages[message_id].facts, own, by, number)
 
     async def events(
         self,

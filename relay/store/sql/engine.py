@@ -167,8 +167,8 @@ class Engine(ABC):
     def heed_refusals(self, digest: knowledge.Digest) -> None:
         self._digest = digest
 
-    async def fold(self, folds: Sequence[floods.Fold]) -> None:
-        await self.write(tallies.fold, folds)
+    async def fold(self, folds: Sequence[floods.Fold], by: str, number: int) -> None:
+        await self.write(tallies.fold, folds, by, number)
 
     async def events(
         self,
