@@ -120,6 +120,18 @@ FAILOVERS = Counter("trackrelay_upstream_failovers", "Messages that went to a fa
 PASSED_OVER = Counter(
     "trackrelay_mailbox_messages_passed_over", "Messages in mailboxes that their server could not hand out"
 )
+MAILBOX_TROUBLE = Gauge(
+    "trackrelay_mailbox_trouble",
+    "Mailboxes that can't be read now: unreachable, or refused (the login, or the folder)",
+    ["kind"],
+    multiprocess_mode=LIVESUM,
+)
+ENDPOINTS = Gauge(
+    "trackrelay_webhook_endpoints",
+    "Endpoints of webhooks, by status: active, failing, failed, pause",
+    ["status"],
+    multiprocess_mode=LIVEMAX,
+)
 NODE_TROUBLE = Gauge(
     "trackrelay_node_trouble",
     "What is wrong among the nodes: gone (with mail in its spool), name, keys, endpoints; as many as it concerns",

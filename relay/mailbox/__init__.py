@@ -42,6 +42,7 @@ from relay.store import lists
 LOG = log.room("mailbox")
 
 MAX_LOGINS = 50  # connections that are set up at once
+TROUBLES = ("unreachable", "refused")  # the states that are counted
 PROGRESS = 1_000  # messages without an event after which the cursor is stored
 
 
@@ -104,6 +105,8 @@ class Watcher:
 
     async def run(self) -> None:
         """Until cancelled; returns at once where no grant has a mailbox."""
+        for kind in TROUBLES:
+            metrics.follow(metrics.MAILBOX_TROUBLE.labels(kind), partial(self.troubles, kind))
         mailboxes = {
             named(grant, url): partial(self.watch, grant, url)
             for grant in self.settings.grants
@@ -111,6 +114,10 @@ class Watcher:
         }
         if mailboxes:
             await leases.watch(mailboxes, self.store, self.holder, every=self.times.leases)
+
+    def troubles(self, kind: str) -> int:
+        """How many of its mailboxes are in that state."""
+        return sum(state.state == kind for state in self.states)
 
     async def watch(self, grant: Grant, url: str) -> None:
         """One mailbox, whatever breaks."""

@@ -15,6 +15,7 @@ import gzip
 import math
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
@@ -41,14 +42,17 @@ LANE = 8  # attempts under way at one endpoint
 TOTAL = 256  # and at all of them
 ROTATION = 86_400.0  # seconds for which the secret before signs too
 GONE = 410
+# Those that are counted: one that is gone is nobody's.
+STATUSES: tuple[EndpointStatus, ...] = ("active", "failing", "failed", "pause")
 
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Seconds. `look`: between looks for other processes' events. `end`: for attempts under way when the service stops.
+    """Seconds. `look`: between looks for other processes' events. `statuses`: between looks at the endpoints. `end`: for attempts under way when the service stops.
     `settle`: for which a result is offered to a store that does not take it, until its lease ends."""
 
     look: float = 1.0
+    statuses: float = 10.0
     end: float = 3.0
     settle: float = 60.0
 
@@ -117,6 +121,7 @@ class Webhooks:
         self._jitter = jitter
         self._configured = by_id(settings)
         self._endpoints: dict[str, Endpoint] = {}
+        self._known_at = -math.inf  # when they were read
         self._lanes: dict[str, Lane] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._news = asyncio.Event()
@@ -164,6 +169,8 @@ class Webhooks:
         now = self._clock()
         if step := self._steps.look():
             await self._stepped(now, step)
+        if not 0 <= now - self._known_at < self.times.statuses:
+            await self._know(now)
         next_due = await self.store.next_due()  # a read: an idle service writes nothing
         if next_due is None or next_due > now:
             look = self.times.look
@@ -173,10 +180,18 @@ class Webhooks:
         due = await self.store.claim_due(now, busy=busy, each=LANE, limit=min(room, 50)) if room > 0 else []
         if not due:  # everything that is due waits for its lane, and the end of an attempt wakes us
             return self.times.look
-        self._endpoints = {e.endpoint_id: whole(e, self._configured) for e in await self.store.endpoints()}
+        await self._know(now)
         for delivery in due:
             self._start(delivery)
         return 0.0
+
+    async def _know(self, now: float) -> None:
+        """The endpoints as they are now; also others set their status."""
+        found = await self.store.endpoints()
+        self._endpoints, self._known_at = {e.endpoint_id: whole(e, self._configured) for e in found}, now
+        counted = Counter(endpoint.status for endpoint in found)
+        for status in STATUSES:
+            metrics.ENDPOINTS.labels(status).set(counted[status])
 
     async def _stepped(self, now: float, seconds: float) -> None:
         """The clock was set. If it was set back, what waits would wait that much longer; if forward, it goes early."""
@@ -253,6 +268,7 @@ class Webhooks:
             if await self.store.set_endpoint_status(
                 endpoint.endpoint_id, "failed", now, was=("active", "failing", "pause"), error=answer.error, since=now
             ):
+                self._known_at = -math.inf
                 LOG.warning("endpoint_gone", endpoint=endpoint.endpoint_id, url=urls.shown(endpoint.url))
             return Settlement("dead", now, status=GONE, error=answer.error)
         if answer.retry_after:
@@ -271,6 +287,7 @@ class Webhooks:
         if await self.store.set_endpoint_status(
             endpoint.endpoint_id, status, now, was=(endpoint.status,), error=answer.error, since=since
         ):
+            self._known_at = -math.inf
             LOG.warning("endpoint_status", endpoint=endpoint.endpoint_id, url=urls.shown(endpoint.url), status=status)
 
     def _again(self, delivery: Delivery, status: int, error: str, at_least: float = 0.0) -> Settlement:

@@ -13,7 +13,7 @@ from typing import Any
 import imapclient
 import pytest
 
-from relay import mailbox, outbound
+from relay import mailbox, metrics, outbound
 from relay import store as stores
 from relay.config import Grant, Mailbox, Settings
 from relay.core import headers, threads, tokens
@@ -217,10 +217,16 @@ async def test_a_server_that_was_away_is_found_again(idle_server: dovecot.Doveco
     async with watching(by_imap(idle_server), store) as watcher:
         idle_server.stop()
         await until(lambda: watcher.states[0].state == "unreachable", 20)
+        assert (troubled("unreachable"), troubled("refused")) == (1, 0)
         idle_server.start()
         idle_server.deliver(USER, answer(1))
         await seen(store, 1)
         assert watcher.states[0].state == "watching"
+        await until(lambda: not troubled("unreachable"))
+
+
+def troubled(kind: str) -> float:
+    return metrics.value("trackrelay_mailbox_trouble", kind=kind)
 
 
 async def test_a_refused_password_is_said_and_tried_again(idle_server: dovecot.Dovecot, store: Store) -> None:
@@ -228,8 +234,10 @@ async def test_a_refused_password_is_said_and_tried_again(idle_server: dovecot.D
     async with watching(by_imap(idle_server), store, "refused") as watcher:
         assert "AUTHENTICATIONFAILED" in watcher.states[0].reason
         assert WORD not in watcher.states[0].reason
+        assert (troubled("unreachable"), troubled("refused")) == (0, 1)
         idle_server.users({USER: WORD})
         await until(lambda: watcher.states[0].state == "watching", 20)
+        await until(lambda: not troubled("refused"))
 
 
 async def test_a_long_backlog_is_read_in_order(idle_server: dovecot.Dovecot, store: Store) -> None:

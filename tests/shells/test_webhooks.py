@@ -20,8 +20,8 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from standardwebhooks.webhooks import Webhook as Verifier
 from yarl import URL
 
+from relay import metrics, webhooks
 from relay import store as stores
-from relay import webhooks
 from relay.config import Settings, Webhook, WebhookDelivery
 from relay.core import domains, payload
 from relay.core.model import Endpoint, Event, Settlement
@@ -541,6 +541,22 @@ async def test_what_a_clock_that_was_ahead_has_left_behind_is_sent_within_a_day(
         await until(soon)
 
 
+def counted(status: str) -> float:
+    return metrics.value("trackrelay_webhook_endpoints", status=status)
+
+
+async def test_how_endpoints_do_is_counted_whoever_says_it(store: Store) -> None:
+    clock = Clock()
+    await store.add_endpoint(Endpoint("mine", "https://e.example/", CLICKS, SECRET))
+    await store.add_endpoint(Endpoint("another", "https://e.example/", CLICKS, SECRET, status="failed"))
+    async with running(settings(), store, clock=clock) as room:
+        await until(lambda: [counted(status) for status in webhooks.STATUSES] == [1, 0, 1, 0])
+        await store.set_endpoint_status("mine", "pause", clock())  # as another process does
+        clock.ahead = 11
+        room.wake()
+        await until(lambda: [counted(status) for status in webhooks.STATUSES] == [0, 0, 1, 1])
+
+
 async def test_what_fails_for_long_is_failing_then_failed_and_gets_no_more(store: Store) -> None:
     clock = Clock()
     async with hooks.receiver(lambda n, h: Answer(500)) as hook:
@@ -559,6 +575,7 @@ async def test_what_fails_for_long_is_failing_then_failed_and_gets_no_more(store
                     return (await store.endpoints())[0].status == status
 
                 await until(there)
+                await until(lambda: all(counted(one) == (one == status) for one in webhooks.STATUSES))
 
             await attempt(0, "active")
             await attempt(901, "failing")

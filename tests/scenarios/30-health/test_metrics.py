@@ -15,7 +15,7 @@ from tests.until import eventually
 # tests/shells.
 OF_FAULTS = {
     "failed_open", "journaled", "events_lost", "errors", "journal_bytes", "smtp_turned_away", "store_queue",
-    "blocked_clicks", "folded_hits", "mailbox_messages_passed_over", "node_trouble",
+    "blocked_clicks", "folded_hits", "mailbox_messages_passed_over", "mailbox_trouble", "node_trouble",
     "workers", "worker_deaths",  # of a service of several processes: 72-workers
     "retention_deleted_rows", "retention_cut_rows", "retention_oldest_seconds", "retention_seconds", "wishes",  # tests/shells
 }  # fmt: skip
