@@ -260,7 +260,10 @@ class Store(Protocol):
         copies before many of one. Each attempt is counted and leased for `decisions.LEASE` in the same
         transaction: a process that dies gives it back by the clock."""
 
-    async def settle(self, delivery_id: int, settlement: Settlement) -> None: ...
+    async def settle(self, delivery_id: int, settlement: Settlement, claim: int = 0) -> None:
+        """How the attempt of this number ended. Where its lease had run out and somebody else went on, that holds: only that
+        it was delivered counts all the same, and is final. 0 is any attempt."""
+
     async def next_due(self) -> float | None:
         """When the next delivery is due or a lease ends; None where nothing waits."""
 

@@ -22,6 +22,7 @@ from relay.store import Attempt, Notification, Schedule, UpstreamReply
 
 T = TypeVar("T")
 NONE: Mapping[int, int] = MappingProxyType({})
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 LEASE = 120.0  # seconds that a claimed delivery is nobody else's
 ATTEMPTS = 20  # at one notification that are kept
 RECENTS = 50  # events that a history holds at most
@@ -298,13 +299,24 @@ def claimed(notification: Notification) -> Delivery:
     return Delivery(n.delivery_id, n.event_id, n.endpoint_id, n.attempt + 1, n.first_at, n.trigger)
 
 
-def settled(settlement: Settlement, before: Sequence[Attempt] = ()) -> dict[str, Any]:
-    """The fields of a notification after an attempt that ended so. `before` are those before it."""
+def settled(
+    settlement: Settlement, before: Sequence[Attempt] = (), stays: Mapping[str, Any] = NOTHING
+) -> dict[str, Any]:
+    """The fields of a notification after an attempt that ended so. `before` are those before it; `stays` is how it stands
+    where it is to stay so."""
     s = settlement
     state = "pending" if s.state == "retry" else s.state
     attempts = (*before, Attempt(round(s.at, 3), s.status, s.error, s.milliseconds))[-ATTEMPTS:]
     fields = {"state": state, "next_at": s.next_at, "settled_at": s.at, "status": s.status, "error": s.error}
-    return fields | {"attempts": attempts}
+    return {**fields, **stays, "attempts": attempts}
+
+
+def overtaken(settlement: Settlement, claim: int, state: str, attempt: int) -> bool:
+    """Whether somebody else went on with a notification of which this was the attempt number `claim`, since its lease had
+    run out: what came of it changes nothing then, but that what was delivered is delivered. 0 is any attempt."""
+    if not claim:
+        return False
+    return state == "delivered" or (claim != attempt and settlement.state != "delivered")
 
 
 def chosen_endpoints(endpoint_id: str, endpoint_ids: Sequence[str] | None) -> Sequence[str] | None:

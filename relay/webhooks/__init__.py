@@ -21,11 +21,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from relay import log, metrics
-from relay.clock import Steps
+from relay.clock import Steps, steady
 from relay.config import Settings
 from relay.core import failing, payload, retry, urls
 from relay.core.model import Delivery, Endpoint, EndpointStatus, History, Settlement
-from relay.store import Unavailable
+from relay.store import Unavailable, decisions
 from relay.webhooks.endpoints import by_id, configured, whole
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Outbox(Protocol):
         since: float = 0.0,
     ) -> bool: ...
     async def claim_due(self, now: float, *, busy: Mapping[str, int], each: int, limit: int) -> list[Delivery]: ...
-    async def settle(self, delivery_id: int, settlement: Settlement) -> None: ...
+    async def settle(self, delivery_id: int, settlement: Settlement, claim: int) -> None: ...
     async def next_due(self) -> float | None: ...
     async def hasten(self, after: float, seconds: float) -> None: ...
     async def history(self, event_id: str) -> History | None: ...
@@ -110,6 +110,7 @@ class Webhooks:
         *,
         poster: Poster | None = None,
         clock: Callable[[], float] = time.time,
+        passed: Callable[[], float] = steady,
         jitter: Callable[[], float] = random.random,
         times: Times = TIMES,
     ) -> None:
@@ -118,6 +119,7 @@ class Webhooks:
         self.store = store
         self._poster = poster
         self._clock = clock
+        self._passed = passed  # seconds of any origin: also where the machine was asleep, or the clock set
         self._jitter = jitter
         self._configured = by_id(settings)
         self._endpoints: dict[str, Endpoint] = {}
@@ -146,6 +148,7 @@ class Webhooks:
                         await self.store.sync_endpoints(configured(self.settings, self._clock()))
                         # What is due later than any pause allows was written while the clock was ahead.
                         await self.store.hasten(self._clock() + LONGEST, math.inf)
+                        self._steps = Steps(self._clock)  # a store's clock is known once it was heard
                         synced = True
                     pause = await self._turn()
                     self._away = False
@@ -177,12 +180,13 @@ class Webhooks:
             return look if next_due is None else min(max(next_due - now, 0.01), look)
         room = TOTAL - len(self._tasks)
         busy = {endpoint_id: taken for endpoint_id, lane in self._lanes.items() if (taken := lane.taken(now))}
+        until = self._passed() + decisions.LEASE
         due = await self.store.claim_due(now, busy=busy, each=LANE, limit=min(room, 50)) if room > 0 else []
         if not due:  # everything that is due waits for its lane, and the end of an attempt wakes us
             return self.times.look
         await self._know(now)
         for delivery in due:
-            self._start(delivery)
+            self._start(delivery, until)
         return 0.0
 
     async def _know(self, now: float) -> None:
@@ -201,10 +205,10 @@ class Webhooks:
                 lane.quiet_until += seconds
             await self.store.hasten(now, -seconds)
 
-    def _start(self, delivery: Delivery) -> None:
+    def _start(self, delivery: Delivery, until: float) -> None:
         lane = self._lanes.setdefault(delivery.endpoint_id, Lane())
         lane.under_way += 1
-        task = asyncio.create_task(self._deliver(delivery, lane), name=f"webhook-{delivery.delivery_id}")
+        task = asyncio.create_task(self._deliver(delivery, lane, until), name=f"webhook-{delivery.delivery_id}")
         self._tasks.add(task)
 
         def ended(task: asyncio.Task[None]) -> None:
@@ -214,10 +218,13 @@ class Webhooks:
 
         task.add_done_callback(ended)
 
-    async def _deliver(self, delivery: Delivery, lane: Lane) -> None:
-        """One attempt, whatever happens in it. This is the edge of the room."""
+    async def _deliver(self, delivery: Delivery, lane: Lane, until: float) -> None:
+        """One attempt, whatever happens in it. This is the edge of the room. `until` is when its lease ends."""
         try:
-            settlement = await self._attempt(delivery, lane)
+            settlement = await self._attempt(delivery, lane, until)
+            if settlement is None:
+                LOG.warning("lease_over", event_id=delivery.event_id, endpoint=delivery.endpoint_id)
+                return
         except asyncio.CancelledError:
             now = self._clock()
             stopped = Settlement("retry", now, next_at=now, error="cut short by a stop of the service")
@@ -232,7 +239,8 @@ class Webhooks:
             settlement = self._again(delivery, 0, urls.redacted(f"{type(error).__name__}: {error}")[:300])
         await self._settle(delivery, settlement)
 
-    async def _attempt(self, delivery: Delivery, lane: Lane) -> Settlement:
+    async def _attempt(self, delivery: Delivery, lane: Lane, until: float) -> Settlement | None:
+        """None where this process or its machine stood still until somebody else had the notification."""
         assert self._poster is not None
         endpoint = self._endpoints.get(delivery.endpoint_id)
         if endpoint is None or not endpoint.secret:
@@ -248,6 +256,8 @@ class Webhooks:
             trigger=delivery.trigger,
         )
         now = self._clock()
+        if self._passed() >= until:
+            return None
         number = payload.notification_id(history.event, endpoint, delivery.trigger)
         if endpoint.compressed:
             body = compressed(body)
@@ -312,7 +322,7 @@ class Webhooks:
         until = self._clock() + self.times.settle
         while True:
             try:
-                return await self.store.settle(delivery.delivery_id, settlement)
+                return await self.store.settle(delivery.delivery_id, settlement, delivery.attempt)
             except Unavailable as reason:
                 if self._clock() > until:
                     LOG.error("not_settled", delivery=delivery.delivery_id, reason=str(reason))

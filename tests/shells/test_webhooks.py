@@ -324,6 +324,28 @@ async def test_every_event_arrives_though_a_third_of_the_answers_fail(store: Sto
     assert len(ids) == number
 
 
+async def test_a_process_that_stood_still_until_its_lease_was_over_posts_nothing(store: Store) -> None:
+    """Somebody else has the notification by then."""
+    clock, passed = Clock(), iter((0.0, 121.0))
+    async with hooks.receiver() as hook:
+        still = {"passed": lambda: next(passed, 1e9), "times": webhooks.Times(end=60)}
+        async with running(settings(hook.url), store, clock=clock, **still) as room:
+            await append(store, click())
+            room.wake()
+            await until(lambda: claimed(store))
+        assert hook.received == []
+        assert [n.attempts for n in await store.notifications()] == [()]
+        clock.ahead = 121.0
+        async with running(settings(hook.url), store, clock=clock) as room:
+            room.wake()
+            await settled(store, "delivered")
+    assert len(hook.received) == 1
+
+
+async def claimed(store: Store) -> bool:
+    return bool([n for n in await store.notifications() if n.attempt])
+
+
 async def test_a_poisoned_event_is_given_up_and_the_others_go_on(store: Store) -> None:
     clock = Clock()
     async with hooks.receiver() as hook, running(settings(hook.url), store, clock=clock) as room:

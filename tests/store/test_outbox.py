@@ -86,6 +86,42 @@ async def test_settling(store: Store) -> None:
     assert await store.notifications(state="dead", endpoint_id="e1") == [notifications[1]]
 
 
+async def test_whose_lease_ran_out_takes_nothing_from_whoever_went_on(store: Store) -> None:
+    """A process that stood still, and goes on when another has made the attempt after its own."""
+    await store.sync_endpoints([endpoint()])
+    for n in range(4):
+        await store.append(click(n))
+    now = time.time() + 1
+    slow = await store.claim_due(now)
+    other = await store.claim_due(now + 121)
+    assert [(d.delivery_id, d.attempt) for d in other] == [(d.delivery_id, 2) for d in slow]
+    one, two, three, four = (d.delivery_id for d in slow)
+    failed, done = (
+        Settlement("retry", now + 130, next_at=now + 130, error="no answer"),
+        Settlement("delivered", now + 130),
+    )
+    await store.settle(one, done, 2)  # first the other, then the slow one
+    await store.settle(one, failed, 1)
+    await store.settle(two, failed, 1)  # the other still is at it
+    await asyncio.gather(store.settle(three, done, 1), store.settle(three, failed, 2))  # the receiver has it
+    await store.settle(four, failed, 2)
+    assert [d.delivery_id for d in await store.claim_due(now + 131)] == [four]
+    found = {n.delivery_id: n for n in await store.notifications()}
+    assert [found[n].state for n in (one, two, three, four)] == ["delivered", "pending", "delivered", "pending"]
+    assert [[a.error for a in found[n].attempts] for n in (one, two, three)] == [
+        ["", "no answer"], ["no answer"], ["", "no answer"]
+    ]  # fmt: skip
+    assert found[one].error == ""
+    assert found[two].attempt == 2
+    assert found[two].next_at == pytest.approx(now + 241)
+    await store.replay(now, delivery_ids=[one])
+    (again,) = await store.claim_due(now + 1)
+    await store.settle(again.delivery_id, failed, again.attempt)
+    renewed = await store.notification(one)
+    assert renewed is not None
+    assert renewed.state == "pending"
+
+
 async def test_claims_are_fair_and_leave_the_busy_alone(store: Store) -> None:
     await store.sync_endpoints([endpoint("e1"), endpoint("e2"), endpoint("e3")])
     for n in range(10):

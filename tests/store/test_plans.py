@@ -110,7 +110,7 @@ async def test_no_statement_reads_a_big_table_of_postgresql_from_end_to_end(post
         asked = {name: text for name, text in whole(found).items() if text not in let_off}
         for rows in (knowledge.KNOWN, messages.BEFORE):
             asked[f"{rows} in turn"] = turns.locked(programs.combined((rows,), types), len(rows.columns))
-        for sql in (messages.THERE, suppressions.OF, outbox.ATTEMPTS):
+        for sql in (messages.THERE, suppressions.OF, outbox.STANDING):
             asked[f"{sql} in turn"] = turns.locked(programs.numbered(sql)[0], 1)
         for name, text in asked.items():
             wrong = [step for step in await plans.postgres_plan(db, text) if plans.reads_all(step)]

@@ -33,9 +33,11 @@ class Outbox(Endpoints):
             self._change(delivery.delivery_id, attempt=delivery.attempt, next_at=now + decisions.LEASE)
         return found
 
-    async def settle(self, delivery_id: int, settlement: Settlement) -> None:
-        if delivery_id in self._notifications:
-            self._change(delivery_id, **decisions.settled(settlement, self._notifications[delivery_id].attempts))
+    async def settle(self, delivery_id: int, settlement: Settlement, claim: int = 0) -> None:
+        if n := self._notifications.get(delivery_id):
+            overtaken = decisions.overtaken(settlement, claim, n.state, n.attempt)
+            stays = {name: getattr(n, name) for name in decisions.settled(settlement)} if overtaken else {}
+            self._change(delivery_id, **decisions.settled(settlement, n.attempts, stays))
 
     async def hasten(self, after: float, seconds: float) -> None:
         for n in self._notifications.values():

@@ -323,8 +323,8 @@ class Engine(ABC):
     ) -> list[Delivery]:
         return await self.write(outbox.claim, now, busy, each, limit)
 
-    async def settle(self, delivery_id: int, settlement: Settlement) -> None:
-        await self._bulk(outbox.Settle(delivery_id, settlement))
+    async def settle(self, delivery_id: int, settlement: Settlement, claim: int = 0) -> None:
+        await self._bulk(outbox.Settle(delivery_id, settlement, claim))
 
     async def hasten(self, after: float, seconds: float) -> None:
         """In steps: very many may wait, and others write in between."""

@@ -12,11 +12,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from heapq import merge
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from relay.core import tally
 from relay.core.model import Delivery, Event, Settlement
-from relay.store import Attempt, Backlog, Notification, decisions, tables
+from relay.store import Backlog, Notification, decisions, tables
 from relay.store.sql import endpoints
 from relay.store.sql.program import Fixed, Many, Program, Row, Rows, Statement, along, both, insert, spelt, write
 from relay.store.tables import DELIVERIES
@@ -62,9 +62,6 @@ WITH RECURSIVE owed(id) AS (
 )
 SELECT id FROM owed WHERE id IS NOT NULL
 """
-ATTEMPTS = spelt("SELECT delivery_id, attempts FROM deliveries WHERE delivery_id {numbers}", numbers=(
-    "IN (SELECT value FROM json_each(?))", "= ANY(CAST(? AS bigint[]))",
-))  # fmt: skip
 LAST = 2**63 - 1
 STEP = 500  # in one transaction, where there may be very many: others write in between
 STATES = ("pending", "delivered", "dead")
@@ -72,7 +69,11 @@ CLAIM = Rows(
     "UPDATE deliveries SET attempt = v.column2, next_at = v.column3 FROM {rows} AS v WHERE delivery_id = v.column1",
     ("deliveries.delivery_id", "deliveries.attempt", "deliveries.next_at"),
 )
-SETTLED = tuple(decisions.settled(Settlement("dead", 0)))
+SETTLED = tuple(decisions.settled(Settlement("dead", 0)))  # "attempts" at the end
+STANDING = spelt(
+    f"SELECT delivery_id, attempt, {', '.join(SETTLED)} FROM deliveries WHERE delivery_id {{numbers}}",
+    numbers=("IN (SELECT value FROM json_each(?))", "= ANY(CAST(? AS bigint[]))"),
+)
 SETTLE = Rows(
     f"UPDATE deliveries SET {', '.join(f'{name} = v.column{n}' for n, name in enumerate(SETTLED, 2))}"
     " FROM {rows} AS v WHERE delivery_id = v.column1",
@@ -152,23 +153,30 @@ def claim(now: float, busy: Mapping[str, int], each: int, limit: int) -> Program
 
 
 class Settle(NamedTuple):
-    """How an attempt at this delivery ended."""
+    """How an attempt at this delivery ended: that of the number `claim`, or 0."""
 
     delivery_id: int
     settlement: Settlement
+    claim: int = 0
 
 
 def settle(batch: Sequence[Settle]) -> Program[list[None]]:
-    rows = yield ATTEMPTS, (Many(one.delivery_id for one in batch),)
-    attempts: dict[int, Sequence[Attempt]] = {number: tables.attempts(text) for number, text in rows}
-    settled: dict[int, list[Any]] = {}
-    for number, settlement in batch:
-        if number in attempts:
-            fields = decisions.settled(settlement, attempts[number])
-            attempts[number] = fields["attempts"]
-            fields["attempts"] = tables.attempts_text(fields["attempts"])
-            settled[number] = [number, *fields.values()]
-    yield from write((SETTLE, list(settled.values())))
+    rows = yield STANDING, (Many(one.delivery_id for one in batch),)
+    standing = {
+        number: (attempt, dict(zip(SETTLED, (*fields, tables.attempts(attempts)), strict=True)))
+        for number, attempt, *fields, attempts in rows
+    }
+    for number, settlement, claim in batch:
+        if number in standing:
+            attempt, fields = standing[number]
+            overtaken = decisions.overtaken(settlement, claim, fields["state"], attempt)
+            fields = decisions.settled(settlement, fields["attempts"], fields if overtaken else decisions.NOTHING)
+            standing[number] = attempt, fields
+    settled = [
+        (number, *list(fields.values())[:-1], tables.attempts_text(fields["attempts"]))
+        for number, (_, fields) in standing.items()
+    ]
+    yield from write((SETTLE, settled))
     return [None] * len(batch)
 
 
