@@ -64,9 +64,9 @@ torture: .venv/tested  ## kills, soak and fuzz; takes an hour
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
 	touch $@
 
-.venv/checked: .venv/tested
+.venv/checked: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,dev]'
-	touch $@
+	touch .venv/tested $@
 
 .venv/floors/installed: pyproject.toml | .venv/checked
 	$(PYTHON) -m venv --clear .venv/floors
