@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -34,6 +34,15 @@ def postgres() -> Iterator[Server]:
 
     with servers.running() as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """One for all tests of a file, which have no event loop."""
+    from tests.peers import browser
+
+    with browser.running() as started:
+        yield started
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -43,7 +43,7 @@ from typing import TypeVar
 
 import pytest
 
-from tests.peers import debian
+from tests.peers import debian, mounts
 from tests.until import eventually
 
 SUITE = "bookworm"
@@ -52,31 +52,14 @@ BOOT_SECONDS = 120.0
 NUMBERS = itertools.count()
 
 # In namespaces of its own: $1 the folder below, $2 an empty folder, $3 a control group or nothing, then what is PID 1.
-BOOT = r"""
+BOOT = (
+    r"""
 set -e
-below=$1 at=$2 group=$3; shift 3
-mount -t tmpfs tmpfs "$at"
-mkdir "$at/upper" "$at/work" "$at/root"
-mount -t overlay overlay -o "lowerdir=$below,upperdir=$at/upper,workdir=$at/work" "$at/root"
-cd "$at/root"
-mount -t proc proc proc
-mount --bind -o ro proc/sys proc/sys  # the kernel is this machine's
-mount -t sysfs -o ro sysfs sys
-mount -t tmpfs -o mode=755 tmpfs dev
-for device in null zero full random urandom tty; do
-    touch "dev/$device"
-    mount --bind "/dev/$device" "dev/$device"
-done
-mkdir dev/pts dev/shm
-mount -t devpts -o newinstance,ptmxmode=0666,mode=620,gid=5 devpts dev/pts
-ln -s pts/ptmx dev/ptmx
-ln -s /proc/self/fd dev/fd
-ln -s fd/0 dev/stdin
-ln -s fd/1 dev/stdout
-ln -s fd/2 dev/stderr
-mount -t tmpfs tmpfs dev/shm
-mount -t tmpfs -o mode=755 tmpfs run
-mount -t tmpfs -o mode=1777 tmpfs tmp
+lower=$1 at=$2 group=$3; shift 3
+"""
+    + mounts.LAYER
+    + mounts.FILES
+    + r"""
 printf %s "$OUTSIDE" | while read -r path; do
     mkdir -p "./$path"
     mount --rbind -o ro "$path" "./$path"
@@ -95,17 +78,19 @@ if [ -n "$group" ]; then
     umount sys/fs/cgroup/all
     umount sys/fs/cgroup
     exec unshare --cgroup sh -c '
-        set -e
-        mount -t cgroup2 cgroup2 sys/fs/cgroup
-        mkdir .before; pivot_root . .before; umount -l .before; rmdir .before
-        exec "$@"' sh "$@"
+set -e
+mount -t cgroup2 cgroup2 sys/fs/cgroup
+"""
+    + mounts.ENTER
+    + r"""
+exec "$@"' sh "$@"
 fi
-mkdir .before
-pivot_root . .before
-umount -l .before
-rmdir .before
+"""
+    + mounts.ENTER
+    + r"""
 exec "$@"
 """
+)
 
 T = TypeVar("T")
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -196,7 +181,11 @@ def running(*, systemd: bool = False, shared: Sequence[Path] = ()) -> Iterator[M
     outside = _outside()
     group = f"trackrelay-test-{os.getpid()}-{next(NUMBERS)}" if systemd else ""
     first = ["/sbin/init"] if systemd else ["/bin/sleep", "infinity"]
-    boot = {"PATH": PATH, "OUTSIDE": "".join(f"{path}\n" for path in (*outside.folders, *shared)), "container": "other"}
+    boot = {
+        "PATH": PATH,
+        "OUTSIDE": "".join(f"{path}\n" for path in (*outside.folders, *shared)),
+        "container": "other",
+    }
     with tempfile.TemporaryDirectory(prefix="clean-debian-") as at, tempfile.TemporaryFile("w+") as said:
         process = subprocess.Popen(
             [

@@ -29,6 +29,7 @@ from typing import Any, TypeVar
 import pytest
 
 from tests import peers
+from tests.peers import mounts
 from tests.until import eventually
 
 T = TypeVar("T")
@@ -55,14 +56,14 @@ MASKED = (
 
 # $1: the folder that all of it is in. $2: the system below the layer. $3: what is bound, lines of SOURCE:TARGET. $4: units that
 # are not to run. The rest: control groups, as TYPE:OPTIONS:FOLDER.
-BOOT = r"""
+BOOT = (
+    r"""
 set -eu
 at=$1 lower=$2 bound=$3 masked=$4; shift 4
 mount --make-rprivate /
-mount -t tmpfs -o mode=755 tmpfs "$at"
-mkdir "$at/upper" "$at/work" "$at/root"
-mount -t overlay -o "lowerdir=$lower,upperdir=$at/upper,workdir=$at/work" overlay "$at/root"
-cd "$at/root"
+"""
+    + mounts.LAYER
+    + r"""
 echo "$bound" | while IFS=: read -r source target; do
     [ -n "$source" ] || continue
     mkdir -p "./$target"
@@ -71,10 +72,9 @@ done
 [ "$lower" != / ] || rm -rf etc/systemd/system/*.wants
 for each in $masked; do ln -sf /dev/null "etc/systemd/system/$each"; done
 : >etc/fstab
-mount -t proc proc proc
-mount --bind proc/sys proc/sys
-mount -o remount,bind,ro proc/sys
-mount -t sysfs -o ro sysfs sys
+"""
+    + mounts.FILES
+    + r"""
 mount -t tmpfs -o mode=755 tmpfs sys/fs/cgroup
 for each; do
     kind=${each%%:*} rest=${each#*:}
@@ -82,27 +82,15 @@ for each; do
     [ -d "sys/fs/cgroup$folder" ] || mkdir "sys/fs/cgroup$folder"
     mount -t "$kind" ${options:+-o "$options"} "$kind" "sys/fs/cgroup$folder"
 done
-mount -t tmpfs -o mode=755 tmpfs dev
-for each in null zero full random urandom tty; do
-    touch "dev/$each"
-    mount --bind "/dev/$each" "dev/$each"
-done
-mkdir dev/pts dev/shm
-mount -t devpts -o newinstance,ptmxmode=0666,mode=620 devpts dev/pts
-mount -t tmpfs -o mode=1777 tmpfs dev/shm
-ln -s pts/ptmx dev/ptmx
-ln -s /proc/self/fd dev/fd
-mount -t tmpfs -o mode=755 tmpfs run
-mount -t tmpfs -o mode=1777 tmpfs tmp
-mkdir -p run/old
-pivot_root . run/old
-cd /
-umount -l /run/old
+"""
+    + mounts.ENTER
+    + r"""
 mount --make-rshared /
 exec setpriv --bounding-set=-sys_time,-sys_module,-sys_boot,-syslog \
     env -i container=tests PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     /lib/systemd/systemd --system --unit=multi-user.target --log-target=journal --show-status=no
 """
+)
 
 
 @dataclass

@@ -30,12 +30,6 @@ def demo_running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield started
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with browser.running() as started:
-        yield started
-
-
 def told(found: dict[str, list[str]]) -> str:
     return "\n".join(f"{name}: {one}" for name, ones in found.items() for one in ones)
 

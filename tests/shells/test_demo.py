@@ -38,12 +38,6 @@ def demo_running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield started
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with browser.running() as started:
-        yield started
-
-
 def newest(page: Any, subject: str) -> Any:
     """The reading pane's document of the newest message with that subject, opened."""
     page.locator("#inbox-list li", has_text=subject).first.get_by_role("button").click()

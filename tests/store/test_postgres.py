@@ -40,17 +40,18 @@ def make(url: str, times: Times = PATIENT) -> Postgres:
 
 @contextlib.asynccontextmanager
 async def running(url: str, times: Times = PATIENT) -> AsyncIterator[Postgres]:
-    opened = make(url, times)
-    await opened.start()
-    yield opened
-    await opened.stop()
+    async with starting(url, times) as opened:
+        await opened.start()
+        yield opened
 
 
 @contextlib.asynccontextmanager
 async def starting(url: str, times: Times) -> AsyncIterator[Postgres]:
     opened = make(url, times)
-    yield opened
-    await opened.stop()
+    try:
+        yield opened
+    finally:
+        await opened.stop()
 
 
 async def checked(store: Postgres) -> bool:
