@@ -93,7 +93,8 @@ class Shown:
             self.opened.watch(news.set)
         while args.follow:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(news.wait(), LOOK)
+                async with asyncio.timeout(LOOK):  # `wait_for` of 3.11 may lose a Ctrl-C that comes with news
+                    await news.wait()
             news.clear()
             events = await self.opened.events(after=self.position, limit=500, message_id=args.message)
             since = max(self.known.values(), default=0.0) - LATE

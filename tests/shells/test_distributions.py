@@ -30,9 +30,9 @@ SHIPPED = {"docs", "systemd", "monitoring", "relay.toml", "CHANGELOG.md"}
 
 
 def environment(home: Path, path: str = "/usr/local/bin:/usr/bin:/bin") -> dict[str, str]:
-    """A login's, and which index and proxy this machine has."""
+    """A login's, and which index and proxy this machine has. What pip has fetched once is fetched."""
     kept = {k: v for k, v in os.environ.items() if k.startswith("PIP_") or k.lower().endswith("_proxy")}
-    return {**kept, "HOME": str(home), "PATH": path, "LANG": "C.UTF-8"}
+    return {**kept, "PIP_CACHE_DIR": str(home.parent / "pip"), "HOME": str(home), "PATH": path, "LANG": "C.UTF-8"}
 
 
 def done(*words: object, seconds: float = SECONDS, **how: object) -> str:
