@@ -161,7 +161,7 @@ SMTP = Section(
                "does not; clients with a login always get this one. none: no field; loops are then recognised by the "
                "envelope identifier alone, which not every server passes on."),
         Option("workers", kinds.number_or("auto", 1, workers.MAX),
-               "How many processes take mail; \"auto\" is one per processor. Each is replaced if it dies, and all of them "
+               "How many processes take mail; \"auto\" is one per processor that it may use. Each is replaced if it dies, and all of them "
                "together keep to the limits. More than one pay off with PostgreSQL as the store; on SQLite one writes at a "
                'time. With auth = "upstream" there is one: users\' passwords are in its memory only.'),
     ),
@@ -382,7 +382,7 @@ HTTP = Section(
         Option("hits_per_message", kinds.number(0),
                "The same for all pixels and links of a message together, as one recipient has them."),
         Option("workers", kinds.number_or("auto", 1, workers.MAX),
-               'How many processes answer; "auto" is one per processor. See [smtp] workers.'),
+               'How many processes answer; "auto" is one per processor that it may use. See [smtp] workers.'),
     ),
 )  # fmt: skip
 
