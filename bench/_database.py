@@ -65,7 +65,7 @@ def fill(
         hits = [hit(sent, n, dice) for sent in mail for n in range(PER_MESSAGE)]
         for at in range(0, len(hits), BATCH):
             some = hits[at : at + BATCH]
-            within(db, appending.append(some, asking, min(now, some[-1].event.at), floods.Limits(0, 0)))
+            within(db, appending.append(some, appending.How(asking, min(now, some[-1].event.at), floods.Limits(0, 0))))
         if delivered:
             db.execute(DELIVERED)
         (deliveries,) = db.execute("SELECT max(delivery_id) FROM deliveries").fetchone()

@@ -46,7 +46,7 @@ def measured(folder: Path, size: int, *, counted: bool) -> dict[str, float]:
         replies = [
             messages.Replies((UpstreamReply(s.message_id, (s.copies[0].recipient,), "never", "550 no"),)) for s in mail
         ]
-        asking = knowledge.Asking()
+        how = appending.How(knowledge.Asking(), now, floods.Limits(0, 0))
 
         def each(count: int, work: Callable[[int], Program[object]]) -> float:
             began = time.process_time()
@@ -59,9 +59,7 @@ def measured(folder: Path, size: int, *, counted: bool) -> dict[str, float]:
         found = {
             "a message with two recipients": each(MESSAGES, lambda at: messages.record_all(mail[at : at + size])),
             "a reply of the upstream": each(MESSAGES, lambda at: messages.record_replies(replies[at : at + size])),
-            "an event": each(
-                len(hits), lambda at: appending.append(hits[at : at + size], asking, now, floods.Limits(0, 0))
-            ),
+            "an event": each(len(hits), lambda at: appending.append(hits[at : at + size], how)),
         }
         rows = db.execute("SELECT count(*) FROM counts").fetchone()[0]
         if bool(rows) != counted:

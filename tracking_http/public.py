@@ -200,8 +200,9 @@ class Handlers:
             asyncio.get_running_loop().call_soon(self.turn)
         self.unread.append((data, connection))
 
-    def usual(self, data: bytes, connection: Unanswered, drawn: bytes) -> TokenKind | None:
-        """What it is where it is a pixel or link of ours, as most are: then it is recorded and answered."""
+    def usual(self, data: bytes, connection: Unanswered, drawn: bytes, hits: list[recorder.Hit]) -> TokenKind | None:
+        """What it is where it is a pixel or link of ours, as most are: then it is one of the `hits`, which are to be recorded,
+        and is answered."""
         found = self.line.match(data)
         if found is None or len(data) > heads.LONGEST:
             return None
@@ -224,7 +225,7 @@ class Handlers:
             answer = self.redirect.with_location(target)
         LOG.debug("hit", kind=kind, method="GET", message_id=event.message_id)
         answered = partial(connection.answer, answer)
-        self.recorder.take(event, answered if self.named is None else partial(self.recorded, event, answered))
+        hits.append((event, answered if self.named is None else partial(self.recorded, event, answered)))
         return kind
 
     def recorded(self, event: Event, answer: Callable[[], None]) -> None:
@@ -317,10 +318,11 @@ class Handlers:
         # Drawn for all at once: this hands the interpreter's lock to whoever waits for it, mostly the store's thread.
         drawn = os.urandom(DRAWN * len(unread))
         opens = clicks = 0
+        hits: list[recorder.Hit] = []
         for number, (data, connection) in enumerate(unread):
             kind = None
             try:
-                kind = self.usual(data, connection, drawn[DRAWN * number : DRAWN * (number + 1)])
+                kind = self.usual(data, connection, drawn[DRAWN * number : DRAWN * (number + 1)], hits)
             except Exception:
                 metrics.ERRORS.labels("public").inc()
                 LOG.exception("hit_failed")
@@ -332,6 +334,7 @@ class Handlers:
                 clicks += 1
         self.opens.inc(opens)
         self.clicks.inc(clicks)
+        self.recorder.take(hits)
 
     def token(self, request: heads.Head, kind: TokenKind) -> Token | None:
         """What the path says. Behind a link there often stands what a mail program took for a part of it: a full stop,

@@ -7,7 +7,8 @@ are only counted (`folding`), the journal's files (`relay.journal`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections import Counter as Counts
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -26,11 +27,20 @@ PATIENCE = 0.05  # seconds that a hit waits for a store that makes no progress, 
 PROBE = 0.25  # seconds between two events that are tried on a store that took none
 
 
-Appending = asyncio.Future[Event | floods.Folded | None]
+Written = Event | floods.Folded | None
+Appending = asyncio.Future[Sequence[Written]]
+Hit = tuple[Event, Callable[[], None]]  # and what is called once it may be answered
+TOGETHER = 64  # hits that are handed to the store as one
 
 
 class Store(journals.Takes, folding.Store, Protocol):
     """What is asked of a store here."""
+
+    def append_all(self, events: Sequence[Event]) -> Awaitable[Sequence[Written]]: ...
+
+
+def nothing() -> None:
+    """Where nobody waits any more."""
 
 
 class Once:
@@ -78,58 +88,75 @@ class Recorder:
 
     async def record(self, event: Event) -> None:
         answered: asyncio.Future[None] = self.loop.create_future()
-        self.take(event, lambda: None if answered.done() else answered.set_result(None))
+        self.take([(event, lambda: None if answered.done() else answered.set_result(None))])
         await answered
 
-    def take(self, event: Event, done: Callable[[], None]) -> None:
-        """`done` is called once the hit may be answered, maybe at once."""
-        if self.folding.folds(event):
-            return done()
+    def take(self, hits: Sequence[Hit]) -> None:
+        """Those that came at once: as one they cost the store, and the event loop, much less than each alone."""
+        coming = []
+        for hit in hits:
+            if self.folding.folds(hit[0]):
+                hit[1]()
+            else:
+                coming.append(hit)
+        if not coming:
+            return
         now = self.loop.time()
         if not self.probe_at:
-            return self.append(event, now, done)
+            for at in range(0, len(coming), TOGETHER):
+                self.append(coming[at : at + TOGETHER], now)
+            return
         if now >= self.probe_at and (self.probe is None or self.probe.done()):
             self.probe_at = now + PROBE
-            self.append(event, now, None)
-        return self.put_by(event, done)
+            self.append(coming[:1], now, journaled=True)
+        for hit in coming:
+            self.put_by(*hit)
 
-    def append(self, event: Event, now: float, done: Callable[[], None] | None) -> None:
-        """Without `done` nobody waits for it, and it is in the journal too."""
+    def append(self, hits: Sequence[Hit], now: float, *, journaled: bool = False) -> None:
+        """`journaled`: nobody waits for it, and it is in the journal too."""
         try:
-            appended = self.store.append(event)
+            appended = self.store.append_all([event for event, _ in hits])
             appending = appended if isinstance(appended, asyncio.Future) else asyncio.ensure_future(appended)
         except Exception:
-            return self.failed(event, done)
-        if done is None:
+            return self.failed(hits, journaled)
+        if journaled:
             self.probe = appending
         self.waiting[appending] = now
         if self.timer is None:
             self.timer = self.loop.call_later(PATIENCE / 2, self.look)
-        return appending.add_done_callback(partial(self.ended, event, done))
+        return appending.add_done_callback(partial(self.ended, hits, journaled))
 
-    def ended(self, event: Event, done: Callable[[], None] | None, appending: Appending) -> None:
-        """The store has it now, or does not take it."""
+    def ended(self, hits: Sequence[Hit], journaled: bool, appending: Appending) -> None:
+        """The store has them now, or does not take them."""
         self.waiting.pop(appending, None)
         try:
-            written = appending.result()
+            results = appending.result()
         except (asyncio.CancelledError, stores.Unavailable):
-            return self.refused(event, done)
+            return self.refused(hits, journaled)
         except Exception:
-            return self.failed(event, done)
+            return self.failed(hits, journaled)
         self.moved = self.loop.time()
         self.probe_at = 0.0
-        self.took(event, written, known=done is None)
-        return done() if done else None
+        self.took(hits, results, journaled)
+        if not journaled:
+            for event, done in hits:
+                try:
+                    done()
+                except Exception:  # the edge: one that can't be answered holds up no other
+                    metrics.ERRORS.labels("public").inc()
+                    LOG.exception("answer_failed", event_id=event.event_id)
+        return None
 
-    def failed(self, event: Event, done: Callable[[], None] | None) -> None:
+    def failed(self, hits: Sequence[Hit], journaled: bool) -> None:
         metrics.ERRORS.labels("public").inc()
-        LOG.exception("append_failed", event_id=event.event_id)
-        self.refused(event, done)
+        LOG.exception("append_failed", event_id=hits[0][0].event_id, events=len(hits))
+        self.refused(hits, journaled)
 
-    def refused(self, event: Event, done: Callable[[], None] | None) -> None:
-        if done is not None:
+    def refused(self, hits: Sequence[Hit], journaled: bool) -> None:
+        if not journaled:
             self.probe_at = self.loop.time() + PROBE
-            self.put_by(event, done)
+            for hit in hits:
+                self.put_by(*hit)
 
     def put_by(self, event: Event, done: Callable[[], None]) -> None:
         """Into the journal."""
@@ -150,7 +177,7 @@ class Recorder:
 
     async def keep(self, event: Event) -> None:
         if await self.journal.append(event):
-            self.count(event)
+            self.count([event])
             return
         try:
             written = await self.store.append(event)
@@ -161,7 +188,7 @@ class Recorder:
                 LOG.error("events_lost", reason=str(reason))
             return
         self.losing = False
-        self.took(event, written)
+        self.took([(event, nothing)], [written])
 
     async def close(self) -> None:
         """Waits for the events that are on their way, and hands over what was only counted."""
@@ -171,24 +198,29 @@ class Recorder:
             await asyncio.wait(set(self.keeping))
         await self.folding.close()
 
-    def took(self, event: Event, written: Event | floods.Folded | None, *, known: bool = False) -> None:
-        """By the store. `known`: the journal has it too, and it is counted by what becomes of it there."""
-        if isinstance(written, floods.Folded):
-            self.folding.learn(event, written)
-            if not known:
-                self.folding.count(event)
-        elif written is not None:
-            if not known:
+    def took(self, hits: Sequence[Hit], results: Sequence[Written], journaled: bool = False) -> None:
+        """By the store. What is `journaled` too is counted by what becomes of it there."""
+        written = []
+        for (event, _), result in zip(hits, results, strict=True):
+            if isinstance(result, Event):
+                written.append(result)
+            elif result is not None:
+                self.folding.learn(event, result)
+                if not journaled:
+                    self.folding.count(event)
+        if written:
+            if not journaled:
                 self.count(written)
             if self.appended is not None:
                 self.appended()
 
-    def count(self, event: Event) -> None:
-        counter = self.verdicts.get((event.type, event.verdict))
-        if counter is None:
-            counter = metrics.VERDICTS.labels(tally.MARKS.get(event.type, "open"), event.verdict)
-            self.verdicts[event.type, event.verdict] = counter
-        counter.inc()
+    def count(self, events: Sequence[Event]) -> None:
+        for (kind, verdict), many in Counts((event.type, event.verdict) for event in events).items():
+            counter = self.verdicts.get((kind, verdict))
+            if counter is None:
+                counter = metrics.VERDICTS.labels(tally.MARKS.get(kind, "open"), verdict)
+                self.verdicts[kind, verdict] = counter
+            counter.inc(many)
 
     def look(self) -> None:
         """Takes back what waits for a store that makes no progress. One timer serves all: one per hit would cost

@@ -98,6 +98,9 @@ class Store(Protocol):
         `Folded` where it was a hit too many: nothing is written, and whoever is told so counts it (`fold`). What it shows of earlier hits (`core.neighbours`)
         is corrected in the same transaction: see `correct`."""
 
+    def append_all(self, events: Sequence[Event]) -> Awaitable[Sequence[Event | floods.Folded | None]]:
+        """As `append` of each, in order, all in one transaction: nothing was done where it raises."""
+
     def heed_refusals(self, digest: Callable[[str], str]) -> None:
         """From now on `append` keeps no hit of somebody who was on the list for a refusal when it was made, on a copy of
         their own: it gives None. `digest` makes of an address what it is known by there (see `core.suppressions`). It may be

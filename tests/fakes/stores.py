@@ -48,6 +48,9 @@ class MoodyStore:
         self.taken.append(event)
         return event
 
+    async def append_all(self, events: Sequence[Event]) -> list[Event | floods.Folded | None]:
+        return [await self.append(event) for event in events]
+
     async def fold(self, folds: Sequence[floods.Fold], by: str, number: int) -> None:
         if self._mood != "open":
             raise stores.Unavailable("told to be")

@@ -49,6 +49,9 @@ class Late:
             raise Unavailable(self.outcome)
         return done
 
+    async def append_all(self, events: Sequence[Event]) -> Sequence[Event | floods.Folded | None]:
+        return await asyncio.gather(*map(self.append, events))
+
     async def fold(self, folds: Sequence[floods.Fold], by: str, number: int) -> None:
         await self.store.fold(folds, by, number)
         if self.outcome == "unknown":

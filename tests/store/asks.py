@@ -220,6 +220,7 @@ def writes(of: Filled) -> Iterator[tuple[str, Ask]]:
     yield "replies", lambda s: s.record_replies([UpstreamReply(own, ("bob@example.org",), "done", "250", "x@upstream")])
     yield "open", lambda s: s.append(event(message_id=own, at=now))
     yield "click", lambda s: s.append(click(message_id=own, at=now))
+    yield "hits at once", lambda s: s.append_all([click(message_id=own, at=now), event(message_id=own, at=now)])
     yield "click long ago", lambda s: s.append(click(message_id=own, at=of.at(20)))
     for event_id, kind, message_id in (
         ("uncounted", "message.opened", own), ("unknown", "thread.replied", "unknown"),

@@ -77,6 +77,27 @@ async def test_repeats_head_and_own_hits_are_stored_only(store: Store) -> None:
     assert len(await store.claim_due(SOON)) == 6
 
 
+async def test_many_at_once_are_as_one_after_the_other(store: Store) -> None:
+    await store.record_sent(sent())
+    await store.sync_endpoints([endpoint()])
+    alone = await store.append(event())
+    assert isinstance(alone, Event)
+    batches = [
+        [event(), click(ip="9.9.9.9"), event(event_id=alone.event_id, at=alone.at)],
+        [click(1, user_agent="\ud800"), click(ip="9.9.9.9")],
+        [],
+    ]
+    other = click(2)
+    done, _ = await asyncio.gather(asyncio.gather(*map(store.append_all, batches)), store.append(other))
+    flags = [[isinstance(one, Event) and one.counted for one in part] for part in done]
+    assert flags == [[False, True, False], [True, False], []]
+    assert done[0][2] is None
+    kept = await store.events()
+    assert len(kept) == 6
+    assert {e.event_id for e in kept} == {e.event_id for e in (alone, *batches[0][:2], *batches[1], other)}
+    assert [e.position for e in kept] == list(range(1, 7))
+
+
 async def test_a_hit_too_many_is_counted_and_owes_nothing(store: Store) -> None:
     await store.record_sent(sent())
     await store.sync_endpoints([endpoint()])

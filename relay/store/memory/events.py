@@ -44,6 +44,9 @@ class Events(Counts, Lists, Outbox, Nodes):
             self._keep(answer)
         return done.results[0]
 
+    async def append_all(self, events: Sequence[Event]) -> list[Event | floods.Folded | None]:
+        return [await self.append(event) for event in events]
+
     def heed_refusals(self, digest: Callable[[str], str]) -> None:
         self._digest = digest
 

@@ -46,7 +46,7 @@ class Postgres(Engine):
         times: Times = USUAL,
     ) -> None:
         super().__init__(limits, clock)
-        self._months = Months(self._hits)
+        self._months = Months()
         connector = Connector(locator, password)
         self._connector = connector
         self.readers = Readers(connector)
@@ -55,9 +55,14 @@ class Postgres(Engine):
 
     def bulk(self) -> dict[type, Bulk]:
         kinds = super().bulk()
-        return kinds | {
-            appending.Hit: kinds[appending.Hit]._replace(write=self._months.append, mend=self._months.mended)
+        times: dict[type, Callable[[Any], Sequence[float]]] = {
+            appending.Hit: lambda hit: [hit.event.at],
+            appending.Hits: lambda hits: [event.at for event in hits.events],
         }
+        for kind, of in times.items():
+            write, mend, awaited = kinds[kind]
+            kinds[kind] = Bulk(self._months.before(write, of), self._months.mending(mend), awaited)
+        return kinds
 
     def adding(self, table: copying.Copied, rows: Sequence[Row]) -> Program[None]:
         if table.name == "events":
@@ -87,8 +92,8 @@ class Postgres(Engine):
         done: T = await self.writer.submit(partial(program, *args, **kwargs))
         return done
 
-    def _bulk(self, value: Any) -> Awaitable[Any]:
-        return self.writer.submit(value)
+    def _bulk(self, value: Any, many: int = 1) -> Awaitable[Any]:
+        return self.writer.submit(value, many)
 
     async def purge(self, mark: PurgeMark, before: float, most: int) -> Purged:
         """Whole months first: `mark.after` is the month that is under way, the last position and the number of rows in it;

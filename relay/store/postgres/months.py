@@ -10,24 +10,27 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from relay.store.sql import appending
 from relay.store.sql.program import Program
 
-Append = Callable[[Sequence[appending.Hit]], Program[list[Any]]]
+Append = Callable[[Sequence[Any]], Program[Sequence[Any]]]
 MAKE = "WITH made AS (SELECT events_month(?) AS there) SELECT there FROM made"  # no question: those begin with SELECT
 EDGES = (-1.0, 4e9)  # times that are far beyond any month that has a table of its own
 
 
 class Months:
-    """`append` is done once the tables of a batch are there."""
+    """Before something is appended, the tables of its months are there."""
 
-    def __init__(self, append: Append) -> None:
-        self._append = append
+    def __init__(self) -> None:
         self._known: set[tuple[int, int]] = set()
 
-    def append(self, batch: Sequence[appending.Hit]) -> Program[list[Any]]:
-        yield from self.make(hit.event.at for hit in batch)
-        return (yield from self._append(batch))
+    def before(self, append: Append, times: Callable[[Any], Iterable[float]]) -> Append:
+        """`append` of a batch, whose values are events at such times."""
+
+        def made(batch: Sequence[Any]) -> Program[Sequence[Any]]:
+            yield from self.make(at for value in batch for at in times(value))
+            return (yield from append(batch))
+
+        return made
 
     def make(self, times: Iterable[float]) -> Program[None]:
         """Those that were there are known from now on. One that is made now may be taken back with its transaction."""
@@ -37,10 +40,14 @@ class Months:
                 if there:
                     self._known.add(month)
 
-    def mended(self, hit: appending.Hit) -> appending.Hit:
-        """Something was bad in a batch: a table may be gone."""
-        self._known.clear()
-        return appending.mended(hit)
+    def mending(self, mend: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """Where something was bad in a batch: a table may be gone."""
+
+        def mended(value: Any) -> Any:
+            self._known.clear()
+            return mend(value)
+
+        return mended
 
 
 def month_of(at: float) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 Owns: the queue, group commit, and the rule that an operation either was committed or raises. Leaves to others: what an
 operation does (`relay.store.sql`), connections and what their failures mean (`connections`).
 
-Whatever has queued of the kind of the oldest, at most BATCH operations, is one transaction (`turns`). All processes hold one
+Whatever has queued of the kind of the oldest, some BATCH values at most, is one transaction (`turns`). All processes hold one
 lock of the database while they write: so each sees what was there before, and positions are given in the order of the
 commits. It goes with the transaction, whatever becomes of the process.
 
@@ -21,7 +21,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from itertools import islice
 from typing import Any, NamedTuple
 
 from relay import log, metrics
@@ -30,7 +29,7 @@ from relay.store.postgres.connections import Connector, Session, astray, broken,
 from relay.store.postgres.programs import run
 from relay.store.postgres.turns import SETTINGS, Changed, Turn
 from relay.store.sql.engine import Bulk
-from relay.store.sql.operations import BATCH, QUEUE, Operation, Outcome, settle
+from relay.store.sql.operations import BATCH, QUEUE, Operation, Outcome, fitting, settle, values
 from relay.store.sql.program import Program
 
 LOG = log.room("store")
@@ -40,7 +39,7 @@ ASTRAY = 60.0  # seconds between two lines about tables that are not as they sho
 FORGET = 86_400.0  # seconds after which another process's last transaction is of no interest
 # While several wait at a time, fewer and larger transactions let all get on faster, also those of other processes; one alone
 # never waits. Once the event loop has nothing to do, all who could bring something may be among those that wait.
-CROWD = 3  # operations in one transaction, from which on there is one a GAP
+CROWD = 3  # values in one transaction, from which on there is one a GAP
 CROWDED = 32  # transactions with fewer until there is none
 GAP = 0.012  # seconds between the beginnings of two transactions then, at most …
 ROUNDS = 4  # … and less where so many rounds of the event loop in turn bring nothing …
@@ -93,8 +92,8 @@ class Writer:
         self._trouble = ""  # what is wrong, while nothing gets through
         self._astray_at = float("-inf")  # when it was said last
 
-    def submit(self, work: Any) -> asyncio.Future[Any]:
-        """The future of `work`: a value of a class of `bulk`, or a function that makes a program."""
+    def submit(self, work: Any, many: int = 1) -> asyncio.Future[Any]:
+        """The future of `work`, which counts as so many: a value of a class of `bulk`, or a function that makes a program."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
         if len(self._queue) >= QUEUE or self._stopping:
@@ -103,7 +102,7 @@ class Writer:
         if self._task is None:
             metrics.follow(metrics.STORE_QUEUE, lambda: len(self._queue))
             self._task = loop.create_task(self._run(), name="store-writer")
-        self._queue.append(Operation(work, future, loop.time()))
+        self._queue.append(Operation(work, future, loop.time(), many))
         self._wake.set()
         self._keep_watch()
         return future
@@ -233,9 +232,9 @@ class Writer:
         if self._trouble:
             self._trouble = ""
             LOG.info("available", database=self._connector.locator.shown)
-        self._crowded = CROWDED if len(operations) >= CROWD else max(0, self._crowded - 1)
+        self._crowded = CROWDED if values(operations) >= CROWD else max(0, self._crowded - 1)
         if operations:
-            metrics.STORE_BATCH.observe(len(operations))
+            metrics.STORE_BATCH.observe(values(operations))
             metrics.STORE_SECONDS.observe(time.perf_counter() - self._took_at)
         settle(outcomes)
 
@@ -249,16 +248,16 @@ class Writer:
         self._took_at = time.perf_counter()
         asked = {one for one in operations if not one.future.done()}
         came = [one for one in self._queued(bulk) if one not in asked and not one.future.done()]
-        same = len(asked) == len(operations) and len(came) <= len(asked)
+        same = len(asked) == len(operations) and values(came) <= values(asked)
         if not same:
-            operations[:] = [*(one for one in operations if one in asked), *came][:BATCH]
+            operations[:] = fitting([*(one for one in operations if one in asked), *came])
         taken = set(operations)
         self._queue = deque(one for one in self._queue if one not in taken and not one.future.done())
         return same
 
     def _queued(self, bulk: Bulk | None) -> list[Operation]:
         """Of this kind, as many as go together."""
-        return list(islice((one for one in self._queue if self._bulk_of(one) is bulk), BATCH))
+        return fitting(one for one in self._queue if self._bulk_of(one) is bulk)
 
     def _undone(self, operations: Sequence[Operation], error: Exception) -> None:
         """They were taken, and nothing came of it."""

@@ -8,6 +8,8 @@ writes. Leaves to others: what a batch comes to (`decisions`), verdicts that cha
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
+from typing import NamedTuple
 
 from relay.core import counts, crowds, floods
 from relay.core.model import Event, Value
@@ -27,18 +29,46 @@ class Hit(Value, frozen=True, gc=False):
     answer: Answer | None = None
 
 
-def append(
-    batch: Sequence[Hit],
-    asking: knowledge.Asking,
-    now: float,
-    limits: floods.Limits,
-    crowd: crowds.Crowd | None = None,
-    digest: knowledge.Digest | None = None,
-) -> Program[list[Event | floods.Folded | None]]:
-    """Per hit the event as it was completed, or that it was folded, or None where it is there already."""
-    came = [hit.event for hit in batch]
-    found = yield from knowledge.read(came, asking, digest)
-    done = decisions.append(came, found.known, found.facts, found.position, found.endpoints, now, limits, crowd)
+class Hits(Value, frozen=True, gc=False):
+    """Events to append, and nothing else."""
+
+    events: Sequence[Event]
+
+
+Result = Event | floods.Folded | None  # the event as it was completed; that it was folded; or it is there already
+
+
+class How(NamedTuple):
+    """What a store goes by, whatever it appends."""
+
+    asking: knowledge.Asking
+    now: float
+    limits: floods.Limits
+    crowd: crowds.Crowd | None = None
+    digest: knowledge.Digest | None = None
+
+
+def append(batch: Sequence[Hit], how: How) -> Program[list[Result]]:
+    """Per hit what came of it."""
+    results = yield from kept([hit.event for hit in batch], how)
+    yield from answers.keep([hit.answer for hit, new in zip(batch, results, strict=True) if hit.answer and new])
+    yield from cursors.save({hit.cursor.mailbox: hit.cursor for hit in batch if hit.cursor}.values())
+    return results
+
+
+def append_all(batch: Sequence[Hits], how: How) -> Program[list[list[Result]]]:
+    """The same, of each of these."""
+    results = iter((yield from kept([event for hits in batch for event in hits.events], how)))
+    return [list(islice(results, len(hits.events))) for hits in batch]
+
+
+def kept(came: Sequence[Event], how: How) -> Program[list[Result]]:
+    """These events, in order."""
+    if not came:
+        return []
+    now = how.now
+    found = yield from knowledge.read(came, how.asking, how.digest)
+    done = decisions.append(came, found.known, found.facts, found.position, found.endpoints, now, how.limits, how.crowd)
     link_counts = [tables.json(counts) if counts else "" for counts in done.link_counts]
     yield from write(
         (events.APPEND, list(map(EVENTS.row, done.events, link_counts))),
@@ -49,8 +79,6 @@ def append(
     if done.changes:
         position = done.events[-1].position if done.events else found.position
         yield from correcting.change(done.changes, done.facts, found.endpoints, position, now)
-    yield from answers.keep([hit.answer for hit, new in zip(batch, done.results, strict=True) if hit.answer and new])
-    yield from cursors.save({hit.cursor.mailbox: hit.cursor for hit in batch if hit.cursor}.values())
     return done.results
 
 
@@ -70,3 +98,7 @@ def count(made: Sequence[Event], found: knowledge.Found) -> list[tuple[Rows, Seq
 
 def mended(hit: Hit) -> Hit:
     return Hit(decisions.mended(hit.event), hit.cursor, decisions.mended(hit.answer))
+
+
+def mended_all(hits: Hits) -> Hits:
+    return Hits(decisions.mended(hits.events))

@@ -103,8 +103,8 @@ class Engine(ABC):
         done nothing."""
 
     @abstractmethod
-    def _bulk(self, value: Any) -> Awaitable[Any]:
-        """The same for a value of a class of `bulk`, and its result."""
+    def _bulk(self, value: Any, many: int = 1) -> Awaitable[Any]:
+        """The same for a value of a class of `bulk`, which has so many in it, and its result."""
 
     def bulk(self) -> dict[type, Bulk]:
         """In the order in which they are written in one transaction."""
@@ -112,11 +112,18 @@ class Engine(ABC):
             messages.Record: Bulk(messages.record, messages.Record.mended),
             messages.Replies: Bulk(messages.record_replies, messages.mended, awaited=False),
             appending.Hit: Bulk(self._hits, appending.mended),
+            appending.Hits: Bulk(self._all_hits, appending.mended_all),
             outbox.Settle: Bulk(outbox.settle, outbox.mended),
         }
 
     def _hits(self, batch: Sequence[appending.Hit]) -> Program[list[Event | floods.Folded | None]]:
-        return appending.append(batch, self._asking, self._clock(), self._limits, self._crowd, self._digest)
+        return appending.append(batch, self._appending())
+
+    def _all_hits(self, batch: Sequence[appending.Hits]) -> Program[list[list[Event | floods.Folded | None]]]:
+        return appending.append_all(batch, self._appending())
+
+    def _appending(self) -> appending.How:
+        return appending.How(self._asking, self._clock(), self._limits, self._crowd, self._digest)
 
     def adding(self, table: copying.Copied, rows: Sequence[Row]) -> Program[None]:
         """Rows of another store, as they stand there."""
@@ -163,6 +170,9 @@ class Engine(ABC):
         self, event: Event, cursor: Cursor | None = None, answer: Answer | None = None
     ) -> Awaitable[Event | floods.Folded | None]:
         return self._bulk(appending.Hit(event, cursor, answer))
+
+    def append_all(self, events: Sequence[Event]) -> Awaitable[list[Event | floods.Folded | None]]:
+        return self._bulk(appending.Hits(events), len(events))
 
     def heed_refusals(self, digest: knowledge.Digest) -> None:
         self._digest = digest

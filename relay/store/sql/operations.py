@@ -9,21 +9,38 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
-BATCH = 512  # operations in one transaction at most
+BATCH = 512  # values in one transaction, as far as operations with several allow
 QUEUE = 20_000  # operations that may wait; beyond, Unavailable at once
 
 Outcome = tuple["asyncio.Future[Any]", Any, BaseException | None]
 
 
 class Operation:
-    """Something to be written, since `at`: a value of a class that goes in bulk with others, or what the writer runs."""
+    """Something to be written, since `at`: a value of a class that goes in bulk with others, or what the writer runs. `many`
+    says as how many it counts."""
 
-    __slots__ = ("at", "future", "work")
+    __slots__ = ("at", "future", "many", "work")
 
-    def __init__(self, work: Any, future: asyncio.Future[Any], at: float) -> None:
+    def __init__(self, work: Any, future: asyncio.Future[Any], at: float, many: int = 1) -> None:
         self.work = work
         self.future = future
         self.at = at
+        self.many = many
+
+
+def fitting(operations: Iterable[Operation]) -> list[Operation]:
+    """The first of them, as many as one transaction takes."""
+    found, room = [], BATCH
+    for operation in operations:
+        if room <= 0:
+            break
+        found.append(operation)
+        room -= operation.many
+    return found
+
+
+def values(operations: Iterable[Operation]) -> int:
+    return sum([operation.many for operation in operations])
 
 
 def settle(outcomes: Iterable[Outcome]) -> None:

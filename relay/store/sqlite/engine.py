@@ -60,8 +60,8 @@ class Sqlite(Engine):
         done: T = await self.writer.submit(lambda db: run(db, program(*args, **kwargs)))
         return done
 
-    def _bulk(self, value: Any) -> Awaitable[Any]:
-        return self.writer.submit(value)
+    def _bulk(self, value: Any, many: int = 1) -> Awaitable[Any]:
+        return self.writer.submit(value, many)
 
     async def overwrite(self, who: Person) -> str:
         try:

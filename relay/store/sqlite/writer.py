@@ -3,7 +3,7 @@
 Owns: the queue, group commit, and the rule that an operation either was committed or raises. Leaves to others: what an
 operation does (`relay.store.sql`), the file and its lock (`database`).
 
-Whatever has queued, at most BATCH operations, is one transaction, and so one fsync. Operations are taken only once the
+Whatever has queued, some BATCH values at most, is one transaction, and so one fsync. Operations are taken only once the
 lock between processes is held; until then the event loop can take them back, and does after `patience`: `Unavailable`
 means that nothing was done.
 """
@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 from relay import log, metrics
 from relay.store import Newer, Unavailable
 from relay.store.sql.engine import Bulk
-from relay.store.sql.operations import BATCH, QUEUE, Operation, Outcome, settle
+from relay.store.sql.operations import BATCH, QUEUE, Operation, Outcome, fitting, settle, values
 from relay.store.sqlite import faults, schema
 from relay.store.sqlite.database import Database
 from relay.store.sqlite.programs import run
@@ -33,7 +33,7 @@ LOG = log.room("store")
 # Each transaction takes the interpreter's lock from the event loop a dozen times. While several wait at a time, fewer and
 # larger ones let all get on faster (as PostgreSQL's commit_delay and commit_siblings); one alone never waits. Once the event
 # loop has nothing to do, all who could bring something may be among those that wait, and there is nobody to be held up.
-CROWD = 3  # operations that somebody waits for in one transaction, from which on there is one a GAP
+CROWD = 3  # values that somebody waits for in one transaction, from which on there is one a GAP
 GAP = 0.012  # seconds between the beginnings of two transactions then, at most …
 ROUNDS = 4  # … and less where so many rounds of the event loop in turn bring nothing …
 EMPTY = 0.00005  # … and take no longer than this, in seconds
@@ -101,8 +101,8 @@ class Writer:
 
     # -- on the event loop ---------------------------------------------------------------------------------------------
 
-    def submit(self, work: Any) -> asyncio.Future[Any]:
-        """The future of `work`. Must be called on the event loop."""
+    def submit(self, work: Any, many: int = 1) -> asyncio.Future[Any]:
+        """The future of `work`, which counts as so many. Must be called on the event loop."""
         loop = self._loop
         if loop is None or self._thread is None:
             loop = self._start()
@@ -110,7 +110,7 @@ class Writer:
         if len(self._queue) >= QUEUE or self._stopping:
             future.set_exception(Unavailable("stopped" if self._stopping else f"{QUEUE} operations wait already"))
             return future
-        self._queue.append(Operation(work, future, loop.time()))
+        self._queue.append(Operation(work, future, loop.time(), many))
         self._rounds = 0
         if self._crowded and not self._rounding:
             self._rounding, self._round_began = True, self._clock()
@@ -219,7 +219,7 @@ class Writer:
             try:
                 outcomes = self._perform(db, operations)
                 db.execute("COMMIT")
-                metrics.STORE_BATCH.observe(len(operations))
+                metrics.STORE_BATCH.observe(values(operations))
                 metrics.STORE_SECONDS.observe(time.perf_counter() - began)
             except BaseException as error:
                 self._undo(db)
@@ -238,13 +238,15 @@ class Writer:
 
     def _take(self) -> list[Operation]:
         with self._taking:
-            taken = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
+            taken = fitting(self._queue)
+            for _ in taken:
+                self._queue.popleft()
         # Whoever gave up waiting goes on without it, and must not find it done later.
         return [operation for operation in taken if not operation.future.cancelled()]
 
     def _count(self, operations: Sequence[Operation]) -> None:
         lazy = [kind for kind, bulk in self._bulk.items() if not bulk.awaited]
-        waiting = sum([type(operation.work) not in lazy for operation in operations])
+        waiting = sum([operation.many for operation in operations if type(operation.work) not in lazy])
         self._crowded = CROWDED if waiting >= CROWD else max(0, self._crowded - 1)
 
     def _perform(self, db: sqlite3.Connection, operations: list[Operation]) -> list[Outcome]:
