@@ -18,7 +18,14 @@ settings.register_profile("usual", deadline=None, suppress_health_check=[HealthC
 settings.register_profile("ci", settings.get_profile("usual"), derandomize=True, database=None)
 settings.load_profile("ci" if os.environ.get("CI") else "usual")
 
-LONGEST = ("test_install.py", "torture", "scenarios", "shells")  # a file, and folders with long ones
+LONGEST = (
+    "test_install.py",
+    "torture",
+    "scenarios",
+    "shells",
+    "test_gaps.py",
+    "store",
+)  # files, and folders with long ones
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -19,7 +19,9 @@ import asyncpg
 import pytest
 
 from relay.store.postgres import schema
+from tests import peers
 from tests.peers import free_port, listening
+from tests.until import eventually
 
 DEBIAN = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
 SETTINGS = {
@@ -116,8 +118,11 @@ class Server:
             cwd="/",
         )
         listening(self._process, self.port, log)
-        while self.psql("SELECT 1", quiet=True) is None:  # it listens before it answers
-            assert self._process.poll() is None, log.read_text()
+        # It listens before it answers.
+        eventually(
+            lambda: not self.running or self.psql("SELECT 1", quiet=True) is not None, peers.START_SECONDS, pause=0.05
+        )
+        assert self.running, log.read_text()
 
     @property
     def running(self) -> bool:
