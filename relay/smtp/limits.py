@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 
 from relay.workers import sharing
 
-MAX_CONNECTIONS = 1000  # a connection costs some 20 kB, with TLS 160; the file limit of the process may lower it
+MAX_CONNECTIONS = 1000  # a connection costs some 8 kB, with TLS 52; the file limit of the process may lower it
 RESERVED_FILES = 48  # listeners, database, spool, logs, mailboxes
 MAX_LINE = 65_536  # octets; long lines are real mail, and ten times RFC 5321's limit is common
 MAX_HOPS = 50  # Received fields, RFC 5321 6.3 asks for at least 100 or a configured limit: loops end sooner

@@ -10,16 +10,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from aiosmtpd import smtp as aiosmtpd
 
-from relay import allocator, certificates, log, metrics
+from relay import certificates, log, metrics
 from relay.core import networks, paths
 from relay.core.model import Recipient, Reply
-from relay.smtp import accounts, auth, intake, limits, submitters
+from relay.smtp import accounts, auth, intake, limits, submitters, tls
 
 LOG = log.room("smtp")
 # What it says of connections is here in our own log, where it matters.
@@ -73,22 +73,6 @@ class Transaction:
         self.utf8 = False
 
 
-class Begun:
-    """A coroutine whose first step is taken at once, and the others by whoever awaits it."""
-
-    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
-        self._rest = coroutine.__await__()
-        self._first = next(self._rest)
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        try:
-            yield self._first
-        except BaseException:  # cancelled: it never goes on
-            self._rest.close()
-            raise
-        return (yield from self._rest)
-
-
 class Methods:
     """A session's commands by their names, bound when one is asked for: thirty bound methods take 2.5 kB."""
 
@@ -127,7 +111,8 @@ class Session(STOCK):  # type: ignore[misc]
         self.implicit_tls = implicit_tls
         self.secure = False
         self.tcp: Any = None  # the transport below TLS, or the same: ends a connection whatever state TLS is in
-        self.handshake: Begun | None = None
+        self.handshake: tls.Begun | None = None
+        self.reads: tls.Reads | None = None
         self.peer: networks.Address | None = None  # who is connected
         self.address: networks.Address | None = None  # the client: the same, or whom a proxy named …
         self.spelt = self.counted = ""  # … as text, and as it is counted
@@ -174,7 +159,7 @@ class Session(STOCK):  # type: ignore[misc]
         super().connection_made(transport)
         if self.implicit_tls:
             # Now, not when the command loop begins: the client's first words may be read before that (uvloop).
-            self.handshake = Begun(self.shake_hands())
+            self.handshake = tls.Begun(self.shake_hands())
 
     def set_client(self, address: networks.Address | None) -> None:
         """Whose session this is, and what that one may do. None is one that nobody knows."""
@@ -211,7 +196,7 @@ class Session(STOCK):  # type: ignore[misc]
 
     def let_go(self, _: object) -> None:
         """A session is in cycles, and waits for the garbage collector; the transport, with TLS some 130 kB, does not."""
-        self._reader._transport = self._writer = self.tcp = None
+        self._reader._transport = self._writer = self.tcp = self.reads = None
 
     def eof_received(self) -> bool:
         """The client sends no more: it is gone. One that has said QUIT behind its message may still listen, as Exim does,
@@ -371,6 +356,7 @@ class Session(STOCK):  # type: ignore[misc]
             return self.lost(None)
         self.transport = self._reader._transport = self._writer._transport = self._transport = transport
         self._reader._paused = False
+        self.reads = tls.in_pieces(self.tcp)
         self.secure = True
         self.begin_again()
         # A client that a proxy has named stays named: the proxy itself may be let in where that client is not.
@@ -379,10 +365,9 @@ class Session(STOCK):  # type: ignore[misc]
         return True
 
     def rest(self) -> None:
-        """After a message: what TLS has read into is kept for the next one (256 kB, of which as many are in memory as came
-        at once), and has nothing in it by now: each read is decrypted before the next."""
-        if self.secure and (buffer := getattr(self.tcp.get_protocol(), "get_buffer", None)):
-            allocator.give_back(buffer(1))
+        """After a message."""
+        if self.reads:
+            self.reads.rest()
 
     def begin_again(self) -> None:
         """As after the greeting: nothing is known of what was said."""
