@@ -21,7 +21,8 @@ from relay.core import floods
 from relay.core.model import SentCopy
 from relay.core.persons import Person
 from relay.store import PersonMark, Unavailable
-from relay.store.sql import engine, events, outbox
+from relay.store.sql import events, outbox
+from relay.store.sql.operations import Bulk
 from relay.store.sql.program import Program
 from relay.store.sqlite import Sqlite, schema, writer
 from relay.store.sqlite.programs import run
@@ -353,8 +354,8 @@ async def test_a_crowd_shares_transactions_and_one_alone_never_waits(path: Path)
         writer.doze(wake, seconds)
 
     bulk = {
-        int: engine.Bulk(same, int),
-        str: engine.Bulk(same, str, awaited=False),
+        int: Bulk(same, int),
+        str: Bulk(same, str, awaited=False),
     }
     it = writer.Writer(path, bulk, doze=doze, clock=lambda: 0.0)
 
@@ -397,7 +398,7 @@ async def test_what_keeps_coming_shares_the_transaction(path: Path) -> None:
         if more:
             loop.call_soon(bring, more - 1)
 
-    it = writer.Writer(path, {int: engine.Bulk(count, int)}, clock=lambda: 0.0)
+    it = writer.Writer(path, {int: Bulk(count, int)}, clock=lambda: 0.0)
     gate = threading.Event()
     begun = it.submit(lambda _: gate.wait(30))
     crowd = [it.submit(number) for number in range(writer.CROWD)]

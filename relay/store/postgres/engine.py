@@ -24,7 +24,8 @@ from relay.store.postgres.months import Months
 from relay.store.postgres.readers import Readers
 from relay.store.postgres.writer import USUAL, Times, Writer
 from relay.store.sql import appending, copying
-from relay.store.sql.engine import Bulk, Engine
+from relay.store.sql.engine import Engine
+from relay.store.sql.operations import Bulk
 from relay.store.sql.program import Program, Row
 
 ROWS = "rows"

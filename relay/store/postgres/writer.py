@@ -28,8 +28,7 @@ from relay.store import Unavailable
 from relay.store.postgres.connections import Connector, Session, astray, broken, hopeless, refused, transient
 from relay.store.postgres.programs import run
 from relay.store.postgres.turns import SETTINGS, Changed, Turn
-from relay.store.sql.engine import Bulk
-from relay.store.sql.operations import BATCH, QUEUE, Operation, Outcome, fitting, settle, values
+from relay.store.sql.operations import BATCH, QUEUE, Bulk, Operation, Outcome, fitting, settle, values
 from relay.store.sql.program import Program
 
 LOG = log.room("store")

@@ -1,18 +1,30 @@
 """What queues to be written, and what becomes of it.
 
-Owns: these values, and how many of them there may be. Leaves to others: when they are written (the engines' writers).
+Owns: these values, how many of them there may be, and how those of one class are written together. Leaves to others: when they are
+written (the engines' writers).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from relay.store.sql.program import Program
 
 BATCH = 512  # values in one transaction, as far as operations with several allow
 QUEUE = 20_000  # operations that may wait; beyond, Unavailable at once
 
 Outcome = tuple["asyncio.Future[Any]", Any, BaseException | None]
+
+
+class Bulk(NamedTuple):
+    """How values of one class are written: many at once, giving a result each; one that failed made fit for another
+    try; whether somebody waits for them."""
+
+    write: Callable[[Sequence[Any]], Program[Sequence[Any]]]
+    mend: Callable[[Any], Any]
+    awaited: bool = True
 
 
 class Operation:

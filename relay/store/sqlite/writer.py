@@ -23,8 +23,7 @@ from typing import Any, NamedTuple
 
 from relay import log, metrics
 from relay.store import Newer, Unavailable
-from relay.store.sql.engine import Bulk
-from relay.store.sql.operations import BATCH, QUEUE, Operation, Outcome, fitting, settle, values
+from relay.store.sql.operations import BATCH, QUEUE, Bulk, Operation, Outcome, fitting, settle, values
 from relay.store.sqlite import faults, schema
 from relay.store.sqlite.database import Database
 from relay.store.sqlite.programs import run
