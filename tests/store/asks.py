@@ -83,7 +83,9 @@ def lists(of: Filled) -> Iterator[tuple[str, Ask]]:
 
     for grant in ("", *GRANTS):
         for offset in (0, PAGE):
-            yield f"place of messages of {grant} at {offset}", call("place_of_messages", grant, None, offset, 3 * PAGE)
+            for before in (None, (of.at(of.size // 2), "")):
+                name = f"place of messages of {grant} at {offset} {before and 'behind'}"
+                yield name, call("place_of_messages", grant, before, offset, 3 * PAGE)
             for which in (
                 {},
                 {"types": ("message.opened", "thread.replied")},
@@ -97,6 +99,7 @@ def lists(of: Filled) -> Iterator[tuple[str, Ask]]:
                 )
     for name, values in filters(MESSAGES, of):
         yield f"messages {name}", messages(Messages(**values))
+    yield "messages later of rare", messages(Messages(state="later", grant_id="rare"))
     for name, values in filters(EVENTS, of):
         yield f"events {name}", events(Events(**values))
     for grant in GRANTS:

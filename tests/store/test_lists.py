@@ -341,3 +341,38 @@ async def test_how_many_events_there_are_and_where_a_page_begins(store: Store) -
                 assert (await store.list_events(behind, 50)).items == everything[offset:]
                 assert await store.place_of_events(behind, 0, 50) == Place(total - offset, None)
     assert (await store.place_of_events(Events(), 3, 5)).number == 5
+
+
+async def test_of_several_filters_the_rarest_leads(store: Any) -> None:
+    """However many the others let through, a page looks at those few."""
+    store.walk = 5
+    for number in range(30):
+        changes = {} if number else {"sender": "eve@rare.example", "label": "rare", "grant_id": "rare"}
+        await store.record_sent(sent(f"m{number:02}", submitted_at=T0 + number, **changes))
+        await store.append(event(message_id=f"m{number:02}", at=T0 + 100 + number))
+    await store.record_replies([UpstreamReply("m01", ("bob@example.org",), "never", "550")])
+    for asked in (
+        Messages(grant_id="rare", recipients=("bob@example.org",)),
+        Messages(grant_id="rare", state="pending"),
+        Messages(label="rare", to=("bob@example.org",)),
+        Messages(sending_domain="rare.example", state="pending"),
+        Messages(sender="eve@rare.example", people=("bob@example.org",)),
+    ):
+        page = await store.list_messages(asked, 3)
+        assert (ids(page), page.after) == (["m00"], None)
+    page = await store.list_messages(Messages(state="never", label="spring", recipients=("bob@example.org",)), 3)
+    assert (ids(page), page.after) == (["m01"], None)
+    assert ids(await store.list_messages(Messages(label="spring", sending_domain="example.com"), 3)) == [
+        "m29",
+        "m28",
+        "m27",
+    ]
+    for seldom in (
+        Events(label="rare"),
+        Events(sender="eve@rare.example", grant_id="rare"),
+        Events(sending_domain="rare.example", types=("message.opened",)),
+    ):
+        events = await store.list_events(seldom, 3)
+        assert ([one.message_id for one in events.items], events.after) == (["m00"], None)
+    assert (await store.list_events(Events(label="rare", types=("thread.replied",)), 3)).items == []
+    assert (await store.list_events(Events(label="none"), 3)) == Listed([], None)

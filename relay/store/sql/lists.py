@@ -96,32 +96,31 @@ def stretch(
     return rows, bool(ends)
 
 
-class Keys(NamedTuple):
-    """A statement for the next keys along an index, and one for how many they are."""
-
-    keys: Statement
-    number: Statement
-
-
-def counted(keys: Statement) -> Keys:
-    return Keys(keys, Statement(*(f"SELECT count(*) FROM ({text}) AS n" for text in both(keys))))
+def number(keys: Statement) -> Statement:
+    """How many keys that statement gives."""
+    return Statement(*(f"SELECT count(*) FROM ({text}) AS n" for text in both(keys)))
 
 
 def place(
-    asked: Keys, lanes: Sequence[Mapping[str, Any]], begin: tuple[float, Any], offset: int, most: int
+    keys: Statement,
+    number: Statement,
+    lanes: Sequence[Mapping[str, Any]],
+    begin: tuple[float, Any],
+    offset: int,
+    most: int,
 ) -> Program[Place]:
-    """Over all lanes, each the values of the statements."""
+    """Over all lanes, each the values of the statements, which read indexes alone."""
     found = 0
-    values = {"at": begin[0], "key": begin[1]}
+    values = {"at": begin[0], "id": begin[1]}
     for lane in lanes:
         if found < most:
-            rows = yield asked.number, {**lane, **values, "walk": most - found}
+            rows = yield number, {**lane, **values, "walk": most - found}
             found += rows[0][0]
     if not 0 < offset <= found:
         return Place(found, None)
     before = []
     for lane in lanes:
-        rows = yield asked.keys, {**lane, **values, "walk": offset}
+        rows = yield keys, {**lane, **values, "walk": offset}
         before.append(map(tuple, rows))
     return Place(found, next(islice(merge(*before, reverse=True), offset - 1, None)))
 
@@ -130,22 +129,49 @@ def place(
 
 # What can be said of a row on the way, so that not each is read whole: `meets` has the last word.
 FITS = """
-  (:grant IN ('', grant_id) AND :thread IN ('', thread_id) AND :label IN ('', label) AND :domain IN ('', sender_domain))
+  (:grant IN ('', grant_id) AND :thread IN ('', thread_id) AND :label IN ('', label) AND :domain IN ('', sender_domain)
+    AND (:state = '' OR (SELECT count(*) FROM copies c WHERE c.message_id = m.message_id AND c.state = :state) > 0))
 """
 
 
-CANDIDATES = f"SELECT submitted_at, message_id, {FITS}, subject FROM messages"
+SELECT_KEYS = "SELECT submitted_at, message_id FROM messages"
+CANDIDATES = f"SELECT submitted_at, message_id, {FITS}, subject FROM messages m"
 PLACE = {"submitted_at": ":at", "message_id": ":id"}
+TIME = {"submitted_at": ":at"}
 SINCE = ("submitted_at", ":since")
 
 
-def of_messages(*keys: Fixed, where: str = "") -> Statement:
-    return along(CANDIDATES, keys, PLACE, where=where, since=SINCE, limit=":walk")
+class Lane(NamedTuple):
+    """An index to walk along, which has the keys of all that one filter lets through: the statement for the rows, and for
+    how many of them are from before a time."""
+
+    rows: Statement
+    number: Statement
 
 
-def of_copies(*keys: Fixed, where: str = "") -> Statement:
-    select = "SELECT at, message_id, TRUE, NULL FROM copies"
-    return along(select, keys, {"at": ":at", "message_id": ":id"}, where=where, since=("at", ":since"), limit=":walk")
+def of_messages(*keys: Fixed, where: str = "") -> Lane:
+    rows = along(CANDIDATES, keys, PLACE, where=where, since=SINCE, limit=":walk")
+    times = along("SELECT submitted_at FROM messages", keys, TIME, where=where, since=SINCE, limit=":walk")
+    return Lane(rows, number(times))
+
+
+def of_copies(*keys: Fixed, where: str = "") -> Lane:
+    rows, times = [
+        along(f"SELECT {columns} FROM copies", keys, place, where=where, since=("at", ":since"), limit=":walk")
+        for columns, place in (
+            ("at, message_id, TRUE, NULL", {"at": ":at", "message_id": ":id"}),
+            ("at", {"at": ":at"}),
+        )
+    ]
+    return Lane(rows, number(times))
+
+
+def of_thread() -> Lane:
+    rows, keys = [
+        thread_index.walk(select, place=PLACE, since=SINCE, limit=":walk", grant=":own", thread=":value")
+        for select in (CANDIDATES, SELECT_KEYS)
+    ]
+    return Lane(rows, number(keys))
 
 
 def address(column: str) -> Fixed:
@@ -153,19 +179,17 @@ def address(column: str) -> Fixed:
     return Fixed(f"lower({column})", 'lower(:value COLLATE "C")', f"{column} = :value COLLATE NOCASE")
 
 
-def of_metadata(name: str) -> Statement:
+def of_metadata(name: str) -> Lane:
     """In the words of its index: most messages have none of them, and cost it nothing."""
     words = "metadata != '{{}}' AND {value} IS NOT NULL"
     ours, theirs = f"metadata ->> '$.{name}'", f"metadata_of(metadata, '{name}')"
-    return Statement(
-        of_messages(Fixed(ours, ":value"), where=words.format(value=ours)),
-        of_messages(Fixed(theirs, ":value"), where=words.format(value=theirs)).postgres,
-    )
+    spelled = [of_messages(Fixed(value, ":value"), where=words.format(value=value)) for value in (ours, theirs)]
+    return Lane(*(Statement(sqlite, postgres.postgres) for sqlite, postgres in zip(*spelled, strict=True)))
 
 
 ALL = of_messages()
 OF_GRANT = of_messages(Fixed("grant_id", ":value"))
-OF_THREAD = thread_index.walk(CANDIDATES, place=PLACE, since=SINCE, limit=":walk", grant=":own", thread=":value")
+OF_THREAD = of_thread()
 OF_LABEL = of_messages(Fixed("label", ":value"), where="label != ''")
 OF_SENDER = of_messages(address("sender"))
 OF_DOMAIN = of_messages(Fixed("sender_domain", ":value"))
@@ -194,38 +218,60 @@ WITH RECURSIVE found(id) AS (
 )
 SELECT id FROM found WHERE EXISTS ({one})
 """,
-    one=both(thread_index.walk("SELECT submitted_at, message_id FROM messages", limit="1", grant="found.id")),
+    one=both(thread_index.walk(SELECT_KEYS, limit="1", grant="found.id")),
 )
 
 
-def walks(asked: Messages) -> list[tuple[str, str]]:
-    """The statements to walk along, each with its value: the ones that let fewest rows through."""
+Way = Sequence[tuple[Lane, Mapping[str, Any]]]  # lanes that have all that is asked for, each with its values
+
+
+def ways(asked: Messages, grants: Sequence[str]) -> list[Way]:
+    """One for each filter that an index serves: first those that, as a rule, let fewest rows through. `grants` have the thread."""
+    found: list[Way] = []
+    if asked.thread_id:
+        found.append([(OF_THREAD, {"value": asked.thread_id, "own": grant}) for grant in grants])
     if asked.metadata:
         name, value = asked.metadata[0]
-        return [(OF_METADATA[name], value)]
+        found.append([(OF_METADATA[name], {"value": value})])
     for people in (asked.recipients, asked.bcc, asked.to, asked.cc):
         if people:
-            return [(OF_RECIPIENT, address) for address in dict.fromkeys(people)]
+            found.append([(OF_RECIPIENT, {"value": address}) for address in dict.fromkeys(people)])
     if asked.people:
-        return [(sql, address) for address in dict.fromkeys(asked.people) for sql in (OF_RECIPIENT, OF_SENDER)]
+        both_ends = (OF_RECIPIENT, OF_SENDER)
+        found.append([(lane, {"value": address}) for address in dict.fromkeys(asked.people) for lane in both_ends])
     if asked.state in OF_STATE:
-        return [(OF_STATE[asked.state], "")]
-    for sql, value in (
-        (OF_SENDER, asked.sender),
-        (OF_LABEL, asked.label),
-        (OF_DOMAIN, domains.spelt(asked.sending_domain)),
-        (OF_GRANT, asked.grant_id),
-    ):
-        if value:
-            return [(sql, value)]
-    return [(ALL, "")]
+        found.append([(OF_STATE[asked.state], {})])
+    found += [[one] for one in of_mail(asked)]
+    if asked.grant_id:
+        found.append([(OF_GRANT, {"value": asked.grant_id})])
+    return found or [[(ALL, {})]]
+
+
+def of_mail(asked: Messages | Events) -> list[tuple[Lane, Mapping[str, Any]]]:
+    domain = domains.spelt(asked.sending_domain)
+    lanes = (OF_SENDER, asked.sender), (OF_LABEL, asked.label), (OF_DOMAIN, domain)
+    return [(lane, {"value": value}) for lane, value in lanes if value]
+
+
+def rarest(ways: Sequence[Way], values: Mapping[str, Any], walk: int) -> Program[Way]:
+    """The one with the fewest rows, as far as a page looks; of those with more than that the first."""
+    chosen, least = ways[0], walk
+    for way in ways if len(ways) > 1 else ():
+        number = 0
+        for lane, own in way:
+            if number < least:
+                rows = yield lane.number, {**values, **own, "walk": least - number}
+                number += rows[0][0]
+        if number < least:
+            chosen, least = way, number
+    return chosen
 
 
 def listed(asked: Messages, limit: int, walk: int) -> Program[Listed[Sent]]:
     asked = decisions.mended(asked)
     fixed = {
         "since": asked.since, "grant": asked.grant_id, "thread": asked.thread_id, "label": asked.label,
-        "domain": domains.spelt(asked.sending_domain),
+        "domain": domains.spelt(asked.sending_domain), "state": asked.state,
     }  # fmt: skip
     part = asked.subject.casefold()
 
@@ -243,26 +289,24 @@ def listed(asked: Messages, limit: int, walk: int) -> Program[Listed[Sent]]:
     if asked.internet_message_id:
         lanes: Asked = [(NAMED, {**fixed, "value": asked.internet_message_id, "until": asked.until})]
         begin = asked.before or (ENDLESS, LAST_ID)
-    elif asked.thread_id:
-        grants = [asked.grant_id] if asked.grant_id else (yield from grants_of_thread(asked.thread_id))
-        lanes = [(OF_THREAD, {**fixed, "value": asked.thread_id, "own": grant}) for grant in grants]
     else:
-        lanes = [(sql, {**fixed, "value": value}) for sql, value in walks(asked)]
+        grants = [asked.grant_id]
+        if asked.thread_id and not asked.grant_id:
+            grants = yield from grants_of_thread(asked.thread_id)
+        way = yield from rarest(ways(asked, grants), {**fixed, "at": begin[0], "id": begin[1]}, walk)
+        lanes = [(lane.rows, {**fixed, **own}) for lane, own in way]
     return (yield from page(lanes, ("at", "id"), begin, itemgetter(0, 1), wanted, limit, walk))
 
 
-def keys_of_messages(*own: Fixed) -> Keys:
-    select, key = "SELECT submitted_at, message_id FROM messages", {"submitted_at": ":at", "message_id": ":key"}
-    return counted(along(select, own, key, limit=":walk"))
-
-
-KEYS = keys_of_messages()
-KEYS_OF_GRANT = keys_of_messages(Fixed("grant_id", ":grant"))
+KEYS = along(SELECT_KEYS, [], PLACE, limit=":walk")
+KEYS_OF_GRANT = along(SELECT_KEYS, [Fixed("grant_id", ":value")], PLACE, limit=":walk")
+NUMBER, NUMBER_OF_GRANT = number(KEYS), number(KEYS_OF_GRANT)
 
 
 def place_of_messages(grant_id: str, before: Key | None, offset: int, most: int) -> Program[Place]:
-    keys, lane = (KEYS_OF_GRANT, {"grant": grant_id}) if grant_id else (KEYS, {})
-    return (yield from place(keys, [lane], before or FIRST, offset, most))
+    keys, number, lane = (KEYS_OF_GRANT, NUMBER_OF_GRANT, OF_GRANT) if grant_id else (KEYS, NUMBER, ALL)
+    values = {"value": grant_id, "since": 0.0}
+    return (yield from place(keys, number if before else lane.number, [values], before or FIRST, offset, most))
 
 
 def grants_of_thread(thread_id: str) -> Program[list[str]]:
@@ -305,6 +349,9 @@ ANSWERS_OF = along(
 )
 
 
+ANY = Messages()
+
+
 def threads(asked: Threads, limit: int, walk: int) -> Program[Listed[Thread]]:
     """A row is a thread's where nothing in the thread came after it."""
     asked = decisions.mended(asked)
@@ -315,21 +362,21 @@ def threads(asked: Threads, limit: int, walk: int) -> Program[Listed[Thread]]:
         for sql in LATER:
             if (yield sql, {"thread": thread_id, "grant": grant, "seen": seen, "at": at, "id": last}):
                 return [None]
-        made = yield from thread(thread_id, grant)
-        if made is None:
-            return [None]
-        fits = any(meets(m, asked.messages) and copies_meet(m, asked.messages) for m in made.messages)
-        return [made if fits else None]
+        return [(yield from thread(thread_id, grant, asked.messages))]
 
     begin = min((min(asked.until, seen), ""), asked.before or FIRST)
     lanes = [(sql, {"grant": grant, "since": asked.since}) for sql in (SENT_IN_GRANT, ANSWERED_IN_GRANT)]
     return (yield from page(lanes, ("at", "id"), begin, itemgetter(0, 1), wanted, limit, walk, at_once=1))
 
 
-def thread(thread_id: str, grant_id: str) -> Program[Thread | None]:
+def thread(thread_id: str, grant_id: str, asked: Messages = ANY) -> Program[Thread | None]:
+    """None where there is none, or where no message in it is what was asked for."""
     which = {"thread": thread_id, "grant": grant_id}
-    sent = yield from messages.all_of((yield MESSAGES_OF, which))
-    if not sent:
+    found = yield MESSAGES_OF, which
+    if not any(meets(MESSAGES.value(row), asked) for row in found):
+        return None
+    sent = yield from messages.all_of(found)
+    if not any(meets(m, asked) and copies_meet(m, asked) for m in sent):
         return None
     rows = yield ANSWERS_OF, which
     answers = list(map(ANSWERS.value, rows))
@@ -379,20 +426,21 @@ EVENTS_OF_MESSAGE = of_events("e.message_id = :value")  # sorted: one message's 
 EVENTS_OF_THREAD = of_events("e.message_id IN (SELECT value FROM json_each(:value))", "e.message_id = ANY(:value)")
 TYPES = get_args(EventType)
 AT, POSITION = EVENTS.columns.index("at"), EVENTS.columns.index("position")
-IDS_IN_THREAD = thread_index.walk("SELECT submitted_at, message_id FROM messages", limit=str(MAX_THREAD))
+IDS_IN_THREAD = thread_index.walk(SELECT_KEYS, limit=str(MAX_THREAD))
 
 
-def keys_of_events(*own: Fixed) -> Keys:
+def keys_of_events(*own: Fixed) -> Statement:
     """See `of_all_events`."""
-    select, key = "SELECT e.at, e.position FROM events e", {"e.at": ":at", "e.position": ":key"}
+    select, key = "SELECT e.at, e.position FROM events e", {"e.at": ":at", "e.position": ":id"}
     ours, theirs = [
         along(select, own, key, where=where, since=("e.at", ":since"), limit=":walk") for where in ("", IN_MONTHS)
     ]
-    return counted(Statement(ours, theirs.postgres))
+    return Statement(ours, theirs.postgres)
 
 
 EVENT_KEYS = keys_of_events(Fixed("e.type", ":type"))
 EVENT_KEYS_OF_GRANT = keys_of_events(Fixed("e.type", ":type"), Fixed("e.grant_id", ":grant"))
+EVENT_NUMBER, EVENT_NUMBER_OF_GRANT = number(EVENT_KEYS), number(EVENT_KEYS_OF_GRANT)
 
 
 def place_of_events(asked: Events, offset: int, most: int) -> Program[Place]:
@@ -404,16 +452,18 @@ def place_of_events(asked: Events, offset: int, most: int) -> Program[Place]:
         rows = yield EVENTS_OF_MESSAGE[0], {**values, **at}
         own = [event for *row, _ in rows if event_meets(event := EVENTS.value(row), asked, None, None)]
         return Place(len(own), mark(own[offset - 1]) if 0 < offset <= len(own) else None)
-    keys = EVENT_KEYS_OF_GRANT if asked.grant_id else EVENT_KEYS
+    keys, of_keys = (EVENT_KEYS_OF_GRANT, EVENT_NUMBER_OF_GRANT) if asked.grant_id else (EVENT_KEYS, EVENT_NUMBER)
     lanes = [{**values, "type": kind, "grant": asked.grant_id} for kind in dict.fromkeys(asked.types or TYPES)]
-    return (yield from place(keys, lanes, begin, offset, most))
+    return (yield from place(keys, of_keys, lanes, begin, offset, most))
 
 
 def events(asked: Events, limit: int, walk: int) -> Program[Listed[Event]]:
     asked = decisions.mended(asked)
-    in_thread = None
+    in_thread = among = None
     if asked.thread_id:
-        in_thread = yield from ids_in_thread(asked.thread_id)
+        among = in_thread = yield from ids_in_thread(asked.thread_id)
+    elif asked.of_mail and not asked.message_id:
+        among = yield from ids_of_few(asked)
     known: dict[str, Sent] = {}  # without their copies
 
     def wanted(some: Sequence[Row]) -> Program[list[Event | None]]:
@@ -428,7 +478,7 @@ def events(asked: Events, limit: int, walk: int) -> Program[Listed[Event]]:
         ]
 
     begin = min((asked.until, 0), asked.before or (ENDLESS, 0))
-    lanes = walk_events(asked, in_thread)
+    lanes = walk_events(asked, among)
     return (yield from page(lanes, ("at", "position"), begin, itemgetter(AT, POSITION), wanted, limit, walk))
 
 
@@ -441,12 +491,22 @@ def ids_in_thread(thread_id: str) -> Program[frozenset[str]]:
     return frozenset(row[1] for row in islice(merge(*lanes, reverse=True), MAX_THREAD))
 
 
+def ids_of_few(asked: Events) -> Program[frozenset[str] | None]:
+    """Of the messages that are asked for, or more, where they are few."""
+    values = {**dict.fromkeys(("grant", "thread", "label", "domain", "state"), ""), "since": 0.0}
+    for lane, own in of_mail(asked):
+        rows = yield lane.rows, {**values, **own, "at": FIRST[0], "id": FIRST[1], "walk": MAX_THREAD + 1}
+        if len(rows) <= MAX_THREAD:
+            return frozenset(row[1] for row in rows)
+    return None
+
+
 def mark(event: Event) -> Mark:
     return (event.at, event.position)
 
 
-def walk_events(asked: Events, in_thread: Collection[str] | None) -> Asked:
-    """The statements to walk along."""
+def walk_events(asked: Events, among: Collection[str] | None) -> Asked:
+    """The statements to walk along. `among`: the events of these messages alone."""
     values: dict[str, Any] = {
         "since": asked.since, "month": decisions.month_of(asked.since), "label": asked.label, "domain": domains.spelt(asked.sending_domain),
         "value": asked.message_id or asked.grant_id,
@@ -454,7 +514,7 @@ def walk_events(asked: Events, in_thread: Collection[str] | None) -> Asked:
     beside = asked.of_mail
     if asked.message_id:
         return [(EVENTS_OF_MESSAGE[beside], values)]
-    if in_thread is not None:
-        return [(EVENTS_OF_THREAD[beside], values | {"value": Many(sorted(in_thread))})]
+    if among is not None:
+        return [(EVENTS_OF_THREAD[beside], values | {"value": Many(sorted(among))})]
     sql = (EVENTS_OF_GRANT if asked.grant_id else EVENTS_OF_TYPE)[beside]
     return [(sql, values | {"type": kind}) for kind in dict.fromkeys(asked.types or TYPES)]
