@@ -109,6 +109,8 @@ def lists(of: Filled) -> Iterator[tuple[str, Ask]]:
             (" rare", Messages(label="rare")),
         ):
             yield f"threads of {grant}{name}", threads(Threads(grant, of.now + 1, only))
+            earlier = Threads(grant, of.now + 1, only, until=of.at(of.size // 2))
+            yield f"threads of {grant}{name} before", threads(earlier)
 
 
 def reads(of: Filled) -> Iterator[tuple[str, Ask]]:

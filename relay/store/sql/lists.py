@@ -353,18 +353,23 @@ ANY = Messages()
 
 
 def threads(asked: Threads, limit: int, walk: int) -> Program[Listed[Thread]]:
-    """A row is a thread's where nothing in the thread came after it."""
+    """A row is a thread's where nothing in the thread came after it: none that this walk met, nor, where it does not begin with
+    what was seen last, one before it."""
     asked = decisions.mended(asked)
     seen, grant = asked.seen, asked.grant_id
+    begin = min((min(asked.until, seen), ""), asked.before or FIRST)
+    met: set[str] = set()
 
     def wanted(some: Sequence[Row]) -> Program[list[Thread | None]]:
         ((at, last, thread_id),) = some
-        for sql in LATER:
+        if thread_id in met:
+            return [None]
+        met.add(thread_id)
+        for sql in LATER if begin[0] < seen else ():
             if (yield sql, {"thread": thread_id, "grant": grant, "seen": seen, "at": at, "id": last}):
                 return [None]
         return [(yield from thread(thread_id, grant, asked.messages))]
 
-    begin = min((min(asked.until, seen), ""), asked.before or FIRST)
     lanes = [(sql, {"grant": grant, "since": asked.since}) for sql in (SENT_IN_GRANT, ANSWERED_IN_GRANT)]
     return (yield from page(lanes, ("at", "id"), begin, itemgetter(0, 1), wanted, limit, walk, at_once=1))
 

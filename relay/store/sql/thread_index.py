@@ -44,8 +44,10 @@ def walk(
     ]
     first = f"{select} WHERE {' AND '.join(conditions)}"
     end = f"ORDER BY {', '.join(name + way for name in place)} LIMIT {limit}"
-    # SQLite goes along both at once. PostgreSQL would not go along the index by itself.
+    # SQLite goes along both at once; by itself it would go along all of the grant's, which are in that order to the last.
+    # PostgreSQL would not go along the index by itself.
+    ours = others.replace(select, f"{select} INDEXED BY messages_thread", 1)
     return Statement(
-        f"{others.rpartition(' ORDER BY ')[0]} UNION ALL {first} {end}",
+        f"{ours.rpartition(' ORDER BY ')[0]} UNION ALL {first} {end}",
         f"SELECT * FROM ({others.postgres}) AS o UNION ALL SELECT * FROM ({first}) AS f {end}",
     )
