@@ -76,13 +76,16 @@ class Nodes:
     async def beat(self) -> None:
         """Says it once. Raises `Unavailable`."""
         before = self._roll
-        roll = self._roll = await self._records.beat(await self._now())
+        node, asked = await self._now(), self._clock()
+        roll = self._roll = await self._records.beat(node)
+        heard = self._clock()
         if before is None or roll.now - before.now > 3 * self._every:
             self._since = roll.now
         stranger = before is not None and roll.was is not None and roll.was.process != self.process
         self._strangers = self._strangers + 1 if stranger else 0
         # Once is a successor at a restart.
-        self._look(nodes.troubles(roll, since=self._since, process=self.process if self._strangers > 1 else ""))
+        troubles = nodes.troubles(roll, since=self._since, process=self.process if self._strangers > 1 else "")
+        self._look([*troubles, *nodes.clock_apart(node, asked, heard, roll.now)])
 
     async def leave(self) -> None:
         """It stops."""

@@ -175,7 +175,7 @@ class Wiring:
     # -- roles ---------------------------------------------------------------------------------------------------------
 
     async def start_webhooks(self) -> None:
-        room = webhooks.Webhooks(self.settings, self.store)
+        room = webhooks.Webhooks(self.settings, self.store, clock=self.store.now)
         self.wake = room.wake
         self.store.watch(room.wake)
         self.member.shared.listen(room.wake)
@@ -227,7 +227,7 @@ class Wiring:
 
         later = schedules.Schedules(
             self.store, tracker, queue,
-            holder=nodes.name(self.settings), settings=self.settings.admin, appended=self.appended,
+            holder=nodes.name(self.settings), settings=self.settings.admin, appended=self.appended, clock=self.store.now,
         )  # fmt: skip
         self.host.supervise("schedules", later.run)
 

@@ -19,8 +19,10 @@ EVERY = 10.0  # seconds between two signs of life
 GONE = 60.0  # seconds without one, after which a node is taken for gone
 FORGET = 86_400.0  # seconds after which one that is gone, and has no mail, is forgotten
 
-Kind = Literal["gone", "name", "keys", "endpoints"]
-KINDS: tuple[Kind, ...] = ("gone", "name", "keys", "endpoints")
+APART_SECONDS = 10.0  # by which a machine's clock may differ from the store's
+
+Kind = Literal["gone", "name", "keys", "endpoints", "clock"]
+KINDS: tuple[Kind, ...] = ("gone", "name", "keys", "endpoints", "clock")
 
 
 class Node(Value, frozen=True):
@@ -134,6 +136,19 @@ def twin(other: Node) -> Trouble:
         other.called,
         f"two processes call themselves {other.called}, and neither is seen for the other: give each machine its own "
         "`node` in relay.toml, and run each role once",
+    )
+
+
+def clock_apart(node: Node, asked: float, heard: float, now: float) -> Iterator[Trouble]:
+    """`asked` and `heard` are by this node's own clock, and the store said `now` in between."""
+    if asked <= now + APART_SECONDS and heard >= now - APART_SECONDS:
+        return
+    how = f"{age(asked - now)} ahead of" if asked > now else f"{age(now - heard)} behind"
+    yield Trouble(
+        "clock",
+        node.called,
+        f"the clock of {node.called} is {how} the store's: the times of its mail and hits are wrong, and so is what follows "
+        "from them. Let the machine set it (timedatectl set-ntp true)",
     )
 
 

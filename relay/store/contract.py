@@ -46,6 +46,9 @@ class Store(Protocol):
         """Opens it, and brings an older one up to date. Raises `Newer`, or `Unavailable`: the store can be used all
         the same, each call tries again."""
 
+    def now(self) -> float:
+        """Seconds since 1970 by the clock that all go by who share the store: what is due is due by it."""
+
     def watch(self, changed: Callable[[], None]) -> None:
         """`changed` is called, on the event loop, once another process may have appended something. A hint, for who looks
         now and then anyway: an engine that hears nothing of others never calls it."""

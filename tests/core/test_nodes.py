@@ -100,6 +100,15 @@ def test_two_of_one_name() -> None:
     assert nodes.troubles(Roll(NOW, (mine,), ONE)) == []
 
 
+@pytest.mark.parametrize(("asked", "heard", "words"), [
+    (NOW - 3, NOW + 3, ""), (NOW + 10, NOW + 12, ""), (NOW - 15, NOW - 10, ""), (NOW - 300, NOW + 1, ""),  # a slow answer
+    (NOW + 3600, NOW + 3601, "60 min ahead of the store's"), (NOW - 3601, NOW - 3600, "60 min behind the store's"),
+])  # fmt: skip
+def test_a_clock_that_is_wrong(asked: float, heard: float, words: str) -> None:
+    found = [*nodes.clock_apart(ONE, asked, heard, NOW)]
+    assert [(t.kind, words in t.sentence) for t in found] == ([("clock", True)] if words else [])
+
+
 def test_a_fingerprint_tells_keys_apart_and_nothing_of_them() -> None:
     one, two = nodes.ring(Keys(0, {0: b"x" * 32, 1: b"y" * 32})), nodes.ring(Keys(1, {1: b"y" * 32}))
     assert one["1"] == two["1"] != one["0"]

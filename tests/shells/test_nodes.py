@@ -128,6 +128,18 @@ async def test_two_of_one_name_are_said_where_it_stays_so() -> None:
     assert [node.process for node in (await known.nodes()).nodes] == ["p1"]
 
 
+async def test_a_clock_that_is_wrong_is_said_until_it_is_right(caplog: pytest.LogCaptureFixture) -> None:
+    clock, own = Clock(), Clock()
+    own.at += 3600
+    one = made(Memory(clock=clock), own)
+    await one.beat()
+    assert ["60 min ahead" in sentence for sentence in one.troubles] == [True]
+    assert trouble("clock") == 1
+    own.at -= 3600
+    await one.beat()
+    assert (one.troubles, trouble("clock")) == ([], 0)
+
+
 async def test_who_stops_is_forgotten(tmp_path: Path) -> None:
     known, clock = Memory(), Clock()
     one = made(known, clock)

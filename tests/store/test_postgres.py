@@ -3,6 +3,7 @@ back, nodes that start or write at once, who hears of it."""
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -278,6 +279,22 @@ async def test_stores_of_several_processes_claim_each_delivery_once(store: Postg
         claims = await asyncio.gather(*(it.claim_due(1e11, limit=20) for _ in range(10) for it in (store, other)))
         ids = [d.delivery_id for claim in claims for d in claim]
         assert len(ids) == len(set(ids)) == 100
+
+
+async def test_what_is_due_is_due_by_the_servers_clock(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of the machines is an hour ahead: it claims nothing that another is at."""
+    right = time.time
+    async with running(url) as store:
+        monkeypatch.setattr(time, "time", lambda: right() + 3600)
+        async with running(url) as ahead:
+            assert abs(ahead.now() - store.now()) < 60
+            assert abs(ahead.now() - right()) < 60
+            await store.sync_endpoints([endpoint()])
+            await ahead.append(click())
+            (claimed,) = await store.claim_due(store.now())
+            assert await ahead.claim_due(ahead.now()) == []
+            assert claimed.attempt == 1
+        monkeypatch.undo()
 
 
 async def months(url: str) -> dict[str, int]:

@@ -21,6 +21,9 @@ from relay.store.memory.suppressions import SuppressedRecipients
 class Memory(Events, Messages, Keys, Drafts, Schedules, Requests, Kept, Purging, Persons, SuppressedRecipients):
     """See `relay.store.contract.Store`."""
 
+    def now(self) -> float:
+        return self._clock()
+
     def watch(self, changed: Callable[[], None]) -> None: ...
     async def start(self) -> None: ...
     async def stop(self) -> None: ...

@@ -14,10 +14,12 @@ import asyncpg
 from asyncpg import exceptions
 
 from relay import causes
+from relay.clock import steady
 from relay.store import Newer, Unavailable
 from relay.store.locator import Locator
 from relay.store.postgres import schema
 from relay.store.postgres.programs import Types, over
+from relay.store.postgres.server_clock import ServerClock
 from relay.store.sql.program import Row, Writes
 
 PATIENCE = 10.0  # seconds that a statement may take, and that the server waits for a transaction's next one
@@ -40,6 +42,7 @@ PLANNING = {
 }
 PLANNED = "".join(f"; SET LOCAL {name} = {value}" for name, value in PLANNING.items())  # of one transaction
 TRANSIENT = {"08", "25", "40", "55", "57"}
+NOW = "SELECT extract(epoch FROM clock_timestamp())::float8"
 TARGET = exceptions.TargetServerAttributeNotMatched
 STANDBY = "it takes no writes: it is a standby, or read-only by its settings"
 
@@ -90,6 +93,7 @@ class Connector:
 
     def __init__(self, locator: Locator, password: str = "") -> None:
         self.locator = locator
+        self.clock = ServerClock()
         self._password = password
         self._good = 0
 
@@ -98,6 +102,8 @@ class Connector:
         db = await self.raw()
         try:
             await schema.migrate(db)
+            began = steady()
+            self.clock.heard(await db.fetchval(NOW), began)
             return Session(db, await schema.types(db))
         except Exception as error:
             db.terminate()

@@ -6,14 +6,15 @@ Owns: what runs where: `writer` gets what writes, `readers` what reads. Leaves t
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
+from relay.clock import steady
 from relay.core import floods
 from relay.core.model import Event, Verdict
+from relay.core.nodes import Node, Roll
 from relay.core.persons import Person
 from relay.store import Purged, PurgeMark
 from relay.store.locator import Locator
@@ -43,12 +44,11 @@ class Postgres(Engine):
         password: str = "",
         *,
         limits: floods.Limits = floods.LIMITS,
-        clock: Callable[[], float] = time.time,
         times: Times = USUAL,
     ) -> None:
-        super().__init__(limits, clock)
-        self._months = Months()
         connector = Connector(locator, password)
+        super().__init__(limits, connector.clock)
+        self._months = Months()
         self._connector = connector
         self.readers = Readers(connector)
         self.listener = Listener(connector)
@@ -77,6 +77,12 @@ class Postgres(Engine):
 
     async def start(self) -> None:
         await self.check()
+
+    async def beat(self, node: Node) -> Roll:
+        began = steady()
+        roll = await super().beat(node)
+        self._connector.clock.heard(roll.now, began)
+        return roll
 
     def watch(self, changed: Callable[[], None]) -> None:
         self.listener.add(changed)

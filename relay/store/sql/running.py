@@ -32,6 +32,9 @@ class Running(ABC):
         self.step = counts.Step()
         self._crowd = crowds.Crowd()
 
+    def now(self) -> float:
+        return self._clock()
+
     @abstractmethod
     async def read(self, program: Callable[P, Program[T]], *args: P.args, **kwargs: P.kwargs) -> T: ...
 
