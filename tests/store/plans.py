@@ -14,12 +14,12 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from relay.store.sql import copying, counts, events, keys, lists, messages, outbox
+from relay.store.sql import copying, counts, events, kept, keys, lists, messages, outbox
 from relay.store.sqlite import schema
 
 BIG = {
     "messages", "copies", "identifiers", "events", "tallies", "deliveries", "counts", "seen", "answers", "requests",
-    "drafts", "schedules", "contents", "suppressions", "erasures",
+    "drafts", "schedules", "contents", "suppressions", "erasures", "kept",
 }  # fmt: skip
 ONE_MESSAGE = "the events of one message, which `http.hits_per_message` bounds"
 ROWS = "the counters of the hours asked for: a row an hour, grant and value, however many events"
@@ -36,6 +36,7 @@ FEW: Mapping[str, str] = {
     messages.ROOT: "the first 200 messages of a thread",
     **dict.fromkeys(events.OF_MESSAGE.values(), ONE_MESSAGE),
     keys.ALL: "keys of the API: some dozens",
+    kept.LAST: "the last row of an index",
 }
 # A page along the key: who looks for a person in texts, or copies everything, reads everything in pages.
 PAGES = frozenset(copying.page_sql(table, behind=False) for table in copying.TABLES)
