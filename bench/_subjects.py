@@ -67,7 +67,7 @@ async def ours() -> int:
 
 
 async def picture() -> int:
-    """An aiohttp handler that returns the GIF."""
+    """aiohttp handlers that return the GIF, and a redirect."""
     from aiohttp import web
 
     from tracking_http import public
@@ -75,8 +75,12 @@ async def picture() -> int:
     async def pixel(request: web.Request) -> web.Response:
         return web.Response(body=public.PIXEL, content_type="image/gif", headers={"Cache-Control": "no-store"})
 
+    async def link(request: web.Request) -> web.Response:
+        return web.Response(status=302, headers={"Location": "https://example.com/", "Cache-Control": "no-store"})
+
     app = web.Application()
     app.router.add_get("/o/{token}", pixel)
+    app.router.add_get("/c/{token}", link)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0, backlog=1024)

@@ -7,7 +7,8 @@
        message (default: 1). MAIL, RCPT and DATA go together where the server offers PIPELINING, unless `apart`. The
        latency of a message runs from its MAIL to the reply after its dot.
    generator http HOST PORT CONNECTIONS REQUESTS FILE
-       CONNECTIONS keep-alive connections ask for REQUESTS in all, for the paths in FILE (one a line) in turn.
+       CONNECTIONS keep-alive connections ask for REQUESTS in all, for the paths in FILE (one a line) in turn. Behind a path
+       may stand the header fields of its request, each behind a tab; else all have the same ones.
    generator post HOST PORT CONNECTIONS REQUESTS FILE
        The same with one POST of JSON: FILE has the path in its first line, and then the body.
    generator sink [SECONDS [CERTIFICATE KEY]]
@@ -109,11 +110,15 @@ static void load_paths(const char *name, const char *host) {
   paths = malloc((size / 2 + 2) * sizeof *paths);
   while ((line = strsep(&rest, "\n")))
     if (*line) {
-      paths[path_count] = malloc(strlen(line) + 400);
-      sprintf(paths[path_count++],
-              "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64) Gecko/20100101 "
-              "Firefox/128.0\r\nAccept: image/*\r\n\r\n",
-              line, host);
+      char *path = strsep(&line, "\t"), *field, *at;
+      size_t room = strlen(path) + 400;
+      if (line) room += 2 * strlen(line);
+      at = paths[path_count++] = malloc(room);
+      at += sprintf(at, "GET %s HTTP/1.1\r\nHost: %s\r\n", path, host);
+      if (!line)
+        at = stpcpy(at, "User-Agent: Mozilla/5.0 (X11; Linux x86_64) Gecko/20100101 Firefox/128.0\r\nAccept: image/*\r\n");
+      while ((field = strsep(&line, "\t"))) at = stpcpy(stpcpy(at, field), "\r\n");
+      strcpy(at, "\r\n");
     }
   if (!path_count) exit((fprintf(stderr, "no paths\n"), 1));
 }
