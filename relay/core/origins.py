@@ -16,6 +16,7 @@ Kind = Literal["gateway", "cloud"]
 KINDS: tuple[Kind, ...] = ("gateway", "cloud")
 LINE = re.compile(r"(\S+)\s+(\S+)(?:\s+(\S+))?\s*\Z")
 REMEMBERED = 4096
+FIRST = {4: 24, 6: 120}  # bits behind an address' first octet, by version
 
 
 class Unreadable(ValueError):
@@ -31,11 +32,22 @@ class Origins:
 
     def __init__(self, text: str = "") -> None:
         """One network a line: NETWORK KIND NAME; "#" begins a remark. Raises Unreadable."""
+        # By version and the bits behind the prefix; and which of these there are for an address that begins with this octet:
+        # for most there is none.
         self._kinds: dict[tuple[int, int], dict[int, Kind]] = {}
+        self._near: dict[tuple[int, int], list[tuple[int, dict[int, Kind]]]] = {}
         for number, line in enumerate(text.splitlines(), 1):
             line = line.partition("#")[0].strip()
             if line:
                 self._add(number, line)
+        for (version, shift), kinds in self._kinds.items():
+            down = FIRST[version] - shift
+            for first in {
+                first
+                for prefix in kinds
+                for first in ([prefix >> down] if down >= 0 else range(prefix << -down, prefix + 1 << -down))
+            }:
+                self._near.setdefault((version, first), []).append((shift, kinds))
         self.of = lru_cache(REMEMBERED)(self._of)
 
     def _add(self, number: int, line: str) -> None:
@@ -59,7 +71,7 @@ class Origins:
         if found.is_loopback:
             return "local"
         number, version = int(found), found.version
-        for (of, shift), kinds in self._kinds.items():
-            if of == version and (kind := kinds.get(number >> shift)):
+        for shift, kinds in self._near.get((version, number >> FIRST[version]), ()):
+            if kind := kinds.get(number >> shift):
                 return kind
         return ""

@@ -80,7 +80,9 @@ def test_nothing_is_public_that_the_library_knows_to_be_private(address: network
     ("text", "address"),
     [("192.0.2.1", "192.0.2.1"), ("192.0.2.1:1234", "192.0.2.1"), ("2001:db8::1", "2001:db8::1"), ("[2001:db8::1]", "2001:db8::1"),
      ("[2001:db8::1]:443", "2001:db8::1"), ("fe80::1%eth0", "fe80::1"), ("::ffff:192.0.2.1", "192.0.2.1"),
-     ("unknown", None), ("", None), ("127.1", None), ("[", None), ("_hidden:80", None)],
+     ("unknown", None), ("", None), ("127.1", None), ("[", None), ("_hidden:80", None),
+     ("0.0.0.0", "0.0.0.0"), ("255.249.199.99", "255.249.199.99"), ("256.0.0.1", None), ("192.0.2.01", None), ("192.0.2.\u0661", None),
+     ("192.0.2.1\n", None), ("192.0.2", None), ("192.0.2.1.1", None)],
 )  # fmt: skip
 def test_peers(text: str, address: str | None) -> None:
     assert networks.peer(text) == (None if address is None else ip_address(address))

@@ -40,3 +40,22 @@ def test_a_mistake_is_named_by_its_line(text: str, line: int) -> None:
 def test_the_narrowest_is_found_too() -> None:
     table = origins.Origins("192.0.2.7 gateway me\n2001:db8::/32 cloud # and a remark")
     assert [table.of(a) for a in ("192.0.2.7", "192.0.2.8", "2001:db8::1")] == ["gateway", "", "cloud"]
+
+
+def test_networks_of_any_length_and_what_stands_first_of_two() -> None:
+    table = origins.Origins(
+        "198.18.0.0/16 gateway x\n4.0.0.0/6 cloud x\n5.5.0.0/16 gateway x\n7.7.0.0/12 gateway x\n2000::/3 cloud x"
+    )
+    asked = (
+        "198.18.255.255",
+        "198.19.0.0",
+        "4.0.0.0",
+        "7.255.255.255",
+        "8.0.0.0",
+        "5.5.0.1",
+        "7.7.0.1",
+        "3fff::1",
+        "4000::",
+    )
+    kinds = ["gateway", "", "cloud", "cloud", "", "gateway", "cloud", "cloud", ""]
+    assert [table.of(address) for address in asked] == kinds
