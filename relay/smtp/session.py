@@ -356,7 +356,7 @@ class Session(STOCK):  # type: ignore[misc]
             return self.lost(None)
         self.transport = self._reader._transport = self._writer._transport = self._transport = transport
         self._reader._paused = False
-        self.reads = tls.in_pieces(self.tcp)
+        self.reads = tls.in_pieces(self.tcp, transport)
         self.secure = True
         self.begin_again()
         # A client that a proxy has named stays named: the proxy itself may be let in where that client is not.

@@ -33,7 +33,7 @@ class Begun:
 
 class Reads(asyncio.BufferedProtocol):
     """Between the socket and the event loop's TLS protocol, which gets a PIECE at a time. OpenSSL's buffer for what is not
-    decrypted yet grows with the largest read, and never shrinks: 50 kB for a message of 50 kB that came at once."""
+    decrypted yet grows with the most that was in it, and never shrinks: 50 kB for a message of 50 kB that came at once."""
 
     __slots__ = ("_tls", "buffer_updated")
 
@@ -63,13 +63,14 @@ class Reads(asyncio.BufferedProtocol):
         self._tls.resume_writing()
 
 
-def in_pieces(transport: Any) -> Reads | None:
-    """What a connection reads by from now on. `transport` is the one below TLS. None where it reads as before, since its
-    protocol takes no buffer."""
-    below = transport.get_protocol()
+def in_pieces(socket: Any, transport: Any) -> Reads | None:
+    """What a connection reads by from now on, by its two transports: the one below TLS, and TLS. None where it reads as
+    before, since its protocol takes no buffer."""
+    below = socket.get_protocol()
     if not hasattr(below, "get_buffer"):
         return None
     reads = Reads(below)
-    transport.set_protocol(reads)
+    socket.set_protocol(reads)
+    transport.set_read_buffer_limits(1, 0)  # a session that is behind reads no second piece, to wait undecrypted
     reads.rest()
     return reads

@@ -56,7 +56,7 @@ class Inner(asyncio.Protocol):
 
 
 @pytest.mark.parametrize("make", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
-def test_no_read_is_larger_than_a_piece(tmp_path, make: Callable[[], asyncio.AbstractEventLoop]) -> None:
+def test_no_more_than_a_piece_is_held_undecrypted(tmp_path, make: Callable[[], asyncio.AbstractEventLoop]) -> None:
     pem = certificates.make(tmp_path)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(pem.certificate, pem.key)
@@ -68,8 +68,9 @@ def test_no_read_is_larger_than_a_piece(tmp_path, make: Callable[[], asyncio.Abs
         reader, writer = await asyncio.open_connection(
             *listener.sockets[0].getsockname(), ssl=certificates.trusting(pem.certificate), server_hostname="localhost"
         )
-        reads = tls.in_pieces(inner.transport)
+        socket = inner.transport
         inner.transport = await inner.handshake
+        reads = tls.in_pieces(socket, inner.transport)
         assert reads is not None
         for _ in range(2):  # also after its memory was given back
             writer.write(SECRET)
@@ -78,6 +79,13 @@ def test_no_read_is_larger_than_a_piece(tmp_path, make: Callable[[], asyncio.Abs
             inner.had.clear()
             reads.rest()
         assert 0 < max(inner.seen.sizes) <= tls.PIECE
+        inner.seen.sizes.clear()
+        inner.transport.pause_reading()
+        writer.write(SECRET)
+        await until(lambda: not socket.is_reading(), seconds=30)
+        assert sum(inner.seen.sizes) <= tls.PIECE  # the rest waits where it is not ours
+        inner.transport.resume_reading()
+        await until(lambda: inner.had == SECRET, seconds=30)
         inner.transport.write(SECRET)  # more than is sent at once: it has to wait for the reader
         assert await asyncio.wait_for(reader.readexactly(len(SECRET)), 30) == SECRET
         writer.close()
@@ -95,4 +103,4 @@ def test_a_protocol_that_takes_no_buffer_reads_as_before() -> None:
         def get_protocol(self) -> asyncio.Protocol:
             return self.protocol
 
-    assert tls.in_pieces(Transport()) is None
+    assert tls.in_pieces(Transport(), None) is None
