@@ -657,6 +657,29 @@ async def test_tls_is_verified_and_a_password_is_needed(guarded: tuple[servers.S
         await store.stop()
 
 
+async def test_a_password_that_is_changed_is_read_again_from_a_passfile(
+    guarded: tuple[servers.Server, Path], tmp_path: Path
+) -> None:
+    server, certificate = guarded
+    passfile = tmp_path / "pgpass"
+    passfile.write_text("*:*:*:rotating:first\n")
+    passfile.chmod(0o600)
+    server.psql("CREATE ROLE rotating LOGIN PASSWORD 'first'")
+    server.psql("CREATE DATABASE rotating OWNER rotating")
+    with (server.data / "pg_hba.conf").open("a") as file:
+        file.write("hostssl all rotating 127.0.0.1/32 scram-sha-256\n")
+    server.psql("SELECT pg_reload_conf()")
+    url = f"postgresql://rotating@127.0.0.1:{server.port}/rotating?sslmode=verify-full&sslrootcert={certificate}"
+    async with starting(f"{url}&passfile={passfile}", PATIENT) as store:
+        assert await until(lambda: checked(store))
+        server.psql("ALTER ROLE rotating PASSWORD 'second'")
+        server.psql("SELECT pg_terminate_backend(pid, 20000) FROM pg_stat_activity WHERE usename = 'rotating'")
+        with pytest.raises(Unavailable, match="password authentication failed"):
+            await store.check()
+        passfile.write_text("*:*:*:rotating:second\n")
+        await store.check()
+
+
 async def test_a_role_without_rights_is_told(guarded: tuple[servers.Server, Path]) -> None:
     server, certificate = guarded
     server.psql("CREATE DATABASE closed")
