@@ -14,6 +14,7 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from relay import (
@@ -28,6 +29,7 @@ from relay import (
     metrics,
     nodes,
     notify,
+    occupants,
     recounts,
     retention,
     roles,
@@ -197,6 +199,26 @@ class Service:
         if self.only & {"smtp", "queue"}:  # the roles that every part of it is open to
             keys.arrange(folder / "keys")
         files.sweep(folder / "keys", time.time())
+        if self.member.leads:
+            self.enter(folder)
+
+    def enter(self, folder: Path) -> None:
+        """Once for the service. What is said here is no mistake that ends it, and one that nobody wants."""
+        if os.geteuid() == 0:
+            LOG.warning("runs_as_root", advice="give it a user of its own: whoever breaks into it has the machine")
+        own = self.member.roles
+        try:
+            place = occupants.enter(folder, own, os.getpid() if self.member.alone else os.getppid())
+        except OSError as reason:
+            LOG.warning("others_not_known", folder=folder / occupants.FOLDER, reason=str(reason))
+            return
+        self.closers.append(place.leave)
+        for other in place.others:
+            if same := [role for role in other.roles if role in own]:
+                LOG.warning(
+                    "state_dir_shared", folder=folder, by=str(other), roles=" ".join(same),
+                    advice="run each role once with a state_dir",
+                )  # fmt: skip
 
     async def open_store(self) -> None:
         await self.store.start()

@@ -73,6 +73,7 @@ async def run(settings: Settings, *, send_test: bool = False) -> AsyncIterator[F
 
     here: list[tuple[str, Check]] = [
         ("state_dir", state_dir.folder),
+        ("running", state_dir.running),
         ("keys", state_dir.keys),
         ("logins", state_dir.logins),
         ("store", state_dir.store),

@@ -6,7 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from relay import causes, config, files, roles, workers
+from relay import causes, config, files, occupants, roles, workers
 from relay import store as stores
 from relay.check import Finding, failure, ok, warning
 
@@ -95,6 +95,28 @@ async def logins(settings: config.Settings) -> list[Finding]:
         found.append(failure("logins", unbound))
     if path.stat().st_mode & 0o077:
         found.append(warning("logins", f"others on this machine can read the hashes in {path}; chmod 600 it"))
+    return found
+
+
+async def running(settings: config.Settings) -> list[Finding]:
+    """Who works there: as root, or with a role that another has."""
+    path = settings.state_dir
+    there = occupants.there(path)
+    found = []
+    if of_root := [f"process {one.pid}" for one in there if one.user == "root"]:
+        found.append(
+            warning("running", f"the service runs as root ({', '.join(of_root)}), and whoever breaks into it has the machine: give it a user "
+                    "of its own, as the units do")
+        )  # fmt: skip
+    if not there and path.is_dir() and path.stat().st_uid == 0:
+        found.append(
+            warning("running", f"{path} is root's, so the service would have to run as root: let the user have it that it is to run as "
+                    f"(chown -R trackrelay: {path})")
+        )  # fmt: skip
+    for shared, those in occupants.twice(there).items():
+        found.append(
+            warning("running", f"{' and '.join(map(str, those))} both have {', '.join(shared)} with {path}: run each role once")
+        )  # fmt: skip
     return found
 
 
