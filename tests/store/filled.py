@@ -228,9 +228,10 @@ WHICH = {
     "requests": TENTH,
     "deliveries": "WHERE n % 2 = 0",
 }
+# Once all else is there, in their order: added some at a time, each would go to another place of a large table.
 IDENTIFIERS = """
-INSERT INTO identifiers (identifier, message_id) {numbers}
-SELECT {named}, {id} FROM num UNION ALL SELECT {hex} || '@upstream.example', {id} FROM num ORDER BY 1, 2
+INSERT INTO identifiers (identifier, message_id)
+SELECT internet_message_id, message_id FROM messages UNION ALL SELECT upstream_id, message_id FROM copies ORDER BY 1, 2
 """
 
 
@@ -269,16 +270,20 @@ def texts(engine: int, first: int, last: int, of: Filled) -> Iterator[str]:
     words["whole"] = words["whole"].format(at=at)
     words["ms"] = words["ms"].format(**words)
     digits = [f"substr('{DIGITS}', CAST(({words['whole']} * 4 >> {shift}) & 31 AS integer) + 1, 1)" for shift in SHIFTS]
-    words["id"] = f"({' || '.join(digits)} || {words['tail']})"
+    # What every table has of them, and is dear, is made once.
+    yield "DROP TABLE IF EXISTS chosen"
+    yield (
+        f"CREATE TEMPORARY TABLE chosen AS {words['numbers']}"
+        f" SELECT n, {' || '.join(digits)} || {words['tail']} AS own_id, {words['hex']} AS own_hex FROM num"
+    )
+    words["id"], words["hex"] = "own_id", "own_hex"
     words["hog"] = f"'{of.message(7)}'"
     words["ROUND"] = f"CAST({at} AS bigint)"
     words |= numbers
     for table, columns in COLUMNS.items():
         names = ", ".join(f'"{name}"' for name in columns)
         values = ", ".join(columns.values()).format(**words)
-        # In the middle of the statement, as PostgreSQL wants it.
-        yield f"INSERT INTO {table} ({names}) {words['numbers']} SELECT {values} FROM num {WHICH.get(table, '')}"
-    yield IDENTIFIERS.format(named=NAMED.format(**words), **words)
+        yield f"INSERT INTO {table} ({names}) SELECT {values} FROM chosen {WHICH.get(table, '')}"
 
 
 def counters(of: Filled) -> list[tuple[Any, ...]]:
@@ -310,6 +315,8 @@ def sqlite(path: Path, of: Filled, said: Callable[[str], None] = quiet) -> None:
         schema.migrate(db)
         db.execute("PRAGMA synchronous = OFF")
         db.execute("PRAGMA journal_mode = OFF")
+        db.execute("PRAGMA temp_store = FILE")  # what is sorted does not fit into memory
+        db.execute("PRAGMA cache_size = -400000")
         indexes = db.execute("SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL").fetchall()
         for name, _ in indexes:
             db.execute(f"DROP INDEX {name}")
@@ -321,6 +328,8 @@ def sqlite(path: Path, of: Filled, said: Callable[[str], None] = quiet) -> None:
                 db.execute(sql)
             db.execute("COMMIT")
             said(f"{min(first + STEP, of.size)} of {of.size} messages")
+        db.execute(IDENTIFIERS)
+        said("identifiers")
         width = len(counts.KEY) + len(COUNTERS)
         db.execute("BEGIN")
         db.executemany(f"{COUNTED} ({', '.join('?' * width)})", counters(of))
@@ -352,6 +361,8 @@ async def postgres(db: Any, of: Filled, said: Callable[[str], None] = quiet) -> 
         for sql in texts(1, first, min(first + STEP, of.size) - 1, of):
             await db.execute(sql)
         said(f"{min(first + STEP, of.size)} of {of.size} messages")
+    await db.execute(IDENTIFIERS)
+    said("identifiers")
     width = len(counts.KEY) + len(COUNTERS)
     places = ", ".join(f"${n}" for n in range(1, width + 1))
     await db.executemany(f"{COUNTED} ({places})", counters(of))

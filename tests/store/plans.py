@@ -47,7 +47,7 @@ BEGINNINGS = {  # of statements that are put together as they are asked for
 
 
 # Indexes that end with the time: what is sorted beside are rows with one time.
-BY_TIME = re.compile(r" INDEX messages_(submitted|thread|label|sender|domain) ")
+BY_TIME = re.compile(r" INDEX messages_(submitted|label|sender|domain) ")
 
 
 class Recording(sqlite3.Connection):

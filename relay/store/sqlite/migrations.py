@@ -631,14 +631,14 @@ def twenty_first(db: Database) -> None:
     db.execute("ALTER TABLE schedules ADD COLUMN holder TEXT NOT NULL DEFAULT ''")
 
 
-# A row that is found by these is read anyway, so that they end with the time: what has one time is sorted then. By messages_grant
+# A row that is found by these is read anyway, so that most end with the time: what has one time is sorted then. By messages_grant
 # rows are counted too, so it is left as it is. Events have their position as the rowid, with which each index ends. Of a thread the
 # first message is found by its id, which is the thread's.
 SHORT = (
     "DROP INDEX messages_submitted",
     "CREATE INDEX messages_submitted ON messages (submitted_at)",
     "DROP INDEX messages_thread",
-    "CREATE INDEX messages_thread ON messages (grant_id, thread_id, submitted_at) WHERE thread_id != message_id",
+    "CREATE INDEX messages_thread ON messages (grant_id, thread_id, submitted_at, message_id) WHERE thread_id != message_id",
     "DROP INDEX messages_label",
     "CREATE INDEX messages_label ON messages (label, submitted_at) WHERE label != ''",
     "DROP INDEX messages_sender",
