@@ -99,7 +99,9 @@ STAGE = Histogram(
     buckets=FAST,
 )
 STORE_QUEUE = Gauge("trackrelay_store_queue", "Operations waiting for the database", multiprocess_mode=LIVESUM)
-STORE_BATCH = Histogram("trackrelay_store_batch", "Operations per database transaction", buckets=SIZES)
+STORE_BATCH = Histogram(
+    "trackrelay_store_batch", "Messages, hits and other operations per database transaction", buckets=SIZES
+)
 STORE_SECONDS = Histogram(
     "trackrelay_store_seconds", "Time per database transaction, including its fsync", buckets=FAST
 )
