@@ -118,9 +118,10 @@ def test_regular(body: bytes) -> None:
 
 
 @given(
-    st.lists(st.sampled_from([b"YWJj", b"YQ==", b"YWI=", b"=", b"\r\n", b" ", b"*", b"\0", b"Y"]), max_size=12).map(
-        b"".join
-    )
+    st.lists(
+        st.sampled_from([b"YWJj", b"YQ==", b"YWI=", b"=", b"\r\n", b" ", b"*", b"\0", b"Y", b"\\", b'"', b"\xe9"]),
+        max_size=12,
+    ).map(b"".join)
 )
 def test_base64(body: bytes) -> None:
     """For any body: decoded where it is base64 with white space in it, and else None."""
@@ -135,7 +136,21 @@ def test_quoted_printable_that_readers_disagree_about(body: bytes) -> None:
     assert transfer.exact(body, "quoted-printable") is None
 
 
-@pytest.mark.parametrize("body", [b"YQ==YQ==", b"YQ=", b"Y", b"YQ==\nfooter!", b"Y*Q="])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"YQ==YQ==",
+        b"YQ=",
+        b"Y",
+        b"YQ==\nfooter!",
+        b"Y*Q=",
+        rb"YWJ\u006a",
+        rb"YWJ\/",
+        b'YWJj"',
+        b'"YWJj',
+        b"YWJ\xc3\xa9",
+    ],
+)
 def test_base64_that_readers_disagree_about(body: bytes) -> None:
     assert transfer.exact(body, "base64") is None
 

@@ -16,11 +16,15 @@ import struct
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import msgspec
+
 LINE = 998  # octets without the line ending: RFC 5322 2.1.1
 QP_LINE = 76  # RFC 2045 6.7 (5)
 IDENTITY = frozenset({"7bit", "8bit", "binary"})
 KNOWN = IDENTITY | {"quoted-printable", "base64"}
 SPELT = re.compile(r"([78])[-_ ]?bits?(?:mime)?")  # as programs write it: "8-bit", "7bits", "8BITMIME"
+# As a string of JSON, base64 is read in half the time that `binascii` takes; padded, and of nothing but its alphabet.
+FROM_JSON = msgspec.json.Decoder(bytes).decode
 BASE64_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 HEX = frozenset(b"0123456789ABCDEFabcdef")
 IRREGULAR = re.compile(rb"=(?![0-9A-Fa-f]{2}|\r?\n|\Z)")
@@ -59,15 +63,12 @@ def decode(body: bytes, encoding: str) -> bytes | None:
 
 def _from_base64(body: bytes) -> bytes | None:
     letters = body.translate(None, b" \t\r\n")
-    padding = len(letters) - len(letters.rstrip(b"="))
-    if padding > 2 or len(letters) % 4:
+    if b"\\" in letters:  # which JSON would read as more than itself
         return None
     try:
-        found = binascii.a2b_base64(letters)
-    except binascii.Error:
+        return FROM_JSON(b'"%b"' % letters)
+    except msgspec.DecodeError:
         return None
-    # Shorter: it passed over what is no base64, or stopped at padding in the middle.
-    return found if len(found) == len(letters) // 4 * 3 - padding else None
 
 
 # -- frames ------------------------------------------------------------------------------------------------------------
