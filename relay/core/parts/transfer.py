@@ -101,18 +101,15 @@ class Quoted(NamedTuple):
         column = self.tails[0] if self.tails[0] >= 0 else self.heads[0]
         strange = b"".join(values).translate(None, QP_PLAIN)
         for value, piece, head, tail in zip(values, self.pieces[1:], self.heads[1:], self.tails[1:], strict=True):
-            encoded = quote(value) if strange or b"=" in value else value
-            if column + len(encoded) >= QP_LINE:
-                encoded, column = _wrapped(encoded, column, soft)
-            else:
-                column += len(encoded)
-            woven.append(encoded)
-            if column + head > (
-                QP_LINE if tail >= 0 else QP_LINE - 1
-            ):  # what follows on the line has no room: it goes to the next one
-                woven.append(soft)
+            encoded = quote(value) if strange or 61 in value else value
+            column += len(encoded)
+            if column >= QP_LINE:
+                encoded, column = _wrapped(encoded, column - len(encoded), soft)
+            if column + head < QP_LINE or (column + head == QP_LINE and tail >= 0):
+                woven += (encoded, piece)
+            else:  # what follows on the line has no room: it goes to the next one
+                woven += (encoded, soft, piece)
                 column = 0
-            woven.append(piece)
             column = tail if tail >= 0 else column + head
         return woven
 
@@ -167,7 +164,7 @@ def _between(body: Bytes, spans: Sequence[tuple[int, int]]) -> tuple[Bytes, ...]
 
 def quoted(raw: bytes, spans: Sequence[tuple[int, int]], newline: bytes) -> Quoted:
     """A frame over quoted-printable bytes; `spans` are offsets into them."""
-    pieces = [bytes(piece) for piece in _between(raw, spans)]
+    pieces = list(map(bytes, _between(raw, spans)))
     heads: list[int] = []
     tails: list[int] = []
     for index, piece in enumerate(pieces):
@@ -189,19 +186,33 @@ def quoted(raw: bytes, spans: Sequence[tuple[int, int]], newline: bytes) -> Quot
 def _places(raw: bytes, decoded: bytes, spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     """Spans of the decoded bytes as spans of the quoted-printable `raw`, which is `regular`."""
     found: list[tuple[int, int]] = []
+    known = _known(raw, decoded)
     at = place = 0
-    read = binascii.a2b_qp
     for start, end in spans:
-        # As nearly all are: the next such mark, which begins with no hexadecimal digit. Two guesses take half the time of counting.
-        count = start - place
-        hit = raw.find(b'href=3D"', at, at + 4 * count) if decoded.endswith(b'href="', place, start) else -1
-        first = hit + 8 if hit >= 0 and len(read(raw[at:hit])) == count - 6 else seek(raw, at, count)
+        first = known[start] if start in known else seek(raw, at, start - place)
         count = end - start
-        hit = raw.find(b'"', first, first + 4 * count + 16) if decoded.startswith(b'"', end) else -1
-        at = hit if hit >= 0 and len(read(raw[first:hit])) == count else seek(raw, first, count)
+        # Nearly all end before a quote. One guess takes half the time of counting.
+        guessed = end < len(decoded) and decoded[end] == 34
+        hit = raw.find(b'"', first + count, first + 4 * count + 16) if guessed else -1
+        at = hit if hit >= 0 and len(binascii.a2b_qp(raw[first:hit])) == count else seek(raw, first, count)
         place = end
         found.append((first, at))
     return found
+
+
+def _known(raw: bytes, decoded: bytes) -> dict[int, int]:
+    """Where nearly all links begin, in the decoded bytes and in `raw`: behind each mark that no soft line break divides."""
+    pieces, meant = raw.split(b'href=3D"'), decoded.split(b'href="')
+    # With as many marks here as there, each is the other's. Where one is divided, the pieces tell which.
+    sizes = map(len, meant if len(meant) == len(pieces) else map(binascii.a2b_qp, pieces))
+    known: dict[int, int] = {}
+    at = place = 0
+    for piece, size in zip(pieces, sizes, strict=True):
+        at += len(piece) + 8
+        place += size + 6
+        known[place] = at
+    del known[place]  # behind the last piece is no mark
+    return known
 
 
 def seek(raw: bytes, at: int, count: int) -> int:
@@ -249,23 +260,17 @@ def quote(value: bytes) -> bytes:
 def _wrapped(encoded: bytes, column: int, soft: bytes) -> tuple[bytes, int]:
     """`encoded` with soft line breaks, written from `column` on; and the column after it. No line that such a break makes
     begins as a delimiter does (RFC 2046 5.1.1)."""
-    if b"=" in encoded:
-        return _wrapped_with_care(encoded, column, soft)
-    at = (
-        QP_LINE - 1 - column if column < QP_LINE else 0
-    )  # our URLs have neither escapes nor, at such a place, two dashes
-    left = len(encoded) - at
+    at, size = (QP_LINE - 1 - column if column < QP_LINE else 0), len(encoded)
+    careful = 61 in encoded  # our URLs have no "="
     lines = [encoded[:at]]
-    while left >= QP_LINE:
-        if encoded.startswith(b"--", at):
-            return _wrapped_with_care(encoded, column, soft)
+    while size - at >= QP_LINE:
+        careful = careful or encoded[at] == 45  # nor often a dash at such a place
         lines.append(encoded[at : at + QP_LINE - 1])
         at += QP_LINE - 1
-        left -= QP_LINE - 1
-    if encoded.startswith(b"--", at):
+    if careful or encoded.startswith(b"-", at):
         return _wrapped_with_care(encoded, column, soft)
     lines.append(encoded[at:])
-    return soft.join(lines), left
+    return soft.join(lines), size - at
 
 
 def _wrapped_with_care(encoded: bytes, column: int, soft: bytes) -> tuple[bytes, int]:
