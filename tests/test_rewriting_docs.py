@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 from typing import get_args
 
-from relay.core import links, parts
-from relay.core.links import judge
+from relay.core import parts
+from relay.core.links import grammar, judge
 from relay.core.model import Reason
 from relay.core.rewrite import survey
 
@@ -32,7 +32,7 @@ def test_every_reason_has_one_sentence() -> None:
 
 def test_limits() -> None:
     for number, word in (
-        (survey.LARGEST // 1_000_000, "2 MB"), (links.ATTRIBUTES, "200 attributes"), (parts.PARTS, "1,000 parts"), (parts.DEPTH, "100 deep"),
+        (survey.LARGEST // 1_000_000, "2 MB"), (grammar.ATTRIBUTES, "200 attributes"), (parts.PARTS, "1,000 parts"), (parts.DEPTH, "100 deep"),
         (parts.FIELDS, "1,000 header fields"), (parts.HEADER_BYTES // 1024, "256 kB"), (judge.LONGEST, "2,000 characters"), (survey.CLIPPED // 1_000, "102 kB"),
     ):  # fmt: skip
         assert word in PAGE

@@ -22,6 +22,33 @@ def values(text: str) -> list[str]:
     return [text[link[0] : link[1]] for link in links.scan(text).links]
 
 
+def same(text: str) -> None:
+    """Links and places are the same where the text of the links is asked for too, which only the tokeniser tells."""
+    found, told = (links.scan(text, own=("a.example",), shown=shown) for shown in (False, True))
+    assert [link[:5] for link in found.links] == [link[:5] for link in told.links]
+    assert found[1:] == told[1:]
+
+
+TAG = st.sampled_from(
+    ["<p>", "<td class=\"x\">", "<td  a=\"b\"\n c>", "</td>", "<br/>", "<p ", "<p a=b>", "<p a='b\">", "</p", "<!-- a -->", "<!--a-b-->",
+     "<!--a--b-->", "<!-->", "<!---->", "<!--[if mso]><a href=\"https://a.example/\">x</a><![endif]-->", "<![endif]-->", "<![if !mso]>",
+     "<![CDATA[", "<!DOCTYPE html>", "<?xml?>", "<a href=\"https://a.example/\">", "<a class=\"x\" href=\"https://a.example/\" id=\"y\">",
+     "<a href=\"x\" '=", "</a>", "<title>", "</title>", "<style type=\"text/css\">", "</style>", "</styles>", "<STYLE>", "<svg>", "</svg>",
+     "<audio>", "</audio>", "<article>", "<body a=\"b\">", "</body>", "</html>", "<head>", "</head>", "<base href=x>", "<textarea>", "<script>",
+     "<img src=\"https://a.example/o/x\">", "<link", "text ", "a < b", "\"", "'", "=", ">", " ", "-", "\u2028"]
+)  # fmt: skip
+
+
+@given(st.lists(TAG, max_size=12).map("".join))
+def test_what_is_passed_over_is_what_the_tokeniser_passes_over(text: str) -> None:
+    same(text)
+
+
+@pytest.mark.parametrize("long", ["<p>x</p>" * 3_000, "<p" + ' a="b"' * 150 + ">", "<!--" + "-x" * 200 + "-->"])
+def test_what_is_passed_over_in_several_steps(long: str) -> None:
+    same(f'{long}<a href="https://a.example/">{long}</body>')
+
+
 @pytest.mark.parametrize(
     "markup",
     [

@@ -1,7 +1,8 @@
 """One HTML text: the spans of its link values, and the places for the pixel.
 
-Owns: the way through the markup (by turbohtml's tokeniser, so that what a browser takes for a tag is one here),
-Outlook's conditional comments, and where an image would be swallowed.
+Owns: the way through the markup, Outlook's conditional comments, and where an image would be swallowed. What is written
+as usual is passed over by a pattern; from the first place that is not, turbohtml's tokeniser goes on, so that what a browser
+takes for a tag is one here.
 Leaves to others: whether a link is tracked (`links.judge`), plain text (`links.plain`), bytes (`rewrite`).
 
 All offsets are into the text as given. For any text; time is linear in its length.
@@ -13,35 +14,22 @@ import re
 from collections.abc import Collection
 from typing import NamedTuple
 
-from turbohtml import Token, TokenType, tokenize
+from turbohtml import TokenType, tokenize
 
-from relay.core.links import entities
+from relay.core.links import entities, grammar
+from relay.core.links.grammar import ATTRIBUTE, ATTRIBUTES, HREF
 from relay.core.model import Reason
 
 COMMENT, TEXT = TokenType.COMMENT, TokenType.TEXT
-ATTRIBUTES = 200  # of one tag: what people write has a dozen
-
-# HTML 13.2.5.32 to 13.2.5.39, on text whose line endings have become spaces. Nothing here is looked at twice.
-_SPACE = r"[ \t\f/]*+"
-_NAME = r"[^ \t\f/>][^ \t\f/>=]*+"
-_EQUALS = r"[ \t\f]*+=[ \t\f]*+"
-_BARE = r"[^ \t\f>\"'][^ \t\f>]*+|(?=>)"
-# An attribute that is another has one reading: with two of each, a tag of a hundred would have as many as there are ways
-# to choose.
-_OTHER = rf"{_SPACE}(?!href[ \t\f/>=]){_NAME}(?>(?:{_EQUALS}(?:\"[^\"]*+\"|'[^']*+'|{_BARE}))?)"
-ATTRIBUTE = re.compile(rf"{_SPACE}({_NAME})(?:{_EQUALS}(?:\"([^\"]*+)\"|'([^']*+)'|({_BARE})))?")
-HREF = re.compile(
-    rf"(?>(?:{_OTHER}){{0,{ATTRIBUTES}}}){_SPACE}href{_EQUALS}(?:\"([^\"]*+)\"|'([^']*+)'|({_BARE}))", re.I | re.A
-)
-# Nearly all links: attributes of letters in double quotes, one space before each. Twice as fast.
-USUAL = re.compile(r"(?>(?: (?![hH][rR][eE][fF]=)[A-Za-z-]++=\"[^\"]*+\"){0,50}) href=\"([^\"]*+)\"")
-MANY = re.compile(rf"(?>(?:{_OTHER}){{{ATTRIBUTES + 1}}})", re.I | re.A)
 MARKS = ("\ufeff", "\u00ef\u00bb\u00bf")  # a byte order mark (as Latin-1 shows it in UTF-8) stays the first
 QUOTES = ("", '"', "'", "")  # by the group that matched
-CLOSE = re.compile(rf"{_SPACE}>")
 
 # Elements whose content is not shown as it stands: an image inside one that is still open would not be loaded.
 INERT = frozenset({"template", "select", "object", "video", "audio", "canvas", "datalist", "svg", "math"})
+# Elements in which there is no markup: their text ends where their end tag is.
+RAW = frozenset(
+    {"title", "textarea", "style", "script", "xmp", "iframe", "noembed", "noframes", "plaintext", "noscript"}
+)
 FOREIGN = frozenset({"svg", "math"})  # the only ones of these that a slash at the end of the tag closes (HTML 13.2.6.5)
 VML = frozenset(
     f"v:{name}" for name in ("arc", "curve", "group", "image", "line", "oval", "polyline", "rect", "roundrect", "shape")
@@ -107,8 +95,10 @@ class _Reader:
         self.text, self.flat, self.length = text, flat, len(flat)
         self.shown = shown
         self.conditional = "[" in flat and "<!--[" in flat
-        self.lower = lower
+        self.switches = b"track" in lower  # it is in all that say "not here"
         self.own = tuple(host for host in own if host.encode("ascii", "replace") in lower)
+        self.watched: frozenset[str | None] = WATCHED | {"img"} if self.own else WATCHED
+        self.passed = grammar.PASSED_BUT_IMAGES if self.own else grammar.PASSED
         self.links: list[Link] = []
         self.base: slice | None = None
         self.images: list[str] = []
@@ -119,7 +109,7 @@ class _Reader:
         self.last = -1  # where the last link's attributes begin, unless it is in a comment
 
     def page(self) -> Page:
-        if not self.walk(self.flat + END, 0, False):
+        if not self.walk(self.flat, 0, False):
             again = _Reader(self.text, self.own, self.shown)
             again.flat = NOSCRIPT.sub(r"\1noscrapt", self.flat)
             return again.page()
@@ -137,20 +127,76 @@ class _Reader:
     # -- the way through -------------------------------------------------------------------------------------------
 
     def walk(self, flat: str, offset: int, comment: bool) -> bool:
-        """All tokens of `flat`, which begins at `offset` of the text. `comment`: inside a conditional comment, where
+        """All of `flat` that matters, which begins at `offset` of the text. `comment`: inside a conditional comment, where
         only links matter. False at <noscript>: what follows was not read as it should be."""
-        watched: frozenset[str | None] = WATCHED | {"img"} if self.own else WATCHED
+        at = 0
+        while not self.shown:  # the text of a link says only the tokeniser
+            match = self.passed.match(flat, at)
+            assert match is not None  # at the least it is empty
+            at = match.end()
+            if match.lastindex:
+                self.note(match.span(2), '"', "a", flat, match.end(1), at, offset)
+            elif at == len(flat):
+                self.whole = self.whole or not comment
+                return True
+            elif (end := self.markup(flat, at, offset, comment)) >= 0:
+                at = end
+            else:
+                break
+        return self.tokens(flat, at, offset, comment)
+
+    def markup(self, flat: str, at: int, offset: int, comment: bool) -> int:
+        """Where the tag, comment or declaration at `at` ends; -1 for one that is left to the tokeniser."""
+        named = grammar.NAME.match(flat, at)
+        if named is None:
+            return self.aside(flat, at, comment)
+        tag, rest = named[2].lower(), grammar.REST.match(flat, named.end())
+        end = rest.end() if rest else -1
+        if named[1]:
+            if end >= 0 and not comment:
+                self.closing(tag, at)
+        elif end < 0 or tag in FOREIGN:
+            return -1
+        elif tag in RAW:
+            return self.behind(flat, tag, end) if tag in ("style", "title") else -1
+        elif tag in LINKS:
+            self.link(flat, named.end(), end, offset, tag)
+        elif not comment:
+            self.opening(tag, at)
+        return end
+
+    def behind(self, flat: str, tag: str, at: int) -> int:
+        """Where the end tag is of an element in which there is no markup, whose content begins at `at`; or -1."""
+        end = flat.find(f"</{tag}", at)
+        return end if end >= 0 and flat[end + len(tag) + 2 : end + len(tag) + 3] in ("/", ">", " ") else -1
+
+    def aside(self, flat: str, at: int, comment: bool) -> int:
+        """The same of what is no tag."""
+        if declared := grammar.DECLARATION.match(flat, at):
+            return declared.end()
+        if not flat.startswith("<!--", at) or flat.startswith((">", "->"), at + 4):
+            return -1
+        end = flat.find("--", at + 4)
+        if not flat.startswith("-->", end):
+            return -1
+        if self.conditional and not comment:
+            self.comment(at, end)
+        return end + 3
+
+    def tokens(self, flat: str, start: int, offset: int, comment: bool) -> bool:
+        """What `walk` does, from `start` on, by the tokeniser."""
         conditional = self.conditional and not comment
-        if conditional or self.shown:
-            watched |= {None}
+        watched = self.watched | {None} if conditional or self.shown else self.watched
         texts: list[str] | None = None
-        tokens = tokenize(flat, capture_source=False, capture_attributes=False)
+        if not comment:
+            flat += END
+        tokens = tokenize(flat[start:], capture_source=False, capture_attributes=False)
         found = [token for token in tokens if token.tag in watched]
         for number, token in enumerate(found, 1):
-            tag, at = token.tag, token.col
+            tag, at = token.tag, start + token.col
             if tag is None:
                 if conditional and token.type == COMMENT:
-                    self.comment(token)
+                    self.comment(at, at + 4 + len(token.data or ""))
                 elif texts is not None and token.type == TEXT and token.data:
                     texts.append(token.data)
             elif flat[at + 1] == "/":
@@ -161,7 +207,7 @@ class _Reader:
                 elif not comment:
                     self.closing(tag, at)
             elif tag in LINKS:
-                stop = found[number].col if number < len(found) else len(flat)
+                stop = start + found[number].col if number < len(found) else len(flat)
                 linked = self.link(flat, at + 1 + len(tag), stop, offset, tag)
                 texts = [] if self.shown and linked else None
             elif tag == "noscript":
@@ -173,22 +219,23 @@ class _Reader:
 
     def link(self, flat: str, at: int, stop: int, offset: int, tag: str) -> bool:
         """Notes the link of a tag whose attributes begin at `at` and end before `stop`; False for one without."""
-        if match := USUAL.match(flat, at):
-            start, end = match.span(1)
-            quote = '"'
+        if match := grammar.USUAL.match(flat, at):
+            self.note(match.span(1), '"', tag, flat, at, stop, offset)
         elif match := HREF.match(flat, at):
             group = match.lastindex or 3
-            start, end = match.span(group)
-            quote = QUOTES[group]
+            self.note(match.span(group), QUOTES[group], tag, flat, at, stop, offset)
         else:
-            self.overloaded = self.overloaded or MANY.match(flat, at) is not None
+            self.overloaded = self.overloaded or grammar.MANY.match(flat, at) is not None
             return False
+        return True
+
+    def note(self, value: tuple[int, int], quote: str, tag: str, flat: str, at: int, stop: int, offset: int) -> None:
+        """Notes a link by where its value is."""
         self.last = -1 if offset else at
         refused: Reason | None = None
-        if self.lower.find(b"track", at + offset, stop + offset) >= 0 and self.refuses(flat, at):
+        if self.switches and "track" in flat[at:stop].lower() and self.refuses(flat, at):
             refused = "refused"
-        self.links.append((start + offset, end + offset, quote, tag, refused, None))
-        return True
+        self.links.append((value[0] + offset, value[1] + offset, quote, tag, refused, None))
 
     def refuses(self, flat: str, at: int) -> bool:
         for _ in range(ATTRIBUTES):
@@ -203,11 +250,10 @@ class _Reader:
             at = match.end()
         return False
 
-    def comment(self, token: Token) -> None:
-        """Outlook's conditional comment: its inside is markup for Outlook on the desktop. Where it ends says the
-        tokeniser: looked for anew, each of many that end otherwise would be a walk through the whole text."""
-        flat, at = self.flat, token.col
-        end = at + 4 + len(token.data or "")
+    def comment(self, at: int, end: int) -> None:
+        """Outlook's conditional comment: its inside is markup for Outlook on the desktop. It ends at `end`: looked for anew,
+        each of many that end otherwise would be a walk through the whole text."""
+        flat = self.flat
         if flat[at : at + 7].lower() != "<!--[if" or not flat.startswith(("-->", "--!>"), end):
             return
         start = flat.find("]>", at, end)
@@ -291,7 +337,7 @@ class _Reader:
         for _ in range(ATTRIBUTES):
             match = ATTRIBUTE.match(self.flat, at)
             if not match:
-                close = CLOSE.match(self.flat, at)
+                close = grammar.CLOSE.match(self.flat, at)
                 return close.end() if close else -1
             at = match.end()
         return -1
