@@ -14,7 +14,7 @@ import time
 from relay import log, metrics
 from relay.core import model, networks, paths, senders, trace
 from relay.core.model import Reply, Submission
-from relay.smtp import auth, data, proxied, session, throttle
+from relay.smtp import auth, command_loop, data, proxied, session, throttle
 
 LOG = log.room("smtp")
 
@@ -256,7 +256,7 @@ class Commands(proxied.Proxied):
         await self.push("252 2.5.0 Send some mail and see")
 
     async def smtp_EXPN(self, argument: str | None) -> None:
-        await self.push(f"502 {session.NO_COMMAND}")
+        await self.push(f"502 {command_loop.NO_COMMAND}")
 
     async def smtp_HELP(self, argument: str | None) -> None:
         await self.idled()

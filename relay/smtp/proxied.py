@@ -14,12 +14,12 @@ from collections.abc import Mapping
 
 from relay.core import networks, proxies
 from relay.core.model import Reply
-from relay.smtp import auth, session
+from relay.smtp import auth, command_loop, session
 
 NOT_YOURS = Reply(550, "5.7.0 Only listed proxies may say whom they speak for")
 
 
-class Proxied(session.Session):
+class Proxied(command_loop.CommandLoop):
     @property
     def proxy_offers(self) -> list[str]:
         """The lines of EHLO for a proxy."""
