@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import os
 import sys
+from typing import NoReturn
 
 from relay import __version__
 
@@ -85,5 +87,20 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
 
 
+def program() -> NoReturn:
+    """`main` as a process of its own. A service ends at once, since all that it had is closed: to take the interpreter apart,
+    object by object, takes a quarter of a second, and the next one can't listen before."""
+    code = main()
+    if command_in(sys.argv[1:]) != "run":
+        sys.exit(code)
+    from relay import log
+
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # nobody reads it, or it was closed from the start
+        log.flush()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    program()
