@@ -128,6 +128,7 @@ MAILBOX_TROUBLE = Gauge(
     ["kind"],
     multiprocess_mode=LIVESUM,
 )
+MAILBOX_TROUBLES = ("unreachable", "refused")
 ENDPOINTS = Gauge(
     "trackrelay_webhook_endpoints",
     "Endpoints of webhooks, by status: active, failing, failed, pause",

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from relay import causes, certificates, nodes, roles, starting, suppressing, units, webhooks, workers
+from relay import causes, certificates, metrics, nodes, roles, starting, suppressing, units, webhooks, workers
 from relay.config import Settings
 from relay.config.settings import DEFAULT_UPSTREAM
 from relay.core import networks
@@ -295,6 +295,8 @@ class Wiring:
 
     async def start_mailbox(self) -> None:
         if not watches(self.settings):
+            for kind in metrics.MAILBOX_TROUBLES:
+                metrics.MAILBOX_TROUBLE.labels(kind).set(0)
             return
         from relay import mailbox
 

@@ -42,7 +42,6 @@ from relay.store import lists
 LOG = log.room("mailbox")
 
 MAX_LOGINS = 50  # connections that are set up at once
-TROUBLES = ("unreachable", "refused")  # the states that are counted
 PROGRESS = 1_000  # messages without an event after which the cursor is stored
 
 
@@ -105,7 +104,7 @@ class Watcher:
 
     async def run(self) -> None:
         """Until cancelled; returns at once where no grant has a mailbox."""
-        for kind in TROUBLES:
+        for kind in metrics.MAILBOX_TROUBLES:
             metrics.follow(metrics.MAILBOX_TROUBLE.labels(kind), partial(self.troubles, kind))
         mailboxes = {
             named(grant, url): partial(self.watch, grant, url)

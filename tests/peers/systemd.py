@@ -303,7 +303,9 @@ def install(machine: Machine) -> None:
     machine.write(f"/{PROGRAM}/.venv/pyvenv.cfg", "home = /usr/bin\ninclude-system-site-packages = false\n")
     (at / "bin").mkdir(exist_ok=True)
     (at / "bin" / "python").symlink_to(PYTHON)
-    start = "import sys\nsys.path.insert(0, '/opt/trackrelay')\nfrom relay.__main__ import program\nsys.exit(program())\n"
+    start = (
+        "import sys\nsys.path.insert(0, '/opt/trackrelay')\nfrom relay.__main__ import program\nsys.exit(program())\n"
+    )
     machine.write(f"/{PROGRAM}/.venv/bin/trackrelay", f"#!/{PROGRAM}/.venv/bin/python\n{start}", 0o755)
     machine.run("ln", "-s", f"/{PROGRAM}/.venv/bin/trackrelay", "/usr/local/bin/")
     machine.run("mkdir", "-p", "/etc/sysusers.d", "/etc/trackrelay/secrets")
