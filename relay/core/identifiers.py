@@ -61,7 +61,7 @@ def listed(text: str) -> list[str]:
 def plain(text: str) -> list[str]:
     """Those that can be written into a field anew: with both sides, and no brackets in them."""
     found, _, _ = _read(text)
-    return [i for i in found if unique(i) and len(i) <= LONGEST and "<" not in i and ">" not in i]
+    return [i for i in found if unique(i) and "<" not in i and ">" not in i]
 
 
 def _read(text: str) -> tuple[list[str], str, bool]:
@@ -102,10 +102,10 @@ def spelt(text: str) -> str:
 
 
 def unique(identifier: str, authors: Iterable[str] = ()) -> bool:
-    """Whether it can name one message: it has both sides, and is not an address of its author, which some programs write
-    into all their mail. Others are never looked up by."""
+    """Whether it can name one message: it has both sides, is not too long to come back in an answer, and is not an address of its
+    author, which some programs write into all their mail. Others are never looked up by."""
     left, _, right = identifier.rpartition("@")
-    if not left or not right:
+    if not left or not right or len(identifier) > LONGEST:
         return False
     spelling = addresses.comparable(identifier)
     return spelling not in map(addresses.comparable, authors)

@@ -13,6 +13,9 @@ from relay.core.model import Recipient, Sent, SentCopy, Submission
 from relay.outbound import copies, plans
 
 MAX_ROWS = 200  # parts or links in a recorded explanation
+# Characters of the author's address: RFC 5321 4.5.3.1 allows 320 octets, and what an index of PostgreSQL takes (2,704 octets) is more
+# than 640 of any characters.
+MAX_SENDER = 640
 
 UNNAMED = ("credentials", "not_requested")  # reasons for which a link is counted and not named
 
@@ -50,7 +53,7 @@ def sent(
         grant_id=message.grant.id,
         internet_message_id=message.identifier,
         submitted_at=submission.received_at or now,
-        sender=message.sender,
+        sender=message.sender[:MAX_SENDER],
         reverse_path=submission.reverse_path,
         to=addresses.listed(head, "to"),
         cc=addresses.listed(head, "cc"),
@@ -96,7 +99,7 @@ def failed(
         grant_id,
         identifiers.own(head),
         now,
-        sender=sender,
+        sender=sender[:MAX_SENDER],
         reverse_path=submission.reverse_path,
         to=addresses.listed(head, "to"),
         cc=addresses.listed(head, "cc"),

@@ -17,6 +17,7 @@ from relay import config, keys, outbound, store
 from relay.core import dkim, headers, instructions, recoding, rewrite, threads, tokens
 from relay.core.model import Event, Keys, Recipient, Rule, Sent, Submission, Token, Tracking
 from relay.core.suppressions import Suppression
+from relay.outbound import records
 from relay.store import memory
 from tests import oracle, samples
 from tests.core import rewriting
@@ -77,6 +78,18 @@ async def test_all_is_tracked_and_recorded() -> None:
     assert sent.links == ("https://example.test/?a=1&b=2", "https://example.test/two")
     assert (sent.label, sent.internet_message_id, sent.submitter_ip) == ("spring", "first@example.test", "192.0.2.1")
     assert (sent.opens, sent.links_tracked, sent.thread_replies) == (True, True, True)
+    assert sent.copies[0].tracked
+
+
+async def test_the_begin_of_an_author_that_no_address_could_have() -> None:
+    kept = memory.Memory()
+    author = b"a" * 5000 + b"@example.test"
+    done = await tracker(settings(), kept).track(
+        submission((HTML % b"X-Track: all\r\n").replace(b"ann@example.test", author))
+    )
+    sent = await kept.sent(done.message_id)
+    assert sent is not None
+    assert sent.sender == "a" * records.MAX_SENDER
     assert sent.copies[0].tracked
 
 

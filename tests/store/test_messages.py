@@ -1,8 +1,12 @@
 """What every store does with messages."""
 
+import random
+import string
+
 import pytest
 
 from relay.core.model import SentCopy, Settlement
+from relay.outbound import records
 from relay.store import UpstreamReply
 from relay.store.contract import Store
 from tests.store.contract import SOON, T0, click, endpoint, sent
@@ -50,6 +54,18 @@ async def test_an_identifier_that_is_no_messages_own_finds_none(store: Store, id
     found = await store.sent("m2")
     assert found is not None
     assert found.thread_id == "m2"
+
+
+async def test_what_is_as_long_as_it_may_be_is_recorded(store: Store) -> None:
+    """An index of PostgreSQL takes 2,704 octets, and what repeats itself in fewer."""
+    made = random.Random(0)
+    sender = "".join(chr(made.randrange(0x10000, 0x20000)) for _ in range(records.MAX_SENDER))
+    named = "".join(made.choices(string.ascii_letters, k=5000)) + "@mail.example"
+    await store.record_sent(sent("m1", sender=sender, internet_message_id=named))
+    found = await store.sent("m1")
+    assert found is not None
+    assert (found.sender, found.internet_message_id) == (sender, named)
+    assert await store.find_sent([named]) is None
 
 
 async def test_a_message_is_found_in_its_own_grant(store: Store) -> None:
