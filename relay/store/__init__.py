@@ -31,6 +31,13 @@ class Unavailable(Exception):
     """The store can't take this now: locked, full, gone. Nothing was done. Its text says why."""
 
 
+class Migrating(Unavailable):
+    """The store is being brought up to date for this program, which takes minutes where it holds very much."""
+
+    def __init__(self) -> None:
+        super().__init__("the database is being brought up to date for this version")
+
+
 class Newer(Unavailable):
     """The store was written by a newer program. Its text says so; the program must not start."""
 

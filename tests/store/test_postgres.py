@@ -13,7 +13,7 @@ import pytest
 
 from relay.core import floods
 from relay.core.model import Event
-from relay.store import Newer, PurgeMark, Unavailable, UpstreamReply, locator, tables
+from relay.store import Migrating, Newer, PurgeMark, Unavailable, UpstreamReply, locator, tables
 from relay.store.postgres import Postgres, looking, migrations, schema, turns
 from relay.store.postgres.writer import Times
 from tests.fakes import certificates, cut
@@ -53,6 +53,29 @@ async def starting(url: str, times: Times) -> AsyncIterator[Postgres]:
         yield opened
     finally:
         await opened.stop()
+
+
+async def test_a_start_waits_while_the_tables_are_brought_up_to_date(postgres: servers.Server) -> None:
+    """However long it takes: here another node does it."""
+    async with postgres.database():
+        postgres.psql("CREATE DATABASE migrating")
+    other = await asyncpg.connect(postgres.url("migrating"))
+    async with starting(postgres.url("migrating"), HASTY) as opened:
+        async with other.transaction():
+            await other.execute(schema.LOCK.format(which=1))
+            while True:
+                with pytest.raises(Unavailable) as refused:  # another one: no server has answered yet
+                    await opened.check()
+                if isinstance(refused.value, Migrating):
+                    break
+            start = asyncio.create_task(opened.start())
+            for _ in range(2):
+                with pytest.raises(Migrating):
+                    await opened.check()
+            assert not start.done()
+        await start
+        assert await ask(postgres.url("migrating"), "SELECT count(*) FROM migrations") == schema.LATEST
+    await other.close()
 
 
 async def checked(store: Postgres) -> bool:

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
@@ -20,11 +21,11 @@ import pytest
 from relay.core import floods
 from relay.core.model import SentCopy
 from relay.core.persons import Person
-from relay.store import PersonMark, Unavailable
+from relay.store import Migrating, PersonMark, Unavailable
 from relay.store.sql import events, outbox
 from relay.store.sql.operations import Bulk
 from relay.store.sql.program import Program
-from relay.store.sqlite import Sqlite, schema, writer
+from relay.store.sqlite import Sqlite, migrations, schema, writer
 from relay.store.sqlite.programs import run
 from relay.store.sqlite.writer import Times
 from tests.store.contract import SOON, click, endpoint, event, sent
@@ -69,6 +70,33 @@ async def insist(work: Callable[[], Awaitable[T]]) -> T:
         return None
 
     return (await until(tried))[0]
+
+
+async def test_a_start_waits_while_the_tables_are_brought_up_to_date(path: Path) -> None:
+    """However long it takes."""
+    gate = threading.Event()
+
+    def last(file: Any) -> None:
+        assert gate.wait(60)
+        migrations.STEPS[-1](file)
+
+    slow = partial(schema.migrate, steps=(*migrations.STEPS[:-1], last))
+    opened = Sqlite(path, limits=UNLIMITED)
+    opened.writer = writer.Writer(path, opened.bulk(), times=IMPATIENT, migrate=slow)
+    while True:
+        with pytest.raises(Unavailable) as refused:  # another one: it has not begun
+            await opened.check()
+        if isinstance(refused.value, Migrating):
+            break
+    start = asyncio.create_task(opened.start())
+    for _ in range(2):
+        with pytest.raises(Migrating):
+            await opened.check()
+    assert not start.done()
+    gate.set()
+    await start
+    assert await insist(lambda: opened.sent("m1")) is None
+    await opened.stop()
 
 
 async def appender(path: Path, number: int, message_id: str = "m1") -> asyncio.subprocess.Process:

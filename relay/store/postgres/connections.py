@@ -94,6 +94,7 @@ class Connector:
     def __init__(self, locator: Locator, password: str = "") -> None:
         self.locator = locator
         self.clock = ServerClock()
+        self.migrating = False  # the tables are being changed for this program, by us or by another node
         self._password = password
         self._good = 0
 
@@ -101,7 +102,11 @@ class Connector:
         """To a database that is up to date: what its schema lacks is made. Raises `Unavailable`."""
         db = await self.raw()
         try:
-            await schema.migrate(db)
+            self.migrating = await schema.version(db) != schema.LATEST
+            try:
+                await schema.migrate(db)
+            finally:
+                self.migrating = False
             began = steady()
             self.clock.heard(await db.fetchval(NOW), began)
             return Session(db, await schema.types(db))

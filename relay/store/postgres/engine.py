@@ -16,7 +16,7 @@ from relay.core import floods
 from relay.core.model import Event, Verdict
 from relay.core.nodes import Node, Roll
 from relay.core.persons import Person
-from relay.store import Purged, PurgeMark
+from relay.store import Migrating, Purged, PurgeMark
 from relay.store.locator import Locator
 from relay.store.postgres import expiry
 from relay.store.postgres.connections import Connector
@@ -76,7 +76,13 @@ class Postgres(Engine):
         return (yield from super().correction(event_id, verdict, reason, now))
 
     async def start(self) -> None:
-        await self.check()
+        """Whatever time it takes to bring the tables up to date."""
+        while True:
+            try:
+                await self.check()
+            except Migrating:
+                continue
+            return
 
     async def beat(self, node: Node) -> Roll:
         began = steady()

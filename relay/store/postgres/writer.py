@@ -24,7 +24,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from relay import log, metrics
-from relay.store import Unavailable
+from relay.store import Migrating, Unavailable
 from relay.store.postgres.connections import Connector, Session, astray, broken, hopeless, refused, transient
 from relay.store.postgres.programs import run
 from relay.store.postgres.turns import SETTINGS, Changed, Turn
@@ -130,9 +130,12 @@ class Writer:
         loop = asyncio.get_running_loop()
         now = loop.time()
         late = self._taken_back(now - (self._times.impatience if self._trouble else self._times.patience))
-        if late and not self._trouble:
-            self._troubled("the lock was not to be had" if self._session else "no server has answered yet")
-        self._refuse(late, self._trouble)
+        if self._connector.migrating:
+            settle([(operation.future, None, Migrating()) for operation in late])
+        else:
+            if late and not self._trouble:
+                self._troubled("the lock was not to be had" if self._session else "no server has answered yet")
+            self._refuse(late, self._trouble)
         if self._doubt is not None and now - self._doubt.since > DOUBT:
             self._give_up()
         self._watch = None

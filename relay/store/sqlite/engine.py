@@ -15,7 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from relay.core import floods
 from relay.core.persons import Person
-from relay.store import Unavailable
+from relay.store import Migrating, Unavailable
 from relay.store.sql.engine import Engine
 from relay.store.sql.program import Program
 from relay.store.sqlite import database, faults
@@ -44,7 +44,13 @@ class Sqlite(Engine):
         self.writer = Writer(path, self.bulk(), times=times)
 
     async def start(self) -> None:
-        await self.writer.submit(lambda db: None)
+        """Whatever time it takes to bring the tables up to date."""
+        while True:
+            try:
+                await self.writer.submit(lambda db: None)
+            except Migrating:
+                continue
+            return
 
     def watch(self, changed: Callable[[], None]) -> None:
         """Nothing is heard of others."""

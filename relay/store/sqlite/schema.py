@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -38,13 +38,19 @@ def version(db: sqlite3.Connection) -> int:
         raise
 
 
-def migrate(db: sqlite3.Connection, steps: Sequence[migrations.Step] = migrations.STEPS) -> None:
-    """Applies the steps that are lacking, all of them or none. Raises `Newer` where the file has more."""
+def migrate(
+    db: sqlite3.Connection,
+    steps: Sequence[migrations.Step] = migrations.STEPS,
+    begins: Callable[[], None] = lambda: None,
+) -> None:
+    """Applies the steps that are lacking, all of them or none. Calls `begins` once no other can write. Raises `Newer` where the
+    file has more."""
     if version(db) == len(steps):
         return
     from sqlite_utils import Database  # takes 150 ms, and only where there is something to do
 
     db.execute("BEGIN IMMEDIATE")
+    begins()
     try:
         at = version(db)  # another process may have done it meanwhile
         if at > len(steps):

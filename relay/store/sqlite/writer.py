@@ -22,7 +22,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
 from relay import log, metrics
-from relay.store import Newer, Unavailable
+from relay.store import Migrating, Newer, Unavailable
 from relay.store.sql.operations import BATCH, QUEUE, Bulk, Operation, Outcome, fitting, settle, values
 from relay.store.sqlite import faults, schema
 from relay.store.sqlite.database import Database
@@ -37,6 +37,7 @@ GAP = 0.012  # seconds between the beginnings of two transactions then, at most 
 ROUNDS = 4  # … and less where so many rounds of the event loop in turn bring nothing …
 EMPTY = 0.00005  # … and take no longer than this, in seconds
 CROWDED = 32  # transactions with fewer until there is none
+HELD = "nothing was written for a while: another process holds the database, or the disk hangs"
 LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 BROKEN = LOCKED | {
     sqlite3.SQLITE_PERM, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT,
@@ -76,13 +77,16 @@ class Writer:
         times: Times = USUAL,
         doze: Callable[[SimpleQueue[None], float], None] = doze,
         clock: Callable[[], float] = time.monotonic,
+        migrate: Callable[..., None] = schema.migrate,
     ) -> None:
         self.path = path
+        self._migrate = migrate
         self._bulk = bulk
         self._times = times
         self._doze = doze
         self._clock = clock
-        self._file = Database(path, schema.migrate, busy=times.busy, look=times.look)
+        self._migrating = False  # the tables are being changed for this program
+        self._file = Database(path, self._prepare, busy=times.busy, look=times.look)
         self._queue: deque[Operation] = deque()
         self._taking = threading.Lock()
         self._wake: SimpleQueue[None] = SimpleQueue()
@@ -156,19 +160,24 @@ class Writer:
         with self._taking:
             while self._queue and self._queue[0].at < limit:
                 late.append(self._queue.popleft())
-        if late and not self._stuck:
+        if late and not self._stuck and not self._migrating:
             self._stuck = True
             LOG.error("locked", path=self.path, waited=self._times.patience)
         for operation in late:
             if not operation.future.done():
-                operation.future.set_exception(
-                    Unavailable(
-                        "nothing was written for a while: another process holds the database, or the disk hangs"
-                    )
-                )
+                operation.future.set_exception(Migrating() if self._migrating else Unavailable(HELD))
         self._watch = loop.call_later(self._times.impatience / 2, self._look) if self._queue else None
 
     # -- in the thread -------------------------------------------------------------------------------------------------
+
+    def _prepare(self, db: sqlite3.Connection) -> None:
+        try:
+            self._migrate(db, begins=self._migration_begins)
+        finally:
+            self._migrating = False
+
+    def _migration_begins(self) -> None:
+        self._migrating = True
 
     def _run(self) -> None:
         while True:
