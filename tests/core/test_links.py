@@ -30,7 +30,7 @@ def same(text: str) -> None:
 
 
 TAG = st.sampled_from(
-    ["<p>", "<td class=\"x\">", "<td  a=\"b\"\n c>", "</td>", "<br/>", "<p ", "<p a=b>", "<p a='b\">", "</p", "<!-- a -->", "<!--a-b-->",
+    ["<p>", "<td class=\"x\">", "<td  a=\"b\"\n c>", "</td>", "<br/>", "<p ", "<p a=b>", "<td a=b<c/ d='e>' f>", "<p a=b' c='>", "<p a='b\">", "</p", "<!-- a -->", "<!--a-b-->",
      "<!--a--b-->", "<!-->", "<!---->", "<!--[if mso]><a href=\"https://a.example/\">x</a><![endif]-->", "<![endif]-->", "<![if !mso]>",
      "<![CDATA[", "<!DOCTYPE html>", "<?xml?>", "<a href=\"https://a.example/\">", "<a class=\"x\" href=\"https://a.example/\" id=\"y\">",
      "<a href=\"x\" '=", "</a>", "<title>", "</title>", "<style type=\"text/css\">", "</style>", "</styles>", "<STYLE>", "<svg>", "</svg>",

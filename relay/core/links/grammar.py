@@ -35,7 +35,7 @@ DECLARATION = re.compile(r"<(?:![dD][oO][cC][tT][yY][pP][eE]|!\[(?!CDATA\[)|\?)[
 
 # Tags of which nothing matters, and comments that no program reads. Attributes as they usually stand have one reading.
 _TAGS = "t[drh]|tbody|thead|table|p|span|div|br|hr|font|strong|[bius]|em|li|[uo]l|h[1-6]|center|small|su[pb]|meta|link"
-_REST = r"(?: ++[A-Za-z-]++=\"[^\"]*+\"){0,50}[^\"'>=]*+>"
+_REST = r"(?: ++[A-Za-z-]++=(?:\"[^\"]*+\"|'[^']*+'|[^ \t\f\"'>=]++)){0,50}[^\"'>=]*+>"
 _COMMENT = r"!--(?![\[>-])[^-]*+(?:-[^-]++){0,50}-->"
 
 
