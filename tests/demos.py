@@ -49,8 +49,7 @@ class Running:
         return [s["name"] for s in self.get("/live/messages")["messages"][number]["states"]]
 
 
-@contextmanager
-def running(tmp_path: Path, *words: str) -> Iterator[Running]:
+def begun(tmp_path: Path, *words: str) -> subprocess.Popen[str]:
     command = [
         sys.executable,
         "-m",
@@ -59,7 +58,7 @@ def running(tmp_path: Path, *words: str) -> Iterator[Running]:
         *(words or ("--smtp-port", "0", "--http-port", "0", "--admin-port", "0")),
     ]
     with (tmp_path / "stderr").open("w") as stderr:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
             stderr=stderr,
@@ -67,9 +66,19 @@ def running(tmp_path: Path, *words: str) -> Iterator[Running]:
             cwd=ROOT,
             env={"PATH": "", "TMPDIR": str(tmp_path)},
         )
+
+
+@contextmanager
+def running(tmp_path: Path, *words: str) -> Iterator[Running]:
+    process = begun(tmp_path, *words)
     assert process.stdout
+    opened = process.stdout.readline()
+    if not opened and process.wait(35) == 1 and "another program listens there" in (tmp_path / "stderr").read_text():
+        process = begun(tmp_path, *words)  # a port that was free was taken meanwhile
+        assert process.stdout
+        opened = process.stdout.readline()
     try:
-        opened, smtp = process.stdout.readline(), process.stdout.readline()
+        smtp = process.stdout.readline()
         assert opened.startswith("Open http://127.0.0.1:"), (tmp_path / "stderr").read_text()
         port = re.search(r"127\.0\.0\.1:(\d+)", smtp)
         assert port

@@ -15,6 +15,7 @@ from relay.core import floods
 from relay.core.model import Event
 from relay.store import Migrating, Newer, PurgeMark, Unavailable, UpstreamReply, locator, tables
 from relay.store.postgres import Postgres, looking, migrations, schema, turns
+from relay.store.postgres.connections import Connector
 from relay.store.postgres.writer import Times
 from tests.fakes import certificates, cut
 from tests.peers import pgbouncer
@@ -485,6 +486,30 @@ async def test_a_table_that_somebody_locks_is_said_and_is_asked_for_once(store: 
         readers = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
         assert not await other.fetchval(readers)
     assert len(await store.events()) == 1
+
+
+async def test_connections_that_are_made_at_once_try_each_server(url: str) -> None:
+    """Here the first one fails while another connection finds the second."""
+    held, met = asyncio.Event(), 0
+
+    async def fails(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal met
+        met += 1
+        if met == 1:
+            await held.wait()
+        writer.close()
+
+    first = await asyncio.start_server(fails, "127.0.0.1", 0)
+    port = first.sockets[0].getsockname()[1]
+    connector = Connector(locator.read(url.replace("@127.0.0.1", f"@127.0.0.1:{port},127.0.0.1")))
+    one = asyncio.create_task(connector.raw())
+    await until(lambda: met)
+    other = await connector.raw()
+    held.set()
+    for made in (await one, other):
+        await made.close()
+    first.close()
+    await first.wait_closed()
 
 
 async def test_a_server_that_knows_nothing_of_us_keeps_nobody_from_the_next(postgres: servers.Server, url: str) -> None:

@@ -122,8 +122,9 @@ class Connector:
         """A server that was set up anew, and knows neither database nor password, keeps nobody from the others."""
         hosts = self.locator.hosts
         failed: dict[int, Exception] = {}
+        first = self._good  # another connection that is made meanwhile may change it
         for at in range(len(hosts)):
-            number = (self._good + at) % len(hosts)
+            number = (first + at) % len(hosts)
             try:
                 made = await self._to(*hosts[number])
             except Exception as error:

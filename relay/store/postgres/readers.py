@@ -42,7 +42,7 @@ class Readers:
                     if broken(error) or hopeless(error):
                         if known and not hopeless(error) and not late(error):
                             continue  # it may have been lost long ago
-                        raise Unavailable(f"{self._connector.locator.shown}: {cause(error)}") from error
+                        raise self._unavailable(error) from error
                     if careful:
                         raise
                     careful = True  # text that the database refuses, or a mistake, which shows again
@@ -51,10 +51,20 @@ class Readers:
                     return result
 
     async def _connected(self) -> Session:
+        """Raises `Unavailable`."""
         session = await self._connector.reading()
-        if not self._pooled:
-            await session.execute(SETTINGS)
+        try:
+            if not self._pooled:
+                await session.execute(SETTINGS)
+        except BaseException as error:
+            session.drop()
+            if isinstance(error, Exception) and (broken(error) or hopeless(error)):
+                raise self._unavailable(error) from error
+            raise
         return session
+
+    def _unavailable(self, error: Exception) -> Unavailable:
+        return Unavailable(f"{self._connector.locator.shown}: {cause(error)}")
 
     async def _reading(self, session: Session, program: Program[T], careful: bool) -> T:
         if not self._pooled:

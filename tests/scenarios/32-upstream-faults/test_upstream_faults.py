@@ -18,7 +18,7 @@ LETTERS = [hostile.letter("", f"X-Number: {n}") for n in range(MESSAGES)]
 
 
 def warned(relay: service.Service) -> list[str]:
-    return re.findall(r" (?:WARNING|ERROR) (?!config )(.*)", relay.log)
+    return re.findall(r" (?:WARNING|ERROR) (?!config |app runs_as_root )(.*)", relay.log)
 
 
 def send(relay: service.Service) -> None:
