@@ -101,7 +101,9 @@ def test_a_message_with_a_header_that_cannot_be_read(relay: service.Service) -> 
     ]
     assert (told["invalid_header"], told["invalid"]) == ("X-Track-Opens", sentence)
     assert sentence in json.loads(get(f"http://127.0.0.1:{relay.admin}/live/messages/{message_id}")[1])["reason"]
-    assert f"outbound invalid_instruction message_id={message_id} header=X-Track-Opens reason=" in relay.log
+    eventually(
+        lambda: f"outbound invalid_instruction message_id={message_id} header=X-Track-Opens reason=" in relay.log
+    )
     assert " peer=127.0.0.1 " in eventually(lambda: re.findall(r" delivery accepted .*", relay.log))[0]
 
 

@@ -130,7 +130,7 @@ allow_private = ["127.0.0.1"]
             tried = relay.command("webhooks", "test", endpoint["endpoint_id"], "--json", code=1)
             told["webhooks test"] = tried.stdout + tried.stderr
             assert [place for place, text in told.items() if WORD in text or LOGIN in text] == []
-            assert endpoint["endpoint_id"] in relay.log  # so that one knows which it was
+            eventually(lambda: endpoint["endpoint_id"] in relay.log)  # so that one knows which it was
             assert json.loads(tried.stdout)["error"]
             rows = hostile.found_in(tmp_path / "var", b"nonsense")
             assert all("trackrelay.db" in path for path in rows)
