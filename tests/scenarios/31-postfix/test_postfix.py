@@ -15,6 +15,7 @@ from tests.peers import postfix
 from tests.scenarios import hostile, service
 from tests.until import eventually
 
+MINUTE = 60.0  # seconds: queues of two mail servers wait and try again
 USERS = [f"user{n}@example.test" for n in range(12)]
 
 
@@ -102,11 +103,13 @@ def test_what_the_last_server_says_reaches_the_first(tmp_path: Path, open_to_all
         ):
             for to in ("gone", "late", "there"):
                 program.sendmail("a@example.test", [f"{to}@example.test"], hostile.letter())
-            eventually(logged(first, r"to=<gone@.*dsn=5\.1\.1, status=bounced \(.*550 5\.1\.1 nobody of that name"))
-            eventually(logged(first, r"to=<there@.*status=sent"))
+            eventually(
+                logged(first, r"to=<gone@.*dsn=5\.1\.1, status=bounced \(.*550 5\.1\.1 nobody of that name"), MINUTE
+            )
+            eventually(logged(first, r"to=<there@.*status=sent"), MINUTE)
             if on_defer == "pass":
-                eventually(logged(first, r"to=<late@.*dsn=4\.2\.0, status=deferred \(.*450 4\.2\.0 come back"))
-            eventually(logged(first, r"to=<late@.*status=sent"))
+                eventually(logged(first, r"to=<late@.*dsn=4\.2\.0, status=deferred \(.*450 4\.2\.0 come back"), MINUTE)
+            eventually(logged(first, r"to=<late@.*status=sent"), MINUTE)
             if on_defer == "spool":
                 relay.command("queue", "retry", "--all")
             eventually(
